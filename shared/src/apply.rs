@@ -1,0 +1,55 @@
+//! Read, decide, commit: the one way in which anything learnt from Stripe becomes access.
+//!
+//! The webhook and the confirmation after a redirect both come through here.
+
+use crate::domain::decide::{Mode, News, Outcome, State, decide};
+use crate::ports::{Clock, Commit, Ledger, LedgerError};
+
+/// How often a decision is made anew when what it was based on has changed meanwhile.
+const ATTEMPTS_MAX: u32 = 4;
+
+/// Why news could not be applied. Nothing of it is lost: Stripe comes again, the learner may too.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The ledger failed.
+    #[error("the ledger failed")]
+    Ledger(#[source] LedgerError),
+    /// Others changed the same source each time.
+    #[error("the source was changed by others {ATTEMPTS_MAX} times in a row")]
+    Contended,
+}
+
+/// What became of the news.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// What it was.
+    pub outcome: Outcome,
+    /// How often the decision had to be made anew.
+    pub conflicts: u32,
+}
+
+/// Applies news to the ledger, as a deployment of mode `ours`.
+pub async fn apply<L: Ledger>(
+    ledger: &L,
+    clock: &impl Clock,
+    ours: Mode,
+    news: &News,
+) -> Result<Report, ApplyError> {
+    for conflicts in 0..ATTEMPTS_MAX {
+        let state = match news.needs(ours) {
+            Some(needs) => ledger.load(needs).await.map_err(ApplyError::Ledger)?,
+            None => State::default(),
+        };
+        let decision = decide(&state, news, ours, clock.now());
+        if decision.writes.is_empty() {
+            return Ok(Report { outcome: decision.outcome, conflicts });
+        }
+        match ledger.commit(&decision.writes).await.map_err(ApplyError::Ledger)? {
+            Commit::Applied => return Ok(Report { outcome: decision.outcome, conflicts }),
+            // Another instance has just recorded this very event. What it recorded says what it
+            // was: read it, and the decision will be to write nothing.
+            Commit::AlreadyProcessed | Commit::Conflict => {}
+        }
+    }
+    Err(ApplyError::Contended)
+}

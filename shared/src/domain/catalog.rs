@@ -1,0 +1,257 @@
+//! The shop: courses, the products that open them, and the prices that sell the products.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::id::{CourseId, PriceKey, ProductId, StripePriceId};
+use super::money::Money;
+
+/// How a course is offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Category {
+    /// Open to everybody, every chapter.
+    Free,
+    /// Part of the curriculum, sold as a bundle.
+    Curriculum,
+    /// Sold by itself.
+    Alacarte,
+}
+
+/// A course and its chapters. Chapter 1 is the first title.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Course {
+    /// Its id, as in addresses.
+    pub id: CourseId,
+    /// What people call it.
+    pub title: String,
+    /// One sentence.
+    pub summary: String,
+    /// How it is offered.
+    pub category: Category,
+    /// The chapters' titles, in order.
+    pub chapters: Vec<String>,
+    /// How many of the first chapters are open to everybody.
+    pub free_chapters: usize,
+}
+
+impl Course {
+    /// Whether this chapter (1 is the first), or with none the whole course, is open to everybody.
+    #[must_use]
+    pub fn is_free(&self, chapter: Option<usize>) -> bool {
+        chapter.unwrap_or(self.chapters.len()) <= self.free_chapters
+    }
+
+    /// Whether there is such a chapter; 1 is the first.
+    #[must_use]
+    pub fn has_chapter(&self, chapter: usize) -> bool {
+        (1..=self.chapters.len()).contains(&chapter)
+    }
+}
+
+/// What a learner owns once it is paid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Product {
+    /// Its id, as in Stripe's metadata.
+    pub id: ProductId,
+    /// What the checkout page calls it.
+    pub name: String,
+    /// The courses that it opens.
+    pub courses: Vec<CourseId>,
+}
+
+/// A price at which a product is sold, once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Price {
+    /// Our name for it, and Stripe's `lookup_key`.
+    pub key: PriceKey,
+    /// What it sells.
+    pub product: ProductId,
+    /// For how much, before discounts and taxes.
+    pub money: Money,
+}
+
+/// A price together with the product it sells: what unlocks a course.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offer<'a> {
+    /// What is bought.
+    pub product: &'a Product,
+    /// For how much.
+    pub price: &'a Price,
+}
+
+/// A shop in which every reference leads somewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Catalog {
+    courses: Vec<Course>,
+    products: Vec<Product>,
+    prices: Vec<Price>,
+}
+
+/// What is wrong with a catalog.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CatalogError {
+    /// Two entries share an id.
+    #[error("there are two {kind}s called {id}: give each its own")]
+    Twice {
+        /// course, product or price.
+        kind: &'static str,
+        /// The id.
+        id: String,
+    },
+    /// A course without chapters.
+    #[error("course {0} has no chapters: list at least one title")]
+    NoChapters(CourseId),
+    /// More free chapters than chapters.
+    #[error("course {0} has more free chapters than chapters")]
+    TooManyFree(CourseId),
+    /// A free course with locked chapters, or a locked course without.
+    #[error("course {0} is in the category free, so all its chapters are: leave free_chapters out")]
+    FreeCourseLocked(CourseId),
+    /// A course that can neither be opened nor bought.
+    #[error("course {0} has locked chapters, and no price opens it: add a product and a price")]
+    NotForSale(CourseId),
+    /// A product that opens nothing.
+    #[error("product {0} opens no course: name at least one")]
+    OpensNothing(ProductId),
+    /// A product names a course that is not there.
+    #[error("product {product} opens course {course}, which is not in the catalog")]
+    NoSuchCourse {
+        /// The product.
+        product: ProductId,
+        /// The course that is missing.
+        course: CourseId,
+    },
+    /// A price names a product that is not there.
+    #[error("price {price} sells product {product}, which is not in the catalog")]
+    NoSuchProduct {
+        /// The price.
+        price: PriceKey,
+        /// The product that is missing.
+        product: ProductId,
+    },
+    /// A price of nothing, or less.
+    #[error("price {0} must be more than zero: a course for nothing has the category free")]
+    NotPositive(PriceKey),
+}
+
+impl Catalog {
+    /// A catalog of these, or everything that is wrong with them.
+    pub fn new(
+        courses: Vec<Course>,
+        products: Vec<Product>,
+        prices: Vec<Price>,
+    ) -> Result<Self, Vec<CatalogError>> {
+        let catalog = Self { courses, products, prices };
+        let faults = catalog.faults();
+        if faults.is_empty() { Ok(catalog) } else { Err(faults) }
+    }
+
+    /// The courses, in the author's order.
+    #[must_use]
+    pub fn courses(&self) -> &[Course] {
+        &self.courses
+    }
+
+    /// The products, in the author's order.
+    #[must_use]
+    pub fn products(&self) -> &[Product] {
+        &self.products
+    }
+
+    /// The prices, in the author's order.
+    #[must_use]
+    pub fn prices(&self) -> &[Price] {
+        &self.prices
+    }
+
+    /// The course of this id.
+    #[must_use]
+    pub fn course(&self, id: &CourseId) -> Option<&Course> {
+        self.courses.iter().find(|course| course.id == *id)
+    }
+
+    /// The product of this id.
+    #[must_use]
+    pub fn product(&self, id: &ProductId) -> Option<&Product> {
+        self.products.iter().find(|product| product.id == *id)
+    }
+
+    /// The offer behind this price.
+    #[must_use]
+    pub fn offer(&self, key: &PriceKey) -> Option<Offer<'_>> {
+        let price = self.prices.iter().find(|price| price.key == *key)?;
+        Some(Offer { product: self.product(&price.product)?, price })
+    }
+
+    /// The offers that open this course, in the author's order.
+    pub fn offers_for<'a>(&'a self, course: &CourseId) -> impl Iterator<Item = Offer<'a>> {
+        self.prices.iter().filter_map(move |price| {
+            let product = self.product(&price.product)?;
+            product.courses.contains(course).then_some(Offer { product, price })
+        })
+    }
+
+    fn faults(&self) -> Vec<CatalogError> {
+        let mut faults = Vec::new();
+        let mut unique = |kind, ids: Vec<&str>| {
+            let mut seen = BTreeSet::new();
+            for id in ids {
+                if !seen.insert(id) {
+                    faults.push(CatalogError::Twice { kind, id: id.to_owned() });
+                }
+            }
+        };
+        unique("course", self.courses.iter().map(|course| course.id.as_str()).collect());
+        unique("product", self.products.iter().map(|product| product.id.as_str()).collect());
+        unique("price", self.prices.iter().map(|price| price.key.as_str()).collect());
+        faults.extend(self.courses.iter().filter_map(|course| self.course_fault(course)));
+        for product in &self.products {
+            if product.courses.is_empty() {
+                faults.push(CatalogError::OpensNothing(product.id.clone()));
+            }
+            for course in product.courses.iter().filter(|id| self.course(id).is_none()) {
+                faults.push(CatalogError::NoSuchCourse {
+                    product: product.id.clone(),
+                    course: course.clone(),
+                });
+            }
+        }
+        for price in &self.prices {
+            if self.product(&price.product).is_none() {
+                faults.push(CatalogError::NoSuchProduct {
+                    price: price.key.clone(),
+                    product: price.product.clone(),
+                });
+            }
+            if price.money.amount_minor <= 0 {
+                faults.push(CatalogError::NotPositive(price.key.clone()));
+            }
+        }
+        faults
+    }
+
+    fn course_fault(&self, course: &Course) -> Option<CatalogError> {
+        let id = || course.id.clone();
+        if course.chapters.is_empty() {
+            Some(CatalogError::NoChapters(id()))
+        } else if course.free_chapters > course.chapters.len() {
+            Some(CatalogError::TooManyFree(id()))
+        } else if course.is_free(None) {
+            None
+        } else if course.category == Category::Free {
+            Some(CatalogError::FreeCourseLocked(id()))
+        } else if self.offers_for(&course.id).next().is_none() {
+            Some(CatalogError::NotForSale(id()))
+        } else {
+            None
+        }
+    }
+}
+
+/// The catalog as it is on sale: with Stripe's id for each of its prices.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishedCatalog {
+    /// What is sold.
+    pub catalog: Catalog,
+    /// Stripe's price for each of ours.
+    pub stripe_prices: BTreeMap<PriceKey, StripePriceId>,
+}

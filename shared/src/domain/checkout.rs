@@ -1,0 +1,165 @@
+//! When a learner asks to buy: which session to give them, so that there is only ever one to pay.
+//!
+//! An attempt is written down before Stripe is asked, and its id is Stripe's idempotency key. So
+//! two requests at once, and a retry after a crash, open the same session.
+
+use super::id::{AttemptId, SessionId};
+use super::time::{HOUR, MINUTE, Timestamp};
+
+/// An attempt to open a session for one learner and one price.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// Its id: the idempotency key.
+    pub id: AttemptId,
+    /// What the session is opened with; another fingerprint means another session.
+    pub fingerprint: String,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// The session, once Stripe has answered.
+    pub session: Option<OpenSession>,
+}
+
+/// A session that was open when Stripe answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenSession {
+    /// Its id.
+    pub id: SessionId,
+    /// The page to send the learner to.
+    pub url: String,
+    /// When Stripe closes it.
+    pub expires_at: Timestamp,
+}
+
+/// What Stripe says of a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SessionState {
+    /// It can be paid.
+    Open(OpenSession),
+    /// The buyer has done their part; whether it is paid is for the facts to say.
+    Complete,
+    /// It can't be paid any more, or Stripe doesn't know it.
+    Gone,
+}
+
+/// Stripe forgets an idempotency key after a day at the earliest; an attempt is retried under its
+/// own key for less, so that the key still means the same session.
+/// <https://docs.stripe.com/api/idempotent_requests>
+const ATTEMPT_LIFE_SECONDS: i64 = 23 * HOUR;
+const STRIPE_KEEPS_KEYS_SECONDS: i64 = 24 * HOUR;
+const _: () = assert!(ATTEMPT_LIFE_SECONDS < STRIPE_KEEPS_KEYS_SECONDS);
+
+/// A session this close to its end is not handed out again: there must be time to type a card.
+const TIME_TO_PAY_SECONDS: i64 = 10 * MINUTE;
+
+/// What to do about a request to buy, by what is on record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Plan<'a> {
+    /// Begin an attempt, in the place of this one if there is one.
+    Begin,
+    /// Ask Stripe to open this attempt's session: nobody knows yet whether it has.
+    Open(&'a Attempt),
+    /// Ask Stripe what became of this session.
+    Look(&'a OpenSession),
+}
+
+/// What to do about an earlier session, now that Stripe has been asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// Give the learner this one.
+    Reuse(OpenSession),
+    /// Close it and begin anew: it was opened with other parameters, or is about to end.
+    ExpireAndBegin(SessionId),
+    /// Its buyer is done with it: take in what it says before anything else.
+    Settle(SessionId),
+    /// Begin anew.
+    Begin,
+}
+
+/// What to do first.
+#[must_use]
+pub fn plan<'a>(attempt: Option<&'a Attempt>, fingerprint: &str, now: Timestamp) -> Plan<'a> {
+    match attempt {
+        Some(Attempt { session: Some(session), .. }) => Plan::Look(session),
+        Some(attempt)
+            if attempt.fingerprint == fingerprint
+                && now.seconds_since(attempt.started_at) < ATTEMPT_LIFE_SECONDS =>
+        {
+            Plan::Open(attempt)
+        }
+        _ => Plan::Begin,
+    }
+}
+
+/// What to do with the session of an attempt, by what Stripe says of it.
+#[must_use]
+pub fn next(
+    attempt: &Attempt,
+    session: &SessionId,
+    state: SessionState,
+    fingerprint: &str,
+    now: Timestamp,
+) -> Next {
+    match state {
+        SessionState::Open(open)
+            if attempt.fingerprint == fingerprint
+                && open.expires_at.seconds_since(now) > TIME_TO_PAY_SECONDS =>
+        {
+            Next::Reuse(open)
+        }
+        SessionState::Open(open) => Next::ExpireAndBegin(open.id),
+        SessionState::Complete => Next::Settle(session.clone()),
+        SessionState::Gone => Next::Begin,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_unix_seconds(1_000_000);
+
+    fn attempt(age_seconds: i64, session: Option<OpenSession>) -> Attempt {
+        Attempt {
+            id: "attempt-1".parse().unwrap(),
+            fingerprint: "same".to_owned(),
+            started_at: NOW.plus_seconds(-age_seconds),
+            session,
+        }
+    }
+
+    fn open(seconds_left: i64) -> OpenSession {
+        OpenSession {
+            id: "cs_1".parse().unwrap(),
+            url: "https://checkout.stripe.com/c/pay/cs_1".to_owned(),
+            expires_at: NOW.plus_seconds(seconds_left),
+        }
+    }
+
+    #[test]
+    fn an_attempt_that_may_have_reached_stripe_is_repeated_under_its_own_key_for_less_than_a_day() {
+        let fresh = attempt(22 * HOUR, None);
+        assert_eq!(plan(Some(&fresh), "same", NOW), Plan::Open(&fresh));
+        assert_eq!(plan(Some(&fresh), "other", NOW), Plan::Begin);
+        assert_eq!(plan(Some(&attempt(23 * HOUR, None)), "same", NOW), Plan::Begin);
+        assert_eq!(plan(None, "same", NOW), Plan::Begin);
+    }
+
+    #[test]
+    fn a_session_on_record_is_looked_at_before_it_is_handed_out() {
+        let known = attempt(0, Some(open(HOUR)));
+        assert_eq!(plan(Some(&known), "other", NOW), Plan::Look(&open(HOUR)));
+    }
+
+    #[test]
+    fn only_an_open_session_with_the_same_parameters_and_time_left_is_reused() {
+        let known = attempt(0, Some(open(HOUR)));
+        let id: SessionId = "cs_1".parse().unwrap();
+        let ask = |state, fingerprint| next(&known, &id, state, fingerprint, NOW);
+        assert_eq!(ask(SessionState::Open(open(HOUR)), "same"), Next::Reuse(open(HOUR)));
+        let expire = Next::ExpireAndBegin(id.clone());
+        assert_eq!(ask(SessionState::Open(open(HOUR)), "other"), expire);
+        assert_eq!(ask(SessionState::Open(open(10 * MINUTE)), "same"), expire);
+        assert_eq!(ask(SessionState::Complete, "same"), Next::Settle(id.clone()));
+        assert_eq!(ask(SessionState::Gone, "same"), Next::Begin);
+    }
+}

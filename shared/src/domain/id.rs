@@ -1,0 +1,188 @@
+//! Identifiers: each its own type, parsed once, printable, never built from an unchecked string.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A string that is not the identifier it was taken for. It never repeats the string.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a {what} is {rule}")]
+pub struct IdError {
+    what: &'static str,
+    rule: &'static str,
+}
+
+/// Stripe promises neither the length nor the alphabet of its ids, only that 255 characters are
+/// enough: <https://docs.stripe.com/upgrades#what-changes-does-stripe-consider-to-be-backwards-compatible>.
+const STRIPE_ID_LENGTH_MAX: usize = 255;
+
+fn is_word(text: &str, shortest: usize, longest: usize) -> bool {
+    (shortest..=longest).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+}
+
+fn is_stripe_id(text: &str, prefix: &str) -> bool {
+    is_word(text, prefix.len().saturating_add(1), STRIPE_ID_LENGTH_MAX) && text.starts_with(prefix)
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $rule:literal, $accepts:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The identifier as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                let accepts: fn(&str) -> bool = $accepts;
+                if accepts(text) {
+                    Ok(Self(text.to_owned()))
+                } else {
+                    Err(IdError { what: $what, rule: $rule })
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+id!(
+    /// The key under which one opening of a checkout session is retried: ours, random.
+    AttemptId, "checkout attempt", "8 to 64 of A-Z, a-z, 0-9, _ and -",
+    |text| is_word(text, 8, 64)
+);
+id!(
+    /// A course of the catalog.
+    CourseId, "course id", "1 to 64 of A-Z, a-z, 0-9, _ and -",
+    |text| is_word(text, 1, 64)
+);
+id!(
+    /// A Stripe customer.
+    CustomerId, "Stripe customer id", "like cus_…",
+    |text| is_stripe_id(text, "cus_")
+);
+id!(
+    /// A Stripe event.
+    EventId, "Stripe event id", "like evt_…",
+    |text| is_stripe_id(text, "evt_")
+);
+id!(
+    /// A learner: opaque, from the `sub` claim of a verified token, or named by a service.
+    LearnerId, "learner id", "1 to 64 of A-Z, a-z, 0-9, _ and -",
+    |text| is_word(text, 1, 64)
+);
+id!(
+    /// The unguessable part of an upgrade link: 128 random bits or more.
+    LinkId, "link", "22 to 64 of A-Z, a-z, 0-9, _ and -",
+    |text| is_word(text, 22, 64)
+);
+id!(
+    /// A Stripe payment intent.
+    PaymentIntentId, "Stripe payment intent id", "like pi_…",
+    |text| is_stripe_id(text, "pi_")
+);
+id!(
+    /// What a price is called by us and, as its `lookup_key`, by Stripe.
+    PriceKey, "price", "1 to 64 of A-Z, a-z, 0-9, _ and -",
+    |text| is_word(text, 1, 64)
+);
+id!(
+    /// A product of the catalog: what a learner owns.
+    ProductId, "product id", "1 to 64 of A-Z, a-z, 0-9, _ and -",
+    |text| is_word(text, 1, 64)
+);
+id!(
+    /// A Stripe Checkout session.
+    SessionId, "Stripe checkout session id", "like cs_…",
+    |text| is_stripe_id(text, "cs_")
+);
+id!(
+    /// A Stripe price.
+    StripePriceId, "Stripe price id", "like price_…",
+    |text| is_stripe_id(text, "price_")
+);
+
+/// The Stripe object that a learner's access flows from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SourceId {
+    /// A payment; refunds and disputes name it.
+    Payment(PaymentIntentId),
+    /// A session that had nothing to pay, and therefore no payment.
+    Session(SessionId),
+}
+
+impl SourceId {
+    /// The Stripe id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Payment(id) => id.as_str(),
+            Self::Session(id) => id.as_str(),
+        }
+    }
+}
+
+impl FromStr for SourceId {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        if text.starts_with("pi_") {
+            text.parse().map(Self::Payment)
+        } else {
+            text.parse().map(Self::Session)
+        }
+    }
+}
+
+impl fmt::Display for SourceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_of_another_kind_is_refused() {
+        assert!("cus_1".parse::<EventId>().is_err());
+        assert!("evt_".parse::<EventId>().is_err());
+        assert!("evt_1".parse::<EventId>().is_ok());
+    }
+
+    #[test]
+    fn an_id_holds_nothing_that_could_be_mistaken_for_a_key_or_a_path() {
+        for text in ["", "a#b", "a/b", "a b", "ä", "a\n", &"x".repeat(65)] {
+            assert!(text.parse::<LearnerId>().is_err(), "{text:?}");
+        }
+        assert!("x-tutor_42".parse::<LearnerId>().is_ok());
+    }
+
+    #[test]
+    fn a_source_is_a_payment_or_a_session_and_comes_back_from_its_text() {
+        for text in ["pi_3Abc", "cs_test_a1"] {
+            assert_eq!(text.parse::<SourceId>().unwrap().to_string(), text);
+        }
+        assert!("ch_1".parse::<SourceId>().is_err());
+    }
+
+    #[test]
+    fn an_error_names_the_rule_and_never_the_text() {
+        let error = "sk_live_secret!".parse::<PriceKey>().unwrap_err().to_string();
+        assert_eq!(error, "a price is 1 to 64 of A-Z, a-z, 0-9, _ and -");
+    }
+}

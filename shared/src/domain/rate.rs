@@ -1,0 +1,76 @@
+//! How often a learner may ask: so many times in a window that starts with the first.
+
+use super::time::Timestamp;
+
+/// How often something may be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// How many times.
+    pub times: u32,
+    /// In how many seconds.
+    pub window_seconds: i64,
+}
+
+/// How often it has been done in the current window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// When the window began.
+    pub since: Timestamp,
+    /// How often, since then.
+    pub times: u32,
+}
+
+/// Too often: come back after so many seconds, at least one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooOften {
+    /// Seconds until the window ends.
+    pub retry_after_seconds: i64,
+}
+
+impl Limit {
+    /// Counts one more, or says when to come back.
+    pub fn admit(self, before: Option<Rate>, now: Timestamp) -> Result<Rate, TooOften> {
+        match before {
+            Some(rate) if self.is_current(rate, now) => {
+                if rate.times >= self.times {
+                    let passed = now.seconds_since(rate.since);
+                    let left = self.window_seconds.saturating_sub(passed);
+                    return Err(TooOften { retry_after_seconds: left.max(1) });
+                }
+                Ok(Rate { since: rate.since, times: rate.times.saturating_add(1) })
+            }
+            _ => Ok(Rate { since: now, times: 1 }),
+        }
+    }
+
+    // A window from the future, left by a clock that was wrong, must not lock anybody out.
+    fn is_current(self, rate: Rate, now: Timestamp) -> bool {
+        (0..self.window_seconds).contains(&now.seconds_since(rate.since))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Limit = Limit { times: 2, window_seconds: 60 };
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_unix_seconds(seconds)
+    }
+
+    #[test]
+    fn the_third_within_a_minute_is_told_when_the_window_ends() {
+        let first = LIMIT.admit(None, at(100)).unwrap();
+        let second = LIMIT.admit(Some(first), at(130)).unwrap();
+        assert_eq!(LIMIT.admit(Some(second), at(130)), Err(TooOften { retry_after_seconds: 30 }));
+        assert_eq!(LIMIT.admit(Some(second), at(159)), Err(TooOften { retry_after_seconds: 1 }));
+        assert_eq!(LIMIT.admit(Some(second), at(160)), Ok(Rate { since: at(160), times: 1 }));
+    }
+
+    #[test]
+    fn a_window_from_the_future_locks_nobody_out() {
+        let wrong = Rate { since: at(1_000_000), times: 2 };
+        assert!(LIMIT.admit(Some(wrong), at(100)).is_ok());
+    }
+}

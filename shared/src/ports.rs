@@ -1,0 +1,68 @@
+//! What the functions ask of the outside world, each trait as narrow as its callers.
+
+use crate::domain::access::Holdings;
+use crate::domain::decide::{Needs, State, Write};
+use crate::domain::id::LearnerId;
+use crate::domain::time::Timestamp;
+
+/// Where facts are kept.
+pub trait Ledger {
+    /// Reads what a decision needs, strongly consistent.
+    fn load(&self, needs: Needs<'_>) -> impl Future<Output = Result<State, LedgerError>> + Send;
+
+    /// Makes all of these writes, or none.
+    fn commit(&self, writes: &[Write]) -> impl Future<Output = Result<Commit, LedgerError>> + Send;
+}
+
+/// Where access is read.
+pub trait AccessReader {
+    /// All that this learner has, strongly consistent.
+    fn holdings(
+        &self,
+        learner: &LearnerId,
+    ) -> impl Future<Output = Result<Holdings, LedgerError>> + Send;
+}
+
+/// What became of a commit. A failed condition is an answer, not an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Commit {
+    /// All of it is written.
+    Applied,
+    /// The event was on record already; nothing is written.
+    AlreadyProcessed,
+    /// Something that the decision was based on has changed; nothing is written. Read again.
+    Conflict,
+}
+
+/// The ledger could not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// It may answer later: throttled, unreachable, timed out. A write may have been made.
+    #[error("the table can't be reached")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It refuses what it was asked; asking again won't help. A fault of ours.
+    #[error("the table refuses the request")]
+    Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// What is stored can't be read by this code.
+    #[error("an item of the table can't be read: {0}")]
+    Unreadable(String),
+}
+
+/// What time it is.
+pub trait Clock {
+    /// Now.
+    fn now(&self) -> Timestamp;
+}
+
+/// The machine's clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is where time enters")]
+    fn now(&self) -> Timestamp {
+        let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let seconds = since_epoch.map_or(0, |elapsed| elapsed.as_secs());
+        Timestamp::from_unix_seconds(i64::try_from(seconds).unwrap_or(i64::MAX))
+    }
+}

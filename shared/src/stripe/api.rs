@@ -1,0 +1,303 @@
+//! Calls to Stripe's API, each bounded in time and safe to repeat.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use stripe::{Client, ClientBuilder, IdempotencyKey, RequestStrategy, StripeRequest};
+use stripe_checkout::checkout_session::{
+    CreateCheckoutSession, CreateCheckoutSessionLineItems,
+    CreateCheckoutSessionPaymentIntentData, ExpireCheckoutSession, RetrieveCheckoutSession,
+};
+use stripe_checkout::CheckoutSessionMode;
+use stripe_core::customer::CreateCustomer;
+use tokio::sync::Mutex;
+
+use super::wire::{Session, metadata};
+use crate::domain::decide::Mode;
+use crate::domain::id::{
+    AttemptId, CustomerId, LearnerId, PriceKey, ProductId, SessionId, StripePriceId,
+};
+use crate::domain::time::Timestamp;
+use crate::secrets::{SecretCache, SecretError};
+
+/// How long one attempt may take. Three of them and their pauses stay within the function's time.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(6);
+const ATTEMPTS_MAX: u32 = 3;
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+
+/// Why Stripe did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StripeError {
+    /// There is no usable key: a placeholder, or Secrets Manager can't be reached.
+    #[error("there is no usable Stripe API key")]
+    NoKey(#[source] SecretError),
+    /// The key is of the other mode, or no key at all.
+    #[error("the Stripe API key is not one of this deployment's mode")]
+    WrongMode,
+    /// Stripe does not accept the key, or not for this.
+    #[error("Stripe does not accept the API key for this request")]
+    Unauthorized,
+    /// Something that the request names is not there.
+    #[error("Stripe does not know what the request names ({param})")]
+    Missing {
+        /// Stripe's name of the parameter; empty where it is the object asked for.
+        param: String,
+    },
+    /// The request is refused, and would be again.
+    #[error("Stripe refuses the request with {status} ({code})")]
+    Refused {
+        /// Stripe's status.
+        status: u16,
+        /// Stripe's code, or the type where it gave none.
+        code: String,
+    },
+    /// Too many requests, for now.
+    #[error("Stripe asks for fewer requests")]
+    Busy,
+    /// An error of Stripe's own. A request that changes something may have been carried out.
+    #[error("Stripe fails with {status}")]
+    Failed {
+        /// Stripe's status.
+        status: u16,
+    },
+    /// No answer in time. A request that changes something may have been carried out.
+    #[error("Stripe does not answer")]
+    Unreachable,
+    /// An answer that can't be read.
+    #[error("Stripe's answer can't be read: {0}")]
+    Unreadable(String),
+}
+
+impl StripeError {
+    /// Whether Stripe has answered under this idempotency key for good: the same key would bring
+    /// the same answer for a day, so another try needs another key.
+    /// <https://docs.stripe.com/api/idempotent_requests>
+    #[must_use]
+    pub const fn is_final(&self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::Missing { .. } | Self::Failed { .. })
+    }
+
+    const fn is_worth_another_try(&self) -> bool {
+        match self {
+            Self::Busy | Self::Failed { .. } | Self::Unreachable => true,
+            Self::Refused { status, .. } => *status == 409,
+            Self::NoKey(_)
+            | Self::WrongMode
+            | Self::Unauthorized
+            | Self::Missing { .. }
+            | Self::Unreadable(_) => false,
+        }
+    }
+}
+
+/// Stripe's API, with a key from Secrets Manager.
+pub struct StripeApi {
+    url: Option<String>,
+    mode: Mode,
+    keys: SecretCache,
+    client: Mutex<Option<(SecretString, Arc<Client>)>>,
+}
+
+/// What a session is opened with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionRequest {
+    /// For whom.
+    pub learner: LearnerId,
+    /// Their Stripe customer.
+    pub customer: CustomerId,
+    /// What they buy.
+    pub product: ProductId,
+    /// At which of its prices.
+    pub price: PriceKey,
+    /// Stripe's id of that price.
+    pub stripe_price: StripePriceId,
+    /// Where Stripe sends them once they have paid.
+    pub success_url: String,
+    /// Where Stripe sends them when they turn back.
+    pub cancel_url: String,
+}
+
+impl StripeApi {
+    /// The API at this address, or at Stripe's own, with one of these keys.
+    #[must_use]
+    pub fn new(url: Option<String>, mode: Mode, keys: SecretCache) -> Self {
+        Self { url, mode, keys, client: Mutex::new(None) }
+    }
+
+    /// Creates a customer for this learner; the same one whenever it is asked with the same
+    /// predecessor within a day.
+    pub async fn create_customer(
+        &self,
+        learner: &LearnerId,
+        replaces: Option<&CustomerId>,
+        now: Timestamp,
+    ) -> Result<CustomerId, StripeError> {
+        let request = CreateCustomer::new().metadata(HashMap::from([(
+            metadata::LEARNER.to_owned(),
+            learner.as_str().to_owned(),
+        )]));
+        let after = replaces.map_or("nobody", CustomerId::as_str);
+        let key = format!("coursegate-customer-{learner}-after-{after}");
+        let json = self.send(&request, Some(&key), now).await?;
+        let id = serde_json::from_str::<serde_json::Value>(&json)
+            .ok()
+            .and_then(|customer| customer.get("id")?.as_str()?.parse().ok());
+        id.ok_or_else(|| StripeError::Unreadable("customer: id is missing".to_owned()))
+    }
+
+    /// Opens a session; the same one whenever it is asked for the same attempt within a day.
+    pub async fn open_session(
+        &self,
+        request: &SessionRequest,
+        attempt: &AttemptId,
+        now: Timestamp,
+    ) -> Result<Session, StripeError> {
+        let metadata = HashMap::from(
+            [
+                (metadata::LEARNER, request.learner.as_str()),
+                (metadata::PRODUCT, request.product.as_str()),
+                (metadata::PRICE, request.price.as_str()),
+            ]
+            .map(|(key, value)| (key.to_owned(), value.to_owned())),
+        );
+        let item = CreateCheckoutSessionLineItems {
+            price: Some(request.stripe_price.to_string()),
+            quantity: Some(1),
+            ..CreateCheckoutSessionLineItems::new()
+        };
+        let payment = CreateCheckoutSessionPaymentIntentData {
+            metadata: Some(metadata.clone()),
+            ..CreateCheckoutSessionPaymentIntentData::new()
+        };
+        let create = CreateCheckoutSession::new()
+            .mode(CheckoutSessionMode::Payment)
+            .customer(request.customer.as_str())
+            .client_reference_id(request.learner.as_str())
+            .line_items(vec![item])
+            .metadata(metadata)
+            .payment_intent_data(payment)
+            .success_url(request.success_url.as_str())
+            .cancel_url(request.cancel_url.as_str());
+        let key = format!("coursegate-checkout-{attempt}");
+        let json = self.send(&create, Some(&key), now).await?;
+        Session::from_json(&json).map_err(StripeError::Unreadable)
+    }
+
+    /// The session as it is now; none if Stripe does not know it.
+    pub async fn session(
+        &self,
+        id: &SessionId,
+        now: Timestamp,
+    ) -> Result<Option<Session>, StripeError> {
+        let request = RetrieveCheckoutSession::new(id.as_str())
+            .expand(vec!["payment_intent.latest_charge".to_owned()]);
+        match self.send(&request, None, now).await {
+            Ok(json) => Session::from_json(&json).map(Some).map_err(StripeError::Unreadable),
+            Err(StripeError::Missing { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Closes a session. A session that is no longer open is refused: read it again.
+    pub async fn expire_session(
+        &self,
+        id: &SessionId,
+        now: Timestamp,
+    ) -> Result<(), StripeError> {
+        self.send(&ExpireCheckoutSession::new(id.as_str()), None, now).await.map(|_| ())
+    }
+
+    /// Sends a request up to three times, under one idempotency key, and returns the answer's JSON.
+    ///
+    /// The library retries only under keys of its own making, so the loop is here. Where Stripe
+    /// says not to retry, a retry under the same key brings the saved answer and changes nothing.
+    async fn send<R: StripeRequest>(
+        &self,
+        request: &R,
+        key: Option<&str>,
+        now: Timestamp,
+    ) -> Result<String, StripeError> {
+        let strategy = match key.map(IdempotencyKey::new) {
+            Some(Ok(key)) => RequestStrategy::Idempotent(key),
+            Some(Err(error)) => return Err(StripeError::Unreadable(error.to_string())),
+            None => RequestStrategy::Once,
+        };
+        let mut pause = FIRST_PAUSE;
+        let mut attempt = 1;
+        loop {
+            let client = self.client(now).await?;
+            let answer = request
+                .build()
+                .customize::<miniserde::json::Value>()
+                .request_strategy(strategy.clone())
+                .send(&*client)
+                .await;
+            let error = match answer {
+                Ok(json) => return Ok(miniserde::json::to_string(&json)),
+                Err(error) => classify(error),
+            };
+            // A key that Stripe no longer takes may have been rotated since it was cached.
+            let rotated = matches!(error, StripeError::Unauthorized)
+                && self.keys.refresh(now).await.unwrap_or(false);
+            if attempt >= ATTEMPTS_MAX || !(rotated || error.is_worth_another_try()) {
+                return Err(error);
+            }
+            attempt = attempt.saturating_add(1);
+            tokio::time::sleep(pause).await;
+            pause = pause.saturating_mul(3);
+        }
+    }
+
+    async fn client(&self, now: Timestamp) -> Result<Arc<Client>, StripeError> {
+        let keys = self.keys.get(now).await.map_err(StripeError::NoKey)?;
+        let prefixes = match self.mode {
+            Mode::Test => ["sk_test_", "rk_test_"],
+            Mode::Live => ["sk_live_", "rk_live_"],
+        };
+        let key = keys
+            .iter()
+            .find(|key| prefixes.iter().any(|prefix| key.expose_secret().starts_with(prefix)))
+            .ok_or(StripeError::WrongMode)?;
+        let mut client = self.client.lock().await;
+        if let Some((known, client)) = &*client
+            && known.expose_secret() == key.expose_secret()
+        {
+            return Ok(Arc::clone(client));
+        }
+        let mut builder = ClientBuilder::new(key.expose_secret()).timeout(ATTEMPT_TIMEOUT);
+        if let Some(url) = &self.url {
+            builder = builder.url(url);
+        }
+        let built = Arc::new(builder.build().map_err(classify)?);
+        *client = Some((key.clone(), Arc::clone(&built)));
+        Ok(built)
+    }
+}
+
+/// Sorts the library's errors. Messages stay behind: they may quote what was sent.
+fn classify(error: stripe::StripeError) -> StripeError {
+    match error {
+        stripe::StripeError::Stripe(error, status) => {
+            let code = error.code.as_ref().map_or_else(
+                || error.type_.as_str().to_owned(),
+                |code| code.as_str().to_owned(),
+            );
+            match status {
+                401 | 403 => StripeError::Unauthorized,
+                429 => StripeError::Busy,
+                500.. => StripeError::Failed { status },
+                _ if status == 404 || code == "resource_missing" => {
+                    StripeError::Missing { param: error.param.unwrap_or_default() }
+                }
+                _ => StripeError::Refused { status, code },
+            }
+        }
+        // An error page of something between Stripe and us, with a status that the library drops.
+        stripe::StripeError::JSONDeserialize(_)
+        | stripe::StripeError::ClientError(_)
+        | stripe::StripeError::Timeout => StripeError::Unreachable,
+        stripe::StripeError::ConfigError(error) => StripeError::Unreadable(error),
+    }
+}

@@ -1,0 +1,337 @@
+//! Stripe's objects as they come over the wire, and what they mean to us.
+//!
+//! The shapes are small and tolerant on purpose: a field that we do not need may change, vanish or
+//! gain values without stopping the shop. What we need and cannot read is kept for later.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::signature::VerifiedDelivery;
+use crate::domain::checkout::{OpenSession, SessionState};
+use crate::domain::decide::{Content, Event, Irrelevance, Mode, News};
+use crate::domain::facts::{Payment, Purchase, Sale};
+use crate::domain::id::{EventId, IdError, LearnerId, PaymentIntentId, SessionId, SourceId};
+use crate::domain::money::Money;
+use crate::domain::time::Timestamp;
+
+/// The metadata that our server writes into everything it opens at Stripe.
+pub mod metadata {
+    /// Whose purchase it is.
+    pub const LEARNER: &str = "learner_id";
+    /// What they buy.
+    pub const PRODUCT: &str = "product";
+    /// At which of its prices.
+    pub const PRICE: &str = "price";
+}
+
+/// The types of event that this code acts on; an endpoint need not send any other.
+pub const HANDLED_EVENTS: [&str; 4] = [
+    "checkout.session.completed",
+    "checkout.session.async_payment_succeeded",
+    "checkout.session.async_payment_failed",
+    "checkout.session.expired",
+];
+
+/// <https://docs.stripe.com/api/events/object>
+#[derive(Deserialize)]
+struct EventShape {
+    id: EventIdShape,
+    #[serde(rename = "type")]
+    kind: String,
+    created: i64,
+    livemode: bool,
+    account: Option<String>,
+    api_version: Option<String>,
+    data: DataShape,
+}
+
+#[derive(Deserialize)]
+struct DataShape {
+    object: Value,
+}
+
+/// <https://docs.stripe.com/api/checkout/sessions/object>
+#[derive(Deserialize)]
+struct SessionShape {
+    id: String,
+    mode: Option<String>,
+    status: Option<String>,
+    payment_status: String,
+    payment_intent: Option<PaymentIntentShape>,
+    metadata: Option<BTreeMap<String, String>>,
+    amount_total: Option<i64>,
+    currency: Option<String>,
+    created: i64,
+    expires_at: Option<i64>,
+    url: Option<String>,
+    livemode: bool,
+}
+
+/// An id, or the whole object where it was asked for.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum PaymentIntentShape {
+    Id(String),
+    Object { id: String, status: Option<String>, latest_charge: Option<ChargeShape> },
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ChargeShape {
+    Id(#[expect(dead_code, reason = "only an expanded charge tells its time")] String),
+    Object { created: i64 },
+}
+
+struct EventIdShape(EventId);
+
+impl<'de> Deserialize<'de> for EventIdShape {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+impl VerifiedDelivery<'_> {
+    /// What the event says, to a deployment of mode `ours`. Never fails: what can't be read is
+    /// news too, and is kept.
+    #[must_use]
+    pub fn read(self, ours: Mode) -> News {
+        match serde_json::from_str::<EventShape>(self.body()) {
+            Ok(shape) => shape.into_news(),
+            Err(error) => unreadable_event(self.body(), &error, ours),
+        }
+    }
+}
+
+impl EventShape {
+    fn into_news(self) -> News {
+        let created = Timestamp::from_unix_seconds(self.created);
+        let content = match self.kind.as_str() {
+            "checkout.session.completed" | "checkout.session.async_payment_succeeded" => {
+                session_event(&self.data.object, created, Payment::Processing)
+            }
+            "checkout.session.async_payment_failed" => {
+                session_event(&self.data.object, created, Payment::Failed)
+            }
+            "checkout.session.expired" => expired_event(&self.data.object),
+            _ => Content::Irrelevant(Irrelevance::UnknownType),
+        };
+        News {
+            event: Some(Event {
+                id: self.id.0,
+                kind: self.kind,
+                object: object_id(&self.data.object),
+                api_version: self.api_version,
+                created,
+            }),
+            mode: mode_of(self.livemode),
+            connected_account: self.account.is_some(),
+            content,
+        }
+    }
+}
+
+const fn mode_of(livemode: bool) -> Mode {
+    if livemode { Mode::Live } else { Mode::Test }
+}
+
+// Ids are not secret and not personal; anything else that stands in their place is not repeated.
+fn object_id(object: &Value) -> Option<String> {
+    let id = object.get("id")?.as_str()?;
+    let printable = id.len() <= 255 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    printable.then(|| id.to_owned())
+}
+
+fn unreadable_event(body: &str, error: &serde_json::Error, ours: Mode) -> News {
+    let value: Value = serde_json::from_str(body).unwrap_or_default();
+    let text = |field: &str| value.get(field).and_then(Value::as_str).map(ToOwned::to_owned);
+    let id = text("id").and_then(|id| id.parse().ok()).or_else(|| digest_id(body));
+    News {
+        event: id.map(|id| Event {
+            id,
+            kind: text("type").unwrap_or_else(|| "unknown".to_owned()),
+            object: value.pointer("/data/object").and_then(object_id),
+            api_version: text("api_version"),
+            created: Timestamp::from_unix_seconds(
+                value.get("created").and_then(Value::as_i64).unwrap_or_default(),
+            ),
+        }),
+        mode: value.get("livemode").and_then(Value::as_bool).map_or(ours, mode_of),
+        connected_account: text("account").is_some(),
+        content: Content::Unreadable { reason: describe("event", error) },
+    }
+}
+
+/// An event without a readable id is kept under a digest of its body, so that it is kept once.
+fn digest_id(body: &str) -> Option<EventId> {
+    let digest = Sha256::digest(body.as_bytes());
+    let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    format!("evt_unreadable_{hex}").parse().ok()
+}
+
+/// What serde missed and where, without the value that it found there.
+fn describe(what: &str, error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.split('`').nth(1).filter(|_| text.starts_with("missing field")) {
+        Some(field) => format!("{what}: {field} is missing"),
+        None => format!("{what}: unexpected JSON at {}:{}", error.line(), error.column()),
+    }
+}
+
+fn session_event(object: &Value, at: Timestamp, unpaid_means: Payment) -> Content {
+    // Somebody else's session is none of our business, however it looks.
+    if !names_a_learner(object) {
+        return Content::Irrelevant(Irrelevance::NotOurs);
+    }
+    let read = SessionShape::deserialize(object)
+        .map_err(|error| describe("checkout session", &error))
+        .and_then(|session| session.facts(at, unpaid_means));
+    match read {
+        Ok(content) => content,
+        Err(reason) => Content::Unreadable { reason },
+    }
+}
+
+/// An expired session was never completed, whatever its payment status says: one with nothing to
+/// pay is `no_payment_required` from the start.
+fn expired_event(object: &Value) -> Content {
+    Content::Irrelevant(if names_a_learner(object) {
+        Irrelevance::NothingPaid
+    } else {
+        Irrelevance::NotOurs
+    })
+}
+
+fn names_a_learner(object: &Value) -> bool {
+    object.get("metadata").and_then(|metadata| metadata.get(metadata::LEARNER)).is_some()
+}
+
+impl SessionShape {
+    /// What the session says of its purchase. `payment_status` decides, not the event's name:
+    /// <https://docs.stripe.com/checkout/fulfillment>.
+    fn facts(&self, at: Timestamp, unpaid_means: Payment) -> Result<Content, String> {
+        if self.mode.as_deref() != Some("payment") {
+            return Err("checkout session: mode is not payment".to_owned());
+        }
+        if self.status.as_deref().is_some_and(|status| status != "complete") {
+            return Ok(Content::Irrelevant(Irrelevance::NothingPaid));
+        }
+        let payment = match self.payment_status.as_str() {
+            "paid" | "no_payment_required" => Payment::paid(at),
+            "unpaid" => unpaid_means,
+            _ => return Err("checkout session: payment_status is not a known one".to_owned()),
+        };
+        let session: SessionId = self.id.parse().map_err(say)?;
+        let source = match self.payment_intent()? {
+            Some(payment_intent) => SourceId::Payment(payment_intent),
+            None => SourceId::Session(session.clone()),
+        };
+        let sale = Sale {
+            learner: self.metadata(metadata::LEARNER)?,
+            product: self.metadata(metadata::PRODUCT)?,
+            price: self.metadata(metadata::PRICE)?,
+            session,
+            total: self.total(),
+        };
+        Ok(Content::Purchase(source, Purchase { sale, payment }))
+    }
+
+    fn payment_intent(&self) -> Result<Option<PaymentIntentId>, String> {
+        match &self.payment_intent {
+            Some(PaymentIntentShape::Id(id) | PaymentIntentShape::Object { id, .. }) => {
+                id.parse().map(Some).map_err(say)
+            }
+            None => Ok(None),
+        }
+    }
+
+    fn metadata<T: std::str::FromStr<Err = IdError>>(&self, key: &str) -> Result<T, String> {
+        let value = self.metadata.as_ref().and_then(|metadata| metadata.get(key));
+        let value = value.ok_or_else(|| format!("checkout session: metadata.{key} is missing"))?;
+        value.parse().map_err(|error| format!("checkout session: metadata.{key}: {error}"))
+    }
+
+    fn total(&self) -> Option<Money> {
+        let currency = self.currency.as_deref()?.parse().ok()?;
+        Some(Money { amount_minor: self.amount_total?, currency })
+    }
+
+    /// What the payment of an unpaid session is doing: as the payment intent says, where it was
+    /// read along.
+    fn unpaid_means(&self) -> Payment {
+        match &self.payment_intent {
+            Some(PaymentIntentShape::Object { status: Some(status), .. })
+                if status == "requires_payment_method" || status == "canceled" =>
+            {
+                Payment::Failed
+            }
+            _ => Payment::Processing,
+        }
+    }
+
+    /// When it was paid: its charge's time. A session without a charge had nothing to pay.
+    fn paid_at(&self) -> Timestamp {
+        let seconds = match &self.payment_intent {
+            Some(PaymentIntentShape::Object {
+                latest_charge: Some(ChargeShape::Object { created }),
+                ..
+            }) => *created,
+            _ => self.created,
+        };
+        Timestamp::from_unix_seconds(seconds)
+    }
+
+    fn state(&self, id: &SessionId) -> SessionState {
+        match (self.status.as_deref(), &self.url, self.expires_at) {
+            (Some("open"), Some(url), Some(expires_at)) => SessionState::Open(OpenSession {
+                id: id.clone(),
+                url: url.clone(),
+                expires_at: Timestamp::from_unix_seconds(expires_at),
+            }),
+            (Some("complete"), ..) => SessionState::Complete,
+            _ => SessionState::Gone,
+        }
+    }
+}
+
+fn say(error: IdError) -> String {
+    format!("checkout session: {error}")
+}
+
+/// A checkout session as Stripe answered it to us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// Its id.
+    pub id: SessionId,
+    /// The learner that our server opened it for; none if it was not our server.
+    pub learner: Option<LearnerId>,
+    /// Whether it can still be paid.
+    pub state: SessionState,
+    /// What it says of its purchase, to be decided on like an event.
+    pub news: News,
+}
+
+impl Session {
+    /// Reads a session from an answer of Stripe's, best with `payment_intent.latest_charge`
+    /// expanded, so that it tells when it was paid. The error says what is missing.
+    pub fn from_json(json: &str) -> Result<Self, String> {
+        let object: Value = serde_json::from_str(json).map_err(|error| describe("session", &error))?;
+        let shape = SessionShape::deserialize(&object)
+            .map_err(|error| describe("checkout session", &error))?;
+        let id: SessionId = shape.id.parse().map_err(say)?;
+        Ok(Self {
+            learner: shape.metadata(metadata::LEARNER).ok(),
+            state: shape.state(&id),
+            news: News {
+                event: None,
+                mode: mode_of(shape.livemode),
+                connected_account: false,
+                content: session_event(&object, shape.paid_at(), shape.unpaid_means()),
+            },
+            id,
+        })
+    }
+}
