@@ -2,6 +2,8 @@
 //!
 //! The webhook and the confirmation after a redirect both come through here.
 
+use std::time::Duration;
+
 use crate::domain::decide::{Mode, News, Outcome, State, decide};
 use crate::ports::{Clock, Commit, Ledger, LedgerError};
 
@@ -48,8 +50,16 @@ pub async fn apply<L: Ledger>(
             Commit::Applied => return Ok(Report { outcome: decision.outcome, conflicts }),
             // Another instance has just recorded this very event. What it recorded says what it
             // was: read it, and the decision will be to write nothing.
-            Commit::AlreadyProcessed | Commit::Conflict => {}
+            Commit::AlreadyProcessed | Commit::Conflict => pause(conflicts).await,
         }
     }
     Err(ApplyError::Contended)
+}
+
+/// Lets whoever was quicker finish: 5 to 20 ms, then twice and four times that.
+async fn pause(conflicts: u32) {
+    let jitter_ms = getrandom::u32().unwrap_or_default() % 16;
+    let factor = 1_u64.checked_shl(conflicts).unwrap_or(1);
+    let pause_ms = u64::from(5_u32.saturating_add(jitter_ms)).saturating_mul(factor);
+    tokio::time::sleep(Duration::from_millis(pause_ms)).await;
 }

@@ -1,13 +1,18 @@
 //! What the three functions share.
 //!
 //! - [`domain`]: pure; what is sold, what is known, what follows.
-//! - [`apply`]: read, decide, commit.
+//! - [`apply`]: read, decide, commit: the one way in which news becomes access.
 //! - [`ports`]: what is asked of the outside world.
 //! - [`stripe`], [`dynamo`], [`secrets`], [`http`]: the edges.
-//! - [`config`], [`telemetry`]: what a function is started with, and what it says.
+//! - [`config`], [`aws`], [`telemetry`]: what a function is started with, and what it says.
 
 pub mod apply;
+pub mod aws;
+pub mod config;
 pub mod domain;
+pub mod dynamo;
+pub mod http;
 pub mod ports;
 pub mod secrets;
 pub mod stripe;
+pub mod telemetry;

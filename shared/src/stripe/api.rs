@@ -76,7 +76,17 @@ impl StripeError {
     /// <https://docs.stripe.com/api/idempotent_requests>
     #[must_use]
     pub const fn is_final(&self) -> bool {
-        matches!(self, Self::Refused { .. } | Self::Missing { .. } | Self::Failed { .. })
+        match self {
+            // 409: another request under this key is on its way; nothing is saved.
+            Self::Refused { status, .. } => *status != 409,
+            Self::Missing { .. } | Self::Failed { .. } => true,
+            Self::NoKey(_)
+            | Self::WrongMode
+            | Self::Unauthorized
+            | Self::Busy
+            | Self::Unreachable
+            | Self::Unreadable(_) => false,
+        }
     }
 
     const fn is_worth_another_try(&self) -> bool {

@@ -1,0 +1,49 @@
+//! Clients of AWS, from what Lambda puts into the environment: no profile, file or metadata
+//! service is looked for, which also keeps their code out of the binary.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use secrecy::ExposeSecret;
+
+use crate::config::{AwsConfig, SecretConfig, TableConfig};
+use crate::dynamo::{self, Table};
+
+macro_rules! client {
+    ($sdk:ident, $aws:expr, $endpoint:expr, $timeouts:expr) => {{
+        use $sdk::config::{BehaviorVersion, Config, Credentials, Region};
+        let aws: &AwsConfig = $aws;
+        let credentials = Credentials::new(
+            aws.access_key_id.as_str(),
+            aws.secret_access_key.expose_secret(),
+            aws.session_token.as_ref().map(|token| token.expose_secret().to_owned()),
+            None,
+            "environment",
+        );
+        let mut config = Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new(aws.region.clone()))
+            .credentials_provider(credentials)
+            .timeout_config($timeouts);
+        config.set_endpoint_url($endpoint.clone());
+        $sdk::Client::from_conf(config.build())
+    }};
+}
+
+/// The table.
+#[must_use]
+pub fn table(config: &TableConfig) -> Table {
+    let client =
+        client!(aws_sdk_dynamodb, &config.aws, config.dynamodb_endpoint, dynamo::timeouts());
+    Table::new(client, config.table_name.clone())
+}
+
+/// Secrets Manager. It answers slower than DynamoDB, and is asked once in minutes.
+#[must_use]
+pub fn secrets_manager(aws: &AwsConfig, secret: &SecretConfig) -> aws_sdk_secretsmanager::Client {
+    let timeouts = TimeoutConfig::builder()
+        .operation_attempt_timeout(Duration::from_secs(2))
+        .operation_timeout(Duration::from_secs(5))
+        .build();
+    client!(aws_sdk_secretsmanager, aws, secret.endpoint, timeouts)
+}

@@ -1,0 +1,256 @@
+//! What a function is started with: parsed once, all faults at once, then handed on.
+
+use std::fmt;
+
+use secrecy::SecretString;
+
+use crate::domain::decide::Mode;
+
+/// Names of the environment variables, and what they hold.
+pub mod variable {
+    /// The DynamoDB table.
+    pub const TABLE_NAME: &str = "TABLE_NAME";
+    /// `test` or `live`.
+    pub const STRIPE_MODE: &str = "STRIPE_MODE";
+    /// Where learners are sent back to, without a path: `https://learn.example.com`.
+    pub const SITE_ORIGIN: &str = "SITE_ORIGIN";
+    /// Address of Stripe's API; empty for Stripe itself.
+    pub const STRIPE_API_URL: &str = "STRIPE_API_URL";
+    /// Name or ARN of the secret that holds the Stripe API key.
+    pub const STRIPE_API_KEY_SECRET_ID: &str = "STRIPE_API_KEY_SECRET_ID";
+    /// Name or ARN of the secret that holds the webhook endpoint's signing secrets.
+    pub const STRIPE_SIGNING_SECRET_ID: &str = "STRIPE_SIGNING_SECRET_ID";
+    /// Address of DynamoDB; empty for AWS.
+    pub const DYNAMODB_ENDPOINT: &str = "DYNAMODB_ENDPOINT";
+    /// Address of Secrets Manager; empty for AWS.
+    pub const SECRETS_MANAGER_ENDPOINT: &str = "SECRETS_MANAGER_ENDPOINT";
+}
+
+/// Set by Lambda in every function.
+mod lambda {
+    pub(super) const REGION: &str = "AWS_REGION";
+    pub(super) const ACCESS_KEY_ID: &str = "AWS_ACCESS_KEY_ID";
+    pub(super) const SECRET_ACCESS_KEY: &str = "AWS_SECRET_ACCESS_KEY";
+    pub(super) const SESSION_TOKEN: &str = "AWS_SESSION_TOKEN";
+}
+
+/// Everything that is wrong with a function's environment.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct ConfigErrors(Vec<String>);
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the environment is not complete: {}", self.0.join("; "))
+    }
+}
+
+/// How AWS is reached. Lambda hands a function its credentials in the environment, so nothing has
+/// to be looked for.
+#[derive(Clone)]
+pub struct AwsConfig {
+    /// The Region.
+    pub region: String,
+    /// The access key's id.
+    pub access_key_id: String,
+    /// The access key.
+    pub secret_access_key: SecretString,
+    /// The session that they belong to.
+    pub session_token: Option<SecretString>,
+}
+
+/// What every function is started with.
+#[derive(Clone)]
+pub struct TableConfig {
+    /// How AWS is reached.
+    pub aws: AwsConfig,
+    /// The table's name.
+    pub table_name: String,
+    /// The table's address, if it is not AWS.
+    pub dynamodb_endpoint: Option<String>,
+    /// The world that this deployment belongs to.
+    pub mode: Mode,
+}
+
+/// A secret's place.
+#[derive(Clone)]
+pub struct SecretConfig {
+    /// Its name or ARN.
+    pub secret_id: String,
+    /// Secrets Manager's address, if it is not AWS.
+    pub endpoint: Option<String>,
+}
+
+/// What the entitlements function is started with.
+#[derive(Clone)]
+pub struct EntitlementsConfig {
+    /// The table.
+    pub table: TableConfig,
+}
+
+/// What the webhook function is started with.
+#[derive(Clone)]
+pub struct WebhookConfig {
+    /// The table.
+    pub table: TableConfig,
+    /// The signing secrets.
+    pub signing_secret: SecretConfig,
+}
+
+/// What the checkout function is started with.
+#[derive(Clone)]
+pub struct CheckoutConfig {
+    /// The table.
+    pub table: TableConfig,
+    /// The Stripe API key.
+    pub api_key: SecretConfig,
+    /// Stripe's address, if it is not Stripe.
+    pub stripe_api_url: Option<String>,
+    /// Where learners are sent back to.
+    pub site_origin: String,
+}
+
+impl EntitlementsConfig {
+    /// Reads it from an environment.
+    pub fn parse(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
+        let mut environment = Environment::new(lookup);
+        let table = environment.table();
+        environment.done(Self { table })
+    }
+}
+
+impl WebhookConfig {
+    /// Reads it from an environment.
+    pub fn parse(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
+        let mut environment = Environment::new(lookup);
+        let table = environment.table();
+        let signing_secret = environment.secret(variable::STRIPE_SIGNING_SECRET_ID);
+        environment.done(Self { table, signing_secret })
+    }
+}
+
+impl CheckoutConfig {
+    /// Reads it from an environment.
+    pub fn parse(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
+        let mut environment = Environment::new(lookup);
+        let table = environment.table();
+        let api_key = environment.secret(variable::STRIPE_API_KEY_SECRET_ID);
+        let stripe_api_url = environment.optional(variable::STRIPE_API_URL);
+        let site_origin = environment.origin(variable::SITE_ORIGIN);
+        environment.done(Self { table, api_key, stripe_api_url, site_origin })
+    }
+}
+
+/// The environment of this process, for the `parse` functions.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is where the environment enters")]
+pub fn process_environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+struct Environment<F> {
+    lookup: F,
+    faults: Vec<String>,
+}
+
+impl<F: Fn(&str) -> Option<String>> Environment<F> {
+    const fn new(lookup: F) -> Self {
+        Self { lookup, faults: Vec::new() }
+    }
+
+    fn done<T>(self, config: T) -> Result<T, ConfigErrors> {
+        if self.faults.is_empty() { Ok(config) } else { Err(ConfigErrors(self.faults)) }
+    }
+
+    fn optional(&self, name: &str) -> Option<String> {
+        (self.lookup)(name).filter(|value| !value.is_empty())
+    }
+
+    fn required(&mut self, name: &str) -> String {
+        self.optional(name).unwrap_or_else(|| {
+            self.faults.push(format!("{name} is not set"));
+            String::new()
+        })
+    }
+
+    fn origin(&mut self, name: &str) -> String {
+        let origin = self.required(name);
+        let rest = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+        if !origin.is_empty() && rest.is_none_or(|host| host.is_empty() || host.contains('/')) {
+            self.faults.push(format!("{name} must be an origin like https://learn.example.com"));
+        }
+        origin
+    }
+
+    fn table(&mut self) -> TableConfig {
+        let aws = AwsConfig {
+            region: self.required(lambda::REGION),
+            access_key_id: self.required(lambda::ACCESS_KEY_ID),
+            secret_access_key: self.required(lambda::SECRET_ACCESS_KEY).into(),
+            session_token: self.optional(lambda::SESSION_TOKEN).map(Into::into),
+        };
+        TableConfig {
+            aws,
+            table_name: self.required(variable::TABLE_NAME),
+            dynamodb_endpoint: self.optional(variable::DYNAMODB_ENDPOINT),
+            mode: self.mode(),
+        }
+    }
+
+    fn mode(&mut self) -> Mode {
+        match self.required(variable::STRIPE_MODE).as_str() {
+            "live" => Mode::Live,
+            "test" | "" => Mode::Test,
+            _ => {
+                self.faults.push(format!("{} must be test or live", variable::STRIPE_MODE));
+                Mode::Test
+            }
+        }
+    }
+
+    fn secret(&mut self, name: &str) -> SecretConfig {
+        SecretConfig {
+            secret_id: self.required(name),
+            endpoint: self.optional(variable::SECRETS_MANAGER_ENDPOINT),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complete(name: &str) -> Option<String> {
+        let value = match name {
+            variable::STRIPE_MODE => "live",
+            variable::SITE_ORIGIN => "https://learn.example.com",
+            variable::STRIPE_API_URL | variable::DYNAMODB_ENDPOINT => "",
+            _ => "something",
+        };
+        Some(value.to_owned())
+    }
+
+    #[test]
+    fn an_empty_endpoint_means_aws_and_stripe() {
+        let config = CheckoutConfig::parse(complete).unwrap();
+        assert_eq!(config.stripe_api_url, None);
+        assert_eq!(config.table.dynamodb_endpoint, None);
+        assert_eq!(config.table.mode, Mode::Live);
+    }
+
+    #[test]
+    fn all_faults_are_reported_at_once_and_no_value_is_repeated() {
+        let broken = |name: &str| match name {
+            variable::STRIPE_MODE => Some("sk_live_secret".to_owned()),
+            variable::SITE_ORIGIN => Some("https://learn.example.com/path".to_owned()),
+            variable::TABLE_NAME => None,
+            other => complete(other),
+        };
+        let errors = CheckoutConfig::parse(broken).err().unwrap().to_string();
+        assert_eq!(
+            errors,
+            "the environment is not complete: TABLE_NAME is not set; \
+             STRIPE_MODE must be test or live; \
+             SITE_ORIGIN must be an origin like https://learn.example.com"
+        );
+    }
+}

@@ -1,0 +1,273 @@
+//! A list of writes becomes one transaction, and its failure an answer.
+
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::{CancellationReason, Put, TransactWriteItem, Update};
+
+use super::Table;
+use super::attributes::{Item, number, text, time};
+use super::failure::ledger_error;
+use super::key::{Key, TTL};
+use crate::domain::access::{Grant, Status};
+use crate::domain::decide::{Event, Recorded, Write};
+use crate::domain::facts::{Payment, Purchase};
+use crate::domain::id::SourceId;
+use crate::domain::time::{DAY, Timestamp};
+use crate::ports::{Commit, LedgerError};
+
+/// The API calls made here, as IAM names them: a transaction needs the permission of each part.
+pub(super) const ACTIONS: &[&str] = &["dynamodb:PutItem", "dynamodb:UpdateItem"];
+
+/// How long the record of an event is kept. Longer than anybody can have Stripe send it again:
+/// <https://docs.stripe.com/webhooks#manual-retry> for people, and events are gone after 30 days.
+const EVENT_KEPT_DAYS: i64 = 90;
+const STRIPE_RESENDS_DAYS: i64 = 30;
+const _: () = assert!(STRIPE_RESENDS_DAYS < EVENT_KEPT_DAYS);
+
+/// Names of attributes and of their values, shared by what writes and what reads.
+pub(super) mod name {
+    pub(in crate::dynamo) const OUTCOME: &str = "outcome";
+    pub(in crate::dynamo) const APPLIED: &str = "applied";
+    pub(in crate::dynamo) const UNCHANGED: &str = "unchanged";
+    pub(in crate::dynamo) const QUARANTINED: &str = "quarantined";
+    pub(in crate::dynamo) const VERSION: &str = "version";
+    pub(in crate::dynamo) const PAYMENT: &str = "payment";
+    pub(in crate::dynamo) const PAID: &str = "paid";
+    pub(in crate::dynamo) const PROCESSING: &str = "processing";
+    pub(in crate::dynamo) const FAILED: &str = "failed";
+    pub(in crate::dynamo) const ACTIVE: &str = "active";
+}
+
+impl Table {
+    pub(super) async fn transact(&self, writes: &[Write]) -> Result<Commit, LedgerError> {
+        let items = writes
+            .iter()
+            .map(|write| transact_item(&self.name, write))
+            .collect::<Result<Vec<_>, _>>()?;
+        let answer =
+            self.client.transact_write_items().set_transact_items(Some(items)).send().await;
+        match answer {
+            Ok(_) => Ok(Commit::Applied),
+            Err(error) => match cancellation(&error) {
+                Some(reasons) => classify(writes, reasons).ok_or_else(|| ledger_error(error)),
+                None => Err(ledger_error(error)),
+            },
+        }
+    }
+}
+
+fn cancellation<R>(error: &SdkError<TransactWriteItemsError, R>) -> Option<&[CancellationReason]> {
+    match error.as_service_error()? {
+        TransactWriteItemsError::TransactionCanceledException(canceled) => {
+            Some(canceled.cancellation_reasons())
+        }
+        _ => None,
+    }
+}
+
+/// What a cancelled transaction means, by all of its reasons; they come in the order of the
+/// writes. None is an error: at least one reason is neither a condition nor a conflict.
+fn classify(writes: &[Write], reasons: &[CancellationReason]) -> Option<Commit> {
+    let mut answer = None;
+    for (write, reason) in writes.iter().zip(reasons) {
+        match (reason.code().unwrap_or("None"), write) {
+            ("None", _) => {}
+            // An event on record settles it, whatever else has moved.
+            ("ConditionalCheckFailed", Write::RecordEvent { .. }) => {
+                answer = Some(Commit::AlreadyProcessed);
+            }
+            ("ConditionalCheckFailed" | "TransactionConflict", _) => {
+                answer = answer.or(Some(Commit::Conflict));
+            }
+            _ => return None,
+        }
+    }
+    answer
+}
+
+fn transact_item(table: &str, write: &Write) -> Result<TransactWriteItem, LedgerError> {
+    let item = TransactWriteItem::builder();
+    let item = match write {
+        Write::RecordEvent { event, recorded, at } => {
+            item.put(record_event(table, event, *recorded, *at)?)
+        }
+        Write::ListQuarantined { event, reason, at } => {
+            let mut attributes = event_attributes(Key::Quarantined(event.id.clone()), event, *at);
+            attributes.insert("reason".to_owned(), text(reason));
+            let put = Put::builder().table_name(table).set_item(Some(attributes));
+            item.put(put.condition_expression("attribute_not_exists(pk)").build().map_err(ours)?)
+        }
+        Write::ResolveQuarantined { event, at } => item.update(
+            update(table, &Key::Quarantined(event.clone()))
+                .update_expression("SET resolved_at = :at, #ttl = :ttl")
+                .expression_attribute_names("#ttl", TTL)
+                .expression_attribute_values(":at", time(*at))
+                .expression_attribute_values(":ttl", time(at.plus_seconds(EVENT_KEPT_DAYS * DAY)))
+                .build()
+                .map_err(ours)?,
+        ),
+        Write::StoreSource { source, purchase, replaces } => {
+            item.update(store_source(table, source, purchase, *replaces)?)
+        }
+        Write::SetGrant { learner, source, grant } => item.update(
+            update(table, &Key::Access(learner.clone()))
+                .update_expression("SET #source = :grant")
+                .expression_attribute_names("#source", source.as_str())
+                .expression_attribute_values(
+                    ":grant",
+                    aws_sdk_dynamodb::types::AttributeValue::M(grant_attributes(grant)),
+                )
+                .build()
+                .map_err(ours)?,
+        ),
+    };
+    Ok(item.build())
+}
+
+fn update(table: &str, key: &Key) -> aws_sdk_dynamodb::types::builders::UpdateBuilder {
+    Update::builder().table_name(table).set_key(Some(key.attributes()))
+}
+
+fn ours(error: aws_sdk_dynamodb::error::BuildError) -> LedgerError {
+    LedgerError::Refused(Box::new(error))
+}
+
+fn event_attributes(key: Key, event: &Event, at: Timestamp) -> Item {
+    let mut item = key.attributes();
+    item.insert("type".to_owned(), text(&event.kind));
+    item.insert("created".to_owned(), time(event.created));
+    item.insert("at".to_owned(), time(at));
+    for (name, value) in [("object", &event.object), ("api_version", &event.api_version)] {
+        if let Some(value) = value {
+            item.insert(name.to_owned(), text(value));
+        }
+    }
+    item
+}
+
+fn record_event(
+    table: &str,
+    event: &Event,
+    recorded: Recorded,
+    at: Timestamp,
+) -> Result<Put, LedgerError> {
+    let outcome = match recorded {
+        Recorded::Applied => name::APPLIED,
+        Recorded::Unchanged => name::UNCHANGED,
+        Recorded::Quarantined => name::QUARANTINED,
+    };
+    let mut item = event_attributes(Key::Event(event.id.clone()), event, at);
+    item.insert(name::OUTCOME.to_owned(), text(outcome));
+    item.insert(TTL.to_owned(), time(at.plus_seconds(EVENT_KEPT_DAYS * DAY)));
+    let put = Put::builder().table_name(table).set_item(Some(item));
+    let put = if recorded == Recorded::Quarantined {
+        put.condition_expression("attribute_not_exists(pk)")
+    } else {
+        put.condition_expression("attribute_not_exists(pk) OR #outcome = :quarantined")
+            .expression_attribute_names("#outcome", name::OUTCOME)
+            .expression_attribute_values(":quarantined", text(name::QUARANTINED))
+    };
+    put.build().map_err(ours)
+}
+
+/// Sets attribute by attribute, so that code that knows more facts than this one loses none.
+fn store_source(
+    table: &str,
+    source: &SourceId,
+    purchase: &Purchase,
+    replaces: Option<u64>,
+) -> Result<Update, LedgerError> {
+    let sale = &purchase.sale;
+    let (payment, paid_at) = match purchase.payment {
+        Payment::Processing => (name::PROCESSING, None),
+        Payment::Failed => (name::FAILED, None),
+        Payment::Paid { at } => (name::PAID, Some(at.0)),
+    };
+    let mut values = vec![
+        ("learner", text(sale.learner.as_str())),
+        ("product", text(sale.product.as_str())),
+        ("price", text(sale.price.as_str())),
+        ("session", text(sale.session.as_str())),
+        (name::PAYMENT, text(payment)),
+        (name::VERSION, number(replaces.unwrap_or_default().saturating_add(1))),
+    ];
+    if let Some(total) = sale.total {
+        values.push(("amount", number(total.amount_minor)));
+        values.push(("currency", text(total.currency.as_str())));
+    }
+    if let Some(paid_at) = paid_at {
+        values.push(("paid_at", time(paid_at)));
+    }
+    let assignments: Vec<String> =
+        values.iter().map(|(name, _)| format!("#{name} = :{name}")).collect();
+    let mut update = update(table, &Key::Source(source.clone()))
+        .update_expression(format!("SET {}", assignments.join(", ")));
+    for (name, value) in values {
+        update = update
+            .expression_attribute_names(format!("#{name}"), name)
+            .expression_attribute_values(format!(":{name}"), value);
+    }
+    let update = match replaces {
+        None => update.condition_expression("attribute_not_exists(pk)"),
+        Some(version) => update
+            .condition_expression("#version = :replaces")
+            .expression_attribute_values(":replaces", number(version)),
+    };
+    update.build().map_err(ours)
+}
+
+fn grant_attributes(grant: &Grant) -> Item {
+    let status = match grant.status {
+        Status::Active => name::ACTIVE,
+        Status::Processing => name::PROCESSING,
+        Status::Failed => name::FAILED,
+    };
+    let mut item = Item::from([
+        ("product".to_owned(), text(grant.product.as_str())),
+        ("status".to_owned(), text(status)),
+    ]);
+    for (name, value) in [("since", grant.since), ("until", grant.until)] {
+        if let Some(value) = value {
+            item.insert(name.to_owned(), time(value));
+        }
+    }
+    item
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn writes() -> Vec<Write> {
+        let event = Event {
+            id: "evt_1".parse().unwrap(),
+            kind: "checkout.session.completed".to_owned(),
+            object: None,
+            api_version: None,
+            created: Timestamp::from_unix_seconds(1),
+        };
+        let at = Timestamp::from_unix_seconds(2);
+        vec![
+            Write::ResolveQuarantined { event: event.id.clone(), at },
+            Write::RecordEvent { event, recorded: Recorded::Applied, at },
+        ]
+    }
+
+    #[track_caller]
+    fn check(codes: [&str; 2], expected: Option<Commit>) {
+        let reasons = codes.map(|code| CancellationReason::builder().code(code).build());
+        assert_eq!(classify(&writes(), &reasons), expected, "{codes:?}");
+    }
+
+    #[test]
+    fn a_cancelled_transaction_is_classified_by_all_of_its_reasons() {
+        check(["None", "ConditionalCheckFailed"], Some(Commit::AlreadyProcessed));
+        check(["ConditionalCheckFailed", "None"], Some(Commit::Conflict));
+        check(["TransactionConflict", "None"], Some(Commit::Conflict));
+        check(["TransactionConflict", "ConditionalCheckFailed"], Some(Commit::AlreadyProcessed));
+        check(["ConditionalCheckFailed", "TransactionConflict"], Some(Commit::Conflict));
+        check(["ConditionalCheckFailed", "ThrottlingError"], None);
+        check(["ValidationError", "ConditionalCheckFailed"], None);
+        check(["ProvisionedThroughputExceeded", "None"], None);
+    }
+}

@@ -1,0 +1,31 @@
+//! What a failed call to DynamoDB means.
+
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+
+use crate::ports::LedgerError;
+
+/// Codes by which DynamoDB refuses a request that would be refused again.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html>
+const REFUSALS: [&str; 6] = [
+    "ValidationException",
+    "AccessDeniedException",
+    "ResourceNotFoundException",
+    "UnrecognizedClientException",
+    "ItemCollectionSizeLimitExceededException",
+    "IdempotentParameterMismatchException",
+];
+
+/// Sorts a failure: refused for good, or worth coming back for. What is not known is taken for
+/// passing, so that Stripe comes again rather than being told that all is well.
+pub(super) fn ledger_error<E, R>(error: SdkError<E, R>) -> LedgerError
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    R: std::fmt::Debug + Send + Sync + 'static,
+{
+    let refused = error
+        .as_service_error()
+        .and_then(ProvideErrorMetadata::code)
+        .is_some_and(|code| REFUSALS.contains(&code));
+    let source: Box<dyn std::error::Error + Send + Sync> = Box::new(error);
+    if refused { LedgerError::Refused(source) } else { LedgerError::Unavailable(source) }
+}

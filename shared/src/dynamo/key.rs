@@ -1,0 +1,156 @@
+//! Every key of the table, and nothing of it anywhere else.
+
+use crate::domain::id::{EventId, LearnerId, LinkId, PriceKey, SourceId};
+
+/// The partition key's attribute.
+pub const PK: &str = "pk";
+/// The sort key's attribute.
+pub const SK: &str = "sk";
+/// The attribute by which DynamoDB deletes what is over, some time later. Never read for a
+/// decision.
+pub const TTL: &str = "ttl";
+
+/// What a learner is limited in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Action {
+    /// Asking for a session, by themselves or through a link.
+    Checkout,
+    /// Confirming a session.
+    Confirm,
+    /// Being made a link.
+    Link,
+}
+
+impl Action {
+    /// Every action.
+    pub const ALL: [Self; 3] = [Self::Checkout, Self::Confirm, Self::Link];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Checkout => "checkout",
+            Self::Confirm => "confirm",
+            Self::Link => "link",
+        }
+    }
+}
+
+/// The key of an item.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key {
+    /// What is on record of an event.
+    Event(EventId),
+    /// An event that could not be read.
+    Quarantined(EventId),
+    /// The facts of a source.
+    Source(SourceId),
+    /// What a learner's sources give them.
+    Access(LearnerId),
+    /// A learner's Stripe customer.
+    Customer(LearnerId),
+    /// A learner's attempt to buy at a price.
+    Checkout(LearnerId, PriceKey),
+    /// How often a learner has done something.
+    Rate(LearnerId, Action),
+    /// An upgrade link.
+    Link(LinkId),
+    /// What is sold.
+    Catalog,
+}
+
+impl Key {
+    /// The partition key.
+    #[must_use]
+    pub fn pk(&self) -> String {
+        match self {
+            Self::Event(id) => format!("EVENT#{id}"),
+            Self::Quarantined(_) => "QUARANTINE".to_owned(),
+            Self::Source(id) => format!("SOURCE#{id}"),
+            Self::Access(learner)
+            | Self::Customer(learner)
+            | Self::Checkout(learner, _)
+            | Self::Rate(learner, _) => format!("LEARNER#{learner}"),
+            Self::Link(id) => format!("LINK#{id}"),
+            Self::Catalog => "CATALOG".to_owned(),
+        }
+    }
+
+    /// The sort key.
+    #[must_use]
+    pub fn sk(&self) -> String {
+        match self {
+            Self::Event(_) => "EVENT".to_owned(),
+            Self::Quarantined(id) => id.to_string(),
+            Self::Source(_) => "SOURCE".to_owned(),
+            Self::Access(_) => "ACCESS".to_owned(),
+            Self::Customer(_) => "CUSTOMER".to_owned(),
+            Self::Checkout(_, price) => format!("CHECKOUT#{price}"),
+            Self::Rate(_, action) => format!("RATE#{}", action.name()),
+            Self::Link(_) => "LINK".to_owned(),
+            Self::Catalog => "CURRENT".to_owned(),
+        }
+    }
+
+    /// The key that was written as these two; none if it is not one of ours.
+    #[must_use]
+    pub fn parse(pk: &str, sk: &str) -> Option<Self> {
+        let (kind, id) = pk.split_once('#').unwrap_or((pk, ""));
+        match (kind, sk.split_once('#').unwrap_or((sk, ""))) {
+            ("EVENT", ("EVENT", "")) => id.parse().ok().map(Self::Event),
+            ("QUARANTINE", (event, "")) if id.is_empty() => {
+                event.parse().ok().map(Self::Quarantined)
+            }
+            ("SOURCE", ("SOURCE", "")) => id.parse().ok().map(Self::Source),
+            ("LEARNER", (kind, detail)) => Self::of_learner(id.parse().ok()?, kind, detail),
+            ("LINK", ("LINK", "")) => id.parse().ok().map(Self::Link),
+            ("CATALOG", ("CURRENT", "")) if id.is_empty() => Some(Self::Catalog),
+            _ => None,
+        }
+    }
+
+    fn of_learner(learner: LearnerId, kind: &str, detail: &str) -> Option<Self> {
+        match (kind, detail) {
+            ("ACCESS", "") => Some(Self::Access(learner)),
+            ("CUSTOMER", "") => Some(Self::Customer(learner)),
+            ("CHECKOUT", price) => Some(Self::Checkout(learner, price.parse().ok()?)),
+            ("RATE", name) => {
+                let action = Action::ALL.into_iter().find(|action| action.name() == name)?;
+                Some(Self::Rate(learner, action))
+            }
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_key_is_read_back_as_it_was_written_and_no_two_share_an_item() {
+        let learner: LearnerId = "ada".parse().unwrap();
+        let mut keys = vec![
+            Key::Event("evt_1".parse().unwrap()),
+            Key::Quarantined("evt_1".parse().unwrap()),
+            Key::Source("pi_1".parse().unwrap()),
+            Key::Source("cs_1".parse().unwrap()),
+            Key::Access(learner.clone()),
+            Key::Customer(learner.clone()),
+            Key::Checkout(learner.clone(), "p".parse().unwrap()),
+            Key::Link("abcdefghijklmnopqrstuv".parse().unwrap()),
+            Key::Catalog,
+        ];
+        keys.extend(Action::ALL.map(|action| Key::Rate(learner.clone(), action)));
+        let mut seen = std::collections::BTreeSet::new();
+        for key in keys {
+            assert!(seen.insert((key.pk(), key.sk())), "{key:?}");
+            assert_eq!(Key::parse(&key.pk(), &key.sk()), Some(key));
+        }
+    }
+
+    #[test]
+    fn what_is_no_key_of_ours_is_not_taken_for_one() {
+        for (pk, sk) in [("EVENT#cus_1", "EVENT"), ("LEARNER#ada", "RATE#x"), ("X", "Y"), ("", "")] {
+            assert_eq!(Key::parse(pk, sk), None);
+        }
+    }
+}

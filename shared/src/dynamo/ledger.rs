@@ -1,0 +1,159 @@
+//! The ledger and the access reader, on the table.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::KeysAndAttributes;
+
+use super::Table;
+use super::attributes::{Item, Reader};
+use super::commit::name;
+use super::failure::ledger_error;
+use super::key::{Key, PK, SK};
+use crate::domain::access::{Grant, Holdings, Status};
+use crate::domain::decide::{Needs, Recorded, State, StoredSource, Write};
+use crate::domain::facts::{Payment, Purchase, Sale};
+use crate::domain::id::{LearnerId, SourceId};
+use crate::domain::money::Money;
+use crate::ports::{AccessReader, Commit, Ledger, LedgerError};
+
+/// The API calls that reading access makes, as IAM names them.
+pub const ACCESS_ACTIONS: &[&str] = &["dynamodb:GetItem"];
+
+/// The API calls that loading and committing make, as IAM names them.
+pub fn ledger_actions() -> impl Iterator<Item = &'static str> {
+    ["dynamodb:BatchGetItem"].into_iter().chain(super::commit::ACTIONS.iter().copied())
+}
+
+/// How often unread keys are asked for again; DynamoDB may answer a part under load.
+const UNPROCESSED_ROUNDS_MAX: u32 = 3;
+
+impl Ledger for Table {
+    async fn load(&self, needs: Needs<'_>) -> Result<State, LedgerError> {
+        let keys = needs.event.map(|event| Key::Event(event.clone()));
+        let keys = keys.into_iter().chain(needs.source.map(|source| Key::Source(source.clone())));
+        let mut state = State::default();
+        for item in self.batch_get(keys.collect()).await? {
+            let reader = Reader(&item);
+            match Key::parse(reader.text(PK)?, reader.text(SK)?) {
+                Some(Key::Event(_)) => state.event = Some(recorded(&reader)?),
+                Some(Key::Source(_)) => state.source = Some(stored_source(&reader)?),
+                _ => return Err(LedgerError::Unreadable("an item that nobody asked for".into())),
+            }
+        }
+        Ok(state)
+    }
+
+    async fn commit(&self, writes: &[Write]) -> Result<Commit, LedgerError> {
+        self.transact(writes).await
+    }
+}
+
+impl AccessReader for Table {
+    async fn holdings(&self, learner: &LearnerId) -> Result<Holdings, LedgerError> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.name)
+            .set_key(Some(Key::Access(learner.clone()).attributes()))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(ledger_error)?;
+        answer.item().map_or_else(|| Ok(Holdings::default()), holdings)
+    }
+}
+
+impl Table {
+    /// Reads these items, strongly consistent; those that don't exist are left out.
+    pub(super) async fn batch_get(&self, keys: Vec<Key>) -> Result<Vec<Item>, LedgerError> {
+        let mut found = Vec::new();
+        let mut asked: Vec<Item> = keys.iter().map(Key::attributes).collect();
+        for _ in 0..UNPROCESSED_ROUNDS_MAX {
+            if asked.is_empty() {
+                return Ok(found);
+            }
+            let request = KeysAndAttributes::builder()
+                .set_keys(Some(std::mem::take(&mut asked)))
+                .consistent_read(true)
+                .build()
+                .map_err(|error| LedgerError::Refused(Box::new(error)))?;
+            let answer = self
+                .client
+                .batch_get_item()
+                .request_items(&self.name, request)
+                .send()
+                .await
+                .map_err(ledger_error)?;
+            let mut responses = answer.responses.unwrap_or_default();
+            found.extend(responses.remove(&self.name).unwrap_or_default());
+            let mut unprocessed: HashMap<_, _> = answer.unprocessed_keys.unwrap_or_default();
+            asked.extend(unprocessed.remove(&self.name).map(|keys| keys.keys).unwrap_or_default());
+        }
+        if asked.is_empty() {
+            Ok(found)
+        } else {
+            Err(LedgerError::Unavailable("DynamoDB leaves keys unread".into()))
+        }
+    }
+}
+
+fn recorded(event: &Reader<'_>) -> Result<Recorded, LedgerError> {
+    match event.text(name::OUTCOME)? {
+        name::APPLIED => Ok(Recorded::Applied),
+        name::UNCHANGED => Ok(Recorded::Unchanged),
+        name::QUARANTINED => Ok(Recorded::Quarantined),
+        other => Err(LedgerError::Unreadable(format!("event with outcome {other}"))),
+    }
+}
+
+fn stored_source(source: &Reader<'_>) -> Result<StoredSource, LedgerError> {
+    let payment = match source.text(name::PAYMENT)? {
+        name::PROCESSING => Payment::Processing,
+        name::FAILED => Payment::Failed,
+        name::PAID => Payment::paid(source.time("paid_at")?),
+        other => return Err(LedgerError::Unreadable(format!("source with payment {other}"))),
+    };
+    let total = match source.maybe_number("amount")? {
+        Some(amount_minor) => Some(Money { amount_minor, currency: source.parsed("currency")? }),
+        None => None,
+    };
+    let sale = Sale {
+        learner: source.parsed("learner")?,
+        product: source.parsed("product")?,
+        price: source.parsed("price")?,
+        session: source.parsed("session")?,
+        total,
+    };
+    Ok(StoredSource {
+        purchase: Purchase { sale, payment },
+        version: source.number(name::VERSION)?,
+    })
+}
+
+/// Every attribute of the access item but its key is a source.
+pub(super) fn holdings(item: &Item) -> Result<Holdings, LedgerError> {
+    item.iter()
+        .filter(|(name, _)| name.as_str() != PK && name.as_str() != SK)
+        .map(|(name, value)| {
+            let source: SourceId =
+                name.parse().map_err(|_| super::attributes::unreadable(name))?;
+            let grant = value.as_m().map_err(|_| super::attributes::unreadable(name))?;
+            Ok((source, grant_of(&Reader(grant))?))
+        })
+        .collect()
+}
+
+fn grant_of(grant: &Reader<'_>) -> Result<Grant, LedgerError> {
+    let status = match grant.text("status")? {
+        name::ACTIVE => Status::Active,
+        name::PROCESSING => Status::Processing,
+        name::FAILED => Status::Failed,
+        other => return Err(LedgerError::Unreadable(format!("grant with status {other}"))),
+    };
+    Ok(Grant {
+        product: grant.parsed("product")?,
+        status,
+        since: grant.maybe_time("since")?,
+        until: grant.maybe_time("until")?,
+    })
+}

@@ -1,0 +1,21 @@
+//! The HTTP edge: who asks, what they ask, and how they are answered.
+
+mod answer;
+pub mod problem;
+mod request;
+
+pub use answer::{json, redirect};
+pub use problem::{Problem, ProblemKind};
+pub use request::{Caller, Incoming};
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::domain::time::Timestamp;
+
+/// A time as it goes over the wire: RFC 3339, in UTC.
+#[must_use]
+pub fn rfc3339(at: Timestamp) -> String {
+    let at = OffsetDateTime::from_unix_timestamp(at.unix_seconds());
+    at.ok().and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
+}

@@ -1,0 +1,144 @@
+//! What goes wrong, as RFC 9457 problems: a stable type, a status, and a sentence that says what
+//! to do. What only the operator may know is logged and has no way in here.
+
+use std::borrow::Cow;
+
+use lambda_http::http::StatusCode;
+use lambda_http::{Body, Response};
+use serde::Serialize;
+
+use super::answer::respond;
+
+macro_rules! problems {
+    ($($(#[$doc:meta])* $kind:ident $status:literal $name:literal $title:literal;)*) => {
+        /// The kinds of problem; each is a type that clients may rely on.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum ProblemKind {
+            $($(#[$doc])* $kind,)*
+        }
+
+        impl ProblemKind {
+            /// Every kind.
+            pub const ALL: &[Self] = &[$(Self::$kind,)*];
+
+            /// The status that goes with it.
+            #[must_use]
+            pub const fn status(self) -> u16 {
+                match self { $(Self::$kind => $status,)* }
+            }
+
+            /// The last part of its type.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$kind => $name,)* }
+            }
+
+            /// What it is, in a few words that never change.
+            #[must_use]
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$kind => $title,)* }
+            }
+        }
+    };
+}
+
+problems! {
+    /// The body is no JSON.
+    MalformedJson 400 "malformed-json" "The body is not JSON";
+    /// The webhook: Stripe has not signed this.
+    BadSignature 400 "bad-signature" "The request is not signed by Stripe";
+    /// No verified token came with the request.
+    Unauthorized 401 "unauthorized" "A valid token is needed";
+    /// The token is for something else.
+    Forbidden 403 "forbidden" "The token does not allow this";
+    /// No such route.
+    UnknownRoute 404 "unknown-route" "There is no such route";
+    /// No such course.
+    UnknownCourse 404 "unknown-course" "There is no such course";
+    /// No such chapter.
+    UnknownChapter 404 "unknown-chapter" "There is no such chapter";
+    /// No such price.
+    UnknownPrice 404 "unknown-price" "There is no such price";
+    /// No such session, or another learner's.
+    UnknownSession 404 "unknown-session" "There is no such checkout session";
+    /// No such link, or one that is over.
+    UnknownLink 404 "unknown-link" "This link does not lead anywhere any more";
+    /// The webhook takes POST only.
+    MethodNotAllowed 405 "method-not-allowed" "Only POST is allowed here";
+    /// The learner has it already.
+    AlreadyEntitled 409 "already-entitled" "The learner already has this";
+    /// A payment for it is on its way.
+    PaymentProcessing 409 "payment-processing" "A payment for this is being processed";
+    /// The body is larger than anything we take.
+    BodyTooLarge 413 "body-too-large" "The body is too large";
+    /// A field is unknown, missing or invalid.
+    InvalidField 422 "invalid-field" "A field is invalid";
+    /// Too often.
+    RateLimited 429 "rate-limited" "Too many requests";
+    /// A fault of ours that trying again does not mend.
+    Internal 500 "internal" "Something is wrong on our side";
+    /// Stripe refuses what we ask: the shop is set up wrongly.
+    StripeRefused 500 "stripe-refused" "The shop can't sell this at the moment";
+    /// Something that we need can't be reached.
+    Unavailable 503 "unavailable" "The service can't answer at the moment";
+    /// Stripe can't be reached or asks for patience.
+    StripeUnavailable 503 "stripe-unavailable" "The payment service can't answer at the moment";
+}
+
+/// A problem, ready to be answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    kind: ProblemKind,
+    detail: Cow<'static, str>,
+    retry_after_seconds: Option<i64>,
+}
+
+/// <https://www.rfc-editor.org/rfc/rfc9457>
+#[derive(Serialize)]
+struct ProblemDocument<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<&'a str>,
+}
+
+impl Problem {
+    /// A problem of this kind; the detail is for the client to read.
+    pub fn new(kind: ProblemKind, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind, detail: detail.into(), retry_after_seconds: None }
+    }
+
+    /// The same, with the advice to come back after so many seconds.
+    #[must_use]
+    pub fn retry_after(self, seconds: i64) -> Self {
+        Self { retry_after_seconds: Some(seconds), ..self }
+    }
+
+    /// Its kind.
+    #[must_use]
+    pub const fn kind(&self) -> ProblemKind {
+        self.kind
+    }
+
+    /// The answer; `request_id` is its `instance`, by which it is found in the logs.
+    #[must_use]
+    pub fn response(&self, request_id: Option<&str>) -> Response<Body> {
+        let document = ProblemDocument {
+            kind: format!("urn:coursegate:problem:{}", self.kind.name()),
+            title: self.kind.title(),
+            status: self.kind.status(),
+            detail: &self.detail,
+            instance: request_id,
+        };
+        let status =
+            StatusCode::from_u16(self.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut headers = vec![("content-type", "application/problem+json".to_owned())];
+        if let Some(seconds) = self.retry_after_seconds {
+            headers.push(("retry-after", seconds.to_string()));
+        }
+        respond(status, &headers, serde_json::to_string(&document).unwrap_or_default())
+    }
+}

@@ -1,0 +1,147 @@
+//! Reading requests: the route as API Gateway matched it, the caller as its authorizer verified
+//! them, and a body that is bounded and closed.
+
+use std::str::FromStr;
+
+use lambda_http::request::RequestContext;
+use lambda_http::{Body, Request, RequestExt};
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+
+use super::problem::{Problem, ProblemKind};
+use crate::domain::id::LearnerId;
+
+/// The scope of a learner's token.
+const LEARN: &str = "coursegate/learn";
+/// The scope of a service's token.
+const LEARNERS: &str = "coursegate/learners";
+
+/// What a service's own people are called; a learner who signs in can't be one of them.
+const SERVICE_PREFIX: &str = "x-";
+
+/// JSON bodies are a field or two.
+const BODY_BYTES_MAX: usize = 16 * 1024;
+
+/// Whom a route is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caller {
+    /// A learner, who asks about themselves.
+    Learner,
+    /// A service, which names the learner in the path.
+    Service,
+}
+
+/// A request that came through API Gateway.
+pub struct Incoming<'a> {
+    request: &'a Request,
+    context: Option<RequestContext>,
+}
+
+impl<'a> Incoming<'a> {
+    /// Looks at a request.
+    #[must_use]
+    pub fn new(request: &'a Request) -> Self {
+        Self { request, context: request.request_context_ref().cloned() }
+    }
+
+    /// The route that API Gateway matched, such as `GET /courses/{course}/access`. The path is not
+    /// looked at: it carries the stage, or a custom domain's mapping.
+    #[must_use]
+    pub fn route_key(&self) -> &str {
+        match &self.context {
+            Some(RequestContext::ApiGatewayV2(context)) => {
+                context.route_key.as_deref().unwrap_or_default()
+            }
+            _ => "",
+        }
+    }
+
+    /// API Gateway's id of the request.
+    #[must_use]
+    pub fn request_id(&self) -> Option<&str> {
+        match &self.context {
+            Some(RequestContext::ApiGatewayV2(context)) => context.request_id.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The learner that the request is about, who they are being beyond the client's reach: a
+    /// claim of the verified token, or a path that only a service's token opens.
+    pub fn learner(&self, caller: Caller) -> Result<LearnerId, Problem> {
+        let scope = match caller {
+            Caller::Learner => LEARN,
+            Caller::Service => LEARNERS,
+        };
+        let claimed = self.claim("scope").ok_or_else(|| {
+            Problem::new(ProblemKind::Unauthorized, "Send an access token as a bearer token.")
+        })?;
+        // API Gateway has checked this already; a route that forgot to ask it must not be open.
+        if !claimed.split(' ').any(|claimed| claimed == scope) {
+            let detail = format!("This route needs a token with the scope {scope}.");
+            return Err(Problem::new(ProblemKind::Forbidden, detail));
+        }
+        let invalid = |kind| {
+            move |error: crate::domain::id::IdError| Problem::new(kind, format!("{error}."))
+        };
+        match caller {
+            Caller::Learner => {
+                let subject = self.claim("sub").unwrap_or_default();
+                if subject.starts_with(SERVICE_PREFIX) {
+                    let detail = "Ids that start with x- belong to services, not to people.";
+                    return Err(Problem::new(ProblemKind::Forbidden, detail));
+                }
+                subject.parse().map_err(invalid(ProblemKind::Forbidden))
+            }
+            Caller::Service => {
+                self.path("learner").parse().map_err(invalid(ProblemKind::InvalidField))
+            }
+        }
+    }
+
+    fn claim(&self, name: &str) -> Option<&str> {
+        match &self.context {
+            Some(RequestContext::ApiGatewayV2(context)) => {
+                let claims = &context.authorizer.as_ref()?.jwt.as_ref()?.claims;
+                claims.get(name).map(String::as_str)
+            }
+            _ => None,
+        }
+    }
+
+    /// A parameter of the path, as the route names it; empty if there is none.
+    #[must_use]
+    pub fn path(&self, name: &str) -> &str {
+        let parameters = self.request.path_parameters_ref();
+        parameters.and_then(|parameters| parameters.first(name)).unwrap_or_default()
+    }
+
+    /// A parameter of the query, parsed; none if it was not given.
+    pub fn query<T: FromStr>(&self, name: &str, rule: &str) -> Result<Option<T>, Problem> {
+        let parameters = self.request.query_string_parameters_ref();
+        let Some(text) = parameters.and_then(|parameters| parameters.first(name)) else {
+            return Ok(None);
+        };
+        text.parse().map(Some).map_err(|_| {
+            Problem::new(ProblemKind::InvalidField, format!("{name} must be {rule}."))
+        })
+    }
+
+    /// The JSON body.
+    pub fn body<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        let bytes: &[u8] = match self.request.body() {
+            Body::Text(text) => text.as_bytes(),
+            Body::Binary(bytes) => bytes,
+            _ => &[],
+        };
+        if bytes.len() > BODY_BYTES_MAX {
+            let detail = format!("Send at most {BODY_BYTES_MAX} bytes.");
+            return Err(Problem::new(ProblemKind::BodyTooLarge, detail));
+        }
+        serde_json::from_slice(bytes).map_err(|error| match error.classify() {
+            Category::Data => Problem::new(ProblemKind::InvalidField, format!("{error}.")),
+            Category::Io | Category::Syntax | Category::Eof => {
+                Problem::new(ProblemKind::MalformedJson, format!("{error}."))
+            }
+        })
+    }
+}
