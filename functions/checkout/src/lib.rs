@@ -1,6 +1,184 @@
-//! The checkout function.
+//! The checkout function: talks to Stripe for the learner.
+//!
+//! - `POST /checkout` and `GET /go/{link}` lead to the one open session that a learner has for a
+//!   price ([`open`]).
+//! - `POST /checkout/{session}/confirm` takes in what Stripe says of a session without waiting for
+//!   the webhook, by the same decide and commit ([`confirm`]).
+//! - `POST /learners/{learner}/upgrade-link` makes a link that outlives sessions ([`links`]).
+
+mod confirm;
+mod failure;
+mod links;
+mod open;
+
+use lambda_http::http::StatusCode;
+use lambda_http::{Body, Request, Response, service_fn};
+use serde::{Deserialize, Serialize};
+use shared::domain::decide::Mode;
+use shared::domain::id::{LearnerId, PriceKey};
+use shared::domain::rate::{Limit, TooOften};
+use shared::domain::time::{HOUR, MINUTE, Timestamp};
+use shared::dynamo::Table;
+use shared::dynamo::catalog::CatalogCache;
+use shared::dynamo::key::Action;
+use shared::http::{Caller, Incoming, Problem, ProblemKind, json, redirect, rfc3339};
+use shared::ports::{Clock, SystemClock};
+use shared::secrets::SecretCache;
+use shared::stripe::api::StripeApi;
+use shared::{aws, config, telemetry};
+
+use failure::Failure;
+
+/// The routes of this function, as `template.yaml` declares them.
+pub const ROUTES: &[&str] = &[
+    "GET /go/{link}",
+    "POST /checkout",
+    "POST /checkout/{session}/confirm",
+    "POST /learners/{learner}/checkout/{session}/confirm",
+    "POST /learners/{learner}/upgrade-link",
+];
+
+/// All that the function works with.
+pub struct App<C> {
+    /// Where everything is kept.
+    pub table: Table,
+    /// What is sold.
+    pub catalog: CatalogCache,
+    /// Stripe.
+    pub stripe: StripeApi,
+    /// Where learners are sent back to: an origin without a path.
+    pub site_origin: String,
+    /// The world that this deployment belongs to.
+    pub mode: Mode,
+    /// The time.
+    pub clock: C,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PriceBody {
+    price: String,
+}
+
+#[derive(Serialize)]
+struct CheckoutAnswer<'a> {
+    session_id: &'a str,
+    url: &'a str,
+    expires_at: String,
+}
+
+#[derive(Serialize)]
+struct LinkAnswer<'a> {
+    url: &'a str,
+    expires_at: String,
+}
 
 /// Runs the function until the Lambda runtime ends it.
 pub async fn run() -> Result<(), lambda_http::Error> {
-    Ok(())
+    telemetry::init("checkout");
+    let config = config::CheckoutConfig::parse(config::process_environment)?;
+    let secrets_manager = aws::secrets_manager(&config.table.aws, &config.api_key);
+    let api_key = SecretCache::api_key(secrets_manager, config.api_key.secret_id);
+    let table = aws::table(&config.table);
+    let app = &App {
+        catalog: CatalogCache::new(table.clone()),
+        table,
+        stripe: StripeApi::new(config.stripe_api_url, config.table.mode, api_key),
+        site_origin: config.site_origin,
+        mode: config.table.mode,
+        clock: SystemClock,
+    };
+    lambda_http::run(service_fn(move |request: Request| async move {
+        Ok::<_, std::convert::Infallible>(handle(app, &request).await)
+    }))
+    .await
+}
+
+/// Answers one request.
+pub async fn handle<C: Clock>(app: &App<C>, request: &Request) -> Response<Body> {
+    let incoming = Incoming::new(request);
+    let answer = match incoming.route_key() {
+        "POST /checkout" => app.post_checkout(&incoming).await,
+        "POST /checkout/{session}/confirm" => app.post_confirm(&incoming, Caller::Learner).await,
+        "POST /learners/{learner}/checkout/{session}/confirm" => {
+            app.post_confirm(&incoming, Caller::Service).await
+        }
+        "POST /learners/{learner}/upgrade-link" => app.post_upgrade_link(&incoming).await,
+        "GET /go/{link}" => app.get_go(&incoming).await,
+        _ => Err(Problem::new(ProblemKind::UnknownRoute, "See the API's documentation.")),
+    };
+    answer.unwrap_or_else(|problem| problem.response(incoming.request_id()))
+}
+
+impl<C: Clock> App<C> {
+    async fn post_checkout(&self, incoming: &Incoming<'_>) -> Result<Response<Body>, Problem> {
+        let learner = incoming.learner(Caller::Learner)?;
+        let price = price(incoming)?;
+        let opened = self.open(&learner, &price).await.map_err(Failure::into_problem)?;
+        let answer = CheckoutAnswer {
+            session_id: opened.session.id.as_str(),
+            url: &opened.session.url,
+            expires_at: rfc3339(opened.session.expires_at),
+        };
+        Ok(json(if opened.is_new { StatusCode::CREATED } else { StatusCode::OK }, &answer))
+    }
+
+    async fn post_confirm(
+        &self,
+        incoming: &Incoming<'_>,
+        caller: Caller,
+    ) -> Result<Response<Body>, Problem> {
+        let learner = incoming.learner(caller)?;
+        let session = incoming.path("session").parse().map_err(|_| Failure::UnknownSession);
+        let session = session.map_err(Failure::into_problem)?;
+        let answer = self.confirm(&learner, &session).await.map_err(Failure::into_problem)?;
+        Ok(json(StatusCode::OK, &answer))
+    }
+
+    async fn post_upgrade_link(&self, incoming: &Incoming<'_>) -> Result<Response<Body>, Problem> {
+        let learner = incoming.learner(Caller::Service)?;
+        let price = price(incoming)?;
+        let (url, link) = self.make_link(&learner, &price).await.map_err(Failure::into_problem)?;
+        let answer = LinkAnswer { url: &url, expires_at: rfc3339(link.expires_at) };
+        Ok(json(StatusCode::CREATED, &answer))
+    }
+
+    async fn get_go(&self, incoming: &Incoming<'_>) -> Result<Response<Body>, Problem> {
+        let link = incoming.path("link").parse().map_err(|_| Failure::UnknownLink);
+        let link = link.map_err(Failure::into_problem)?;
+        let location = self.follow_link(&link).await.map_err(Failure::into_problem)?;
+        Ok(redirect(&location))
+    }
+
+    /// Counts one more of these for the learner, or says when to come back.
+    async fn admit(
+        &self,
+        learner: &LearnerId,
+        action: Action,
+        now: Timestamp,
+    ) -> Result<(), Failure> {
+        let limit = match action {
+            Action::Checkout => Limit { times: 20, window_seconds: 10 * MINUTE },
+            Action::Confirm => Limit { times: 60, window_seconds: 10 * MINUTE },
+            Action::Link => Limit { times: 30, window_seconds: HOUR },
+        };
+        for _ in 0..COUNTING_ROUNDS_MAX {
+            let before = self.table.rate(learner, action).await?;
+            let rate = limit.admit(before, now).map_err(Failure::RateLimited)?;
+            if self.table.set_rate(learner, action, rate, before).await? {
+                return Ok(());
+            }
+        }
+        // So many requests of one learner at one moment are too many.
+        Err(Failure::RateLimited(TooOften { retry_after_seconds: 1 }))
+    }
+}
+
+/// How often counting is tried when others count at the same moment.
+const COUNTING_ROUNDS_MAX: u32 = 8;
+
+fn price(incoming: &Incoming<'_>) -> Result<PriceKey, Problem> {
+    let body: PriceBody = incoming.body()?;
+    // What can't be a price's name is not one of the prices.
+    body.price.parse().map_err(|_| Failure::UnknownPrice.into_problem())
 }

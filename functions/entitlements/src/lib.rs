@@ -1,6 +1,132 @@
-//! The entitlements function.
+//! The entitlements function: what is for sale, and what a learner may open.
+//!
+//! It only reads: the access item of one learner, strongly consistent, and a catalog up to a
+//! minute old. It holds no secret and never speaks to Stripe.
+
+mod answers;
+
+use lambda_http::http::StatusCode;
+use lambda_http::{Body, Request, Response, service_fn};
+use shared::domain::access;
+use shared::domain::catalog::{Course, PublishedCatalog};
+use shared::domain::id::LearnerId;
+use shared::dynamo::catalog::CatalogCache;
+use shared::http::{Caller, Incoming, Problem, ProblemKind, json};
+use shared::ports::{AccessReader, Clock, LedgerError, SystemClock};
+use shared::telemetry::{self, Metric};
+use shared::{aws, config};
+
+/// The routes of this function, as `template.yaml` declares them.
+pub const ROUTES: &[&str] = &[
+    "GET /courses",
+    "GET /courses/{course}/access",
+    "GET /entitlements",
+    "GET /learners/{learner}/courses/{course}/access",
+    "GET /learners/{learner}/entitlements",
+];
+
+/// All that the function works with.
+pub struct App<R, C> {
+    /// Where access is read.
+    pub access: R,
+    /// What is sold.
+    pub catalog: CatalogCache,
+    /// The time.
+    pub clock: C,
+}
 
 /// Runs the function until the Lambda runtime ends it.
 pub async fn run() -> Result<(), lambda_http::Error> {
-    Ok(())
+    telemetry::init("entitlements");
+    let config = config::EntitlementsConfig::parse(config::process_environment)?;
+    let table = aws::table(&config.table);
+    let catalog = CatalogCache::new(table.clone());
+    let app = &App { access: table, catalog, clock: SystemClock };
+    lambda_http::run(service_fn(move |request: Request| async move {
+        Ok::<_, std::convert::Infallible>(handle(app, &request).await)
+    }))
+    .await
+}
+
+/// Answers one request.
+pub async fn handle<R: AccessReader, C: Clock>(
+    app: &App<R, C>,
+    request: &Request,
+) -> Response<Body> {
+    let incoming = Incoming::new(request);
+    let answer = match incoming.route_key() {
+        "GET /courses" => courses(app).await,
+        "GET /entitlements" => entitlements(app, &incoming, Caller::Learner).await,
+        "GET /learners/{learner}/entitlements" => {
+            entitlements(app, &incoming, Caller::Service).await
+        }
+        "GET /courses/{course}/access" => course_access(app, &incoming, Caller::Learner).await,
+        "GET /learners/{learner}/courses/{course}/access" => {
+            course_access(app, &incoming, Caller::Service).await
+        }
+        _ => Err(Problem::new(ProblemKind::UnknownRoute, "See the API's documentation.")),
+    };
+    answer.unwrap_or_else(|problem| problem.response(incoming.request_id()))
+}
+
+async fn courses<R, C: Clock>(app: &App<R, C>) -> Result<Response<Body>, Problem> {
+    let published = app.catalog.get(app.clock.now()).await.map_err(|error| failed(&error))?;
+    Ok(json(StatusCode::OK, &answers::courses(&published.catalog)))
+}
+
+async fn entitlements<R: AccessReader, C: Clock>(
+    app: &App<R, C>,
+    incoming: &Incoming<'_>,
+    caller: Caller,
+) -> Result<Response<Body>, Problem> {
+    let learner = incoming.learner(caller)?;
+    let now = app.clock.now();
+    let published = app.catalog.get(now).await.map_err(|error| failed(&error))?;
+    let holdings = app.access.holdings(&learner).await.map_err(|error| failed(&error))?;
+    let answer = answers::entitlements(&learner, &published.catalog, &holdings, now);
+    Ok(json(StatusCode::OK, &answer))
+}
+
+async fn course_access<R: AccessReader, C: Clock>(
+    app: &App<R, C>,
+    incoming: &Incoming<'_>,
+    caller: Caller,
+) -> Result<Response<Body>, Problem> {
+    let learner = incoming.learner(caller)?;
+    let chapter = incoming.query::<usize>("chapter", "a chapter's number, 1 for the first")?;
+    let now = app.clock.now();
+    let published = app.catalog.get(now).await.map_err(|error| failed(&error))?;
+    let course = course(&published, incoming.path("course"))?;
+    if let Some(chapter) = chapter.filter(|chapter| !course.has_chapter(*chapter)) {
+        let detail = format!(
+            "Course {} has chapters 1 to {}, and no chapter {chapter}.",
+            course.id,
+            course.chapters.len()
+        );
+        return Err(Problem::new(ProblemKind::UnknownChapter, detail));
+    }
+    let holdings = app.access.holdings(&learner).await.map_err(|error| failed(&error))?;
+    let access = access::check(&published.catalog, course, chapter, &holdings, now);
+    log_access(&learner, course, &access);
+    let answer = answers::access(course, chapter, holdings.tier(now), &access);
+    Ok(json(StatusCode::OK, &answer))
+}
+
+fn course<'a>(published: &'a PublishedCatalog, id: &str) -> Result<&'a Course, Problem> {
+    let course = id.parse().ok().and_then(|id| published.catalog.course(&id));
+    course.ok_or_else(|| {
+        Problem::new(ProblemKind::UnknownCourse, "GET /courses lists the courses that there are.")
+    })
+}
+
+fn log_access(learner: &LearnerId, course: &Course, access: &access::Access<'_>) {
+    let outcome = if access.granted { "granted" } else { "denied" };
+    tracing::info!(learner.id = %learner, course.id = %course.id, outcome, "access checked");
+}
+
+/// Unknown means no: without an answer from the table there is none to the learner either.
+fn failed(error: &LedgerError) -> Problem {
+    telemetry::count(Metric::Failed, 1);
+    tracing::error!(error = error as &dyn std::error::Error, "the table did not answer");
+    Problem::from(error)
 }

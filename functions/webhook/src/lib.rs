@@ -1,6 +1,202 @@
-//! The webhook function.
+//! The webhook function: Stripe talks to us.
+//!
+//! Verify, read, decide, commit, acknowledge. A 2xx means that the effect is committed, was so
+//! already, is none by an explicit rule, or is kept for code that can read it; whatever fails on
+//! our side is a 5xx, so that Stripe comes again.
+
+use lambda_http::http::{Method, StatusCode};
+use lambda_http::{Body, Request, RequestExt, Response, service_fn};
+use secrecy::SecretString;
+use serde::Serialize;
+use shared::apply::{Report, apply};
+use shared::domain::decide::{Content, Mode, News, Outcome};
+use shared::domain::time::Timestamp;
+use shared::http::{Problem, ProblemKind, json};
+use shared::ports::{Clock, Ledger, SystemClock};
+use shared::secrets::{SecretCache, SecretError};
+use shared::stripe::signature::{SignatureError, UnverifiedDelivery, VerifiedDelivery};
+use shared::telemetry::{self, Metric};
+use shared::{aws, config};
+
+/// Stripe publishes no limit of its own; its events are a few kilobytes.
+const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// All that the function works with.
+pub struct App<L, C> {
+    /// Where facts are kept.
+    pub ledger: L,
+    /// The secrets that Stripe may sign with.
+    pub signing_secrets: SecretCache,
+    /// The world that this deployment belongs to.
+    pub mode: Mode,
+    /// The time.
+    pub clock: C,
+}
+
+#[derive(Serialize)]
+struct Acknowledgement {
+    outcome: &'static str,
+}
 
 /// Runs the function until the Lambda runtime ends it.
 pub async fn run() -> Result<(), lambda_http::Error> {
-    Ok(())
+    telemetry::init("webhook");
+    let config = config::WebhookConfig::parse(config::process_environment)?;
+    let secrets_manager = aws::secrets_manager(&config.table.aws, &config.signing_secret);
+    let app = &App {
+        ledger: aws::table(&config.table),
+        signing_secrets: SecretCache::signing_secrets(
+            secrets_manager,
+            config.signing_secret.secret_id,
+        ),
+        mode: config.table.mode,
+        clock: SystemClock,
+    };
+    lambda_http::run(service_fn(move |request: Request| async move {
+        Ok::<_, std::convert::Infallible>(handle(app, &request).await)
+    }))
+    .await
+}
+
+/// Answers one delivery.
+pub async fn handle<L: Ledger, C: Clock>(app: &App<L, C>, request: &Request) -> Response<Body> {
+    let request_id = request.lambda_context_ref().map(|context| context.request_id.clone());
+    match deliver(app, request).await {
+        Ok(outcome) => json(StatusCode::OK, &Acknowledgement { outcome }),
+        Err(problem) => problem.response(request_id.as_deref()),
+    }
+}
+
+async fn deliver<L: Ledger, C: Clock>(
+    app: &App<L, C>,
+    request: &Request,
+) -> Result<&'static str, Problem> {
+    if request.method() != Method::POST {
+        let detail = "This is where Stripe delivers events, with POST.";
+        return Err(Problem::new(ProblemKind::MethodNotAllowed, detail));
+    }
+    let now = app.clock.now();
+    let delivery = verify(&app.signing_secrets, unverified(request)?, now).await?;
+    if delivery.body().len() > BODY_BYTES_MAX {
+        return Err(refused(
+            ProblemKind::BodyTooLarge,
+            "the event is larger than 1 MiB",
+            "An event may have 1 MiB at most.",
+        ));
+    }
+    let news = delivery.read(app.mode);
+    let report = apply(&app.ledger, &app.clock, app.mode, &news).await.map_err(|error| {
+        telemetry::count(Metric::Failed, 1);
+        let event = news.event.as_ref().map(|event| event.id.as_str());
+        let error_value = &error as &dyn std::error::Error;
+        tracing::error!(stripe.event_id = event, error = error_value, "event not applied");
+        Problem::from(&error)
+    })?;
+    Ok(record(&news, &report))
+}
+
+fn unverified(request: &Request) -> Result<UnverifiedDelivery<'_>, Problem> {
+    let unverified_signature = request
+        .headers()
+        .get("stripe-signature")
+        .and_then(|header| header.to_str().ok())
+        .ok_or_else(|| {
+            refused(
+                ProblemKind::BadSignature,
+                "the Stripe-Signature header is missing or no text",
+                "Send the event as Stripe does, with its Stripe-Signature header.",
+            )
+        })?;
+    let unverified_body = match request.body() {
+        Body::Text(text) => Some(text.as_str()),
+        Body::Binary(bytes) => std::str::from_utf8(bytes).ok(),
+        _ => Some(""),
+    };
+    let unverified_body = unverified_body.ok_or_else(|| {
+        refused(
+            ProblemKind::BadSignature,
+            "the body is not UTF-8",
+            "Send the body exactly as Stripe signed it.",
+        )
+    })?;
+    Ok(UnverifiedDelivery { unverified_signature, unverified_body })
+}
+
+/// Verifies with the secrets at hand and, should none fit, with those that have come since.
+async fn verify<'a>(
+    secrets: &SecretCache,
+    delivery: UnverifiedDelivery<'a>,
+    now: Timestamp,
+) -> Result<VerifiedDelivery<'a>, Problem> {
+    let known = secrets.get(now).await.map_err(|error| no_secret(&error))?;
+    match check(delivery, &known, now) {
+        Err(SignatureError::Mismatch) => {}
+        verified => return verified.map_err(|error| bad_signature(&error)),
+    }
+    // The secret may have been rotated. If the refresh fails, what was at hand decides.
+    if !secrets.refresh(now).await.unwrap_or(false) {
+        return Err(bad_signature(&SignatureError::Mismatch));
+    }
+    let fresh = secrets.get(now).await.map_err(|error| no_secret(&error))?;
+    check(delivery, &fresh, now).map_err(|error| bad_signature(&error))
+}
+
+fn check<'a>(
+    delivery: UnverifiedDelivery<'a>,
+    secrets: &[SecretString],
+    now: Timestamp,
+) -> Result<VerifiedDelivery<'a>, SignatureError> {
+    delivery.verify(secrets, now)
+}
+
+fn no_secret(error: &SecretError) -> Problem {
+    telemetry::count(Metric::Failed, 1);
+    tracing::error!(error = error as &dyn std::error::Error, "no signing secret to verify with");
+    let detail = "No signing secret is available yet. Please deliver the event again.";
+    Problem::new(ProblemKind::Unavailable, detail)
+}
+
+fn bad_signature(error: &SignatureError) -> Problem {
+    refused(
+        ProblemKind::BadSignature,
+        error.to_string(),
+        "Send the event as Stripe does, signed with this endpoint's secret and the time of now.",
+    )
+}
+
+fn refused(kind: ProblemKind, reason: impl Into<String>, detail: &'static str) -> Problem {
+    telemetry::count(Metric::Refused, 1);
+    tracing::warn!(outcome = "refused", reason = reason.into(), "request refused");
+    Problem::new(kind, detail)
+}
+
+/// Logs and counts what became of an event, and names it.
+fn record(news: &News, report: &Report) -> &'static str {
+    let (outcome, metric, reason) = match &report.outcome {
+        Outcome::Applied => ("applied", Metric::Applied, None),
+        Outcome::Duplicate => ("duplicate", Metric::Duplicate, None),
+        Outcome::Ignored(rule) => ("ignored", Metric::Ignored, Some(rule.name())),
+        Outcome::Quarantined { reason } => {
+            ("quarantined", Metric::Quarantined, Some(reason.as_str()))
+        }
+    };
+    telemetry::count(metric, 1);
+    telemetry::count(Metric::Conflict, report.conflicts);
+    let learner = match &news.content {
+        Content::Purchase(_, purchase) => Some(purchase.sale.learner.as_str()),
+        Content::Irrelevant(_) | Content::Unreadable { .. } => None,
+    };
+    if let Some(event) = &news.event {
+        tracing::info!(
+            stripe.event_id = %event.id,
+            stripe.event_type = event.kind,
+            stripe.object_id = event.object,
+            stripe.api_version = event.api_version,
+            learner.id = learner,
+            outcome,
+            reason,
+            "event handled"
+        );
+    }
+    outcome
 }

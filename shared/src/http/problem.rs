@@ -8,6 +8,11 @@ use lambda_http::{Body, Response};
 use serde::Serialize;
 
 use super::answer::respond;
+use crate::apply::ApplyError;
+use crate::ports::LedgerError;
+
+/// When something that we need is away: come back after this long.
+const RETRY_SECONDS: i64 = 2;
 
 macro_rules! problems {
     ($($(#[$doc:meta])* $kind:ident $status:literal $name:literal $title:literal;)*) => {
@@ -140,5 +145,31 @@ impl Problem {
             headers.push(("retry-after", seconds.to_string()));
         }
         respond(status, &headers, serde_json::to_string(&document).unwrap_or_default())
+    }
+}
+
+impl From<&LedgerError> for Problem {
+    fn from(error: &LedgerError) -> Self {
+        match error {
+            LedgerError::Unavailable(_) => {
+                Self::new(ProblemKind::Unavailable, "Nothing is lost. Please try again in a moment.")
+                    .retry_after(RETRY_SECONDS)
+            }
+            LedgerError::Refused(_) | LedgerError::Unreadable(_) => {
+                Self::new(ProblemKind::Internal, "Trying again does not help; we have been told.")
+            }
+        }
+    }
+}
+
+impl From<&ApplyError> for Problem {
+    fn from(error: &ApplyError) -> Self {
+        match error {
+            ApplyError::Ledger(error) => Self::from(error),
+            ApplyError::Contended => {
+                Self::new(ProblemKind::Unavailable, "Nothing is lost. Please try again in a moment.")
+                    .retry_after(RETRY_SECONDS)
+            }
+        }
     }
 }

@@ -1,0 +1,66 @@
+//! The success page does not wait for the webhook: it asks us to look at Stripe.
+
+use serde::Serialize;
+use shared::apply::apply;
+use shared::domain::checkout::SessionState;
+use shared::domain::decide::{Content, Outcome};
+use shared::domain::facts::Payment;
+use shared::domain::id::{LearnerId, SessionId};
+use shared::dynamo::key::Action;
+use shared::ports::{AccessReader, Clock};
+
+use crate::App;
+use crate::failure::Failure;
+
+/// What became of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct Confirmation {
+    /// `open`, `processing`, `paid`, `failed` or `expired`.
+    status: &'static str,
+    /// Whether what was bought is open to the learner now: `granted` or `denied`.
+    access: &'static str,
+}
+
+impl<C: Clock> App<C> {
+    /// Takes in what Stripe says of this learner's session, by the webhook's own decide and commit.
+    pub(crate) async fn confirm(
+        &self,
+        learner: &LearnerId,
+        session: &SessionId,
+    ) -> Result<Confirmation, Failure> {
+        let now = self.clock.now();
+        self.admit(learner, Action::Confirm, now).await?;
+        let found = self.stripe.session(session, now).await?.ok_or(Failure::UnknownSession)?;
+        // Another learner's session is as unknown as one that never was.
+        if found.learner.as_ref() != Some(learner) {
+            return Err(Failure::UnknownSession);
+        }
+        let report = apply(&self.table, &self.clock, self.mode, &found.news).await?;
+        if let Outcome::Quarantined { reason } = report.outcome {
+            return Err(Failure::Unreadable(reason));
+        }
+        let Content::Purchase(_, purchase) = &found.news.content else {
+            let open = matches!(found.state, SessionState::Open(_));
+            let status = if open { "open" } else { "expired" };
+            return Ok(Confirmation { status, access: "denied" });
+        };
+        let holdings = self.table.holdings(learner).await?;
+        let owned = holdings.owns(&purchase.sale.product, now);
+        let confirmation = Confirmation {
+            status: match purchase.payment {
+                Payment::Paid { .. } => "paid",
+                Payment::Processing => "processing",
+                Payment::Failed => "failed",
+            },
+            access: if owned { "granted" } else { "denied" },
+        };
+        tracing::info!(
+            learner.id = %learner,
+            stripe.object_id = %session,
+            outcome = if report.outcome == Outcome::Applied { "applied" } else { "duplicate" },
+            status = confirmation.status,
+            "session confirmed"
+        );
+        Ok(confirmation)
+    }
+}

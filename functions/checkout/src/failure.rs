@@ -1,0 +1,122 @@
+//! Why a request is not granted, and how that is said.
+
+use shared::apply::ApplyError;
+use shared::domain::rate::TooOften;
+use shared::http::{Problem, ProblemKind};
+use shared::ports::LedgerError;
+use shared::stripe::api::StripeError;
+use shared::telemetry::{self, Metric};
+
+/// Come back after this long when Stripe is away.
+const RETRY_SECONDS: i64 = 5;
+
+/// Why a request is not granted.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("no such price")]
+    UnknownPrice,
+    #[error("no such session of this learner")]
+    UnknownSession,
+    #[error("no such link, or it is over")]
+    UnknownLink,
+    #[error("already entitled")]
+    AlreadyEntitled {
+        /// Where to go instead: a page of the course's site.
+        location: String,
+    },
+    #[error("payment processing")]
+    PaymentProcessing {
+        /// Where to wait: a page of the course's site.
+        location: String,
+    },
+    #[error("rate limited")]
+    RateLimited(TooOften),
+    #[error("the learner's other requests were quicker each time")]
+    Contended,
+    #[error("the table failed")]
+    Table(#[from] LedgerError),
+    #[error("what Stripe said could not be applied")]
+    Apply(#[from] ApplyError),
+    #[error("Stripe failed")]
+    Stripe(#[from] StripeError),
+    #[error("Stripe's session can't be read: {0}")]
+    Unreadable(String),
+    #[error("there is no randomness")]
+    Randomness(#[from] getrandom::Error),
+}
+
+impl Failure {
+    /// The answer; what is our fault or Stripe's is logged with its causes.
+    pub(crate) fn into_problem(self) -> Problem {
+        let problem = self.problem();
+        if problem.kind().status() >= 500 {
+            telemetry::count(Metric::Failed, 1);
+            let error = &self as &dyn std::error::Error;
+            tracing::error!(error, problem = problem.kind().name(), "request failed");
+        } else {
+            tracing::info!(outcome = problem.kind().name(), "request refused");
+        }
+        problem
+    }
+
+    fn problem(&self) -> Problem {
+        match self {
+            Self::UnknownPrice => Problem::new(
+                ProblemKind::UnknownPrice,
+                "GET /courses lists the offers that there are, each with its price.",
+            ),
+            Self::UnknownSession => Problem::new(
+                ProblemKind::UnknownSession,
+                "Confirm a session that this learner's own checkout answered with.",
+            ),
+            Self::UnknownLink => Problem::new(
+                ProblemKind::UnknownLink,
+                "It may be too old. Ask for a new one where you got it.",
+            ),
+            Self::AlreadyEntitled { .. } => Problem::new(
+                ProblemKind::AlreadyEntitled,
+                "Nothing has to be paid: the courses are open.",
+            ),
+            Self::PaymentProcessing { .. } => Problem::new(
+                ProblemKind::PaymentProcessing,
+                "The courses open by themselves when the bank is done.",
+            ),
+            Self::RateLimited(TooOften { retry_after_seconds }) => Problem::new(
+                ProblemKind::RateLimited,
+                format!("Please try again in {retry_after_seconds} seconds."),
+            )
+            .retry_after(*retry_after_seconds),
+            Self::Contended => {
+                Problem::new(ProblemKind::Unavailable, "Please try again in a moment.")
+                    .retry_after(1)
+            }
+            Self::Table(error) => Problem::from(error),
+            Self::Apply(error) => Problem::from(error),
+            Self::Stripe(error) => stripe_problem(error),
+            Self::Unreadable(_) | Self::Randomness(_) => {
+                Problem::new(ProblemKind::Internal, "Nothing is lost; we have been told.")
+            }
+        }
+    }
+}
+
+fn stripe_problem(error: &StripeError) -> Problem {
+    match error {
+        StripeError::Missing { .. } | StripeError::Refused { .. } => Problem::new(
+            ProblemKind::StripeRefused,
+            "Nothing was charged. The shop's author has to mend this; we have been told.",
+        ),
+        StripeError::WrongMode | StripeError::Unauthorized | StripeError::Unreadable(_) => {
+            Problem::new(ProblemKind::Internal, "Nothing was charged; we have been told.")
+        }
+        StripeError::NoKey(_) => {
+            Problem::new(ProblemKind::Unavailable, "The shop is not set up yet: nothing was charged.")
+                .retry_after(RETRY_SECONDS)
+        }
+        StripeError::Busy | StripeError::Failed { .. } | StripeError::Unreachable => Problem::new(
+            ProblemKind::StripeUnavailable,
+            "Nothing was charged. Please try again in a moment.",
+        )
+        .retry_after(RETRY_SECONDS),
+    }
+}

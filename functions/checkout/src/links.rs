@@ -1,0 +1,59 @@
+//! Upgrade links: made for a learner in a chat, opened days later, by whoever has them.
+
+use shared::domain::id::{LearnerId, LinkId, PriceKey};
+use shared::domain::time::DAY;
+use shared::dynamo::checkouts::Link;
+use shared::dynamo::key::Action;
+use shared::ports::{AccessReader, Clock};
+
+use crate::App;
+use crate::failure::Failure;
+use crate::open::random_word;
+
+/// How long a link leads to a payable session.
+const LINK_DAYS: i64 = 30;
+
+/// 192 random bits: nobody guesses one.
+const LINK_BYTES: usize = 24;
+
+impl<C: Clock> App<C> {
+    /// Makes a link under which this learner can buy at this price, and says where it is.
+    pub(crate) async fn make_link(
+        &self,
+        learner: &LearnerId,
+        price: &PriceKey,
+    ) -> Result<(String, Link), Failure> {
+        let now = self.clock.now();
+        let published = self.catalog.get(now).await?;
+        let offer = published.catalog.offer(price).ok_or(Failure::UnknownPrice)?;
+        self.admit(learner, Action::Link, now).await?;
+        if self.table.holdings(learner).await?.owns(&offer.product.id, now) {
+            return Err(Failure::AlreadyEntitled { location: format!("{}/", self.site_origin) });
+        }
+        let id: LinkId = random_word::<LINK_BYTES>()?
+            .parse()
+            .map_err(|_| Failure::Unreadable("a random link".to_owned()))?;
+        let expires_at = now.plus_seconds(LINK_DAYS * DAY);
+        let link = Link { learner: learner.clone(), price: price.clone(), expires_at };
+        if !self.table.put_link(&id, &link).await? {
+            return Err(Failure::Contended);
+        }
+        tracing::info!(learner.id = %learner, price = %price, outcome = "made", "upgrade link");
+        Ok((format!("{}/api/go/{id}", self.site_origin), link))
+    }
+
+    /// Where the link leads now: to the learner's open session, or to the site when there is
+    /// nothing left to pay.
+    pub(crate) async fn follow_link(&self, id: &LinkId) -> Result<String, Failure> {
+        let now = self.clock.now();
+        let link = self.table.link(id).await?.filter(|link| now < link.expires_at);
+        let link = link.ok_or(Failure::UnknownLink)?;
+        match self.open(&link.learner, &link.price).await {
+            Ok(opened) => Ok(opened.session.url),
+            Err(
+                Failure::AlreadyEntitled { location } | Failure::PaymentProcessing { location },
+            ) => Ok(location),
+            Err(failure) => Err(failure),
+        }
+    }
+}

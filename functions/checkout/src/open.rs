@@ -1,0 +1,293 @@
+//! From "I want this" to the one session that this learner may pay.
+
+use std::fmt::Write;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+use shared::apply::apply;
+use shared::domain::catalog::{Offer, PublishedCatalog};
+use shared::domain::checkout::{Attempt, Next, OpenSession, Plan, SessionState, next, plan};
+use shared::domain::id::{AttemptId, CustomerId, LearnerId, PriceKey, SessionId};
+use shared::domain::time::Timestamp;
+use shared::dynamo::checkouts::Buyer;
+use shared::dynamo::key::Action;
+use shared::ports::{AccessReader, Clock};
+use shared::stripe::api::{SessionRequest, StripeError};
+use shared::telemetry::{self, Metric};
+
+use crate::App;
+use crate::failure::Failure;
+
+/// How often the state is read anew when another request of the learner was quicker. One purchase
+/// needs two rounds at most: a customer, then a session.
+const ROUNDS_MAX: u32 = 6;
+
+/// A session to send the learner to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Opened {
+    /// The session.
+    pub(crate) session: OpenSession,
+    /// Whether this request opened it.
+    pub(crate) is_new: bool,
+}
+
+/// One learner's wish to buy at one price, with all that does not change while it is seen to.
+struct Wish<'a> {
+    learner: &'a LearnerId,
+    offer: Offer<'a>,
+    published: &'a PublishedCatalog,
+    now: Timestamp,
+}
+
+/// What one look at the state has led to.
+enum Step {
+    Done(Opened),
+    /// Something has changed: look again.
+    Again,
+}
+
+impl<C: Clock> App<C> {
+    /// The open session of this learner for this price: theirs from before, or a new one.
+    pub(crate) async fn open(
+        &self,
+        learner: &LearnerId,
+        price: &PriceKey,
+    ) -> Result<Opened, Failure> {
+        let now = self.clock.now();
+        let published = self.catalog.get(now).await?;
+        let offer = published.catalog.offer(price).ok_or(Failure::UnknownPrice)?;
+        self.admit(learner, Action::Checkout, now).await?;
+        let wish = Wish { learner, offer, published: &published, now };
+        for _ in 0..ROUNDS_MAX {
+            if let Step::Done(opened) = self.step(&wish).await? {
+                telemetry::count(Metric::SessionOpened, u32::from(opened.is_new));
+                tracing::info!(
+                    learner.id = %learner,
+                    stripe.object_id = %opened.session.id,
+                    price = %price,
+                    outcome = if opened.is_new { "opened" } else { "reused" },
+                    "session handed out"
+                );
+                return Ok(opened);
+            }
+        }
+        Err(Failure::Contended)
+    }
+
+    async fn step(&self, wish: &Wish<'_>) -> Result<Step, Failure> {
+        let price = &wish.offer.price.key;
+        let buyer = self.table.buyer(wish.learner, price).await?;
+        self.refuse_what_is_paid(wish, &buyer.holdings)?;
+        let Some(customer) = &buyer.customer else {
+            self.make_customer(wish, None).await?;
+            return Ok(Step::Again);
+        };
+        let request = self.session_request(wish, customer)?;
+        let fingerprint = fingerprint(&request);
+        match plan(buyer.attempt.as_ref(), &fingerprint, wish.now) {
+            Plan::Begin => self.begin(wish, &buyer, &request, fingerprint).await,
+            Plan::Open(attempt) => self.open_attempt(wish, attempt, &request).await,
+            Plan::Look(session) => self.look(wish, &buyer, &request, session, fingerprint).await,
+        }
+    }
+
+    /// Two tabs, one payment: what is owned, or being paid, is not sold again.
+    fn refuse_what_is_paid(
+        &self,
+        wish: &Wish<'_>,
+        holdings: &shared::domain::access::Holdings,
+    ) -> Result<(), Failure> {
+        let product = wish.offer.product;
+        let location = || match product.courses.first() {
+            Some(course) => format!("{}/course/{course}", self.site_origin),
+            None => format!("{}/", self.site_origin),
+        };
+        if holdings.owns(&product.id, wish.now) {
+            return Err(Failure::AlreadyEntitled { location: location() });
+        }
+        if holdings.awaits(&product.id) {
+            return Err(Failure::PaymentProcessing { location: location() });
+        }
+        Ok(())
+    }
+
+    /// Makes the learner a Stripe customer, in the place of one that Stripe no longer knows. Of two
+    /// requests at once both get the same, by the idempotency key; should they not, the first to
+    /// write it down wins and the other reads it.
+    async fn make_customer(
+        &self,
+        wish: &Wish<'_>,
+        replaces: Option<&CustomerId>,
+    ) -> Result<(), Failure> {
+        let customer = self.stripe.create_customer(wish.learner, replaces, wish.now).await?;
+        self.table.set_customer(wish.learner, &customer, replaces).await?;
+        Ok(())
+    }
+
+    /// All redirects come from the configuration, all prices from the catalog.
+    fn session_request(
+        &self,
+        wish: &Wish<'_>,
+        customer: &CustomerId,
+    ) -> Result<SessionRequest, Failure> {
+        let price = &wish.offer.price.key;
+        let stripe_price =
+            wish.published.stripe_prices.get(price).ok_or(Failure::UnknownPrice)?.clone();
+        Ok(SessionRequest {
+            learner: wish.learner.clone(),
+            customer: customer.clone(),
+            product: wish.offer.product.id.clone(),
+            price: price.clone(),
+            stripe_price,
+            success_url: format!(
+                "{}/success?session_id={{CHECKOUT_SESSION_ID}}",
+                self.site_origin
+            ),
+            cancel_url: format!("{}/cancel?price={price}", self.site_origin),
+        })
+    }
+
+    async fn begin(
+        &self,
+        wish: &Wish<'_>,
+        buyer: &Buyer,
+        request: &SessionRequest,
+        fingerprint: String,
+    ) -> Result<Step, Failure> {
+        let attempt = Attempt {
+            id: random_attempt()?,
+            fingerprint,
+            started_at: wish.now,
+            session: None,
+        };
+        let replaces = buyer.attempt.as_ref().map(|attempt| &attempt.id);
+        let price = &wish.offer.price.key;
+        if self.table.begin_attempt(wish.learner, price, &attempt, replaces).await? {
+            self.open_attempt(wish, &attempt, request).await
+        } else {
+            Ok(Step::Again)
+        }
+    }
+
+    async fn open_attempt(
+        &self,
+        wish: &Wish<'_>,
+        attempt: &Attempt,
+        request: &SessionRequest,
+    ) -> Result<Step, Failure> {
+        let session = match self.stripe.open_session(request, &attempt.id, wish.now).await {
+            Ok(session) => session,
+            Err(error) => return self.not_opened(wish, attempt, request, error).await,
+        };
+        let SessionState::Open(session) = session.state else {
+            return Err(Failure::Unreadable("a new session is not open".to_owned()));
+        };
+        let price = &wish.offer.price.key;
+        if self.table.record_session(wish.learner, price, &attempt.id, &session).await? {
+            return Ok(Step::Done(Opened { session, is_new: true }));
+        }
+        // Another request has joined this attempt and written the same session down, or has begun
+        // another in its place; then only that one's session may be paid.
+        let now_on_record = self.table.buyer(wish.learner, price).await?.attempt;
+        if now_on_record.is_some_and(|on_record| on_record.id == attempt.id) {
+            Ok(Step::Done(Opened { session, is_new: false }))
+        } else {
+            Ok(Step::Again)
+        }
+    }
+
+    async fn not_opened(
+        &self,
+        wish: &Wish<'_>,
+        attempt: &Attempt,
+        request: &SessionRequest,
+        error: StripeError,
+    ) -> Result<Step, Failure> {
+        if error.is_final() {
+            // This idempotency key would bring the same answer for a day: the next try gets
+            // another. What Stripe may have opened under this one is in nobody's hands.
+            let renewed = Attempt { id: random_attempt()?, ..attempt.clone() };
+            let price = &wish.offer.price.key;
+            self.table.begin_attempt(wish.learner, price, &renewed, Some(&attempt.id)).await?;
+        }
+        if matches!(&error, StripeError::Missing { param } if param == "customer") {
+            self.make_customer(wish, Some(&request.customer)).await?;
+            return Ok(Step::Again);
+        }
+        Err(error.into())
+    }
+
+    async fn look(
+        &self,
+        wish: &Wish<'_>,
+        buyer: &Buyer,
+        request: &SessionRequest,
+        session: &OpenSession,
+        fingerprint: String,
+    ) -> Result<Step, Failure> {
+        let Some(attempt) = &buyer.attempt else { return Ok(Step::Again) };
+        let found = self.stripe.session(&session.id, wish.now).await?;
+        let state = found.as_ref().map_or(SessionState::Gone, |found| found.state.clone());
+        match next(attempt, &session.id, state, &fingerprint, wish.now) {
+            Next::Reuse(session) => Ok(Step::Done(Opened { session, is_new: false })),
+            Next::ExpireAndBegin(old) => {
+                if self.expire(&old, wish.now).await? {
+                    self.begin(wish, buyer, request, fingerprint).await
+                } else {
+                    Ok(Step::Again)
+                }
+            }
+            Next::Settle(_) => {
+                if let Some(found) = found {
+                    apply(&self.table, &self.clock, self.mode, &found.news).await?;
+                }
+                let holdings = self.table.holdings(wish.learner).await?;
+                self.refuse_what_is_paid(wish, &holdings)?;
+                // Its payment failed for good: there is something to buy still.
+                self.begin(wish, buyer, request, fingerprint).await
+            }
+            Next::Begin => self.begin(wish, buyer, request, fingerprint).await,
+        }
+    }
+
+    /// Closes a session. Says whether it is closed; if not, its buyer was quicker.
+    async fn expire(&self, session: &SessionId, now: Timestamp) -> Result<bool, Failure> {
+        match self.stripe.expire_session(session, now).await {
+            Ok(()) | Err(StripeError::Missing { .. }) => Ok(true),
+            Err(StripeError::Refused { status: 400, .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn random_attempt() -> Result<AttemptId, Failure> {
+    let text = random_word::<18>()?;
+    text.parse().map_err(|_| Failure::Unreadable("a random attempt id".to_owned()))
+}
+
+/// So many random bytes, in letters that every id may have.
+pub(crate) fn random_word<const BYTES: usize>() -> Result<String, Failure> {
+    let mut bytes = [0; BYTES];
+    getrandom::fill(&mut bytes)?;
+    Ok(URL_SAFE_NO_PAD.encode(bytes))
+}
+
+/// A digest of all that a session is opened with, and of how this code opens it.
+fn fingerprint(request: &SessionRequest) -> String {
+    let parts = [
+        "1",
+        request.customer.as_str(),
+        request.product.as_str(),
+        request.price.as_str(),
+        request.stripe_price.as_str(),
+        &request.success_url,
+        &request.cancel_url,
+    ];
+    let digest = Sha256::digest(parts.join("\n"));
+    digest.iter().take(16).fold(String::new(), |mut hex, byte| {
+        // Writing into a string can't fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
