@@ -1,2 +1,33 @@
-//! Placeholder.
-fn main() {}
+//! The `coursegate` command.
+
+#![allow(
+    clippy::arithmetic_side_effects,
+    reason = "a developer's tool; money is counted elsewhere"
+)]
+
+mod arguments;
+mod function;
+mod terminal;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use arguments::{Arguments, Command};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = match arguments.command {
+        Some(Command::Function { name }) => function::run(name).map_err(|error| error.to_string()),
+        Some(Command::Up(options)) => up::run(options).map_err(|error| error.to_string()),
+        None => up::run(arguments.up).map_err(|error| error.to_string()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            terminal::problem(&problem);
+            ExitCode::FAILURE
+        }
+    }
+}

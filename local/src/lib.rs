@@ -1,1 +1,36 @@
-//! Placeholder.
+//! The local stack: the whole system on a laptop, in one process and the functions' own.
+//!
+//! [`stack`] binds the ports and starts the pieces, as [`template`] says that AWS would:
+//!
+//! * [`gateway`]: API Gateway and the Function URL, from HTTP to Lambda's events and back,
+//! * [`lambda`]: the Runtime API that the functions' processes speak, and the Invoke API,
+//! * [`secrets`]: Secrets Manager,
+//! * `dynamo`: DynamoDB, by dynoxide,
+//! * `sign_in`: who the learners are, in the place of Cognito,
+//! * the Stripe simulator, which is a crate of its own,
+//! * `pages`: what stands where the course site will be.
+//!
+//! `state` is what survives a restart, [`observer`] hears about each request, and [`addresses`] says
+//! where everything is. The functions run unchanged: they can't tell this from AWS.
+
+#![allow(
+    clippy::arithmetic_side_effects,
+    reason = "a developer's tool; money is counted elsewhere"
+)]
+
+pub mod addresses;
+mod clock;
+mod dynamo;
+pub mod gateway;
+pub mod lambda;
+pub mod observer;
+mod pages;
+mod random;
+pub mod secrets;
+mod sign_in;
+pub mod stack;
+mod stand_in;
+mod state;
+pub mod template;
+
+pub use state::{Keep, StateError};

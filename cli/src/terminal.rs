@@ -1,0 +1,70 @@
+//! What the developer sees.
+
+use std::io::{IsTerminal as _, Write as _};
+
+use local::addresses::Addresses;
+use local::observer::Served;
+
+const DIM: &str = "\x1b[2m";
+const BOLD: &str = "\x1b[1m";
+const GREEN: &str = "\x1b[32m";
+const YELLOW: &str = "\x1b[33m";
+const RED: &str = "\x1b[31m";
+const PLAIN: &str = "\x1b[0m";
+
+/// Standard output, with colour where somebody looks at it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terminal {
+    has_colour: bool,
+}
+
+impl Terminal {
+    pub(crate) fn new() -> Terminal {
+        let is_refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Terminal { has_colour: std::io::stdout().is_terminal() && !is_refused }
+    }
+
+    /// Where everything is, and what to try.
+    pub(crate) fn welcome(self, addresses: &Addresses, state: &str, logs: &str, seconds: &str) {
+        let mut text = format!("\n{} {seconds}\n\n", self.paint(BOLD, "Coursegate is ready in"));
+        let rows = addresses.named().map(|(name, address)| (name, address)).into_iter();
+        for (name, value) in rows.chain([("State", state.to_owned()), ("Logs", logs.to_owned())]) {
+            text.push_str(&format!("  {} {value}\n", self.paint(DIM, &format!("{name:<17}"))));
+        }
+        text.push_str(&format!("\n{}\n", self.paint(BOLD, "Try this in another terminal:")));
+        for step in addresses.try_this() {
+            text.push_str(&format!("\n  {}\n  {}\n", self.paint(DIM, step.says), step.command));
+        }
+        text.push_str("\nCtrl-C stops everything. Requests:\n");
+        print(&text);
+    }
+
+    /// `POST /api/checkout 201 12 ms checkout`
+    pub(crate) fn served(self, served: &Served) {
+        let Served { method, path, status, duration, function, note } = served;
+        let colour = match status {
+            500.. => RED,
+            400.. => YELLOW,
+            _ => GREEN,
+        };
+        let status = self.paint(colour, &status.to_string());
+        let function = function.as_deref().unwrap_or("gateway");
+        let note =
+            note.as_deref().map_or(String::new(), |note| format!(" {}", self.paint(DIM, note)));
+        print(&format!("{method} {path} {status} {} ms {function}{note}", duration.as_millis()));
+    }
+
+    fn paint(self, colour: &str, text: &str) -> String {
+        if self.has_colour { format!("{colour}{text}{PLAIN}") } else { text.to_owned() }
+    }
+}
+
+/// A line. Nobody reads it when standard output is closed, and that is no reason to stop.
+pub(crate) fn print(line: &str) {
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
+
+/// The one sentence that says what is wrong.
+pub(crate) fn problem(sentence: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "coursegate: {sentence}");
+}

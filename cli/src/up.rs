@@ -1,0 +1,180 @@
+//! `coursegate up`: the local stack, from the command line to Ctrl-C.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use local::Keep;
+use local::observer::Observer;
+use local::stack::{Options, Ports, Stack, StartError};
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+
+use crate::arguments::Up;
+use crate::terminal::{self, Terminal};
+
+/// Stopping may take this long; then the process ends anyway, and its functions with it.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(800);
+/// Processes of one function at most.
+const INSTANCES_MAX: usize = 4;
+
+/// Why the stack doesn't run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UpError {
+    #[error(
+        "there is no template.yaml here or in any folder above: run this inside the project, or \
+         name one with --template"
+    )]
+    NoTemplate,
+    #[error("the machine doesn't let this program run: {0}")]
+    System(#[from] std::io::Error),
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+/// Runs the stack until it is told to stop.
+pub(crate) fn run(options: Up) -> Result<(), UpError> {
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::WARN.into());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter.from_env_lossy())
+        .with_writer(std::io::stderr)
+        .without_time()
+        .init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(up(options));
+    // Whatever still blocks a thread is not waited for.
+    runtime.shutdown_background();
+    result
+}
+
+async fn up(options: Up) -> Result<(), UpError> {
+    let started = Instant::now();
+    let mut stop = Stop::listen()?;
+    let places = Places::find(&options)?;
+    let terminal = Terminal::new();
+    let stack = tokio::select! {
+        stack = start(&options, &places, terminal) => stack?,
+        () = stop.requested() => return Ok(()),
+    };
+
+    let logs = shorten(stack.logs());
+    let seconds = format!("{:.1} s", started.elapsed().as_secs_f32());
+    terminal.welcome(stack.addresses(), &places.describe(), &logs, &seconds);
+    if options.ephemeral {
+        terminal::print(&format!("ready {}", ready(&stack)));
+    }
+
+    stop.requested().await;
+    // Whatever doesn't stop in time ends with this process.
+    let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, stack.shutdown()).await;
+    Ok(())
+}
+
+async fn start(options: &Up, places: &Places, terminal: Terminal) -> Result<Stack, UpError> {
+    let stack = Stack::start(Options {
+        template: places.template.clone(),
+        keep: places.keep.clone(),
+        ports: ports(options),
+        program: std::env::current_exe()?,
+        arguments: vec!["function".to_owned()],
+        instances_max: INSTANCES_MAX,
+        observer: Observer::new(move |served| terminal.served(served)),
+    })
+    .await?;
+    stack.open();
+    Ok(stack)
+}
+
+fn ready(stack: &Stack) -> String {
+    serde_json::to_string(stack.addresses()).unwrap_or_default()
+}
+
+fn ports(options: &Up) -> Ports {
+    let port =
+        |chosen: Option<u16>, usual| chosen.unwrap_or(if options.ephemeral { 0 } else { usual });
+    Ports {
+        gateway: port(options.gateway_port, 3000),
+        lambda: port(options.lambda_port, 3001),
+        dynamodb: port(options.dynamodb_port, 8000),
+        stripe: port(options.stripe_port, 12111),
+        secrets_manager: port(options.secrets_port, 4566),
+    }
+}
+
+/// The files and folders that the stack works with.
+struct Places {
+    template: PathBuf,
+    catalog: PathBuf,
+    keep: Keep,
+}
+
+impl Places {
+    fn find(options: &Up) -> Result<Places, UpError> {
+        let template = match &options.template {
+            Some(template) => template.clone(),
+            None => find_template(&std::env::current_dir()?).ok_or(UpError::NoTemplate)?,
+        };
+        let beside = |name: &str| template.with_file_name(name);
+        let keep = if options.memory || options.ephemeral {
+            Keep::Memory
+        } else {
+            Keep::Folder(options.state.clone().unwrap_or_else(|| beside(".coursegate")))
+        };
+        let catalog = options.catalog.clone().unwrap_or_else(|| beside("catalog.toml"));
+        Ok(Places { template, catalog, keep })
+    }
+
+    fn describe(&self) -> String {
+        match &self.keep {
+            Keep::Folder(folder) => shorten(folder),
+            Keep::Memory => "in memory: forgotten at the end".to_owned(),
+        }
+    }
+}
+
+fn find_template(folder: &Path) -> Option<PathBuf> {
+    folder.ancestors().map(|folder| folder.join("template.yaml")).find(|file| file.is_file())
+}
+
+/// A path as seen from here.
+fn shorten(path: &Path) -> String {
+    let here = std::env::current_dir().ok();
+    let short = here.and_then(|here| path.strip_prefix(here).ok());
+    short.unwrap_or(path).display().to_string()
+}
+
+/// Ctrl-C, or SIGTERM.
+struct Stop {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Stop {
+    #[cfg(unix)]
+    fn listen() -> std::io::Result<Stop> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Stop {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    #[cfg(unix)]
+    async fn requested(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn listen() -> std::io::Result<Stop> {
+        Ok(Stop {})
+    }
+
+    #[cfg(not(unix))]
+    async fn requested(&mut self) {
+        // Without a way to hear of Ctrl-C, the system ends the process.
+        let _ = tokio::signal::ctrl_c().await;
+    }
+}

@@ -1,0 +1,84 @@
+//! DynamoDB: dynoxide on a port, with the template's table.
+
+use std::time::Duration;
+
+use dynoxide::Database;
+use dynoxide::actions::create_table::CreateTableRequest;
+use dynoxide::actions::describe_table::DescribeTableRequest;
+use dynoxide::actions::update_time_to_live::{TimeToLiveSpecification, UpdateTimeToLiveRequest};
+use serde_json::{Value, json};
+
+use crate::state::{State, StateError};
+use crate::template::Table;
+
+/// How often expired items are deleted. In AWS it takes up to days, and nothing may depend on it.
+const SWEEP_INTERVAL: Duration = Duration::from_mins(1);
+
+/// Why there is no table.
+#[derive(Debug, thiserror::Error)]
+pub enum DynamoError {
+    /// The database file can't be read.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The template's table can't be made.
+    #[error("the template's table can't be made: {0}")]
+    Table(String),
+    /// The table that is there was made from another template.
+    #[error(
+        "the table in the state folder was made from another template: its keys are {found}, and \
+         the template's are {wanted}; move the folder away to start afresh"
+    )]
+    OtherKeys {
+        /// The key schema of the table that is there.
+        found: Value,
+        /// The template's.
+        wanted: Value,
+    },
+}
+
+/// Opens the database and makes the table unless it is there. SQLite blocks, and so does this.
+pub(crate) fn open(state: &State, name: &str, table: &Table) -> Result<Database, DynamoError> {
+    let database = match state.file("dynamo.db") {
+        None => Database::memory().map_err(|error| DynamoError::Table(error.to_string()))?,
+        Some(file) => Database::new(&file.to_string_lossy())
+            .map_err(|error| StateError::Unreadable { file, problem: error.to_string() })?,
+    };
+    let failed = |error: dynoxide::DynoxideError| DynamoError::Table(error.to_string());
+    let request = DescribeTableRequest { table_name: name.to_owned() };
+    if let Ok(described) = database.describe_table(request) {
+        let found = json!(described.table.key_schema);
+        let wanted = table.definition.get("KeySchema").cloned().unwrap_or_default();
+        if found != wanted {
+            return Err(DynamoError::OtherKeys { found, wanted });
+        }
+    } else {
+        let mut definition = table.definition.clone();
+        definition.insert("TableName".to_owned(), Value::from(name));
+        let request: CreateTableRequest = serde_json::from_value(Value::Object(definition))
+            .map_err(|error| DynamoError::Table(error.to_string()))?;
+        database.create_table(request).map_err(failed)?;
+    }
+    if let Some(attribute) = &table.ttl_attribute {
+        let ttl = TimeToLiveSpecification { attribute_name: attribute.clone(), enabled: true };
+        database
+            .update_time_to_live(UpdateTimeToLiveRequest {
+                table_name: name.to_owned(),
+                time_to_live_specification: ttl,
+            })
+            .map_err(failed)?;
+    }
+    Ok(database)
+}
+
+/// Deletes expired items from time to time, for ever.
+pub(crate) async fn sweep(database: Database) {
+    loop {
+        tokio::time::sleep(SWEEP_INTERVAL).await;
+        let database = database.clone();
+        match tokio::task::spawn_blocking(move || database.sweep_ttl()).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "expired items stay for now"),
+            Err(error) => tracing::warn!(%error, "expired items stay for now"),
+        }
+    }
+}

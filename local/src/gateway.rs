@@ -1,0 +1,255 @@
+//! API Gateway and the Function URL: HTTP in, payload 2.0 events out, and back.
+//!
+//! A request to the API goes through [`route`] (which function, which parameters), [`authorizer`]
+//! (whose token) and [`event`] (what the function sees); what the function says becomes HTTP in
+//! [`answer`]. Each of these is a pure function; this module connects them with HTTP and Lambda.
+
+pub mod answer;
+pub mod authorizer;
+pub mod event;
+pub mod route;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::{Bytes, to_bytes};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header, request::Parts};
+use axum::response::{IntoResponse as _, Response};
+use serde_json::{Value, json};
+
+use crate::lambda::{InvokeError, Lambda, PAYLOAD_BYTES_MAX};
+use crate::observer::{Observer, Served};
+use crate::template::{Access, Template};
+use crate::{clock, random};
+use authorizer::{Authorizer, Refusal};
+use event::{Edge, Incoming};
+use route::Router;
+
+/// API Gateway's limit for a request's body.
+const BODY_BYTES_MAX: usize = 10 * 1024 * 1024;
+
+/// The gateway. Clones share everything.
+#[derive(Clone)]
+pub(crate) struct Gateway {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    stage: String,
+    router: Router,
+    authorizer: Authorizer,
+    webhook: Option<String>,
+    lambda: Lambda,
+    observer: Observer,
+}
+
+impl Gateway {
+    pub(crate) fn new(
+        template: &Template,
+        authorizer: Authorizer,
+        lambda: Lambda,
+        observer: Observer,
+    ) -> Gateway {
+        let with_url = template.functions.iter().find(|function| function.function_url);
+        let inner = Inner {
+            stage: template.stage.clone(),
+            router: Router::new(&template.functions),
+            authorizer,
+            webhook: with_url.map(|function| function.binary.clone()),
+            lambda,
+            observer,
+        };
+        Gateway { inner: Arc::new(inner) }
+    }
+
+    /// Answers a request to the API, whose first segment is the stage.
+    async fn api(&self, parts: &Parts, peer: SocketAddr, body: axum::body::Body) -> Answered {
+        let path = parts.uri.path();
+        let below_stage = path.strip_prefix('/').and_then(|path| {
+            let rest = path.strip_prefix(self.inner.stage.as_str())?;
+            rest.starts_with('/').then_some(rest)
+        });
+        let Some(path) = below_stage else { return Answered::refused(StatusCode::NOT_FOUND) };
+        let Some(found) = self.inner.router.find(parts.method.as_str(), path) else {
+            return Answered::refused(StatusCode::NOT_FOUND);
+        };
+        let jwt = match &found.route.access {
+            Access::Open => None,
+            Access::Token { scopes } => {
+                let header = parts.headers.get(header::AUTHORIZATION);
+                let header = header.and_then(|value| value.to_str().ok());
+                match self.inner.authorizer.check(header, scopes, clock::now().as_secs()) {
+                    Ok(jwt) => Some(jwt),
+                    Err(refusal) => return refused(&refusal, scopes),
+                }
+            }
+        };
+        let Ok(body) = to_bytes(body, BODY_BYTES_MAX).await else {
+            return Answered::refused(StatusCode::PAYLOAD_TOO_LARGE);
+        };
+        let edge = Edge::Api {
+            stage: &self.inner.stage,
+            route_key: &found.route.key(),
+            path_parameters: &found.parameters,
+            jwt: jwt.as_ref(),
+        };
+        let event = event(parts, peer, &body, &edge);
+        self.invoke(found.function, &event).await
+    }
+
+    /// Answers a request to the Function URL.
+    async fn function_url(&self, parts: &Parts, peer: SocketAddr, body: Body) -> Answered {
+        let Some(function) = self.inner.webhook.as_deref() else {
+            return Answered::refused(StatusCode::NOT_FOUND);
+        };
+        let Ok(body) = to_bytes(body, PAYLOAD_BYTES_MAX).await else {
+            return Answered::refused(StatusCode::PAYLOAD_TOO_LARGE);
+        };
+        let event = event(parts, peer, &body, &Edge::FunctionUrl);
+        let mut answered = self.invoke(function, &event).await;
+        answered.note = stripe_event(&body);
+        answered
+    }
+
+    async fn invoke(&self, function: &str, event: &Value) -> Answered {
+        let event = Bytes::from(event.to_string());
+        let (response, note) = match self.inner.lambda.invoke(function, event).await {
+            Ok(answer) => match answer::response(&answer) {
+                Ok(response) => (response, None),
+                Err(error) => (message(StatusCode::BAD_GATEWAY), Some(error.to_string())),
+            },
+            Err(InvokeError::EventTooLarge) => (message(StatusCode::PAYLOAD_TOO_LARGE), None),
+            Err(error) => (message(StatusCode::BAD_GATEWAY), Some(error.to_string())),
+        };
+        Answered { response, function: Some(function.to_owned()), note }
+    }
+
+    async fn serve(&self, request: Request, peer: SocketAddr, edge: Door) -> Response {
+        let started = Instant::now();
+        let (parts, body) = request.into_parts();
+        let mut answered = match edge {
+            Door::Api => self.api(&parts, peer, body).await,
+            Door::FunctionUrl => self.function_url(&parts, peer, body).await,
+        };
+        if let Ok(id) = HeaderValue::from_str(&random::token::<8>()) {
+            answered.response.headers_mut().insert(HeaderName::from_static("apigw-requestid"), id);
+        }
+        self.inner.observer.served(&Served {
+            method: parts.method.to_string(),
+            path: parts.uri.path().to_owned(),
+            status: answered.response.status().as_u16(),
+            duration: started.elapsed(),
+            function: answered.function,
+            note: answered.note,
+        });
+        answered.response
+    }
+}
+
+use axum::body::Body;
+
+/// Where a request came in.
+enum Door {
+    Api,
+    FunctionUrl,
+}
+
+/// A response, and what to tell the developer about it.
+struct Answered {
+    response: Response,
+    function: Option<String>,
+    note: Option<String>,
+}
+
+impl Answered {
+    /// An answer of the gateway itself: no function has seen the request.
+    fn refused(status: StatusCode) -> Answered {
+        Answered { response: message(status), function: None, note: None }
+    }
+}
+
+/// The API, as a handler for everything under the stage.
+pub(crate) async fn api(
+    State(gateway): State<Gateway>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
+    gateway.serve(request, peer, Door::Api).await
+}
+
+/// The Function URL, as a handler.
+pub(crate) async fn function_url(
+    State(gateway): State<Gateway>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
+    gateway.serve(request, peer, Door::FunctionUrl).await
+}
+
+fn event(parts: &Parts, peer: SocketAddr, body: &[u8], edge: &Edge<'_>) -> Value {
+    let headers = parts.headers.iter();
+    let incoming = Incoming {
+        method: parts.method.as_str(),
+        path: parts.uri.path(),
+        query: parts.uri.query().unwrap_or_default(),
+        headers: headers
+            .map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes())))
+            .collect(),
+        body,
+        source_ip: peer.ip(),
+        request_id: random::uuid(),
+        now: clock::now(),
+    };
+    event::build(&incoming, edge)
+}
+
+/// API Gateway's own words for its own answers.
+fn message(status: StatusCode) -> Response {
+    let message = match status {
+        StatusCode::UNAUTHORIZED => "Unauthorized",
+        StatusCode::FORBIDDEN => "Forbidden",
+        StatusCode::NOT_FOUND => "Not Found",
+        StatusCode::PAYLOAD_TOO_LARGE => "Request Too Long",
+        StatusCode::SERVICE_UNAVAILABLE => "Service Unavailable",
+        _ => "Internal Server Error",
+    };
+    (status, axum::Json(json!({"message": message}))).into_response()
+}
+
+/// The answer while the stack is still starting.
+pub(crate) fn unavailable() -> Response {
+    message(StatusCode::SERVICE_UNAVAILABLE)
+}
+
+fn refused(refusal: &Refusal, scopes: &[String]) -> Answered {
+    let (status, challenge) = match refusal {
+        Refusal::NoToken => (StatusCode::UNAUTHORIZED, "Bearer".to_owned()),
+        Refusal::InvalidToken(why) => (
+            StatusCode::UNAUTHORIZED,
+            format!("Bearer scope=\"\" error=\"invalid_token\" error_description=\"{why}\""),
+        ),
+        Refusal::InsufficientScope => (
+            StatusCode::FORBIDDEN,
+            format!("Bearer scope=\"{}\" error=\"insufficient_scope\"", scopes.join(" ")),
+        ),
+    };
+    let mut answered = Answered::refused(status);
+    answered.note = Some(refusal.to_string());
+    if let Ok(challenge) = HeaderValue::from_str(&challenge) {
+        answered.response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    }
+    answered
+}
+
+/// What a delivery says of itself, for the developer's eyes: `checkout.session.completed evt_1`.
+fn stripe_event(body: &[u8]) -> Option<String> {
+    let event: Value = serde_json::from_slice(body).ok()?;
+    let word = |name: &str| {
+        let text = event.get(name)?.as_str()?;
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        (text.len() <= 100 && text.chars().all(is_plain)).then(|| text.to_owned())
+    };
+    Some(format!("{} {}", word("type")?, word("id")?))
+}

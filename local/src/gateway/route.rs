@@ -1,0 +1,156 @@
+//! Which route a request takes.
+
+use std::collections::BTreeMap;
+
+use crate::template::{Function, Route};
+
+/// The API's routes.
+#[derive(Debug, Clone)]
+pub struct Router {
+    routes: Vec<(Route, String)>,
+}
+
+/// The route that was found, the function it leads to, and what its variables stand for.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Found<'a> {
+    /// The route.
+    pub route: &'a Route,
+    /// The function's binary name.
+    pub function: &'a str,
+    /// `{course}` and its like, percent-decoded.
+    pub parameters: BTreeMap<String, String>,
+}
+
+impl Router {
+    /// The routes of these functions.
+    #[must_use]
+    pub fn new(functions: &[Function]) -> Router {
+        let routes = functions.iter().flat_map(|function| {
+            function.routes.iter().map(|route| (route.clone(), function.binary.clone()))
+        });
+        Router { routes: routes.collect() }
+    }
+
+    /// The route for this method and path (below the stage). Where several fit, a literal segment
+    /// wins over a variable, from the left.
+    #[must_use]
+    pub fn find(&self, method: &str, path: &str) -> Option<Found<'_>> {
+        let fitting = self.routes.iter().filter(|(route, _)| route.method == method);
+        let fitting = fitting.filter_map(|(route, function)| {
+            let (variables, parameters) = fit(&route.path, path)?;
+            Some((variables, Found { route, function, parameters }))
+        });
+        let best = fitting.min_by(|(left, _), (right, _)| left.cmp(right));
+        best.map(|(_, found)| found)
+    }
+}
+
+/// For each segment whether it is a variable, and what the variables stand for.
+fn fit(template: &str, path: &str) -> Option<(Vec<bool>, BTreeMap<String, String>)> {
+    let (mut variables, mut parameters) = (Vec::new(), BTreeMap::new());
+    let mut segments = path.split('/');
+    for expected in template.split('/') {
+        let segment = segments.next()?;
+        let variable = expected.strip_prefix('{').and_then(|name| name.strip_suffix('}'));
+        variables.push(variable.is_some());
+        match variable {
+            Some(_) if segment.is_empty() => return None,
+            Some(name) => {
+                parameters.insert(name.to_owned(), percent_decode(segment));
+            }
+            None if expected == segment => {}
+            None => return None,
+        }
+    }
+    segments.next().is_none().then_some((variables, parameters))
+}
+
+/// `%C3%A9` to `é`. What is no valid escape stays as it is.
+#[must_use]
+pub fn percent_decode(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let digit = |index: usize| after.get(index).and_then(|byte| char::from(*byte).to_digit(16));
+        let escaped = match (first, digit(0), digit(1)) {
+            (b'%', Some(high), Some(low)) => u8::try_from(high * 16 + low).ok(),
+            _ => None,
+        };
+        bytes.push(escaped.unwrap_or(*first));
+        rest = if escaped.is_some() { after.get(2..).unwrap_or_default() } else { after };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::template::Access;
+
+    fn router(paths: &[&str]) -> Router {
+        let routes = paths.iter().map(|path| {
+            let (method, path) = path.split_once(' ').unwrap();
+            let access = Access::Open;
+            (Route { method: method.into(), path: path.into(), access }, "function".into())
+        });
+        Router { routes: routes.collect() }
+    }
+
+    #[track_caller]
+    fn check(paths: &[&str], request: &str, expected: Option<(&str, &[(&str, &str)])>) {
+        let (method, path) = request.split_once(' ').unwrap();
+        let router = router(paths);
+        let found = router.find(method, path).map(|found| {
+            let parameters: Vec<_> = found.parameters.into_iter().collect();
+            (found.route.key(), parameters)
+        });
+        let expected = expected.map(|(key, parameters)| {
+            let owned = parameters.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+            (key.to_owned(), owned.collect())
+        });
+        assert_eq!(found, expected, "{request}");
+    }
+
+    #[test]
+    fn a_literal_segment_wins_over_a_variable() {
+        let routes = &["GET /courses/{course}", "GET /courses/new"];
+        check(routes, "GET /courses/new", Some(("GET /courses/new", &[])));
+        let found = Some(("GET /courses/{course}", &[("course", "old")][..]));
+        check(routes, "GET /courses/old", found);
+    }
+
+    #[test]
+    fn the_method_is_part_of_the_route() {
+        check(&["GET /courses"], "POST /courses", None);
+        check(&["GET /courses"], "HEAD /courses", None);
+        let routes = &["GET /go/{link}", "POST /go/now"];
+        check(routes, "GET /go/now", Some(("GET /go/{link}", &[("link", "now")][..])));
+    }
+
+    #[test]
+    fn a_path_matches_whole_or_not_at_all() {
+        let routes = &["GET /courses/{course}/access"];
+        check(routes, "GET /courses/a/access/", None);
+        check(routes, "GET /courses//access", None);
+        check(routes, "GET /courses/a", None);
+        check(routes, "GET /courses/a/b/access", None);
+        check(routes, "GET /Courses/a/access", None);
+    }
+
+    #[test]
+    fn a_variable_is_decoded_after_it_is_found() {
+        let routes = &["GET /courses/{course}/access"];
+        let found = |value| Some(("GET /courses/{course}/access", vec![("course", value)]));
+        for (path, value) in [
+            ("/courses/a%2Fb/access", "a/b"),
+            ("/courses/caf%C3%A9/access", "café"),
+            ("/courses/100%/access", "100%"),
+            ("/courses/%zz%4/access", "%zz%4"),
+            ("/courses/a+b/access", "a+b"),
+        ] {
+            let expected = found(value);
+            let expected = expected.as_ref().map(|(key, parameters)| (*key, parameters.as_slice()));
+            check(routes, &format!("GET {path}"), expected);
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Lambda: each function runs as processes of its own that speak the real Runtime API.
+//!
+//! [`Lambda::invoke`] hands an event to a function and waits for its answer. An instance takes one
+//! event at a time; when all are busy another is started, up to a limit, and then events wait. The
+//! pieces: [`pool`] decides which instance gets which event, [`process`] is an instance's process,
+//! [`api`] is the HTTP side: the Runtime API for the functions and the Invoke API for everybody else.
+
+mod api;
+mod pool;
+mod process;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use serde::Serialize;
+use tokio::net::TcpListener;
+
+use crate::template::Function;
+use pool::Pool;
+
+/// Lambda's limit for an event and for an answer.
+pub(crate) const PAYLOAD_BYTES_MAX: usize = 6 * 1024 * 1024;
+
+/// How to run functions.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The functions, as the template declares them.
+    pub functions: Vec<Function>,
+    /// The program that is every function; it is given `arguments` and then the function's name.
+    pub program: PathBuf,
+    /// Arguments before the function's name.
+    pub arguments: Vec<String>,
+    /// Each function writes to `NAME.log` in this folder.
+    pub logs: PathBuf,
+    /// How many processes of one function may run at once.
+    pub instances_max: usize,
+}
+
+/// The running functions. Clones share them.
+#[derive(Debug, Clone)]
+pub struct Lambda {
+    pools: Arc<BTreeMap<String, Arc<Pool>>>,
+}
+
+/// Why a function gave no answer. It becomes JSON as Lambda gives it to a caller.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
+#[serde(rename_all = "camelCase")]
+#[error("{error_type}: {error_message}")]
+pub struct FunctionError {
+    /// `Runtime.ExitError`, `Sandbox.Timedout`, or what the function itself reported.
+    pub error_type: String,
+    /// For people.
+    pub error_message: String,
+}
+
+/// Why there was no invocation, or why it failed.
+#[derive(Debug, thiserror::Error)]
+pub enum InvokeError {
+    /// No function has this name.
+    #[error("there is no function {0}")]
+    NoSuchFunction(String),
+    /// The event is over 6 MB.
+    #[error("the event is larger than {PAYLOAD_BYTES_MAX} bytes")]
+    EventTooLarge,
+    /// The function failed.
+    #[error(transparent)]
+    Failed(FunctionError),
+}
+
+/// How a function is doing.
+#[derive(Debug, Clone, Serialize, PartialEq, Eq)]
+pub struct FunctionHealth {
+    /// Whether an instance has been ready for an event.
+    pub ready: bool,
+    /// Processes that run now.
+    pub instances: usize,
+    /// Processes started so far.
+    pub cold_starts: u64,
+}
+
+/// Why the functions can't be started.
+#[derive(Debug, thiserror::Error)]
+pub enum LambdaError {
+    /// A function's process ended, or never asked for its first event.
+    #[error("the {function} function did not start ({problem}); its log is {}", log.display())]
+    NotStarted {
+        /// `checkout`
+        function: String,
+        /// How it ended.
+        problem: String,
+        /// Where it wrote why.
+        log: PathBuf,
+    },
+}
+
+impl Lambda {
+    /// Prepares the functions and answers on `listener`; nothing runs until it is needed. The future
+    /// that comes with it is the server: it runs until it is dropped.
+    pub fn new(
+        options: Options,
+        listener: TcpListener,
+    ) -> std::io::Result<(Lambda, impl Future<Output = ()> + Send + 'static)> {
+        // With a scheme, since a Runtime API address with a path is no URI without one.
+        let runtime_api = format!("http://{}", listener.local_addr()?);
+        let options = Arc::new(options);
+        let pools = options
+            .functions
+            .iter()
+            .map(|function| {
+                let pool = Pool::new(function.clone(), Arc::clone(&options), &runtime_api);
+                (function.binary.clone(), Arc::new(pool))
+            })
+            .collect();
+        let lambda = Lambda { pools: Arc::new(pools) };
+        let router = api::router(lambda.clone());
+        let server = async move {
+            if let Err(error) = axum::serve(listener, router).await {
+                tracing::error!(%error, "the Lambda API stopped");
+            }
+        };
+        Ok((lambda, server))
+    }
+
+    /// Starts one instance of each function, all at once, and waits until each asks for an event.
+    pub async fn start_all(&self) -> Result<(), LambdaError> {
+        for pool in self.pools.values() {
+            pool.start_one();
+        }
+        for pool in self.pools.values() {
+            pool.ready().await?;
+        }
+        Ok(())
+    }
+
+    /// Gives a function (by its binary's name or logical id) an event, and waits for the answer.
+    pub async fn invoke(&self, function: &str, event: Bytes) -> Result<Bytes, InvokeError> {
+        let pool =
+            self.pool(function).ok_or_else(|| InvokeError::NoSuchFunction(function.to_owned()))?;
+        if event.len() > PAYLOAD_BYTES_MAX {
+            return Err(InvokeError::EventTooLarge);
+        }
+        pool.invoke(event).await.map_err(InvokeError::Failed)
+    }
+
+    /// How each function is doing, by its name.
+    #[must_use]
+    pub fn health(&self) -> BTreeMap<String, FunctionHealth> {
+        self.pools.iter().map(|(name, pool)| (name.clone(), pool.health())).collect()
+    }
+
+    /// Ends every process and waits until they are gone.
+    pub async fn stop(&self) {
+        for pool in self.pools.values() {
+            pool.stop();
+        }
+        for pool in self.pools.values() {
+            pool.stopped().await;
+        }
+    }
+
+    fn pool(&self, name: &str) -> Option<&Arc<Pool>> {
+        // An ARN ends with the name, and perhaps a version.
+        let name = name.rsplit(":function:").next().unwrap_or(name);
+        let name = name.split(':').next().unwrap_or(name);
+        self.pools
+            .get(name)
+            .or_else(|| self.pools.values().find(|pool| pool.function().logical_id == name))
+    }
+}

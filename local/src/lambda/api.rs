@@ -1,0 +1,191 @@
+//! Lambda's two HTTP APIs on one port: the Runtime API, which functions ask for events, and the
+//! Invoke API, as `aws lambda invoke --endpoint-url` calls it.
+
+use axum::Router;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{FunctionError, InvokeError, Lambda, PAYLOAD_BYTES_MAX};
+use crate::random;
+
+pub(super) fn router(lambda: Lambda) -> Router {
+    let runtime = "/{function}/{instance}/2018-06-01/runtime";
+    Router::new()
+        .route(&format!("{runtime}/invocation/next"), get(next))
+        .route(&format!("{runtime}/invocation/{{request_id}}/response"), post(response))
+        .route(&format!("{runtime}/invocation/{{request_id}}/error"), post(error))
+        .route(&format!("{runtime}/init/error"), post(init_error))
+        .route("/2015-03-31/functions/{function}/invocations", post(invoke))
+        .fallback(|| async { fault(StatusCode::NOT_FOUND, "UnknownOperation", "Not Found") })
+        .method_not_allowed_fallback(|| async {
+            fault(StatusCode::METHOD_NOT_ALLOWED, "UnknownOperation", "Method Not Allowed")
+        })
+        .with_state(lambda)
+}
+
+#[derive(Deserialize)]
+struct FromInstance {
+    function: String,
+    instance: String,
+    request_id: Option<String>,
+}
+
+async fn next(State(lambda): State<Lambda>, Path(from): Path<FromInstance>) -> Response {
+    let Some(pool) = lambda.pool(&from.function) else { return unknown_instance() };
+    let Some(invocation) = pool.next(&from.instance).await else { return unknown_instance() };
+    let function = &pool.function().binary;
+    let headers = [
+        ("lambda-runtime-aws-request-id", invocation.request_id),
+        ("lambda-runtime-deadline-ms", invocation.deadline_ms.to_string()),
+        ("lambda-runtime-invoked-function-arn", function_arn(function)),
+        ("lambda-runtime-trace-id", trace_id()),
+        ("content-type", "application/json".to_owned()),
+    ];
+    (headers, invocation.event).into_response()
+}
+
+async fn response(
+    State(lambda): State<Lambda>,
+    Path(from): Path<FromInstance>,
+    body: Body,
+) -> Response {
+    let answer = match to_bytes(body, PAYLOAD_BYTES_MAX).await {
+        Ok(body) => Ok(body),
+        Err(_) => Err(FunctionError {
+            error_type: "Function.ResponseSizeTooLarge".to_owned(),
+            error_message: format!("Response payload size exceeded {PAYLOAD_BYTES_MAX} bytes"),
+        }),
+    };
+    accept(&lambda, &from, answer)
+}
+
+/// What a function reports of its own failure.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Report {
+    error_type: String,
+    error_message: String,
+}
+
+async fn error(
+    State(lambda): State<Lambda>,
+    Path(from): Path<FromInstance>,
+    body: Bytes,
+) -> Response {
+    let report: Report = serde_json::from_slice(&body).unwrap_or_default();
+    let error =
+        FunctionError { error_type: report.error_type, error_message: report.error_message };
+    accept(&lambda, &from, Err(error))
+}
+
+async fn init_error(
+    State(lambda): State<Lambda>,
+    Path(from): Path<FromInstance>,
+    body: Bytes,
+) -> Response {
+    let report: Report = serde_json::from_slice(&body).unwrap_or_default();
+    match lambda.pool(&from.function) {
+        Some(pool) => {
+            pool.init_failed(&from.instance, &report.error_message);
+            accepted()
+        }
+        None => unknown_instance(),
+    }
+}
+
+fn accept(lambda: &Lambda, from: &FromInstance, answer: Result<Bytes, FunctionError>) -> Response {
+    let request_id = from.request_id.as_deref().unwrap_or_default();
+    let pool = lambda.pool(&from.function);
+    if pool.is_some_and(|pool| pool.answer(&from.instance, request_id, answer)) {
+        accepted()
+    } else {
+        unknown_instance()
+    }
+}
+
+async fn invoke(
+    State(lambda): State<Lambda>,
+    Path(function): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let Ok(event) = to_bytes(body, PAYLOAD_BYTES_MAX).await else {
+        return invoke_error(&InvokeError::EventTooLarge);
+    };
+    // The real API takes no body for an empty object.
+    let event = if event.is_empty() { Bytes::from_static(b"{}") } else { event };
+    if let Err(error) = serde_json::from_slice::<Value>(&event) {
+        let message = format!("Could not parse request body into json: {error}");
+        return fault(StatusCode::BAD_REQUEST, "InvalidRequestContentException", &message);
+    }
+    let kind = headers.get("x-amz-invocation-type").and_then(|value| value.to_str().ok());
+    let known = lambda.pool(&function).is_some();
+    match kind.unwrap_or("RequestResponse") {
+        _ if !known => invoke_error(&InvokeError::NoSuchFunction(function)),
+        "RequestResponse" => answer(lambda.invoke(&function, event).await),
+        "DryRun" => StatusCode::NO_CONTENT.into_response(),
+        "Event" => {
+            tokio::spawn(async move { lambda.invoke(&function, event).await });
+            StatusCode::ACCEPTED.into_response()
+        }
+        other => {
+            let message = format!("{other} is no invocation type");
+            fault(StatusCode::BAD_REQUEST, "InvalidParameterValueException", &message)
+        }
+    }
+}
+
+fn answer(result: Result<Bytes, InvokeError>) -> Response {
+    let version = (HeaderName::from_static("x-amz-executed-version"), "$LATEST");
+    let json = (header::CONTENT_TYPE, "application/json");
+    match result {
+        Ok(answer) => ([version, json], answer).into_response(),
+        Err(InvokeError::Failed(error)) => {
+            let failed = (HeaderName::from_static("x-amz-function-error"), "Unhandled");
+            ([version, json, failed], axum::Json(error)).into_response()
+        }
+        Err(error) => invoke_error(&error),
+    }
+}
+
+fn invoke_error(error: &InvokeError) -> Response {
+    let (status, kind) = match error {
+        InvokeError::NoSuchFunction(_) => (StatusCode::NOT_FOUND, "ResourceNotFoundException"),
+        InvokeError::EventTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "RequestTooLargeException"),
+        InvokeError::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, "ServiceException"),
+    };
+    fault(status, kind, &error.to_string())
+}
+
+fn fault(status: StatusCode, kind: &'static str, message: &str) -> Response {
+    let headers = [(HeaderName::from_static("x-amzn-errortype"), kind)];
+    let body = json!({"Type": "User", "Message": message});
+    (status, headers, axum::Json(body)).into_response()
+}
+
+fn accepted() -> Response {
+    (StatusCode::ACCEPTED, axum::Json(json!({"status": "OK"}))).into_response()
+}
+
+fn unknown_instance() -> Response {
+    let body = json!({
+        "errorType": "InvalidRequestID",
+        "errorMessage": "this instance has no such event",
+    });
+    (StatusCode::BAD_REQUEST, axum::Json(body)).into_response()
+}
+
+fn function_arn(name: &str) -> String {
+    format!("arn:aws:lambda:us-east-1:000000000000:function:{name}")
+}
+
+/// An X-Ray header, so that code which passes it on has something to pass on.
+fn trace_id() -> String {
+    let (seconds, random) = (crate::clock::now().as_secs(), random::token::<12>());
+    format!("Root=1-{seconds:08x}-{random};Parent={};Sampled=0", random::token::<8>())
+}

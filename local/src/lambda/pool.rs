@@ -1,0 +1,316 @@
+//! Which instance of a function gets which event.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::body::Bytes;
+use tokio::sync::{oneshot, watch};
+
+use super::process::{self, Instance};
+use super::{FunctionError, FunctionHealth, LambdaError, Options};
+use crate::template::Function;
+use crate::{clock, random};
+
+/// Lambda gives an instance this long until it asks for its first event.
+const INIT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// An event on its way to an instance.
+#[derive(Debug, Clone)]
+pub(super) struct Invocation {
+    pub(super) request_id: String,
+    pub(super) event: Bytes,
+    pub(super) deadline_ms: u64,
+}
+
+type Answer = Result<Bytes, FunctionError>;
+
+/// The instances of one function.
+#[derive(Debug)]
+pub(super) struct Pool {
+    function: Function,
+    options: Arc<Options>,
+    runtime_api: String,
+    state: Mutex<PoolState>,
+    phase: watch::Sender<Phase>,
+    running: watch::Sender<usize>,
+}
+
+#[derive(Debug, Default)]
+struct PoolState {
+    instances: BTreeMap<String, Member>,
+    waiting: VecDeque<(Invocation, oneshot::Sender<Answer>)>,
+    cold_starts: u64,
+    is_stopping: bool,
+}
+
+/// What the pool knows of one instance.
+#[derive(Debug)]
+struct Member {
+    kill: Option<oneshot::Sender<()>>,
+    is_ready: bool,
+    /// Set while the instance waits for its next event.
+    idle: Option<oneshot::Sender<Invocation>>,
+    /// Set while the instance works on an event.
+    busy: Option<(String, oneshot::Sender<Answer>)>,
+}
+
+/// How far the function's first instance has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Phase {
+    Starting,
+    Ready,
+    Failed(String),
+}
+
+impl Pool {
+    pub(super) fn new(function: Function, options: Arc<Options>, runtime_api: &str) -> Pool {
+        Pool {
+            runtime_api: format!("{runtime_api}/{}", function.binary),
+            function,
+            options,
+            state: Mutex::default(),
+            phase: watch::Sender::new(Phase::Starting),
+            running: watch::Sender::new(0),
+        }
+    }
+
+    pub(super) fn function(&self) -> &Function {
+        &self.function
+    }
+
+    pub(super) fn health(&self) -> FunctionHealth {
+        let state = self.state();
+        FunctionHealth {
+            ready: *self.phase.borrow() == Phase::Ready,
+            instances: state.instances.len(),
+            cold_starts: state.cold_starts,
+        }
+    }
+
+    /// Waits until the first instance is ready, or has failed to be.
+    pub(super) async fn ready(&self) -> Result<(), LambdaError> {
+        let mut phase = self.phase.subscribe();
+        let reached = phase.wait_for(|phase| *phase != Phase::Starting).await;
+        match reached.as_deref() {
+            Ok(Phase::Failed(problem)) => Err(LambdaError::NotStarted {
+                function: self.function.binary.clone(),
+                problem: problem.clone(),
+                log: process::log_file(&self.options, &self.function),
+            }),
+            Ok(Phase::Starting | Phase::Ready) | Err(_) => Ok(()),
+        }
+    }
+
+    pub(super) async fn invoke(self: &Arc<Self>, event: Bytes) -> Answer {
+        let (reply, answer) = oneshot::channel();
+        let request_id = random::uuid();
+        let invocation = Invocation { request_id: request_id.clone(), event, deadline_ms: 0 };
+        self.state().waiting.push_back((invocation, reply));
+        self.dispatch();
+        let gone = || error("Runtime.Unavailable", &request_id, "the local stack is stopping");
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Hands waiting events to idle instances, and starts instances for those that remain.
+    fn dispatch(self: &Arc<Self>) {
+        let mut state = self.state();
+        let timeout = self.function.timeout;
+        while let Some(id) = state.idle_instance() {
+            let Some((mut invocation, reply)) = state.waiting.pop_front() else { return };
+            let Some(member) = state.instances.get_mut(&id) else { return };
+            let Some(idle) = member.idle.take() else { return };
+            invocation.deadline_ms = clock::now_ms()
+                .saturating_add(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
+            let request_id = invocation.request_id.clone();
+            match idle.send(invocation) {
+                Ok(()) => {
+                    member.busy = Some((request_id.clone(), reply));
+                    self.watch_timeout(id, request_id);
+                }
+                // The instance stopped listening in this moment: the event waits for another.
+                Err(invocation) => state.waiting.push_front((invocation, reply)),
+            }
+        }
+        let starting = state.instances.values().filter(|member| !member.is_ready).count();
+        let wanted = state.waiting.len().saturating_sub(starting);
+        let room = self.options.instances_max.saturating_sub(state.instances.len());
+        drop(state);
+        for _ in 0..wanted.min(room) {
+            self.start_one();
+        }
+    }
+
+    /// Starts one more instance.
+    pub(super) fn start_one(self: &Arc<Self>) {
+        let id = random::token::<8>();
+        let (kill, killed) = oneshot::channel();
+        {
+            let mut state = self.state();
+            if state.is_stopping {
+                return;
+            }
+            state.cold_starts = state.cold_starts.saturating_add(1);
+            let member = Member { kill: Some(kill), is_ready: false, idle: None, busy: None };
+            state.instances.insert(id.clone(), member);
+            self.running.send_modify(|running| *running = running.saturating_add(1));
+        }
+        let pool = Arc::clone(self);
+        let instance_id = id.clone();
+        tokio::spawn(async move {
+            let instance = Instance {
+                options: &pool.options,
+                function: &pool.function,
+                runtime_api: format!("{}/{instance_id}", pool.runtime_api),
+                id: &instance_id,
+            };
+            let end = process::run(instance, killed).await;
+            pool.ended(&instance_id, &end);
+        });
+        self.watch_init(id);
+    }
+
+    /// Ends the instance that hasn't asked for its first event in time.
+    fn watch_init(self: &Arc<Self>, id: String) {
+        let pool = Arc::clone(self);
+        tokio::spawn(async move {
+            tokio::time::sleep(INIT_TIMEOUT).await;
+            let is_ready = pool.state().instances.get(&id).is_none_or(|member| member.is_ready);
+            if !is_ready {
+                pool.kill(&id);
+            }
+        });
+    }
+
+    /// The instance asks for its next event. `None` when the pool doesn't know it (any more).
+    pub(super) async fn next(self: &Arc<Self>, id: &str) -> Option<Invocation> {
+        let (idle, next) = oneshot::channel();
+        {
+            let mut state = self.state();
+            let member = state.instances.get_mut(id)?;
+            member.is_ready = true;
+            member.idle = Some(idle);
+        }
+        self.phase.send_if_modified(|phase| {
+            let is_first = *phase != Phase::Ready;
+            *phase = Phase::Ready;
+            is_first
+        });
+        self.dispatch();
+        next.await.ok()
+    }
+
+    /// The instance answers an event. Whether it was its event.
+    pub(super) fn answer(&self, id: &str, request_id: &str, answer: Answer) -> bool {
+        let mut state = self.state();
+        let Some(member) = state.instances.get_mut(id) else { return false };
+        match member.busy.take_if(|(busy_with, _)| busy_with == request_id) {
+            Some((_, reply)) => {
+                // Nobody waits any more when the caller has hung up.
+                let _ = reply.send(answer);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The instance says that it can't start.
+    pub(super) fn init_failed(&self, id: &str, problem: &str) {
+        tracing::warn!(function = self.function.binary, instance = id, problem, "init failed");
+    }
+
+    fn ended(self: &Arc<Self>, id: &str, end: &str) {
+        let mut state = self.state();
+        let member = state.instances.remove(id);
+        self.running.send_modify(|running| *running = running.saturating_sub(1));
+        let Some(member) = member else { return };
+        let is_stopping = state.is_stopping;
+        if let Some((request_id, reply)) = member.busy {
+            let problem = format!("Runtime exited with error: {end}");
+            let _ = reply.send(Err(error("Runtime.ExitError", &request_id, &problem)));
+        } else if !member.is_ready
+            && let Some((invocation, reply)) = state.waiting.pop_front()
+        {
+            // Each failed start answers one event, so a broken function can't start for ever.
+            let problem = format!("Runtime exited while starting: {end}");
+            let _ = reply.send(Err(error("Runtime.InitError", &invocation.request_id, &problem)));
+        }
+        drop(state);
+        if is_stopping {
+            return;
+        }
+        self.phase.send_if_modified(|phase| {
+            let is_first = *phase == Phase::Starting;
+            if is_first {
+                *phase = Phase::Failed(end.to_owned());
+            }
+            is_first
+        });
+        if member.is_ready {
+            let function = self.function.binary.as_str();
+            tracing::warn!(function, end, "a function's process ended and is replaced");
+            self.start_one();
+        } else {
+            self.dispatch();
+        }
+    }
+
+    /// Ends the instance that is still busy with this event when its time is over.
+    fn watch_timeout(self: &Arc<Self>, id: String, request_id: String) {
+        let pool = Arc::clone(self);
+        tokio::spawn(async move {
+            let timeout = pool.function.timeout;
+            tokio::time::sleep(timeout).await;
+            let problem = format!("Task timed out after {}.00 seconds", timeout.as_secs());
+            let timed_out = error("Sandbox.Timedout", &request_id, &problem);
+            if pool.answer(&id, &request_id, Err(timed_out)) {
+                pool.kill(&id);
+            }
+        });
+    }
+
+    fn kill(&self, id: &str) {
+        let mut state = self.state();
+        if let Some(kill) = state.instances.get_mut(id).and_then(|member| member.kill.take()) {
+            // It has ended by itself when nobody listens.
+            let _ = kill.send(());
+        }
+    }
+
+    pub(super) fn stop(&self) {
+        let mut state = self.state();
+        state.is_stopping = true;
+        state.waiting.clear();
+        for member in state.instances.values_mut() {
+            if let Some(kill) = member.kill.take() {
+                let _ = kill.send(());
+            }
+        }
+    }
+
+    pub(super) async fn stopped(&self) {
+        // The sender is in self, so this can't fail.
+        let _ = self.running.subscribe().wait_for(|running| *running == 0).await;
+    }
+
+    fn state(&self) -> MutexGuard<'_, PoolState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl PoolState {
+    fn idle_instance(&self) -> Option<String> {
+        let idle = self
+            .instances
+            .iter()
+            .find(|(_, member)| member.idle.as_ref().is_some_and(|idle| !idle.is_closed()));
+        idle.map(|(id, _)| id.clone())
+    }
+}
+
+fn error(kind: &str, request_id: &str, problem: &str) -> FunctionError {
+    FunctionError {
+        error_type: kind.to_owned(),
+        error_message: format!("RequestId: {request_id} Error: {problem}"),
+    }
+}

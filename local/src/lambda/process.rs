@@ -1,0 +1,90 @@
+//! One instance: a process with the environment that Lambda would give it, and nothing else.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use tokio::process::Command;
+use tokio::sync::oneshot;
+
+use super::Options;
+use crate::template::Function;
+
+/// What a developer may pass on to functions. Everything else stays out, AWS credentials first.
+const PASSED_ON: &[&str] = &["RUST_LOG", "RUST_BACKTRACE"];
+
+/// What to start.
+pub(super) struct Instance<'a> {
+    pub(super) options: &'a Options,
+    pub(super) function: &'a Function,
+    pub(super) runtime_api: String,
+    pub(super) id: &'a str,
+}
+
+pub(super) fn log_file(options: &Options, function: &Function) -> PathBuf {
+    options.logs.join(format!("{}.log", function.binary))
+}
+
+/// Runs the process until it ends or is killed, and says how it ended.
+pub(super) async fn run(instance: Instance<'_>, killed: oneshot::Receiver<()>) -> String {
+    let mut command = match command(&instance) {
+        Ok(command) => command,
+        Err(error) => return format!("its log can't be written: {error}"),
+    };
+    let mut child = match command.spawn() {
+        Ok(child) => child,
+        Err(error) => return format!("it can't be run: {error}"),
+    };
+    // The child reads from this pipe, and ends when it closes: also when this process is killed.
+    let lifeline = child.stdin.take();
+    let end = tokio::select! {
+        end = child.wait() => end,
+        _ = killed => {
+            // It has already ended when it can't be killed.
+            let _ = child.start_kill();
+            child.wait().await
+        }
+    };
+    drop(lifeline);
+    match end {
+        Ok(status) => status.to_string(),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn command(instance: &Instance<'_>) -> std::io::Result<Command> {
+    let Instance { options, function, runtime_api, id } = instance;
+    let log = log_file(options, function);
+    let log = File::options().create(true).append(true).open(log)?;
+    let name = function.binary.as_str();
+    let mut command = Command::new(&options.program);
+    command
+        .args(&options.arguments)
+        .arg(name)
+        .env_clear()
+        .envs(PASSED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+        .envs(&function.variables)
+        .env("AWS_LAMBDA_RUNTIME_API", runtime_api)
+        .env("AWS_LAMBDA_FUNCTION_NAME", name)
+        .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
+        .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", function.memory_mb.to_string())
+        .env("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{name}"))
+        .env("AWS_LAMBDA_LOG_STREAM_NAME", id)
+        .env("AWS_LAMBDA_LOG_FORMAT", "JSON")
+        .env("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand")
+        .env("AWS_REGION", "us-east-1")
+        .env("AWS_DEFAULT_REGION", "us-east-1")
+        .env("AWS_ACCESS_KEY_ID", "local")
+        .env("AWS_SECRET_ACCESS_KEY", "local")
+        .env("AWS_SESSION_TOKEN", "local")
+        .env("TZ", ":UTC")
+        .stdin(Stdio::piped())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .kill_on_drop(true);
+    // Ctrl-C in a terminal goes to the whole process group. The stack ends its functions itself,
+    // so that an event that is being worked on isn't cut off before the stack knows.
+    #[cfg(unix)]
+    command.process_group(0);
+    Ok(command)
+}

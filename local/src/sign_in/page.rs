@@ -1,0 +1,94 @@
+//! The sign-in page: an address, the link that a mail would contain, and who you are.
+
+use axum::Form;
+use axum::extract::rejection::FormRejection;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Deserialize;
+
+use super::{LoginError, SignIn};
+use crate::pages::{escape, page};
+
+pub(super) async fn form() -> Response {
+    with_form(StatusCode::OK, "")
+}
+
+#[derive(Deserialize)]
+pub(super) struct Address {
+    email: String,
+}
+
+/// Shows what the mail would say. No mail is sent from a laptop.
+pub(super) async fn mail(
+    State(sign_in): State<SignIn>,
+    address: Result<Form<Address>, FormRejection>,
+) -> Response {
+    let Ok(Form(address)) = address else {
+        return with_form(StatusCode::BAD_REQUEST, "Fill in your e-mail address.");
+    };
+    match sign_in.make_link(&address.email) {
+        Ok(link) => page(
+            StatusCode::OK,
+            "Your sign-in link",
+            &format!(
+                "<p>No mail leaves this machine. The one for <strong>{}</strong> would contain \
+                 this link; it works once, for 15 minutes:</p>\
+                 <p><a class=\"button\" href=\"{link}\">Sign in</a></p><pre>{link}</pre>",
+                escape(address.email.trim()),
+                link = escape(&link),
+            ),
+        ),
+        Err(LoginError::NoAddress(_)) => {
+            with_form(StatusCode::UNPROCESSABLE_ENTITY, "That is not an e-mail address.")
+        }
+        Err(error) => {
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            page(status, "Sign-in failed", &format!("<p>{}</p>", escape(&error.to_string())))
+        }
+    }
+}
+
+pub(super) async fn open(State(sign_in): State<SignIn>, Path(code): Path<String>) -> Response {
+    let Some(email) = sign_in.take_link(&code) else {
+        return with_form(
+            StatusCode::GONE,
+            "This link was used already, or is too old. Ask for a new one.",
+        );
+    };
+    match sign_in.sign_in(&email) {
+        Ok(tokens) => page(
+            StatusCode::OK,
+            "You are signed in",
+            &format!(
+                "<p>As <strong>{}</strong>; your learner id is <code>{}</code>.</p>\
+                 <p>This is your access token. It works for an hour.</p>\
+                 <pre class=\"wrap\">{}</pre>",
+                escape(email.trim()),
+                escape(&tokens.learner),
+                escape(&tokens.access_token),
+            ),
+        ),
+        Err(error) => {
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            page(status, "Sign-in failed", &format!("<p>{}</p>", escape(&error.to_string())))
+        }
+    }
+}
+
+fn with_form(status: StatusCode, problem: &str) -> Response {
+    let problem = match problem {
+        "" => String::new(),
+        problem => format!("<p class=\"problem\" role=\"alert\">{problem}</p>"),
+    };
+    page(
+        status,
+        "Sign in",
+        &format!(
+            "{problem}<form method=\"post\" action=\"/local/sign-in\">\
+             <label for=\"email\">E-mail address</label>\
+             <input id=\"email\" name=\"email\" type=\"email\" autocomplete=\"email\" required>\
+             <button>Send me a link</button></form>"
+        ),
+    )
+}

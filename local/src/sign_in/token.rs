@@ -1,0 +1,106 @@
+//! Makes and signs tokens as a Cognito user pool would.
+
+use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use super::SignInError;
+use crate::random;
+
+/// How long a token is good for, as Cognito's by default.
+pub(super) const LIFETIME_SECONDS: u64 = 60 * 60;
+
+/// A PKCS #8 key for RSA starts with this many bytes of frame; then comes the PKCS #1 key, which is
+/// what the signing library reads. (The frame is this long for every key of 1024 to 4096 bits.)
+const PKCS8_FRAME_BYTES: usize = 26;
+
+/// The issuer's signing key.
+pub(super) struct Key {
+    private: EncodingKey,
+    public: Jwk,
+    id: String,
+}
+
+/// A new key, as text to keep.
+pub(super) fn generate() -> Result<String, SignInError> {
+    let failed = |_| SignInError::Key("it can't be generated".to_owned());
+    let pair = KeyPair::generate(KeySize::Rsa2048).map_err(failed)?;
+    let der: Pkcs8V1Der<'_> = pair.as_der().map_err(failed)?;
+    Ok(BASE64_STANDARD.encode(der.as_ref()))
+}
+
+impl Key {
+    /// Reads what [`generate`] made.
+    pub(super) fn read(text: &str) -> Result<Key, SignInError> {
+        let unreadable = |problem: String| SignInError::Key(format!("it can't be read: {problem}"));
+        let der = BASE64_STANDARD.decode(text).map_err(|error| unreadable(error.to_string()))?;
+        let der = der.get(PKCS8_FRAME_BYTES..).unwrap_or_default();
+        let private = EncodingKey::from_rsa_der(der);
+        let mut public = Jwk::from_encoding_key(&private, Algorithm::RS256)
+            .map_err(|error| unreadable(error.to_string()))?;
+        let digest = Sha256::digest(json!(public.algorithm).to_string());
+        let id = BASE64_STANDARD.encode(digest);
+        public.common.key_id = Some(id.clone());
+        public.common.public_key_use = Some(PublicKeyUse::Signature);
+        Ok(Key { private, public, id })
+    }
+
+    pub(super) fn public(&self) -> JwkSet {
+        JwkSet { keys: vec![self.public.clone()] }
+    }
+
+    pub(super) fn access_token(
+        &self,
+        issuer: &str,
+        subject: &str,
+        client_id: &str,
+        scope: &str,
+        now: u64,
+    ) -> Result<String, jsonwebtoken::errors::Error> {
+        self.sign(&json!({
+            "sub": subject,
+            "iss": issuer,
+            "version": 2,
+            "client_id": client_id,
+            "token_use": "access",
+            "scope": scope,
+            "auth_time": now,
+            "iat": now,
+            "exp": now.saturating_add(LIFETIME_SECONDS),
+            "jti": random::uuid(),
+            "username": subject,
+        }))
+    }
+
+    pub(super) fn id_token(
+        &self,
+        issuer: &str,
+        subject: &str,
+        client_id: &str,
+        email: &str,
+        now: u64,
+    ) -> Result<String, jsonwebtoken::errors::Error> {
+        self.sign(&json!({
+            "sub": subject,
+            "iss": issuer,
+            "aud": client_id,
+            "token_use": "id",
+            "email": email,
+            "email_verified": true,
+            "auth_time": now,
+            "iat": now,
+            "exp": now.saturating_add(LIFETIME_SECONDS),
+            "jti": random::uuid(),
+        }))
+    }
+
+    fn sign(&self, claims: &serde_json::Value) -> Result<String, jsonwebtoken::errors::Error> {
+        let header = Header { kid: Some(self.id.clone()), ..Header::new(Algorithm::RS256) };
+        encode(&header, claims, &self.private)
+    }
+}

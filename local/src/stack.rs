@@ -1,0 +1,394 @@
+//! The whole stack: binds every port, starts every piece, and stops them again.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{any, get};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::addresses::Addresses;
+use crate::dynamo::{self, DynamoError};
+use crate::gateway::authorizer::Authorizer;
+use crate::gateway::{self, Gateway};
+use crate::lambda::{self, Lambda, LambdaError};
+use crate::observer::Observer;
+use crate::secrets::{self, Secrets};
+use crate::sign_in::{SERVICE_CLIENT, SITE_CLIENT, SignIn, SignInError};
+use crate::state::{self, Keep, StateError};
+use crate::template::{References, Template, TemplateError};
+use crate::{pages, random};
+
+/// The table's name, which is what `!Ref Table` gives.
+pub const TABLE: &str = "coursegate";
+const STRIPE_API_KEY: &str = "StripeApiKey";
+const STRIPE_SIGNING_SECRET: &str = "StripeSigningSecret";
+
+/// How to run the stack.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// `template.yaml`
+    pub template: PathBuf,
+    /// Where state is kept.
+    pub keep: Keep,
+    /// Which ports to listen on; zero takes a free one.
+    pub ports: Ports,
+    /// The program that is every function. See [`lambda::Options`].
+    pub program: PathBuf,
+    /// Arguments before the function's name.
+    pub arguments: Vec<String>,
+    /// How many processes of one function may run at once.
+    pub instances_max: usize,
+    /// Who is told about each request.
+    pub observer: Observer,
+}
+
+/// Ports on 127.0.0.1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ports {
+    /// The site, the API, sign-in and the webhook.
+    pub gateway: u16,
+    /// Lambda's Invoke API.
+    pub lambda: u16,
+    /// DynamoDB.
+    pub dynamodb: u16,
+    /// Stripe.
+    pub stripe: u16,
+    /// Secrets Manager.
+    pub secrets_manager: u16,
+}
+
+impl Ports {
+    /// Whatever is free.
+    pub const FREE: Ports =
+        Ports { gateway: 0, lambda: 0, dynamodb: 0, stripe: 0, secrets_manager: 0 };
+}
+
+/// Why the stack doesn't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Somebody listens there already.
+    #[error("port {port} ({piece}) is in use: stop what uses it, or choose another with {flag}")]
+    PortInUse {
+        /// The port.
+        port: u16,
+        /// What wanted it.
+        piece: &'static str,
+        /// The command line's flag for it.
+        flag: &'static str,
+    },
+    /// The port can't be listened on for another reason.
+    #[error("cannot listen on port {port} ({piece}): {source}")]
+    Listen {
+        /// The port.
+        port: u16,
+        /// What wanted it.
+        piece: &'static str,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+    /// The template can't be used.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// The state can't be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// There is no table.
+    #[error(transparent)]
+    Dynamo(#[from] DynamoError),
+    /// Nobody could sign in.
+    #[error(transparent)]
+    SignIn(#[from] SignInError),
+    /// A function doesn't start.
+    #[error(transparent)]
+    Lambda(#[from] LambdaError),
+    /// The Stripe simulator doesn't start.
+    #[error("the Stripe simulator does not start: {0}")]
+    Stripe(String),
+}
+
+/// A running stack. Dropping it ends everything at once; [`Stack::shutdown`] waits for it.
+pub struct Stack {
+    addresses: Addresses,
+    stripe_api_key: String,
+    is_open: Arc<AtomicBool>,
+    lambda: Lambda,
+    secrets: Secrets,
+    simulator: crate::stand_in::Simulator,
+    servers: JoinSet<()>,
+    state: state::State,
+}
+
+/// The listeners, all bound before anything starts.
+struct Listeners {
+    gateway: TcpListener,
+    lambda: TcpListener,
+    dynamodb: TcpListener,
+    stripe: TcpListener,
+    secrets_manager: TcpListener,
+}
+
+impl Stack {
+    /// Starts everything, and waits until every function has asked for its first event. The API and
+    /// the webhook answer 503 until [`Stack::open`].
+    pub async fn start(options: Options) -> Result<Stack, StartError> {
+        let (listeners, addresses) = Listeners::bind(options.ports).await?;
+        let template = Template::read(&options.template, &references(&addresses))?;
+        let state = state::State::open(options.keep.clone())?;
+        let mut servers = JoinSet::new();
+
+        let database = dynamo::open(&state, TABLE, &template.table)?;
+        servers.spawn(dynoxide::server::serve_on(listeners.dynamodb, database.clone()));
+        servers.spawn(dynamo::sweep(database));
+
+        let entries = state.entries()?;
+        let secrets = Secrets::open(entries.clone())?;
+        for secret in &template.secrets {
+            secrets.create_if_missing(&secret_name(&secret.logical_id), &secret.value)?;
+        }
+        servers.spawn(serve(listeners.secrets_manager, secrets.clone().router()));
+
+        let simulator = crate::stand_in::start(crate::stand_in::Options {
+            listener: listeners.stripe,
+            state: state.file("stripe.db"),
+        })
+        .await
+        .map_err(|error| StartError::Stripe(error.to_string()))?;
+        let stripe_api_key = share_secrets(&secrets, &simulator, &addresses).await?;
+
+        let sign_in = SignIn::open(&issuer(&addresses), entries)?;
+        let functions = lambda::Options {
+            functions: template.functions.clone(),
+            program: options.program,
+            arguments: options.arguments,
+            logs: state.logs().to_owned(),
+            instances_max: options.instances_max,
+        };
+        let (lambda, lambda_server) =
+            Lambda::new(functions, listeners.lambda).map_err(|source| StartError::Listen {
+                port: options.ports.lambda,
+                piece: "lambda",
+                source,
+            })?;
+        servers.spawn(lambda_server);
+
+        let is_open = Arc::new(AtomicBool::new(false));
+        let authorizer = Authorizer::new(&template.authorizer, sign_in.keys());
+        let gateway = Gateway::new(&template, authorizer, lambda.clone(), options.observer);
+        let health = Health {
+            is_open: Arc::clone(&is_open),
+            lambda: lambda.clone(),
+            addresses: addresses.clone(),
+        };
+        let router = router(&template.stage, gateway, sign_in, health);
+        servers.spawn(serve(listeners.gateway, router));
+
+        let stack = Stack {
+            addresses,
+            stripe_api_key,
+            is_open,
+            lambda,
+            secrets,
+            simulator,
+            servers,
+            state,
+        };
+        if let Err(error) = stack.lambda.start_all().await {
+            stack.shutdown().await;
+            return Err(error.into());
+        }
+        Ok(stack)
+    }
+
+    /// Lets requests through to the API and the webhook.
+    pub fn open(&self) {
+        self.is_open.store(true, Ordering::SeqCst);
+    }
+
+    /// Where everything is.
+    #[must_use]
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// The key that the functions use at the Stripe simulator.
+    #[must_use]
+    pub fn stripe_api_key(&self) -> &str {
+        &self.stripe_api_key
+    }
+
+    /// Secrets Manager, for faults and rotations.
+    #[must_use]
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    /// The folder of the functions' logs.
+    #[must_use]
+    pub fn logs(&self) -> &std::path::Path {
+        self.state.logs()
+    }
+
+    /// Stops everything, and returns when nothing of it runs any more.
+    pub async fn shutdown(mut self) {
+        self.is_open.store(false, Ordering::SeqCst);
+        self.lambda.stop().await;
+        self.simulator.shutdown().await;
+        self.servers.shutdown().await;
+    }
+}
+
+/// Gives the functions the key to Stripe, and the secret that Stripe signs its events with.
+async fn share_secrets(
+    secrets: &Secrets,
+    simulator: &crate::stand_in::Simulator,
+    addresses: &Addresses,
+) -> Result<String, StartError> {
+    let name = secret_name(STRIPE_API_KEY);
+    let kept = secrets.current(&name).filter(|key| key.starts_with("sk_test_"));
+    let key = kept.unwrap_or_else(|| format!("sk_test_local{}", random::token::<12>()));
+    secrets.set_current(&name, &key)?;
+    let signing_secret = simulator.register_webhook(&format!("{}/webhook", addresses.gateway));
+    secrets.set_current(&secret_name(STRIPE_SIGNING_SECRET), &signing_secret)?;
+    Ok(key)
+}
+
+impl Listeners {
+    async fn bind(ports: Ports) -> Result<(Listeners, Addresses), StartError> {
+        let (gateway, gateway_url) = bind(ports.gateway, "gateway", "--gateway-port").await?;
+        let (lambda, lambda_url) = bind(ports.lambda, "lambda", "--lambda-port").await?;
+        let (dynamodb, dynamodb_url) = bind(ports.dynamodb, "dynamodb", "--dynamodb-port").await?;
+        let (stripe, stripe_url) = bind(ports.stripe, "stripe", "--stripe-port").await?;
+        let (secrets_manager, secrets_manager_url) =
+            bind(ports.secrets_manager, "secrets manager", "--secrets-port").await?;
+        let addresses = Addresses {
+            gateway: gateway_url,
+            lambda: lambda_url,
+            dynamodb: dynamodb_url,
+            stripe: stripe_url,
+            secrets_manager: secrets_manager_url,
+        };
+        Ok((Listeners { gateway, lambda, dynamodb, stripe, secrets_manager }, addresses))
+    }
+}
+
+async fn bind(
+    port: u16,
+    piece: &'static str,
+    flag: &'static str,
+) -> Result<(TcpListener, String), StartError> {
+    let failed = |source: std::io::Error| match source.kind() {
+        std::io::ErrorKind::AddrInUse => StartError::PortInUse { port, piece, flag },
+        _ => StartError::Listen { port, piece, source },
+    };
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, format!("http://{address}")))
+}
+
+fn issuer(addresses: &Addresses) -> String {
+    format!("{}/local", addresses.gateway)
+}
+
+fn secret_name(logical_id: &str) -> String {
+    format!("coursegate/{logical_id}")
+}
+
+/// What the template's parameters and resources are on this machine.
+fn references(addresses: &Addresses) -> References {
+    let audience = format!("{SITE_CLIENT},{SERVICE_CLIENT}");
+    let table_arn = format!("arn:aws:dynamodb:us-east-1:000000000000:table/{TABLE}");
+    [
+        ("StripeMode", "test".to_owned()),
+        ("SiteOrigin", addresses.gateway.clone()),
+        ("JwtIssuer", issuer(addresses)),
+        ("JwtAudience", audience),
+        ("StripeApiUrl", addresses.stripe.clone()),
+        ("DynamoDbEndpoint", addresses.dynamodb.clone()),
+        ("SecretsManagerEndpoint", addresses.secrets_manager.clone()),
+        ("Table", TABLE.to_owned()),
+        ("Table.Arn", table_arn),
+        (STRIPE_API_KEY, secrets::arn(&secret_name(STRIPE_API_KEY))),
+        (STRIPE_SIGNING_SECRET, secrets::arn(&secret_name(STRIPE_SIGNING_SECRET))),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
+async fn serve(listener: TcpListener, router: Router) {
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    if let Err(error) = axum::serve(listener, service).await {
+        tracing::error!(%error, "a server stopped");
+    }
+}
+
+fn router(stage: &str, gateway: Gateway, sign_in: SignIn, health: Health) -> Router {
+    let functions = Router::new()
+        .route(&format!("/{stage}"), any(gateway::api))
+        .route(&format!("/{stage}/"), any(gateway::api))
+        .route(&format!("/{stage}/{{*path}}"), any(gateway::api))
+        .route("/webhook", any(gateway::function_url))
+        .with_state(gateway)
+        .layer(from_fn_with_state(health.clone(), hold_until_open));
+    let not_found = || async {
+        (StatusCode::NOT_FOUND, axum::Json(json!({"message": "Not Found"}))).into_response()
+    };
+    let wrong_method = || async {
+        let body = json!({"message": "Method Not Allowed"});
+        (StatusCode::METHOD_NOT_ALLOWED, axum::Json(body)).into_response()
+    };
+    Router::new()
+        .route("/local/health", get(health_of))
+        .with_state(health.clone())
+        .merge(pages::router(health.addresses))
+        .merge(sign_in.router())
+        .merge(functions)
+        .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
+}
+
+/// What `GET /local/health` looks at.
+#[derive(Clone)]
+struct Health {
+    is_open: Arc<AtomicBool>,
+    lambda: Lambda,
+    addresses: Addresses,
+}
+
+async fn health_of(State(health): State<Health>) -> Response {
+    let functions = health.lambda.health();
+    let is_open = health.is_open.load(Ordering::SeqCst);
+    let is_ready = is_open && functions.values().all(|function| function.ready);
+    let (status, word) = if is_ready {
+        (StatusCode::OK, "ok")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "starting")
+    };
+    let Addresses { gateway, lambda, dynamodb, stripe, secrets_manager } = health.addresses;
+    let body = json!({
+        "status": word,
+        "gateway": gateway,
+        "lambda": lambda,
+        "functions": functions,
+        "dynamodb": dynamodb,
+        "stripe": stripe,
+        "secrets_manager": secrets_manager,
+    });
+    (status, axum::Json(body)).into_response()
+}
+
+async fn hold_until_open(State(health): State<Health>, request: Request, next: Next) -> Response {
+    if health.is_open.load(Ordering::SeqCst) {
+        next.run(request).await
+    } else {
+        gateway::unavailable()
+    }
+}

@@ -1,0 +1,401 @@
+//! Reads `template.yaml`: what AWS would deploy is what the local stack runs.
+//!
+//! Routes, scopes, variables, timeouts and the table are stated in the template and nowhere else.
+//! Whatever would change how the system behaves and isn't understood here is an error that names
+//! its path, so that the local stack can't quietly differ from the deployed one.
+
+mod node;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use node::{Node, Resolver};
+
+/// What the local stack needs of the template, with every reference resolved.
+#[derive(Debug, Clone)]
+pub struct Template {
+    /// The API's stage, which is the first segment of every path: `api`.
+    pub stage: String,
+    /// Whose tokens the API accepts.
+    pub authorizer: Authorizer,
+    /// The functions, in the template's order.
+    pub functions: Vec<Function>,
+    /// The one table.
+    pub table: Table,
+    /// The secrets with the values that they are created with.
+    pub secrets: Vec<Secret>,
+}
+
+/// The API's JWT authorizer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authorizer {
+    /// What a token's `iss` must be.
+    pub issuer: String,
+    /// What a token's `aud` or `client_id` may be.
+    pub audiences: Vec<String>,
+}
+
+/// One Lambda function.
+#[derive(Debug, Clone)]
+pub struct Function {
+    /// `CheckoutFunction`
+    pub logical_id: String,
+    /// `checkout`: the binary, and the name the local stack calls it by.
+    pub binary: String,
+    /// How long an invocation may take.
+    pub timeout: Duration,
+    /// Memory in MB. It is told to the function; nothing enforces it here.
+    pub memory_mb: u32,
+    /// Environment variables, those of `Globals` included.
+    pub variables: BTreeMap<String, String>,
+    /// The API's routes that lead to this function.
+    pub routes: Vec<Route>,
+    /// Whether it has a Function URL.
+    pub function_url: bool,
+}
+
+/// One route of the API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// `GET`
+    pub method: String,
+    /// `/courses/{course}/access`, without the stage.
+    pub path: String,
+    /// Who may call it.
+    pub access: Access,
+}
+
+impl Route {
+    /// `GET /courses/{course}/access`, as API Gateway writes it.
+    #[must_use]
+    pub fn key(&self) -> String {
+        format!("{} {}", self.method, self.path)
+    }
+}
+
+/// Who may call a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Access {
+    /// Anyone.
+    Open,
+    /// The bearer of a valid token with one of these scopes; any valid token when there are none.
+    Token {
+        /// One of these must be in the token's `scope`.
+        scopes: Vec<String>,
+    },
+}
+
+/// The table, as a `CreateTable` request without its name.
+#[derive(Debug, Clone)]
+pub struct Table {
+    /// `KeySchema`, `AttributeDefinitions` and so on.
+    pub definition: serde_json::Map<String, Value>,
+    /// The attribute that holds an item's expiry.
+    pub ttl_attribute: Option<String>,
+}
+
+/// A secret of the template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Secret {
+    /// `StripeApiKey`
+    pub logical_id: String,
+    /// What it holds until somebody replaces it.
+    pub value: String,
+}
+
+/// Why a template can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TemplateError {
+    /// The file can't be read.
+    #[error("cannot read the template {}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+    /// The file is not YAML.
+    #[error("the template is not YAML: {0}")]
+    NotYaml(serde_norway::Error),
+    /// Something in it can't be run here.
+    #[error("the template's {path}: {problem}")]
+    Unusable {
+        /// `Resources.CheckoutFunction.Properties.Timeout`
+        path: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+/// Values of parameters (`SiteOrigin`), resources (`Table`) and their attributes (`Table.Arn`).
+pub type References = BTreeMap<String, String>;
+
+/// Properties of a function that change nothing on a laptop.
+const FUNCTION_WITHOUT_EFFECT: &[&str] = &[
+    "Architectures",
+    "CodeUri",
+    "Description",
+    "FunctionName",
+    "Handler",
+    "LoggingConfig",
+    "Policies",
+    "ReservedConcurrentExecutions",
+    "Role",
+    "Runtime",
+    "Tags",
+    "Tracing",
+];
+
+/// Resources that watch, log or let in, and have no counterpart on a laptop.
+const TYPES_WITHOUT_EFFECT: &[&str] = &[
+    "AWS::Budgets::",
+    "AWS::CloudFront::",
+    "AWS::CloudWatch::",
+    "AWS::Cognito::",
+    "AWS::IAM::",
+    "AWS::KMS::",
+    "AWS::Lambda::Permission",
+    "AWS::Logs::",
+    "AWS::S3::",
+    "AWS::SNS::",
+];
+
+impl Template {
+    /// Reads a file. See [`Template::parse`].
+    pub fn read(path: &Path, references: &References) -> Result<Template, TemplateError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| TemplateError::Unreadable { path: path.to_owned(), source })?;
+        Template::parse(&text, references)
+    }
+
+    /// Takes from the template what the local stack needs, with `references` for what only a
+    /// deployment knows: parameters' values, and what `!Ref` and `!GetAtt` of a resource give.
+    pub fn parse(text: &str, references: &References) -> Result<Template, TemplateError> {
+        let document: serde_norway::Value =
+            serde_norway::from_str(text).map_err(TemplateError::NotYaml)?;
+        let resolver = Resolver::new(&document, references);
+        let root = Node::root(&document, &resolver);
+
+        let globals =
+            root.child("Globals")?.map(|globals| globals.child("Function")).transpose()?;
+        let globals = globals.flatten();
+        let resources = Resources::sort(&root.require("Resources")?)?;
+        let (stage, authorizer) = read_api(&resources.api)?;
+        let mut functions = Vec::new();
+        for resource in &resources.functions {
+            functions.push(read_function(resource, globals.as_ref())?);
+        }
+        let table = read_table(&resources.table)?;
+        let secrets = resources.secrets.iter().map(read_secret).collect::<Result<Vec<_>, _>>()?;
+        Ok(Template { stage, authorizer, functions, table, secrets })
+    }
+}
+
+/// The resources that mean something here, by what they are.
+struct Resources<'a> {
+    api: Node<'a>,
+    table: Node<'a>,
+    functions: Vec<Node<'a>>,
+    secrets: Vec<Node<'a>>,
+}
+
+impl<'a> Resources<'a> {
+    fn sort(resources: &Node<'a>) -> Result<Resources<'a>, TemplateError> {
+        let (mut apis, mut tables) = (Vec::new(), Vec::new());
+        let (mut functions, mut secrets) = (Vec::new(), Vec::new());
+        for resource in resources.children()? {
+            let kind = resource.require("Type")?.string()?;
+            match kind.as_str() {
+                "AWS::Serverless::HttpApi" => apis.push(resource),
+                "AWS::Serverless::Function" => functions.push(resource),
+                "AWS::DynamoDB::Table" => tables.push(resource),
+                "AWS::SecretsManager::Secret" => secrets.push(resource),
+                other if TYPES_WITHOUT_EFFECT.iter().any(|known| other.starts_with(known)) => {}
+                other => {
+                    return Err(
+                        resource.unusable(format!("the local stack has no counterpart of {other}"))
+                    );
+                }
+            }
+        }
+        Ok(Resources {
+            api: only(apis, resources, "AWS::Serverless::HttpApi")?,
+            table: only(tables, resources, "AWS::DynamoDB::Table")?,
+            functions,
+            secrets,
+        })
+    }
+}
+
+fn only<'a>(
+    mut found: Vec<Node<'a>>,
+    resources: &Node<'a>,
+    kind: &str,
+) -> Result<Node<'a>, TemplateError> {
+    match (found.pop(), found.is_empty()) {
+        (Some(resource), true) => Ok(resource),
+        _ => Err(resources.unusable(format!("the local stack runs exactly one {kind}"))),
+    }
+}
+
+fn read_api(resource: &Node<'_>) -> Result<(String, Authorizer), TemplateError> {
+    let properties = resource.require("Properties")?;
+    properties.only_keys(&[
+        "AccessLogSettings",
+        "Auth",
+        "DefaultRouteSettings",
+        "Description",
+        "Domain",
+        "FailOnWarnings",
+        "StageName",
+        "Tags",
+    ])?;
+    let stage = properties.require("StageName")?.string()?;
+    let auth = properties.require("Auth")?;
+    auth.only_keys(&["Authorizers", "DefaultAuthorizer"])?;
+    let name = auth.require("DefaultAuthorizer")?.string()?;
+    let authorizer = auth.require("Authorizers")?.require(&name)?;
+    authorizer.only_keys(&["IdentitySource", "JwtConfiguration"])?;
+    let source = authorizer.require("IdentitySource")?;
+    if source.string()? != "$request.header.Authorization" {
+        return Err(source.unusable("the local gateway reads the Authorization header only"));
+    }
+    let configuration = authorizer.require("JwtConfiguration")?;
+    let authorizer = Authorizer {
+        issuer: configuration.require("issuer")?.string()?,
+        audiences: configuration.require("audience")?.strings()?,
+    };
+    Ok((stage, authorizer))
+}
+
+fn read_function(
+    resource: &Node<'_>,
+    globals: Option<&Node<'_>>,
+) -> Result<Function, TemplateError> {
+    let metadata = resource.require("Metadata")?;
+    let properties = resource.require("Properties")?;
+    let mut known = FUNCTION_WITHOUT_EFFECT.to_vec();
+    known.extend(["Environment", "Events", "FunctionUrlConfig", "MemorySize", "Timeout"]);
+    properties.only_keys(&known)?;
+    if let Some(globals) = globals {
+        globals.only_keys(&known)?;
+    }
+
+    let mut variables = BTreeMap::new();
+    for layer in globals.into_iter().chain([&properties]) {
+        let Some(environment) = layer.child("Environment")? else { continue };
+        for variable in environment.require("Variables")?.children()? {
+            variables.insert(variable.name().to_owned(), variable.string()?);
+        }
+    }
+    let mut routes = Vec::new();
+    if let Some(events) = properties.child("Events")? {
+        for event in events.children()? {
+            routes.push(read_route(&event)?);
+        }
+    }
+    let function_url = match properties.child("FunctionUrlConfig")? {
+        None => false,
+        Some(url) => {
+            url.only_keys(&["AuthType"])?;
+            let auth = url.require("AuthType")?;
+            if auth.string()? != "NONE" {
+                return Err(auth.unusable("the local Function URL is open: only NONE is known"));
+            }
+            true
+        }
+    };
+    // Lambda's own defaults: 3 seconds and 128 MB.
+    let setting = |name: &str, default: u32| -> Result<u32, TemplateError> {
+        if let Some(own) = properties.child(name)? {
+            return own.integer();
+        }
+        match globals.map(|globals| globals.child(name)).transpose()?.flatten() {
+            Some(global) => global.integer(),
+            None => Ok(default),
+        }
+    };
+    Ok(Function {
+        logical_id: resource.name().to_owned(),
+        binary: metadata.require("BuildProperties")?.require("Binary")?.string()?,
+        timeout: Duration::from_secs(u64::from(setting("Timeout", 3)?)),
+        memory_mb: setting("MemorySize", 128)?,
+        variables,
+        routes,
+        function_url,
+    })
+}
+
+fn read_route(event: &Node<'_>) -> Result<Route, TemplateError> {
+    let kind = event.require("Type")?;
+    if kind.string()? != "HttpApi" {
+        return Err(kind.unusable("the local stack knows events of the type HttpApi only"));
+    }
+    let properties = event.require("Properties")?;
+    properties.only_keys(&["ApiId", "Auth", "Method", "Path"])?;
+    let method = properties.require("Method")?.string()?.to_ascii_uppercase();
+    if method == "ANY" {
+        return Err(properties.unusable("name the method: ANY is not known here"));
+    }
+    let path = properties.require("Path")?;
+    let path_text = path.string()?;
+    if !path_text.starts_with('/') || path_text.contains("+}") || path_text.contains('$') {
+        return Err(path.unusable("greedy and default routes are not known here"));
+    }
+    let access = match properties.child("Auth")? {
+        None => Access::Token { scopes: Vec::new() },
+        Some(auth) => {
+            auth.only_keys(&["AuthorizationScopes", "Authorizer"])?;
+            let authorizer = auth.child("Authorizer")?.map(|node| node.string()).transpose()?;
+            let scopes =
+                auth.child("AuthorizationScopes")?.map(|node| node.strings()).transpose()?;
+            match (authorizer.as_deref(), scopes) {
+                (Some("NONE"), None) => Access::Open,
+                (Some("NONE"), Some(_)) => {
+                    return Err(auth.unusable("an open route can't ask for scopes"));
+                }
+                (_, scopes) => Access::Token { scopes: scopes.unwrap_or_default() },
+            }
+        }
+    };
+    Ok(Route { method, path: path_text, access })
+}
+
+fn read_table(resource: &Node<'_>) -> Result<Table, TemplateError> {
+    let properties = resource.require("Properties")?;
+    properties.only_keys(&[
+        "AttributeDefinitions",
+        "BillingMode",
+        "DeletionProtectionEnabled",
+        "KeySchema",
+        "PointInTimeRecoverySpecification",
+        "SSESpecification",
+        "Tags",
+        "TimeToLiveSpecification",
+    ])?;
+    let mut definition = serde_json::Map::new();
+    for name in ["AttributeDefinitions", "BillingMode", "DeletionProtectionEnabled", "KeySchema"] {
+        if let Some(node) = properties.child(name)? {
+            definition.insert(name.to_owned(), node.json()?);
+        }
+    }
+    let ttl_attribute = match properties.child("TimeToLiveSpecification")? {
+        Some(ttl) if ttl.require("Enabled")?.json()? == Value::Bool(true) => {
+            Some(ttl.require("AttributeName")?.string()?)
+        }
+        Some(_) | None => None,
+    };
+    Ok(Table { definition, ttl_attribute })
+}
+
+fn read_secret(resource: &Node<'_>) -> Result<Secret, TemplateError> {
+    let properties = resource.require("Properties")?;
+    properties.only_keys(&["Description", "KmsKeyId", "Name", "SecretString", "Tags"])?;
+    Ok(Secret {
+        logical_id: resource.name().to_owned(),
+        value: properties.require("SecretString")?.string()?,
+    })
+}

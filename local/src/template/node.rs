@@ -1,0 +1,195 @@
+//! A place in the template: a value, and the path that an error names.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value as Json;
+use serde_norway::Value;
+use serde_norway::value::TaggedValue;
+
+use super::{References, TemplateError};
+
+/// What CloudFormation knows in every stack.
+const PSEUDO_PARAMETERS: &[(&str, &str)] = &[
+    ("AWS::AccountId", "000000000000"),
+    ("AWS::Partition", "aws"),
+    ("AWS::Region", "us-east-1"),
+    ("AWS::StackName", "coursegate"),
+    ("AWS::URLSuffix", "amazonaws.com"),
+];
+
+/// What `!Ref`, `!GetAtt` and `!Sub` give.
+pub(super) struct Resolver<'a> {
+    document: &'a Value,
+    references: &'a References,
+}
+
+impl<'a> Resolver<'a> {
+    pub(super) fn new(document: &'a Value, references: &'a References) -> Self {
+        Resolver { document, references }
+    }
+
+    fn look_up(&self, name: &str) -> Option<Json> {
+        let parameter = self.document.get("Parameters").and_then(|all| all.get(name));
+        let field = |field| parameter.and_then(|one| one.get(field)).and_then(Value::as_str);
+        let pseudo =
+            || PSEUDO_PARAMETERS.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+        let value = self
+            .references
+            .get(name)
+            .map(String::as_str)
+            .or_else(|| field("Default"))
+            .or_else(pseudo)?;
+        Some(match field("Type") {
+            Some("CommaDelimitedList") => value.split(',').map(str::trim).collect(),
+            Some(_) | None => Json::from(value),
+        })
+    }
+}
+
+/// A value in the template, and where it is.
+pub(super) struct Node<'a> {
+    value: &'a Value,
+    path: String,
+    name: String,
+    resolver: &'a Resolver<'a>,
+}
+
+impl<'a> Node<'a> {
+    pub(super) fn root(value: &'a Value, resolver: &'a Resolver<'a>) -> Node<'a> {
+        Node { value, path: String::new(), name: String::new(), resolver }
+    }
+
+    /// The key it stands under.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn unusable(&self, problem: impl Into<String>) -> TemplateError {
+        TemplateError::Unusable { path: self.path.clone(), problem: problem.into() }
+    }
+
+    fn below(&self, name: &str, value: &'a Value) -> Node<'a> {
+        let path =
+            if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) };
+        Node { value, path, name: name.to_owned(), resolver: self.resolver }
+    }
+
+    fn mapping(&self) -> Result<&'a serde_norway::Mapping, TemplateError> {
+        self.value.as_mapping().ok_or_else(|| self.unusable("this must be a mapping"))
+    }
+
+    pub(super) fn children(&self) -> Result<Vec<Node<'a>>, TemplateError> {
+        self.mapping()?
+            .iter()
+            .map(|(key, value)| match key.as_str() {
+                Some(key) => Ok(self.below(key, value)),
+                None => Err(self.unusable("its keys must be text")),
+            })
+            .collect()
+    }
+
+    pub(super) fn child(&self, name: &str) -> Result<Option<Node<'a>>, TemplateError> {
+        Ok(self.mapping()?.get(name).map(|value| self.below(name, value)))
+    }
+
+    pub(super) fn require(&self, name: &str) -> Result<Node<'a>, TemplateError> {
+        self.child(name)?.ok_or_else(|| self.unusable(format!("{name} is missing")))
+    }
+
+    /// Refuses a mapping that has any other key: it might matter.
+    pub(super) fn only_keys(&self, known: &[&str]) -> Result<(), TemplateError> {
+        match self.children()?.into_iter().find(|child| !known.contains(&child.name())) {
+            None => Ok(()),
+            Some(unknown) => Err(unknown.unusable("the local stack does not know this property")),
+        }
+    }
+
+    /// Text; a number or a boolean is written as text, as CloudFormation does.
+    pub(super) fn string(&self) -> Result<String, TemplateError> {
+        match self.json()? {
+            Json::String(text) => Ok(text),
+            Json::Number(number) => Ok(number.to_string()),
+            Json::Bool(truth) => Ok(truth.to_string()),
+            Json::Array(_) | Json::Object(_) | Json::Null => {
+                Err(self.unusable("this must be text"))
+            }
+        }
+    }
+
+    pub(super) fn strings(&self) -> Result<Vec<String>, TemplateError> {
+        let list = self.json()?;
+        let items = list.as_array().ok_or_else(|| self.unusable("this must be a list"))?;
+        items
+            .iter()
+            .map(|item| {
+                let text = item.as_str().map(str::to_owned);
+                text.ok_or_else(|| self.unusable("its items must be text"))
+            })
+            .collect()
+    }
+
+    pub(super) fn integer(&self) -> Result<u32, TemplateError> {
+        let number = self.json()?.as_u64().and_then(|number| u32::try_from(number).ok());
+        number.ok_or_else(|| self.unusable("this must be a whole number"))
+    }
+
+    /// The value with every reference in it resolved.
+    pub(super) fn json(&self) -> Result<Json, TemplateError> {
+        match self.value {
+            Value::Null => Ok(Json::Null),
+            Value::Bool(truth) => Ok(Json::Bool(*truth)),
+            Value::String(text) => Ok(Json::String(text.clone())),
+            Value::Number(number) => serde_json::to_value(number)
+                .map_err(|error| self.unusable(format!("this is no JSON number: {error}"))),
+            Value::Sequence(items) => items
+                .iter()
+                .enumerate()
+                .map(|(index, item)| self.below(&index.to_string(), item).json())
+                .collect(),
+            Value::Mapping(_) => {
+                let members: Result<BTreeMap<_, _>, _> = self
+                    .children()?
+                    .iter()
+                    .map(|child| Ok((child.name().to_owned(), child.json()?)))
+                    .collect();
+                Ok(members?.into_iter().collect())
+            }
+            Value::Tagged(tagged) => self.intrinsic(tagged),
+        }
+    }
+
+    fn intrinsic(&self, tagged: &TaggedValue) -> Result<Json, TemplateError> {
+        let function = tagged.tag.to_string();
+        let function = function.trim_start_matches('!');
+        let Some(argument) = tagged.value.as_str() else {
+            return Err(self.unusable(format!("!{function} must have text after it")));
+        };
+        match function {
+            "Ref" | "GetAtt" => self.look_up(argument),
+            "Sub" => self.substitute(argument).map(Json::String),
+            other => Err(self.unusable(format!("!{other} is not known here"))),
+        }
+    }
+
+    fn look_up(&self, name: &str) -> Result<Json, TemplateError> {
+        let found = self.resolver.look_up(name);
+        found.ok_or_else(|| self.unusable(format!("{name} has no value on the local stack")))
+    }
+
+    fn substitute(&self, text: &str) -> Result<String, TemplateError> {
+        let mut result = String::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once("${") {
+            let Some((name, after)) = after.split_once('}') else {
+                return Err(self.unusable("a ${ has no }"));
+            };
+            result.push_str(before);
+            let value = self.look_up(name)?;
+            let value = value.as_str();
+            result.push_str(value.ok_or_else(|| self.unusable(format!("{name} is a list")))?);
+            rest = after;
+        }
+        result.push_str(rest);
+        Ok(result)
+    }
+}
