@@ -1,1 +1,210 @@
-//! Placeholder.
+//! A stateful simulator of the part of Stripe that Coursegate uses: the API under `/v1`, signed
+//! webhook deliveries, the hosted checkout page under `/c/pay`, and under `/_sim` what a person or
+//! a test does from behind the scenes.
+//!
+//! - `state`: the lock, the clock and the transaction around every operation; `store` keeps all
+//!   documents in memory and in a `SQLite` file.
+//! - `api`: HTTP, keys and errors of `/v1`; with `form`, `parameters`, `idempotency` and `faults`.
+//! - `resources`: the table of operations, and one module for each kind of object.
+//! - `payments`: what happens when a buyer pays; `cards` are Stripe's test cards.
+//! - `events` and `deliveries`: what is told to whom, and until they have heard it.
+//! - `page`: the hosted page. `control`: `/_sim`. `connection`: connections that can be cut.
+//!
+//! A new resource is a module in `resources`, its lines in the table, and a kind in `store`.
+
+// The objects of Stripe have many fields.
+#![recursion_limit = "256"]
+#![allow(
+    clippy::arithmetic_side_effects,
+    reason = "a developer's tool, built with overflow checks"
+)]
+
+mod api;
+mod cards;
+mod connection;
+mod control;
+mod deliveries;
+mod document;
+mod error;
+mod events;
+mod faults;
+mod form;
+mod id;
+mod idempotency;
+mod page;
+mod parameters;
+mod payments;
+mod resources;
+mod state;
+mod store;
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinError, JoinHandle};
+
+use crate::connection::{Connection, CuttableListener};
+use crate::resources::webhook_endpoints;
+use crate::state::{Core, Origin};
+
+/// How often the simulator looks for sessions that expired and for what it may forget.
+const TICK: Duration = Duration::from_millis(500);
+
+/// How to start a simulator.
+#[derive(Debug)]
+pub struct Options {
+    /// Where to listen; bind port 0 for a free one. It should be on the loopback interface: the
+    /// simulator takes any test key.
+    pub listener: TcpListener,
+    /// The `SQLite` file that keeps the state over a restart; without one it is kept in memory.
+    pub state: Option<PathBuf>,
+}
+
+/// A running simulator. Dropping it stops it.
+#[derive(Debug)]
+pub struct Simulator {
+    core: Arc<Core>,
+    stop: watch::Sender<bool>,
+    server: JoinHandle<()>,
+    background: Vec<JoinHandle<()>>,
+}
+
+/// Why a simulator does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The listener has no address.
+    #[error("the Stripe simulator's listener has no local address; bind it to 127.0.0.1 first")]
+    Listener(#[source] std::io::Error),
+    /// The state file cannot be opened or read.
+    #[error("the Stripe simulator cannot use its state file {path}; delete it to start afresh")]
+    State {
+        /// The file.
+        path: String,
+        /// What `SQLite` says.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// The HTTP client for deliveries cannot be made.
+    #[error("the Stripe simulator cannot set up its webhook deliveries")]
+    Deliveries(#[source] reqwest::Error),
+    /// The task that reads the state file died.
+    #[error("the Stripe simulator's state could not be read")]
+    Interrupted(#[source] JoinError),
+}
+
+/// Why a webhook endpoint was not registered.
+#[derive(Debug, thiserror::Error)]
+#[error("the Stripe simulator did not register the webhook endpoint: {reason}")]
+pub struct RegisterError {
+    reason: String,
+}
+
+/// Starts a simulator; it is serving when this returns.
+pub async fn start(options: Options) -> Result<Simulator, StartError> {
+    let Options { listener, state } = options;
+    let port = listener.local_addr().map_err(StartError::Listener)?.port();
+    let url = format!("http://{}:{port}", Ipv4Addr::LOCALHOST);
+    let http = reqwest::Client::builder()
+        .timeout(deliveries::TIMEOUT)
+        // Stripe follows no redirects; neither does it ask a proxy of the developer's machine.
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .build()
+        .map_err(StartError::Deliveries)?;
+    let (stop, stopping) = watch::channel(false);
+    let (to_deliver, batches) = mpsc::unbounded_channel();
+    let path = state.as_ref().map_or_else(String::new, |path| path.display().to_string());
+    let core = tokio::task::spawn_blocking(move || {
+        Core::new(url, state.as_deref(), to_deliver, stopping, http)
+    })
+    .await
+    .map_err(StartError::Interrupted)?
+    .map_err(|source| StartError::State { path, source })?;
+
+    deliveries::resume(&core);
+    let background = vec![
+        tokio::spawn(deliveries::dispatch(Arc::clone(&core), batches)),
+        tokio::spawn(tick(Arc::clone(&core))),
+    ];
+    let server = tokio::spawn(serve(Arc::clone(&core), listener));
+    Ok(Simulator { core, stop, server, background })
+}
+
+async fn serve(core: Arc<Core>, listener: TcpListener) {
+    let mut stopping = core.stopping.clone();
+    let router = control::routes().merge(page::routes()).fallback(api::handle).with_state(core);
+    let service = router.into_make_service_with_connect_info::<Connection>();
+    let served =
+        axum::serve(CuttableListener(listener), service).with_graceful_shutdown(async move {
+            // The sender is gone when the simulator was dropped, which also means stop.
+            let _stop = stopping.wait_for(|stopping| *stopping).await;
+        });
+    if let Err(error) = served.await {
+        tracing::error!(%error, "the Stripe simulator stopped serving");
+    }
+}
+
+async fn tick(core: Arc<Core>) {
+    let mut ticks = tokio::time::interval(TICK);
+    loop {
+        ticks.tick().await;
+        let pruned = core.transact(Origin::default(), |call| {
+            idempotency::prune(call);
+            deliveries::prune(call);
+            Ok(())
+        });
+        if let Err(error) = pruned {
+            tracing::warn!(error = error.message(), "the Stripe simulator could not tidy up");
+        }
+    }
+}
+
+impl Simulator {
+    /// Where it listens: `http://127.0.0.1:PORT`, without a slash at the end.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.core.url.clone()
+    }
+
+    /// Makes sure that one enabled webhook endpoint for all events exists at this address, and
+    /// returns its newest signing secret (`whsec_…`). The same address has the same secret, also
+    /// after a restart.
+    pub async fn register_webhook(&self, url: &str) -> Result<String, RegisterError> {
+        let (core, url) = (Arc::clone(&self.core), url.to_owned());
+        let registered = tokio::task::spawn_blocking(move || {
+            core.transact(Origin::default(), |call| webhook_endpoints::ensure(call, &url))
+        });
+        match registered.await {
+            Ok(Ok(secret)) => Ok(secret),
+            Ok(Err(error)) => Err(RegisterError { reason: error.message().to_owned() }),
+            Err(error) => Err(RegisterError { reason: error.to_string() }),
+        }
+    }
+
+    /// Stops serving and delivering. What is undelivered is delivered after the next start from
+    /// the same file.
+    pub async fn shutdown(mut self) {
+        self.halt();
+        // Requests end by themselves within moments; a client that never reads must not keep us.
+        if tokio::time::timeout(Duration::from_secs(2), &mut self.server).await.is_err() {
+            self.server.abort();
+        }
+    }
+
+    fn halt(&self) {
+        self.stop.send_replace(true);
+        for task in &self.background {
+            task.abort();
+        }
+    }
+}
+
+impl Drop for Simulator {
+    fn drop(&mut self) {
+        self.halt();
+    }
+}

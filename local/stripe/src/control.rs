@@ -1,0 +1,216 @@
+//! The control surface under `/_sim`: what a person or a test does from behind the scenes.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use axum::routing::{delete, get, post};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+use crate::api::json_response;
+use crate::cards::TestCard;
+use crate::deliveries::{self, Release};
+use crate::document::Document;
+use crate::error::ApiError;
+use crate::faults::Fault;
+use crate::id;
+use crate::payments::{self, Buyer, Payment, Settlement};
+use crate::resources::payment_methods::Method;
+use crate::resources::webhook_endpoints;
+use crate::state::{Core, Origin};
+use crate::store::Kind;
+
+type Shared = State<Arc<Core>>;
+type Answer = Result<Response, ApiError>;
+
+pub(crate) fn routes() -> Router<Arc<Core>> {
+    Router::new()
+        .route("/_sim/health", get(health))
+        .route("/_sim/checkout/sessions/{id}/pay", post(pay))
+        .route("/_sim/checkout/sessions/{id}/settle", post(settle))
+        .route("/_sim/deliveries", get(list_deliveries))
+        .route("/_sim/deliveries/hold", post(hold))
+        .route("/_sim/deliveries/release", post(release))
+        .route("/_sim/events/{id}/resend", post(resend))
+        .route("/_sim/webhook_endpoints/{id}/roll_secret", post(roll_secret))
+        .route("/_sim/faults", post(add_fault).delete(clear_faults).get(list_faults))
+        .route("/_sim/advance", post(advance))
+        .route("/_sim/state", get(count_state))
+        .route("/_sim/state", delete(forget_state))
+}
+
+fn ok(body: &Value) -> Response {
+    json_response(200, body)
+}
+
+/// A JSON body; none at all is an empty object.
+fn body<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, ApiError> {
+    let bytes = if bytes.is_empty() { b"{}" } else { bytes.as_ref() };
+    serde_json::from_slice(bytes)
+        .map_err(|error| ApiError::invalid_request(format!("Invalid body: {error}.")))
+}
+
+fn origin() -> Origin {
+    Origin { request: Some(id::request()), idempotency_key: None }
+}
+
+async fn health() -> Response {
+    ok(&json!({ "status": "ok" }))
+}
+
+/// What a buyer does on the hosted page.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PayBody {
+    /// A test card's number.
+    card: Option<String>,
+    /// `card`, or `sepa_debit` for a payment that settles later.
+    payment_method: Option<String>,
+    email: Option<String>,
+    name: Option<String>,
+}
+
+async fn pay(State(core): Shared, Path(session): Path<String>, bytes: Bytes) -> Answer {
+    let asked: PayBody = body(&bytes)?;
+    let method = match (asked.payment_method.as_deref(), &asked.card) {
+        (None | Some("card"), Some(number)) => Some(Method::Card(TestCard::find(number)?)),
+        (Some("sepa_debit"), None) => Some(Method::SepaDebit),
+        (None, None) => None,
+        _ => {
+            return Err(ApiError::invalid_request(
+                "Pay by {\"card\": \"4242424242424242\"} or by {\"payment_method\": \"sepa_debit\"}.",
+            ));
+        }
+    };
+    let buyer = Buyer {
+        email: asked.email.as_deref().unwrap_or_default(),
+        name: asked.name.as_deref().unwrap_or_default(),
+    };
+    match core.transact(origin(), |call| payments::pay(call, &session, method, &buyer))? {
+        Payment::Completed(session) => Ok(ok(&session)),
+        Payment::Declined(error) => Err(error),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SettleBody {
+    outcome: Settlement,
+}
+
+async fn settle(State(core): Shared, Path(session): Path<String>, bytes: Bytes) -> Answer {
+    let SettleBody { outcome } = body(&bytes)?;
+    core.transact(Origin::default(), |call| payments::settle(call, &session, outcome))
+        .map(|session| ok(&session))
+}
+
+/// The latest deliveries, newest first.
+async fn list_deliveries(State(core): Shared) -> Response {
+    let state = core.lock();
+    let recent: Vec<&Value> = state
+        .store
+        .iterate(Kind::Delivery)
+        .rev()
+        .take(1000)
+        .map(|(_, _, delivery)| delivery)
+        .collect();
+    ok(&json!({ "deliveries": recent }))
+}
+
+async fn hold(State(core): Shared) -> Answer {
+    deliveries::hold(&core).map(|counts| ok(&counts))
+}
+
+async fn release(State(core): Shared, bytes: Bytes) -> Answer {
+    let release: Release = body(&bytes)?;
+    deliveries::release(&core, &release).map(|counts| ok(&counts))
+}
+
+/// Delivers an event again, to all endpoints that listen now.
+async fn resend(State(core): Shared, Path(event): Path<String>) -> Answer {
+    core.transact(Origin::default(), |call| {
+        let event = call.retrieve_event(&event)?;
+        let mut deliveries = Vec::new();
+        for endpoint in call.listeners(event.text("type")) {
+            let mut delivery = call.add_delivery(&event, &endpoint);
+            delivery.set("copy", true);
+            call.store.put(Kind::Delivery, delivery.text("id"), delivery.clone());
+            deliveries.push(delivery);
+        }
+        Ok(ok(&json!({ "deliveries": deliveries })))
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RollSecretBody {
+    expire_old_in_seconds: i64,
+}
+
+impl Default for RollSecretBody {
+    fn default() -> Self {
+        Self { expire_old_in_seconds: 86_400 }
+    }
+}
+
+async fn roll_secret(State(core): Shared, Path(endpoint): Path<String>, bytes: Bytes) -> Answer {
+    let RollSecretBody { expire_old_in_seconds } = body(&bytes)?;
+    core.transact(origin(), |call| {
+        webhook_endpoints::roll_secret(call, &endpoint, expire_old_in_seconds)
+    })
+    .map(|rolled| ok(&rolled))
+}
+
+async fn add_fault(State(core): Shared, bytes: Bytes) -> Answer {
+    let fault: Fault = body(&bytes)?;
+    fault.check()?;
+    let mut state = core.lock();
+    state.faults.push(fault);
+    Ok(ok(&json!({ "faults": state.faults.len() })))
+}
+
+async fn list_faults(State(core): Shared) -> Response {
+    ok(&json!({ "faults": core.lock().faults.len() }))
+}
+
+async fn clear_faults(State(core): Shared) -> Response {
+    core.lock().faults.clear();
+    ok(&json!({ "faults": 0 }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AdvanceBody {
+    seconds: u32,
+}
+
+async fn advance(State(core): Shared, bytes: Bytes) -> Answer {
+    let AdvanceBody { seconds } = body(&bytes)?;
+    core.transact(Origin::default(), |call| {
+        call.advance(seconds.into());
+        Ok(ok(&json!({ "now": call.now })))
+    })
+}
+
+async fn count_state(State(core): Shared) -> Response {
+    let state = core.lock();
+    let counts: Map<String, Value> = Kind::ALL
+        .into_iter()
+        .filter(|kind| !matches!(kind, Kind::Setting | Kind::SigningSecrets | Kind::SessionDetails))
+        .map(|kind| (kind.name().to_owned(), state.store.count(kind).into()))
+        .collect();
+    ok(&Value::Object(counts))
+}
+
+/// Forgets everything but the webhook endpoints with their secrets, and the account.
+async fn forget_state(State(core): Shared) -> Answer {
+    core.lock().faults.clear();
+    core.transact(Origin::default(), |call| {
+        call.forget();
+        Ok(ok(&json!({ "forgotten": true })))
+    })
+}

@@ -1,0 +1,309 @@
+//! Deliveries: events on their way to the webhook endpoints, as Stripe sends them. At least once,
+//! in no order, signed anew each time, again after a failure, and never in the API's way.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use stripe_webhook::Webhook;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+
+use crate::document::Document;
+use crate::error::ApiError;
+use crate::events::HOLD;
+use crate::state::{Call, Core, Origin, machine_time_ms};
+use crate::store::{Kind, Store};
+
+/// How long an endpoint may take.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
+const MOST_ATTEMPTS: i64 = 20;
+const FIRST_BACKOFF_MS: i64 = 500;
+const LONGEST_BACKOFF_MS: i64 = 60_000;
+/// Deliveries to one endpoint at the same time. Each endpoint has its own, so that one which hangs
+/// does not delay the others.
+const CONCURRENT: usize = 32;
+/// Finished deliveries that `GET /_sim/deliveries` still shows.
+const FINISHED_KEPT: usize = 1000;
+
+/// Starts a task for each batch of deliveries. When the dispatcher ends, its tasks end.
+pub(crate) async fn dispatch(core: Arc<Core>, mut batches: mpsc::UnboundedReceiver<Vec<String>>) {
+    let mut tasks = JoinSet::new();
+    let mut permits: BTreeMap<String, Arc<Semaphore>> = BTreeMap::new();
+    loop {
+        tokio::select! {
+            batch = batches.recv() => {
+                let Some(batch) = batch else { return };
+                let endpoint = core.lock().store.get(Kind::Delivery, batch.first().map_or("", String::as_str))
+                    .map(|delivery| delivery.text("endpoint").to_owned()).unwrap_or_default();
+                let permits = permits.entry(endpoint).or_insert_with(|| Arc::new(Semaphore::new(CONCURRENT)));
+                tasks.spawn(run(Arc::clone(&core), batch, Arc::clone(permits)));
+            }
+            Some(_) = tasks.join_next() => {}
+        }
+    }
+}
+
+/// Deliveries that were still to be made when the simulator stopped.
+pub(crate) fn resume(core: &Core) {
+    let pending: Vec<String> = core
+        .lock()
+        .store
+        .iterate(Kind::Delivery)
+        .filter(|(_, _, delivery)| delivery.text("state") == "pending")
+        .map(|(_, id, _)| id.to_owned())
+        .collect();
+    for id in pending {
+        core.deliver_in_order(vec![id]);
+    }
+}
+
+/// Tries each delivery of a batch once, one after the other; those that failed come again alone.
+async fn run(core: Arc<Core>, batch: Vec<String>, permits: Arc<Semaphore>) {
+    for id in batch {
+        let Some(wait_ms) = due_in_ms(&core, &id) else { continue };
+        core.sleep_ms(wait_ms).await;
+        let Ok(_permit) = permits.acquire().await else { return };
+        let Some(attempt) = Attempt::prepare(&core, &id) else { continue };
+        let result = attempt.send(&core).await;
+        if record(&core, &id, &result) {
+            core.deliver_in_order(vec![id]);
+        }
+    }
+}
+
+fn due_in_ms(core: &Core, id: &str) -> Option<u64> {
+    let state = core.lock();
+    let delivery = state.store.get(Kind::Delivery, id)?;
+    let wait_ms = delivery.integer("next_attempt_ms") - machine_time_ms();
+    Some(wait_ms.try_into().unwrap_or(0))
+}
+
+/// A signed request, ready to be sent.
+struct Attempt {
+    url: String,
+    signature: String,
+    body: String,
+}
+
+/// What an endpoint answered, or why there is no answer.
+type Answer = Result<u16, String>;
+
+impl Attempt {
+    /// None when there is nothing to send: no longer pending, held meanwhile, or the endpoint is
+    /// gone.
+    fn prepare(core: &Core, id: &str) -> Option<Self> {
+        let changed = core.transact(Origin::default(), |call| {
+            let Some(mut delivery) = call.store.get(Kind::Delivery, id).cloned() else {
+                return Ok(None);
+            };
+            if delivery.text("state") != "pending" {
+                return Ok(None);
+            }
+            if call.store.get(Kind::Setting, HOLD).is_some() {
+                delivery.set("state", "held");
+                call.store.put(Kind::Delivery, id, delivery);
+                return Ok(None);
+            }
+            let endpoint = call.store.get(Kind::WebhookEndpoint, delivery.text("endpoint"));
+            let event = call.store.get(Kind::Event, delivery.text("event"));
+            let (Some(endpoint), Some(event)) =
+                (endpoint.filter(|it| it.text("status") == "enabled"), event)
+            else {
+                delivery.set("state", "failed");
+                delivery.set("last_error", "The endpoint is disabled or deleted.");
+                call.store.put(Kind::Delivery, id, delivery);
+                return Ok(None);
+            };
+            let url = endpoint.text("url").to_owned();
+            let body = format!("{event:#}");
+            let signature = signature(&call.active_secrets(delivery.text("endpoint")), &body);
+            Ok(Some(Self { url, signature, body }))
+        });
+        changed.ok().flatten()
+    }
+
+    async fn send(self, core: &Core) -> Answer {
+        let request = core
+            .http
+            .post(&self.url)
+            .header("content-type", "application/json; charset=utf-8")
+            .header("user-agent", "Stripe/1.0 (+https://stripe.com/docs/webhooks)")
+            .header("accept", "*/*; q=0.5, application/xml")
+            .header("cache-control", "no-cache")
+            .header("stripe-signature", self.signature)
+            .body(self.body)
+            .send();
+        match request.await {
+            Ok(response) => Ok(response.status().as_u16()),
+            Err(error) if error.is_timeout() => {
+                Err("The endpoint did not answer in time.".to_owned())
+            }
+            Err(error) if error.is_connect() => {
+                Err("The endpoint could not be reached.".to_owned())
+            }
+            Err(error) => Err(format!("The endpoint could not be called: {error}.")),
+        }
+    }
+}
+
+/// `t=…,v1=…` with one `v1` for each secret; the library signs with one at a time.
+fn signature(secrets: &[String], body: &str) -> String {
+    let time = machine_time_ms() / 1000;
+    let mut header = format!("t={time}");
+    for secret in secrets {
+        let signed = Webhook::generate_test_header(body, secret, Some(time));
+        if let Some((_, v1)) = signed.split_once(',') {
+            header.push(',');
+            header.push_str(v1);
+        }
+    }
+    header
+}
+
+/// Notes what came of an attempt, and says whether there will be another.
+fn record(core: &Core, id: &str, answer: &Answer) -> bool {
+    let retried = core.transact(Origin::default(), |call| {
+        let Some(mut delivery) = call.store.get(Kind::Delivery, id).cloned() else {
+            return Ok(false);
+        };
+        let attempts = delivery.integer("attempts") + 1;
+        let delivered = matches!(answer, Ok(200..=299));
+        delivery.set("attempts", attempts);
+        delivery.set("last_status", answer.as_ref().ok().copied());
+        delivery.set("last_error", answer.as_ref().err().cloned());
+        let retry = !delivered && attempts < MOST_ATTEMPTS;
+        let state = match (delivered, retry) {
+            (true, _) => "delivered",
+            (false, true) => "pending",
+            (false, false) => "failed",
+        };
+        delivery.set("state", state);
+        delivery.set("next_attempt_ms", machine_time_ms() + backoff_ms(attempts));
+        if delivered && !delivery.is_true("copy") {
+            count_down(call.store, delivery.text("event"));
+        }
+        call.store.put(Kind::Delivery, id, delivery);
+        Ok(retry)
+    });
+    if matches!(answer, Ok(200..=299)) {
+        tracing::debug!(delivery = id, "event delivered");
+    } else {
+        tracing::info!(delivery = id, ?answer, "event not delivered");
+    }
+    retried.unwrap_or(false)
+}
+
+/// Doubles with each attempt up to a minute. Stripe takes hours; nobody waits so long at a desk.
+fn backoff_ms(attempts: i64) -> i64 {
+    let doublings = u32::try_from(attempts - 1).unwrap_or(0).min(16);
+    (FIRST_BACKOFF_MS << doublings).min(LONGEST_BACKOFF_MS)
+}
+
+/// One endpoint less that has not had the event yet. Copies do not count.
+fn count_down(store: &mut Store, event: &str) {
+    if let Some(mut event_now) = store.get(Kind::Event, event).cloned() {
+        event_now.set("pending_webhooks", (event_now.integer("pending_webhooks") - 1).max(0));
+        store.put(Kind::Event, event, event_now);
+    }
+}
+
+/// Forgets the oldest finished deliveries beyond those that are shown.
+pub(crate) fn prune(call: &mut Call<'_>) {
+    if call.store.count(Kind::Delivery) <= FINISHED_KEPT {
+        return;
+    }
+    let finished: Vec<String> = call
+        .store
+        .iterate(Kind::Delivery)
+        .rev()
+        .filter(|(_, _, delivery)| matches!(delivery.text("state"), "delivered" | "failed"))
+        .skip(FINISHED_KEPT)
+        .map(|(_, id, _)| id.to_owned())
+        .collect();
+    for id in &finished {
+        call.store.remove(Kind::Delivery, id);
+    }
+}
+
+/// How held deliveries are let go.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Release {
+    /// How often each event is sent; once when absent.
+    copies: Option<usize>,
+    /// In the order in which they came, or shuffled.
+    order: Order,
+    /// What the shuffling starts from, so that it can be repeated.
+    seed: u64,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Order {
+    #[default]
+    AsTheyCame,
+    Shuffled,
+}
+
+/// Holds back all deliveries from now on, also those that wait for another attempt.
+pub(crate) fn hold(core: &Core) -> Result<Value, ApiError> {
+    core.transact(Origin::default(), |call| {
+        call.store.put(Kind::Setting, HOLD, json!({}));
+        Ok(json!({ "held": held(call.store).len() }))
+    })
+}
+
+/// Sends what was held back: the first attempts strictly one after the other, so that the order is
+/// the one that was asked for.
+pub(crate) fn release(core: &Core, release: &Release) -> Result<Value, ApiError> {
+    let (events, sequence) = core.transact(Origin::default(), |call| {
+        call.store.remove(Kind::Setting, HOLD);
+        let held = held(call.store);
+        let mut sequence = Vec::new();
+        for copy in 0..release.copies.unwrap_or(1).clamp(1, 100) {
+            for id in &held {
+                let Some(mut delivery) = call.store.get(Kind::Delivery, id).cloned() else {
+                    continue;
+                };
+                if copy > 0 {
+                    delivery.set("id", crate::id::delivery());
+                    delivery.set("copy", true);
+                }
+                delivery.set("state", "pending");
+                delivery.set("next_attempt_ms", machine_time_ms());
+                let id = delivery.text("id").to_owned();
+                call.store.put(Kind::Delivery, &id, delivery);
+                sequence.push(id);
+            }
+        }
+        if matches!(release.order, Order::Shuffled) {
+            shuffle(&mut sequence, release.seed);
+        }
+        Ok((held.len(), sequence))
+    })?;
+    let deliveries = sequence.len();
+    core.deliver_in_order(sequence);
+    Ok(json!({ "released": events, "deliveries": deliveries }))
+}
+
+fn held(store: &Store) -> Vec<String> {
+    store
+        .iterate(Kind::Delivery)
+        .filter(|(_, _, delivery)| delivery.text("state") == "held")
+        .map(|(_, id, _)| id.to_owned())
+        .collect()
+}
+
+/// Fisher and Yates' shuffle, driven by Marsaglia's xorshift.
+fn shuffle(ids: &mut [String], seed: u64) {
+    let mut random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    for last in (1..ids.len()).rev() {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        let below = u64::try_from(last).unwrap_or(u64::MAX).saturating_add(1);
+        ids.swap(last, usize::try_from(random % below).unwrap_or(last));
+    }
+}

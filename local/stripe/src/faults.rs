@@ -1,0 +1,109 @@
+//! Faults on demand: what a client of Stripe must live through.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::error::ApiError;
+
+/// What happens to the next requests that match.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Fault {
+    /// The method, or all when absent.
+    method: Option<String>,
+    /// How the path starts, for example `/v1/checkout/sessions`.
+    path: String,
+    /// The status to answer with. Without it the request is only delayed or dropped.
+    pub(crate) status: Option<u16>,
+    /// The body to answer with, instead of an error in Stripe's shape.
+    body: Option<Value>,
+    /// How many requests it happens to.
+    #[serde(default = "once")]
+    times: u32,
+    /// How long the answer takes.
+    #[serde(default)]
+    pub(crate) delay_ms: u64,
+    /// The request is performed first: it took effect, but the client does not hear so.
+    #[serde(default)]
+    pub(crate) after: bool,
+    /// The connection is closed without an answer.
+    #[serde(default)]
+    pub(crate) drop: bool,
+    /// The answer is kept under the idempotency key and replayed, as Stripe does with its own
+    /// 500s. Otherwise a retry is executed, or finds what the first request did.
+    #[serde(default)]
+    pub(crate) save: bool,
+    /// What `Stripe-Should-Retry` says.
+    pub(crate) should_retry: Option<bool>,
+}
+
+fn once() -> u32 {
+    1
+}
+
+/// What a fault answers instead of Stripe.
+pub(crate) struct FaultAnswer {
+    pub(crate) status: u16,
+    pub(crate) body: Value,
+}
+
+impl Fault {
+    /// Refuses what would not do anything sensible.
+    pub(crate) fn check(&self) -> Result<(), ApiError> {
+        let problem = if !self.path.starts_with("/v1") {
+            "path must start with /v1; only the API has faults"
+        } else if self.status.is_some_and(|status| !(400..=599).contains(&status)) {
+            "status must be between 400 and 599"
+        } else if self.status.is_none() && !self.drop && self.delay_ms == 0 {
+            "a fault needs a status, drop or delay_ms"
+        } else if self.save && self.status.is_none() {
+            "save needs a status"
+        } else {
+            return Ok(());
+        };
+        Err(ApiError::invalid_request(format!("Invalid fault: {problem}.")))
+    }
+
+    fn matches(&self, method: &str, path: &str) -> bool {
+        self.method.as_deref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(method))
+            && path.starts_with(&self.path)
+    }
+
+    pub(crate) fn answer(&self) -> Option<FaultAnswer> {
+        let status = self.status?;
+        let body = self.body.clone().unwrap_or_else(|| {
+            let (kind, code, message) = match status {
+                429 => {
+                    ("invalid_request_error", Some("rate_limit"), "Too many requests; slow down.")
+                }
+                409 => (
+                    "invalid_request_error",
+                    Some("lock_timeout"),
+                    "Another request holds the object; try again.",
+                ),
+                400..=499 => {
+                    ("invalid_request_error", None, "A fault was asked for, and this is it.")
+                }
+                _ => ("api_error", None, "Something went wrong at the (simulated) other end."),
+            };
+            let mut error = json!({ "type": kind, "message": message });
+            if let (Some(code), Some(fields)) = (code, error.as_object_mut()) {
+                fields.insert("code".to_owned(), code.into());
+            }
+            json!({ "error": error })
+        });
+        Some(FaultAnswer { status, body })
+    }
+}
+
+/// Takes the first fault that matches; it is gone when it has happened often enough.
+pub(crate) fn take(faults: &mut Vec<Fault>, method: &str, path: &str) -> Option<Fault> {
+    let index = faults.iter().position(|fault| fault.matches(method, path))?;
+    let fault = faults.get_mut(index)?;
+    let taken = fault.clone();
+    fault.times = fault.times.saturating_sub(1);
+    if fault.times == 0 {
+        faults.remove(index);
+    }
+    Some(taken)
+}

@@ -1,0 +1,81 @@
+//! Identifiers that look like Stripe's: a prefix that tells the kind, and random letters and digits.
+
+const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// `prefix` followed by so many random letters and digits.
+pub(crate) fn random(prefix: &str, length: usize) -> String {
+    let mut id = String::with_capacity(prefix.len() + length);
+    id.push_str(prefix);
+    let mut bytes = [0_u8; 64];
+    while id.len() < prefix.len() + length {
+        // Without randomness from the operating system nothing on the machine works; zeroes would
+        // loop here, so the process id at least keeps ids apart.
+        if getrandom::fill(&mut bytes).is_err() {
+            bytes = [(std::process::id() % 248).try_into().unwrap_or_default(); 64];
+        }
+        for byte in bytes {
+            // 248 is 4 x 62: larger bytes would favour some letters.
+            if byte < 248 && id.len() < prefix.len() + length {
+                let letter = ALPHABET.get(usize::from(byte) % ALPHABET.len());
+                id.push(char::from(letter.copied().unwrap_or(b'0')));
+            }
+        }
+    }
+    id
+}
+
+pub(crate) fn customer() -> String {
+    random("cus_", 14)
+}
+
+pub(crate) fn product() -> String {
+    random("prod_", 14)
+}
+
+pub(crate) fn price() -> String {
+    random("price_1", 23)
+}
+
+pub(crate) fn checkout_session() -> String {
+    random("cs_test_a1", 56)
+}
+
+pub(crate) fn line_item() -> String {
+    random("li_1", 23)
+}
+
+pub(crate) fn payment_intent() -> String {
+    random("pi_3", 23)
+}
+
+pub(crate) fn payment_method() -> String {
+    random("pm_1", 23)
+}
+
+pub(crate) fn charge() -> String {
+    random("ch_3", 23)
+}
+
+pub(crate) fn balance_transaction() -> String {
+    random("txn_3", 23)
+}
+
+pub(crate) fn event() -> String {
+    random("evt_1", 23)
+}
+
+pub(crate) fn webhook_endpoint() -> String {
+    random("we_1", 23)
+}
+
+pub(crate) fn signing_secret() -> String {
+    random("whsec_", 32)
+}
+
+pub(crate) fn request() -> String {
+    random("req_", 14)
+}
+
+pub(crate) fn delivery() -> String {
+    random("del_1", 23)
+}

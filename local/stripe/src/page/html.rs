@@ -1,0 +1,298 @@
+//! The page's HTML. Everything that is not ours goes through [`escape`].
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+use super::{Entered, Problem, money};
+use crate::cards::TEST_CARDS;
+use crate::document::Document;
+
+/// Text for an element or a quoted attribute.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+/// Addresses were checked to be http or https when the session was made.
+fn link(url: &str, class: &str, label: &str) -> String {
+    if url.is_empty() {
+        return String::new();
+    }
+    format!(r#"<a class="{class}" href="{}">{label}</a>"#, escape(url))
+}
+
+fn document(title: &str, body: &str) -> String {
+    format!(
+        r#"<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{title}</title>
+<link rel="icon" href="data:,">
+<link rel="stylesheet" href="/c/style.css">
+</head>
+<body>
+<p class="banner"><strong>Stripe simulator</strong> – test mode, no money moves</p>
+{body}
+</body>
+</html>
+"#,
+        title = escape(title),
+    )
+}
+
+/// The page of an open session.
+pub(crate) fn checkout(
+    session: &Value,
+    items: &[Value],
+    entered: &Entered,
+    problem: Option<&Problem>,
+) -> String {
+    let currency = session.text("currency");
+    let total = session.integer("amount_total");
+    let body = format!(
+        r#"<main class="checkout">
+<section class="order" aria-labelledby="order-title">
+{back}
+<h1 id="order-title">{heading}</h1>
+<p class="total">{total}</p>
+<ul class="items">{items}</ul>
+</section>
+<section class="payment" aria-labelledby="payment-title">
+<h2 id="payment-title">{payment_title}</h2>
+{form}
+</section>
+</main>"#,
+        back = link(
+            session.text("cancel_url"),
+            "back",
+            "<span aria-hidden=\"true\">←</span> Back to the shop"
+        ),
+        heading = escape(&heading(items)),
+        total = escape(&money::format(total, currency)),
+        items = items.iter().map(item).collect::<String>(),
+        payment_title = if total == 0 { "Your details" } else { "Pay" },
+        form = form(session, entered, problem),
+    );
+    document("Checkout", &body)
+}
+
+fn heading(items: &[Value]) -> String {
+    match items {
+        [only] => only.text("description").to_owned(),
+        several => format!("{} items", several.len()),
+    }
+}
+
+fn item(item: &Value) -> String {
+    let currency = item.text("currency");
+    let quantity = item.integer("quantity");
+    let each = if quantity > 1 {
+        let price = money::format(item.field("price").integer("unit_amount"), currency);
+        format!("<small>{quantity} × {}</small>", escape(&price))
+    } else {
+        String::new()
+    };
+    format!(
+        "<li><span>{}{each}</span><span>{}</span></li>",
+        escape(item.text("description")),
+        escape(&money::format(item.integer("amount_total"), currency)),
+    )
+}
+
+fn form(session: &Value, entered: &Entered, problem: Option<&Problem>) -> String {
+    let total = session.integer("amount_total");
+    let known_email = session.field("customer_details").text("email");
+    let email = if known_email.is_empty() { &entered.email } else { known_email };
+    let alert = problem.map_or_else(String::new, |problem| {
+        format!(r#"<p class="alert" role="alert" id="problem">{}</p>"#, escape(&problem.message))
+    });
+    let button = if total == 0 {
+        "Complete the order".to_owned()
+    } else {
+        format!("Pay {}", escape(&money::format(total, session.text("currency"))))
+    };
+    let email_field = Field {
+        label: "E-mail",
+        name: "email",
+        value: email,
+        extra: if known_email.is_empty() {
+            r#"type="email" autocomplete="email" required"#
+        } else {
+            r#"type="email" readonly"#
+        },
+    };
+    let methods = if total == 0 { String::new() } else { methods(session, entered, problem) };
+    let name_field = Field {
+        label: "Name",
+        name: "name",
+        value: &entered.name,
+        extra: r#"type="text" autocomplete="name""#,
+    };
+    format!(
+        r#"{alert}
+<form method="post" action="/c/pay/{id}">
+{email}
+{methods}
+{name}
+<button type="submit">{button}</button>
+</form>
+{test_cards}"#,
+        id = escape(session.text("id")),
+        email = email_field.html(problem),
+        name = name_field.html(problem),
+        test_cards = if total == 0 { String::new() } else { test_cards() },
+    )
+}
+
+struct Field<'a> {
+    label: &'a str,
+    name: &'a str,
+    value: &'a str,
+    /// Further attributes, ours.
+    extra: &'a str,
+}
+
+impl Field<'_> {
+    fn html(&self, problem: Option<&Problem>) -> String {
+        let Self { label, name, extra, .. } = self;
+        let invalid = problem.is_some_and(|problem| problem.field == *name);
+        let invalid = if invalid {
+            r#" aria-invalid="true" aria-describedby="problem" autofocus"#
+        } else {
+            ""
+        };
+        format!(
+            r#"<div class="field {name}"><label for="{name}">{label}</label><input id="{name}" name="{name}" value="{value}" {extra}{invalid}></div>"#,
+            value = escape(self.value),
+        )
+    }
+}
+
+fn methods(session: &Value, entered: &Entered, problem: Option<&Problem>) -> String {
+    let takes = |kind: &str| {
+        session.elements("payment_method_types").iter().any(|accepted| accepted == kind)
+    };
+    let debit_chosen = takes("sepa_debit") && (entered.method == "sepa_debit" || !takes("card"));
+    let field = |label, name, value, extra| Field { label, name, value, extra }.html(problem);
+    let card = [
+        // What was typed of a card is not sent back.
+        field(
+            "Card number",
+            "card_number",
+            "",
+            r#"inputmode="numeric" autocomplete="cc-number" placeholder="4242 4242 4242 4242" maxlength="23""#,
+        ),
+        field("Expiry", "card_expiry", "", r#"inputmode="numeric" autocomplete="cc-exp" placeholder="MM / YY" maxlength="9""#),
+        field("CVC", "card_cvc", "", r#"inputmode="numeric" autocomplete="cc-csc" placeholder="123" maxlength="4""#),
+    ]
+    .concat();
+    let debit = field(
+        "IBAN",
+        "iban",
+        "DE89 3704 0044 0532 0130 00",
+        r#"autocomplete="off" maxlength="42""#,
+    );
+    let choice = |kind: &str, label: &str, chosen: bool, fields: &str| {
+        if !takes(kind) {
+            return String::new();
+        }
+        let checked = if chosen { " checked" } else { "" };
+        format!(
+            r#"<div class="method"><label><input type="radio" name="method" value="{kind}"{checked}> {label}</label><div class="fields">{fields}</div></div>"#
+        )
+    };
+    format!(
+        "<fieldset><legend>Payment method</legend>{}{}</fieldset>",
+        choice("card", "Card", !debit_chosen, &card),
+        choice(
+            "sepa_debit",
+            "Bank debit <small>settles later</small>",
+            debit_chosen,
+            &format!(
+                "{debit}<p class=\"hint\">The payment stays on its way until you settle it, as a bank would days later.</p>"
+            )
+        ),
+    )
+}
+
+fn test_cards() -> String {
+    let mut rows = String::new();
+    for card in TEST_CARDS {
+        // Writing to a string does not fail.
+        let _written =
+            write!(rows, "<div><dt>{}</dt><dd>{}</dd></div>", card.grouped(), escape(card.meaning));
+    }
+    format!(
+        r#"<details class="test-cards" open><summary>Test cards</summary><dl>{rows}</dl><p class="hint">Any future expiry date and any CVC.</p></details>"#
+    )
+}
+
+fn notice(title: &str, body: &str) -> String {
+    document(title, &format!(r#"<main class="notice"><h1>{}</h1>{body}</main>"#, escape(title)))
+}
+
+/// The page of a session that was paid, or is being paid by the bank.
+pub(crate) fn completed(session: &Value, success_url: &str) -> String {
+    let on = link(success_url, "button", "Continue to the shop");
+    if session.text("payment_status") != "unpaid" {
+        return notice(
+            "This order is complete",
+            &format!("<p>Nothing more is to be paid here.</p>{on}"),
+        );
+    }
+    let settle = format!("/c/pay/{}/settle", escape(session.text("id")));
+    notice(
+        "The bank debit is on its way",
+        &format!(
+            r#"<p>The order is complete once the bank has paid. A bank takes days; here you decide how it ends. A payment that failed stays unpaid.</p>
+<form class="settle" method="post" action="{settle}">
+<button name="outcome" value="succeeded">Let it succeed</button>
+<button class="quiet" name="outcome" value="failed">Let it fail</button>
+</form>{on}"#
+        ),
+    )
+}
+
+/// The page of a session that can no longer be paid.
+pub(crate) fn expired(session: &Value) -> String {
+    let back = link(session.text("cancel_url"), "button", "Back to the shop");
+    notice(
+        "This checkout has expired",
+        &format!("<p>Nothing was paid. Start again from the shop.</p>{back}"),
+    )
+}
+
+/// The page of no session.
+pub(crate) fn unknown() -> String {
+    notice(
+        "There is no such checkout",
+        "<p>The link may be incomplete, or the simulator has forgotten it.</p>",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::escape;
+
+    #[test]
+    fn what_others_wrote_cannot_become_markup() {
+        assert_eq!(
+            escape(r#"<a href="x" id='y'>&"#),
+            "&lt;a href=&quot;x&quot; id=&#39;y&#39;&gt;&amp;"
+        );
+    }
+}

@@ -1,0 +1,55 @@
+//! Amounts as a person reads them.
+
+/// Currencies without a minor unit, as Stripe lists them.
+const ZERO_DECIMAL: [&str; 16] = [
+    "bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv",
+    "xaf", "xof", "xpf",
+];
+/// Currencies whose minor unit is a thousandth.
+const THREE_DECIMAL: [&str; 5] = ["bhd", "jod", "kwd", "omr", "tnd"];
+
+/// An amount in the currency's minor unit, written out: 2900 and `usd` is `$29.00`.
+pub(crate) fn format(amount: i64, currency: &str) -> String {
+    let decimals = match currency {
+        currency if ZERO_DECIMAL.contains(&currency) => 0,
+        currency if THREE_DECIMAL.contains(&currency) => 3,
+        _ => 2,
+    };
+    let digits = format!("{:0>width$}", amount.unsigned_abs(), width = decimals + 1);
+    let (whole, fraction) = digits.split_at(digits.len() - decimals);
+    let mut number = String::new();
+    for (index, digit) in whole.chars().enumerate() {
+        if index > 0 && (whole.len() - index) % 3 == 0 {
+            number.push(',');
+        }
+        number.push(digit);
+    }
+    if decimals > 0 {
+        number.push('.');
+        number.push_str(fraction);
+    }
+    match currency {
+        "usd" => format!("${number}"),
+        "eur" => format!("€{number}"),
+        "gbp" => format!("£{number}"),
+        "jpy" => format!("¥{number}"),
+        "inr" => format!("₹{number}"),
+        other => format!("{}\u{a0}{number}", other.to_uppercase()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::format;
+
+    #[test]
+    fn an_amount_has_its_currencys_decimals() {
+        assert_eq!(format(2900, "usd"), "$29.00");
+        assert_eq!(format(5, "eur"), "€0.05");
+        assert_eq!(format(0, "gbp"), "£0.00");
+        assert_eq!(format(123_456_789, "usd"), "$1,234,567.89");
+        assert_eq!(format(2900, "jpy"), "¥2,900");
+        assert_eq!(format(2900, "kwd"), "KWD\u{a0}2.900");
+        assert_eq!(format(2900, "chf"), "CHF\u{a0}29.00");
+    }
+}

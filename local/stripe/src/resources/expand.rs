@@ -1,0 +1,102 @@
+//! `expand[]`: ids replaced by the objects that they name.
+
+use serde_json::{Map, Value};
+
+use crate::document::Document;
+use crate::error::ApiError;
+use crate::parameters::{self, Shape, optional};
+use crate::resources::checkout_sessions;
+use crate::store::{Kind, Store};
+
+/// Stripe expands at most four levels.
+const DEEPEST: usize = 4;
+
+/// Which field of which object holds an id that can be expanded, and of what.
+const EXPANDABLE: &[(&str, &str, Kind)] = &[
+    ("checkout.session", "customer", Kind::Customer),
+    ("checkout.session", "payment_intent", Kind::PaymentIntent),
+    ("payment_intent", "customer", Kind::Customer),
+    ("payment_intent", "latest_charge", Kind::Charge),
+    ("payment_intent", "payment_method", Kind::PaymentMethod),
+    ("charge", "customer", Kind::Customer),
+    ("charge", "payment_intent", Kind::PaymentIntent),
+    ("payment_method", "customer", Kind::Customer),
+    ("price", "product", Kind::Product),
+    ("product", "default_price", Kind::Price),
+];
+
+/// Fields that Stripe can expand but that are always null here; expanding null changes nothing.
+const EMPTY: &[(&str, &str)] = &[
+    ("checkout.session", "invoice"),
+    ("checkout.session", "payment_link"),
+    ("checkout.session", "setup_intent"),
+    ("checkout.session", "subscription"),
+    ("payment_intent", "review"),
+    ("charge", "review"),
+];
+
+/// Parts that a response leaves out unless they are asked for.
+const INCLUDABLE: &[(&str, &str)] = &[("checkout.session", "line_items")];
+
+/// Takes the paths to expand out of a request's parameters.
+pub(crate) fn paths(sent: &Value) -> Result<(Value, Vec<String>), ApiError> {
+    let mut rest = sent.as_object().cloned().unwrap_or_default();
+    let Some(expand) = rest.remove("expand") else { return Ok((rest.into(), Vec::new())) };
+    let sent: Map<_, _> = [("expand".to_owned(), expand)].into_iter().collect();
+    let checked =
+        parameters::check(&[optional("expand", Shape::List(&Shape::Text))], &sent.into())?;
+    let mut paths = Vec::new();
+    for path in checked.elements("expand").iter().filter_map(Value::as_str) {
+        if path.split('.').filter(|step| *step != "data").count() > DEEPEST {
+            return Err(refused(path, &format!("at most {DEEPEST} levels can be expanded")));
+        }
+        paths.push(path.to_owned());
+    }
+    // Outer levels first, so that what they bring in can be expanded further.
+    paths.sort_by_key(|path| path.matches('.').count());
+    Ok((rest.into(), paths))
+}
+
+/// Expands a response. Each path may be asked for alone: what it passes through is expanded too.
+pub(crate) fn apply(store: &Store, body: &mut Value, paths: &[String]) -> Result<(), ApiError> {
+    for path in paths {
+        let steps: Vec<&str> = path.split('.').collect();
+        follow(store, body, &steps, path)?;
+    }
+    Ok(())
+}
+
+fn follow(store: &Store, node: &mut Value, steps: &[&str], path: &str) -> Result<(), ApiError> {
+    let Some((step, rest)) = steps.split_first() else { return Ok(()) };
+    let object = node.text("object").to_owned();
+    if object == "list" && *step == "data" {
+        let elements = node.get_mut("data").and_then(Value::as_array_mut);
+        return elements
+            .into_iter()
+            .flatten()
+            .try_for_each(|element| follow(store, element, rest, path));
+    }
+    if node.is_true("deleted") {
+        return Ok(());
+    }
+    let known = |listed: &[(&str, &str)]| listed.contains(&(object.as_str(), *step));
+    let expandable = EXPANDABLE.iter().find(|(of, field, _)| *of == object && field == step);
+    if let Some((_, _, kind)) = expandable {
+        if let Some(named) = node.field(step).as_str().and_then(|id| store.get(*kind, id)) {
+            node.set(step, named.clone());
+        }
+    } else if known(INCLUDABLE) {
+        node.set(step, checkout_sessions::first_line_items(store, node.text("id")));
+    } else if !known(EMPTY) && (rest.is_empty() || !node.field(step).is_object()) {
+        return Err(refused(path, &format!("{step} of {object} is not a reference")));
+    }
+    match node.get_mut(*step) {
+        Some(child) if child.is_object() => follow(store, child, rest, path),
+        _ => Ok(()),
+    }
+}
+
+fn refused(path: &str, reason: &str) -> ApiError {
+    ApiError::invalid_request(format!("This property cannot be expanded ({path}): {reason}."))
+        .unexecuted()
+}

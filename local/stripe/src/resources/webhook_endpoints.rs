@@ -1,0 +1,150 @@
+//! Webhook endpoints and their signing secrets.
+
+use serde_json::{Value, json};
+
+use crate::document::Document;
+use crate::error::ApiError;
+use crate::id;
+use crate::parameters::{self, Parameter, Shape, optional, required};
+use crate::resources::{lists, overlay};
+use crate::state::Call;
+use crate::store::Kind;
+
+const FIELDS: &[Parameter] = &[
+    required("enabled_events", Shape::List(&Shape::Text)),
+    required("url", Shape::Url),
+    optional("api_version", Shape::Text),
+    optional("description", Shape::Bounded(5000)),
+    optional("metadata", Shape::Metadata),
+];
+
+pub(crate) fn create(call: &mut Call<'_>, sent: &Value) -> Result<Value, ApiError> {
+    let fields = parameters::check(FIELDS, sent)?;
+    some_events(&fields)?;
+    let (mut endpoint, secret) = add(call, &fields);
+    // Shown this once.
+    endpoint.set("secret", secret);
+    Ok(endpoint)
+}
+
+fn some_events(fields: &Value) -> Result<(), ApiError> {
+    if fields.get("enabled_events").is_some() && fields.elements("enabled_events").is_empty() {
+        return Err(ApiError::parameter(
+            "parameter_invalid_empty",
+            "enabled_events",
+            "Name at least one event type in enabled_events, or * for all.",
+        ));
+    }
+    Ok(())
+}
+
+fn add(call: &mut Call<'_>, fields: &Value) -> (Value, String) {
+    let (id, secret) = (id::webhook_endpoint(), id::signing_secret());
+    let mut endpoint = json!({
+        "id": id,
+        "object": "webhook_endpoint",
+        "api_version": null,
+        "application": null,
+        "created": call.now,
+        "description": null,
+        "livemode": false,
+        "metadata": {},
+        "status": "enabled",
+    });
+    overlay(&mut endpoint, fields);
+    call.store.put(Kind::WebhookEndpoint, &id, endpoint.clone());
+    call.store.put(
+        Kind::SigningSecrets,
+        &id,
+        json!({ "secrets": [{ "secret": secret, "expires_at": null }] }),
+    );
+    (endpoint, secret)
+}
+
+/// The newest signing secret of the one enabled endpoint for this address, which is made when
+/// there is none.
+pub(crate) fn ensure(call: &mut Call<'_>, url: &str) -> Result<String, ApiError> {
+    let fields = parameters::check(FIELDS, &json!({ "url": url, "enabled_events": ["*"] }))?;
+    let existing = call
+        .store
+        .iterate(Kind::WebhookEndpoint)
+        .find(|(_, _, endpoint)| {
+            endpoint.text("url") == url && endpoint.text("status") == "enabled"
+        })
+        .map(|(_, id, _)| id.to_owned());
+    let known = existing.and_then(|id| call.active_secrets(&id).into_iter().next());
+    Ok(known.unwrap_or_else(|| add(call, &fields).1))
+}
+
+pub(crate) fn update(call: &mut Call<'_>, id: &str, sent: &Value) -> Result<Value, ApiError> {
+    const FIELDS: &[Parameter] = &[
+        optional("description", Shape::Bounded(5000)),
+        optional("disabled", Shape::Boolean),
+        optional("enabled_events", Shape::List(&Shape::Text)),
+        optional("metadata", Shape::Metadata),
+        optional("url", Shape::Url),
+    ];
+    let mut fields = parameters::check(FIELDS, sent)?;
+    some_events(&fields)?;
+    let mut endpoint = call.find(Kind::WebhookEndpoint, "webhook endpoint", id)?;
+    if let Some(fields) = fields.as_object_mut() {
+        // Neither can be unset.
+        fields.retain(|name, value| {
+            !(value.is_null() && (name == "url" || name == "enabled_events"))
+        });
+        if let Some(disabled) = fields.remove("disabled") {
+            endpoint.set("status", if disabled == true { "disabled" } else { "enabled" });
+        }
+    }
+    overlay(&mut endpoint, &fields);
+    call.store.put(Kind::WebhookEndpoint, id, endpoint.clone());
+    Ok(endpoint)
+}
+
+pub(crate) fn delete(call: &mut Call<'_>, id: &str) -> Result<Value, ApiError> {
+    call.find(Kind::WebhookEndpoint, "webhook endpoint", id)?;
+    call.store.remove(Kind::WebhookEndpoint, id);
+    call.store.remove(Kind::SigningSecrets, id);
+    Ok(json!({ "id": id, "object": "webhook_endpoint", "deleted": true }))
+}
+
+pub(crate) fn list(call: &Call<'_>, sent: &Value) -> Result<Value, ApiError> {
+    let page =
+        parameters::check(&[lists::LIMIT, lists::STARTING_AFTER, lists::ENDING_BEFORE], sent)?;
+    lists::list(call.store, Kind::WebhookEndpoint, "/v1/webhook_endpoints", &page, |_| true)
+}
+
+/// Gives an endpoint a new secret; the old one signs too for so many seconds more.
+pub(crate) fn roll_secret(
+    call: &mut Call<'_>,
+    id: &str,
+    expire_old_in_seconds: i64,
+) -> Result<Value, ApiError> {
+    call.find(Kind::WebhookEndpoint, "webhook endpoint", id)?;
+    let expires_at = call.now + expire_old_in_seconds.clamp(0, 86_400 * 7);
+    let secret = id::signing_secret();
+    let mut secrets = vec![json!({ "secret": secret, "expires_at": null })];
+    let current =
+        call.store.get(Kind::SigningSecrets, id).map_or(&[][..], |it| it.elements("secrets"));
+    for old in current {
+        let ends = old.field("expires_at").as_i64().unwrap_or(expires_at).min(expires_at);
+        if ends > call.now {
+            secrets.push(json!({ "secret": old.text("secret"), "expires_at": ends }));
+        }
+    }
+    call.store.put(Kind::SigningSecrets, id, json!({ "secrets": secrets }));
+    Ok(json!({ "id": id, "secret": secret }))
+}
+
+impl Call<'_> {
+    /// The secrets that sign for an endpoint now, newest first.
+    pub(crate) fn active_secrets(&self, endpoint: &str) -> Vec<String> {
+        let secrets = self.store.get(Kind::SigningSecrets, endpoint);
+        let secrets = secrets.map_or(&[][..], |it| it.elements("secrets"));
+        secrets
+            .iter()
+            .filter(|secret| secret.field("expires_at").as_i64().is_none_or(|ends| ends > self.now))
+            .map(|secret| secret.text("secret").to_owned())
+            .collect()
+    }
+}
