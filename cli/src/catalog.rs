@@ -238,8 +238,9 @@ pub async fn push(
         .map_err(PushError::Client)?;
     let mut summary = Summary::default();
     for product in catalog.products() {
-        let changed = push_product(&client, product).await.map_err(|source| {
-            PushError::Stripe { what: format!("product {}", product.id), source }
+        let changed = push_product(&client, product).await.map_err(|source| PushError::Stripe {
+            what: format!("product {}", product.id),
+            source,
         })?;
         summary.products_changed = summary.products_changed.saturating_add(usize::from(changed));
     }
@@ -312,11 +313,10 @@ async fn create_price(
     product: String,
 ) -> Result<String, StripeError> {
     let money = price.money;
-    let currency: stripe_types::Currency = money
-        .currency
-        .as_str()
-        .parse()
-        .map_err(|_| StripeError::ConfigError("the currency is not one of Stripe's".to_owned()))?;
+    let currency: stripe_types::Currency =
+        money.currency.as_str().parse().map_err(|_| {
+            StripeError::ConfigError("the currency is not one of Stripe's".to_owned())
+        })?;
     let create = CreatePrice::new(currency)
         .product(product)
         .unit_amount(money.amount_minor)

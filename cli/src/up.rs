@@ -3,9 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use coursegate::catalog::{self, CatalogFileError, PushError};
 use local::Keep;
+use local::addresses::Addresses;
 use local::observer::Observer;
-use local::stack::{Options, Ports, Stack, StartError};
+use local::stack::{Options, Ports, Stack, StartError, TABLE};
+use shared::config::{ConfigErrors, EntitlementsConfig};
+use shared::domain::catalog::Catalog;
 use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
 use crate::arguments::Up;
@@ -28,6 +32,12 @@ pub(crate) enum UpError {
     System(#[from] std::io::Error),
     #[error(transparent)]
     Start(#[from] StartError),
+    #[error(transparent)]
+    CatalogFile(#[from] CatalogFileError),
+    #[error(transparent)]
+    Push(#[from] PushError),
+    #[error("the table can't be reached: {0}")]
+    Config(#[from] ConfigErrors),
 }
 
 /// Runs the stack until it is told to stop.
@@ -69,6 +79,7 @@ async fn up(options: Up) -> Result<(), UpError> {
 }
 
 async fn start(options: &Up, places: &Places, terminal: Terminal) -> Result<Stack, UpError> {
+    let catalog = catalog::read(&places.catalog)?;
     let stack = Stack::start(Options {
         template: places.template.clone(),
         keep: places.keep.clone(),
@@ -79,8 +90,31 @@ async fn start(options: &Up, places: &Places, terminal: Terminal) -> Result<Stac
         observer: Observer::new(move |served| terminal.served(served)),
     })
     .await?;
+    if let Err(error) = put_on_sale(&catalog, &stack).await {
+        stack.shutdown().await;
+        return Err(error);
+    }
     stack.open();
     Ok(stack)
+}
+
+async fn put_on_sale(catalog: &Catalog, stack: &Stack) -> Result<(), UpError> {
+    let Addresses { stripe, dynamodb, .. } = stack.addresses();
+    // The table is reached as a function reaches it.
+    let environment = |name: &str| {
+        let value = match name {
+            "AWS_REGION" => "us-east-1",
+            "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "local",
+            "DYNAMODB_ENDPOINT" => dynamodb.as_str(),
+            "STRIPE_MODE" => "test",
+            "TABLE_NAME" => TABLE,
+            _ => return None,
+        };
+        Some(value.to_owned())
+    };
+    let table = shared::aws::table(&EntitlementsConfig::parse(environment)?.table);
+    catalog::push(catalog, stripe, stack.stripe_api_key(), &table).await?;
+    Ok(())
 }
 
 fn ready(stack: &Stack) -> String {

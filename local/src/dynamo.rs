@@ -43,6 +43,16 @@ pub(crate) fn open(state: &State, name: &str, table: &Table) -> Result<Database,
         Some(file) => Database::new(&file.to_string_lossy())
             .map_err(|error| StateError::Unreadable { file, problem: error.to_string() })?,
     };
+    with_table(database, name, table)
+}
+
+/// A database in memory that has this table. It is served by dynoxide's own server.
+pub fn in_memory(name: &str, table: &Table) -> Result<Database, DynamoError> {
+    let database = Database::memory().map_err(|error| DynamoError::Table(error.to_string()))?;
+    with_table(database, name, table)
+}
+
+fn with_table(database: Database, name: &str, table: &Table) -> Result<Database, DynamoError> {
     let failed = |error: dynoxide::DynoxideError| DynamoError::Table(error.to_string());
     let request = DescribeTableRequest { table_name: name.to_owned() };
     if let Ok(described) = database.describe_table(request) {

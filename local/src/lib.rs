@@ -20,7 +20,7 @@
 
 pub mod addresses;
 mod clock;
-mod dynamo;
+pub mod dynamo;
 pub mod gateway;
 pub mod lambda;
 pub mod observer;
@@ -29,7 +29,6 @@ mod random;
 pub mod secrets;
 mod sign_in;
 pub mod stack;
-mod stand_in;
 mod state;
 pub mod template;
 

@@ -47,6 +47,11 @@ pub fn arn(name: &str) -> String {
 }
 
 impl Secrets {
+    /// An emulator that forgets everything when it ends.
+    pub fn in_memory() -> Result<Secrets, StateError> {
+        Secrets::open(Entries::open(None)?)
+    }
+
     pub(crate) fn open(entries: Entries) -> Result<Secrets, StateError> {
         let secrets = entries.all::<Secret>(KIND)?;
         let secrets = secrets.into_iter().map(|secret| (secret.name.clone(), secret)).collect();
@@ -103,7 +108,8 @@ impl Secrets {
         self.inner().failures_left = requests;
     }
 
-    pub(crate) fn router(self) -> axum::Router {
+    /// The emulator's HTTP API.
+    pub fn router(self) -> axum::Router {
         axum::Router::new()
             .route("/", post(operation))
             .route("/_fault", post(fault))

@@ -111,7 +111,7 @@ pub enum StartError {
     #[error(transparent)]
     Lambda(#[from] LambdaError),
     /// The Stripe simulator doesn't start.
-    #[error("the Stripe simulator does not start: {0}")]
+    #[error("{0}")]
     Stripe(String),
 }
 
@@ -122,7 +122,7 @@ pub struct Stack {
     is_open: Arc<AtomicBool>,
     lambda: Lambda,
     secrets: Secrets,
-    simulator: crate::stand_in::Simulator,
+    simulator: stripe_simulator::Simulator,
     servers: JoinSet<()>,
     state: state::State,
 }
@@ -156,12 +156,12 @@ impl Stack {
         }
         servers.spawn(serve(listeners.secrets_manager, secrets.clone().router()));
 
-        let simulator = crate::stand_in::start(crate::stand_in::Options {
+        let simulator = stripe_simulator::start(stripe_simulator::Options {
             listener: listeners.stripe,
             state: state.file("stripe.db"),
         })
         .await
-        .map_err(|error| StartError::Stripe(error.to_string()))?;
+        .map_err(|error| StartError::Stripe(with_source(&error)))?;
         let stripe_api_key = share_secrets(&secrets, &simulator, &addresses).await?;
 
         let sign_in = SignIn::open(&issuer(&addresses), entries)?;
@@ -249,16 +249,26 @@ impl Stack {
 /// Gives the functions the key to Stripe, and the secret that Stripe signs its events with.
 async fn share_secrets(
     secrets: &Secrets,
-    simulator: &crate::stand_in::Simulator,
+    simulator: &stripe_simulator::Simulator,
     addresses: &Addresses,
 ) -> Result<String, StartError> {
     let name = secret_name(STRIPE_API_KEY);
     let kept = secrets.current(&name).filter(|key| key.starts_with("sk_test_"));
     let key = kept.unwrap_or_else(|| format!("sk_test_local{}", random::token::<12>()));
     secrets.set_current(&name, &key)?;
-    let signing_secret = simulator.register_webhook(&format!("{}/webhook", addresses.gateway));
+    let webhook = format!("{}/webhook", addresses.gateway);
+    let signing_secret = simulator.register_webhook(&webhook).await;
+    let signing_secret = signing_secret.map_err(|error| StartError::Stripe(with_source(&error)))?;
     secrets.set_current(&secret_name(STRIPE_SIGNING_SECRET), &signing_secret)?;
     Ok(key)
+}
+
+/// An error and what lies under it, in one sentence.
+fn with_source(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
 }
 
 impl Listeners {
@@ -285,9 +295,12 @@ async fn bind(
     piece: &'static str,
     flag: &'static str,
 ) -> Result<(TcpListener, String), StartError> {
-    let failed = |source: std::io::Error| match source.kind() {
-        std::io::ErrorKind::AddrInUse => StartError::PortInUse { port, piece, flag },
-        _ => StartError::Listen { port, piece, source },
+    let failed = |source: std::io::Error| {
+        if source.kind() == std::io::ErrorKind::AddrInUse {
+            StartError::PortInUse { port, piece, flag }
+        } else {
+            StartError::Listen { port, piece, source }
+        }
     };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;

@@ -119,7 +119,7 @@ pub(crate) struct Entries {
 }
 
 impl Entries {
-    fn open(file: Option<PathBuf>) -> Result<Entries, StateError> {
+    pub(crate) fn open(file: Option<PathBuf>) -> Result<Entries, StateError> {
         let (connection, file) = match file {
             Some(file) => (Connection::open(&file), file),
             None => (Connection::open_in_memory(), PathBuf::from("memory")),

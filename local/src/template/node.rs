@@ -8,7 +8,7 @@ use serde_norway::value::TaggedValue;
 
 use super::{References, TemplateError};
 
-/// What CloudFormation knows in every stack.
+/// What AWS itself knows in every stack.
 const PSEUDO_PARAMETERS: &[(&str, &str)] = &[
     ("AWS::AccountId", "000000000000"),
     ("AWS::Partition", "aws"),
@@ -104,7 +104,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Text; a number or a boolean is written as text, as CloudFormation does.
+    /// Text; a number or a boolean is written as text, as AWS does.
     pub(super) fn string(&self) -> Result<String, TemplateError> {
         match self.json()? {
             Json::String(text) => Ok(text),

@@ -1,0 +1,199 @@
+//! Functions as processes: parallel, crashing, too slow, and gone at the end.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use local::lambda::{InvokeError, Lambda, LambdaError, Options};
+use local::template::Function;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::support::{Folder, answer, client, function_arguments};
+
+struct Running {
+    lambda: Lambda,
+    url: String,
+    folder: Folder,
+}
+
+fn function(name: &str) -> Function {
+    Function {
+        logical_id: format!("{name}Function"),
+        binary: name.to_owned(),
+        timeout: Duration::from_secs(20),
+        memory_mb: 256,
+        variables: BTreeMap::from([("GREETING".to_owned(), "hello".to_owned())]),
+        routes: Vec::new(),
+        function_url: false,
+    }
+}
+
+async fn run(function: Function, instances_max: usize) -> Running {
+    let folder = Folder::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let options = Options {
+        functions: vec![function],
+        program: std::env::current_exe().unwrap(),
+        arguments: function_arguments(),
+        logs: folder.0.clone(),
+        instances_max,
+    };
+    let (lambda, server) = Lambda::new(options, listener).unwrap();
+    tokio::spawn(server);
+    Running { lambda, url, folder }
+}
+
+impl Running {
+    async fn invoke(&self, event: Value) -> Result<Value, InvokeError> {
+        let answer = self.lambda.invoke("echo", Bytes::from(event.to_string())).await?;
+        Ok(serde_json::from_slice(&answer).unwrap())
+    }
+
+    async fn error_type(&self, event: Value) -> String {
+        match self.invoke(event).await {
+            Err(InvokeError::Failed(error)) => error.error_type,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_function_gets_its_event_and_lambdas_environment_and_nothing_else() {
+    let running = run(function("echo"), 1).await;
+    let said = running.invoke(json!({"a": 1})).await.unwrap();
+    assert_eq!(said["event"], json!({"a": 1}));
+    let environment = said["environment"].as_object().unwrap();
+    assert_eq!(environment["GREETING"], "hello");
+    assert_eq!(environment["AWS_LAMBDA_FUNCTION_NAME"], "echo");
+    assert_eq!(environment["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"], "256");
+    assert_eq!(environment["AWS_ACCESS_KEY_ID"], "local");
+    // The tests themselves have these two.
+    assert!(!environment.contains_key("CARGO_MANIFEST_DIR"));
+    assert!(!environment.contains_key("PATH"));
+    running.lambda.stop().await;
+}
+
+#[tokio::test]
+async fn events_at_the_same_time_get_an_instance_each_up_to_the_limit() {
+    let running = run(function("echo"), 3).await;
+    let file = running.folder.0.join("go");
+    let event = json!({"do": format!("wait-for {}", file.display())}).to_string();
+    let mut answers = tokio::task::JoinSet::new();
+    for _ in 0..5 {
+        let (lambda, event) = (running.lambda.clone(), Bytes::from(event.clone()));
+        answers.spawn(async move { lambda.invoke("echo", event).await.unwrap() });
+    }
+    while running.lambda.health()["echo"].instances < 3 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    std::fs::write(&file, "").unwrap();
+    let answers = answers.join_all().await;
+    assert_eq!(answers.len(), 5);
+    assert_eq!(running.lambda.health()["echo"].cold_starts, 3);
+    running.lambda.stop().await;
+}
+
+#[tokio::test]
+async fn a_crash_answers_an_error_and_the_next_event_has_a_new_process() {
+    let running = run(function("echo"), 1).await;
+    let before = running.invoke(json!({})).await.unwrap();
+    assert_eq!(running.error_type(json!({"do": "crash"})).await, "Runtime.ExitError");
+    let after = running.invoke(json!({})).await.unwrap();
+    assert_ne!(before["process"], after["process"]);
+    assert_eq!(running.lambda.health()["echo"].cold_starts, 2);
+    running.lambda.stop().await;
+}
+
+#[tokio::test]
+async fn a_panic_answers_an_error_and_the_process_lives_on() {
+    let running = run(function("echo"), 1).await;
+    let before = running.invoke(json!({})).await.unwrap();
+    running.error_type(json!({"do": "panic"})).await;
+    let after = running.invoke(json!({})).await.unwrap();
+    assert_eq!(before["process"], after["process"]);
+    running.lambda.stop().await;
+}
+
+#[tokio::test]
+async fn a_function_that_takes_too_long_is_ended() {
+    let timeout = Duration::from_secs(1);
+    let running = run(Function { timeout, ..function("echo") }, 1).await;
+    let before = running.invoke(json!({})).await.unwrap();
+    assert_eq!(running.error_type(json!({"do": "hang"})).await, "Sandbox.Timedout");
+    let after = running.invoke(json!({})).await.unwrap();
+    assert_ne!(before["process"], after["process"]);
+    running.lambda.stop().await;
+}
+
+#[tokio::test]
+async fn a_function_that_cannot_start_says_where_its_log_is() {
+    let running = run(function("broken"), 1).await;
+    let error = running.lambda.start_all().await.unwrap_err();
+    let LambdaError::NotStarted { function, log, .. } = &error;
+    assert_eq!(function, "broken");
+    assert!(log.is_file());
+    assert!(error.to_string().contains("exit status: 7"), "{error}");
+    // Nor does an event wait for ever.
+    let answer = running.lambda.invoke("broken", Bytes::from_static(b"{}")).await;
+    assert!(matches!(answer, Err(InvokeError::Failed(_))), "{answer:?}");
+    running.lambda.stop().await;
+}
+
+#[tokio::test]
+async fn stopping_leaves_no_process() {
+    let running = run(function("echo"), 2).await;
+    running.lambda.start_all().await.unwrap();
+    let process = running.invoke(json!({})).await.unwrap()["process"].to_string();
+    running.lambda.stop().await;
+    assert_eq!(running.lambda.health()["echo"].instances, 0);
+    if cfg!(target_os = "linux") {
+        assert!(!std::path::Path::new("/proc").join(process).exists());
+    }
+}
+
+#[tokio::test]
+async fn the_invoke_api_is_lambdas() {
+    let running = run(function("echo"), 1).await;
+    let client = client();
+    let url = |name: &str| format!("{}/2015-03-31/functions/{name}/invocations", running.url);
+    let arn = "arn:aws:lambda:us-east-1:000000000000:function:echo";
+    for name in ["echo", "echoFunction", arn] {
+        let (status, body) = answer(client.post(url(name)).body("{\"a\":1}")).await;
+        assert_eq!((status, &body["event"]), (200, &json!({"a": 1})), "{name}");
+    }
+    let crash = client.post(url("echo")).body("{\"do\":\"crash\"}").send().await.unwrap();
+    assert_eq!(crash.status(), 200);
+    assert_eq!(crash.headers()["x-amz-function-error"], "Unhandled");
+
+    let (status, body) = answer(client.post(url("nobody")).body("{}")).await;
+    assert_eq!((status, body["Type"].as_str()), (404, Some("User")));
+    let (status, _) = answer(client.post(url("echo")).body("{")).await;
+    assert_eq!(status, 400);
+    let (status, _) = answer(client.post(url("echo")).body(vec![b' '; 6 * 1024 * 1024 + 1])).await;
+    assert_eq!(status, 413);
+    let dry = client.post(url("echo")).header("x-amz-invocation-type", "DryRun").body("{}");
+    assert_eq!(answer(dry).await.0, 204);
+    let strange = client.post(url("echo")).header("x-amz-invocation-type", "Now").body("{}");
+    assert_eq!(answer(strange).await.0, 400);
+    let (status, _) = answer(client.get(format!("{}/nothing", running.url))).await;
+    assert_eq!(status, 404);
+    running.lambda.stop().await;
+}
+
+#[tokio::test]
+async fn only_a_known_instance_takes_part_in_the_runtime_api() {
+    let running = run(function("echo"), 1).await;
+    let client = client();
+    for (method, path) in [
+        ("GET", "echo/stranger/2018-06-01/runtime/invocation/next"),
+        ("POST", "echo/stranger/2018-06-01/runtime/invocation/1/response"),
+        ("POST", "nobody/stranger/2018-06-01/runtime/invocation/1/error"),
+    ] {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+        let (status, body) =
+            answer(client.request(method, format!("{}/{path}", running.url))).await;
+        assert_eq!(status, 400, "{path}: {body}");
+    }
+}

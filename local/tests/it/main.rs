@@ -1,0 +1,18 @@
+//! The local stack from outside: by HTTP and by the AWS SDKs. The functions are played by this very
+//! executable, in [`function`].
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that can't go on should stop where it is"
+)]
+
+mod function;
+mod gateway;
+mod lambda;
+mod secrets;
+mod sign_in;
+mod stack;
+mod support;
+mod template;
