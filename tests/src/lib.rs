@@ -1,1 +1,25 @@
-//! Placeholder.
+//! What tests are made with: real pieces on free ports, and a ledger in memory that can be told to
+//! fail.
+//!
+//! - [`memory`]: a ledger and access reader in memory, with every condition of the table's.
+//! - [`flaky`]: any ledger, with faults on demand.
+//! - [`world`]: DynamoDB, Secrets Manager and Stripe in this process, and the three functions.
+//! - [`requests`]: API Gateway's and the Function URL's events.
+//! - [`sessions`]: Stripe's events about checkout sessions, in a line each.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    clippy::arithmetic_side_effects,
+    reason = "a test that can't go on should stop where it is"
+)]
+
+pub mod clock;
+pub mod flaky;
+pub mod memory;
+pub mod requests;
+pub mod sessions;
+pub mod world;

@@ -1,0 +1,169 @@
+//! One contract, two ledgers: in memory, and the table through the real SDK.
+
+use futures_util::future::join_all;
+use shared::domain::access::{Grant, Status};
+use shared::domain::decide::{Event, Needs, Recorded, State, Write};
+use shared::domain::facts::{Payment, Purchase, Sale};
+use shared::domain::id::{EventId, LearnerId, SourceId};
+use shared::domain::time::Timestamp;
+use shared::ports::{AccessReader, Commit, Ledger};
+use tests::memory::MemoryLedger;
+use tests::world::{dynamodb, table_at};
+
+#[tokio::test]
+async fn the_ledger_in_memory_keeps_the_contract() {
+    keeps_the_contract(&MemoryLedger::default()).await;
+}
+
+#[tokio::test]
+async fn the_table_keeps_the_contract() {
+    let (url, server) = dynamodb().await;
+    let server = tokio::spawn(server);
+    keeps_the_contract(&table_at(&url)).await;
+    server.abort();
+}
+
+async fn keeps_the_contract<L: Ledger + AccessReader>(ledger: &L) {
+    what_is_not_there_is_read_as_nothing(ledger).await;
+    what_is_committed_is_read_back(ledger).await;
+    an_event_on_record_settles_the_whole_commit(ledger).await;
+    a_version_that_has_moved_is_a_conflict_and_nothing_is_written(ledger).await;
+    a_quarantined_event_may_be_applied_and_never_the_reverse(ledger).await;
+    two_sources_of_one_learner_stand_side_by_side(ledger).await;
+    of_many_commits_at_once_exactly_one_is_made(ledger).await;
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_unix_seconds(seconds)
+}
+
+fn event(id: &str) -> Event {
+    Event {
+        id: id.parse().unwrap(),
+        kind: "checkout.session.completed".to_owned(),
+        object: Some("cs_1".to_owned()),
+        api_version: None,
+        created: at(1),
+    }
+}
+
+fn record(id: &str, recorded: Recorded) -> Write {
+    Write::RecordEvent { event: event(id), recorded, at: at(2) }
+}
+
+fn purchase(learner: &str, payment: Payment) -> Purchase {
+    let sale = Sale {
+        learner: learner.parse().unwrap(),
+        product: "tutorclaw".parse().unwrap(),
+        price: "tutorclaw_paid".parse().unwrap(),
+        session: "cs_1".parse().unwrap(),
+        total: None,
+    };
+    Purchase { sale, payment }
+}
+
+/// The writes of a purchase that is news.
+fn store(source: &str, learner: &str, payment: Payment, replaces: Option<u64>) -> Vec<Write> {
+    let purchase = purchase(learner, payment);
+    let source: SourceId = source.parse().unwrap();
+    let grant = Grant::of(&purchase);
+    let learner = purchase.sale.learner.clone();
+    vec![
+        Write::StoreSource { source: source.clone(), purchase, replaces },
+        Write::SetGrant { learner, source, grant },
+    ]
+}
+
+async fn load(ledger: &impl Ledger, event: &str, source: &str) -> State {
+    let event: EventId = event.parse().unwrap();
+    let source: SourceId = source.parse().unwrap();
+    ledger.load(Needs { event: Some(&event), source: Some(&source) }).await.unwrap()
+}
+
+async fn statuses(ledger: &impl AccessReader, learner: &str) -> Vec<(String, Status)> {
+    let learner: LearnerId = learner.parse().unwrap();
+    let holdings = ledger.holdings(&learner).await.unwrap();
+    holdings.iter().map(|(source, grant)| (source.to_string(), grant.status)).collect()
+}
+
+async fn what_is_not_there_is_read_as_nothing<L: Ledger + AccessReader>(ledger: &L) {
+    assert_eq!(load(ledger, "evt_none", "pi_none").await, State::default());
+    assert!(statuses(ledger, "nobody").await.is_empty());
+}
+
+async fn what_is_committed_is_read_back<L: Ledger + AccessReader>(ledger: &L) {
+    let mut writes = store("pi_a", "ada", Payment::paid(at(7)), None);
+    writes.push(record("evt_a", Recorded::Applied));
+    assert_eq!(ledger.commit(&writes).await.unwrap(), Commit::Applied);
+    let state = load(ledger, "evt_a", "pi_a").await;
+    assert_eq!(state.event, Some(Recorded::Applied));
+    let stored = state.source.unwrap();
+    assert_eq!(stored.purchase, purchase("ada", Payment::paid(at(7))));
+    assert_eq!(stored.version, 1);
+    assert_eq!(statuses(ledger, "ada").await, [("pi_a".to_owned(), Status::Active)]);
+}
+
+async fn an_event_on_record_settles_the_whole_commit<L: Ledger + AccessReader>(ledger: &L) {
+    let mut writes = store("pi_b", "ada", Payment::paid(at(7)), None);
+    writes.push(record("evt_a", Recorded::Applied));
+    assert_eq!(ledger.commit(&writes).await.unwrap(), Commit::AlreadyProcessed);
+    assert_eq!(load(ledger, "evt_a", "pi_b").await.source, None);
+    assert_eq!(statuses(ledger, "ada").await.len(), 1);
+}
+
+async fn a_version_that_has_moved_is_a_conflict_and_nothing_is_written<L: Ledger + AccessReader>(
+    ledger: &L,
+) {
+    for (replaces, event) in [(None, "evt_b1"), (Some(2), "evt_b2")] {
+        let mut writes = store("pi_a", "ada", Payment::Failed, replaces);
+        writes.push(record(event, Recorded::Applied));
+        assert_eq!(ledger.commit(&writes).await.unwrap(), Commit::Conflict);
+        let state = load(ledger, event, "pi_a").await;
+        assert_eq!(state.event, None);
+        assert_eq!(state.source.unwrap().version, 1);
+    }
+    let writes = store("pi_a", "ada", Payment::paid(at(6)), Some(1));
+    assert_eq!(ledger.commit(&writes).await.unwrap(), Commit::Applied);
+    assert_eq!(load(ledger, "evt_a", "pi_a").await.source.unwrap().version, 2);
+}
+
+async fn a_quarantined_event_may_be_applied_and_never_the_reverse<L: Ledger>(ledger: &L) {
+    let quarantine = [
+        record("evt_q", Recorded::Quarantined),
+        Write::ListQuarantined { event: event("evt_q"), reason: "r".to_owned(), at: at(2) },
+    ];
+    assert_eq!(ledger.commit(&quarantine).await.unwrap(), Commit::Applied);
+    assert_eq!(ledger.commit(&quarantine).await.unwrap(), Commit::AlreadyProcessed);
+    let resolve = [
+        record("evt_q", Recorded::Applied),
+        Write::ResolveQuarantined { event: "evt_q".parse().unwrap(), at: at(3) },
+    ];
+    assert_eq!(ledger.commit(&resolve).await.unwrap(), Commit::Applied);
+    assert_eq!(load(ledger, "evt_q", "pi_none").await.event, Some(Recorded::Applied));
+    assert_eq!(ledger.commit(&resolve).await.unwrap(), Commit::AlreadyProcessed);
+    assert_eq!(ledger.commit(&quarantine).await.unwrap(), Commit::AlreadyProcessed);
+}
+
+async fn two_sources_of_one_learner_stand_side_by_side<L: Ledger + AccessReader>(ledger: &L) {
+    for (source, payment) in [("pi_c", Payment::Processing), ("cs_c", Payment::paid(at(1)))] {
+        let writes = store(source, "cleo", payment, None);
+        assert_eq!(ledger.commit(&writes).await.unwrap(), Commit::Applied);
+    }
+    let expected =
+        [("pi_c".to_owned(), Status::Processing), ("cs_c".to_owned(), Status::Active)];
+    assert_eq!(statuses(ledger, "cleo").await, expected);
+}
+
+async fn of_many_commits_at_once_exactly_one_is_made<L: Ledger + AccessReader>(ledger: &L) {
+    let mut writes = store("pi_d", "dan", Payment::paid(at(7)), None);
+    writes.push(record("evt_d", Recorded::Applied));
+    let commits = (0..20).map(|_| ledger.commit(&writes));
+    let mut applied = 0;
+    for commit in join_all(commits).await {
+        match commit.unwrap() {
+            Commit::Applied => applied += 1,
+            Commit::AlreadyProcessed | Commit::Conflict => {}
+        }
+    }
+    assert_eq!(applied, 1);
+}

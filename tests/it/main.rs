@@ -1,0 +1,22 @@
+//! Tests that cross crates, a module for each thing that they are about.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test that can't go on should stop where it is"
+)]
+
+mod checkout;
+mod contract;
+mod convergence;
+mod links;
+mod log_hygiene;
+mod openapi;
+mod reading;
+mod replay;
+mod secrets;
+mod strangers;
+mod tidy;
+mod webhook;

@@ -1,0 +1,79 @@
+//! Signing secrets: several at once, rotated while running, and Secrets Manager away.
+
+use shared::ports::Clock;
+use tests::requests::{answer, delivery};
+use tests::sessions::event;
+use tests::world::{SIGNING_SECRET, SIGNING_SECRET_ID, World};
+use xtask::sign::signature;
+
+type App = webhook::App<shared::dynamo::Table, tests::clock::ManualClock>;
+
+/// Delivers an event that is signed with this secret, and answers with the status.
+async fn deliver(world: &World, app: &App, secret: &str) -> u16 {
+    let body = event("evt_1 completed paid cs_a pi_a ada tutorclaw @1000").to_string();
+    let header = signature(&body, secret, world.clock.now().unix_seconds());
+    answer(&webhook::handle(app, &delivery(&body, Some(&header))).await).0
+}
+
+#[tokio::test]
+async fn a_secret_may_hold_several_and_each_is_accepted() {
+    let world = World::new().await;
+    world.secrets.set_current(SIGNING_SECRET_ID, "whsec_one\nwhsec_two  whsec_three").unwrap();
+    let app = world.webhook();
+    for secret in ["whsec_one", "whsec_two", "whsec_three"] {
+        assert_eq!(deliver(&world, &app, secret).await, 200);
+    }
+    assert_eq!(deliver(&world, &app, "whsec_four").await, 400);
+}
+
+#[tokio::test]
+async fn a_secret_rotated_while_running_is_accepted_at_once_and_the_old_one_for_a_day() {
+    let world = World::new().await;
+    let app = world.webhook();
+    assert_eq!(deliver(&world, &app, SIGNING_SECRET).await, 200);
+    world.clock.advance(11);
+    world.secrets.set_current(SIGNING_SECRET_ID, "whsec_new").unwrap();
+    assert_eq!(deliver(&world, &app, "whsec_new").await, 200);
+    assert_eq!(deliver(&world, &app, SIGNING_SECRET).await, 200);
+    world.clock.advance(26 * 3600);
+    assert_eq!(deliver(&world, &app, SIGNING_SECRET).await, 400);
+    assert_eq!(deliver(&world, &app, "whsec_new").await, 200);
+}
+
+#[tokio::test]
+async fn forged_requests_make_us_ask_secrets_manager_once_in_ten_seconds_at_most() {
+    let world = World::new().await;
+    let app = world.webhook();
+    assert_eq!(deliver(&world, &app, SIGNING_SECRET).await, 200);
+    world.clock.advance(11);
+    assert_eq!(deliver(&world, &app, "whsec_forged").await, 400);
+    // Had it asked again, it would know the new secret.
+    world.secrets.set_current(SIGNING_SECRET_ID, "whsec_new").unwrap();
+    assert_eq!(deliver(&world, &app, "whsec_new").await, 400);
+    world.clock.advance(10);
+    assert_eq!(deliver(&world, &app, "whsec_new").await, 200);
+}
+
+#[tokio::test]
+async fn without_secrets_manager_a_cold_function_is_503_and_the_redelivery_applies() {
+    let world = World::new().await;
+    world.secrets.set_down(true);
+    let app = world.webhook();
+    assert_eq!(deliver(&world, &app, SIGNING_SECRET).await, 503);
+    world.secrets.set_down(false);
+    assert_eq!(deliver(&world, &app, SIGNING_SECRET).await, 200);
+}
+
+#[tokio::test]
+async fn without_secrets_manager_a_warm_function_goes_on_for_an_hour() {
+    let world = World::new().await;
+    let app = world.webhook();
+    assert_eq!(deliver(&world, &app, SIGNING_SECRET).await, 200);
+    world.secrets.set_down(true);
+    world.clock.advance(59 * 60);
+    assert_eq!(deliver(&world, &app, SIGNING_SECRET).await, 200);
+    // A forged one is refused still, not answered with our own trouble.
+    assert_eq!(deliver(&world, &app, "whsec_forged").await, 400);
+    world.clock.advance(2 * 60);
+    assert_eq!(deliver(&world, &app, SIGNING_SECRET).await, 503);
+}

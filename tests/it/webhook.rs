@@ -1,0 +1,311 @@
+//! The webhook through its handler: what it takes, refuses, keeps, and says.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use shared::domain::access::Status;
+use shared::domain::decide::Recorded;
+use shared::ports::{AccessReader, Clock};
+use tests::flaky::{Fault, Flaky};
+use tests::memory::MemoryLedger;
+use tests::requests::{answer, delivery, from_event, function_url_event};
+use tests::sessions::event;
+use tests::world::{SIGNING_SECRET, SIGNING_SECRET_ID, World};
+use xtask::sign::signature;
+
+const PAID: &str = "evt_1 completed paid cs_a pi_a ada tutorclaw @1000";
+
+fn applied() -> (u16, Value) {
+    (200, json!({ "outcome": "applied" }))
+}
+
+fn duplicate() -> (u16, Value) {
+    (200, json!({ "outcome": "duplicate" }))
+}
+
+fn ignored() -> (u16, Value) {
+    (200, json!({ "outcome": "ignored" }))
+}
+
+fn problem(answer: &(u16, Value)) -> (u16, &str) {
+    (answer.0, answer.1["type"].as_str().unwrap_or_default())
+}
+
+/// Status of each source of a learner.
+async fn statuses(world: &World, learner: &str) -> Vec<Status> {
+    let holdings = world.table().holdings(&learner.parse().unwrap()).await.unwrap();
+    holdings.iter().map(|(_, grant)| grant.status).collect()
+}
+
+#[tokio::test]
+async fn a_paid_session_opens_the_course_once_however_often_it_is_told() {
+    let world = World::new().await;
+    assert_eq!(world.deliver(&event(PAID)).await, applied());
+    assert_eq!(world.deliver(&event(PAID)).await, duplicate());
+    // Stripe may tell one change under two event ids.
+    assert_eq!(world.deliver(&event(&PAID.replace("evt_1", "evt_2"))).await, duplicate());
+    assert_eq!(statuses(&world, "ada").await, [Status::Active]);
+    assert_eq!(world.items_of("SOURCE#", "").await.len(), 1);
+    assert_eq!(world.items_of("EVENT#", "").await.len(), 2);
+}
+
+#[tokio::test]
+async fn fifty_deliveries_of_one_event_at_once_are_one_purchase() {
+    let world = World::new().await;
+    let (event, apps) = (event(PAID), vec![(); 50]);
+    let answers = join_all(apps.iter().map(|()| world.deliver(&event))).await;
+    assert!(answers.iter().all(|(status, _)| *status == 200), "{answers:?}");
+    assert_eq!(answers.iter().filter(|answer| **answer == applied()).count(), 1);
+    assert_eq!(statuses(&world, "ada").await, [Status::Active]);
+}
+
+#[tokio::test]
+async fn unpaid_opens_nothing_until_the_bank_has_paid() {
+    let world = World::new().await;
+    let unpaid = event("evt_1 completed unpaid cs_a pi_a ada tutorclaw @1000");
+    assert_eq!(world.deliver(&unpaid).await, applied());
+    assert_eq!(statuses(&world, "ada").await, [Status::Processing]);
+    let paid = event("evt_2 async_payment_succeeded paid cs_a pi_a ada tutorclaw @2000");
+    assert_eq!(world.deliver(&paid).await, applied());
+    assert_eq!(statuses(&world, "ada").await, [Status::Active]);
+}
+
+#[tokio::test]
+async fn a_bank_that_refuses_leaves_nothing_open() {
+    let world = World::new().await;
+    let failed = event("evt_2 async_payment_failed unpaid cs_a pi_a ada tutorclaw @2000");
+    let unpaid = event("evt_1 completed unpaid cs_a pi_a ada tutorclaw @1000");
+    assert_eq!(world.deliver(&failed).await, applied());
+    assert_eq!(world.deliver(&unpaid).await, duplicate());
+    assert_eq!(statuses(&world, "ada").await, [Status::Failed]);
+}
+
+#[tokio::test]
+async fn nothing_to_pay_is_as_good_as_paid_and_expired_changes_nothing() {
+    let world = World::new().await;
+    let free = event("evt_1 completed no_payment_required cs_a - ada tutorclaw @1000");
+    let expired = event("evt_2 expired unpaid cs_b - ada tutorclaw @1000");
+    assert_eq!(world.deliver(&free).await, applied());
+    assert_eq!(world.deliver(&expired).await, ignored());
+    assert_eq!(statuses(&world, "ada").await, [Status::Active]);
+}
+
+#[tokio::test]
+async fn a_base64_body_is_decoded_before_its_signature_is_checked() {
+    let world = World::new().await;
+    let body = event(PAID).to_string();
+    let mut request = function_url_event("POST", &body, Some(&world.sign(&body)));
+    request["body"] = STANDARD.encode(&body).into();
+    request["isBase64Encoded"] = true.into();
+    let answered = answer(&webhook::handle(&world.webhook(), &from_event(&request)).await);
+    assert_eq!(answered, applied());
+}
+
+#[tokio::test]
+async fn what_stripe_has_not_signed_is_refused_and_writes_nothing() {
+    let world = World::new().await;
+    let body = event(PAID).to_string();
+    let now = world.clock.now().unix_seconds();
+    let other = format!("{body} ");
+    for (what, header, body) in [
+        ("no header", None, &body),
+        ("an empty header", Some(String::new()), &body),
+        ("another secret", Some(signature(&body, "whsec_other", now)), &body),
+        ("another body", Some(world.sign(&body)), &other),
+        ("an old signature", Some(signature(&body, SIGNING_SECRET, now - 301)), &body),
+        ("a signature of the future", Some(signature(&body, SIGNING_SECRET, now + 301)), &body),
+        ("the old scheme", Some(world.sign(&body).replace("v1=", "v0=")), &body),
+        ("no number", Some("t=now,v1=00".to_owned()), &body),
+    ] {
+        let request = delivery(body, header.as_deref());
+        let answered = answer(&webhook::handle(&world.webhook(), &request).await);
+        assert_eq!(problem(&answered), (400, "urn:coursegate:problem:bad-signature"), "{what}");
+    }
+    assert!(world.items().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_body_over_a_mebibyte_is_refused_only_after_it_is_verified() {
+    let world = World::new().await;
+    let mut large = event(PAID);
+    large["padding"] = "x".repeat(1024 * 1024).into();
+    let answered = world.deliver(&large).await;
+    assert_eq!(problem(&answered), (413, "urn:coursegate:problem:body-too-large"));
+    let request = delivery(&large.to_string(), Some("t=1,v1=00"));
+    let answered = answer(&webhook::handle(&world.webhook(), &request).await);
+    assert_eq!(answered.0, 400);
+    assert!(world.items().await.is_empty());
+}
+
+#[tokio::test]
+async fn only_post_is_taken() {
+    let world = World::new().await;
+    let request = from_event(&function_url_event("GET", "", None));
+    let answered = answer(&webhook::handle(&world.webhook(), &request).await);
+    assert_eq!(problem(&answered), (405, "urn:coursegate:problem:method-not-allowed"));
+}
+
+#[tokio::test]
+async fn what_is_none_of_our_business_is_acknowledged_and_writes_nothing() {
+    let world = World::new().await;
+    let edited = |edit: fn(&mut Value)| {
+        let mut event = event(PAID);
+        edit(&mut event);
+        event
+    };
+    for (what, event) in [
+        ("an unknown type", edited(|event| event["type"] = "customer.updated".into())),
+        ("somebody else's session", edited(|event| event["data"]["object"]["metadata"] = json!({}))),
+        ("a session without metadata", edited(|event| {
+            event["data"]["object"]["metadata"] = Value::Null;
+        })),
+        ("the other mode", edited(|event| event["livemode"] = true.into())),
+        ("a connected account", edited(|event| event["account"] = "acct_1".into())),
+    ] {
+        assert_eq!(world.deliver(&event).await, ignored(), "{what}");
+    }
+    assert!(world.items().await.is_empty());
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_kept_and_applied_once_it_can_be() {
+    let world = World::new().await;
+    let edits: [(&str, fn(&mut Value), &str); 6] = [
+        (
+            "evt_1",
+            |event| event["data"]["object"]["payment_status"] = "partly".into(),
+            "checkout session: payment_status is not a known one",
+        ),
+        (
+            "evt_2",
+            |event| event["data"]["object"]["metadata"] = json!({ "learner_id": "ada" }),
+            "checkout session: metadata.product is missing",
+        ),
+        (
+            "evt_3",
+            |event| event["data"]["object"]["mode"] = "subscription".into(),
+            "checkout session: mode is not payment",
+        ),
+        (
+            "evt_4",
+            |event| drop(event["data"]["object"].as_object_mut().unwrap().remove("payment_status")),
+            "checkout session: payment_status is missing",
+        ),
+        ("evt_5", |event| event["created"] = "yesterday".into(), "event: unexpected JSON at"),
+        (
+            "evt_6",
+            |event| event["data"]["object"]["metadata"]["learner_id"] = "a b".into(),
+            "checkout session: metadata.learner_id: a learner id is 1 to 64",
+        ),
+    ];
+    for (id, edit, reason) in edits {
+        let line = PAID.replace("evt_1", id).replace("_a", &format!("_{id}"));
+        let mut unreadable = event(&line);
+        edit(&mut unreadable);
+        let quarantined = (200, json!({ "outcome": "quarantined" }));
+        assert_eq!(world.deliver(&unreadable).await, quarantined, "{id}");
+        assert_eq!(world.deliver(&unreadable).await, quarantined, "{id}");
+        let listed = world.items_of("QUARANTINE", id).await;
+        assert_eq!(listed.len(), 1);
+        assert!(listed[0]["reason"].as_str().unwrap().starts_with(reason), "{}", listed[0]);
+        assert_eq!(listed[0].get("resolved_at"), None);
+
+        assert_eq!(world.deliver(&event(&line)).await, applied(), "{id}");
+        assert_eq!(world.deliver(&event(&line)).await, duplicate(), "{id}");
+        let listed = world.items_of("QUARANTINE", id).await;
+        assert_eq!(listed[0]["resolved_at"], world.clock.now().unix_seconds());
+    }
+    assert_eq!(statuses(&world, "ada").await.len(), 6);
+}
+
+#[tokio::test]
+async fn an_event_without_a_readable_id_is_kept_once_under_a_digest_of_its_body() {
+    let world = World::new().await;
+    for body in ["not json", "[]", r#"{"id": 7}"#] {
+        for _ in 0..2 {
+            let request = delivery(body, Some(&world.sign(body)));
+            let answered = answer(&webhook::handle(&world.webhook(), &request).await);
+            assert_eq!(answered, (200, json!({ "outcome": "quarantined" })), "{body}");
+        }
+    }
+    assert_eq!(world.items_of("QUARANTINE", "evt_unreadable_").await.len(), 3);
+}
+
+#[tokio::test]
+async fn fields_and_values_that_stripe_adds_stop_nothing() {
+    let world = World::new().await;
+    let mut event = event(PAID);
+    event["api_version"] = "2031-01-01.zinnia".into();
+    event["a_new_field"] = json!({ "nested": [1, 2] });
+    event["data"]["object"]["a_new_field"] = json!([true]);
+    event["data"]["object"]["ui_mode"] = "teleport".into();
+    event["data"]["object"].as_object_mut().unwrap().remove("amount_total");
+    assert_eq!(world.deliver(&event).await, applied());
+}
+
+#[tokio::test]
+async fn a_failing_ledger_is_503_and_the_redelivery_applies() {
+    let world = World::new().await;
+    for (fault, first_is_applied) in
+        [(Fault::Load, false), (Fault::Commit, false), (Fault::CommitAnswerLost, true)]
+    {
+        let ledger = MemoryLedger::default();
+        let flaky = Flaky::new(ledger.clone());
+        let app = world.webhook_on(flaky.clone());
+        let body = event(PAID).to_string();
+        let request = delivery(&body, Some(&world.sign(&body)));
+        flaky.plan([fault]);
+        let answered = answer(&webhook::handle(&app, &request).await);
+        assert_eq!(problem(&answered), (503, "urn:coursegate:problem:unavailable"), "{fault:?}");
+        assert_eq!(ledger.contents().sources.len(), usize::from(first_is_applied));
+        let answered = answer(&webhook::handle(&app, &request).await);
+        assert_eq!(answered, if first_is_applied { duplicate() } else { applied() });
+        assert_eq!(ledger.contents().sources.len(), 1);
+        let recorded: Vec<_> = ledger.contents().events.into_values().collect();
+        assert_eq!(recorded, [Recorded::Applied]);
+    }
+}
+
+#[tokio::test]
+async fn a_conflict_is_decided_anew_three_times_and_then_left_to_stripe() {
+    let world = World::new().await;
+    for (conflicts, status) in [(3, 200), (4, 503)] {
+        let ledger = MemoryLedger::default();
+        let flaky = Flaky::new(ledger.clone());
+        flaky.plan(vec![Fault::Conflict; conflicts]);
+        let body = event(PAID).to_string();
+        let request = delivery(&body, Some(&world.sign(&body)));
+        let answered = answer(&webhook::handle(&world.webhook_on(flaky), &request).await);
+        assert_eq!(answered.0, status);
+        assert_eq!(ledger.contents().sources.len(), usize::from(status == 200));
+    }
+}
+
+#[tokio::test]
+async fn a_table_that_is_not_there_is_a_5xx_never_a_4xx() {
+    let mut world = World::new().await;
+    let body = event(PAID).to_string();
+    let app = world.webhook();
+    // The secrets are read while they can be.
+    app.signing_secrets.get(world.clock.now()).await.unwrap();
+    world.stop_servers().await;
+    let request = delivery(&body, Some(&world.sign(&body)));
+    let answered = answer(&webhook::handle(&app, &request).await);
+    assert_eq!(problem(&answered), (503, "urn:coursegate:problem:unavailable"));
+}
+
+#[tokio::test]
+async fn a_placeholder_verifies_nothing_and_is_replaced_without_a_restart() {
+    let world = World::new().await;
+    world.secrets.set_current(SIGNING_SECRET_ID, "placeholder").unwrap();
+    world.secrets.set_current(SIGNING_SECRET_ID, "still none").unwrap();
+    let app = world.webhook();
+    let body = event(PAID).to_string();
+    let request = delivery(&body, Some(&signature(&body, "", world.clock.now().unix_seconds())));
+    assert_eq!(webhook::handle(&app, &request).await.status(), 503);
+    world.secrets.set_current(SIGNING_SECRET_ID, SIGNING_SECRET).unwrap();
+    world.clock.advance(10);
+    let request = delivery(&body, Some(&world.sign(&body)));
+    assert_eq!(answer(&webhook::handle(&app, &request).await), applied());
+}

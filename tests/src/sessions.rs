@@ -1,0 +1,76 @@
+//! Stripe's events about checkout sessions, in a line each.
+
+use serde_json::{Value, json};
+use shared::domain::decide::{Mode, News};
+use shared::ports::{Clock, SystemClock};
+use shared::stripe::signature::UnverifiedDelivery;
+
+/// The event that a line describes:
+/// `evt_1 completed paid cs_a pi_a ada tutorclaw @1000`. The words are the event's id, the last
+/// part of its type, the payment status, the session, the payment intent (`-` for none), the
+/// learner, the product, and when.
+#[must_use]
+pub fn event(line: &str) -> Value {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let [id, kind, payment_status, session, payment_intent, learner, product, at] = words[..] else {
+        panic!("eight words, not {line:?}");
+    };
+    let created: i64 = at.trim_start_matches('@').parse().unwrap();
+    json!({
+        "id": id,
+        "object": "event",
+        "api_version": "2026-09-30.endive",
+        "created": created,
+        "livemode": false,
+        "pending_webhooks": 1,
+        "request": null,
+        "type": format!("checkout.session.{kind}"),
+        "data": { "object": {
+            "id": session,
+            "object": "checkout.session",
+            "mode": "payment",
+            "status": if kind == "expired" { "expired" } else { "complete" },
+            "payment_status": payment_status,
+            "payment_intent": (payment_intent != "-").then_some(payment_intent),
+            "metadata": {
+                "learner_id": learner,
+                "product": product,
+                "price": format!("{product}_paid"),
+            },
+            "amount_total": 2900,
+            "currency": "usd",
+            "created": created - 60,
+            "expires_at": created + 86_340,
+            "livemode": false,
+            "url": null,
+        } },
+    })
+}
+
+/// Every order of these.
+pub fn permutations<T: Clone>(items: &[T]) -> Vec<Vec<T>> {
+    if items.is_empty() {
+        return vec![Vec::new()];
+    }
+    let mut all = Vec::new();
+    for first in 0..items.len() {
+        let mut rest = items.to_vec();
+        let item = rest.remove(first);
+        for mut order in permutations(&rest) {
+            order.insert(0, item.clone());
+            all.push(order);
+        }
+    }
+    all
+}
+
+/// What the webhook reads in an event, by the only way there is: signed, verified, read.
+#[must_use]
+pub fn news(event: &Value) -> News {
+    const SECRET: &str = "whsec_of_a_line";
+    let body = event.to_string();
+    let now = SystemClock.now();
+    let signature = xtask::sign::signature(&body, SECRET, now.unix_seconds());
+    let delivery = UnverifiedDelivery { unverified_signature: &signature, unverified_body: &body };
+    delivery.verify(&[SECRET.into()], now).unwrap().read(Mode::Test)
+}

@@ -1,0 +1,331 @@
+//! Everything that the functions depend on, real and in this process, each world its own.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use lambda_http::{Body, Response};
+use local::secrets::Secrets;
+use local::template::{References, Template};
+use serde_json::Value;
+use shared::config::{AwsConfig, SecretConfig, TableConfig};
+use shared::domain::catalog::Catalog;
+use shared::domain::decide::Mode;
+use shared::dynamo::Table;
+use shared::dynamo::catalog::CatalogCache;
+use shared::ports::Clock;
+use shared::secrets::SecretCache;
+use shared::stripe::api::StripeApi;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::clock::ManualClock;
+use crate::requests::{Who, answer, api, delivery};
+
+/// The table's name.
+pub const TABLE: &str = "coursegate";
+/// The signing secret that every world starts with.
+pub const SIGNING_SECRET: &str = "whsec_of_the_test";
+/// Where the learners of every world are sent back to.
+pub const SITE_ORIGIN: &str = "https://learn.example.com";
+
+/// The names of the two secrets.
+pub const API_KEY_ID: &str = "stripe-api-key";
+/// See [`API_KEY_ID`].
+pub const SIGNING_SECRET_ID: &str = "stripe-signing-secret";
+
+/// `DynamoDB`, Secrets Manager and Stripe on free ports, with the demo catalog on sale.
+pub struct World {
+    /// The clock of all functions.
+    pub clock: ManualClock,
+    /// Secrets Manager.
+    pub secrets: Secrets,
+    /// The Stripe simulator's address.
+    pub stripe_url: String,
+    dynamodb_url: String,
+    secrets_url: String,
+    stripe: stripe_simulator::Simulator,
+    servers: JoinSet<()>,
+}
+
+/// The project's root.
+#[must_use]
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// `template.yaml`, with every parameter something.
+#[must_use]
+pub fn template() -> Template {
+    let text = std::fs::read_to_string(root().join("template.yaml")).unwrap();
+    let references: References = [
+        ("StripeMode", "test"),
+        ("SiteOrigin", SITE_ORIGIN),
+        ("JwtIssuer", "https://issuer.example.com"),
+        ("JwtAudience", "site,service"),
+        ("StripeApiUrl", ""),
+        ("DynamoDbEndpoint", ""),
+        ("SecretsManagerEndpoint", ""),
+        ("Table", TABLE),
+        ("Table.Arn", "arn:aws:dynamodb:us-east-1:000000000000:table/coursegate"),
+        ("StripeApiKey", API_KEY_ID),
+        ("StripeSigningSecret", SIGNING_SECRET_ID),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into();
+    Template::parse(&text, &references).unwrap()
+}
+
+/// The demo catalog.
+#[must_use]
+pub fn catalog() -> Catalog {
+    coursegate::catalog::read(&root().join("catalog.toml")).unwrap()
+}
+
+async fn listen() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    (listener, url)
+}
+
+/// `DynamoDB` alone, on a free port: its address, and the task that serves it.
+pub async fn dynamodb() -> (String, impl Future<Output = ()> + Send + 'static) {
+    let database = local::dynamo::in_memory(TABLE, &template().table).unwrap();
+    let (listener, url) = listen().await;
+    (url, dynoxide::server::serve_on(listener, database))
+}
+
+/// The table at this address.
+#[must_use]
+pub fn table_at(dynamodb_url: &str) -> Table {
+    shared::aws::table(&TableConfig {
+        aws: aws(),
+        table_name: TABLE.to_owned(),
+        dynamodb_endpoint: Some(dynamodb_url.to_owned()),
+        mode: Mode::Test,
+    })
+}
+
+fn aws() -> AwsConfig {
+    AwsConfig {
+        region: "us-east-1".to_owned(),
+        access_key_id: "test".to_owned(),
+        secret_access_key: "test".to_owned().into(),
+        session_token: None,
+    }
+}
+
+impl World {
+    /// A new world with the demo catalog on sale.
+    pub async fn new() -> Self {
+        let mut servers = JoinSet::new();
+        let (dynamodb_url, dynamodb) = dynamodb().await;
+        servers.spawn(dynamodb);
+
+        let secrets = Secrets::in_memory().unwrap();
+        secrets.create_if_missing(API_KEY_ID, "sk_test_world").unwrap();
+        secrets.create_if_missing(SIGNING_SECRET_ID, SIGNING_SECRET).unwrap();
+        let (listener, secrets_url) = listen().await;
+        let router = secrets.clone().router();
+        servers.spawn(async move { axum::serve(listener, router).await.unwrap() });
+
+        let (listener, _) = listen().await;
+        let options = stripe_simulator::Options { listener, state: None };
+        let stripe = stripe_simulator::start(options).await.unwrap();
+        let stripe_url = stripe.url();
+        let clock = ManualClock::now();
+        let world =
+            Self { clock, secrets, stripe_url, dynamodb_url, secrets_url, stripe, servers };
+        let table = world.table();
+        coursegate::catalog::push(&catalog(), &world.stripe_url, "sk_test_world", &table)
+            .await
+            .unwrap();
+        world
+    }
+
+    /// The table.
+    #[must_use]
+    pub fn table(&self) -> Table {
+        table_at(&self.dynamodb_url)
+    }
+
+    /// The Stripe simulator.
+    #[must_use]
+    pub const fn stripe(&self) -> &stripe_simulator::Simulator {
+        &self.stripe
+    }
+
+    /// `DynamoDB`'s own client.
+    #[must_use]
+    pub fn dynamodb_client(&self) -> aws_sdk_dynamodb::Client {
+        use aws_sdk_dynamodb::config::{BehaviorVersion, Config, Credentials, Region};
+        let config = Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+            .endpoint_url(&self.dynamodb_url);
+        aws_sdk_dynamodb::Client::from_conf(config.build())
+    }
+
+    fn secrets_manager(&self) -> aws_sdk_secretsmanager::Client {
+        let endpoint = Some(self.secrets_url.clone());
+        shared::aws::secrets_manager(&aws(), &SecretConfig { secret_id: String::new(), endpoint })
+    }
+
+    /// The signing secrets, not yet read.
+    #[must_use]
+    pub fn signing_secrets(&self) -> SecretCache {
+        SecretCache::signing_secrets(self.secrets_manager(), SIGNING_SECRET_ID.to_owned())
+    }
+
+    /// The webhook function, as if just started.
+    #[must_use]
+    pub fn webhook(&self) -> webhook::App<Table, ManualClock> {
+        self.webhook_on(self.table())
+    }
+
+    /// The webhook function on this ledger, as if just started.
+    #[must_use]
+    pub fn webhook_on<L>(&self, ledger: L) -> webhook::App<L, ManualClock> {
+        webhook::App {
+            ledger,
+            signing_secrets: self.signing_secrets(),
+            mode: Mode::Test,
+            clock: self.clock.clone(),
+        }
+    }
+
+    /// The checkout function, as if just started.
+    #[must_use]
+    pub fn checkout(&self) -> Arc<checkout::App<ManualClock>> {
+        let key = SecretCache::api_key(self.secrets_manager(), API_KEY_ID.to_owned());
+        Arc::new(checkout::App {
+            table: self.table(),
+            catalog: CatalogCache::new(self.table()),
+            stripe: StripeApi::new(Some(self.stripe_url.clone()), Mode::Test, key),
+            site_origin: SITE_ORIGIN.to_owned(),
+            mode: Mode::Test,
+            clock: self.clock.clone(),
+        })
+    }
+
+    /// The entitlements function, as if just started.
+    #[must_use]
+    pub fn entitlements(&self) -> entitlements::App<Table, ManualClock> {
+        entitlements::App {
+            access: self.table(),
+            catalog: CatalogCache::new(self.table()),
+            clock: self.clock.clone(),
+        }
+    }
+
+    /// Signs a body as Stripe would now.
+    #[must_use]
+    pub fn sign(&self, body: &str) -> String {
+        xtask::sign::signature(body, SIGNING_SECRET, self.clock.now().unix_seconds())
+    }
+
+    /// Delivers an event as Stripe would, to a webhook function that has just started.
+    pub async fn deliver(&self, event: &Value) -> (u16, Value) {
+        let body = serde_json::to_string_pretty(event).unwrap();
+        let request = delivery(&body, Some(&self.sign(&body)));
+        answer(&webhook::handle(&self.webhook(), &request).await)
+    }
+
+    /// Asks the entitlements function.
+    pub async fn read(&self, route_key: &str, target: &str, who: &Who) -> (u16, Value) {
+        let request = api(route_key, target, who, None);
+        answer(&entitlements::handle(&self.entitlements(), &request).await)
+    }
+
+    /// Asks a checkout function that has just started.
+    pub async fn ask(
+        &self,
+        route_key: &str,
+        target: &str,
+        who: &Who,
+        body: Option<&str>,
+    ) -> Response<Body> {
+        let request = api(route_key, target, who, body);
+        checkout::handle(&*self.checkout(), &request).await
+    }
+
+    /// Asks to buy the demo course, and answers with the session's id.
+    pub async fn buy(&self, who: &Who) -> String {
+        let body = Some(r#"{"price": "tutorclaw_paid"}"#);
+        let (status, session) = answer(&self.ask("POST /checkout", "/checkout", who, body).await);
+        assert!(status == 201 || status == 200, "{status} {session}");
+        session["session_id"].as_str().unwrap().to_owned()
+    }
+
+    /// Uses the simulator's control surface, or its API.
+    pub async fn stripe_post(&self, path: &str, body: &Value) -> (u16, Value) {
+        let url = format!("{}{path}", self.stripe_url);
+        let request = reqwest::Client::new().post(url).json(body);
+        let response = request.bearer_auth("sk_test_world").send().await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap_or_default())
+    }
+
+    /// Reads from the simulator's API.
+    pub async fn stripe_get(&self, path: &str) -> Value {
+        let url = format!("{}{path}", self.stripe_url);
+        let request = reqwest::Client::new().get(url).bearer_auth("sk_test_world");
+        request.send().await.unwrap().json().await.unwrap()
+    }
+
+    /// Pays a session by card, in the browser's place.
+    pub async fn pay(&self, session: &str) {
+        let path = format!("/_sim/checkout/sessions/{session}/pay");
+        let card = serde_json::json!({ "card": "4242424242424242" });
+        let (status, answer) = self.stripe_post(&path, &card).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+
+    /// Stripe's events of this type, the oldest first.
+    pub async fn events(&self, kind: &str) -> Vec<Value> {
+        let list = self.stripe_get(&format!("/v1/events?type={kind}&limit=100")).await;
+        list["data"].as_array().unwrap().iter().rev().cloned().collect()
+    }
+
+    /// Every item of the table but the catalog, sorted by key, in `DynamoDB`'s JSON made plain.
+    pub async fn items(&self) -> Vec<Value> {
+        let scan = self.dynamodb_client().scan().table_name(TABLE).send().await.unwrap();
+        let mut items: Vec<Value> = scan
+            .items()
+            .iter()
+            .map(|item| {
+                let fields = item.iter().map(|(name, value)| (name.clone(), plain(value)));
+                Value::Object(fields.collect())
+            })
+            .filter(|item| item["pk"] != "CATALOG")
+            .collect();
+        items.sort_by_key(|item| (item["pk"].to_string(), item["sk"].to_string()));
+        items
+    }
+
+    /// Those items whose keys start so.
+    pub async fn items_of(&self, pk: &str, sk: &str) -> Vec<Value> {
+        let starts = |item: &Value, name: &str, with: &str| {
+            item[name].as_str().is_some_and(|text| text.starts_with(with))
+        };
+        let mut items = self.items().await;
+        items.retain(|item| starts(item, "pk", pk) && starts(item, "sk", sk));
+        items
+    }
+
+    /// Stops `DynamoDB`, Secrets Manager and everything else at once.
+    pub async fn stop_servers(&mut self) {
+        self.servers.shutdown().await;
+    }
+}
+
+fn plain(value: &aws_sdk_dynamodb::types::AttributeValue) -> Value {
+    use aws_sdk_dynamodb::types::AttributeValue as Attribute;
+    match value {
+        Attribute::S(text) => text.as_str().into(),
+        Attribute::N(number) => serde_json::from_str(number).unwrap(),
+        Attribute::M(map) => {
+            map.iter().map(|(name, value)| (name.clone(), plain(value))).collect()
+        }
+        other => panic!("an attribute of a kind that nothing here writes: {other:?}"),
+    }
+}

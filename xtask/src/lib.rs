@@ -1,0 +1,3 @@
+//! The project's chores, as far as tests use them too.
+
+pub mod sign;

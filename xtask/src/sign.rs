@@ -1,0 +1,64 @@
+//! Sample events get a fresh signature, so that nothing in the function is weakened for them.
+
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+use stripe_webhook::Webhook;
+
+/// Why an event can't be signed.
+#[derive(Debug, thiserror::Error)]
+pub enum SignError {
+    /// The file can't be read.
+    #[error("{path} can't be read: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is no JSON.
+    #[error("{path} is no JSON: {source}")]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// The file is no event of a Function URL.
+    #[error(
+        "{0} is not a Function URL's event with a Stripe event as its body: sign those in events/webhook"
+    )]
+    NoEvent(PathBuf),
+}
+
+/// The `Stripe-Signature` header for a body, as Stripe makes it at this time.
+#[must_use]
+pub fn signature(body: &str, secret: &str, unix_seconds: i64) -> String {
+    Webhook::generate_test_header(body, secret, Some(unix_seconds))
+}
+
+/// Reads a sample event and signs its body, which the file holds as JSON so that it can be read:
+/// it is sent as Stripe does, in text indented by two spaces, or base64-encoded if the event says
+/// so.
+pub fn sign_file(path: &Path, secret: &str, unix_seconds: i64) -> Result<Value, SignError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| SignError::Io { path: path.to_owned(), source })?;
+    let mut event: Value = serde_json::from_str(&text)
+        .map_err(|source| SignError::Json { path: path.to_owned(), source })?;
+    let body = match event.get("body") {
+        Some(Value::String(text)) => text.clone(),
+        Some(body @ Value::Object(_)) => format!("{body:#}"),
+        _ => return Err(SignError::NoEvent(path.to_owned())),
+    };
+    let is_base64 = event.get("isBase64Encoded").and_then(Value::as_bool).unwrap_or(false);
+    let headers = event.get_mut("headers").and_then(Value::as_object_mut);
+    let Some(headers) = headers else { return Err(SignError::NoEvent(path.to_owned())) };
+    headers.insert("stripe-signature".to_owned(), signature(&body, secret, unix_seconds).into());
+    let body = if is_base64 { STANDARD.encode(body) } else { body };
+    if let Some(event) = event.as_object_mut() {
+        event.insert("body".to_owned(), body.into());
+    }
+    Ok(event)
+}
