@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::connection::Connection;
 use crate::error::ApiError;
-use crate::faults::{self, Fault};
+use crate::faults;
 use crate::form;
 use crate::id;
 use crate::idempotency::{self, Answer, InFlight};
@@ -33,13 +33,18 @@ pub(crate) async fn handle(
     let request_id = id::request();
     let idempotency_key = request.headers().get("idempotency-key").cloned();
     let task = tokio::spawn(process(core, request, request_id.clone()));
-    let (mut response, should_drop) = task.await.unwrap_or_else(|error| {
-        tracing::error!(%error, "a request failed");
-        (ApiError::internal("The simulator failed; its log says why.").into_response(), false)
-    });
-    if should_drop {
-        connection.cut();
-    }
+    let mut response = match task.await {
+        Ok(Ok(Outcome::Answered(response))) => response,
+        Ok(Ok(Outcome::Cut)) => {
+            connection.cut();
+            return StatusCode::BAD_GATEWAY.into_response();
+        }
+        Ok(Err(error)) => error.into_response(),
+        Err(error) => {
+            tracing::error!(%error, "a request failed");
+            ApiError::internal("The simulator failed; its log says why.").into_response()
+        }
+    };
     let headers = response.headers_mut();
     headers.insert("stripe-version", HeaderValue::from_static(API_VERSION));
     if let Ok(request_id) = HeaderValue::from_str(&request_id) {
@@ -51,25 +56,18 @@ pub(crate) async fn handle(
     response
 }
 
-/// The response, and whether the connection is to be cut instead.
-async fn process(core: Arc<Core>, request: Request, request_id: String) -> (Response, bool) {
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let fault = faults::take(&mut core.lock().faults, method.as_str(), &path);
-    match attempt(&core, request, request_id, fault.as_ref()).await {
-        Ok(response) => {
-            let should_drop = fault.is_some_and(|fault| fault.drop);
-            (response, should_drop)
-        }
-        Err(error) => (error.into_response(), false),
-    }
+/// What becomes of a request.
+enum Outcome {
+    Answered(Response),
+    /// The connection is cut without an answer.
+    Cut,
 }
 
-async fn attempt(
-    core: &Core,
+async fn process(
+    core: Arc<Core>,
     request: Request,
     request_id: String,
-    fault: Option<&Fault>,
-) -> Result<Response, ApiError> {
+) -> Result<Outcome, ApiError> {
     let (parts, body) = request.into_parts();
     authenticate(&parts.headers)?;
     let body = to_bytes(body, LARGEST_BODY).await.map_err(|_too_long_or_broken_off| {
@@ -78,36 +76,35 @@ async fn attempt(
     let idempotency_key = idempotency::key(&parts.method, &parts.headers)?;
     let request = decode(parts, body).await?;
     let _in_flight = match &idempotency_key {
-        Some(key) => Some(InFlight::claim(core, key)?),
+        Some(key) => Some(InFlight::claim(&core, key)?),
         None => None,
     };
-
-    let instead = fault.and_then(Fault::answer);
+    let perform = || execute(&core, &request, request_id, idempotency_key.as_deref());
+    let fault = faults::take(&mut core.lock().faults, &request.method, &request.path);
     let Some(fault) = fault else {
-        return Ok(execute(core, &request, request_id, idempotency_key.as_deref())?.into_response());
+        return perform().map(|answer| Outcome::Answered(answer.into_response()));
     };
-    let performed = fault.after || (instead.is_none() && !fault.drop);
-    let answer = if performed && fault.after {
-        let answer = execute(core, &request, request_id, idempotency_key.as_deref());
+
+    let answer = if fault.after {
+        let answer = perform();
         core.sleep_ms(fault.delay_ms).await;
         Some(answer)
     } else {
         core.sleep_ms(fault.delay_ms).await;
-        performed.then(|| execute(core, &request, request_id, idempotency_key.as_deref()))
+        fault.only_delays().then(perform)
     };
-    match (instead, answer) {
+    match (fault.answer(), answer) {
+        _ if fault.drop => Ok(Outcome::Cut),
         (Some(instead), _) => {
-            let instead = Answer::new(instead.status, instead.body);
             if let (true, Some(key)) = (fault.save, &idempotency_key) {
-                idempotency::save(core, key, &request, &instead)?;
+                idempotency::save(&core, key, &request, &instead)?;
             }
             let mut response = instead.into_response();
             set_should_retry(&mut response, fault.should_retry);
-            Ok(response)
+            Ok(Outcome::Answered(response))
         }
-        (None, Some(answer)) => answer.map(IntoResponse::into_response),
-        // It is dropped without having been performed.
-        (None, None) => Ok(StatusCode::BAD_GATEWAY.into_response()),
+        (None, Some(answer)) => answer.map(|answer| Outcome::Answered(answer.into_response())),
+        (None, None) => Ok(Outcome::Cut),
     }
 }
 

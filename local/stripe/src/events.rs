@@ -123,7 +123,8 @@ impl Call<'_> {
             ));
         }
         lists::list(self.store, Kind::Event, "/v1/events", &filters, |event| {
-            lists::equals(&filters, "type", event.text("type"))
+            (filters.field("type").is_null()
+                || type_matches(filters.field("type"), event.text("type")))
                 && (filters.elements("types").is_empty()
                     || filters
                         .elements("types")

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::error::ApiError;
+use crate::idempotency::Answer;
 
 /// What happens to the next requests that match.
 #[derive(Debug, Clone, Deserialize)]
@@ -14,7 +15,7 @@ pub(crate) struct Fault {
     /// How the path starts, for example `/v1/checkout/sessions`.
     path: String,
     /// The status to answer with. Without it the request is only delayed or dropped.
-    pub(crate) status: Option<u16>,
+    status: Option<u16>,
     /// The body to answer with, instead of an error in Stripe's shape.
     body: Option<Value>,
     /// How many requests it happens to.
@@ -41,12 +42,6 @@ fn once() -> u32 {
     1
 }
 
-/// What a fault answers instead of Stripe.
-pub(crate) struct FaultAnswer {
-    pub(crate) status: u16,
-    pub(crate) body: Value,
-}
-
 impl Fault {
     /// Refuses what would not do anything sensible.
     pub(crate) fn check(&self) -> Result<(), ApiError> {
@@ -69,7 +64,13 @@ impl Fault {
             && path.starts_with(&self.path)
     }
 
-    pub(crate) fn answer(&self) -> Option<FaultAnswer> {
+    /// Whether the request goes on after the delay.
+    pub(crate) fn only_delays(&self) -> bool {
+        self.status.is_none() && !self.drop
+    }
+
+    /// What it answers instead of Stripe, if anything.
+    pub(crate) fn answer(&self) -> Option<Answer> {
         let status = self.status?;
         let body = self.body.clone().unwrap_or_else(|| {
             let (kind, code, message) = match status {
@@ -92,7 +93,7 @@ impl Fault {
             }
             json!({ "error": error })
         });
-        Some(FaultAnswer { status, body })
+        Some(Answer::new(status, body))
     }
 }
 

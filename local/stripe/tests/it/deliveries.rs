@@ -1,0 +1,252 @@
+//! Webhooks as Stripe sends them: signed, at least once, in any order, again after a failure.
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use stripe_webhook::{Webhook, WebhookError};
+
+use crate::shop::Shop;
+use crate::webhooks::{Endpoint, until};
+
+/// The types that a paid session tells, sorted.
+const PAID: [&str; 4] = [
+    "charge.succeeded",
+    "checkout.session.completed",
+    "payment_intent.created",
+    "payment_intent.succeeded",
+];
+
+async fn listen(shop: &Shop, endpoint: &Endpoint) -> String {
+    shop.simulator.register_webhook(&endpoint.url).await.unwrap()
+}
+
+fn sorted(mut types: Vec<String>) -> Vec<String> {
+    types.sort();
+    types
+}
+
+async fn deliveries(shop: &Shop) -> Vec<Value> {
+    let listed = shop.control(Method::GET, "/deliveries", json!(null)).await.ok();
+    listed["deliveries"].as_array().unwrap().clone()
+}
+
+async fn until_all_are(shop: &Shop, state: &str) {
+    while deliveries(shop).await.iter().any(|delivery| delivery["state"] != state) {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_delivery_is_signed_and_whole() {
+    let shop = Shop::open().await;
+    let endpoint = Endpoint::listen().await;
+    let session = shop.session().await;
+    let secret = listen(&shop, &endpoint).await;
+    shop.pay(&session, "4242424242424242").await.ok();
+    let arrivals = endpoint.wait_for(4).await;
+    assert_eq!(sorted(endpoint.types()), PAID);
+    for arrival in &arrivals {
+        let event = Webhook::construct_event(&arrival.body, &arrival.signature, &secret).unwrap();
+        assert_eq!(event.id.as_str(), arrival.event()["id"]);
+        let wrong = Webhook::construct_event(&arrival.body, &arrival.signature, "whsec_other");
+        assert!(matches!(wrong, Err(WebhookError::BadSignature)));
+        assert_eq!(arrival.headers["content-type"], "application/json; charset=utf-8");
+        assert!(arrival.headers["user-agent"].to_str().unwrap().starts_with("Stripe/1.0"));
+        assert!(
+            arrival.body.starts_with("{\n  \"api_version\": \"2026-09-30.endive\""),
+            "{}",
+            arrival.body
+        );
+        assert_eq!(arrival.event()["pending_webhooks"], 1);
+    }
+    until_all_are(&shop, "delivered").await;
+    for event in shop.get("/v1/events?delivery_success=true").await.ok()["data"].as_array().unwrap()
+    {
+        assert_eq!(event["pending_webhooks"], 0);
+    }
+    assert_eq!(shop.get("/v1/events?delivery_success=false").await.ok()["data"], json!([]));
+}
+
+#[tokio::test]
+async fn an_endpoint_gets_what_it_asked_for() {
+    let shop = Shop::open().await;
+    let (some, all) = (Endpoint::listen().await, Endpoint::listen().await);
+    let form = [("url", some.url.as_str()), ("enabled_events[]", "checkout.session.completed")];
+    shop.post("/v1/webhook_endpoints", &form).await.ok();
+    let off = Endpoint::listen().await;
+    let form = [("url", off.url.as_str()), ("enabled_events[]", "*")];
+    let disabled = shop.post("/v1/webhook_endpoints", &form).await.ok();
+    let path = format!("/v1/webhook_endpoints/{}", disabled["id"].as_str().unwrap());
+    shop.post(&path, &[("disabled", "true")]).await.ok();
+    let session = shop.session().await;
+    listen(&shop, &all).await;
+    shop.pay(&session, "4242424242424242").await.ok();
+    all.wait_for(4).await;
+    until_all_are(&shop, "delivered").await;
+    assert_eq!(some.types(), ["checkout.session.completed"]);
+    assert_eq!(off.types(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn registering_again_changes_nothing() {
+    let shop = Shop::open().await;
+    let url = "http://127.0.0.1:9/webhook";
+    let first = shop.simulator.register_webhook(url).await.unwrap();
+    assert_eq!(shop.simulator.register_webhook(url).await.unwrap(), first);
+    assert_eq!(shop.get("/v1/webhook_endpoints").await.ok()["data"].as_array().unwrap().len(), 1);
+    assert!(shop.simulator.register_webhook("not a url").await.is_err());
+}
+
+#[tokio::test]
+async fn a_failed_delivery_comes_again_with_a_fresh_signature() {
+    let shop = Shop::open().await;
+    let answers = [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::FOUND];
+    let endpoint = Endpoint::answering(answers).await;
+    let secret = listen(&shop, &endpoint).await;
+    shop.post("/v1/customers", &[]).await.ok();
+    let arrivals = endpoint.wait_for(3).await;
+    for arrival in &arrivals {
+        assert_eq!(arrival.event()["id"], arrivals[0].event()["id"]);
+        Webhook::construct_event(&arrival.body, &arrival.signature, &secret).unwrap();
+    }
+    until_all_are(&shop, "delivered").await;
+    let delivery = &deliveries(&shop).await[0];
+    assert_eq!((&delivery["attempts"], &delivery["last_status"]), (&json!(3), &json!(200)));
+}
+
+#[tokio::test]
+async fn an_endpoint_that_hangs_holds_up_nobody() {
+    let shop = Shop::open().await;
+    // It accepts connections and never answers.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", silent.local_addr().unwrap());
+    shop.simulator.register_webhook(&url).await.unwrap();
+    let endpoint = Endpoint::listen().await;
+    listen(&shop, &endpoint).await;
+    for _ in 0..50 {
+        shop.post("/v1/customers", &[]).await.ok();
+    }
+    endpoint.wait_for(50).await;
+}
+
+#[tokio::test]
+async fn held_deliveries_wait_for_their_release() {
+    let shop = Shop::open().await;
+    let endpoint = Endpoint::listen().await;
+    let session = shop.session().await;
+    listen(&shop, &endpoint).await;
+    shop.control(Method::POST, "/deliveries/hold", json!(null)).await.ok();
+    shop.pay(&session, "4242424242424242").await.ok();
+    assert!(deliveries(&shop).await.iter().all(|delivery| delivery["state"] == "held"));
+    assert_eq!(endpoint.types(), Vec::<String>::new());
+    let released = shop.control(Method::POST, "/deliveries/release", json!(null)).await.ok();
+    assert_eq!(released, json!({"released": 4, "deliveries": 4}));
+    endpoint.wait_for(4).await;
+    assert_eq!(
+        endpoint.types(),
+        [
+            "payment_intent.created",
+            "charge.succeeded",
+            "payment_intent.succeeded",
+            "checkout.session.completed"
+        ]
+    );
+    // Released means released: the next ones come at once.
+    shop.post("/v1/customers", &[]).await.ok();
+    endpoint.wait_for(5).await;
+}
+
+#[tokio::test]
+async fn released_deliveries_can_come_twice_and_in_another_order() {
+    let mut orders = Vec::new();
+    for seed in [7, 7, 8] {
+        let shop = Shop::open().await;
+        let endpoint = Endpoint::listen().await;
+        let session = shop.session().await;
+        let secret = listen(&shop, &endpoint).await;
+        shop.control(Method::POST, "/deliveries/hold", json!(null)).await.ok();
+        shop.pay(&session, "4242424242424242").await.ok();
+        let release = json!({"copies": 2, "order": "shuffled", "seed": seed});
+        let released = shop.control(Method::POST, "/deliveries/release", release).await.ok();
+        assert_eq!(released, json!({"released": 4, "deliveries": 8}));
+        let arrivals = endpoint.wait_for(8).await;
+        for arrival in &arrivals {
+            Webhook::construct_event(&arrival.body, &arrival.signature, &secret).unwrap();
+        }
+        let expected: Vec<String> =
+            PAID.into_iter().flat_map(|it| [it.to_owned(), it.to_owned()]).collect();
+        assert_eq!(sorted(endpoint.types()), expected);
+        orders.push(endpoint.types());
+    }
+    assert_eq!(orders[0], orders[1]);
+    assert_ne!(orders[0], orders[2]);
+}
+
+#[tokio::test]
+async fn an_event_can_be_sent_again() {
+    let shop = Shop::open().await;
+    let endpoint = Endpoint::listen().await;
+    listen(&shop, &endpoint).await;
+    shop.post("/v1/customers", &[]).await.ok();
+    let id = endpoint.wait_for(1).await[0].event()["id"].as_str().unwrap().to_owned();
+    shop.control(Method::POST, &format!("/events/{id}/resend"), json!(null)).await.ok();
+    let arrivals = endpoint.wait_for(2).await;
+    assert_eq!(arrivals[1].event()["id"], json!(id));
+    let missing = shop.control(Method::POST, "/events/evt_none/resend", json!(null)).await;
+    assert_eq!(missing.error().0, 404);
+}
+
+#[tokio::test]
+async fn a_rolled_secret_and_the_old_one_sign_together_for_a_while() {
+    let shop = Shop::open().await;
+    let endpoint = Endpoint::listen().await;
+    let old = listen(&shop, &endpoint).await;
+    let id =
+        shop.get("/v1/webhook_endpoints").await.ok()["data"][0]["id"].as_str().unwrap().to_owned();
+    let path = format!("/webhook_endpoints/{id}/roll_secret");
+    let rolled =
+        shop.control(Method::POST, &path, json!({"expire_old_in_seconds": 3600})).await.ok();
+    let new = rolled["secret"].as_str().unwrap();
+    assert_eq!(shop.simulator.register_webhook(&endpoint.url).await.unwrap(), new);
+
+    shop.post("/v1/customers", &[]).await.ok();
+    let both = endpoint.wait_for(1).await[0].clone();
+    for secret in [old.as_str(), new] {
+        Webhook::construct_event(&both.body, &both.signature, secret).unwrap();
+    }
+    shop.control(Method::POST, "/advance", json!({"seconds": 3600})).await.ok();
+    shop.post("/v1/customers", &[]).await.ok();
+    let one = endpoint.wait_for(2).await[1].clone();
+    Webhook::construct_event(&one.body, &one.signature, new).unwrap();
+    assert!(matches!(
+        Webhook::construct_event(&one.body, &one.signature, &old),
+        Err(WebhookError::BadSignature)
+    ));
+}
+
+/// The signature was made by another implementation of HMAC-SHA256 than the one that signs.
+#[test]
+fn the_signature_scheme_is_stripes() {
+    let header = Webhook::generate_test_header("{}", "whsec_test", Some(1_700_000_000));
+    assert_eq!(
+        header,
+        "t=1700000000,v1=35495024f4ef3f94e5a93e22221544c4b75e9a42300cd965ab81cb85cd994e91"
+    );
+}
+
+#[tokio::test]
+async fn a_dropped_simulator_delivers_no_more() {
+    let shop = Shop::open().await;
+    let endpoint =
+        Endpoint::answering(std::iter::repeat_n(StatusCode::SERVICE_UNAVAILABLE, 100)).await;
+    listen(&shop, &endpoint).await;
+    shop.post("/v1/customers", &[]).await.ok();
+    endpoint.wait_for(1).await;
+    let url = shop.simulator.url();
+    drop(shop.simulator);
+    let address = url.trim_start_matches("http://").to_owned();
+    until(
+        || std::net::TcpStream::connect(&address).is_err(),
+        || "the port is still open".to_owned(),
+    )
+    .await;
+}

@@ -1,0 +1,22 @@
+//! The simulator as its users meet it: through HTTP, through Stripe's own kind of client, and as
+//! the receiver of its webhooks.
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "what goes wrong in a test is to fail it"
+)]
+
+mod api;
+mod checkout;
+mod client;
+mod deliveries;
+mod faults;
+mod idempotency;
+mod lists;
+mod objects;
+mod page;
+mod restart;
+mod shop;
+mod webhooks;

@@ -1,0 +1,190 @@
+//! Every object parses as async-stripe's strict types, which refuse a missing field.
+
+use miniserde::Deserialize;
+use reqwest::Method;
+use serde_json::{Value, json};
+use stripe_checkout::CheckoutSession;
+use stripe_core::{Charge, Customer, Event, PaymentIntent};
+use stripe_product::{Price, Product};
+use stripe_types::List;
+
+use crate::shop::Shop;
+
+#[track_caller]
+fn parses<T: Deserialize>(object: &Value) -> T {
+    miniserde::json::from_str(&object.to_string())
+        .unwrap_or_else(|_| panic!("not strict enough: {object:#}"))
+}
+
+#[tokio::test]
+async fn objects_parse_strictly_in_every_state() {
+    let shop = Shop::open().await;
+    let customer = shop
+        .post("/v1/customers", &[("email", "ada@example.com"), ("address[city]", "Ulm")])
+        .await
+        .ok();
+    parses::<Customer>(&customer);
+    let price = shop.price(2900).await;
+    parses::<Price>(&shop.get(&format!("/v1/prices/{price}?expand[]=product")).await.ok());
+    parses::<List<Product>>(&shop.get("/v1/products").await.ok());
+
+    let mut sessions = Vec::new();
+    for more in [
+        vec![("customer", customer["id"].as_str().unwrap())],
+        vec![
+            ("automatic_tax[enabled]", "true"),
+            ("invoice_creation[enabled]", "true"),
+            ("customer_creation", "always"),
+        ],
+        vec![
+            ("tax_id_collection[enabled]", "true"),
+            ("phone_number_collection[enabled]", "true"),
+            ("locale", "de"),
+        ],
+        vec![
+            ("submit_type", "pay"),
+            ("billing_address_collection", "required"),
+            ("customer_email", "a@b.example"),
+        ],
+    ] {
+        let session = shop.session_with(&price, &more).await.ok();
+        parses::<CheckoutSession>(&session);
+        sessions.push(session["id"].as_str().unwrap().to_owned());
+    }
+    let pay = async |index: usize, body: Value| {
+        let path = format!("/checkout/sessions/{}/pay", sessions[index]);
+        shop.control(Method::POST, &path, body).await
+    };
+    pay(0, json!({"card": "4242424242424242", "name": "Ada"})).await.ok();
+    pay(1, json!({"card": "4000000000000002", "email": "b@b.example"})).await.error();
+    pay(2, json!({"payment_method": "sepa_debit", "email": "c@b.example"})).await.ok();
+    let settle = format!("/checkout/sessions/{}/settle", sessions[2]);
+    shop.control(Method::POST, &settle, json!({"outcome": "failed"})).await.ok();
+    shop.post(&format!("/v1/checkout/sessions/{}/expire", sessions[3]), &[]).await.ok();
+
+    let everything = "expand[]=data.line_items&expand[]=data.customer&expand[]=data.payment_intent.latest_charge\
+                      &expand[]=data.payment_intent.payment_method";
+    let listed = shop.get(&format!("/v1/checkout/sessions?{everything}")).await.ok();
+    assert_eq!(parses::<List<CheckoutSession>>(&listed).data.len(), 4);
+    assert_eq!(
+        parses::<List<PaymentIntent>>(&shop.get("/v1/payment_intents").await.ok()).data.len(),
+        3
+    );
+    assert_eq!(
+        parses::<List<Charge>>(&shop.get("/v1/charges?expand[]=data.payment_intent").await.ok())
+            .data
+            .len(),
+        3
+    );
+    parses::<List<Customer>>(&shop.get("/v1/customers").await.ok());
+    parses::<List<Price>>(&shop.get("/v1/prices?expand[]=data.product").await.ok());
+}
+
+#[tokio::test]
+async fn every_events_object_parses_as_its_type() {
+    let shop = Shop::open().await;
+    let customer = shop.post("/v1/customers", &[]).await.ok();
+    let customer = format!("/v1/customers/{}", customer["id"].as_str().unwrap());
+    shop.post(&customer, &[("name", "Ada")]).await.ok();
+    shop.delete(&customer).await.ok();
+    let session = shop.session().await;
+    shop.pay(&session, "4000000000000002").await.error();
+    shop.pay(&session, "4242424242424242").await.ok();
+    let session = shop.session().await;
+    shop.post(&format!("/v1/checkout/sessions/{session}/expire"), &[]).await.ok();
+
+    let events = shop.get("/v1/events?limit=100").await.ok();
+    parses::<List<Event>>(&events);
+    for event in events["data"].as_array().unwrap() {
+        for field in [
+            "api_version",
+            "created",
+            "data",
+            "id",
+            "livemode",
+            "object",
+            "pending_webhooks",
+            "request",
+            "type",
+        ] {
+            assert!(event.get(field).is_some(), "{field}");
+        }
+        let object = &event["data"]["object"];
+        match object["object"].as_str().unwrap() {
+            "customer" => drop(parses::<Customer>(object)),
+            "product" => drop(parses::<Product>(object)),
+            "price" => drop(parses::<Price>(object)),
+            "payment_intent" => drop(parses::<PaymentIntent>(object)),
+            "charge" => drop(parses::<Charge>(object)),
+            "checkout.session" => drop(parses::<CheckoutSession>(object)),
+            other => panic!("an event about {other}"),
+        }
+    }
+}
+
+/// No type of async-stripe's that is compiled here describes an endpoint, so its fields are named.
+#[tokio::test]
+async fn a_webhook_endpoint_is_complete_and_shows_its_secret_once() {
+    let shop = Shop::open().await;
+    let form =
+        [("url", "https://shop.example/webhook"), ("enabled_events[]", "*"), ("metadata[a]", "b")];
+    let created = shop.post("/v1/webhook_endpoints", &form).await.ok();
+    let secret = created["secret"].as_str().unwrap();
+    assert!(secret.starts_with("whsec_") && secret.len() == 38, "{secret}");
+    let path = format!("/v1/webhook_endpoints/{}", created["id"].as_str().unwrap());
+    let retrieved = shop.get(&path).await.ok();
+    assert_eq!(
+        retrieved,
+        json!({
+            "id": created["id"],
+            "object": "webhook_endpoint",
+            "api_version": null,
+            "application": null,
+            "created": created["created"],
+            "description": null,
+            "enabled_events": ["*"],
+            "livemode": false,
+            "metadata": {"a": "b"},
+            "status": "enabled",
+            "url": "https://shop.example/webhook",
+        })
+    );
+    let disabled =
+        shop.post(&path, &[("disabled", "true"), ("enabled_events[]", "charge.failed")]).await.ok();
+    assert_eq!(
+        (&disabled["status"], &disabled["enabled_events"]),
+        (&json!("disabled"), &json!(["charge.failed"]))
+    );
+    assert_eq!(shop.delete(&path).await.ok()["deleted"], true);
+    assert_eq!(shop.get(&path).await.error().0, 404);
+}
+
+#[tokio::test]
+async fn references_are_expanded_on_request_only() {
+    let shop = Shop::open().await;
+    let id = shop.session().await;
+    shop.pay(&id, "4242424242424242").await.ok();
+    let path = format!("/v1/checkout/sessions/{id}");
+    let plain = shop.get(&path).await.ok();
+    assert!(plain["payment_intent"].is_string());
+    assert!(plain.get("line_items").is_none());
+    let expanded = shop
+        .get(&format!("{path}?expand[]=line_items.data.price.product&expand[]=payment_intent&expand[]=customer"))
+        .await
+        .ok();
+    assert_eq!(expanded["line_items"]["data"][0]["price"]["product"]["object"], "product");
+    assert_eq!(expanded["payment_intent"]["id"], plain["payment_intent"]);
+    assert!(expanded["payment_intent"]["latest_charge"].is_string());
+    assert_eq!(expanded["customer"], json!(null));
+    for path in [
+        format!("{path}?expand[]=currency"),
+        format!("{path}?expand[]=payment_intent.a"),
+        "/v1/charges?expand[]=x".to_owned(),
+    ] {
+        let answer = shop.get(&path).await;
+        // An empty list has nothing to expand; here there is a charge.
+        let (status, error) = answer.error();
+        assert_eq!(status, 400);
+        assert!(error["message"].as_str().unwrap().contains("cannot be expanded"));
+    }
+}

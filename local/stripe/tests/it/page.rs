@@ -1,0 +1,161 @@
+//! The hosted page, as a browser without scripts sees it.
+
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+
+use crate::shop::{Answer, Shop};
+
+const CARD: [(&str, &str); 5] = [
+    ("email", "ada@example.com"),
+    ("method", "card"),
+    ("card_number", "4242 4242 4242 4242"),
+    ("card_expiry", "12 / 34"),
+    ("card_cvc", "123"),
+];
+
+async fn show(shop: &Shop, session: &str) -> Answer {
+    Shop::send(shop.request(Method::GET, &format!("/c/pay/{session}"))).await
+}
+
+/// Submits the form with some fields changed.
+async fn submit(shop: &Shop, session: &str, changed: &[(&str, &str)]) -> Answer {
+    let kept = CARD.iter().filter(|(name, _)| !changed.iter().any(|(other, _)| other == name));
+    let form: Vec<(&str, &str)> = kept.chain(changed).copied().collect();
+    Shop::send(shop.posting(&format!("/c/pay/{session}"), &form)).await
+}
+
+fn html(answer: &Answer) -> &str {
+    answer.body.as_str().unwrap()
+}
+
+#[tokio::test]
+async fn the_page_shows_what_is_bought_for_how_much() {
+    let shop = Shop::open().await;
+    let session = shop.session().await;
+    let page = show(&shop, &session).await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
+    for part in [
+        "TutorClaw, all chapters",
+        "Pay $29.00",
+        "no money moves",
+        "https://shop.example/courses",
+        "4242 4242",
+    ] {
+        assert!(html(&page).contains(part), "{part}");
+    }
+    let style = Shop::send(shop.request(Method::GET, "/c/style.css")).await;
+    assert_eq!(style.header("content-type"), Some("text/css; charset=utf-8"));
+}
+
+#[tokio::test]
+async fn paying_leads_back_to_the_shop() {
+    let shop = Shop::open().await;
+    let session = shop.session().await;
+    let paid = submit(&shop, &session, &[("name", "Ada")]).await;
+    assert_eq!(paid.status, StatusCode::SEE_OTHER);
+    assert_eq!(
+        paid.header("location"),
+        Some(format!("https://shop.example/thanks?session={session}").as_str())
+    );
+    let session_now = shop.get(&format!("/v1/checkout/sessions/{session}")).await.ok();
+    assert_eq!(session_now["payment_status"], "paid");
+    assert_eq!(session_now["customer_details"]["email"], "ada@example.com");
+    assert_eq!(session_now["customer_details"]["name"], "Ada");
+    // A second look says that it is over.
+    let page = show(&shop, &session).await;
+    assert!(html(&page).contains("complete") && !html(&page).contains("<form"));
+    assert!(html(&submit(&shop, &session, &[]).await).contains("complete"));
+}
+
+#[tokio::test]
+async fn a_mistake_is_named_and_what_was_typed_is_kept() {
+    let shop = Shop::open().await;
+    let session = shop.session().await;
+    for (changed, message) in [
+        (("card_number", "4000 0000 0000 0002"), "Your card was declined."),
+        (("card_number", "1234"), "Your card number is incorrect."),
+        (("card_number", ""), "Your card number is incorrect."),
+        (("card_expiry", "12 / 20"), "in the past"),
+        (("card_expiry", "13 / 34"), "month and year"),
+        (("card_expiry", "é"), "month and year"),
+        (("card_cvc", "12"), "three digits"),
+    ] {
+        let page = submit(&shop, &session, &[changed]).await;
+        assert_eq!(page.status, StatusCode::PAYMENT_REQUIRED, "{changed:?}");
+        let html = html(&page);
+        assert!(html.contains(message) && html.contains(r#"role="alert""#), "{changed:?}: {html}");
+        assert!(html.contains(r#"value="ada@example.com""#));
+        assert!(!html.contains(r#"value="4000"#));
+    }
+    let page = submit(&shop, &session, &[("email", "")]).await;
+    assert!(html(&page).contains("Enter your e-mail address."));
+}
+
+#[tokio::test]
+async fn a_bank_debit_is_settled_from_the_page() {
+    let shop = Shop::open().await;
+    let session = shop.session().await;
+    let debit = [("method", "sepa_debit"), ("iban", "DE89 3704 0044 0532 0130 00")];
+    assert!(
+        html(&submit(&shop, &session, &[("method", "sepa_debit"), ("iban", "x")]).await)
+            .contains("IBAN")
+    );
+    assert_eq!(submit(&shop, &session, &debit).await.status, StatusCode::SEE_OTHER);
+    assert!(html(&show(&shop, &session).await).contains("Let it succeed"));
+    let settle = shop.posting(&format!("/c/pay/{session}/settle"), &[("outcome", "succeeded")]);
+    assert_eq!(Shop::send(settle).await.status, StatusCode::SEE_OTHER);
+    assert_eq!(
+        shop.get(&format!("/v1/checkout/sessions/{session}")).await.ok()["payment_status"],
+        "paid"
+    );
+    assert!(html(&show(&shop, &session).await).contains("This order is complete"));
+}
+
+#[tokio::test]
+async fn an_expired_or_unknown_session_has_a_page_that_says_so() {
+    let shop = Shop::open().await;
+    let session = shop.session().await;
+    shop.post(&format!("/v1/checkout/sessions/{session}/expire"), &[]).await.ok();
+    let page = show(&shop, &session).await;
+    assert_eq!(page.status, StatusCode::GONE);
+    assert!(
+        html(&page).contains("expired") && html(&page).contains("https://shop.example/courses")
+    );
+    let page = show(&shop, "cs_test_none").await;
+    assert_eq!(page.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_free_order_asks_for_no_card() {
+    let shop = Shop::open().await;
+    let price = shop.price(0).await;
+    let session = shop.session_with(&price, &[]).await.ok()["id"].as_str().unwrap().to_owned();
+    let page = show(&shop, &session).await;
+    assert!(html(&page).contains("Complete the order") && !html(&page).contains("card_number"));
+    assert_eq!(submit(&shop, &session, &[]).await.status, StatusCode::SEE_OTHER);
+}
+
+#[tokio::test]
+async fn what_a_client_sent_is_text_on_the_page() {
+    let shop = Shop::open().await;
+    let product = shop.post("/v1/products", &[("name", "<script>alert(1)</script>")]).await.ok();
+    let form = [
+        ("product", product["id"].as_str().unwrap()),
+        ("currency", "jpy"),
+        ("unit_amount", "2900"),
+    ];
+    let price = shop.post("/v1/prices", &form).await.ok();
+    let session = shop.session_with(price["id"].as_str().unwrap(), &[]).await.ok();
+    let session = session["id"].as_str().unwrap();
+    let page = submit(&shop, session, &[("email", r#""><script>@"#), ("card_number", "1")]).await;
+    let html = html(&page);
+    assert!(html.contains("Pay ¥2,900") && html.contains("&lt;script&gt;alert"));
+    assert!(!html.contains("<script"));
+    assert!(page.header("content-security-policy").unwrap().contains("default-src 'none'"));
+    // The session is still open.
+    assert_eq!(
+        shop.get(&format!("/v1/checkout/sessions/{session}")).await.ok()["status"],
+        json!("open")
+    );
+}

@@ -1,0 +1,88 @@
+//! The state file: nothing is forgotten over a restart.
+
+use std::path::PathBuf;
+
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+
+use crate::shop::Shop;
+use crate::webhooks::{Endpoint, until};
+
+/// A file of the test's own, removed at the end.
+struct StateFile(PathBuf);
+
+impl StateFile {
+    fn new(name: &str) -> Self {
+        let directory =
+            std::env::temp_dir().join(format!("stripe-simulator-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        Self(directory.join("state.sqlite"))
+    }
+}
+
+impl Drop for StateFile {
+    fn drop(&mut self) {
+        if let Some(directory) = self.0.parent() {
+            drop(std::fs::remove_dir_all(directory));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_restart_forgets_nothing() {
+    let file = StateFile::new("restart");
+    let endpoint = Endpoint::answering([StatusCode::SERVICE_UNAVAILABLE]).await;
+    let shop = Shop::open_with(Some(&file.0)).await;
+    let secret = shop.simulator.register_webhook(&endpoint.url).await.unwrap();
+    let first = shop.posting("/v1/customers", &[("name", "Ada")]).header("idempotency-key", "k");
+    let first = Shop::send(first).await.ok();
+    // Its first attempt fails, and the next one is for the successor.
+    endpoint.wait_for(1).await;
+    shop.control(Method::POST, "/advance", json!({"seconds": 7200})).await.ok();
+    let now = shop.control(Method::POST, "/advance", json!({"seconds": 0})).await.ok();
+    let session = shop.session().await;
+    shop.simulator.shutdown().await;
+
+    let shop = Shop::open_with(Some(&file.0)).await;
+    assert_eq!(shop.simulator.register_webhook(&endpoint.url).await.unwrap(), secret);
+    let replay = shop.posting("/v1/customers", &[("name", "Ada")]).header("idempotency-key", "k");
+    let replay = Shop::send(replay).await;
+    assert_eq!(replay.header("idempotent-replayed"), Some("true"));
+    assert_eq!(replay.ok()["id"], first["id"]);
+    let later = shop.control(Method::POST, "/advance", json!({"seconds": 0})).await.ok();
+    assert!(later["now"].as_i64() >= now["now"].as_i64());
+    // The undelivered event arrives from the successor.
+    let customers = || endpoint.types().iter().filter(|it| *it == "customer.created").count();
+    until(|| customers() == 2, || format!("{:?} arrived", endpoint.types())).await;
+    shop.pay(&session, "4242424242424242").await.ok();
+    let completed = || endpoint.types().contains(&"checkout.session.completed".to_owned());
+    until(completed, || format!("{:?} arrived", endpoint.types())).await;
+    let newest = shop.get("/v1/events?limit=1").await.ok();
+    assert_eq!(newest["data"][0]["type"], "checkout.session.completed");
+}
+
+#[tokio::test]
+async fn the_state_can_be_forgotten_but_for_the_endpoints() {
+    let shop = Shop::open().await;
+    let secret = shop.simulator.register_webhook("http://127.0.0.1:9/").await.unwrap();
+    let session = shop.session().await;
+    let counts = shop.control(Method::GET, "/state", json!(null)).await.ok();
+    assert_eq!((&counts["checkout_session"], &counts["product"]), (&json!(1), &json!(1)));
+    shop.control(Method::DELETE, "/state", json!(null)).await.ok();
+    let counts = shop.control(Method::GET, "/state", json!(null)).await.ok();
+    for (kind, count) in counts.as_object().unwrap() {
+        assert_eq!(*count, u64::from(kind == "webhook_endpoint"), "{kind}");
+    }
+    assert_eq!(shop.get(&format!("/v1/checkout/sessions/{session}")).await.error().0, 404);
+    assert_eq!(shop.simulator.register_webhook("http://127.0.0.1:9/").await.unwrap(), secret);
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_state_is_refused_by_name() {
+    let file = StateFile::new("garbage");
+    std::fs::write(&file.0, "this is not a database, it is a letter to somebody far away").unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let options = stripe_simulator::Options { listener, state: Some(file.0.clone()) };
+    let error = stripe_simulator::start(options).await.unwrap_err();
+    assert!(error.to_string().contains("state.sqlite"), "{error}");
+}
