@@ -18,7 +18,7 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run the local stack; also what happens without a command.
+    /// Run the local stack; also what happens without a command
     Up(Up),
     /// Be one of the functions: what the local stack starts as a function's process.
     #[command(hide = true)]
@@ -31,12 +31,15 @@ pub(crate) enum Command {
 /// How to run the local stack.
 #[derive(Debug, Args)]
 pub(crate) struct Up {
-    /// Take free ports and keep nothing; a last line `ready {…}` says where everything is.
+    /// Take free ports, keep nothing, and say where everything is as --json does
     #[arg(long)]
     pub(crate) ephemeral: bool,
-    /// Keep nothing: forget everything at the end.
+    /// Keep nothing: forget everything at the end
     #[arg(long)]
     pub(crate) memory: bool,
+    /// End the start with a line for programs: `ready {"gateway":"http://…",…}`
+    #[arg(long)]
+    pub(crate) json: bool,
     /// Site, API, sign-in and webhook [default: 3000]
     #[arg(long, value_name = "PORT")]
     pub(crate) gateway_port: Option<u16>,

@@ -10,7 +10,7 @@ use local::observer::Observer;
 use local::stack::{Options, Ports, Stack, StartError, TABLE};
 use shared::config::{ConfigErrors, EntitlementsConfig};
 use shared::domain::catalog::Catalog;
-use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+use tracing_subscriber::filter::EnvFilter;
 
 use crate::arguments::Up;
 use crate::terminal::{self, Terminal};
@@ -42,9 +42,10 @@ pub(crate) enum UpError {
 
 /// Runs the stack until it is told to stop.
 pub(crate) fn run(options: Up) -> Result<(), UpError> {
-    let filter = EnvFilter::builder().with_default_directive(LevelFilter::WARN.into());
+    // Stripe's client warns of every 404; putting the catalog on sale expects some.
+    let filter = EnvFilter::try_from_default_env();
     tracing_subscriber::fmt()
-        .with_env_filter(filter.from_env_lossy())
+        .with_env_filter(filter.unwrap_or_else(|_| EnvFilter::new("warn,stripe=off")))
         .with_writer(std::io::stderr)
         .without_time()
         .init();
@@ -68,7 +69,7 @@ async fn up(options: Up) -> Result<(), UpError> {
     let logs = shorten(stack.logs());
     let seconds = format!("{:.1} s", started.elapsed().as_secs_f32());
     terminal.welcome(stack.addresses(), &places.describe(), &logs, &seconds);
-    if options.ephemeral {
+    if options.json || options.ephemeral {
         terminal::print(&format!("ready {}", ready(&stack)));
     }
 
@@ -90,15 +91,15 @@ async fn start(options: &Up, places: &Places, terminal: Terminal) -> Result<Stac
         observer: Observer::new(move |served| terminal.served(served)),
     })
     .await?;
-    if let Err(error) = put_on_sale(&catalog, &stack).await {
+    if let Err(error) = open(&catalog, &stack).await {
         stack.shutdown().await;
         return Err(error);
     }
-    stack.open();
     Ok(stack)
 }
 
-async fn put_on_sale(catalog: &Catalog, stack: &Stack) -> Result<(), UpError> {
+/// Puts the catalog on sale, then lets people in.
+async fn open(catalog: &Catalog, stack: &Stack) -> Result<(), UpError> {
     let Addresses { stripe, dynamodb, .. } = stack.addresses();
     // The table is reached as a function reaches it.
     let environment = |name: &str| {
@@ -114,7 +115,7 @@ async fn put_on_sale(catalog: &Catalog, stack: &Stack) -> Result<(), UpError> {
     };
     let table = shared::aws::table(&EntitlementsConfig::parse(environment)?.table);
     catalog::push(catalog, stripe, stack.stripe_api_key(), &table).await?;
-    Ok(())
+    Ok(stack.open().await?)
 }
 
 fn ready(stack: &Stack) -> String {

@@ -74,8 +74,10 @@ pub enum InvokeError {
 pub struct FunctionHealth {
     /// Whether an instance has been ready for an event.
     pub ready: bool,
-    /// Processes that run now.
+    /// Processes that run now, or are about to.
     pub instances: usize,
+    /// Their ids, for a debugger or `kill`.
+    pub processes: Vec<u32>,
     /// Processes started so far.
     pub cold_starts: u64,
 }

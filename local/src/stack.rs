@@ -137,8 +137,8 @@ struct Listeners {
 }
 
 impl Stack {
-    /// Starts everything, and waits until every function has asked for its first event. The API and
-    /// the webhook answer 503 until [`Stack::open`].
+    /// Starts everything, and waits until every function has asked for its first event. The API
+    /// answers 503 until [`Stack::open`], so that no function remembers an empty catalog.
     pub async fn start(options: Options) -> Result<Stack, StartError> {
         let (listeners, addresses) = Listeners::bind(options.ports).await?;
         let template = Template::read(&options.template, &references(&addresses))?;
@@ -162,7 +162,7 @@ impl Stack {
         })
         .await
         .map_err(|error| StartError::Stripe(with_source(&error)))?;
-        let stripe_api_key = share_secrets(&secrets, &simulator, &addresses).await?;
+        let stripe_api_key = share_api_key(&secrets)?;
 
         let sign_in = SignIn::open(&issuer(&addresses), entries)?;
         let functions = lambda::Options {
@@ -208,9 +208,16 @@ impl Stack {
         Ok(stack)
     }
 
-    /// Lets requests through to the API and the webhook.
-    pub fn open(&self) {
+    /// Subscribes the webhook to Stripe's events, and lets requests through to the API. What was
+    /// put on sale before tells nobody so.
+    pub async fn open(&self) -> Result<(), StartError> {
+        let webhook = format!("{}/webhook", self.addresses.gateway);
+        let signing_secret = self.simulator.register_webhook(&webhook).await;
+        let signing_secret =
+            signing_secret.map_err(|error| StartError::Stripe(with_source(&error)))?;
+        self.secrets.set_current(&secret_name(STRIPE_SIGNING_SECRET), &signing_secret)?;
         self.is_open.store(true, Ordering::SeqCst);
+        Ok(())
     }
 
     /// Where everything is.
@@ -246,20 +253,12 @@ impl Stack {
     }
 }
 
-/// Gives the functions the key to Stripe, and the secret that Stripe signs its events with.
-async fn share_secrets(
-    secrets: &Secrets,
-    simulator: &stripe_simulator::Simulator,
-    addresses: &Addresses,
-) -> Result<String, StartError> {
+/// The key that the functions use at the simulator: the same one for as long as the state lives.
+fn share_api_key(secrets: &Secrets) -> Result<String, StateError> {
     let name = secret_name(STRIPE_API_KEY);
     let kept = secrets.current(&name).filter(|key| key.starts_with("sk_test_"));
     let key = kept.unwrap_or_else(|| format!("sk_test_local{}", random::token::<12>()));
     secrets.set_current(&name, &key)?;
-    let webhook = format!("{}/webhook", addresses.gateway);
-    let signing_secret = simulator.register_webhook(&webhook).await;
-    let signing_secret = signing_secret.map_err(|error| StartError::Stripe(with_source(&error)))?;
-    secrets.set_current(&secret_name(STRIPE_SIGNING_SECRET), &signing_secret)?;
     Ok(key)
 }
 
@@ -348,9 +347,10 @@ fn router(stage: &str, gateway: Gateway, sign_in: SignIn, health: Health) -> Rou
         .route(&format!("/{stage}"), any(gateway::api))
         .route(&format!("/{stage}/"), any(gateway::api))
         .route(&format!("/{stage}/{{*path}}"), any(gateway::api))
+        .layer(from_fn_with_state(health.clone(), hold_until_open))
+        // Deliveries that were left from the last time may come at once.
         .route("/webhook", any(gateway::function_url))
-        .with_state(gateway)
-        .layer(from_fn_with_state(health.clone(), hold_until_open));
+        .with_state(gateway);
     let not_found = || async {
         (StatusCode::NOT_FOUND, axum::Json(json!({"message": "Not Found"}))).into_response()
     };

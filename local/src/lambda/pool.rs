@@ -45,8 +45,9 @@ struct PoolState {
 }
 
 /// What the pool knows of one instance.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Member {
+    process: Option<u32>,
     kill: Option<oneshot::Sender<()>>,
     is_ready: bool,
     /// Set while the instance waits for its next event.
@@ -84,6 +85,7 @@ impl Pool {
         FunctionHealth {
             ready: *self.phase.borrow() == Phase::Ready,
             instances: state.instances.len(),
+            processes: state.instances.values().filter_map(|member| member.process).collect(),
             cold_starts: state.cold_starts,
         }
     }
@@ -151,7 +153,7 @@ impl Pool {
                 return;
             }
             state.cold_starts = state.cold_starts.saturating_add(1);
-            let member = Member { kill: Some(kill), is_ready: false, idle: None, busy: None };
+            let member = Member { kill: Some(kill), ..Member::default() };
             state.instances.insert(id.clone(), member);
             self.running.send_modify(|running| *running = running.saturating_add(1));
         }
@@ -164,7 +166,12 @@ impl Pool {
                 runtime_api: format!("{}/{instance_id}", pool.runtime_api),
                 id: &instance_id,
             };
-            let end = process::run(instance, killed).await;
+            let started = |process| {
+                if let Some(member) = pool.state().instances.get_mut(&instance_id) {
+                    member.process = process;
+                }
+            };
+            let end = process::run(instance, killed, started).await;
             pool.ended(&instance_id, &end);
         });
         self.watch_init(id);

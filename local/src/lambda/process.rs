@@ -26,7 +26,11 @@ pub(super) fn log_file(options: &Options, function: &Function) -> PathBuf {
 }
 
 /// Runs the process until it ends or is killed, and says how it ended.
-pub(super) async fn run(instance: Instance<'_>, killed: oneshot::Receiver<()>) -> String {
+pub(super) async fn run(
+    instance: Instance<'_>,
+    killed: oneshot::Receiver<()>,
+    started: impl FnOnce(Option<u32>),
+) -> String {
     let mut command = match command(&instance) {
         Ok(command) => command,
         Err(error) => return format!("its log can't be written: {error}"),
@@ -35,6 +39,7 @@ pub(super) async fn run(instance: Instance<'_>, killed: oneshot::Receiver<()>) -
         Ok(child) => child,
         Err(error) => return format!("it can't be run: {error}"),
     };
+    started(child.id());
     // The child reads from this pipe, and ends when it closes: also when this process is killed.
     let lifeline = child.stdin.take();
     let end = tokio::select! {

@@ -23,7 +23,7 @@ async fn it_is_healthy_once_it_is_open() {
     let client = client();
     assert_eq!(client.get(&health).send().await.unwrap().status(), 503);
     assert_eq!(client.get(&courses).send().await.unwrap().status(), 503);
-    stack.open();
+    stack.open().await.unwrap();
     let response = client.get(&health).send().await.unwrap();
     assert_eq!(response.status(), 200);
     let body: serde_json::Value = response.json().await.unwrap();

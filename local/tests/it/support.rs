@@ -48,7 +48,7 @@ impl TestStack {
         let observer =
             Observer::new(move |request: &Served| record.lock().unwrap().push(request.clone()));
         let stack = Stack::start(Options { observer, ..options(keep) }).await?;
-        stack.open();
+        stack.open().await?;
         Ok(TestStack { stack, served, client: client() })
     }
 

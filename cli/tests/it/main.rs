@@ -1,0 +1,12 @@
+//! The command as a developer runs it: the built executable, its output, its exit code.
+
+#![cfg(unix)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that can't go on should stop where it is"
+)]
+
+mod running;
+mod up;
