@@ -1,1 +1,342 @@
-//! Soon.
+//! Checkout through its handler, with Stripe's simulator behind the real client.
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use tests::requests::{Who, answer, learner};
+use tests::world::{API_KEY_ID, SITE_ORIGIN, World};
+
+const BODY: Option<&str> = Some(r#"{"price": "tutorclaw_paid"}"#);
+
+async fn checkout(world: &World, who: &Who) -> (u16, Value) {
+    answer(&world.ask("POST /checkout", "/checkout", who, BODY).await)
+}
+
+async fn confirm(world: &World, who: &Who, session: &str) -> (u16, Value) {
+    let target = format!("/checkout/{session}/confirm");
+    answer(&world.ask("POST /checkout/{session}/confirm", &target, who, None).await)
+}
+
+async fn access(world: &World, who: &Who, chapter: u32) -> Value {
+    let target = format!("/courses/tutorclaw/access?chapter={chapter}");
+    let (status, answer) = world.read("GET /courses/{course}/access", &target, who).await;
+    assert_eq!(status, 200, "{answer}");
+    answer
+}
+
+fn problem(answer: &(u16, Value)) -> (u16, &str) {
+    (answer.0, answer.1["type"].as_str().unwrap().rsplit(':').next().unwrap())
+}
+
+/// Has the next requests to Stripe fail so.
+async fn fault(world: &World, fault: Value) {
+    let (status, answer) = world.stripe_post("/_sim/faults", &fault).await;
+    assert_eq!(status, 200, "{answer}");
+}
+
+async fn count(world: &World, path: &str) -> usize {
+    world.stripe_get(path).await["data"].as_array().unwrap().len()
+}
+
+#[tokio::test]
+async fn a_free_learner_pays_and_reads_on() {
+    let world = World::new().await;
+    let ada = learner("ada");
+    assert_eq!(access(&world, &ada, 5).await["access"], "granted");
+    let denied = access(&world, &ada, 6).await;
+    assert_eq!(denied["access"], "denied");
+    assert_eq!(denied["reason"], "payment_required");
+    assert_eq!(denied["tier"], "free");
+    assert_eq!(denied["offers"][0]["price"], "tutorclaw_paid");
+
+    let (status, session) = checkout(&world, &ada).await;
+    assert_eq!(status, 201, "{session}");
+    let id = session["session_id"].as_str().unwrap();
+    assert!(session["url"].as_str().unwrap().contains(id));
+    world.pay(id).await;
+    let paid = world.events("checkout.session.completed").await;
+    assert_eq!(world.deliver(&paid[0]).await, (200, json!({ "outcome": "applied" })));
+
+    let granted = access(&world, &ada, 6).await;
+    assert_eq!(granted["access"], "granted");
+    assert_eq!(granted["tier"], "paid");
+    assert_eq!(granted["reason"], "purchased");
+    assert_eq!(problem(&checkout(&world, &ada).await), (409, "already-entitled"));
+    assert_eq!(access(&world, &learner("bob"), 6).await["access"], "denied");
+}
+
+#[tokio::test]
+async fn a_declined_card_opens_nothing_and_the_session_stays_payable() {
+    let world = World::new().await;
+    let ada = learner("ada");
+    let session = world.buy(&ada).await;
+    let pay = format!("/_sim/checkout/sessions/{session}/pay");
+    let declined = world.stripe_post(&pay, &json!({ "card": "4000000000000002" })).await;
+    assert_eq!((declined.0, &declined.1["error"]["code"]), (402, &json!("card_declined")));
+    let expected = (200, json!({ "status": "open", "access": "denied" }));
+    assert_eq!(confirm(&world, &ada, &session).await, expected);
+    assert!(world.items_of("SOURCE#", "").await.is_empty());
+    world.pay(&session).await;
+    let expected = (200, json!({ "status": "paid", "access": "granted" }));
+    assert_eq!(confirm(&world, &ada, &session).await, expected);
+}
+
+#[tokio::test]
+async fn the_session_carries_all_that_the_webhook_needs_and_leads_back_to_the_site_only() {
+    let world = World::new().await;
+    let session = world.buy(&learner("ada")).await;
+    let session = world.stripe_get(&format!("/v1/checkout/sessions/{session}")).await;
+    let ours = json!({ "learner_id": "ada", "product": "tutorclaw", "price": "tutorclaw_paid" });
+    assert_eq!(session["metadata"], ours);
+    assert_eq!(session["client_reference_id"], "ada");
+    assert_eq!(session["mode"], "payment");
+    assert_eq!(session["amount_total"], 2900);
+    let success = format!("{SITE_ORIGIN}/success?session_id={{CHECKOUT_SESSION_ID}}");
+    assert_eq!(session["success_url"], success);
+    assert_eq!(session["cancel_url"], format!("{SITE_ORIGIN}/cancel?price=tutorclaw_paid"));
+    world.pay(session["id"].as_str().unwrap()).await;
+    let intents = world.stripe_get("/v1/payment_intents").await;
+    assert_eq!(intents["data"][0]["metadata"], ours);
+}
+
+#[tokio::test]
+async fn nothing_in_the_body_but_the_price_is_taken() {
+    let world = World::new().await;
+    let ada = learner("ada");
+    for (body, expected) in [
+        (r#"{"price": "nothing_like_it"}"#, (404, "unknown-price")),
+        (r#"{"price": "../../etc"}"#, (404, "unknown-price")),
+        (r#"{"price": "tutorclaw_paid", "amount": 1}"#, (422, "invalid-field")),
+        (r#"{"price": "tutorclaw_paid", "success_url": "https://evil"}"#, (422, "invalid-field")),
+        (r#"{"price": "tutorclaw_paid", "learner": "bob"}"#, (422, "invalid-field")),
+        (r#"{"price": 2900}"#, (422, "invalid-field")),
+        ("{}", (422, "invalid-field")),
+        ("", (400, "malformed-json")),
+        ("{", (400, "malformed-json")),
+        (&"x".repeat(20_000), (413, "body-too-large")),
+    ] {
+        let answered = answer(&world.ask("POST /checkout", "/checkout", &ada, Some(body)).await);
+        assert_eq!(problem(&answered), expected, "{body:.60}");
+    }
+    assert_eq!(count(&world, "/v1/checkout/sessions").await, 0);
+}
+
+#[tokio::test]
+async fn asking_twice_gives_the_same_open_session() {
+    let world = World::new().await;
+    let ada = learner("ada");
+    let first = checkout(&world, &ada).await;
+    let second = checkout(&world, &ada).await;
+    assert_eq!((first.0, second.0), (201, 200));
+    assert_eq!(first.1, second.1);
+}
+
+#[tokio::test]
+async fn asking_ten_times_at_once_opens_one_session_for_one_customer() {
+    let world = World::new().await;
+    let ada = learner("ada");
+    let answers = join_all((0..10).map(|_| checkout(&world, &ada))).await;
+    let first = &answers[0].1["session_id"];
+    for (status, session) in &answers {
+        assert!(matches!(status, 200 | 201), "{status} {session}");
+        assert_eq!(&session["session_id"], first);
+    }
+    assert_eq!(answers.iter().filter(|(status, _)| *status == 201).count(), 1);
+    assert_eq!(count(&world, "/v1/customers").await, 1);
+    assert_eq!(count(&world, "/v1/checkout/sessions").await, 1);
+}
+
+#[tokio::test]
+async fn with_another_price_at_stripe_the_old_session_is_closed_and_a_new_one_opened() {
+    let world = World::new().await;
+    let ada = learner("ada");
+    let old = world.buy(&ada).await;
+    let mut dearer = tests::world::root().join("catalog.toml");
+    let text = std::fs::read_to_string(&dearer).unwrap().replace("2900", "3900");
+    dearer = std::env::temp_dir().join(format!("coursegate-dearer-{}.toml", std::process::id()));
+    std::fs::write(&dearer, text).unwrap();
+    let catalog = coursegate::catalog::read(&dearer).unwrap();
+    std::fs::remove_file(dearer).unwrap();
+    let table = world.table();
+    let pushed = coursegate::catalog::push(&catalog, &world.stripe_url, "sk_test_world", &table);
+    assert_eq!(pushed.await.unwrap().prices_created, 1);
+
+    let new = world.buy(&ada).await;
+    assert_ne!(old, new);
+    let status = |session: String| {
+        let path = format!("/v1/checkout/sessions/{session}");
+        let world = &world;
+        async move { world.stripe_get(&path).await["status"].clone() }
+    };
+    assert_eq!(status(old).await, "expired");
+    assert_eq!(status(new).await, "open");
+}
+
+#[tokio::test]
+async fn an_expired_session_is_replaced() {
+    let world = World::new().await;
+    let ada = learner("ada");
+    let old = world.buy(&ada).await;
+    world.expire(&old).await;
+    assert_ne!(world.buy(&ada).await, old);
+    let expected = (200, json!({ "status": "expired", "access": "denied" }));
+    assert_eq!(confirm(&world, &ada, &old).await, expected);
+}
+
+#[tokio::test]
+async fn a_session_paid_behind_our_back_is_taken_in_before_anything_is_sold_twice() {
+    let world = World::new().await;
+    let ada = learner("ada");
+    let session = world.buy(&ada).await;
+    world.pay(&session).await;
+    // No webhook has come.
+    assert_eq!(problem(&checkout(&world, &ada).await), (409, "already-entitled"));
+    assert_eq!(access(&world, &ada, 6).await["access"], "granted");
+}
+
+#[tokio::test]
+async fn while_the_bank_is_at_work_nothing_is_sold_twice_and_a_refusal_ends_that() {
+    let world = World::new().await;
+    let ada = learner("ada");
+    let session = world.buy(&ada).await;
+    let path = format!("/_sim/checkout/sessions/{session}");
+    let debit = json!({ "payment_method": "sepa_debit" });
+    assert_eq!(world.stripe_post(&format!("{path}/pay"), &debit).await.0, 200);
+    let expected = (200, json!({ "status": "processing", "access": "denied" }));
+    assert_eq!(confirm(&world, &ada, &session).await, expected);
+    assert_eq!(problem(&checkout(&world, &ada).await), (409, "payment-processing"));
+    assert_eq!(access(&world, &ada, 6).await["reason"], "payment_processing");
+
+    let failed = json!({ "outcome": "failed" });
+    assert_eq!(world.stripe_post(&format!("{path}/settle"), &failed).await.0, 200);
+    let expected = (200, json!({ "status": "failed", "access": "denied" }));
+    assert_eq!(confirm(&world, &ada, &session).await, expected);
+    assert_ne!(world.buy(&ada).await, session);
+}
+
+#[tokio::test]
+async fn confirmation_grants_at_once_and_the_webhook_then_changes_nothing() {
+    let world = World::new().await;
+    let ada = learner("ada");
+    let session = world.buy(&ada).await;
+    world.pay(&session).await;
+    let expected = (200, json!({ "status": "paid", "access": "granted" }));
+    assert_eq!(confirm(&world, &ada, &session).await, expected);
+    let before = (world.items_of("SOURCE#", "").await, world.items_of("LEARNER#", "ACCESS").await);
+    let paid = world.events("checkout.session.completed").await;
+    assert_eq!(world.deliver(&paid[0]).await, (200, json!({ "outcome": "duplicate" })));
+    let after = (world.items_of("SOURCE#", "").await, world.items_of("LEARNER#", "ACCESS").await);
+    assert_eq!(before, after);
+    assert_eq!(confirm(&world, &ada, &session).await, expected);
+}
+
+#[tokio::test]
+async fn a_customer_that_stripe_no_longer_knows_is_replaced() {
+    let world = World::new().await;
+    let ada = learner("ada");
+    let old = world.buy(&ada).await;
+    let customer = world.items_of("LEARNER#ada", "CUSTOMER").await[0]["customer"].clone();
+    let customer_path = format!("/v1/customers/{}", customer.as_str().unwrap());
+    let deleted = reqwest::Client::new()
+        .delete(format!("{}{customer_path}", world.stripe_url))
+        .bearer_auth("sk_test_world");
+    assert_eq!(deleted.send().await.unwrap().status(), 200);
+    world.expire(&old).await;
+    let new = world.buy(&ada).await;
+    let session = world.stripe_get(&format!("/v1/checkout/sessions/{new}")).await;
+    assert_ne!(session["customer"], customer);
+    let kept = &world.items_of("LEARNER#ada", "CUSTOMER").await[0]["customer"];
+    assert_eq!(&session["customer"], kept);
+}
+
+#[tokio::test]
+async fn what_stripe_does_wrong_is_said_clearly_and_trying_again_is_safe() {
+    let cases = [
+        ("400", json!({ "status": 400 }), (500, "stripe-refused")),
+        ("401", json!({ "status": 401, "times": 9 }), (500, "internal")),
+        ("402", json!({ "status": 402 }), (500, "stripe-refused")),
+        ("409", json!({ "status": 409, "times": 3 }), (503, "stripe-unavailable")),
+        ("429", json!({ "status": 429, "times": 3 }), (503, "stripe-unavailable")),
+        ("500", json!({ "status": 500, "times": 3 }), (503, "stripe-unavailable")),
+        ("500, kept", json!({ "status": 500, "save": true }), (503, "stripe-unavailable")),
+        (
+            "503, done",
+            json!({ "status": 503, "times": 3, "after": true }),
+            (503, "stripe-unavailable"),
+        ),
+        ("no answer", json!({ "drop": true, "times": 3 }), (503, "stripe-unavailable")),
+        (
+            "no answer, done",
+            json!({ "drop": true, "times": 3, "after": true }),
+            (503, "stripe-unavailable"),
+        ),
+    ];
+    join_all(cases.map(|(what, fault, expected)| stripe_fails(what, fault, expected))).await;
+}
+
+async fn stripe_fails(what: &str, mut trouble: Value, expected: (u16, &str)) {
+    let world = World::new().await;
+    let ada = learner("ada");
+    trouble["method"] = "POST".into();
+    trouble["path"] = "/v1/checkout/sessions".into();
+    fault(&world, trouble).await;
+    let response = world.ask("POST /checkout", "/checkout", &ada, BODY).await;
+    assert_eq!(problem(&answer(&response)), expected, "{what}");
+    let retry_after = response.headers().get("retry-after");
+    assert_eq!(retry_after.is_some(), expected.0 == 503, "{what}");
+    let faults = format!("{}/_sim/faults", world.stripe_url);
+    reqwest::Client::new().delete(faults).send().await.unwrap();
+
+    let (status, session) = checkout(&world, &ada).await;
+    assert_eq!(status, 201, "{what}: {session}");
+    world.pay(session["session_id"].as_str().unwrap()).await;
+    assert_eq!(problem(&checkout(&world, &ada).await), (409, "already-entitled"), "{what}");
+    assert_eq!(count(&world, "/v1/customers").await, 1, "{what}");
+}
+
+#[tokio::test]
+async fn a_moment_s_trouble_at_stripe_is_bridged_with_one_session() {
+    let troubles = [
+        json!({ "status": 429, "times": 2 }),
+        json!({ "status": 500 }),
+        json!({ "status": 409, "times": 2 }),
+        json!({ "drop": true, "after": true }),
+        json!({ "delay_ms": 6500, "after": true }),
+    ];
+    join_all(troubles.map(stripe_stumbles)).await;
+}
+
+async fn stripe_stumbles(mut trouble: Value) {
+    let world = World::new().await;
+    trouble["path"] = "/v1/checkout/sessions".into();
+    fault(&world, trouble.clone()).await;
+    let (status, session) = checkout(&world, &learner("ada")).await;
+    assert_eq!(status, 201, "{trouble}: {session}");
+    assert_eq!(count(&world, "/v1/checkout/sessions").await, 1, "{trouble}");
+}
+
+#[tokio::test]
+async fn a_key_that_is_none_yet_or_of_the_other_mode_charges_nobody() {
+    let world = World::new().await;
+    for (key, expected) in
+        [("placeholder", (503, "unavailable")), ("sk_live_of_another_world", (500, "internal"))]
+    {
+        world.secrets.set_current(API_KEY_ID, key).unwrap();
+        assert_eq!(problem(&checkout(&world, &learner("ada")).await), expected, "{key}");
+    }
+    assert_eq!(count(&world, "/v1/customers").await, 0);
+}
+
+#[tokio::test]
+async fn a_learner_who_asks_too_often_is_told_when_to_come_back() {
+    let world = World::new().await;
+    let ada = learner("ada");
+    for _ in 0..20 {
+        assert!(checkout(&world, &ada).await.0 < 300);
+    }
+    let response = world.ask("POST /checkout", "/checkout", &ada, BODY).await;
+    assert_eq!(problem(&answer(&response)), (429, "rate-limited"));
+    assert_eq!(response.headers()["retry-after"], "600");
+    assert_eq!(checkout(&world, &learner("bob")).await.0, 201);
+    world.clock.advance(600);
+    assert!(checkout(&world, &ada).await.0 < 300);
+}

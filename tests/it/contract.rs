@@ -149,8 +149,7 @@ async fn two_sources_of_one_learner_stand_side_by_side<L: Ledger + AccessReader>
         let writes = store(source, "cleo", payment, None);
         assert_eq!(ledger.commit(&writes).await.unwrap(), Commit::Applied);
     }
-    let expected =
-        [("pi_c".to_owned(), Status::Processing), ("cs_c".to_owned(), Status::Active)];
+    let expected = [("pi_c".to_owned(), Status::Processing), ("cs_c".to_owned(), Status::Active)];
     assert_eq!(statuses(ledger, "cleo").await, expected);
 }
 

@@ -156,10 +156,16 @@ async fn what_is_none_of_our_business_is_acknowledged_and_writes_nothing() {
     };
     for (what, event) in [
         ("an unknown type", edited(|event| event["type"] = "customer.updated".into())),
-        ("somebody else's session", edited(|event| event["data"]["object"]["metadata"] = json!({}))),
-        ("a session without metadata", edited(|event| {
-            event["data"]["object"]["metadata"] = Value::Null;
-        })),
+        (
+            "somebody else's session",
+            edited(|event| event["data"]["object"]["metadata"] = json!({})),
+        ),
+        (
+            "a session without metadata",
+            edited(|event| {
+                event["data"]["object"]["metadata"] = Value::Null;
+            }),
+        ),
         ("the other mode", edited(|event| event["livemode"] = true.into())),
         ("a connected account", edited(|event| event["account"] = "acct_1".into())),
     ] {

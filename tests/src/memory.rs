@@ -70,9 +70,13 @@ impl Ledger for MemoryLedger {
 impl AccessReader for MemoryLedger {
     async fn holdings(&self, learner: &LearnerId) -> Result<Holdings, LedgerError> {
         let contents = self.lock();
-        Ok(contents.access.get(learner).into_iter().flatten().map(|(source, grant)| {
-            (source.clone(), grant.clone())
-        }).collect())
+        Ok(contents
+            .access
+            .get(learner)
+            .into_iter()
+            .flatten()
+            .map(|(source, grant)| (source.clone(), grant.clone()))
+            .collect())
     }
 }
 

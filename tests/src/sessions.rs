@@ -12,7 +12,8 @@ use shared::stripe::signature::UnverifiedDelivery;
 #[must_use]
 pub fn event(line: &str) -> Value {
     let words: Vec<&str> = line.split_whitespace().collect();
-    let [id, kind, payment_status, session, payment_intent, learner, product, at] = words[..] else {
+    let [id, kind, payment_status, session, payment_intent, learner, product, at] = words[..]
+    else {
         panic!("eight words, not {line:?}");
     };
     let created: i64 = at.trim_start_matches('@').parse().unwrap();

@@ -133,8 +133,7 @@ impl World {
         let stripe = stripe_simulator::start(options).await.unwrap();
         let stripe_url = stripe.url();
         let clock = ManualClock::now();
-        let world =
-            Self { clock, secrets, stripe_url, dynamodb_url, secrets_url, stripe, servers };
+        let world = Self { clock, secrets, stripe_url, dynamodb_url, secrets_url, stripe, servers };
         let table = world.table();
         coursegate::catalog::push(&catalog(), &world.stripe_url, "sk_test_world", &table)
             .await
@@ -257,12 +256,18 @@ impl World {
         session["session_id"].as_str().unwrap().to_owned()
     }
 
-    /// Uses the simulator's control surface, or its API.
+    /// Uses the simulator's control surface.
     pub async fn stripe_post(&self, path: &str, body: &Value) -> (u16, Value) {
         let url = format!("{}{path}", self.stripe_url);
-        let request = reqwest::Client::new().post(url).json(body);
-        let response = request.bearer_auth("sk_test_world").send().await.unwrap();
+        let response = reqwest::Client::new().post(url).json(body).send().await.unwrap();
         (response.status().as_u16(), response.json().await.unwrap_or_default())
+    }
+
+    /// Closes a session at Stripe, behind our back.
+    pub async fn expire(&self, session: &str) {
+        let url = format!("{}/v1/checkout/sessions/{session}/expire", self.stripe_url);
+        let request = reqwest::Client::new().post(url).bearer_auth("sk_test_world");
+        assert_eq!(request.send().await.unwrap().status(), 200);
     }
 
     /// Reads from the simulator's API.
@@ -323,9 +328,7 @@ fn plain(value: &aws_sdk_dynamodb::types::AttributeValue) -> Value {
     match value {
         Attribute::S(text) => text.as_str().into(),
         Attribute::N(number) => serde_json::from_str(number).unwrap(),
-        Attribute::M(map) => {
-            map.iter().map(|(name, value)| (name.clone(), plain(value))).collect()
-        }
+        Attribute::M(map) => map.iter().map(|(name, value)| (name.clone(), plain(value))).collect(),
         other => panic!("an attribute of a kind that nothing here writes: {other:?}"),
     }
 }

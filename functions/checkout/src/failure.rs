@@ -109,10 +109,11 @@ fn stripe_problem(error: &StripeError) -> Problem {
         StripeError::WrongMode | StripeError::Unauthorized | StripeError::Unreadable(_) => {
             Problem::new(ProblemKind::Internal, "Nothing was charged; we have been told.")
         }
-        StripeError::NoKey(_) => {
-            Problem::new(ProblemKind::Unavailable, "The shop is not set up yet: nothing was charged.")
-                .retry_after(RETRY_SECONDS)
-        }
+        StripeError::NoKey(_) => Problem::new(
+            ProblemKind::Unavailable,
+            "The shop is not set up yet: nothing was charged.",
+        )
+        .retry_after(RETRY_SECONDS),
         StripeError::Busy | StripeError::Failed { .. } | StripeError::Unreachable => Problem::new(
             ProblemKind::StripeUnavailable,
             "Nothing was charged. Please try again in a moment.",

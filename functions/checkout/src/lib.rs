@@ -165,17 +165,22 @@ impl<C: Clock> App<C> {
         for _ in 0..COUNTING_ROUNDS_MAX {
             let before = self.table.rate(learner, action).await?;
             let rate = limit.admit(before, now).map_err(Failure::RateLimited)?;
-            if self.table.set_rate(learner, action, rate, before).await? {
+            let counted = if before.is_some_and(|before| before.since == rate.since) {
+                self.table.count_in_window(learner, action, rate.since, limit.times).await?
+            } else {
+                self.table.begin_window(learner, action, rate, before).await?
+            };
+            if counted {
                 return Ok(());
             }
         }
-        // So many requests of one learner at one moment are too many.
+        // A window that begins and fills up each time one looks: too many at one moment.
         Err(Failure::RateLimited(TooOften { retry_after_seconds: 1 }))
     }
 }
 
 /// How often counting is tried when others count at the same moment.
-const COUNTING_ROUNDS_MAX: u32 = 8;
+const COUNTING_ROUNDS_MAX: u32 = 4;
 
 fn price(incoming: &Incoming<'_>) -> Result<PriceKey, Problem> {
     let body: PriceBody = incoming.body()?;

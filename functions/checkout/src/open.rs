@@ -140,10 +140,7 @@ impl<C: Clock> App<C> {
             product: wish.offer.product.id.clone(),
             price: price.clone(),
             stripe_price,
-            success_url: format!(
-                "{}/success?session_id={{CHECKOUT_SESSION_ID}}",
-                self.site_origin
-            ),
+            success_url: format!("{}/success?session_id={{CHECKOUT_SESSION_ID}}", self.site_origin),
             cancel_url: format!("{}/cancel?price={price}", self.site_origin),
         })
     }
@@ -155,12 +152,8 @@ impl<C: Clock> App<C> {
         request: &SessionRequest,
         fingerprint: String,
     ) -> Result<Step, Failure> {
-        let attempt = Attempt {
-            id: random_attempt()?,
-            fingerprint,
-            started_at: wish.now,
-            session: None,
-        };
+        let attempt =
+            Attempt { id: random_attempt()?, fingerprint, started_at: wish.now, session: None };
         let replaces = buyer.attempt.as_ref().map(|attempt| &attempt.id);
         let price = &wish.offer.price.key;
         if self.table.begin_attempt(wish.learner, price, &attempt, replaces).await? {

@@ -131,7 +131,11 @@ fn entitlement<'a>(
     let product = catalog.product(&grant.product);
     EntitlementAnswer {
         product: grant.product.as_str(),
-        courses: product.iter().flat_map(|product| &product.courses).map(|id| id.as_str()).collect(),
+        courses: product
+            .iter()
+            .flat_map(|product| &product.courses)
+            .map(|id| id.as_str())
+            .collect(),
         source: source.as_str(),
         status: match grant.status {
             Status::Active if grant.is_live(now) => "active",

@@ -90,9 +90,8 @@ impl Holdings {
     /// Whether a payment for this product is still on its way.
     #[must_use]
     pub fn awaits(&self, product: &ProductId) -> bool {
-        self.iter().any(|(_, grant)| {
-            grant.product == *product && grant.status == Status::Processing
-        })
+        self.iter()
+            .any(|(_, grant)| grant.product == *product && grant.status == Status::Processing)
     }
 }
 
@@ -229,7 +228,8 @@ mod tests {
         let (id, chapter) = question.split_once(' ').unwrap();
         let course = catalog.course(&id.parse().unwrap()).unwrap();
         let access = check(&catalog, course, chapter.parse().ok(), &holdings(held), NOW);
-        let until = access.until.map_or("ever".to_owned(), |until| until.unix_seconds().to_string());
+        let until =
+            access.until.map_or("ever".to_owned(), |until| until.unix_seconds().to_string());
         let offers: Vec<_> = access.offers.iter().map(|offer| offer.price.key.as_str()).collect();
         let verdict = if access.granted { "granted" } else { "denied" };
         let got = format!("{verdict} {:?} {until} {}", access.reason, offers.join("+"));
@@ -247,7 +247,11 @@ mod tests {
         check_that(&["tutor active"], "memory 1", "denied PaymentRequired ever all_paid");
         check_that(&["tutor processing"], "tutor 6", "denied PaymentProcessing ever all_paid");
         check_that(&["tutor failed"], "tutor 6", "denied PaymentRequired ever tutor_paid+all_paid");
-        check_that(&["unknown active"], "tutor 6", "denied PaymentRequired ever tutor_paid+all_paid");
+        check_that(
+            &["unknown active"],
+            "tutor 6",
+            "denied PaymentRequired ever tutor_paid+all_paid",
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 
 use super::Table;
 use super::attributes::{Reader, number, text};
-use super::failure::ledger_error;
+use super::failure::held;
 use super::key::Key;
 use crate::domain::catalog::{Catalog, Category, Course, Price, Product, PublishedCatalog};
 use crate::domain::money::Money;
@@ -130,17 +130,7 @@ impl Table {
                 .condition_expression("version = :replaces")
                 .expression_attribute_values(":replaces", number(version)),
         };
-        match update.send().await {
-            Ok(_) => Ok(true),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(|error| error.is_conditional_check_failed_exception()) =>
-            {
-                Ok(false)
-            }
-            Err(error) => Err(ledger_error(error)),
-        }
+        held(update.send().await.map(drop))
     }
 }
 

@@ -3,13 +3,11 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::error::SdkError;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::Table;
 use super::attributes::{Item, Reader, number, text, time};
-use super::failure::ledger_error;
+use super::failure::{held, ledger_error};
 use super::key::{Action, Key, PK, SK, TTL};
 use super::ledger::holdings;
 use crate::domain::access::Holdings;
@@ -52,11 +50,7 @@ pub struct Link {
 
 impl Table {
     /// All that a request to buy depends on, in one strongly consistent read.
-    pub async fn buyer(
-        &self,
-        learner: &LearnerId,
-        price: &PriceKey,
-    ) -> Result<Buyer, LedgerError> {
+    pub async fn buyer(&self, learner: &LearnerId, price: &PriceKey) -> Result<Buyer, LedgerError> {
         let keys = vec![
             Key::Access(learner.clone()),
             Key::Customer(learner.clone()),
@@ -134,17 +128,7 @@ impl Table {
             .expression_attribute_values(":expires_at", time(session.expires_at))
             .send()
             .await;
-        match answer {
-            Ok(_) => Ok(true),
-            Err(error)
-                if error.as_service_error().is_some_and(
-                    aws_sdk_dynamodb::operation::update_item::UpdateItemError::is_conditional_check_failed_exception,
-                ) =>
-            {
-                Ok(false)
-            }
-            Err(error) => Err(ledger_error(error)),
-        }
+        held(answer.map(drop))
     }
 
     /// How often this learner has done this.
@@ -157,9 +141,9 @@ impl Table {
         item.as_ref().map(|item| rate(&Reader(item))).transpose()
     }
 
-    /// Counts: writes this rate in the place of the one that was read. Says whether it did; if
-    /// not, another request counted first.
-    pub async fn set_rate(
+    /// Begins a window in the place of the one that was read. Says whether it did; if not, another
+    /// request was quicker.
+    pub async fn begin_window(
         &self,
         learner: &LearnerId,
         action: Action,
@@ -172,9 +156,30 @@ impl Table {
             ("times".to_owned(), number(rate.times)),
             (TTL.to_owned(), time(rate.since.plus_seconds(RATE_KEPT_DAYS * DAY))),
         ]);
-        let replaces = replaces
-            .map(|rate| vec![("since", time(rate.since)), ("times", number(rate.times))]);
+        let replaces = replaces.map(|rate| vec![("since", time(rate.since))]);
         self.put_if(item, replaces).await
+    }
+
+    /// Counts one more in the window that began then. Says whether it did; if not, the window is
+    /// full by now, or over.
+    pub async fn count_in_window(
+        &self,
+        learner: &LearnerId,
+        action: Action,
+        since: Timestamp,
+        times_max: u32,
+    ) -> Result<bool, LedgerError> {
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.name)
+            .set_key(Some(Key::Rate(learner.clone(), action).attributes()))
+            .update_expression("ADD times :one")
+            .condition_expression("since = :since AND times < :max")
+            .expression_attribute_values(":one", number(1))
+            .expression_attribute_values(":since", time(since))
+            .expression_attribute_values(":max", number(times_max));
+        held(update.send().await.map(drop))
     }
 
     /// Writes a link down. Says whether it is new.
@@ -230,18 +235,8 @@ impl Table {
                     .set_expression_attribute_values(Some(values));
             }
         }
-        match put.send().await {
-            Ok(_) => Ok(true),
-            Err(error) if is_condition(&error) => Ok(false),
-            Err(error) => Err(ledger_error(error)),
-        }
+        held(put.send().await.map(drop))
     }
-}
-
-fn is_condition<R>(error: &SdkError<PutItemError, R>) -> bool {
-    error
-        .as_service_error()
-        .is_some_and(PutItemError::is_conditional_check_failed_exception)
 }
 
 fn attempt(reader: &Reader<'_>) -> Result<Attempt, LedgerError> {

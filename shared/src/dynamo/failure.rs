@@ -15,6 +15,9 @@ const REFUSALS: [&str; 6] = [
     "IdempotentParameterMismatchException",
 ];
 
+/// The code of a single write whose condition did not hold.
+const CONDITION_FAILED: &str = "ConditionalCheckFailedException";
+
 /// Sorts a failure: refused for good, or worth coming back for. What is not known is taken for
 /// passing, so that Stripe comes again rather than being told that all is well.
 pub(super) fn ledger_error<E, R>(error: SdkError<E, R>) -> LedgerError
@@ -22,10 +25,24 @@ where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     R: std::fmt::Debug + Send + Sync + 'static,
 {
-    let refused = error
-        .as_service_error()
-        .and_then(ProvideErrorMetadata::code)
-        .is_some_and(|code| REFUSALS.contains(&code));
+    let refused = code(&error).is_some_and(|code| REFUSALS.contains(&code));
     let source: Box<dyn std::error::Error + Send + Sync> = Box::new(error);
     if refused { LedgerError::Refused(source) } else { LedgerError::Unavailable(source) }
+}
+
+/// Whether a write's condition held. That it did not is an answer, not an error.
+pub(super) fn held<E, R>(answer: Result<(), SdkError<E, R>>) -> Result<bool, LedgerError>
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    R: std::fmt::Debug + Send + Sync + 'static,
+{
+    match answer {
+        Ok(()) => Ok(true),
+        Err(error) if code(&error) == Some(CONDITION_FAILED) => Ok(false),
+        Err(error) => Err(ledger_error(error)),
+    }
+}
+
+fn code<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> Option<&str> {
+    error.as_service_error().and_then(ProvideErrorMetadata::code)
 }

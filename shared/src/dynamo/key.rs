@@ -149,7 +149,8 @@ mod tests {
 
     #[test]
     fn what_is_no_key_of_ours_is_not_taken_for_one() {
-        for (pk, sk) in [("EVENT#cus_1", "EVENT"), ("LEARNER#ada", "RATE#x"), ("X", "Y"), ("", "")] {
+        for (pk, sk) in [("EVENT#cus_1", "EVENT"), ("LEARNER#ada", "RATE#x"), ("X", "Y"), ("", "")]
+        {
             assert_eq!(Key::parse(pk, sk), None);
         }
     }

@@ -135,8 +135,7 @@ pub(super) fn holdings(item: &Item) -> Result<Holdings, LedgerError> {
     item.iter()
         .filter(|(name, _)| name.as_str() != PK && name.as_str() != SK)
         .map(|(name, value)| {
-            let source: SourceId =
-                name.parse().map_err(|_| super::attributes::unreadable(name))?;
+            let source: SourceId = name.parse().map_err(|_| super::attributes::unreadable(name))?;
             let grant = value.as_m().map_err(|_| super::attributes::unreadable(name))?;
             Ok((source, grant_of(&Reader(grant))?))
         })

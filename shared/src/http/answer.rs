@@ -1,8 +1,8 @@
 //! Building answers: the same headers on each, and no way to fail.
 
+use lambda_http::Body;
 use lambda_http::http::header::{HeaderName, HeaderValue};
 use lambda_http::http::{Response, StatusCode};
-use lambda_http::Body;
 use serde::Serialize;
 
 /// An answer in JSON.
@@ -19,7 +19,8 @@ pub fn json(status: StatusCode, body: &impl Serialize) -> Response<Body> {
 /// A redirect that is followed with GET.
 #[must_use]
 pub fn redirect(location: &str) -> Response<Body> {
-    let headers = [("location", location.to_owned()), ("referrer-policy", "no-referrer".to_owned())];
+    let headers =
+        [("location", location.to_owned()), ("referrer-policy", "no-referrer".to_owned())];
     respond(StatusCode::SEE_OTHER, &headers, String::new())
 }
 
@@ -30,8 +31,10 @@ pub(super) fn respond(
 ) -> Response<Body> {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
-    let always =
-        [("cache-control", "no-store".to_owned()), ("x-content-type-options", "nosniff".to_owned())];
+    let always = [
+        ("cache-control", "no-store".to_owned()),
+        ("x-content-type-options", "nosniff".to_owned()),
+    ];
     for (name, value) in headers.iter().chain(&always) {
         if let Ok(value) = HeaderValue::from_str(value) {
             response.headers_mut().insert(HeaderName::from_static(name), value);

@@ -151,10 +151,11 @@ impl Problem {
 impl From<&LedgerError> for Problem {
     fn from(error: &LedgerError) -> Self {
         match error {
-            LedgerError::Unavailable(_) => {
-                Self::new(ProblemKind::Unavailable, "Nothing is lost. Please try again in a moment.")
-                    .retry_after(RETRY_SECONDS)
-            }
+            LedgerError::Unavailable(_) => Self::new(
+                ProblemKind::Unavailable,
+                "Nothing is lost. Please try again in a moment.",
+            )
+            .retry_after(RETRY_SECONDS),
             LedgerError::Refused(_) | LedgerError::Unreadable(_) => {
                 Self::new(ProblemKind::Internal, "Trying again does not help; we have been told.")
             }
@@ -166,10 +167,11 @@ impl From<&ApplyError> for Problem {
     fn from(error: &ApplyError) -> Self {
         match error {
             ApplyError::Ledger(error) => Self::from(error),
-            ApplyError::Contended => {
-                Self::new(ProblemKind::Unavailable, "Nothing is lost. Please try again in a moment.")
-                    .retry_after(RETRY_SECONDS)
-            }
+            ApplyError::Contended => Self::new(
+                ProblemKind::Unavailable,
+                "Nothing is lost. Please try again in a moment.",
+            )
+            .retry_after(RETRY_SECONDS),
         }
     }
 }

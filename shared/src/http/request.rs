@@ -80,9 +80,8 @@ impl<'a> Incoming<'a> {
             let detail = format!("This route needs a token with the scope {scope}.");
             return Err(Problem::new(ProblemKind::Forbidden, detail));
         }
-        let invalid = |kind| {
-            move |error: crate::domain::id::IdError| Problem::new(kind, format!("{error}."))
-        };
+        let invalid =
+            |kind| move |error: crate::domain::id::IdError| Problem::new(kind, format!("{error}."));
         match caller {
             Caller::Learner => {
                 let subject = self.claim("sub").unwrap_or_default();
@@ -121,9 +120,9 @@ impl<'a> Incoming<'a> {
         let Some(text) = parameters.and_then(|parameters| parameters.first(name)) else {
             return Ok(None);
         };
-        text.parse().map(Some).map_err(|_| {
-            Problem::new(ProblemKind::InvalidField, format!("{name} must be {rule}."))
-        })
+        text.parse()
+            .map(Some)
+            .map_err(|_| Problem::new(ProblemKind::InvalidField, format!("{name} must be {rule}.")))
     }
 
     /// The JSON body.

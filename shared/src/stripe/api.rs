@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use stripe::{Client, ClientBuilder, IdempotencyKey, RequestStrategy, StripeRequest};
-use stripe_checkout::checkout_session::{
-    CreateCheckoutSession, CreateCheckoutSessionLineItems,
-    CreateCheckoutSessionPaymentIntentData, ExpireCheckoutSession, RetrieveCheckoutSession,
-};
 use stripe_checkout::CheckoutSessionMode;
+use stripe_checkout::checkout_session::{
+    CreateCheckoutSession, CreateCheckoutSessionLineItems, CreateCheckoutSessionPaymentIntentData,
+    ExpireCheckoutSession, RetrieveCheckoutSession,
+};
 use stripe_core::customer::CreateCustomer;
 use tokio::sync::Mutex;
 
@@ -53,8 +53,8 @@ pub enum StripeError {
         /// Stripe's code, or the type where it gave none.
         code: String,
     },
-    /// Too many requests, for now.
-    #[error("Stripe asks for fewer requests")]
+    /// Too many requests for now, or one under this very idempotency key is still being seen to.
+    #[error("Stripe asks to come back later")]
     Busy,
     /// An error of Stripe's own. A request that changes something may have been carried out.
     #[error("Stripe fails with {status}")]
@@ -76,29 +76,11 @@ impl StripeError {
     /// <https://docs.stripe.com/api/idempotent_requests>
     #[must_use]
     pub const fn is_final(&self) -> bool {
-        match self {
-            // 409: another request under this key is on its way; nothing is saved.
-            Self::Refused { status, .. } => *status != 409,
-            Self::Missing { .. } | Self::Failed { .. } => true,
-            Self::NoKey(_)
-            | Self::WrongMode
-            | Self::Unauthorized
-            | Self::Busy
-            | Self::Unreachable
-            | Self::Unreadable(_) => false,
-        }
+        matches!(self, Self::Refused { .. } | Self::Missing { .. } | Self::Failed { .. })
     }
 
     const fn is_worth_another_try(&self) -> bool {
-        match self {
-            Self::Busy | Self::Failed { .. } | Self::Unreachable => true,
-            Self::Refused { status, .. } => *status == 409,
-            Self::NoKey(_)
-            | Self::WrongMode
-            | Self::Unauthorized
-            | Self::Missing { .. }
-            | Self::Unreadable(_) => false,
-        }
+        matches!(self, Self::Busy | Self::Failed { .. } | Self::Unreachable)
     }
 }
 
@@ -144,10 +126,8 @@ impl StripeApi {
         replaces: Option<&CustomerId>,
         now: Timestamp,
     ) -> Result<CustomerId, StripeError> {
-        let request = CreateCustomer::new().metadata(HashMap::from([(
-            metadata::LEARNER.to_owned(),
-            learner.as_str().to_owned(),
-        )]));
+        let request = CreateCustomer::new()
+            .metadata(HashMap::from([(metadata::LEARNER.to_owned(), learner.as_str().to_owned())]));
         let after = replaces.map_or("nobody", CustomerId::as_str);
         let key = format!("coursegate-customer-{learner}-after-{after}");
         let json = self.send(&request, Some(&key), now).await?;
@@ -211,11 +191,7 @@ impl StripeApi {
     }
 
     /// Closes a session. A session that is no longer open is refused: read it again.
-    pub async fn expire_session(
-        &self,
-        id: &SessionId,
-        now: Timestamp,
-    ) -> Result<(), StripeError> {
+    pub async fn expire_session(&self, id: &SessionId, now: Timestamp) -> Result<(), StripeError> {
         self.send(&ExpireCheckoutSession::new(id.as_str()), None, now).await.map(|_| ())
     }
 
@@ -290,13 +266,13 @@ impl StripeApi {
 fn classify(error: stripe::StripeError) -> StripeError {
     match error {
         stripe::StripeError::Stripe(error, status) => {
-            let code = error.code.as_ref().map_or_else(
-                || error.type_.as_str().to_owned(),
-                |code| code.as_str().to_owned(),
-            );
+            let code = error
+                .code
+                .as_ref()
+                .map_or_else(|| error.type_.as_str().to_owned(), |code| code.as_str().to_owned());
             match status {
                 401 | 403 => StripeError::Unauthorized,
-                429 => StripeError::Busy,
+                409 | 429 => StripeError::Busy,
                 500.. => StripeError::Failed { status },
                 _ if status == 404 || code == "resource_missing" => {
                     StripeError::Missing { param: error.param.unwrap_or_default() }

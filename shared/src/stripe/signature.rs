@@ -138,21 +138,28 @@ mod tests {
         let truncated = &valid[..valid.len() - 2];
         let old_scheme = valid.replace("v1=", "v0=");
         let timestamp_moved = valid.replace("t=17", "t=16");
-        for header in
-            ["", ",", "t=1", "v1=00", "t=,v1=", truncated, &old_scheme, &timestamp_moved, "t=1,v1=é"]
-        {
+        for header in [
+            "",
+            ",",
+            "t=1",
+            "v1=00",
+            "t=,v1=",
+            truncated,
+            &old_scheme,
+            &timestamp_moved,
+            "t=1,v1=é",
+        ] {
             let secrets = [SecretString::from("whsec_new")];
-            let delivery = UnverifiedDelivery { unverified_signature: header, unverified_body: BODY };
+            let delivery =
+                UnverifiedDelivery { unverified_signature: header, unverified_body: BODY };
             assert!(delivery.verify(&secrets, NOW).is_err(), "{header}");
         }
     }
 
     #[test]
     fn without_a_secret_nothing_verifies() {
-        let delivery = UnverifiedDelivery {
-            unverified_signature: &sign("", NOW),
-            unverified_body: BODY,
-        };
+        let delivery =
+            UnverifiedDelivery { unverified_signature: &sign("", NOW), unverified_body: BODY };
         assert_eq!(delivery.verify(&[], NOW).map(|_| ()), Err(SignatureError::Mismatch));
     }
 }

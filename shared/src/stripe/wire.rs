@@ -318,7 +318,8 @@ impl Session {
     /// Reads a session from an answer of Stripe's, best with `payment_intent.latest_charge`
     /// expanded, so that it tells when it was paid. The error says what is missing.
     pub fn from_json(json: &str) -> Result<Self, String> {
-        let object: Value = serde_json::from_str(json).map_err(|error| describe("session", &error))?;
+        let object: Value =
+            serde_json::from_str(json).map_err(|error| describe("session", &error))?;
         let shape = SessionShape::deserialize(&object)
             .map_err(|error| describe("checkout session", &error))?;
         let id: SessionId = shape.id.parse().map_err(say)?;
