@@ -35,6 +35,7 @@ pub(crate) fn routes() -> Router<Arc<Core>> {
         .route("/_sim/deliveries", get(list_deliveries))
         .route("/_sim/deliveries/hold", post(hold))
         .route("/_sim/deliveries/release", post(release))
+        .route("/_sim/events", post(emit))
         .route("/_sim/events/{id}/resend", post(resend))
         .route("/_sim/webhook_endpoints/{id}/roll_secret", post(roll_secret))
         .route("/_sim/faults", post(add_fault).delete(clear_faults).get(list_faults))
@@ -128,6 +129,40 @@ async fn hold(State(core): Shared) -> Answer {
 async fn release(State(core): Shared, bytes: Bytes) -> Answer {
     let release: Release = body(&bytes)?;
     deliveries::release(&core, &release).map(|counts| ok(&counts))
+}
+
+/// An event of the caller's own: an unknown type, somebody else's object, the other mode, a second
+/// event for one change, or an object that cannot be read.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EmitBody {
+    #[serde(rename = "type")]
+    event_type: String,
+    object: Value,
+    /// Fields of the envelope to set otherwise than Stripe's test mode would.
+    account: Option<String>,
+    api_version: Option<String>,
+    created: Option<i64>,
+    livemode: Option<bool>,
+}
+
+async fn emit(State(core): Shared, bytes: Bytes) -> Answer {
+    let asked: EmitBody = body(&bytes)?;
+    core.transact(Origin::default(), |call| {
+        let mut event = call.emit(&asked.event_type, &asked.object);
+        for (field, value) in [
+            ("account", asked.account.map(Value::from)),
+            ("api_version", asked.api_version.map(Value::from)),
+            ("created", asked.created.map(Value::from)),
+            ("livemode", asked.livemode.map(Value::from)),
+        ] {
+            if let Some(value) = value {
+                event.set(field, value);
+            }
+        }
+        call.store.put(Kind::Event, event.text("id"), event.clone());
+        Ok(ok(&event))
+    })
 }
 
 /// Delivers an event again, to all endpoints that listen now.

@@ -8,11 +8,8 @@ pub(crate) fn random(prefix: &str, length: usize) -> String {
     id.push_str(prefix);
     let mut bytes = [0_u8; 64];
     while id.len() < prefix.len() + length {
-        // Without randomness from the operating system nothing on the machine works; zeroes would
-        // loop here, so the process id at least keeps ids apart.
-        if getrandom::fill(&mut bytes).is_err() {
-            bytes = [(std::process::id() % 248).try_into().unwrap_or_default(); 64];
-        }
+        #[expect(clippy::expect_used, reason = "without randomness nothing on the machine works")]
+        getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
         for byte in bytes {
             // 248 is 4 x 62: larger bytes would favour some letters.
             if byte < 248 && id.len() < prefix.len() + length {

@@ -10,6 +10,23 @@
 //! - `events` and `deliveries`: what is told to whom, and until they have heard it.
 //! - `page`: the hosted page. `control`: `/_sim`. `connection`: connections that can be cut.
 //!
+//! The control surface takes and returns JSON:
+//!
+//! | `/_sim/…` | does |
+//! |---|---|
+//! | `POST checkout/sessions/{id}/pay` | pays with `{"card": "4242424242424242"}` or `{"payment_method": "sepa_debit"}`, optionally `email` and `name`; 402 when declined |
+//! | `POST checkout/sessions/{id}/settle` | ends a bank debit: `{"outcome": "succeeded"}` or `"failed"` |
+//! | `GET deliveries` | the latest deliveries: event, endpoint, attempts, last status, state |
+//! | `POST deliveries/hold` | holds all deliveries back |
+//! | `POST deliveries/release` | lets them go, `{"copies": 2, "order": "shuffled", "seed": 7}`; once and as they came when absent |
+//! | `POST events` | emits an event of one's own: `{"type": …, "object": …}`, optionally `livemode`, `account`, `api_version`, `created` |
+//! | `POST events/{id}/resend` | delivers an event again |
+//! | `POST webhook_endpoints/{id}/roll_secret` | makes a new signing secret; the old one signs too for `{"expire_old_in_seconds": 86400}` |
+//! | `POST faults` | `{"method", "path", "status", "times", "delay_ms", "after", "drop", "save", "should_retry", "body"}`: what happens to the next requests; `GET` counts, `DELETE` clears |
+//! | `POST advance` | moves the clock: `{"seconds": 90000}` |
+//! | `GET state`, `DELETE state` | counts the objects; forgets them, but not the endpoints |
+//! | `GET health` | 200 when serving |
+//!
 //! A new resource is a module in `resources`, its lines in the table, and a kind in `store`.
 
 // The objects of Stripe have many fields.
@@ -80,7 +97,9 @@ pub enum StartError {
     #[error("the Stripe simulator's listener has no local address; bind it to 127.0.0.1 first")]
     Listener(#[source] std::io::Error),
     /// The state file cannot be opened or read.
-    #[error("the Stripe simulator cannot use its state file {path}; delete it to start afresh")]
+    #[error(
+        "the Stripe simulator cannot use its state file {path}; stop the simulator that uses it, or delete it to start afresh"
+    )]
     State {
         /// The file.
         path: String,

@@ -22,6 +22,7 @@ use crate::payments::{self, Buyer, Payment, Settlement};
 use crate::resources::checkout_sessions::{self, session_details};
 use crate::resources::payment_methods::Method;
 use crate::state::{Call, Core, Origin};
+use crate::store::Kind;
 
 type Shared = State<Arc<Core>>;
 
@@ -94,9 +95,7 @@ fn attempt(call: &mut Call<'_>, id: &str, entered: &Entered) -> Result<String, P
     let email = if known_email.is_empty() { email } else { known_email };
     let buyer = Buyer { email, name: entered.name.trim() };
     match payments::pay(call, id, method, &buyer) {
-        Ok(Payment::Completed(session)) => {
-            Ok(session.text("success_url").replace("{CHECKOUT_SESSION_ID}", id))
-        }
+        Ok(Payment::Completed(session)) => Ok(success_url(&session)),
         Ok(Payment::Declined(error)) => {
             Err(Problem { field: field_of(&error), message: error.message().to_owned() })
         }
@@ -194,12 +193,15 @@ fn render(
     let found = core.transact(Origin::default(), |call| {
         let session = checkout_sessions::find(call, id)?;
         let items = session_details(call.store, id).elements("line_items").to_vec();
-        Ok((session, items))
+        let intent = call.store.get(Kind::PaymentIntent, session.text("payment_intent"));
+        Ok((intent.cloned().unwrap_or_default(), session, items))
     });
     match found {
-        Ok((session, items)) => match session.text("status") {
+        Ok((intent, session, items)) => match session.text("status") {
             "open" => (StatusCode::OK, html::checkout(&session, &items, entered, problem)),
-            "complete" => (StatusCode::OK, html::completed(&session, &success_url(&session))),
+            "complete" => {
+                (StatusCode::OK, html::completed(&session, &intent, &success_url(&session)))
+            }
             _ => (StatusCode::GONE, html::expired(&session)),
         },
         Err(_not_found) => (StatusCode::NOT_FOUND, html::unknown()),

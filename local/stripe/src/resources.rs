@@ -37,7 +37,8 @@ pub(crate) fn answer(call: &mut Call<'_>, request: &ApiRequest) -> Result<Value,
 }
 
 fn dispatch(call: &mut Call<'_>, request: &ApiRequest, sent: &Value) -> Result<Value, ApiError> {
-    let segments: Vec<&str> = request.path.trim_start_matches("/v1").split('/').skip(1).collect();
+    let path = request.path.strip_prefix("/v1/").unwrap_or_default();
+    let segments: Vec<&str> = path.split('/').collect();
     match (request.method.as_str(), segments.as_slice()) {
         ("GET", ["account"]) => none(sent, |()| Ok(account::retrieve(call))),
 

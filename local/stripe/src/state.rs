@@ -51,7 +51,7 @@ pub(crate) struct State {
     pub(crate) faults: Vec<Fault>,
     /// Idempotency keys whose request is still being executed.
     pub(crate) in_flight: BTreeSet<String>,
-    /// No open session expires before this; an upper bound on nothing, so a scan is always right.
+    /// No open session expires before this time; 0 until they have been looked through.
     next_expiry: i64,
 }
 
@@ -114,7 +114,11 @@ impl Core {
             checkout_sessions::expire_due(&mut call);
         }
         let due = std::mem::take(&mut call.to_deliver);
-        commit(call.store)?;
+        if let Err(error) = commit(call.store) {
+            // They are open again, and must be found again.
+            *call.next_expiry = 0;
+            return Err(error);
+        }
         self.deliver(due);
 
         let result = operation(&mut call);

@@ -99,6 +99,8 @@ impl Store {
         };
         if let Some(path) = path {
             let connection = Connection::open(path)?;
+            // Two simulators with one file would overwrite each other's documents.
+            connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
             connection.pragma_update(None, "journal_mode", "WAL")?;
             connection.pragma_update(None, "synchronous", "NORMAL")?;
             connection.execute_batch(

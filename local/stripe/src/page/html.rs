@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{Entered, Problem, money};
 use crate::cards::TEST_CARDS;
 use crate::document::Document;
+use crate::resources::account::BUSINESS_NAME;
 
 /// Text for an element or a quoted attribute.
 fn escape(text: &str) -> String {
@@ -67,7 +68,7 @@ pub(crate) fn checkout(
         r#"<main class="checkout">
 <section class="order" aria-labelledby="order-title">
 {back}
-<h1 id="order-title">{heading}</h1>
+<h1 id="order-title">Pay {merchant}</h1>
 <p class="total">{total}</p>
 <ul class="items">{items}</ul>
 </section>
@@ -81,20 +82,13 @@ pub(crate) fn checkout(
             "back",
             "<span aria-hidden=\"true\">←</span> Back to the shop"
         ),
-        heading = escape(&heading(items)),
+        merchant = BUSINESS_NAME,
         total = escape(&money::format(total, currency)),
         items = items.iter().map(item).collect::<String>(),
-        payment_title = if total == 0 { "Your details" } else { "Pay" },
+        payment_title = if total == 0 { "Your details" } else { "Payment details" },
         form = form(session, entered, problem),
     );
     document("Checkout", &body)
-}
-
-fn heading(items: &[Value]) -> String {
-    match items {
-        [only] => only.text("description").to_owned(),
-        several => format!("{} items", several.len()),
-    }
 }
 
 fn item(item: &Value) -> String {
@@ -223,7 +217,7 @@ fn methods(session: &Value, entered: &Entered, problem: Option<&Problem>) -> Str
             "Bank debit <small>settles later</small>",
             debit_chosen,
             &format!(
-                "{debit}<p class=\"hint\">The payment stays on its way until you settle it, as a bank would days later.</p>"
+                "{debit}<p class=\"hint\">The payment stays on its way until you open this page again and settle it.</p>"
             )
         ),
     )
@@ -245,24 +239,28 @@ fn notice(title: &str, body: &str) -> String {
     document(title, &format!(r#"<main class="notice"><h1>{}</h1>{body}</main>"#, escape(title)))
 }
 
-/// The page of a session that was paid, or is being paid by the bank.
-pub(crate) fn completed(session: &Value, success_url: &str) -> String {
-    let on = link(success_url, "button", "Continue to the shop");
+/// The page of a session that was completed. `intent` is its payment intent, or null.
+pub(crate) fn completed(session: &Value, intent: &Value, success_url: &str) -> String {
+    let on = |class| link(success_url, class, "Continue to the shop");
     if session.text("payment_status") != "unpaid" {
-        return notice(
-            "This order is complete",
-            &format!("<p>Nothing more is to be paid here.</p>{on}"),
-        );
+        let body = format!("<p>Nothing more is to be paid here.</p>{}", on("button"));
+        return notice("This order is complete", &body);
+    }
+    if intent.text("status") != "processing" {
+        let body =
+            format!("<p>The bank did not pay. Start again from the shop.</p>{}", on("button"));
+        return notice("The bank debit failed", &body);
     }
     let settle = format!("/c/pay/{}/settle", escape(session.text("id")));
     notice(
         "The bank debit is on its way",
         &format!(
-            r#"<p>The order is complete once the bank has paid. A bank takes days; here you decide how it ends. A payment that failed stays unpaid.</p>
+            r#"<p>A bank takes days to pay or to refuse. Here you decide how it ends.</p>
 <form class="settle" method="post" action="{settle}">
 <button name="outcome" value="succeeded">Let it succeed</button>
 <button class="quiet" name="outcome" value="failed">Let it fail</button>
-</form>{on}"#
+</form>{}"#,
+            on("button quiet")
         ),
     )
 }

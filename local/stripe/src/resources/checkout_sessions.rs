@@ -166,10 +166,7 @@ fn check_request(call: &Call<'_>, fields: &Value) -> Result<i64, ApiError> {
     }
     let life = SHORTEST_LIFE_SECONDS..=LONGEST_LIFE_SECONDS;
     let expires_at = fields.field("expires_at").as_i64().unwrap_or(call.now + LONGEST_LIFE_SECONDS);
-    // A request takes a moment to arrive, so the half hour is measured a little short.
-    if !life.contains(&(expires_at - call.now))
-        && expires_at - call.now != SHORTEST_LIFE_SECONDS - 1
-    {
+    if !life.contains(&(expires_at - call.now)) {
         return Err(ApiError::parameter(
             "parameter_invalid",
             "expires_at",

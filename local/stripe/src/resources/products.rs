@@ -46,7 +46,6 @@ pub(crate) fn create(call: &mut Call<'_>, sent: &Value) -> Result<Value, ApiErro
     let mut product = json!({
         "object": "product",
         "active": true,
-        "attributes": [],
         "created": call.now,
         "default_price": null,
         "description": null,

@@ -123,7 +123,14 @@ async fn what_does_not_exist_is_404_in_the_path_and_400_in_a_parameter() {
 #[tokio::test]
 async fn an_unknown_url_says_so() {
     let shop = Shop::open().await;
-    for path in ["/v1/refunds", "/v1", "/v2/core/events", "/v1/customers/cus_1/sources/x"] {
+    for path in [
+        "/v1/refunds",
+        "/v1",
+        "/customers",
+        "/v1/v1/customers",
+        "/v2/core/events",
+        "/v1/customers/cus_1/sources/x",
+    ] {
         let (status, error) = shop.get(path).await.error();
         assert_eq!((status, &error["type"]), (404, &json!("invalid_request_error")));
         assert!(error["message"].as_str().unwrap().contains("Unrecognized request URL"));

@@ -196,6 +196,25 @@ async fn an_event_can_be_sent_again() {
 }
 
 #[tokio::test]
+async fn an_event_of_ones_own_is_signed_like_any_other() {
+    let shop = Shop::open().await;
+    let endpoint = Endpoint::listen().await;
+    let secret = listen(&shop, &endpoint).await;
+    let body = json!({
+        "type": "invented.thing.happened",
+        "object": {"id": "thing_1", "object": "thing"},
+        "livemode": true,
+        "account": "acct_other",
+    });
+    shop.control(Method::POST, "/events", body).await.ok();
+    let arrival = endpoint.wait_for(1).await[0].clone();
+    let event = Webhook::construct_event(&arrival.body, &arrival.signature, &secret).unwrap();
+    assert!(event.livemode);
+    assert_eq!(event.account.as_deref(), Some("acct_other"));
+    assert_eq!(arrival.event()["data"]["object"]["id"], "thing_1");
+}
+
+#[tokio::test]
 async fn a_rolled_secret_and_the_old_one_sign_together_for_a_while() {
     let shop = Shop::open().await;
     let endpoint = Endpoint::listen().await;

@@ -110,6 +110,12 @@ async fn a_bank_debit_is_settled_from_the_page() {
         "paid"
     );
     assert!(html(&show(&shop, &session).await).contains("This order is complete"));
+
+    let session = shop.session().await;
+    submit(&shop, &session, &debit).await;
+    let settle = shop.posting(&format!("/c/pay/{session}/settle"), &[("outcome", "failed")]);
+    assert_eq!(Shop::send(settle).await.status, StatusCode::SEE_OTHER);
+    assert!(html(&show(&shop, &session).await).contains("The bank debit failed"));
 }
 
 #[tokio::test]
