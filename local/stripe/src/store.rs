@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::{Connection, params};
 use serde_json::Value;
@@ -99,6 +100,8 @@ impl Store {
         };
         if let Some(path) = path {
             let connection = Connection::open(path)?;
+            // A predecessor that is just stopping may still have the file.
+            connection.busy_timeout(Duration::from_secs(2))?;
             // Two simulators with one file would overwrite each other's documents.
             connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
             connection.pragma_update(None, "journal_mode", "WAL")?;

@@ -78,6 +78,26 @@ async fn the_state_can_be_forgotten_but_for_the_endpoints() {
 }
 
 #[tokio::test]
+async fn a_dropped_simulator_leaves_its_file_to_the_next() {
+    let file = StateFile::new("dropped");
+    let shop = Shop::open_with(Some(&file.0)).await;
+    let session = shop.session().await;
+    drop(shop);
+    let shop = Shop::open_with(Some(&file.0)).await;
+    shop.pay(&session, "4242424242424242").await.ok();
+}
+
+#[tokio::test]
+async fn two_simulators_do_not_share_a_file() {
+    let file = StateFile::new("shared");
+    let _first = Shop::open_with(Some(&file.0)).await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let options = stripe_simulator::Options { listener, state: Some(file.0.clone()) };
+    let error = stripe_simulator::start(options).await.unwrap_err();
+    assert!(error.to_string().contains("stop the simulator that uses it"), "{error}");
+}
+
+#[tokio::test]
 async fn a_file_that_is_no_state_is_refused_by_name() {
     let file = StateFile::new("garbage");
     std::fs::write(&file.0, "this is not a database, it is a letter to somebody far away").unwrap();
