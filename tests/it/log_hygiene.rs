@@ -1,1 +1,186 @@
-//! Soon.
+//! What leaves the functions as logs and metrics: enough to trace a payment, and nothing secret.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+use shared::telemetry;
+use tests::flaky::{Fault, Flaky};
+use tests::memory::MemoryLedger;
+use tests::requests::{delivery, learner};
+use tests::sessions::event;
+use tests::world::{SIGNING_SECRET, World};
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Keeps all that is written.
+#[derive(Clone, Default)]
+struct Capture(Arc<Mutex<Vec<u8>>>);
+
+impl Capture {
+    /// The lines, each of which must be JSON.
+    fn lines(&self) -> Vec<Value> {
+        let bytes = self.0.lock().unwrap().clone();
+        let text = String::from_utf8(bytes).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+    }
+}
+
+impl Write for Capture {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Capture {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+/// Listens to this thread, on which the whole world runs.
+fn listen() -> (Capture, tracing::subscriber::DefaultGuard) {
+    let capture = Capture::default();
+    let subscriber = telemetry::subscriber("webhook", capture.clone());
+    (capture, tracing::subscriber::set_default(subscriber))
+}
+
+/// How often this was counted.
+fn counted(lines: &[Value], metric: &str) -> u64 {
+    lines
+        .iter()
+        .filter(|line| line["_aws"]["CloudWatchMetrics"][0]["Metrics"][0]["Name"] == metric)
+        .map(|line| line[metric].as_u64().unwrap())
+        .sum()
+}
+
+/// An event with everything personal that Stripe knows.
+fn personal(line: &str) -> Value {
+    let mut event = event(line);
+    event["data"]["object"]["customer_details"] = json!({
+        "email": "ada@private.example",
+        "name": "Ada Private",
+        "phone": "+49 30 1234567",
+        "address": { "line1": "Private Street 7" },
+    });
+    event
+}
+
+const PRIVATE: [&str; 9] = [
+    SIGNING_SECRET,
+    "sk_test_world",
+    "ada@private.example",
+    "Ada Private",
+    "1234567",
+    "Private Street",
+    "4242424242424242",
+    "v1=",
+    "customer_details",
+];
+
+#[tokio::test]
+async fn no_event_however_it_ends_leaves_a_secret_or_anything_personal_in_the_log() {
+    let (capture, _guard) = listen();
+    let world = World::new().await;
+    let paid = personal("evt_1 completed paid cs_a pi_a ada tutorclaw @1000");
+    world.deliver(&paid).await;
+    world.deliver(&paid).await;
+    let mut unreadable = personal("evt_2 completed paid cs_b pi_b ada tutorclaw @1000");
+    unreadable["data"]["object"]["payment_status"] = "ada@private.example".into();
+    world.deliver(&unreadable).await;
+    unreadable["id"] = "Ada Private".into();
+    world.deliver(&unreadable).await;
+    unreadable["id"] = "evt_3".into();
+    unreadable["created"] = "ada@private.example".into();
+    unreadable["data"]["object"]["id"] = "Ada Private".into();
+    world.deliver(&unreadable).await;
+    world.deliver(&personal("evt_4 expired unpaid cs_c - ada tutorclaw @1000")).await;
+
+    let body = paid.to_string();
+    webhook::handle(&world.webhook(), &delivery(&body, Some("t=1,v1=00"))).await;
+    let flaky = Flaky::new(MemoryLedger::default());
+    flaky.plan([Fault::Commit, Fault::Conflict]);
+    let app = world.webhook_on(flaky);
+    for _ in 0..2 {
+        webhook::handle(&app, &delivery(&body, Some(&world.sign(&body)))).await;
+    }
+    world.secrets.set_down(true);
+    webhook::handle(&world.webhook(), &delivery(&body, Some(&world.sign(&body)))).await;
+    world.secrets.set_down(false);
+
+    let session = world.buy(&learner("ada2")).await;
+    world.pay(&session).await;
+    let refused = json!({ "path": "/v1/checkout/sessions", "status": 400, "body": {
+        "error": { "type": "invalid_request_error", "message": "sk_test_world ada@private.example" }
+    } });
+    world.stripe_post("/_sim/faults", &refused).await;
+    let asked = Some(r#"{"price": "tutorclaw_paid"}"#);
+    let response = world.ask("POST /checkout", "/checkout", &learner("bob"), asked).await;
+    assert_eq!(response.status(), 500);
+
+    let lines = capture.lines();
+    assert!(lines.len() > 20);
+    for line in &lines {
+        let text = line.to_string();
+        for private in PRIVATE {
+            assert!(!text.contains(private), "{private} in {text}");
+        }
+    }
+    for (metric, expected) in [
+        ("applied", 2),
+        ("duplicate", 1),
+        ("ignored", 1),
+        ("quarantined", 3),
+        ("refused", 1),
+        ("conflict", 1),
+        ("session_opened", 1),
+        ("failed", 3),
+    ] {
+        assert_eq!(counted(&lines, metric), expected, "{metric}");
+    }
+}
+
+#[tokio::test]
+async fn a_handled_event_is_one_line_by_which_a_payment_is_traced() {
+    let (capture, _guard) = listen();
+    let world = World::new().await;
+    world.deliver(&event("evt_1 completed paid cs_a pi_a ada tutorclaw @1000")).await;
+    let lines = capture.lines();
+    let handled: Vec<_> = lines.iter().filter(|line| line["message"] == "event handled").collect();
+    assert_eq!(handled.len(), 1);
+    let expected = json!({
+        "stripe.event_id": "evt_1",
+        "stripe.event_type": "checkout.session.completed",
+        "stripe.object_id": "cs_a",
+        "stripe.api_version": "2026-09-30.endive",
+        "learner.id": "ada",
+        "outcome": "applied",
+    });
+    for (field, value) in expected.as_object().unwrap() {
+        assert_eq!(&handled[0][field], value, "{field}");
+    }
+}
+
+#[tokio::test]
+async fn a_count_is_in_cloudwatch_s_embedded_metric_format() {
+    let (capture, _guard) = listen();
+    telemetry::count(telemetry::Metric::Applied, 2);
+    telemetry::count(telemetry::Metric::Conflict, 0);
+    let lines = capture.lines();
+    assert_eq!(lines.len(), 1, "nothing is said of what did not happen");
+    let line = &lines[0];
+    assert!(line["_aws"]["Timestamp"].as_i64().unwrap() > 1_700_000_000_000);
+    let metrics = json!([{
+        "Namespace": "Coursegate",
+        "Dimensions": [["function"]],
+        "Metrics": [{ "Name": "applied", "Unit": "Count" }],
+    }]);
+    assert_eq!(line["_aws"]["CloudWatchMetrics"], metrics);
+    assert_eq!((&line["function"], &line["applied"]), (&json!("webhook"), &json!(2)));
+}

@@ -1,1 +1,198 @@
-//! Soon.
+//! The OpenAPI document against the template and the handlers: every route is in it, with its
+//! scope, and whatever the handlers answer is what it says.
+
+use std::collections::BTreeSet;
+
+use jsonschema::Validator;
+use lambda_http::{Body, Response};
+use local::template::Access;
+use serde_json::{Value, json};
+use tests::requests::{Who, answer, api, learner};
+use tests::world::{World, root, template};
+
+fn document() -> Value {
+    let text = std::fs::read_to_string(root().join("docs/openapi.yaml")).unwrap();
+    serde_norway::from_str(&text).unwrap()
+}
+
+/// Follows a reference within the document.
+fn resolve<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
+    match value["$ref"].as_str() {
+        Some(reference) => document.pointer(reference.trim_start_matches('#')).expect(reference),
+        None => value,
+    }
+}
+
+fn operation<'a>(document: &'a Value, route: &str) -> &'a Value {
+    let (method, path) = route.split_once(' ').unwrap();
+    &document["paths"][path][method.to_lowercase()]
+}
+
+/// Every route of the document, and the scopes that it asks for.
+fn routes(document: &Value) -> BTreeSet<(String, Vec<String>)> {
+    let paths = document["paths"].as_object().unwrap();
+    let operations = paths.iter().flat_map(|(path, methods)| {
+        methods.as_object().unwrap().iter().map(move |(method, operation)| {
+            let scopes = operation["security"][0]["token"].as_array();
+            let scopes = scopes.into_iter().flatten().map(|scope| scope.as_str().unwrap().into());
+            (format!("{} {path}", method.to_uppercase()), scopes.collect())
+        })
+    });
+    operations.collect()
+}
+
+#[test]
+fn the_document_the_template_and_the_functions_have_the_same_routes_and_scopes() {
+    let declared: BTreeSet<(String, Vec<String>)> = template()
+        .functions
+        .iter()
+        .flat_map(|function| &function.routes)
+        .map(|route| {
+            let scopes = match &route.access {
+                Access::Open => Vec::new(),
+                Access::Token { scopes } => scopes.clone(),
+            };
+            (route.key(), scopes)
+        })
+        .collect();
+    assert_eq!(routes(&document()), declared);
+    let keys: BTreeSet<&str> = declared.iter().map(|(key, _)| key.as_str()).collect();
+    let dispatched: BTreeSet<&str> =
+        entitlements::ROUTES.iter().chain(checkout::ROUTES).copied().collect();
+    assert_eq!(keys, dispatched);
+}
+
+#[test]
+fn every_parameter_of_a_path_is_described() {
+    let document = document();
+    for (route, _) in routes(&document) {
+        let parameters = operation(&document, &route)["parameters"].as_array();
+        let described: BTreeSet<&str> = parameters
+            .into_iter()
+            .flatten()
+            .map(|parameter| resolve(&document, parameter))
+            .filter(|parameter| parameter["in"] == "path")
+            .map(|parameter| parameter["name"].as_str().unwrap())
+            .collect();
+        let named: BTreeSet<&str> =
+            route.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect();
+        assert_eq!(described, named, "{route}");
+    }
+}
+
+/// Holds one answer against the document.
+fn check(document: &Value, route: &str, response: &Response<Body>) {
+    let (status, body) = answer(response);
+    let described = &operation(document, route)["responses"][status.to_string()];
+    assert!(!described.is_null(), "{route} answers {status}, which is not in the document: {body}");
+    let described = resolve(document, described);
+    for (name, header) in described["headers"].as_object().into_iter().flatten() {
+        let required = header["required"] == json!(true);
+        assert!(!required || response.headers().contains_key(name), "{route} {status} {name}");
+    }
+    let Some(contents) = described["content"].as_object() else {
+        assert_eq!(body, Value::Null, "{route} {status}");
+        return;
+    };
+    let content_type = response.headers()["content-type"].to_str().unwrap();
+    let schema = contents.get(content_type).expect(content_type)["schema"].clone();
+    let mut whole = schema;
+    whole["components"] = document["components"].clone();
+    let validator: Validator = jsonschema::draft202012::new(&whole).unwrap();
+    let errors: Vec<String> = validator
+        .iter_errors(&body)
+        .map(|error| format!("{error} at {}", error.instance_path()))
+        .collect();
+    assert!(errors.is_empty(), "{route} {status}: {errors:?} in {body}");
+}
+
+#[tokio::test]
+async fn whatever_the_handlers_answer_is_in_the_document() {
+    let document = document();
+    let world = World::new().await;
+    let grace = learner("grace");
+    let paid = world.buy(&grace).await;
+    world.pay(&paid).await;
+    let open = world.buy(&learner("ada")).await;
+    let sepa = world.buy(&learner("dora")).await;
+    let debit = json!({ "payment_method": "sepa_debit" });
+    world.stripe_post(&format!("/_sim/checkout/sessions/{sepa}/pay"), &debit).await;
+
+    let service = Who::Service;
+    let price = Some(r#"{"price": "tutorclaw_paid"}"#);
+    let access = "GET /courses/{course}/access";
+    let confirm = "POST /checkout/{session}/confirm";
+    let of_learner = "POST /learners/{learner}/checkout/{session}/confirm";
+    let link = "POST /learners/{learner}/upgrade-link";
+    let confirm_paid = format!("/checkout/{paid}/confirm");
+    let confirm_open = format!("/checkout/{open}/confirm");
+    let confirm_sepa = format!("/checkout/{sepa}/confirm");
+    let confirm_as_service = format!("/learners/grace{confirm_paid}");
+    let asked: Vec<(&str, &str, Who, Option<&str>, u16)> = vec![
+        (confirm, &confirm_paid, grace.clone(), None, 200),
+        (confirm, &confirm_open, learner("ada"), None, 200),
+        (confirm, &confirm_sepa, learner("dora"), None, 200),
+        (confirm, &confirm_open, grace.clone(), None, 404),
+        (confirm, &confirm_open, Who::Anyone, None, 401),
+        (confirm, &confirm_open, service.clone(), None, 403),
+        (of_learner, &confirm_as_service, service.clone(), None, 200),
+        (of_learner, "/learners/a%20b/checkout/cs_1/confirm", service.clone(), None, 422),
+        ("GET /courses", "/courses", Who::Anyone, None, 200),
+        ("GET /entitlements", "/entitlements", grace.clone(), None, 200),
+        ("GET /entitlements", "/entitlements", learner("dora"), None, 200),
+        ("GET /entitlements", "/entitlements", Who::Anyone, None, 401),
+        ("GET /entitlements", "/entitlements", service.clone(), None, 403),
+        (
+            "GET /learners/{learner}/entitlements",
+            "/learners/ada/entitlements",
+            service.clone(),
+            None,
+            200,
+        ),
+        (
+            "GET /learners/{learner}/entitlements",
+            "/learners/a.b/entitlements",
+            service.clone(),
+            None,
+            422,
+        ),
+        (access, "/courses/tutorclaw/access?chapter=5", learner("ada"), None, 200),
+        (access, "/courses/tutorclaw/access?chapter=6", learner("ada"), None, 200),
+        (access, "/courses/tutorclaw/access", grace.clone(), None, 200),
+        (access, "/courses/tutorclaw/access?chapter=x", grace.clone(), None, 422),
+        (access, "/courses/tutorclaw/access?chapter=99", grace.clone(), None, 404),
+        (access, "/courses/nothing/access", grace.clone(), None, 404),
+        (
+            "GET /learners/{learner}/courses/{course}/access",
+            "/learners/ada/courses/tutorclaw/access?chapter=6",
+            service.clone(),
+            None,
+            200,
+        ),
+        ("POST /checkout", "/checkout", learner("bob"), price, 201),
+        ("POST /checkout", "/checkout", learner("bob"), price, 200),
+        ("POST /checkout", "/checkout", learner("bob"), Some("{"), 400),
+        ("POST /checkout", "/checkout", learner("bob"), Some("{}"), 422),
+        ("POST /checkout", "/checkout", learner("bob"), Some(r#"{"price": "none"}"#), 404),
+        ("POST /checkout", "/checkout", grace.clone(), price, 409),
+        ("POST /checkout", "/checkout", learner("dora"), price, 409),
+        (link, "/learners/x-7/upgrade-link", service.clone(), price, 201),
+        (link, "/learners/grace/upgrade-link", service.clone(), price, 409),
+        (link, "/learners/x-7/upgrade-link", learner("x-7"), price, 403),
+        ("GET /go/{link}", "/go/none", Who::Anyone, None, 404),
+    ];
+    for (route, target, who, body, expected) in asked {
+        let request = api(route, target, &who, body);
+        let response = if entitlements::ROUTES.contains(&route) {
+            entitlements::handle(&world.entitlements(), &request).await
+        } else {
+            checkout::handle(&*world.checkout(), &request).await
+        };
+        assert_eq!(response.status(), expected, "{route} {target}");
+        check(&document, route, &response);
+    }
+    for _ in 0..21 {
+        let request = api("POST /checkout", "/checkout", &learner("eve"), price);
+        check(&document, "POST /checkout", &checkout::handle(&*world.checkout(), &request).await);
+    }
+}

@@ -1,1 +1,328 @@
-//! Soon.
+//! The rules of the house, checked: who may know whom, what stands where, and what agrees with
+//! what.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use shared::config::variable;
+use tests::world::{root, template};
+
+/// Every file below a folder with this ending, relative to the root; what is built is left out.
+fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if path.is_dir() {
+                if !name.starts_with('.') && name != "target" {
+                    folders.push(path);
+                }
+            } else if name.ends_with(ending) {
+                found.push(path.strip_prefix(root()).unwrap().to_owned());
+            }
+        }
+    }
+    found.sort();
+    assert!(!found.is_empty(), "no {ending} in {folder}");
+    found
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap()
+}
+
+/// A source file without its comments and its unit tests.
+fn code(path: &Path) -> String {
+    let text = read(path);
+    let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Asserts that no file below this folder contains any of these words.
+#[track_caller]
+fn none_of(folder: &str, words: &[&str]) {
+    for file in files(folder, ".rs") {
+        let code = code(&file);
+        for word in words {
+            assert!(!code.contains(word), "{} must not mention {word}", file.display());
+        }
+    }
+}
+
+#[test]
+fn the_domain_is_pure() {
+    let impure = [
+        "async ",
+        ".await",
+        "aws_",
+        "lambda_",
+        "stripe::",
+        "tokio",
+        "reqwest",
+        "serde",
+        "std::env",
+        "SystemTime",
+        "std::time",
+        "std::fs",
+        "std::net",
+        "std::io",
+        "crate::ports",
+        "crate::dynamo",
+        "crate::stripe",
+        "crate::http",
+        "crate::config",
+        "crate::secrets",
+        "tracing",
+        "getrandom",
+    ];
+    none_of("shared/src/domain", &impure);
+}
+
+#[test]
+fn stripe_and_dynamodb_never_know_each_other() {
+    none_of("shared/src/stripe", &["crate::dynamo", "aws_sdk_dynamodb", "crate::http"]);
+    none_of("shared/src/dynamo", &["crate::stripe", "stripe_", "crate::http", "crate::secrets"]);
+}
+
+#[test]
+fn arrows_between_crates_point_inwards() {
+    let allowed: [(&str, &[&str]); 9] = [
+        ("shared", &[]),
+        ("functions/checkout", &["shared"]),
+        ("functions/entitlements", &["shared"]),
+        ("functions/webhook", &["shared"]),
+        ("local/stripe", &[]),
+        ("local", &["stripe-simulator"]),
+        ("cli", &["checkout", "entitlements", "local", "shared", "webhook"]),
+        ("xtask", &[]),
+        (
+            "tests",
+            &[
+                "checkout",
+                "coursegate",
+                "entitlements",
+                "local",
+                "shared",
+                "stripe-simulator",
+                "webhook",
+                "xtask",
+            ],
+        ),
+    ];
+    let ours: BTreeSet<&str> = allowed.iter().flat_map(|(_, crates)| *crates).copied().collect();
+    let mut folders = BTreeSet::new();
+    for (folder, allowed) in allowed {
+        let manifest: toml::Table = read(format!("{folder}/Cargo.toml")).parse().unwrap();
+        let known = manifest["dependencies"].as_table().unwrap();
+        let known: BTreeSet<&str> =
+            known.keys().map(String::as_str).filter(|name| ours.contains(name)).collect();
+        let allowed: BTreeSet<&str> = allowed.iter().copied().collect();
+        assert!(known.is_subset(&allowed), "{folder} knows {known:?}, and may know {allowed:?}");
+        folders.insert(folder.to_owned());
+    }
+    let workspace: toml::Table = read("Cargo.toml").parse().unwrap();
+    let members = workspace["workspace"]["members"].as_array().unwrap().iter();
+    let members: BTreeSet<String> =
+        members.map(|member| member.as_str().unwrap().to_owned()).collect();
+    assert_eq!(members, folders, "whoever adds a crate says here whom it may know");
+}
+
+#[test]
+fn template_folders_and_binaries_agree() {
+    let template = template();
+    let binaries: BTreeSet<&str> =
+        template.functions.iter().map(|function| function.binary.as_str()).collect();
+    let folders = std::fs::read_dir(root().join("functions")).unwrap();
+    let folders: BTreeSet<String> =
+        folders.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(binaries, folders.iter().map(String::as_str).collect());
+    for folder in &folders {
+        let manifest: toml::Table = read(format!("functions/{folder}/Cargo.toml")).parse().unwrap();
+        assert_eq!(manifest["bin"][0]["name"].as_str(), Some(folder.as_str()));
+        assert!(root().join("events").join(folder).is_dir(), "{folder} has no sample events");
+    }
+}
+
+#[test]
+fn each_function_is_given_the_variables_that_it_reads_and_no_other() {
+    let common =
+        [variable::TABLE_NAME, variable::STRIPE_MODE, variable::DYNAMODB_ENDPOINT].as_slice();
+    let inbound = [variable::STRIPE_SIGNING_SECRET_ID, variable::SECRETS_MANAGER_ENDPOINT];
+    let outbound = [
+        variable::SITE_ORIGIN,
+        variable::STRIPE_API_URL,
+        variable::STRIPE_API_KEY_SECRET_ID,
+        variable::SECRETS_MANAGER_ENDPOINT,
+    ];
+    for function in template().functions {
+        let own: &[&str] = match function.binary.as_str() {
+            "checkout" => &outbound,
+            "webhook" => &inbound,
+            _ => &[],
+        };
+        let expected: BTreeSet<&str> = common.iter().chain(own).copied().collect();
+        let given: BTreeSet<&str> = function.variables.keys().map(String::as_str).collect();
+        assert_eq!(given, expected, "{}", function.binary);
+    }
+}
+
+/// The actions that the template lets a function perform.
+fn allowed_actions(function: &str) -> BTreeSet<String> {
+    let template: serde_norway::Value = serde_norway::from_str(&read("template.yaml")).unwrap();
+    let policies = &template["Resources"][function]["Properties"]["Policies"];
+    let statements = policies.as_sequence().unwrap().iter();
+    let statements = statements.flat_map(|policy| policy["Statement"].as_sequence().unwrap());
+    statements
+        .flat_map(|statement| {
+            assert_eq!(statement["Effect"].as_str(), Some("Allow"));
+            statement["Action"].as_sequence().unwrap()
+        })
+        .map(|action| action.as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn each_function_may_do_what_its_adapters_do_and_nothing_else() {
+    use shared::dynamo::{catalog, checkouts, ledger};
+    let set = |actions: Vec<&str>| actions.into_iter().map(ToOwned::to_owned).collect();
+    let secrets = shared::secrets::ACTIONS;
+    let reading = [ledger::ACCESS_ACTIONS, catalog::ACTIONS].concat();
+    assert_eq!(allowed_actions("EntitlementsFunction"), set(reading.clone()));
+    let applying: Vec<&str> = ledger::ledger_actions().collect();
+    assert_eq!(allowed_actions("WebhookFunction"), set([&applying, secrets].concat()));
+    let buying = [&applying, &reading, checkouts::ACTIONS, secrets].concat();
+    assert_eq!(allowed_actions("CheckoutFunction"), set(buying));
+}
+
+#[test]
+fn nothing_is_deleted_scanned_or_read_by_an_index() {
+    none_of("shared/src", &["delete_item", ".scan(", ".query(", "index_name"]);
+}
+
+#[test]
+fn keys_are_spelled_in_one_file() {
+    for file in files("shared/src", ".rs").into_iter().chain(files("functions", ".rs")) {
+        if file.ends_with("dynamo/key.rs") {
+            continue;
+        }
+        let code = code(&file);
+        for prefix in ["EVENT#", "SOURCE#", "LEARNER#", "CHECKOUT#", "LINK#", "\"QUARANTINE\""] {
+            assert!(!code.contains(prefix), "{} spells {prefix}", file.display());
+        }
+    }
+}
+
+#[test]
+fn a_failed_condition_is_read_in_two_files_only() {
+    let knowing: Vec<PathBuf> = files("shared/src", ".rs")
+        .into_iter()
+        .filter(|file| code(file).contains("ConditionalCheckFailed"))
+        .collect();
+    let expected = ["shared/src/dynamo/commit.rs", "shared/src/dynamo/failure.rs"];
+    assert_eq!(knowing, expected.map(PathBuf::from));
+}
+
+#[test]
+fn main_only_composes() {
+    for file in files("functions", "main.rs") {
+        assert!(read(&file).lines().count() <= 40, "{}", file.display());
+    }
+}
+
+#[test]
+fn a_crate_is_a_folder_of_rooms_and_none_is_called_utils() {
+    for file in files(".", ".rs") {
+        let name = file.file_name().unwrap().to_str().unwrap();
+        let banned = ["utils.rs", "util.rs", "helpers.rs", "common.rs", "manager.rs", "mod.rs"];
+        assert!(!banned.contains(&name), "{}", file.display());
+    }
+}
+
+#[test]
+fn nothing_is_left_half_done() {
+    // In two parts, so that this file does not find itself.
+    let words = ["TO", "FIX", "XX"].into_iter().zip(["DO", "ME", "X"]);
+    let words: Vec<String> = words.map(|(a, b)| format!("{a}{b}")).collect();
+    let macros = ["todo", "unimplemented", "dbg"].map(|name| format!("{name}!("));
+    for file in files(".", ".rs").iter().chain(&files(".", ".md")).chain(&files(".", ".yaml")) {
+        let text = read(file);
+        for word in words.iter().chain(&macros) {
+            assert!(!text.contains(word.as_str()), "{} contains {word}", file.display());
+        }
+        assert!(!text.contains("#[ignore"), "{} ignores a test", file.display());
+    }
+}
+
+#[test]
+fn every_folder_is_on_the_map() {
+    let map = read("ARCHITECTURE.md");
+    for entry in std::fs::read_dir(root()).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        let is_built = name == "target" || (name.starts_with('.') && name != ".ci");
+        if entry.path().is_dir() && !is_built {
+            assert!(map.contains(&format!("`{name}")), "ARCHITECTURE.md does not name {name}");
+        }
+    }
+    for module in files("shared/src", ".rs") {
+        let module = module.strip_prefix("shared/src").unwrap().with_extension("");
+        let name = module.iter().next().unwrap().to_str().unwrap();
+        if name != "lib" {
+            assert!(map.contains(&format!("`{name}")), "ARCHITECTURE.md does not name {name}");
+        }
+    }
+}
+
+#[test]
+fn every_invariant_names_a_test_that_exists() {
+    let map = read("ARCHITECTURE.md");
+    let mut sources = String::new();
+    for folder in ["tests", "shared", "functions", "local", "cli"] {
+        for file in files(folder, ".rs") {
+            sources.push_str(&read(file));
+        }
+    }
+    let mut invariants = 0;
+    for line in map.lines().filter(|line| line.starts_with("| I")) {
+        invariants += 1;
+        let tests: Vec<&str> =
+            line.split('`').skip(1).step_by(2).filter(|word| word.contains('_')).collect();
+        assert!(!tests.is_empty(), "no test guards: {line}");
+        for test in tests {
+            assert!(sources.contains(&format!("fn {test}(")), "there is no test {test}: {line}");
+        }
+    }
+    assert!(invariants >= 10, "{invariants} invariants");
+}
+
+#[test]
+fn every_problem_is_explained() {
+    let document = read("docs/ERRORS.md");
+    for kind in shared::http::ProblemKind::ALL {
+        let row = format!("| `{}` | {} |", kind.name(), kind.status());
+        assert!(document.contains(&row), "docs/ERRORS.md has no row that starts {row}");
+    }
+    let rows = document.lines().filter(|line| line.starts_with("| `")).count();
+    assert_eq!(rows, shared::http::ProblemKind::ALL.len());
+}
+
+#[test]
+fn every_kind_of_item_is_in_the_table_s_document() {
+    let document = read("docs/TABLE.md");
+    for key in [
+        "EVENT#",
+        "QUARANTINE",
+        "SOURCE#",
+        "ACCESS",
+        "CUSTOMER",
+        "CHECKOUT#",
+        "RATE#",
+        "LINK#",
+        "CATALOG",
+    ] {
+        assert!(document.contains(key), "docs/TABLE.md does not explain {key}");
+    }
+}

@@ -1,2 +1,51 @@
-//! Placeholder.
-fn main() {}
+//! `cargo xtask`: the project's chores.
+
+#![allow(clippy::print_stdout, reason = "a command talks to whoever types it")]
+
+mod checks;
+mod signing;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The project's chores", version)]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Check everything: format, lints, documentation, every test.
+    Test,
+    /// Print a sample event of events/webhook with a fresh signature, for sam local invoke.
+    Sign {
+        /// The file, such as events/webhook/checkout_session_completed_paid.json.
+        file: PathBuf,
+        /// The signing secret; that of the running local stack if it is left out.
+        #[arg(long)]
+        secret: Option<String>,
+        /// The port of the local stack's Secrets Manager.
+        #[arg(long, default_value_t = 4566)]
+        secrets_port: u16,
+    },
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().chore {
+        Chore::Test => checks::run(),
+        Chore::Sign { file, secret, secrets_port } => {
+            signing::run(&file, secret, secrets_port).map(|event| println!("{event}"))
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! `cargo xtask test`: everything that must hold, in the order in which a fault is cheapest to
+//! find.
+
+use std::process::Command;
+use std::time::Instant;
+
+/// A check: what it is called, and what is run, as it could be typed.
+struct Check {
+    name: &'static str,
+    command: &'static [&'static str],
+    /// Set for this command only.
+    environment: &'static [(&'static str, &'static str)],
+}
+
+const CHECKS: [Check; 4] = [
+    Check { name: "format", command: &["cargo", "fmt", "--all", "--check"], environment: &[] },
+    Check {
+        name: "lints",
+        command: &["cargo", "clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
+        environment: &[],
+    },
+    Check {
+        name: "documentation",
+        command: &["cargo", "doc", "--workspace", "--no-deps", "--quiet"],
+        environment: &[("RUSTDOCFLAGS", "-D warnings")],
+    },
+    Check {
+        name: "tests",
+        command: &["cargo", "test", "--workspace"],
+        // No snapshot is written by a check, and nothing that is missing here is passed over.
+        environment: &[("INSTA_UPDATE", "no"), ("COURSEGATE_TEST_ALL", "1")],
+    },
+];
+
+/// Runs every check and stops at the first that fails.
+pub(crate) fn run() -> Result<(), Box<dyn std::error::Error>> {
+    tools_are_there()?;
+    let begun = Instant::now();
+    for check in &CHECKS {
+        println!("\n== {}: {}", check.name, check.command.join(" "));
+        let started = Instant::now();
+        let (program, arguments) =
+            check.command.split_first().ok_or("a check without a command")?;
+        let status = Command::new(program)
+            .args(arguments)
+            .envs(check.environment.iter().copied())
+            .status()
+            .map_err(|error| format!("{program} can't be started: {error}"))?;
+        if !status.success() {
+            return Err(format!("\n{} failed: {}", check.name, check.command.join(" ")).into());
+        }
+        println!("== {} passed in {} s", check.name, started.elapsed().as_secs());
+    }
+    println!("\nEverything passed in {} s.", begun.elapsed().as_secs());
+    Ok(())
+}
+
+/// The tests run the README's own commands. All that they need but Rust is asked for here, so that
+/// nothing has to be installed behind anybody's back.
+fn tools_are_there() -> Result<(), String> {
+    println!("This needs Rust with rustfmt and clippy, bash, curl and a C compiler.");
+    for (tool, remedy) in [
+        ("rustfmt", "run `rustup component add rustfmt`"),
+        ("cargo-clippy", "run `rustup component add clippy`"),
+        ("bash", "install bash"),
+        ("curl", "install curl"),
+    ] {
+        let found = Command::new(tool).arg("--version").output();
+        if !found.is_ok_and(|output| output.status.success()) {
+            return Err(format!("{tool} is missing: {remedy}, then run `cargo xtask test` again"));
+        }
+    }
+    Ok(())
+}
