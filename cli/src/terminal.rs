@@ -26,17 +26,16 @@ impl Terminal {
 
     /// Where everything is, and what to try.
     pub(crate) fn welcome(self, addresses: &Addresses, state: &str, logs: &str, seconds: &str) {
-        let mut text = format!("\n{} {seconds}\n\n", self.paint(BOLD, "Coursegate is ready in"));
-        let rows = addresses.named().map(|(name, address)| (name, address)).into_iter();
-        for (name, value) in rows.chain([("State", state.to_owned()), ("Logs", logs.to_owned())]) {
-            text.push_str(&format!("  {} {value}\n", self.paint(DIM, &format!("{name:<17}"))));
+        print(&format!("\n{} {seconds}\n", self.paint(BOLD, "Coursegate is ready in")));
+        let more = [("State", state.to_owned()), ("Logs", logs.to_owned())];
+        for (name, value) in addresses.named().into_iter().chain(more) {
+            print(&format!("  {} {value}", self.paint(DIM, &format!("{name:<17}"))));
         }
-        text.push_str(&format!("\n{}\n", self.paint(BOLD, "Try this in another terminal:")));
+        print(&format!("\n{}", self.paint(BOLD, "Try this in another terminal:")));
         for step in addresses.try_this() {
-            text.push_str(&format!("\n  {}\n  {}\n", self.paint(DIM, step.says), step.command));
+            print(&format!("\n  {}\n  {}", self.paint(DIM, step.says), step.command));
         }
-        text.push_str("\nCtrl-C stops everything. Requests:\n");
-        print(&text);
+        print("\nCtrl-C stops everything. Requests:\n");
     }
 
     /// `POST /api/checkout 201 12 ms checkout`

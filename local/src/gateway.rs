@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::body::{Bytes, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header, request::Parts};
 use axum::response::{IntoResponse as _, Response};
@@ -65,7 +65,7 @@ impl Gateway {
     }
 
     /// Answers a request to the API, whose first segment is the stage.
-    async fn api(&self, parts: &Parts, peer: SocketAddr, body: axum::body::Body) -> Answered {
+    async fn api(&self, parts: &Parts, peer: SocketAddr, body: Body) -> Answered {
         let path = parts.uri.path();
         let below_stage = path.strip_prefix('/').and_then(|path| {
             let rest = path.strip_prefix(self.inner.stage.as_str())?;
@@ -126,10 +126,10 @@ impl Gateway {
         Answered { response, function: Some(function.to_owned()), note }
     }
 
-    async fn serve(&self, request: Request, peer: SocketAddr, edge: Door) -> Response {
+    async fn serve(&self, request: Request, peer: SocketAddr, door: Door) -> Response {
         let started = Instant::now();
         let (parts, body) = request.into_parts();
-        let mut answered = match edge {
+        let mut answered = match door {
             Door::Api => self.api(&parts, peer, body).await,
             Door::FunctionUrl => self.function_url(&parts, peer, body).await,
         };
@@ -147,8 +147,6 @@ impl Gateway {
         answered.response
     }
 }
-
-use axum::body::Body;
 
 /// Where a request came in.
 enum Door {

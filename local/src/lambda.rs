@@ -86,12 +86,17 @@ pub struct FunctionHealth {
 #[derive(Debug, thiserror::Error)]
 pub enum LambdaError {
     /// A function's process ended, or never asked for its first event.
-    #[error("the {function} function did not start ({problem}); its log is {}", log.display())]
+    #[error(
+        "the {function} function did not start ({problem}): {last_words}; its log is {}",
+        log.display()
+    )]
     NotStarted {
         /// `checkout`
         function: String,
         /// How it ended.
         problem: String,
+        /// The last line that it wrote.
+        last_words: String,
         /// Where it wrote why.
         log: PathBuf,
     },

@@ -112,7 +112,7 @@ async fn success(
     let is_session = session_id.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     let session = if is_session { session_id.as_str() } else { "SESSION" };
     let body = format!(
-        "<p>Stripe has sent you back with the session</p><pre class=\"wrap\">{}</pre>\
+        "<p>Stripe has sent you back with the session</p><pre>{}</pre>\
          <p>The webhook usually has opened the course by now. The course site doesn't wait for it \
          and asks for itself:</p>\
          <pre>curl -X POST -H \"authorization: Bearer $token\" \\\n  {}/api/checkout/{}/confirm</pre>",

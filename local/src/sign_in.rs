@@ -22,7 +22,9 @@ use serde_json::json;
 
 use crate::state::{Entries, StateError};
 use crate::{clock, random};
-use token::Key;
+pub(crate) use token::Key;
+#[cfg(test)]
+pub(crate) use token::generate;
 
 /// The client whose tokens learners get.
 pub(crate) const SITE_CLIENT: &str = "coursegate-site";

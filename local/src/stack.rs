@@ -191,7 +191,7 @@ impl Stack {
         let router = router(&template.stage, gateway, sign_in, health);
         servers.spawn(serve(listeners.gateway, router));
 
-        let stack = Stack {
+        let mut stack = Stack {
             addresses,
             stripe_api_key,
             is_open,
@@ -202,6 +202,7 @@ impl Stack {
             state,
         };
         if let Err(error) = stack.lambda.start_all().await {
+            stack.state.leave_logs();
             stack.shutdown().await;
             return Err(error.into());
         }

@@ -24,6 +24,8 @@ pub enum Keep {
 pub(crate) struct State {
     keep: Keep,
     logs: PathBuf,
+    /// Set when somebody should read the logs after the end.
+    logs_stay: bool,
     _lock: Option<File>,
 }
 
@@ -79,7 +81,7 @@ impl State {
                 }
             }
         };
-        Ok(State { keep, logs, _lock: lock })
+        Ok(State { keep, logs, logs_stay: false, _lock: lock })
     }
 
     /// A file in the folder; none when everything is in memory.
@@ -95,6 +97,11 @@ impl State {
         &self.logs
     }
 
+    /// Leaves the logs behind even when nothing else is kept.
+    pub(crate) fn leave_logs(&mut self) {
+        self.logs_stay = true;
+    }
+
     pub(crate) fn entries(&self) -> Result<Entries, StateError> {
         Entries::open(self.file("local.db"))
     }
@@ -103,6 +110,7 @@ impl State {
 impl Drop for State {
     fn drop(&mut self) {
         if self.keep == Keep::Memory
+            && !self.logs_stay
             && let Some(folder) = self.logs.parent()
         {
             // A leftover in the temporary folder harms nobody.

@@ -37,16 +37,17 @@ pub(crate) fn project() -> PathBuf {
 /// Starts a stack and waits for its `ready` line.
 pub(crate) fn up(arguments: &[&str]) -> Running {
     let mut child = command(arguments).stderr(Stdio::inherit()).spawn().unwrap();
-    let mut stdout = BufReader::new(child.stdout.take().unwrap());
-    let mut said = String::new();
+    let stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut running = Running { child, addresses: Value::Null, said: String::new(), stdout };
     loop {
         let mut line = String::new();
-        assert_ne!(stdout.read_line(&mut line).unwrap(), 0, "it ended before it was ready: {said}");
+        let read = running.stdout.read_line(&mut line).unwrap();
+        assert_ne!(read, 0, "it ended before it was ready: {}", running.said);
         if let Some(addresses) = line.strip_prefix("ready ") {
-            let addresses = serde_json::from_str(addresses).unwrap();
-            return Running { child, addresses, said, stdout };
+            running.addresses = serde_json::from_str(addresses).unwrap();
+            return running;
         }
-        said.push_str(&line);
+        running.said.push_str(&line);
     }
 }
 

@@ -128,6 +128,17 @@ fn a_port_in_use_is_one_sentence() {
 }
 
 #[test]
+fn the_project_is_found_from_a_folder_in_it() {
+    // The catalog is read first, so a complaint about a port means that it was found.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let mut below = command(&["--ephemeral", "--stripe-port", &port]);
+    below.current_dir(project().join("cli/src"));
+    let Ended { stderr, .. } = end(below);
+    assert!(stderr.contains("(stripe) is in use"), "{stderr}");
+}
+
+#[test]
 fn a_broken_or_missing_catalog_is_one_sentence() {
     let folder = Folder::new();
     let catalog = folder.path("catalog.toml");

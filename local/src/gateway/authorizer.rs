@@ -134,3 +134,142 @@ fn claim_text(value: &Value) -> String {
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => value.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sign_in::{self, Key};
+    use serde_json::json;
+
+    const NOW: u64 = 1_000_000;
+
+    fn key() -> Key {
+        Key::read(&sign_in::generate().unwrap()).unwrap()
+    }
+
+    fn authorizer(key: &Key) -> Authorizer {
+        let issuer = "https://issuer".to_owned();
+        let audiences = vec!["site".to_owned(), "service".to_owned()];
+        Authorizer::new(&template::Authorizer { issuer, audiences }, key.public())
+    }
+
+    /// Checks a good token for the scope `learn`, after this change to its claims.
+    #[track_caller]
+    fn check(change: impl Fn(&mut Map<String, Value>), expected: Result<(), Refusal>) {
+        let key = key();
+        let good = json!({
+            "iss": "https://issuer", "client_id": "site", "sub": "ada", "scope": "openid learn",
+            "exp": NOW + 60, "iat": NOW, "groups": ["a", "b"], "version": 2,
+        });
+        let Value::Object(mut claims) = good else { panic!("claims are an object") };
+        change(&mut claims);
+        let token = key.sign(&Value::Object(claims)).unwrap();
+        let header = format!("Bearer {token}");
+        let result = authorizer(&key).check(Some(&header), &["learn".to_owned()], NOW);
+        assert_eq!(result.err(), expected.err());
+    }
+
+    fn set(name: &str, value: impl Into<Value>) -> impl Fn(&mut Map<String, Value>) {
+        let (name, value) = (name.to_owned(), value.into());
+        move |claims| {
+            claims.insert(name.clone(), value.clone());
+        }
+    }
+
+    fn without(name: &str) -> impl Fn(&mut Map<String, Value>) {
+        let name = name.to_owned();
+        move |claims| {
+            claims.remove(&name);
+        }
+    }
+
+    fn invalid(why: &'static str) -> Result<(), Refusal> {
+        Err(Refusal::InvalidToken(why))
+    }
+
+    #[test]
+    fn a_good_token_is_accepted() {
+        check(|_| {}, Ok(()));
+        check(set("nbf", NOW), Ok(()));
+        check(set("aud", "service"), Ok(()));
+        check(set("aud", json!(["other", "site"])), Ok(()));
+        check(set("scope", "learn"), Ok(()));
+    }
+
+    #[test]
+    fn each_claim_is_checked() {
+        let issuer = "the token does not have a valid issuer";
+        check(set("iss", "https://issuer/"), invalid(issuer));
+        check(without("iss"), invalid(issuer));
+        let audience = "the token does not have a valid audience";
+        check(set("client_id", "other"), invalid(audience));
+        check(without("client_id"), invalid(audience));
+        check(set("aud", "other"), invalid(audience));
+        check(set("aud", json!([])), invalid(audience));
+        let expired = "the token has expired";
+        check(set("exp", NOW), invalid(expired));
+        check(set("exp", "tomorrow"), invalid(expired));
+        check(without("exp"), invalid(expired));
+        check(set("nbf", NOW + 1), invalid("the token is not valid yet"));
+        check(set("nbf", "now"), invalid("the token is not valid yet"));
+        check(set("iat", NOW + 1), invalid("the token was issued in the future"));
+    }
+
+    #[test]
+    fn a_token_without_scope_is_none_and_with_another_is_forbidden() {
+        check(without("scope"), invalid("the token has no scope"));
+        check(set("scope", "learners"), Err(Refusal::InsufficientScope));
+        check(set("scope", ""), Err(Refusal::InsufficientScope));
+    }
+
+    #[test]
+    fn only_our_own_signature_counts() {
+        let (ours, theirs) = (key(), key());
+        let claims = json!({"iss": "https://issuer", "client_id": "site", "exp": NOW + 60});
+        let authorizer = authorizer(&ours);
+        let check = |header: &str| authorizer.check(Some(header), &[], NOW);
+        let token = ours.sign(&claims).unwrap();
+        assert!(check(&token).is_ok(), "the scheme may be left out");
+        assert!(check(&format!("bearer {token}")).is_ok());
+        assert!(check(&format!("Basic {token}")).is_err());
+        assert!(check(&theirs.sign(&claims).unwrap()).is_err());
+
+        let [header, payload, signature] = token.split('.').collect::<Vec<_>>()[..] else {
+            panic!("a token has three parts")
+        };
+        let encode = |value: &Value| {
+            use base64::Engine as _;
+            base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(value.to_string())
+        };
+        let kid = jsonwebtoken::decode_header(&token).unwrap().kid;
+        let more = encode(&json!({"iss": "https://issuer", "client_id": "site", "exp": NOW + 99}));
+        for forged in [
+            format!("{header}.{more}.{signature}"),
+            format!("{header}.{payload}."),
+            format!("{}.{payload}.", encode(&json!({"alg": "none", "kid": kid}))),
+            format!("{}.{payload}.{signature}", encode(&json!({"alg": "HS256", "kid": kid}))),
+            format!("{}.{payload}.{signature}", encode(&json!({"alg": "RS256"}))),
+            format!("{}.{payload}.{signature}", encode(&json!({"alg": "RS256", "kid": "x"}))),
+            format!("{header}.{payload}"),
+            String::new(),
+        ] {
+            assert!(check(&forged).is_err(), "{forged}");
+        }
+    }
+
+    #[test]
+    fn every_claim_is_handed_on_as_text() {
+        let key = key();
+        let claims = json!({
+            "iss": "https://issuer", "client_id": "site", "exp": NOW + 60,
+            "groups": ["a", "b"], "flag": true, "nothing": null,
+        });
+        let token = key.sign(&claims).unwrap();
+        let jwt = authorizer(&key).check(Some(&token), &[], NOW).unwrap();
+        assert_eq!(jwt.claims["exp"], "1000060");
+        assert_eq!(jwt.claims["groups"], "[a b]");
+        assert_eq!(jwt.claims["flag"], "true");
+        assert_eq!(jwt.claims["nothing"], "null");
+        assert_eq!(jwt.scopes, None);
+    }
+}

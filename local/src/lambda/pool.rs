@@ -95,11 +95,15 @@ impl Pool {
         let mut phase = self.phase.subscribe();
         let reached = phase.wait_for(|phase| *phase != Phase::Starting).await;
         match reached.as_deref() {
-            Ok(Phase::Failed(problem)) => Err(LambdaError::NotStarted {
-                function: self.function.binary.clone(),
-                problem: problem.clone(),
-                log: process::log_file(&self.options, &self.function),
-            }),
+            Ok(Phase::Failed(problem)) => {
+                let log = process::log_file(&self.options, &self.function);
+                Err(LambdaError::NotStarted {
+                    function: self.function.binary.clone(),
+                    problem: problem.clone(),
+                    last_words: process::last_words(&log),
+                    log,
+                })
+            }
             Ok(Phase::Starting | Phase::Ready) | Err(_) => Ok(()),
         }
     }
@@ -108,10 +112,18 @@ impl Pool {
         let (reply, answer) = oneshot::channel();
         let request_id = random::uuid();
         let invocation = Invocation { request_id: request_id.clone(), event, deadline_ms: 0 };
-        self.state().waiting.push_back((invocation, reply));
+        self.enqueue(invocation, reply);
         self.dispatch();
         let gone = || error("Runtime.Unavailable", &request_id, "the local stack is stopping");
         answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Drops the reply, which is an answer too, when the pool is stopping.
+    fn enqueue(&self, invocation: Invocation, reply: oneshot::Sender<Answer>) {
+        let mut state = self.state();
+        if !state.is_stopping {
+            state.waiting.push_back((invocation, reply));
+        }
     }
 
     /// Hands waiting events to idle instances, and starts instances for those that remain.

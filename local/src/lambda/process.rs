@@ -1,7 +1,7 @@
 //! One instance: a process with the environment that Lambda would give it, and nothing else.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use tokio::process::Command;
@@ -23,6 +23,14 @@ pub(super) struct Instance<'a> {
 
 pub(super) fn log_file(options: &Options, function: &Function) -> PathBuf {
     options.logs.join(format!("{}.log", function.binary))
+}
+
+/// The last line of a log, or what stands for it.
+pub(super) fn last_words(log: &Path) -> String {
+    let text = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty());
+    line.map_or_else(|| "it said nothing".to_owned(), |line| line.chars().take(400).collect())
 }
 
 /// Runs the process until it ends or is killed, and says how it ended.

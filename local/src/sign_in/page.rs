@@ -63,7 +63,7 @@ pub(super) async fn open(State(sign_in): State<SignIn>, Path(code): Path<String>
             &format!(
                 "<p>As <strong>{}</strong>; your learner id is <code>{}</code>.</p>\
                  <p>This is your access token. It works for an hour.</p>\
-                 <pre class=\"wrap\">{}</pre>",
+                 <pre>{}</pre>",
                 escape(email.trim()),
                 escape(&tokens.learner),
                 escape(&tokens.access_token),

@@ -4,10 +4,9 @@ use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
+use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 
 use super::SignInError;
 use crate::random;
@@ -20,14 +19,14 @@ pub(super) const LIFETIME_SECONDS: u64 = 60 * 60;
 const PKCS8_FRAME_BYTES: usize = 26;
 
 /// The issuer's signing key.
-pub(super) struct Key {
+pub(crate) struct Key {
     private: EncodingKey,
     public: Jwk,
     id: String,
 }
 
 /// A new key, as text to keep.
-pub(super) fn generate() -> Result<String, SignInError> {
+pub(crate) fn generate() -> Result<String, SignInError> {
     let failed = |_| SignInError::Key("it can't be generated".to_owned());
     let pair = KeyPair::generate(KeySize::Rsa2048).map_err(failed)?;
     let der: Pkcs8V1Der<'_> = pair.as_der().map_err(failed)?;
@@ -36,21 +35,22 @@ pub(super) fn generate() -> Result<String, SignInError> {
 
 impl Key {
     /// Reads what [`generate`] made.
-    pub(super) fn read(text: &str) -> Result<Key, SignInError> {
+    pub(crate) fn read(text: &str) -> Result<Key, SignInError> {
         let unreadable = |problem: String| SignInError::Key(format!("it can't be read: {problem}"));
         let der = BASE64_STANDARD.decode(text).map_err(|error| unreadable(error.to_string()))?;
         let der = der.get(PKCS8_FRAME_BYTES..).unwrap_or_default();
         let private = EncodingKey::from_rsa_der(der);
         let mut public = Jwk::from_encoding_key(&private, Algorithm::RS256)
             .map_err(|error| unreadable(error.to_string()))?;
-        let digest = Sha256::digest(json!(public.algorithm).to_string());
-        let id = BASE64_STANDARD.encode(digest);
+        let id = public
+            .thumbprint(ThumbprintHash::SHA256)
+            .map_err(|error| unreadable(error.to_string()))?;
         public.common.key_id = Some(id.clone());
         public.common.public_key_use = Some(PublicKeyUse::Signature);
         Ok(Key { private, public, id })
     }
 
-    pub(super) fn public(&self) -> JwkSet {
+    pub(crate) fn public(&self) -> JwkSet {
         JwkSet { keys: vec![self.public.clone()] }
     }
 
@@ -99,7 +99,10 @@ impl Key {
         }))
     }
 
-    fn sign(&self, claims: &serde_json::Value) -> Result<String, jsonwebtoken::errors::Error> {
+    pub(crate) fn sign(
+        &self,
+        claims: &serde_json::Value,
+    ) -> Result<String, jsonwebtoken::errors::Error> {
         let header = Header { kid: Some(self.id.clone()), ..Header::new(Algorithm::RS256) };
         encode(&header, claims, &self.private)
     }

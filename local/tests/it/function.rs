@@ -14,6 +14,7 @@ fn process() {
     }
     // The executable's last argument is the function's name.
     if std::env::args().next_back().as_deref() == Some("broken") {
+        eprintln!("I am broken\n");
         std::process::exit(7);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -131,9 +131,10 @@ async fn a_function_that_takes_too_long_is_ended() {
 async fn a_function_that_cannot_start_says_where_its_log_is() {
     let running = run(function("broken"), 1).await;
     let error = running.lambda.start_all().await.unwrap_err();
-    let LambdaError::NotStarted { function, log, .. } = &error;
+    let LambdaError::NotStarted { function, log, last_words, .. } = &error;
     assert_eq!(function, "broken");
     assert!(log.is_file());
+    assert_eq!(last_words, "I am broken");
     assert!(error.to_string().contains("exit status: 7"), "{error}");
     // Nor does an event wait for ever.
     let answer = running.lambda.invoke("broken", Bytes::from_static(b"{}")).await;
@@ -148,6 +149,7 @@ async fn stopping_leaves_no_process() {
     let process = running.invoke(json!({})).await.unwrap()["process"].to_string();
     running.lambda.stop().await;
     assert_eq!(running.lambda.health()["echo"].instances, 0);
+    assert_eq!(running.error_type(json!({})).await, "Runtime.Unavailable");
     if cfg!(target_os = "linux") {
         assert!(!std::path::Path::new("/proc").join(process).exists());
     }

@@ -1,6 +1,7 @@
 //! The stack as a whole: what it starts, what it keeps, and what stops it from starting.
 
 use local::Keep;
+use local::lambda::LambdaError;
 use local::stack::{Options, Ports, Stack, StartError, TABLE};
 
 use crate::support::{Folder, TestStack, client, options};
@@ -116,5 +117,7 @@ async fn a_port_in_use_is_named_with_the_flag_that_changes_it() {
 async fn a_function_that_does_not_start_stops_the_stack() {
     let options = Options { program: "/nonexistent".into(), ..options(Keep::Memory) };
     let error = Stack::start(options).await.map(|_| ()).unwrap_err();
-    assert!(matches!(error, StartError::Lambda(_)), "{error}");
+    let StartError::Lambda(LambdaError::NotStarted { log, .. }) = error else { panic!("{error}") };
+    assert!(log.is_file(), "the log stays, to be read");
+    std::fs::remove_dir_all(log.parent().unwrap().parent().unwrap()).unwrap();
 }
