@@ -78,11 +78,15 @@ async fn ctrl_c_and_sigterm_leave_no_process() {
 async fn the_functions_end_with_a_stack_that_was_killed() {
     let running = up(&["up", "--ephemeral"]);
     let functions = functions(&running).await;
+    let logs = running.said.lines().find_map(|line| line.trim().strip_prefix("Logs"));
+    let logs = std::path::PathBuf::from(logs.unwrap().trim());
     let (code, _) = running.stop("-KILL");
     assert_eq!(code, None);
     for process in functions {
         wait_until_gone(process);
     }
+    // A killed stack can't remove its temporary folder.
+    std::fs::remove_dir_all(logs.parent().unwrap()).unwrap();
 }
 
 #[tokio::test]
