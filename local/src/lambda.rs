@@ -2,8 +2,8 @@
 //!
 //! [`Lambda::invoke`] hands an event to a function and waits for its answer. An instance takes one
 //! event at a time; when all are busy another is started, up to a limit, and then events wait. The
-//! pieces: [`pool`] decides which instance gets which event, [`process`] is an instance's process,
-//! [`api`] is the HTTP side: the Runtime API for the functions and the Invoke API for everybody else.
+//! pieces: `pool` decides which instance gets which event, `process` is an instance's process,
+//! `api` is the HTTP side: the Runtime API for the functions and the Invoke API for everybody else.
 
 mod api;
 mod pool;

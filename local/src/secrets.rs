@@ -1,6 +1,6 @@
 //! Secrets Manager over HTTP: the part that functions, operators and a rotation use.
 //!
-//! [`versions`] is the rules: which version is current, previous or pending. This module is their
+//! `versions` is the rules: which version is current, previous or pending. This module is their
 //! HTTP edge (JSON 1.1, as the AWS SDKs speak it) and their memory. Faults can be asked for, so that
 //! a test can see what a function does while Secrets Manager is away.
 

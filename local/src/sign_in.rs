@@ -1,8 +1,8 @@
 //! Sign-in: an OpenID Connect issuer under `/local`, in the place of a Cognito user pool.
 //!
 //! A learner is an e-mail address and an opaque id that never changes. `POST /local/login` gives
-//! tokens for curl; [`page`] is the same for people, with the link that a mail would contain.
-//! [`token`] makes and signs tokens.
+//! tokens for curl; `page` is the same for people, with the link that a mail would contain.
+//! `token` makes and signs tokens.
 
 mod page;
 mod token;
