@@ -8,5 +8,7 @@
     reason = "a test that can't go on should stop where it is"
 )]
 
+mod purchase;
+mod readme;
 mod running;
 mod up;
