@@ -303,7 +303,7 @@ async fn push_price(client: &Client, price: &Price) -> Result<(StripePriceId, bo
         Some(found) => (found.id.to_string(), false),
         None => (create_price(client, price, product).await.map_err(failed)?, true),
     };
-    let id = id.parse().map_err(|_| PushError::NoPriceId(price.key.to_string()))?;
+    let id = id.parse().ok().ok_or_else(|| PushError::NoPriceId(price.key.to_string()))?;
     Ok((id, created))
 }
 
@@ -314,7 +314,7 @@ async fn create_price(
 ) -> Result<String, StripeError> {
     let money = price.money;
     let currency: stripe_types::Currency =
-        money.currency.as_str().parse().map_err(|_| {
+        money.currency.as_str().parse().ok().ok_or_else(|| {
             StripeError::ConfigError("the currency is not one of Stripe's".to_owned())
         })?;
     let create = CreatePrice::new(currency)
@@ -331,6 +331,9 @@ fn stripe_says(error: &StripeError) -> String {
             let message = error.message.as_deref().unwrap_or("no reason given");
             format!("{status}, {message}")
         }
-        other => other.to_string(),
+        StripeError::JSONDeserialize(_)
+        | StripeError::ClientError(_)
+        | StripeError::ConfigError(_)
+        | StripeError::Timeout => error.to_string(),
     }
 }

@@ -220,13 +220,19 @@ mod tests {
     use super::*;
 
     fn complete(name: &str) -> Option<String> {
-        let value = match name {
-            variable::STRIPE_MODE => "live",
-            variable::SITE_ORIGIN => "https://learn.example.com",
-            variable::STRIPE_API_URL | variable::DYNAMODB_ENDPOINT => "",
-            _ => "something",
-        };
-        Some(value.to_owned())
+        [
+            (variable::STRIPE_MODE, "live"),
+            (variable::SITE_ORIGIN, "https://learn.example.com"),
+            (variable::STRIPE_API_URL, ""),
+            (variable::DYNAMODB_ENDPOINT, ""),
+            (variable::TABLE_NAME, "coursegate"),
+            (variable::STRIPE_API_KEY_SECRET_ID, "stripe-api-key"),
+            (lambda::REGION, "eu-central-1"),
+            (lambda::ACCESS_KEY_ID, "id"),
+            (lambda::SECRET_ACCESS_KEY, "key"),
+        ]
+        .into_iter()
+        .find_map(|(known, value)| (known == name).then(|| value.to_owned()))
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use aws_sdk_secretsmanager::Client;
-use aws_sdk_secretsmanager::error::DisplayErrorContext;
 use secrecy::SecretString;
 use tokio::sync::Mutex;
 
@@ -32,7 +31,7 @@ pub enum Versions {
 }
 
 /// Why there is no secret to work with.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// It still holds a placeholder: nothing in it starts as such a secret does.
     #[error("the secret holds no usable value yet: store one that starts with {expected}")]
@@ -41,8 +40,8 @@ pub enum SecretError {
         expected: &'static str,
     },
     /// Secrets Manager did not hand it out.
-    #[error("Secrets Manager does not hand out the secret: {0}")]
-    Unavailable(String),
+    #[error("Secrets Manager does not hand out the secret")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// A secret of Secrets Manager: one or more values, separated by white space, each of which starts
@@ -169,7 +168,7 @@ impl SecretCache {
                 {
                     Ok(None)
                 }
-                _ => Err(SecretError::Unavailable(DisplayErrorContext(&error).to_string())),
+                _ => Err(SecretError::Unavailable(Box::new(error))),
             },
         }
     }

@@ -4,6 +4,8 @@
 //! dotted and the same everywhere: `stripe.event_id`, `stripe.event_type`, `stripe.object_id`,
 //! `learner.id`, `outcome`.
 
+use std::error::Error;
+use std::fmt;
 use std::io::Write;
 
 use serde_json::json;
@@ -60,6 +62,21 @@ impl Metric {
 pub fn count(metric: Metric, times: u32) {
     if times > 0 {
         tracing::info!(target: METRICS, metric = metric.name(), times);
+    }
+}
+
+/// An error and all its causes, for a log: each says its own part.
+pub struct Chain<'a>(pub &'a (dyn Error + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
     }
 }
 
@@ -147,5 +164,5 @@ impl Visit for Counted {
         }
     }
 
-    fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
+    fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
 }

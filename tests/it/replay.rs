@@ -84,15 +84,15 @@ fn name_what_is_random(value: &mut Value) {
         Value::Array(values) => values.iter_mut().for_each(name_what_is_random),
         Value::String(text) => {
             if text.starts_with("cs_test_a1") && text.len() > 60 {
-                *text = "[session]".to_owned();
+                "[session]".clone_into(text);
             } else if text.contains("/c/pay/cs_test_a1") {
-                *text = "[stripe]/c/pay/[session]".to_owned();
+                "[stripe]/c/pay/[session]".clone_into(text);
             } else if let Some((before, link)) = text.rsplit_once("/go/") {
                 assert_eq!(link.len(), 32);
                 *text = format!("{before}/go/[link]");
             } else if let Some(link) = text.strip_prefix("LINK#") {
                 assert_eq!(link.len(), 32);
-                *text = "LINK#[link]".to_owned();
+                "LINK#[link]".clone_into(text);
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}

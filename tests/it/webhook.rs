@@ -16,6 +16,9 @@ use xtask::sign::signature;
 
 const PAID: &str = "evt_1 completed paid cs_a pi_a ada tutorclaw @1000";
 
+/// Something done to an event before it is sent.
+type Edit = fn(&mut Value);
+
 fn applied() -> (u16, Value) {
     (200, json!({ "outcome": "applied" }))
 }
@@ -149,7 +152,7 @@ async fn only_post_is_taken() {
 #[tokio::test]
 async fn what_is_none_of_our_business_is_acknowledged_and_writes_nothing() {
     let world = World::new().await;
-    let edited = |edit: fn(&mut Value)| {
+    let edited = |edit: Edit| {
         let mut event = event(PAID);
         edit(&mut event);
         event
@@ -177,7 +180,7 @@ async fn what_is_none_of_our_business_is_acknowledged_and_writes_nothing() {
 #[tokio::test]
 async fn what_cannot_be_read_is_kept_and_applied_once_it_can_be() {
     let world = World::new().await;
-    let edits: [(&str, fn(&mut Value), &str); 6] = [
+    let edits: [(&str, Edit, &str); 6] = [
         (
             "evt_1",
             |event| event["data"]["object"]["payment_status"] = "partly".into(),

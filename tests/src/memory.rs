@@ -51,11 +51,13 @@ impl Ledger for MemoryLedger {
         let mut contents = self.lock();
         let mut answer = Commit::Applied;
         for write in writes {
-            match (write, contents.allows(write)) {
-                (_, true) => {}
-                (Write::RecordEvent { .. }, false) => answer = Commit::AlreadyProcessed,
-                (_, false) if answer == Commit::Applied => answer = Commit::Conflict,
-                (_, false) => {}
+            if contents.allows(write) {
+                continue;
+            }
+            if matches!(write, Write::RecordEvent { .. }) {
+                answer = Commit::AlreadyProcessed;
+            } else if answer == Commit::Applied {
+                answer = Commit::Conflict;
             }
         }
         if answer == Commit::Applied {

@@ -139,7 +139,7 @@ pub fn answer(response: &Response<Body>) -> (u16, Value) {
     let body: &[u8] = match response.body() {
         Body::Text(text) => text.as_bytes(),
         Body::Binary(bytes) => bytes,
-        _ => &[],
+        Body::Empty | _ => &[],
     };
     (response.status().as_u16(), serde_json::from_slice(body).unwrap_or_default())
 }

@@ -325,10 +325,13 @@ impl World {
 
 fn plain(value: &aws_sdk_dynamodb::types::AttributeValue) -> Value {
     use aws_sdk_dynamodb::types::AttributeValue as Attribute;
-    match value {
-        Attribute::S(text) => text.as_str().into(),
-        Attribute::N(number) => serde_json::from_str(number).unwrap(),
-        Attribute::M(map) => map.iter().map(|(name, value)| (name.clone(), plain(value))).collect(),
-        other => panic!("an attribute of a kind that nothing here writes: {other:?}"),
+    if let Attribute::S(text) = value {
+        text.as_str().into()
+    } else if let Attribute::N(number) = value {
+        serde_json::from_str(number).unwrap()
+    } else if let Attribute::M(map) = value {
+        map.iter().map(|(name, value)| (name.clone(), plain(value))).collect()
+    } else {
+        panic!("an attribute of a kind that nothing here writes: {value:?}")
     }
 }

@@ -23,7 +23,7 @@ enum Chore {
     Test,
     /// Print a sample event of events/webhook with a fresh signature, for sam local invoke.
     Sign {
-        /// The file, such as events/webhook/checkout_session_completed_paid.json.
+        /// The file, one of those in events/webhook.
         file: PathBuf,
         /// The signing secret; that of the running local stack if it is left out.
         #[arg(long)]

@@ -1,6 +1,7 @@
 //! Why a request is not granted, and how that is said.
 
 use shared::apply::ApplyError;
+use shared::domain::id::IdError;
 use shared::domain::rate::TooOften;
 use shared::http::{Problem, ProblemKind};
 use shared::ports::LedgerError;
@@ -43,6 +44,8 @@ pub(crate) enum Failure {
     Unreadable(String),
     #[error("there is no randomness")]
     Randomness(#[from] getrandom::Error),
+    #[error("an id of our own making is none")]
+    Id(#[from] IdError),
 }
 
 impl Failure {
@@ -51,8 +54,8 @@ impl Failure {
         let problem = self.problem();
         if problem.kind().status() >= 500 {
             telemetry::count(Metric::Failed, 1);
-            let error = &self as &dyn std::error::Error;
-            tracing::error!(error, problem = problem.kind().name(), "request failed");
+            let error = telemetry::Chain(&self);
+            tracing::error!(%error, problem = problem.kind().name(), "request failed");
         } else {
             tracing::info!(outcome = problem.kind().name(), "request refused");
         }
@@ -93,7 +96,7 @@ impl Failure {
             Self::Table(error) => Problem::from(error),
             Self::Apply(error) => Problem::from(error),
             Self::Stripe(error) => stripe_problem(error),
-            Self::Unreadable(_) | Self::Randomness(_) => {
+            Self::Unreadable(_) | Self::Randomness(_) | Self::Id(_) => {
                 Problem::new(ProblemKind::Internal, "Nothing is lost; we have been told.")
             }
         }

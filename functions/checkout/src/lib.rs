@@ -1,10 +1,10 @@
 //! The checkout function: talks to Stripe for the learner.
 //!
 //! - `POST /checkout` and `GET /go/{link}` lead to the one open session that a learner has for a
-//!   price ([`open`]).
+//!   price (`open`).
 //! - `POST /checkout/{session}/confirm` takes in what Stripe says of a session without waiting for
-//!   the webhook, by the same decide and commit ([`confirm`]).
-//! - `POST /learners/{learner}/upgrade-link` makes a link that outlives sessions ([`links`]).
+//!   the webhook, by the same decide and commit (`confirm`).
+//! - `POST /learners/{learner}/upgrade-link` makes a link that outlives sessions (`links`).
 
 mod confirm;
 mod failure;
@@ -129,7 +129,7 @@ impl<C: Clock> App<C> {
         caller: Caller,
     ) -> Result<Response<Body>, Problem> {
         let learner = incoming.learner(caller)?;
-        let session = incoming.path("session").parse().map_err(|_| Failure::UnknownSession);
+        let session = incoming.path("session").parse().ok().ok_or(Failure::UnknownSession);
         let session = session.map_err(Failure::into_problem)?;
         let answer = self.confirm(&learner, &session).await.map_err(Failure::into_problem)?;
         Ok(json(StatusCode::OK, &answer))
@@ -144,7 +144,7 @@ impl<C: Clock> App<C> {
     }
 
     async fn get_go(&self, incoming: &Incoming<'_>) -> Result<Response<Body>, Problem> {
-        let link = incoming.path("link").parse().map_err(|_| Failure::UnknownLink);
+        let link = incoming.path("link").parse().ok().ok_or(Failure::UnknownLink);
         let link = link.map_err(Failure::into_problem)?;
         let location = self.follow_link(&link).await.map_err(Failure::into_problem)?;
         Ok(redirect(&location))
@@ -185,5 +185,5 @@ const COUNTING_ROUNDS_MAX: u32 = 4;
 fn price(incoming: &Incoming<'_>) -> Result<PriceKey, Problem> {
     let body: PriceBody = incoming.body()?;
     // What can't be a price's name is not one of the prices.
-    body.price.parse().map_err(|_| Failure::UnknownPrice.into_problem())
+    body.price.parse().ok().ok_or(Failure::UnknownPrice).map_err(Failure::into_problem)
 }

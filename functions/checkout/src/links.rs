@@ -8,7 +8,7 @@ use shared::ports::{AccessReader, Clock};
 
 use crate::App;
 use crate::failure::Failure;
-use crate::open::random_word;
+use crate::open::random_id;
 
 /// How long a link leads to a payable session.
 const LINK_DAYS: i64 = 30;
@@ -30,9 +30,7 @@ impl<C: Clock> App<C> {
         if self.table.holdings(learner).await?.owns(&offer.product.id, now) {
             return Err(Failure::AlreadyEntitled { location: format!("{}/", self.site_origin) });
         }
-        let id: LinkId = random_word::<LINK_BYTES>()?
-            .parse()
-            .map_err(|_| Failure::Unreadable("a random link".to_owned()))?;
+        let id: LinkId = random_id::<_, LINK_BYTES>()?;
         let expires_at = now.plus_seconds(LINK_DAYS * DAY);
         let link = Link { learner: learner.clone(), price: price.clone(), expires_at };
         if !self.table.put_link(&id, &link).await? {

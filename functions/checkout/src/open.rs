@@ -1,6 +1,6 @@
 //! From "I want this" to the one session that this learner may pay.
 
-use std::fmt::Write;
+use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use shared::apply::apply;
 use shared::domain::catalog::{Offer, PublishedCatalog};
 use shared::domain::checkout::{Attempt, Next, OpenSession, Plan, SessionState, next, plan};
-use shared::domain::id::{AttemptId, CustomerId, LearnerId, PriceKey, SessionId};
+use shared::domain::id::{CustomerId, IdError, LearnerId, PriceKey, SessionId};
 use shared::domain::time::Timestamp;
 use shared::dynamo::checkouts::Buyer;
 use shared::dynamo::key::Action;
@@ -22,6 +22,9 @@ use crate::failure::Failure;
 /// How often the state is read anew when another request of the learner was quicker. One purchase
 /// needs two rounds at most: a customer, then a session.
 const ROUNDS_MAX: u32 = 6;
+
+/// 144 random bits: no two attempts share a key.
+const ATTEMPT_BYTES: usize = 18;
 
 /// A session to send the learner to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,8 +155,12 @@ impl<C: Clock> App<C> {
         request: &SessionRequest,
         fingerprint: String,
     ) -> Result<Step, Failure> {
-        let attempt =
-            Attempt { id: random_attempt()?, fingerprint, started_at: wish.now, session: None };
+        let attempt = Attempt {
+            id: random_id::<_, ATTEMPT_BYTES>()?,
+            fingerprint,
+            started_at: wish.now,
+            session: None,
+        };
         let replaces = buyer.attempt.as_ref().map(|attempt| &attempt.id);
         let price = &wish.offer.price.key;
         if self.table.begin_attempt(wish.learner, price, &attempt, replaces).await? {
@@ -200,7 +207,7 @@ impl<C: Clock> App<C> {
         if error.is_final() {
             // This idempotency key would bring the same answer for a day: the next try gets
             // another. What Stripe may have opened under this one is in nobody's hands.
-            let renewed = Attempt { id: random_attempt()?, ..attempt.clone() };
+            let renewed = Attempt { id: random_id::<_, ATTEMPT_BYTES>()?, ..attempt.clone() };
             let price = &wish.offer.price.key;
             self.table.begin_attempt(wish.learner, price, &renewed, Some(&attempt.id)).await?;
         }
@@ -254,16 +261,11 @@ impl<C: Clock> App<C> {
     }
 }
 
-fn random_attempt() -> Result<AttemptId, Failure> {
-    let text = random_word::<18>()?;
-    text.parse().map_err(|_| Failure::Unreadable("a random attempt id".to_owned()))
-}
-
-/// So many random bytes, in letters that every id may have.
-pub(crate) fn random_word<const BYTES: usize>() -> Result<String, Failure> {
+/// An id of so many random bytes.
+pub(crate) fn random_id<T: FromStr<Err = IdError>, const BYTES: usize>() -> Result<T, Failure> {
     let mut bytes = [0; BYTES];
     getrandom::fill(&mut bytes)?;
-    Ok(URL_SAFE_NO_PAD.encode(bytes))
+    Ok(URL_SAFE_NO_PAD.encode(bytes).parse()?)
 }
 
 /// A digest of all that a session is opened with, and of how this code opens it.
@@ -277,10 +279,5 @@ fn fingerprint(request: &SessionRequest) -> String {
         &request.success_url,
         &request.cancel_url,
     ];
-    let digest = Sha256::digest(parts.join("\n"));
-    digest.iter().take(16).fold(String::new(), |mut hex, byte| {
-        // Writing into a string can't fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    URL_SAFE_NO_PAD.encode(Sha256::digest(parts.join("\n")))
 }

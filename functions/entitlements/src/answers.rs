@@ -3,7 +3,7 @@
 use serde::Serialize;
 use shared::domain::access::{Access, Grant, Holdings, Reason, Status, Tier};
 use shared::domain::catalog::{Catalog, Category, Course, Offer};
-use shared::domain::id::{LearnerId, SourceId};
+use shared::domain::id::{CourseId, LearnerId, SourceId};
 use shared::domain::time::Timestamp;
 use shared::http::rfc3339;
 
@@ -102,7 +102,7 @@ fn offer_answer(offer: Offer<'_>) -> OfferAnswer<'_> {
         name: &offer.product.name,
         amount: offer.price.money.amount_minor,
         currency: offer.price.money.currency.to_string(),
-        courses: offer.product.courses.iter().map(|course| course.as_str()).collect(),
+        courses: offer.product.courses.iter().map(CourseId::as_str).collect(),
     }
 }
 
@@ -134,7 +134,7 @@ fn entitlement<'a>(
         courses: product
             .iter()
             .flat_map(|product| &product.courses)
-            .map(|id| id.as_str())
+            .map(CourseId::as_str)
             .collect(),
         source: source.as_str(),
         status: match grant.status {

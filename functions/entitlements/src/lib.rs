@@ -125,8 +125,9 @@ fn log_access(learner: &LearnerId, course: &Course, access: &access::Access<'_>)
 }
 
 /// Unknown means no: without an answer from the table there is none to the learner either.
-fn failed(error: &LedgerError) -> Problem {
+fn failed(cause: &LedgerError) -> Problem {
     telemetry::count(Metric::Failed, 1);
-    tracing::error!(error = error as &dyn std::error::Error, "the table did not answer");
-    Problem::from(error)
+    let error = telemetry::Chain(cause);
+    tracing::error!(%error, "the table did not answer");
+    Problem::from(cause)
 }

@@ -6,9 +6,8 @@
 
 use lambda_http::http::{Method, StatusCode};
 use lambda_http::{Body, Request, RequestExt, Response, service_fn};
-use secrecy::SecretString;
 use serde::Serialize;
-use shared::apply::{Report, apply};
+use shared::apply::{ApplyError, Report, apply};
 use shared::domain::decide::{Content, Mode, News, Outcome};
 use shared::domain::time::Timestamp;
 use shared::http::{Problem, ProblemKind, json};
@@ -85,14 +84,18 @@ async fn deliver<L: Ledger, C: Clock>(
         ));
     }
     let news = delivery.read(app.mode);
-    let report = apply(&app.ledger, &app.clock, app.mode, &news).await.map_err(|error| {
-        telemetry::count(Metric::Failed, 1);
-        let event = news.event.as_ref().map(|event| event.id.as_str());
-        let error_value = &error as &dyn std::error::Error;
-        tracing::error!(stripe.event_id = event, error = error_value, "event not applied");
-        Problem::from(&error)
-    })?;
+    let report = apply(&app.ledger, &app.clock, app.mode, &news)
+        .await
+        .map_err(|error| not_applied(&news, &error))?;
     Ok(record(&news, &report))
+}
+
+fn not_applied(news: &News, cause: &ApplyError) -> Problem {
+    telemetry::count(Metric::Failed, 1);
+    let event = news.event.as_ref().map(|event| event.id.as_str());
+    let error = telemetry::Chain(cause);
+    tracing::error!(stripe.event_id = event, %error, "event not applied");
+    Problem::from(cause)
 }
 
 fn unverified(request: &Request) -> Result<UnverifiedDelivery<'_>, Problem> {
@@ -110,7 +113,7 @@ fn unverified(request: &Request) -> Result<UnverifiedDelivery<'_>, Problem> {
     let unverified_body = match request.body() {
         Body::Text(text) => Some(text.as_str()),
         Body::Binary(bytes) => std::str::from_utf8(bytes).ok(),
-        _ => Some(""),
+        Body::Empty | _ => Some(""),
     };
     let unverified_body = unverified_body.ok_or_else(|| {
         refused(
@@ -129,34 +132,27 @@ async fn verify<'a>(
     now: Timestamp,
 ) -> Result<VerifiedDelivery<'a>, Problem> {
     let known = secrets.get(now).await.map_err(|error| no_secret(&error))?;
-    match check(delivery, &known, now) {
+    match delivery.verify(&known, now) {
         Err(SignatureError::Mismatch) => {}
-        verified => return verified.map_err(|error| bad_signature(&error)),
+        verified => return verified.map_err(bad_signature),
     }
     // The secret may have been rotated. If the refresh fails, what was at hand decides.
     if !secrets.refresh(now).await.unwrap_or(false) {
-        return Err(bad_signature(&SignatureError::Mismatch));
+        return Err(bad_signature(SignatureError::Mismatch));
     }
     let fresh = secrets.get(now).await.map_err(|error| no_secret(&error))?;
-    check(delivery, &fresh, now).map_err(|error| bad_signature(&error))
+    delivery.verify(&fresh, now).map_err(bad_signature)
 }
 
-fn check<'a>(
-    delivery: UnverifiedDelivery<'a>,
-    secrets: &[SecretString],
-    now: Timestamp,
-) -> Result<VerifiedDelivery<'a>, SignatureError> {
-    delivery.verify(secrets, now)
-}
-
-fn no_secret(error: &SecretError) -> Problem {
+fn no_secret(cause: &SecretError) -> Problem {
     telemetry::count(Metric::Failed, 1);
-    tracing::error!(error = error as &dyn std::error::Error, "no signing secret to verify with");
+    let error = telemetry::Chain(cause);
+    tracing::error!(%error, "no signing secret to verify with");
     let detail = "No signing secret is available yet. Please deliver the event again.";
     Problem::new(ProblemKind::Unavailable, detail)
 }
 
-fn bad_signature(error: &SignatureError) -> Problem {
+fn bad_signature(error: SignatureError) -> Problem {
     refused(
         ProblemKind::BadSignature,
         error.to_string(),

@@ -118,11 +118,11 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_unix_seconds(1_000_000);
 
-    fn attempt(age_seconds: i64, session: Option<OpenSession>) -> Attempt {
+    fn attempt(started_at: Timestamp, session: Option<OpenSession>) -> Attempt {
         Attempt {
             id: "attempt-1".parse().unwrap(),
             fingerprint: "same".to_owned(),
-            started_at: NOW.plus_seconds(-age_seconds),
+            started_at,
             session,
         }
     }
@@ -137,22 +137,25 @@ mod tests {
 
     #[test]
     fn an_attempt_that_may_have_reached_stripe_is_repeated_under_its_own_key_for_less_than_a_day() {
-        let fresh = attempt(22 * HOUR, None);
+        let fresh = attempt(NOW.plus_seconds(-22 * HOUR), None);
         assert_eq!(plan(Some(&fresh), "same", NOW), Plan::Open(&fresh));
         assert_eq!(plan(Some(&fresh), "other", NOW), Plan::Begin);
-        assert_eq!(plan(Some(&attempt(23 * HOUR, None)), "same", NOW), Plan::Begin);
+        assert_eq!(
+            plan(Some(&attempt(NOW.plus_seconds(-23 * HOUR), None)), "same", NOW),
+            Plan::Begin
+        );
         assert_eq!(plan(None, "same", NOW), Plan::Begin);
     }
 
     #[test]
     fn a_session_on_record_is_looked_at_before_it_is_handed_out() {
-        let known = attempt(0, Some(open(HOUR)));
+        let known = attempt(NOW, Some(open(HOUR)));
         assert_eq!(plan(Some(&known), "other", NOW), Plan::Look(&open(HOUR)));
     }
 
     #[test]
     fn only_an_open_session_with_the_same_parameters_and_time_left_is_reused() {
-        let known = attempt(0, Some(open(HOUR)));
+        let known = attempt(NOW, Some(open(HOUR)));
         let id: SessionId = "cs_1".parse().unwrap();
         let ask = |state, fingerprint| next(&known, &id, state, fingerprint, NOW);
         assert_eq!(ask(SessionState::Open(open(HOUR)), "same"), Next::Reuse(open(HOUR)));

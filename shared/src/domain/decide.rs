@@ -233,9 +233,10 @@ pub fn decide(state: &State, news: &News, ours: Mode, now: Timestamp) -> Decisio
         }
         (Content::Purchase(source, purchase), recorded) => {
             let mut decision = join(state.source.as_ref(), source, purchase);
-            let outcome = match decision.outcome {
-                Outcome::Applied => Recorded::Applied,
-                _ => Recorded::Unchanged,
+            let outcome = if decision.outcome == Outcome::Applied {
+                Recorded::Applied
+            } else {
+                Recorded::Unchanged
             };
             if let Some(event) = &news.event {
                 decision.writes.extend(record(event, outcome, recorded, now));

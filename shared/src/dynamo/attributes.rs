@@ -72,6 +72,6 @@ impl Reader<'_> {
     }
 }
 
-pub(super) fn unreadable(name: &str) -> LedgerError {
+fn unreadable(name: &str) -> LedgerError {
     LedgerError::Unreadable(format!("attribute {name} is missing or of another kind"))
 }

@@ -57,11 +57,11 @@ impl Table {
 }
 
 fn cancellation<R>(error: &SdkError<TransactWriteItemsError, R>) -> Option<&[CancellationReason]> {
-    match error.as_service_error()? {
-        TransactWriteItemsError::TransactionCanceledException(canceled) => {
-            Some(canceled.cancellation_reasons())
-        }
-        _ => None,
+    let error = error.as_service_error()?;
+    if let TransactWriteItemsError::TransactionCanceledException(canceled) = error {
+        Some(canceled.cancellation_reasons())
+    } else {
+        None
     }
 }
 
@@ -92,7 +92,7 @@ fn transact_item(table: &str, write: &Write) -> Result<TransactWriteItem, Ledger
             item.put(record_event(table, event, *recorded, *at)?)
         }
         Write::ListQuarantined { event, reason, at } => {
-            let mut attributes = event_attributes(Key::Quarantined(event.id.clone()), event, *at);
+            let mut attributes = event_attributes(&Key::Quarantined(event.id.clone()), event, *at);
             attributes.insert("reason".to_owned(), text(reason));
             let put = Put::builder().table_name(table).set_item(Some(attributes));
             item.put(put.condition_expression("attribute_not_exists(pk)").build().map_err(ours)?)
@@ -132,7 +132,7 @@ fn ours(error: aws_sdk_dynamodb::error::BuildError) -> LedgerError {
     LedgerError::Refused(Box::new(error))
 }
 
-fn event_attributes(key: Key, event: &Event, at: Timestamp) -> Item {
+fn event_attributes(key: &Key, event: &Event, at: Timestamp) -> Item {
     let mut item = key.attributes();
     item.insert("type".to_owned(), text(&event.kind));
     item.insert("created".to_owned(), time(event.created));
@@ -156,7 +156,7 @@ fn record_event(
         Recorded::Unchanged => name::UNCHANGED,
         Recorded::Quarantined => name::QUARANTINED,
     };
-    let mut item = event_attributes(Key::Event(event.id.clone()), event, at);
+    let mut item = event_attributes(&Key::Event(event.id.clone()), event, at);
     item.insert(name::OUTCOME.to_owned(), text(outcome));
     item.insert(TTL.to_owned(), time(at.plus_seconds(EVENT_KEPT_DAYS * DAY)));
     let put = Put::builder().table_name(table).set_item(Some(item));

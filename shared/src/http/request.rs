@@ -120,9 +120,9 @@ impl<'a> Incoming<'a> {
         let Some(text) = parameters.and_then(|parameters| parameters.first(name)) else {
             return Ok(None);
         };
-        text.parse()
-            .map(Some)
-            .map_err(|_| Problem::new(ProblemKind::InvalidField, format!("{name} must be {rule}.")))
+        text.parse().ok().map(Some).ok_or_else(|| {
+            Problem::new(ProblemKind::InvalidField, format!("{name} must be {rule}."))
+        })
     }
 
     /// The JSON body.
@@ -130,7 +130,7 @@ impl<'a> Incoming<'a> {
         let bytes: &[u8] = match self.request.body() {
             Body::Text(text) => text.as_bytes(),
             Body::Binary(bytes) => bytes,
-            _ => &[],
+            Body::Empty | _ => &[],
         };
         if bytes.len() > BODY_BYTES_MAX {
             let detail = format!("Send at most {BODY_BYTES_MAX} bytes.");

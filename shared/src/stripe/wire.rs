@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -168,8 +170,8 @@ fn unreadable_event(body: &str, error: &serde_json::Error, ours: Mode) -> News {
 /// An event without a readable id is kept under a digest of its body, so that it is kept once.
 fn digest_id(body: &str) -> Option<EventId> {
     let digest = Sha256::digest(body.as_bytes());
-    let hex: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    format!("evt_unreadable_{hex}").parse().ok()
+    let (id, _) = digest.split_at(12);
+    format!("evt_unreadable_{}", URL_SAFE_NO_PAD.encode(id)).parse().ok()
 }
 
 /// What serde missed and where, without the value that it found there.
