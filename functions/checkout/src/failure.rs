@@ -1,9 +1,10 @@
 //! Why a request is not granted, and how that is said.
 
+use lambda_http::{Body, Response};
 use shared::apply::ApplyError;
-use shared::domain::id::IdError;
+use shared::domain::id::{IdError, LearnerId};
 use shared::domain::rate::TooOften;
-use shared::http::{Problem, ProblemKind};
+use shared::http::{Incoming, Problem, ProblemKind};
 use shared::ports::LedgerError;
 use shared::stripe::api::StripeError;
 use shared::telemetry::{self, Metric};
@@ -14,6 +15,8 @@ const RETRY_SECONDS: i64 = 5;
 /// Why a request is not granted.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
+    #[error("the request is not one that this function takes")]
+    Request(Problem),
     #[error("no such price")]
     UnknownPrice,
     #[error("no such session of this learner")]
@@ -49,21 +52,39 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// The answer; what is our fault or Stripe's is logged with its causes.
-    pub(crate) fn into_problem(self) -> Problem {
+    /// The answer. It is logged here, once: what is our fault or Stripe's with its causes.
+    pub(crate) fn answer(&self, incoming: &Incoming<'_>) -> Response<Body> {
         let problem = self.problem();
+        let learner = incoming.learner_for_logs();
+        let learner = learner.as_ref().map(LearnerId::as_str);
+        let (route, request) = (incoming.route_key(), incoming.request_id());
+        let outcome = problem.kind().name();
         if problem.kind().status() >= 500 {
             telemetry::count(Metric::Failed, 1);
-            let error = telemetry::Chain(&self);
-            tracing::error!(%error, problem = problem.kind().name(), "request failed");
+            let error = telemetry::Chain(self);
+            tracing::error!(
+                learner.id = learner,
+                request.id = request,
+                route,
+                outcome,
+                %error,
+                "request failed"
+            );
         } else {
-            tracing::info!(outcome = problem.kind().name(), "request refused");
+            tracing::info!(
+                learner.id = learner,
+                request.id = request,
+                route,
+                outcome,
+                "request refused"
+            );
         }
-        problem
+        problem.response(request)
     }
 
     fn problem(&self) -> Problem {
         match self {
+            Self::Request(problem) => problem.clone(),
             Self::UnknownPrice => Problem::new(
                 ProblemKind::UnknownPrice,
                 "GET /courses lists the offers that there are, each with its price.",
@@ -100,6 +121,12 @@ impl Failure {
                 Problem::new(ProblemKind::Internal, "Nothing is lost; we have been told.")
             }
         }
+    }
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self::Request(problem)
     }
 }
 

@@ -105,16 +105,16 @@ pub async fn handle<C: Clock>(app: &App<C>, request: &Request) -> Response<Body>
         }
         "POST /learners/{learner}/upgrade-link" => app.post_upgrade_link(&incoming).await,
         "GET /go/{link}" => app.get_go(&incoming).await,
-        _ => Err(Problem::new(ProblemKind::UnknownRoute, "See the API's documentation.")),
+        _ => Err(Problem::new(ProblemKind::UnknownRoute, "See the API's documentation.").into()),
     };
-    answer.unwrap_or_else(|problem| problem.response(incoming.request_id()))
+    answer.unwrap_or_else(|failure| failure.answer(&incoming))
 }
 
 impl<C: Clock> App<C> {
-    async fn post_checkout(&self, incoming: &Incoming<'_>) -> Result<Response<Body>, Problem> {
+    async fn post_checkout(&self, incoming: &Incoming<'_>) -> Result<Response<Body>, Failure> {
         let learner = incoming.learner(Caller::Learner)?;
         let price = price(incoming)?;
-        let opened = self.open(&learner, &price).await.map_err(Failure::into_problem)?;
+        let opened = self.open(&learner, &price).await?;
         let answer = CheckoutAnswer {
             session_id: opened.session.id.as_str(),
             url: &opened.session.url,
@@ -127,26 +127,24 @@ impl<C: Clock> App<C> {
         &self,
         incoming: &Incoming<'_>,
         caller: Caller,
-    ) -> Result<Response<Body>, Problem> {
+    ) -> Result<Response<Body>, Failure> {
         let learner = incoming.learner(caller)?;
-        let session = incoming.path("session").parse().ok().ok_or(Failure::UnknownSession);
-        let session = session.map_err(Failure::into_problem)?;
-        let answer = self.confirm(&learner, &session).await.map_err(Failure::into_problem)?;
+        let session = incoming.path("session").parse().ok().ok_or(Failure::UnknownSession)?;
+        let answer = self.confirm(&learner, &session).await?;
         Ok(json(StatusCode::OK, &answer))
     }
 
-    async fn post_upgrade_link(&self, incoming: &Incoming<'_>) -> Result<Response<Body>, Problem> {
+    async fn post_upgrade_link(&self, incoming: &Incoming<'_>) -> Result<Response<Body>, Failure> {
         let learner = incoming.learner(Caller::Service)?;
         let price = price(incoming)?;
-        let (url, link) = self.make_link(&learner, &price).await.map_err(Failure::into_problem)?;
+        let (url, link) = self.make_link(&learner, &price).await?;
         let answer = LinkAnswer { url: &url, expires_at: rfc3339(link.expires_at) };
         Ok(json(StatusCode::CREATED, &answer))
     }
 
-    async fn get_go(&self, incoming: &Incoming<'_>) -> Result<Response<Body>, Problem> {
-        let link = incoming.path("link").parse().ok().ok_or(Failure::UnknownLink);
-        let link = link.map_err(Failure::into_problem)?;
-        let location = self.follow_link(&link).await.map_err(Failure::into_problem)?;
+    async fn get_go(&self, incoming: &Incoming<'_>) -> Result<Response<Body>, Failure> {
+        let link = incoming.path("link").parse().ok().ok_or(Failure::UnknownLink)?;
+        let location = self.follow_link(&link).await?;
         Ok(redirect(&location))
     }
 
@@ -182,8 +180,8 @@ impl<C: Clock> App<C> {
 /// How often counting is tried when others count at the same moment.
 const COUNTING_ROUNDS_MAX: u32 = 4;
 
-fn price(incoming: &Incoming<'_>) -> Result<PriceKey, Problem> {
+fn price(incoming: &Incoming<'_>) -> Result<PriceKey, Failure> {
     let body: PriceBody = incoming.body()?;
     // What can't be a price's name is not one of the prices.
-    body.price.parse().ok().ok_or(Failure::UnknownPrice).map_err(Failure::into_problem)
+    body.price.parse().ok().ok_or(Failure::UnknownPrice)
 }

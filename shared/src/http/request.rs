@@ -97,6 +97,12 @@ impl<'a> Incoming<'a> {
         }
     }
 
+    /// The learner that the request is about, if it could be made out at all.
+    #[must_use]
+    pub fn learner_for_logs(&self) -> Option<LearnerId> {
+        self.learner(Caller::Service).or_else(|_| self.learner(Caller::Learner)).ok()
+    }
+
     fn claim(&self, name: &str) -> Option<&str> {
         match &self.context {
             Some(RequestContext::ApiGatewayV2(context)) => {
