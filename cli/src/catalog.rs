@@ -66,6 +66,13 @@ pub enum PushError {
     /// The table failed.
     #[error("the table did not take the catalog: {0}")]
     Table(#[from] LedgerError),
+    /// Learners would lose what they own.
+    #[error(
+        "this would close what learners may own: {}; put it back, and take away its price to stop \
+         selling it",
+        .0.join("; ")
+    )]
+    Closes(Vec<String>),
     /// Somebody else has published at the same moment.
     #[error("somebody else has published a catalog at this moment: look at it, then push again")]
     Overtaken,
@@ -137,7 +144,12 @@ struct PriceShape {
 pub fn read(path: &Path) -> Result<Catalog, CatalogFileError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| CatalogFileError::Io { path: path.to_owned(), source })?;
-    let shape: FileShape = toml::from_str(&text).map_err(|error| {
+    parse(&text, path)
+}
+
+/// Checks all that the text of a catalog file says; the path is for the errors.
+pub fn parse(text: &str, path: &Path) -> Result<Catalog, CatalogFileError> {
+    let shape: FileShape = toml::from_str(text).map_err(|error| {
         let start = error.span().map_or(0, |span| span.start);
         let before = text.get(..start).unwrap_or_default();
         CatalogFileError::Syntax {
@@ -223,14 +235,31 @@ impl PriceShape {
     }
 }
 
+/// Whether a catalog may close what learners own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closing {
+    /// It may not: whoever has paid is never locked out by an edit.
+    Refused,
+    /// It may: nobody owns anything that counts.
+    Allowed,
+}
+
 /// Puts a catalog on sale: products and prices at Stripe, then the catalog in the table. Doing it
 /// again changes nothing.
 pub async fn push(
     catalog: &Catalog,
+    closing: Closing,
     stripe_url: &str,
     stripe_key: &str,
     table: &Table,
 ) -> Result<Summary, PushError> {
+    let before = table.catalog().await?;
+    if let (Closing::Refused, Some(before)) = (closing, &before) {
+        let lost = catalog.closes(&before.catalog);
+        if !lost.is_empty() {
+            return Err(PushError::Closes(lost));
+        }
+    }
     let client = stripe::ClientBuilder::new(stripe_key)
         .url(stripe_url)
         .timeout(std::time::Duration::from_secs(10))
@@ -250,11 +279,13 @@ pub async fn push(
         summary.prices_created = summary.prices_created.saturating_add(usize::from(created));
         stripe_prices.insert(price.key.clone(), id);
     }
-    let published = PublishedCatalog { catalog: catalog.clone(), stripe_prices };
-    let before = table.catalog().await?;
-    if before.as_ref().is_none_or(|(before, _)| *before != published) {
-        let replaces = before.map(|(_, version)| version);
-        if !table.publish_catalog(&published, replaces).await? {
+    let version = before.as_ref().map_or(1, |before| before.version.saturating_add(1));
+    let published = PublishedCatalog { catalog: catalog.clone(), stripe_prices, version };
+    let is_news = before.is_none_or(|before| {
+        before.catalog != published.catalog || before.stripe_prices != published.stripe_prices
+    });
+    if is_news {
+        if !table.publish_catalog(&published).await? {
             return Err(PushError::Overtaken);
         }
         summary.published = true;
@@ -269,9 +300,10 @@ fn stripe_product(id: &ProductId) -> String {
 async fn push_product(client: &Client, product: &Product) -> Result<bool, StripeError> {
     let id = stripe_product(&product.id);
     match RetrieveProduct::new(id.as_str()).send(client).await {
-        Ok(found) if found.name == product.name => Ok(false),
+        Ok(found) if found.name == product.name && found.active => Ok(false),
         Ok(_) => {
-            UpdateProduct::new(id.as_str()).name(&product.name).send(client).await.map(|_| true)
+            let update = UpdateProduct::new(id.as_str()).name(&product.name).active(true);
+            update.send(client).await.map(|_| true)
         }
         Err(StripeError::Stripe(_, 404)) => {
             let metadata =
@@ -295,7 +327,8 @@ async fn push_price(client: &Client, price: &Price) -> Result<(StripePriceId, bo
         .map_err(failed)?;
     let product = stripe_product(&price.product);
     let same = listed.data.iter().find(|found| {
-        found.unit_amount == Some(price.money.amount_minor)
+        found.recurring.is_none()
+            && found.unit_amount == Some(price.money.amount_minor)
             && found.currency.to_string() == price.money.currency.as_str()
             && found.product.id().as_str() == product
     });

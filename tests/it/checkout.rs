@@ -2,8 +2,10 @@
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use tests::requests::{Who, answer, learner};
-use tests::world::{API_KEY_ID, SITE_ORIGIN, World};
+use shared::domain::checkout::{Attempt, OpenSession};
+use shared::ports::Clock;
+use tests::requests::{Who, answer, api, learner};
+use tests::world::{API_KEY_ID, SITE_ORIGIN, World, edited_catalog};
 
 const BODY: Option<&str> = Some(r#"{"price": "tutorclaw_paid"}"#);
 
@@ -150,15 +152,8 @@ async fn with_another_price_at_stripe_the_old_session_is_closed_and_a_new_one_op
     let world = World::new().await;
     let ada = learner("ada");
     let old = world.buy(&ada).await;
-    let mut dearer = tests::world::root().join("catalog.toml");
-    let text = std::fs::read_to_string(&dearer).unwrap().replace("2900", "3900");
-    dearer = std::env::temp_dir().join(format!("coursegate-dearer-{}.toml", std::process::id()));
-    std::fs::write(&dearer, text).unwrap();
-    let catalog = coursegate::catalog::read(&dearer).unwrap();
-    std::fs::remove_file(dearer).unwrap();
-    let table = world.table();
-    let pushed = coursegate::catalog::push(&catalog, &world.stripe_url, "sk_test_world", &table);
-    assert_eq!(pushed.await.unwrap().prices_created, 1);
+    let dearer = edited_catalog(|text| text.replace("2900", "3900"));
+    assert_eq!(world.publish(&dearer).await.unwrap().prices_created, 1);
 
     let new = world.buy(&ada).await;
     assert_ne!(old, new);
@@ -270,14 +265,35 @@ async fn what_stripe_does_wrong_is_said_clearly_and_trying_again_is_safe() {
             (503, "stripe-unavailable"),
         ),
     ];
-    join_all(cases.map(|(what, fault, expected)| stripe_fails(what, fault, expected))).await;
+    let at = "/v1/checkout/sessions";
+    join_all(cases.map(|(what, fault, expected)| stripe_fails(what, at, fault, expected))).await;
 }
 
-async fn stripe_fails(what: &str, mut trouble: Value, expected: (u16, &str)) {
+#[tokio::test]
+async fn a_customer_that_stripe_fails_to_make_keeps_nobody_from_buying() {
+    let cases = [
+        ("400 twice", json!({ "status": 400, "times": 2 }), (500, "stripe-refused")),
+        ("429", json!({ "status": 429, "times": 3 }), (503, "stripe-unavailable")),
+        ("500", json!({ "status": 500, "times": 6 }), (503, "stripe-unavailable")),
+        ("no answer", json!({ "drop": true, "times": 3 }), (503, "stripe-unavailable")),
+    ];
+    let at = "/v1/customers";
+    join_all(cases.map(|(what, fault, expected)| stripe_fails(what, at, fault, expected))).await;
+}
+
+#[tokio::test]
+async fn an_error_that_stripe_keeps_under_a_customer_s_key_is_got_round_at_once() {
+    let world = World::new().await;
+    fault(&world, json!({ "path": "/v1/customers", "status": 500, "save": true })).await;
+    assert_eq!(checkout(&world, &learner("ada")).await.0, 201);
+    assert_eq!(checkout(&world, &learner("bob")).await.0, 201);
+}
+
+async fn stripe_fails(what: &str, at: &str, mut trouble: Value, expected: (u16, &str)) {
     let world = World::new().await;
     let ada = learner("ada");
     trouble["method"] = "POST".into();
-    trouble["path"] = "/v1/checkout/sessions".into();
+    trouble["path"] = at.into();
     fault(&world, trouble).await;
     let response = world.ask("POST /checkout", "/checkout", &ada, BODY).await;
     assert_eq!(problem(&answer(&response)), expected, "{what}");
@@ -288,6 +304,7 @@ async fn stripe_fails(what: &str, mut trouble: Value, expected: (u16, &str)) {
 
     let (status, session) = checkout(&world, &ada).await;
     assert_eq!(status, 201, "{what}: {session}");
+    assert_eq!(checkout(&world, &ada).await, (200, session.clone()), "{what}");
     world.pay(session["session_id"].as_str().unwrap()).await;
     assert_eq!(problem(&checkout(&world, &ada).await), (409, "already-entitled"), "{what}");
     assert_eq!(count(&world, "/v1/customers").await, 1, "{what}");
@@ -339,4 +356,148 @@ async fn a_learner_who_asks_too_often_is_told_when_to_come_back() {
     assert_eq!(checkout(&world, &learner("bob")).await.0, 201);
     world.clock.advance(600);
     assert!(checkout(&world, &ada).await.0 < 300);
+}
+
+#[tokio::test]
+async fn an_attempt_whose_session_has_been_handed_out_is_never_given_another_key() {
+    let world = World::new().await;
+    let table = world.table();
+    let (ada, price) = ("ada".parse().unwrap(), "tutorclaw_paid".parse().unwrap());
+    let attempt = Attempt {
+        id: "attempt-1".parse().unwrap(),
+        fingerprint: "same".to_owned(),
+        catalog_version: 1,
+        started_at: world.clock.now(),
+        session: None,
+    };
+    let (second, third) = ("attempt-2".parse().unwrap(), "attempt-3".parse().unwrap());
+    assert!(table.begin_attempt(&ada, &price, &attempt, None).await.unwrap());
+    // Refused by Stripe, and in nobody's hands: another key.
+    assert!(table.renew_attempt(&ada, &price, &attempt.id, &second).await.unwrap());
+    assert!(!table.renew_attempt(&ada, &price, &attempt.id, &third).await.unwrap());
+    // Opened under that key by another tab, before this one is refused.
+    let session = OpenSession {
+        id: "cs_1".parse().unwrap(),
+        url: "https://checkout.stripe.com/c/pay/cs_1".to_owned(),
+        expires_at: world.clock.now(),
+    };
+    assert!(table.record_session(&ada, &price, &second, &session).await.unwrap());
+    assert!(!table.renew_attempt(&ada, &price, &second, &third).await.unwrap());
+    let kept = table.buyer(&ada, &price).await.unwrap().attempt.unwrap();
+    assert_eq!((kept.id, kept.session), (second, Some(session)));
+}
+
+#[tokio::test]
+async fn a_refusal_by_the_bank_that_nobody_told_us_of_does_not_keep_the_learner_waiting() {
+    let world = World::new().await;
+    let ada = learner("ada");
+    let session = world.buy(&ada).await;
+    let path = format!("/_sim/checkout/sessions/{session}");
+    let debit = json!({ "payment_method": "sepa_debit" });
+    assert_eq!(world.stripe_post(&format!("{path}/pay"), &debit).await.0, 200);
+    let completed = world.events("checkout.session.completed").await;
+    assert_eq!(world.deliver(&completed[0]).await.0, 200);
+    assert_eq!(problem(&checkout(&world, &ada).await), (409, "payment-processing"));
+    let failed = json!({ "outcome": "failed" });
+    assert_eq!(world.stripe_post(&format!("{path}/settle"), &failed).await.0, 200);
+    let (status, answer) = checkout(&world, &ada).await;
+    assert_eq!(status, 201, "{answer}");
+    assert_ne!(answer["session_id"], session);
+}
+
+#[tokio::test]
+async fn an_instance_with_yesterday_s_catalog_does_not_take_back_today_s_session() {
+    let world = World::new().await;
+    let ada = learner("ada");
+    let stale = world.checkout();
+    let ask = async || {
+        let request = api("POST /checkout", "/checkout", &ada, BODY);
+        answer(&checkout::handle(&*stale, &request).await)
+    };
+    assert_eq!(ask().await.0, 201);
+    let dearer = edited_catalog(|text| text.replace("2900", "3900"));
+    world.publish(&dearer).await.unwrap();
+    let today = world.buy(&ada).await;
+    let (status, reused) = ask().await;
+    assert_eq!((status, reused["session_id"].as_str()), (200, Some(today.as_str())));
+}
+
+#[tokio::test]
+async fn what_is_owned_stays_open_when_it_is_no_longer_sold() {
+    let world = World::new().await;
+    let ada = learner("ada");
+    let session = world.buy(&ada).await;
+    world.pay(&session).await;
+    assert_eq!(confirm(&world, &ada, &session).await.0, 200);
+    let without_price = edited_catalog(|text| {
+        let (before, price) =
+            text.split_once("[[price]]\nlookup_key = \"tutorclaw_paid\"").unwrap();
+        format!("{before}{}", &price[price.find("[[price]]").unwrap()..])
+    });
+    world.publish(&without_price).await.unwrap();
+    assert_eq!(access(&world, &ada, 6).await["access"], "granted");
+    let denied = access(&world, &learner("bob"), 6).await;
+    assert_eq!((&denied["access"], &denied["offers"]), (&json!("denied"), &json!([])));
+    assert_eq!(problem(&checkout(&world, &learner("bob")).await), (404, "unknown-price"));
+}
+
+#[tokio::test]
+async fn a_catalog_that_would_close_what_is_owned_is_not_published() {
+    let world = World::new().await;
+    let small = |curriculum: &str| {
+        let text = format!(
+            r#"
+            [[course]]
+            id = "memory"
+            title = "Memory"
+            summary = "One."
+            category = "curriculum"
+            chapters = ["One"]
+            [[product]]
+            id = "{curriculum}"
+            name = "All"
+            courses = ["memory"]
+            "#
+        );
+        edited_catalog(|_| text)
+    };
+    let error = world.publish(&small("curriculum")).await.unwrap_err().to_string();
+    for lost in [
+        "course first-steps is gone",
+        "course tutorclaw is gone",
+        "product tutorclaw is gone",
+        "product curriculum no longer opens evaluation",
+    ] {
+        assert!(error.contains(lost), "{lost} is not in: {error}");
+    }
+    let error = world.publish(&small("other")).await.unwrap_err().to_string();
+    assert!(error.contains("product curriculum is gone"), "{error}");
+    assert_eq!(checkout(&world, &learner("ada")).await.0, 201);
+}
+
+#[tokio::test]
+async fn a_session_that_is_complete_and_can_t_be_read_is_not_sold_again() {
+    let world = World::new().await;
+    let ada = learner("ada");
+    let session = world.buy(&ada).await;
+    world.pay(&session).await;
+    let path = format!("/v1/checkout/sessions/{session}?expand[]=payment_intent.latest_charge");
+    let mut of_the_future = world.stripe_get(&path).await;
+    of_the_future["payment_status"] = "a_status_of_the_future".into();
+
+    // A Stripe that answers with nothing else, whatever it is asked.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let router = axum::Router::new().fallback(async || axum::Json(of_the_future));
+    let server = tokio::spawn(async { axum::serve(listener, router).await.unwrap() });
+    let app = world.checkout_at(&url);
+    for (route, target) in [
+        ("POST /checkout", "/checkout".to_owned()),
+        ("POST /checkout/{session}/confirm", format!("/checkout/{session}/confirm")),
+    ] {
+        let request = api(route, &target, &ada, BODY);
+        let answered = answer(&checkout::handle(&*app, &request).await);
+        assert_eq!(problem(&answered), (500, "internal"), "{route}");
+    }
+    server.abort();
 }

@@ -50,11 +50,21 @@ async fn a_link_opened_days_later_leads_to_a_payable_session() {
 }
 
 #[tokio::test]
-async fn a_link_and_the_learner_s_own_checkout_share_one_session() {
+async fn a_link_s_page_shows_nothing_of_the_learner_and_only_one_session_can_be_paid() {
     let world = World::new().await;
     let own = world.buy(&learner("ada")).await;
     let link = made(&world, "ada").await;
-    assert!(location(&go(&world, &link).await).ends_with(&own));
+    let session = location(&go(&world, &link).await).rsplit('/').next().unwrap().to_owned();
+    let read = async |id: &str| world.stripe_get(&format!("/v1/checkout/sessions/{id}")).await;
+    let session = read(&session).await;
+    // Stripe's page shows the e-mail of the customer that a session is opened for.
+    assert_eq!(session["customer"], serde_json::Value::Null);
+    assert_eq!(session["customer_email"], serde_json::Value::Null);
+    assert_eq!(read(&own).await["status"], "expired");
+    // The learner's own checkout has a customer again, and closes the link's session in turn.
+    let again = world.buy(&learner("ada")).await;
+    assert!(read(&again).await["customer"].is_string());
+    assert_eq!(read(session["id"].as_str().unwrap()).await["status"], "expired");
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
 //! What leaves the functions as logs and metrics: enough to trace a payment, and nothing secret.
 
+use std::cell::RefCell;
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::Once;
 
 use serde_json::{Value, json};
 use shared::telemetry;
@@ -12,22 +13,19 @@ use tests::sessions::event;
 use tests::world::{SIGNING_SECRET, World};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Keeps all that is written.
-#[derive(Clone, Default)]
-struct Capture(Arc<Mutex<Vec<u8>>>);
-
-impl Capture {
-    /// The lines, each of which must be JSON.
-    fn lines(&self) -> Vec<Value> {
-        let bytes = self.0.lock().unwrap().clone();
-        let text = String::from_utf8(bytes).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
-    }
+thread_local! {
+    /// What has been written on this thread since it is listened to.
+    static WRITTEN: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
 }
 
-impl Write for Capture {
+/// Keeps what is written on a thread that is listened to. One subscriber serves all tests of the
+/// process: one for each would come and go while `tracing` remembers who wants to hear what.
+#[derive(Clone)]
+struct ThreadCapture;
+
+impl Write for ThreadCapture {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        WRITTEN.with_borrow_mut(|written| written.iter_mut().for_each(|all| all.extend(bytes)));
         Ok(bytes.len())
     }
 
@@ -36,7 +34,7 @@ impl Write for Capture {
     }
 }
 
-impl MakeWriter<'_> for Capture {
+impl MakeWriter<'_> for ThreadCapture {
     type Writer = Self;
 
     fn make_writer(&self) -> Self {
@@ -44,11 +42,20 @@ impl MakeWriter<'_> for Capture {
     }
 }
 
-/// Listens to this thread, on which the whole world runs.
-fn listen() -> (Capture, tracing::subscriber::DefaultGuard) {
-    let capture = Capture::default();
-    let subscriber = telemetry::subscriber("webhook", capture.clone());
-    (capture, tracing::subscriber::set_default(subscriber))
+/// Listens to this thread, on which the whole world of a test runs.
+fn listen() {
+    static SUBSCRIBED: Once = Once::new();
+    SUBSCRIBED.call_once(|| {
+        let subscriber = telemetry::subscriber("webhook", ThreadCapture);
+        tracing::subscriber::set_global_default(subscriber).unwrap();
+    });
+    WRITTEN.set(Some(Vec::new()));
+}
+
+/// The lines since then, each of which must be JSON.
+fn lines() -> Vec<Value> {
+    let text = String::from_utf8(WRITTEN.take().unwrap()).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
 }
 
 /// How often this was counted.
@@ -86,7 +93,7 @@ const PRIVATE: [&str; 9] = [
 
 #[tokio::test]
 async fn no_event_however_it_ends_leaves_a_secret_or_anything_personal_in_the_log() {
-    let (capture, _guard) = listen();
+    listen();
     let world = World::new().await;
     let paid = personal("evt_1 completed paid cs_a pi_a ada tutorclaw @1000");
     world.deliver(&paid).await;
@@ -124,7 +131,7 @@ async fn no_event_however_it_ends_leaves_a_secret_or_anything_personal_in_the_lo
     let response = world.ask("POST /checkout", "/checkout", &learner("bob"), asked).await;
     assert_eq!(response.status(), 500);
 
-    let lines = capture.lines();
+    let lines = lines();
     assert!(lines.len() > 20);
     for line in &lines {
         let text = line.to_string();
@@ -148,10 +155,10 @@ async fn no_event_however_it_ends_leaves_a_secret_or_anything_personal_in_the_lo
 
 #[tokio::test]
 async fn a_handled_event_is_one_line_by_which_a_payment_is_traced() {
-    let (capture, _guard) = listen();
+    listen();
     let world = World::new().await;
     world.deliver(&event("evt_1 completed paid cs_a pi_a ada tutorclaw @1000")).await;
-    let lines = capture.lines();
+    let lines = lines();
     let handled: Vec<_> = lines.iter().filter(|line| line["message"] == "event handled").collect();
     assert_eq!(handled.len(), 1);
     let expected = json!({
@@ -169,10 +176,10 @@ async fn a_handled_event_is_one_line_by_which_a_payment_is_traced() {
 
 #[tokio::test]
 async fn a_count_is_in_cloudwatch_s_embedded_metric_format() {
-    let (capture, _guard) = listen();
+    listen();
     telemetry::count(telemetry::Metric::Applied, 2);
     telemetry::count(telemetry::Metric::Conflict, 0);
-    let lines = capture.lines();
+    let lines = lines();
     assert_eq!(lines.len(), 1, "nothing is said of what did not happen");
     let line = &lines[0];
     assert!(line["_aws"]["Timestamp"].as_i64().unwrap() > 1_700_000_000_000);

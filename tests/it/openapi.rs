@@ -128,9 +128,76 @@ async fn whatever_the_handlers_answer_is_in_the_document() {
         assert_eq!(response.status(), expected, "{route} {target}");
         check(&document, route, &response);
     }
+    // Too often, on both doors.
     for _ in 0..21 {
         let request = api("POST /checkout", "/checkout", &learner("eve"), PRICE);
         check(&document, "POST /checkout", &checkout::handle(&*world.checkout(), &request).await);
+    }
+}
+
+#[tokio::test]
+async fn what_is_answered_when_something_is_broken_is_in_the_document() {
+    let document = document();
+    let mut world = World::new().await;
+    let (ada, service) = (learner("ada"), Who::Service);
+    let ask = async |world: &World, route: &str, target: &str, who: &Who, body| {
+        let request = api(route, target, who, body);
+        let response = if entitlements::ROUTES.contains(&route) {
+            entitlements::handle(&world.entitlements(), &request).await
+        } else {
+            checkout::handle(&*world.checkout(), &request).await
+        };
+        check(&document, route, &response);
+        (response.status().as_u16(), answer(&response).1)
+    };
+    let upgrade = "POST /learners/{learner}/upgrade-link";
+    let (_, link) = ask(&world, upgrade, "/learners/x-7/upgrade-link", &service, PRICE).await;
+    let go = link["url"].as_str().unwrap().split_once("/api").unwrap().1.to_owned();
+    assert_eq!(ask(&world, "GET /go/{link}", &go, &Who::Anyone, None).await.0, 303);
+    let large = "x".repeat(20_000);
+    assert_eq!(ask(&world, "POST /checkout", "/checkout", &ada, Some(&large)).await.0, 413);
+    let target = "/learners/x-7/upgrade-link";
+    assert_eq!(ask(&world, upgrade, target, &service, Some(&large)).await.0, 413);
+
+    let everything = [
+        ("POST /checkout", "/checkout", &ada, PRICE),
+        ("POST /checkout/{session}/confirm", "/checkout/cs_test_1/confirm", &ada, None),
+        (
+            "POST /learners/{learner}/checkout/{session}/confirm",
+            "/learners/ada/checkout/cs_test_1/confirm",
+            &service,
+            None,
+        ),
+        (upgrade, "/learners/ada/upgrade-link", &service, PRICE),
+        ("GET /go/{link}", &go, &Who::Anyone, None),
+        ("GET /entitlements", "/entitlements", &ada, None),
+        ("GET /learners/{learner}/entitlements", "/learners/ada/entitlements", &service, None),
+        ("GET /courses/{course}/access", "/courses/tutorclaw/access", &ada, None),
+        (
+            "GET /learners/{learner}/courses/{course}/access",
+            "/learners/ada/courses/tutorclaw/access",
+            &service,
+            None,
+        ),
+        ("GET /courses", "/courses", &Who::Anyone, None),
+    ];
+    // Stripe does not take the key.
+    world.secrets.set_current(tests::world::API_KEY_ID, "sk_live_of_another_mode").unwrap();
+    for (route, target, who, body) in &everything[..3] {
+        assert_eq!(ask(&world, route, target, who, *body).await.0, 500, "{route}");
+    }
+    // The learner's access can't be read, then the catalog.
+    world.spoil("LEARNER#ada", "ACCESS", "pi_1").await;
+    for (route, target, who, body) in [0, 3, 5, 6, 7, 8].map(|index| &everything[index]) {
+        assert_eq!(ask(&world, route, target, who, *body).await.0, 500, "{route}");
+    }
+    world.spoil("CATALOG", "CURRENT", "document").await;
+    let (route, target, who, body) = everything[9];
+    assert_eq!(ask(&world, route, target, who, body).await.0, 500, "{route}");
+    // Nothing answers any more.
+    world.stop_servers().await;
+    for (route, target, who, body) in everything {
+        assert_eq!(ask(&world, route, target, who, body).await.0, 503, "{route}");
     }
 }
 

@@ -1,10 +1,12 @@
 //! The rules of the house, checked: who may know whom, what stands where, and what agrees with
 //! what.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use shared::config::variable;
+use serde_norway::Value as Yaml;
+use shared::config::{CheckoutConfig, EntitlementsConfig, WebhookConfig};
 use tests::world::{root, template};
 
 /// Every file below a folder with this ending, relative to the root; what is built is left out.
@@ -81,19 +83,41 @@ fn the_domain_is_pure() {
 }
 
 #[test]
-fn stripe_and_dynamodb_never_know_each_other() {
-    none_of("shared/src/stripe", &["crate::dynamo", "aws_sdk_dynamodb", "crate::http"]);
-    none_of(
-        "shared/src/dynamo",
-        &[
-            "crate::stripe",
-            "stripe::",
-            "stripe_webhook",
-            "stripe_checkout",
-            "crate::http",
-            "crate::secrets",
-        ],
-    );
+fn arrows_between_the_modules_of_shared_point_inwards() {
+    let allowed: [(&str, &[&str]); 10] = [
+        ("domain", &[]),
+        ("ports", &["domain"]),
+        ("telemetry", &["ports"]),
+        ("secrets", &["domain"]),
+        ("config", &["domain"]),
+        ("apply", &["domain", "ports", "telemetry"]),
+        ("stripe", &["domain", "secrets"]),
+        ("dynamo", &["domain", "ports"]),
+        ("aws", &["config", "dynamo"]),
+        ("http", &["apply", "domain", "ports"]),
+    ];
+    let mut seen = BTreeSet::new();
+    for file in files("shared/src", ".rs") {
+        let module = file.strip_prefix("shared/src").unwrap().with_extension("");
+        let module = module.iter().next().unwrap().to_str().unwrap().to_owned();
+        if module == "lib" {
+            continue;
+        }
+        let code = code(&file);
+        let known = code
+            .split("crate::")
+            .skip(1)
+            .map(|after| after.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap());
+        let (_, allowed) = allowed.iter().find(|(name, _)| *name == module).unwrap();
+        for known in known.filter(|known| *known != module) {
+            assert!(allowed.contains(&known), "{} may not know {known}", file.display());
+        }
+        seen.insert(module);
+    }
+    assert_eq!(seen.len(), allowed.len(), "{seen:?}");
+    none_of("shared/src/stripe", &["aws_sdk"]);
+    none_of("shared/src/dynamo", &["stripe::", "stripe_webhook", "stripe_checkout", "lambda_http"]);
+    none_of("shared/src/http", &["aws_sdk", "stripe::"]);
 }
 
 #[test]
@@ -155,55 +179,65 @@ fn template_folders_and_binaries_agree() {
     }
 }
 
+/// The variables that a function asks for at its start, but for those that Lambda sets.
+fn asked_for<T>(parse: impl Fn(&dyn Fn(&str) -> Option<String>) -> T) -> BTreeSet<String> {
+    let asked = RefCell::new(BTreeSet::new());
+    parse(&|name| {
+        asked.borrow_mut().insert(name.to_owned());
+        Some("https://something".to_owned())
+    });
+    asked.into_inner().into_iter().filter(|name| !name.starts_with("AWS_")).collect()
+}
+
 #[test]
 fn each_function_is_given_the_variables_that_it_reads_and_no_other() {
-    let common =
-        [variable::TABLE_NAME, variable::STRIPE_MODE, variable::DYNAMODB_ENDPOINT].as_slice();
-    let inbound = [variable::STRIPE_SIGNING_SECRET_ID, variable::SECRETS_MANAGER_ENDPOINT];
-    let outbound = [
-        variable::SITE_ORIGIN,
-        variable::STRIPE_API_URL,
-        variable::STRIPE_API_KEY_SECRET_ID,
-        variable::SECRETS_MANAGER_ENDPOINT,
-    ];
     for function in template().functions {
-        let own: &[&str] = match function.binary.as_str() {
-            "checkout" => &outbound,
-            "webhook" => &inbound,
-            _ => &[],
+        let asked = match function.binary.as_str() {
+            "checkout" => asked_for(|lookup| CheckoutConfig::parse(lookup).is_ok()),
+            "entitlements" => asked_for(|lookup| EntitlementsConfig::parse(lookup).is_ok()),
+            "webhook" => asked_for(|lookup| WebhookConfig::parse(lookup).is_ok()),
+            other => panic!("{other} has no configuration"),
         };
-        let expected: BTreeSet<&str> = common.iter().chain(own).copied().collect();
-        let given: BTreeSet<&str> = function.variables.keys().map(String::as_str).collect();
-        assert_eq!(given, expected, "{}", function.binary);
+        let given: BTreeSet<String> = function.variables.keys().cloned().collect();
+        assert_eq!(given, asked, "{}", function.binary);
     }
 }
 
-/// The actions that the template lets a function perform.
-fn allowed_actions(function: &str) -> BTreeSet<String> {
-    let template: serde_norway::Value = serde_norway::from_str(&read("template.yaml")).unwrap();
+/// What the template lets a function do, and with what: `dynamodb:GetItem on Table.Arn`.
+fn allowed(function: &str) -> BTreeSet<String> {
+    let template: Yaml = serde_norway::from_str(&read("template.yaml")).unwrap();
     let policies = &template["Resources"][function]["Properties"]["Policies"];
     let statements = policies.as_sequence().unwrap().iter();
     let statements = statements.flat_map(|policy| policy["Statement"].as_sequence().unwrap());
-    statements
-        .flat_map(|statement| {
-            assert_eq!(statement["Effect"].as_str(), Some("Allow"));
-            statement["Action"].as_sequence().unwrap()
-        })
-        .map(|action| action.as_str().unwrap().to_owned())
-        .collect()
+    let mut allowed = BTreeSet::new();
+    for statement in statements {
+        assert_eq!(statement["Effect"].as_str(), Some("Allow"));
+        let Yaml::Tagged(resource) = &statement["Resource"] else {
+            panic!("{function} is allowed something with more than one resource of this stack");
+        };
+        for action in statement["Action"].as_sequence().unwrap() {
+            let (action, on) = (action.as_str().unwrap(), resource.value.as_str().unwrap());
+            allowed.insert(format!("{action} on {on}"));
+        }
+    }
+    allowed
 }
 
 #[test]
 fn each_function_may_do_what_its_adapters_do_and_nothing_else() {
     use shared::dynamo::{catalog, checkouts, ledger};
-    let set = |actions: Vec<&str>| actions.into_iter().map(ToOwned::to_owned).collect();
-    let secrets = shared::secrets::ACTIONS;
+    let on = |resource: &str, actions: &[&str]| {
+        actions.iter().map(|action| format!("{action} on {resource}")).collect::<BTreeSet<_>>()
+    };
+    let table = |actions: &[&str]| on("Table.Arn", actions);
     let reading = [ledger::ACCESS_ACTIONS, catalog::ACTIONS].concat();
-    assert_eq!(allowed_actions("EntitlementsFunction"), set(reading.clone()));
     let applying: Vec<&str> = ledger::ledger_actions().collect();
-    assert_eq!(allowed_actions("WebhookFunction"), set([&applying, secrets].concat()));
-    let buying = [&applying, &reading, checkouts::ACTIONS, secrets].concat();
-    assert_eq!(allowed_actions("CheckoutFunction"), set(buying));
+    let buying = [&applying, &reading, checkouts::ACTIONS].concat();
+    let secret = |resource| on(resource, shared::secrets::ACTIONS);
+
+    assert_eq!(allowed("EntitlementsFunction"), table(&reading));
+    assert_eq!(allowed("WebhookFunction"), &table(&applying) | &secret("StripeSigningSecret"));
+    assert_eq!(allowed("CheckoutFunction"), &table(&buying) | &secret("StripeApiKey"));
 }
 
 #[test]

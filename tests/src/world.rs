@@ -1,8 +1,10 @@
 //! Everything that the functions depend on, real and in this process, each world its own.
 
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use coursegate::catalog::{Closing, PushError, Summary, push};
 use lambda_http::{Body, Response};
 use local::secrets::Secrets;
 use local::template::{References, Template};
@@ -81,6 +83,13 @@ pub fn catalog() -> Catalog {
     coursegate::catalog::read(&root().join("catalog.toml")).unwrap()
 }
 
+/// The demo catalog with its text edited so.
+#[must_use]
+pub fn edited_catalog(edit: impl FnOnce(String) -> String) -> Catalog {
+    let text = edit(std::fs::read_to_string(root().join("catalog.toml")).unwrap());
+    coursegate::catalog::parse(&text, Path::new("catalog.toml")).unwrap()
+}
+
 async fn listen() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -134,11 +143,14 @@ impl World {
         let stripe_url = stripe.url();
         let clock = ManualClock::now();
         let world = Self { clock, secrets, stripe_url, dynamodb_url, secrets_url, stripe, servers };
-        let table = world.table();
-        coursegate::catalog::push(&catalog(), &world.stripe_url, "sk_test_world", &table)
-            .await
-            .unwrap();
+        world.publish(&catalog()).await.unwrap();
         world
+    }
+
+    /// Puts this catalog on sale.
+    pub async fn publish(&self, catalog: &Catalog) -> Result<Summary, PushError> {
+        let (url, table) = (&self.stripe_url, self.table());
+        push(catalog, Closing::Refused, url, "sk_test_world", &table).await
     }
 
     /// The table.
@@ -196,11 +208,17 @@ impl World {
     /// The checkout function, as if just started.
     #[must_use]
     pub fn checkout(&self) -> Arc<checkout::App<ManualClock>> {
+        self.checkout_at(&self.stripe_url)
+    }
+
+    /// The checkout function with another Stripe, as if just started.
+    #[must_use]
+    pub fn checkout_at(&self, stripe_url: &str) -> Arc<checkout::App<ManualClock>> {
         let key = SecretCache::api_key(self.secrets_manager(), API_KEY_ID.to_owned());
         Arc::new(checkout::App {
             table: self.table(),
             catalog: CatalogCache::new(self.table()),
-            stripe: StripeApi::new(Some(self.stripe_url.clone()), Mode::Test, key),
+            stripe: StripeApi::new(Some(stripe_url.to_owned()), Mode::Test, key),
             site_origin: SITE_ORIGIN.to_owned(),
             mode: Mode::Test,
             clock: self.clock.clone(),
@@ -315,6 +333,18 @@ impl World {
         let mut items = self.items().await;
         items.retain(|item| starts(item, "pk", pk) && starts(item, "sk", sk));
         items
+    }
+
+    /// Makes an item unreadable: this attribute becomes a map without what is needed.
+    pub async fn spoil(&self, pk: &str, sk: &str, attribute: &str) {
+        use aws_sdk_dynamodb::types::AttributeValue as Attribute;
+        let update = self.dynamodb_client().update_item().table_name(TABLE);
+        let update = update.key("pk", Attribute::S(pk.to_owned()));
+        let update = update.key("sk", Attribute::S(sk.to_owned()));
+        let update = update.update_expression("SET #spoilt = :nothing");
+        let update = update.expression_attribute_names("#spoilt", attribute);
+        let nothing = Attribute::M(HashMap::new());
+        update.expression_attribute_values(":nothing", nothing).send().await.unwrap();
     }
 
     /// Stops `DynamoDB`, Secrets Manager and everything else at once.

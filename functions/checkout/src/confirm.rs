@@ -35,8 +35,8 @@ impl<C: Clock> App<C> {
         if found.learner.as_ref() != Some(learner) {
             return Err(Failure::UnknownSession);
         }
-        let report = apply(&self.table, &self.clock, self.mode, &found.news).await?;
-        if let Outcome::Quarantined { reason } = report.outcome {
+        let outcome = apply(&self.table, &self.clock, self.mode, &found.news).await?;
+        if let Outcome::Quarantined { reason } = outcome {
             return Err(Failure::Unreadable(reason));
         }
         let Content::Purchase(_, purchase) = &found.news.content else {
@@ -46,21 +46,13 @@ impl<C: Clock> App<C> {
         };
         let holdings = self.table.holdings(learner).await?;
         let owned = holdings.owns(&purchase.sale.product, now);
-        let confirmation = Confirmation {
+        Ok(Confirmation {
             status: match purchase.payment {
                 Payment::Paid { .. } => "paid",
                 Payment::Processing => "processing",
                 Payment::Failed => "failed",
             },
             access: if owned { "granted" } else { "denied" },
-        };
-        tracing::info!(
-            learner.id = %learner,
-            stripe.object_id = %session,
-            outcome = if report.outcome == Outcome::Applied { "applied" } else { "duplicate" },
-            status = confirmation.status,
-            "session confirmed"
-        );
-        Ok(confirmation)
+        })
     }
 }

@@ -35,6 +35,8 @@ pub(crate) enum Failure {
     },
     #[error("rate limited")]
     RateLimited(TooOften),
+    #[error("it takes longer than the function may")]
+    TooSlow,
     #[error("the learner's other requests were quicker each time")]
     Contended,
     #[error("the table failed")]
@@ -57,29 +59,15 @@ impl Failure {
         let problem = self.problem();
         let learner = incoming.learner_for_logs();
         let learner = learner.as_ref().map(LearnerId::as_str);
-        let (route, request) = (incoming.route_key(), incoming.request_id());
         let outcome = problem.kind().name();
         if problem.kind().status() >= 500 {
             telemetry::count(Metric::Failed, 1);
             let error = telemetry::Chain(self);
-            tracing::error!(
-                learner.id = learner,
-                request.id = request,
-                route,
-                outcome,
-                %error,
-                "request failed"
-            );
+            tracing::error!(learner.id = learner, outcome, %error, "request failed");
         } else {
-            tracing::info!(
-                learner.id = learner,
-                request.id = request,
-                route,
-                outcome,
-                "request refused"
-            );
+            tracing::info!(learner.id = learner, outcome, "request refused");
         }
-        problem.response(request)
+        problem.response(incoming.request_id())
     }
 
     fn problem(&self) -> Problem {
@@ -110,7 +98,7 @@ impl Failure {
                 format!("Please try again in {retry_after_seconds} seconds."),
             )
             .retry_after(*retry_after_seconds),
-            Self::Contended => {
+            Self::Contended | Self::TooSlow => {
                 Problem::new(ProblemKind::Unavailable, "Please try again in a moment.")
                     .retry_after(1)
             }

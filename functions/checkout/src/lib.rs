@@ -11,6 +11,8 @@ mod failure;
 mod links;
 mod open;
 
+use std::time::Duration;
+
 use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, Response, service_fn};
 use serde::{Deserialize, Serialize};
@@ -26,8 +28,10 @@ use shared::ports::{Clock, SystemClock};
 use shared::secrets::SecretCache;
 use shared::stripe::api::StripeApi;
 use shared::{aws, config, telemetry};
+use tracing::Instrument;
 
 use failure::Failure;
+use open::Way;
 
 /// The routes of this function, as `template.yaml` declares them.
 pub const ROUTES: &[&str] = &[
@@ -37,6 +41,11 @@ pub const ROUTES: &[&str] = &[
     "POST /learners/{learner}/checkout/{session}/confirm",
     "POST /learners/{learner}/upgrade-link",
 ];
+
+/// One call to Stripe may take three attempts, and a request several calls. This is less than the
+/// function's timeout, so that a slow Stripe ends in an answer of ours. Whatever is cut short is
+/// taken up by the next try, as after a crash.
+const ANSWER_WITHIN: Duration = Duration::from_secs(24);
 
 /// All that the function works with.
 pub struct App<C> {
@@ -97,24 +106,36 @@ pub async fn run() -> Result<(), lambda_http::Error> {
 /// Answers one request.
 pub async fn handle<C: Clock>(app: &App<C>, request: &Request) -> Response<Body> {
     let incoming = Incoming::new(request);
-    let answer = match incoming.route_key() {
-        "POST /checkout" => app.post_checkout(&incoming).await,
-        "POST /checkout/{session}/confirm" => app.post_confirm(&incoming, Caller::Learner).await,
-        "POST /learners/{learner}/checkout/{session}/confirm" => {
-            app.post_confirm(&incoming, Caller::Service).await
-        }
-        "POST /learners/{learner}/upgrade-link" => app.post_upgrade_link(&incoming).await,
-        "GET /go/{link}" => app.get_go(&incoming).await,
-        _ => Err(Problem::new(ProblemKind::UnknownRoute, "See the API's documentation.").into()),
+    let answering = async {
+        let answer = tokio::time::timeout(ANSWER_WITHIN, app.answer(&incoming)).await;
+        answer.unwrap_or(Err(Failure::TooSlow)).unwrap_or_else(|failure| failure.answer(&incoming))
     };
-    answer.unwrap_or_else(|failure| failure.answer(&incoming))
+    answering.instrument(incoming.span()).await
 }
 
 impl<C: Clock> App<C> {
+    async fn answer(&self, incoming: &Incoming<'_>) -> Result<Response<Body>, Failure> {
+        match incoming.route_key() {
+            "POST /checkout" => self.post_checkout(incoming).await,
+            "POST /checkout/{session}/confirm" => {
+                self.post_confirm(incoming, Caller::Learner).await
+            }
+            "POST /learners/{learner}/checkout/{session}/confirm" => {
+                self.post_confirm(incoming, Caller::Service).await
+            }
+            "POST /learners/{learner}/upgrade-link" => self.post_upgrade_link(incoming).await,
+            "GET /go/{link}" => self.get_go(incoming).await,
+            _ => {
+                let detail = "See the API's documentation.";
+                Err(Problem::new(ProblemKind::UnknownRoute, detail).into())
+            }
+        }
+    }
+
     async fn post_checkout(&self, incoming: &Incoming<'_>) -> Result<Response<Body>, Failure> {
         let learner = incoming.learner(Caller::Learner)?;
         let price = price(incoming)?;
-        let opened = self.open(&learner, &price).await?;
+        let opened = self.open(&learner, &price, Way::SignedIn).await?;
         let answer = CheckoutAnswer {
             session_id: opened.session.id.as_str(),
             url: &opened.session.url,

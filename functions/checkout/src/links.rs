@@ -8,7 +8,7 @@ use shared::ports::{AccessReader, Clock};
 
 use crate::App;
 use crate::failure::Failure;
-use crate::open::random_id;
+use crate::open::{Way, random_id};
 
 /// How long a link leads to a payable session.
 const LINK_DAYS: i64 = 30;
@@ -46,7 +46,7 @@ impl<C: Clock> App<C> {
         let now = self.clock.now();
         let link = self.table.link(id).await?.filter(|link| now < link.expires_at);
         let link = link.ok_or(Failure::UnknownLink)?;
-        match self.open(&link.learner, &link.price).await {
+        match self.open(&link.learner, &link.price, Way::Link).await {
             Ok(opened) => Ok(opened.session.url),
             Err(
                 Failure::AlreadyEntitled { location } | Failure::PaymentProcessing { location },

@@ -6,13 +6,16 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 use shared::apply::apply;
+use shared::domain::access::Holdings;
 use shared::domain::catalog::{Offer, PublishedCatalog};
 use shared::domain::checkout::{Attempt, Next, OpenSession, Plan, SessionState, next, plan};
-use shared::domain::id::{CustomerId, IdError, LearnerId, PriceKey, SessionId};
+use shared::domain::decide::{Content, Needs};
+use shared::domain::facts::Payment;
+use shared::domain::id::{AttemptId, CustomerId, IdError, LearnerId, PriceKey, SessionId};
 use shared::domain::time::Timestamp;
 use shared::dynamo::checkouts::Buyer;
 use shared::dynamo::key::Action;
-use shared::ports::{AccessReader, Clock};
+use shared::ports::{AccessReader, Clock, Ledger};
 use shared::stripe::api::{SessionRequest, StripeError};
 use shared::telemetry::{self, Metric};
 
@@ -35,9 +38,19 @@ pub(crate) struct Opened {
     pub(crate) is_new: bool,
 }
 
-/// One learner's wish to buy at one price, with all that does not change while it is seen to.
+/// By which way a learner comes to buy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Signed in, on the site.
+    SignedIn,
+    /// By an upgrade link, which anybody may hold: the page must not show whose it is.
+    Link,
+}
+
+/// One learner's wish to buy at one price, with all that does not change while it is looked at.
 struct Wish<'a> {
     learner: &'a LearnerId,
+    way: Way,
     offer: Offer<'a>,
     published: &'a PublishedCatalog,
     now: Timestamp,
@@ -48,6 +61,8 @@ enum Step {
     Done(Opened),
     /// Something has changed: look again.
     Again,
+    /// Another instance has begun the attempt with this later version of the catalog.
+    Outdated(u64),
 }
 
 impl<C: Clock> App<C> {
@@ -56,23 +71,24 @@ impl<C: Clock> App<C> {
         &self,
         learner: &LearnerId,
         price: &PriceKey,
+        way: Way,
     ) -> Result<Opened, Failure> {
         let now = self.clock.now();
         let published = self.catalog.get(now).await?;
-        let offer = published.catalog.offer(price).ok_or(Failure::UnknownPrice)?;
+        published.catalog.offer(price).ok_or(Failure::UnknownPrice)?;
         self.admit(learner, Action::Checkout, now).await?;
-        let wish = Wish { learner, offer, published: &published, now };
+        let mut version = published.version;
         for _ in 0..ROUNDS_MAX {
-            if let Step::Done(opened) = self.step(&wish).await? {
-                telemetry::count(Metric::SessionOpened, u32::from(opened.is_new));
-                tracing::info!(
-                    learner.id = %learner,
-                    stripe.object_id = %opened.session.id,
-                    price = %price,
-                    outcome = if opened.is_new { "opened" } else { "reused" },
-                    "session handed out"
-                );
-                return Ok(opened);
+            let published = self.catalog.at_least(version, now).await?;
+            let offer = published.catalog.offer(price).ok_or(Failure::UnknownPrice)?;
+            let wish = Wish { learner, way, offer, published: &published, now };
+            match self.step(&wish).await? {
+                Step::Done(opened) => {
+                    handed_out(&wish, &opened);
+                    return Ok(opened);
+                }
+                Step::Again => {}
+                Step::Outdated(later) => version = later,
             }
         }
         Err(Failure::Contended)
@@ -81,10 +97,24 @@ impl<C: Clock> App<C> {
     async fn step(&self, wish: &Wish<'_>) -> Result<Step, Failure> {
         let price = &wish.offer.price.key;
         let buyer = self.table.buyer(wish.learner, price).await?;
-        self.refuse_what_is_paid(wish, &buyer.holdings)?;
-        let Some(customer) = &buyer.customer else {
-            self.make_customer(wish, None).await?;
+        if buyer.holdings.awaits(&wish.offer.product.id) {
+            self.look_at_awaited(wish, &buyer.holdings).await?;
+            let holdings = self.table.holdings(wish.learner).await?;
+            self.refuse_what_is_paid(wish, &holdings)?;
             return Ok(Step::Again);
+        }
+        self.refuse_what_is_paid(wish, &buyer.holdings)?;
+        let version = buyer.attempt.as_ref().map_or(0, |attempt| attempt.catalog_version);
+        if version > wish.published.version {
+            return Ok(Step::Outdated(version));
+        }
+        let customer = match (wish.way, &buyer.customer) {
+            (Way::Link, _) => None,
+            (Way::SignedIn, Some(customer)) => Some(customer.clone()),
+            (Way::SignedIn, None) => {
+                self.make_customer(wish, None).await?;
+                return Ok(Step::Again);
+            }
         };
         let request = self.session_request(wish, customer)?;
         let fingerprint = fingerprint(&request);
@@ -96,11 +126,7 @@ impl<C: Clock> App<C> {
     }
 
     /// Two tabs, one payment: what is owned, or being paid, is not sold again.
-    fn refuse_what_is_paid(
-        &self,
-        wish: &Wish<'_>,
-        holdings: &shared::domain::access::Holdings,
-    ) -> Result<(), Failure> {
+    fn refuse_what_is_paid(&self, wish: &Wish<'_>, holdings: &Holdings) -> Result<(), Failure> {
         let product = wish.offer.product;
         let location = || match product.courses.first() {
             Some(course) => format!("{}/course/{course}", self.site_origin),
@@ -115,6 +141,20 @@ impl<C: Clock> App<C> {
         Ok(())
     }
 
+    /// Asks Stripe about payments that are on their way, so that an event that never came does not
+    /// keep the learner waiting for ever. Without an answer they stay on their way.
+    async fn look_at_awaited(&self, wish: &Wish<'_>, holdings: &Holdings) -> Result<(), Failure> {
+        for source in holdings.awaited(&wish.offer.product.id) {
+            let needs = Needs { event: None, source: Some(source) };
+            let Some(stored) = self.table.load(needs).await?.source else { continue };
+            let session = &stored.purchase.sale.session;
+            if let Ok(Some(found)) = self.stripe.session(session, wish.now).await {
+                apply(&self.table, &self.clock, self.mode, &found.news).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Makes the learner a Stripe customer, in the place of one that Stripe no longer knows. Of two
     /// requests at once both get the same, by the idempotency key; should they not, the first to
     /// write it down wins and the other reads it.
@@ -123,8 +163,16 @@ impl<C: Clock> App<C> {
         wish: &Wish<'_>,
         replaces: Option<&CustomerId>,
     ) -> Result<(), Failure> {
-        let customer = self.stripe.create_customer(wish.learner, replaces, wish.now).await?;
-        self.table.set_customer(wish.learner, &customer, replaces).await?;
+        let (learner, now) = (wish.learner, wish.now);
+        let customer = match self.stripe.create_customer(learner, replaces, None, now).await {
+            // Stripe keeps its answer under this key for a day, an error too.
+            Err(error) if error.is_final() => {
+                let other = random_id::<AttemptId, ATTEMPT_BYTES>()?;
+                self.stripe.create_customer(learner, replaces, Some(&other), now).await?
+            }
+            created => created?,
+        };
+        self.table.set_customer(learner, &customer, replaces).await?;
         Ok(())
     }
 
@@ -132,14 +180,14 @@ impl<C: Clock> App<C> {
     fn session_request(
         &self,
         wish: &Wish<'_>,
-        customer: &CustomerId,
+        customer: Option<CustomerId>,
     ) -> Result<SessionRequest, Failure> {
         let price = &wish.offer.price.key;
         let stripe_price =
             wish.published.stripe_prices.get(price).ok_or(Failure::UnknownPrice)?.clone();
         Ok(SessionRequest {
             learner: wish.learner.clone(),
-            customer: customer.clone(),
+            customer,
             product: wish.offer.product.id.clone(),
             price: price.clone(),
             stripe_price,
@@ -158,6 +206,7 @@ impl<C: Clock> App<C> {
         let attempt = Attempt {
             id: random_id::<_, ATTEMPT_BYTES>()?,
             fingerprint,
+            catalog_version: wish.published.version,
             started_at: wish.now,
             session: None,
         };
@@ -206,13 +255,18 @@ impl<C: Clock> App<C> {
     ) -> Result<Step, Failure> {
         if error.is_final() {
             // This idempotency key would bring the same answer for a day: the next try gets
-            // another. What Stripe may have opened under this one is in nobody's hands.
-            let renewed = Attempt { id: random_id::<_, ATTEMPT_BYTES>()?, ..attempt.clone() };
+            // another. What Stripe may have opened under this one is in nobody's hands, unless
+            // another request has got it and written it down.
+            let renewed = random_id::<AttemptId, ATTEMPT_BYTES>()?;
             let price = &wish.offer.price.key;
-            self.table.begin_attempt(wish.learner, price, &renewed, Some(&attempt.id)).await?;
+            if !self.table.renew_attempt(wish.learner, price, &attempt.id, &renewed).await? {
+                return Ok(Step::Again);
+            }
         }
-        if matches!(&error, StripeError::Missing { param } if param == "customer") {
-            self.make_customer(wish, Some(&request.customer)).await?;
+        if let (StripeError::Missing { param }, Some(customer)) = (&error, &request.customer)
+            && param == "customer"
+        {
+            self.make_customer(wish, Some(customer)).await?;
             return Ok(Step::Again);
         }
         Err(error.into())
@@ -229,7 +283,7 @@ impl<C: Clock> App<C> {
         let Some(attempt) = &buyer.attempt else { return Ok(Step::Again) };
         let found = self.stripe.session(&session.id, wish.now).await?;
         let state = found.as_ref().map_or(SessionState::Gone, |found| found.state.clone());
-        match next(attempt, &session.id, state, &fingerprint, wish.now) {
+        match next(attempt, state, &fingerprint, wish.now) {
             Next::Reuse(session) => Ok(Step::Done(Opened { session, is_new: false })),
             Next::ExpireAndBegin(old) => {
                 if self.expire(&old, wish.now).await? {
@@ -238,13 +292,20 @@ impl<C: Clock> App<C> {
                     Ok(Step::Again)
                 }
             }
-            Next::Settle(_) => {
-                if let Some(found) = found {
-                    apply(&self.table, &self.clock, self.mode, &found.news).await?;
-                }
+            Next::Settle => {
+                let Some(found) = found else { return Ok(Step::Again) };
+                apply(&self.table, &self.clock, self.mode, &found.news).await?;
                 let holdings = self.table.holdings(wish.learner).await?;
                 self.refuse_what_is_paid(wish, &holdings)?;
-                // Its payment failed for good: there is something to buy still.
+                // Only a payment that has failed for good leaves something to buy.
+                let failed = matches!(
+                    &found.news.content,
+                    Content::Purchase(_, purchase) if purchase.payment == Payment::Failed
+                );
+                if !failed {
+                    let reason = "a session is complete, and it can't be told how";
+                    return Err(Failure::Unreadable(reason.to_owned()));
+                }
                 self.begin(wish, buyer, request, fingerprint).await
             }
             Next::Begin => self.begin(wish, buyer, request, fingerprint).await,
@@ -261,6 +322,17 @@ impl<C: Clock> App<C> {
     }
 }
 
+fn handed_out(wish: &Wish<'_>, opened: &Opened) {
+    telemetry::count(Metric::SessionOpened, u32::from(opened.is_new));
+    tracing::info!(
+        learner.id = %wish.learner,
+        stripe.object_id = %opened.session.id,
+        price = %wish.offer.price.key,
+        outcome = if opened.is_new { "opened" } else { "reused" },
+        "session handed out"
+    );
+}
+
 /// An id of so many random bytes.
 pub(crate) fn random_id<T: FromStr<Err = IdError>, const BYTES: usize>() -> Result<T, Failure> {
     let mut bytes = [0; BYTES];
@@ -272,7 +344,7 @@ pub(crate) fn random_id<T: FromStr<Err = IdError>, const BYTES: usize>() -> Resu
 fn fingerprint(request: &SessionRequest) -> String {
     let parts = [
         "1",
-        request.customer.as_str(),
+        request.customer.as_ref().map_or("", CustomerId::as_str),
         request.product.as_str(),
         request.price.as_str(),
         request.stripe_price.as_str(),

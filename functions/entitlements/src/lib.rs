@@ -15,6 +15,7 @@ use shared::http::{Caller, Incoming, Problem, ProblemKind, json};
 use shared::ports::{AccessReader, Clock, LedgerError, SystemClock};
 use shared::telemetry::{self, Metric};
 use shared::{aws, config};
+use tracing::Instrument;
 
 /// The routes of this function, as `template.yaml` declares them.
 pub const ROUTES: &[&str] = &[
@@ -54,19 +55,26 @@ pub async fn handle<R: AccessReader, C: Clock>(
     request: &Request,
 ) -> Response<Body> {
     let incoming = Incoming::new(request);
-    let answer = match incoming.route_key() {
+    let answer = answer(app, &incoming).instrument(incoming.span()).await;
+    answer.unwrap_or_else(|problem| problem.response(incoming.request_id()))
+}
+
+async fn answer<R: AccessReader, C: Clock>(
+    app: &App<R, C>,
+    incoming: &Incoming<'_>,
+) -> Result<Response<Body>, Problem> {
+    match incoming.route_key() {
         "GET /courses" => courses(app).await,
-        "GET /entitlements" => entitlements(app, &incoming, Caller::Learner).await,
+        "GET /entitlements" => entitlements(app, incoming, Caller::Learner).await,
         "GET /learners/{learner}/entitlements" => {
-            entitlements(app, &incoming, Caller::Service).await
+            entitlements(app, incoming, Caller::Service).await
         }
-        "GET /courses/{course}/access" => course_access(app, &incoming, Caller::Learner).await,
+        "GET /courses/{course}/access" => course_access(app, incoming, Caller::Learner).await,
         "GET /learners/{learner}/courses/{course}/access" => {
-            course_access(app, &incoming, Caller::Service).await
+            course_access(app, incoming, Caller::Service).await
         }
         _ => Err(Problem::new(ProblemKind::UnknownRoute, "See the API's documentation.")),
-    };
-    answer.unwrap_or_else(|problem| problem.response(incoming.request_id()))
+    }
 }
 
 async fn courses<R, C: Clock>(app: &App<R, C>) -> Result<Response<Body>, Problem> {

@@ -5,17 +5,18 @@
 //! our side is a 5xx, so that Stripe comes again.
 
 use lambda_http::http::{Method, StatusCode};
-use lambda_http::{Body, Request, RequestExt, Response, service_fn};
+use lambda_http::{Body, Request, Response, service_fn};
 use serde::Serialize;
-use shared::apply::{ApplyError, Report, apply};
-use shared::domain::decide::{Content, Mode, News, Outcome};
+use shared::apply::{ApplyError, apply};
+use shared::domain::decide::{Mode, News, Outcome};
 use shared::domain::time::Timestamp;
-use shared::http::{Problem, ProblemKind, json};
+use shared::http::{Incoming, Problem, ProblemKind, json};
 use shared::ports::{Clock, Ledger, SystemClock};
 use shared::secrets::{SecretCache, SecretError};
 use shared::stripe::signature::{SignatureError, UnverifiedDelivery, VerifiedDelivery};
 use shared::telemetry::{self, Metric};
 use shared::{aws, config};
+use tracing::Instrument;
 
 /// Stripe publishes no limit of its own; its events are a few kilobytes.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -59,17 +60,17 @@ pub async fn run() -> Result<(), lambda_http::Error> {
 
 /// Answers one delivery.
 pub async fn handle<L: Ledger, C: Clock>(app: &App<L, C>, request: &Request) -> Response<Body> {
-    let request_id = request.lambda_context_ref().map(|context| context.request_id.clone());
-    match deliver(app, request).await {
-        Ok(outcome) => json(StatusCode::OK, &Acknowledgement { outcome }),
-        Err(problem) => problem.response(request_id.as_deref()),
+    let incoming = Incoming::new(request);
+    match deliver(app, request).instrument(incoming.span()).await {
+        Ok(outcome) => json(StatusCode::OK, &Acknowledgement { outcome: outcome.name() }),
+        Err(problem) => problem.response(incoming.request_id()),
     }
 }
 
 async fn deliver<L: Ledger, C: Clock>(
     app: &App<L, C>,
     request: &Request,
-) -> Result<&'static str, Problem> {
+) -> Result<Outcome, Problem> {
     if request.method() != Method::POST {
         let detail = "This is where Stripe delivers events, with POST.";
         return Err(Problem::new(ProblemKind::MethodNotAllowed, detail));
@@ -84,17 +85,23 @@ async fn deliver<L: Ledger, C: Clock>(
         ));
     }
     let news = delivery.read(app.mode);
-    let report = apply(&app.ledger, &app.clock, app.mode, &news)
+    apply(&app.ledger, &app.clock, app.mode, &news)
         .await
-        .map_err(|error| not_applied(&news, &error))?;
-    Ok(record(&news, &report))
+        .map_err(|error| not_applied(&news, &error))
 }
 
 fn not_applied(news: &News, cause: &ApplyError) -> Problem {
     telemetry::count(Metric::Failed, 1);
-    let event = news.event.as_ref().map(|event| event.id.as_str());
     let error = telemetry::Chain(cause);
-    tracing::error!(stripe.event_id = event, %error, "event not applied");
+    let event = news.event.as_ref();
+    tracing::error!(
+        stripe.event_id = event.map(|event| event.id.as_str()),
+        stripe.event_type = event.map(|event| event.kind.as_str()),
+        stripe.object_id = event.and_then(|event| event.object.as_deref()),
+        outcome = "failed",
+        %error,
+        "event not applied"
+    );
     Problem::from(cause)
 }
 
@@ -164,35 +171,4 @@ fn refused(kind: ProblemKind, reason: impl Into<String>, detail: &'static str) -
     telemetry::count(Metric::Refused, 1);
     tracing::warn!(outcome = "refused", reason = reason.into(), "request refused");
     Problem::new(kind, detail)
-}
-
-/// Logs and counts what became of an event, and names it.
-fn record(news: &News, report: &Report) -> &'static str {
-    let (outcome, metric, reason) = match &report.outcome {
-        Outcome::Applied => ("applied", Metric::Applied, None),
-        Outcome::Duplicate => ("duplicate", Metric::Duplicate, None),
-        Outcome::Ignored(rule) => ("ignored", Metric::Ignored, Some(rule.name())),
-        Outcome::Quarantined { reason } => {
-            ("quarantined", Metric::Quarantined, Some(reason.as_str()))
-        }
-    };
-    telemetry::count(metric, 1);
-    telemetry::count(Metric::Conflict, report.conflicts);
-    let learner = match &news.content {
-        Content::Purchase(_, purchase) => Some(purchase.sale.learner.as_str()),
-        Content::Irrelevant(_) | Content::Unreadable { .. } => None,
-    };
-    if let Some(event) = &news.event {
-        tracing::info!(
-            stripe.event_id = %event.id,
-            stripe.event_type = event.kind,
-            stripe.object_id = event.object,
-            stripe.api_version = event.api_version,
-            learner.id = learner,
-            outcome,
-            reason,
-            "event handled"
-        );
-    }
-    outcome
 }

@@ -90,8 +90,14 @@ impl Holdings {
     /// Whether a payment for this product is still on its way.
     #[must_use]
     pub fn awaits(&self, product: &ProductId) -> bool {
-        self.iter()
-            .any(|(_, grant)| grant.product == *product && grant.status == Status::Processing)
+        self.awaited(product).next().is_some()
+    }
+
+    /// The sources whose payment for this product is still on its way.
+    pub fn awaited(&self, product: &ProductId) -> impl Iterator<Item = &SourceId> {
+        let processing =
+            |grant: &Grant| grant.product == *product && grant.status == Status::Processing;
+        self.iter().filter(move |(_, grant)| processing(grant)).map(|(source, _)| source)
     }
 }
 

@@ -106,9 +106,9 @@ pub enum CatalogError {
     /// A free course with locked chapters, or a locked course without.
     #[error("course {0} is in the category free, so all its chapters are: leave free_chapters out")]
     FreeCourseLocked(CourseId),
-    /// A course that can neither be opened nor bought.
-    #[error("course {0} has locked chapters, and no price opens it: add a product and a price")]
-    NotForSale(CourseId),
+    /// A locked course that nothing can ever open.
+    #[error("course {0} has locked chapters, and no product opens it: add one, with a price")]
+    NeverOpen(CourseId),
     /// A product that opens nothing.
     #[error("product {0} opens no course: name at least one")]
     OpensNothing(ProductId),
@@ -190,6 +190,27 @@ impl Catalog {
         })
     }
 
+    /// What an owner would lose by this catalog in the place of that one, in words: a course that
+    /// is gone, a product that is, or a course that a product no longer opens. What shall no longer
+    /// be sold only loses its price.
+    #[must_use]
+    pub fn closes(&self, before: &Self) -> Vec<String> {
+        let courses = before.courses.iter().filter(|course| self.course(&course.id).is_none());
+        let mut lost: Vec<String> =
+            courses.map(|course| format!("course {} is gone", course.id)).collect();
+        for product in &before.products {
+            let Some(now) = self.product(&product.id) else {
+                lost.push(format!("product {} is gone", product.id));
+                continue;
+            };
+            let closed = product.courses.iter().filter(|course| !now.courses.contains(course));
+            lost.extend(
+                closed.map(|course| format!("product {} no longer opens {course}", product.id)),
+            );
+        }
+        lost
+    }
+
     fn faults(&self) -> Vec<CatalogError> {
         let mut faults = Vec::new();
         let mut unique = |kind, ids: Vec<&str>| {
@@ -239,8 +260,8 @@ impl Catalog {
             None
         } else if course.category == Category::Free {
             Some(CatalogError::FreeCourseLocked(id()))
-        } else if self.offers_for(&course.id).next().is_none() {
-            Some(CatalogError::NotForSale(id()))
+        } else if !self.products.iter().any(|product| product.courses.contains(&course.id)) {
+            Some(CatalogError::NeverOpen(id()))
         } else {
             None
         }
@@ -254,4 +275,6 @@ pub struct PublishedCatalog {
     pub catalog: Catalog,
     /// Stripe's price for each of ours.
     pub stripe_prices: BTreeMap<PriceKey, StripePriceId>,
+    /// The first is 1.
+    pub version: u64,
 }

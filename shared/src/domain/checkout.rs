@@ -13,6 +13,8 @@ pub struct Attempt {
     pub id: AttemptId,
     /// What the session is opened with; another fingerprint means another session.
     pub fingerprint: String,
+    /// The version of the catalog that it was begun with.
+    pub catalog_version: u64,
     /// When it began.
     pub started_at: Timestamp,
     /// The session, once Stripe has answered.
@@ -70,7 +72,7 @@ pub enum Next {
     /// Close it and begin anew: it was opened with other parameters, or is about to end.
     ExpireAndBegin(SessionId),
     /// Its buyer is done with it: take in what it says before anything else.
-    Settle(SessionId),
+    Settle,
     /// Begin anew.
     Begin,
 }
@@ -92,13 +94,7 @@ pub fn plan<'a>(attempt: Option<&'a Attempt>, fingerprint: &str, now: Timestamp)
 
 /// What to do with the session of an attempt, by what Stripe says of it.
 #[must_use]
-pub fn next(
-    attempt: &Attempt,
-    session: &SessionId,
-    state: SessionState,
-    fingerprint: &str,
-    now: Timestamp,
-) -> Next {
+pub fn next(attempt: &Attempt, state: SessionState, fingerprint: &str, now: Timestamp) -> Next {
     match state {
         SessionState::Open(open)
             if attempt.fingerprint == fingerprint
@@ -107,7 +103,7 @@ pub fn next(
             Next::Reuse(open)
         }
         SessionState::Open(open) => Next::ExpireAndBegin(open.id),
-        SessionState::Complete => Next::Settle(session.clone()),
+        SessionState::Complete => Next::Settle,
         SessionState::Gone => Next::Begin,
     }
 }
@@ -122,6 +118,7 @@ mod tests {
         Attempt {
             id: "attempt-1".parse().unwrap(),
             fingerprint: "same".to_owned(),
+            catalog_version: 1,
             started_at,
             session,
         }
@@ -157,12 +154,12 @@ mod tests {
     fn only_an_open_session_with_the_same_parameters_and_time_left_is_reused() {
         let known = attempt(NOW, Some(open(HOUR)));
         let id: SessionId = "cs_1".parse().unwrap();
-        let ask = |state, fingerprint| next(&known, &id, state, fingerprint, NOW);
+        let ask = |state, fingerprint| next(&known, state, fingerprint, NOW);
         assert_eq!(ask(SessionState::Open(open(HOUR)), "same"), Next::Reuse(open(HOUR)));
-        let expire = Next::ExpireAndBegin(id.clone());
+        let expire = Next::ExpireAndBegin(id);
         assert_eq!(ask(SessionState::Open(open(HOUR)), "other"), expire);
         assert_eq!(ask(SessionState::Open(open(10 * MINUTE)), "same"), expire);
-        assert_eq!(ask(SessionState::Complete, "same"), Next::Settle(id.clone()));
+        assert_eq!(ask(SessionState::Complete, "same"), Next::Settle);
         assert_eq!(ask(SessionState::Gone, "same"), Next::Begin);
     }
 }

@@ -178,6 +178,19 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// Its name in answers, logs and metrics.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Duplicate => "duplicate",
+            Self::Ignored(_) => "ignored",
+            Self::Quarantined { .. } => "quarantined",
+        }
+    }
+}
+
 /// What to write, and what it means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {

@@ -31,10 +31,10 @@ pub enum Payment {
     Processing,
     /// The bank has refused it.
     Failed,
-    /// Paid, or nothing was to pay; known to be so since this time at the latest. Of two times the
-    /// earlier is kept.
+    /// Paid, or nothing was to pay. Stripe gives more than one time for it, the charge's and the
+    /// event's; the earlier is kept.
     Paid {
-        /// The earliest time at which we know it to have been paid.
+        /// The earliest time that Stripe has given for it.
         at: std::cmp::Reverse<Timestamp>,
     },
 }

@@ -78,14 +78,23 @@ impl CatalogCache {
 
     /// The catalog on sale, up to a minute old.
     pub async fn get(&self, now: Timestamp) -> Result<Arc<PublishedCatalog>, LedgerError> {
+        self.at_least(0, now).await
+    }
+
+    /// The catalog on sale, up to a minute old and of this version or a later one.
+    pub async fn at_least(
+        &self,
+        version: u64,
+        now: Timestamp,
+    ) -> Result<Arc<PublishedCatalog>, LedgerError> {
         let mut cached = self.cached.lock().await;
         if let Some((catalog, read_at)) = &*cached
+            && catalog.version >= version
             && (0..FRESH_SECONDS).contains(&now.seconds_since(*read_at))
         {
             return Ok(Arc::clone(catalog));
         }
-        let catalog = self.table.catalog().await?.map(|(catalog, _)| catalog);
-        let catalog = catalog.ok_or_else(|| {
+        let catalog = self.table.catalog().await?.ok_or_else(|| {
             LedgerError::Unavailable("there is no catalog yet: publish one".into())
         })?;
         let catalog = Arc::new(catalog);
@@ -95,22 +104,18 @@ impl CatalogCache {
 }
 
 impl Table {
-    /// The catalog on sale and its version; none before the first is published.
-    pub async fn catalog(&self) -> Result<Option<(PublishedCatalog, u64)>, LedgerError> {
+    /// The catalog on sale; none before the first is published.
+    pub async fn catalog(&self) -> Result<Option<PublishedCatalog>, LedgerError> {
         let Some(item) = self.get(&Key::Catalog).await? else { return Ok(None) };
         let reader = Reader(&item);
         let document: CatalogDocument = serde_json::from_str(reader.text("document")?)
             .map_err(|error| LedgerError::Unreadable(format!("catalog: {error}")))?;
-        Ok(Some((published(document)?, reader.number("version")?)))
+        published(document, reader.number("version")?).map(Some)
     }
 
-    /// Puts this catalog on sale in the place of the version that was read. Says whether it is; if
-    /// not, somebody else has published one meanwhile.
-    pub async fn publish_catalog(
-        &self,
-        catalog: &PublishedCatalog,
-        replaces: Option<u64>,
-    ) -> Result<bool, LedgerError> {
+    /// Puts this catalog on sale in the place of the version before its own. Says whether it is;
+    /// if not, somebody else has published one meanwhile.
+    pub async fn publish_catalog(&self, catalog: &PublishedCatalog) -> Result<bool, LedgerError> {
         let document = serde_json::to_string(&document(catalog)?)
             .map_err(|error| LedgerError::Refused(Box::new(error)))?;
         let update = self
@@ -120,15 +125,12 @@ impl Table {
             .set_key(Some(Key::Catalog.attributes()))
             .update_expression("SET document = :document, version = :version")
             .expression_attribute_values(":document", text(document))
-            .expression_attribute_values(
-                ":version",
-                number(replaces.unwrap_or_default().saturating_add(1)),
-            );
-        let update = match replaces {
-            None => update.condition_expression("attribute_not_exists(pk)"),
-            Some(version) => update
-                .condition_expression("version = :replaces")
-                .expression_attribute_values(":replaces", number(version)),
+            .expression_attribute_values(":version", number(catalog.version));
+        let update = match catalog.version.checked_sub(1) {
+            None | Some(0) => update.condition_expression("attribute_not_exists(pk)"),
+            Some(before) => update
+                .condition_expression("version = :before")
+                .expression_attribute_values(":before", number(before)),
         };
         held(update.send().await.map(drop))
     }
@@ -172,7 +174,7 @@ fn document(published: &PublishedCatalog) -> Result<CatalogDocument, LedgerError
     })
 }
 
-fn published(document: CatalogDocument) -> Result<PublishedCatalog, LedgerError> {
+fn published(document: CatalogDocument, version: u64) -> Result<PublishedCatalog, LedgerError> {
     fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, LedgerError> {
         text.parse().map_err(|error| LedgerError::Unreadable(format!("catalog: {error}")))
     }
@@ -208,5 +210,5 @@ fn published(document: CatalogDocument) -> Result<PublishedCatalog, LedgerError>
         let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
         LedgerError::Unreadable(format!("catalog: {}", faults.join("; ")))
     })?;
-    Ok(PublishedCatalog { catalog, stripe_prices })
+    Ok(PublishedCatalog { catalog, stripe_prices, version })
 }

@@ -97,11 +97,34 @@ impl Table {
         item.extend([
             ("attempt".to_owned(), text(attempt.id.as_str())),
             ("fingerprint".to_owned(), text(&attempt.fingerprint)),
+            ("catalog_version".to_owned(), number(attempt.catalog_version)),
             ("started_at".to_owned(), time(attempt.started_at)),
             (TTL.to_owned(), time(ends)),
         ]);
         let replaces = replaces.map(|attempt| vec![("attempt", text(attempt.as_str()))]);
         self.put_if(item, replaces).await
+    }
+
+    /// Gives an attempt another id, and so another idempotency key, unless a session is on record
+    /// for it by now. Says whether it has.
+    pub async fn renew_attempt(
+        &self,
+        learner: &LearnerId,
+        price: &PriceKey,
+        attempt: &AttemptId,
+        renewed: &AttemptId,
+    ) -> Result<bool, LedgerError> {
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.name)
+            .set_key(Some(Key::Checkout(learner.clone(), price.clone()).attributes()))
+            .update_expression("SET attempt = :renewed")
+            .condition_expression("attempt = :attempt AND attribute_not_exists(#session)")
+            .expression_attribute_names("#session", "session")
+            .expression_attribute_values(":attempt", text(attempt.as_str()))
+            .expression_attribute_values(":renewed", text(renewed.as_str()));
+        held(update.send().await.map(drop))
     }
 
     /// Writes down the session that Stripe opened for an attempt. Says whether this was the first
@@ -251,6 +274,7 @@ fn attempt(reader: &Reader<'_>) -> Result<Attempt, LedgerError> {
     Ok(Attempt {
         id: reader.parsed("attempt")?,
         fingerprint: reader.text("fingerprint")?.to_owned(),
+        catalog_version: reader.number("catalog_version")?,
         started_at: reader.time("started_at")?,
         session,
     })

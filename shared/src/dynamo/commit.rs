@@ -48,12 +48,25 @@ impl Table {
             self.client.transact_write_items().set_transact_items(Some(items)).send().await;
         match answer {
             Ok(_) => Ok(Commit::Applied),
-            Err(error) => match cancellation(&error) {
-                Some(reasons) => classify(writes, reasons).ok_or_else(|| ledger_error(error)),
+            Err(error) => match cancellation(&error).map(|reasons| classify(writes, reasons)) {
+                Some(Cancelled::Answer(commit)) => Ok(commit),
+                Some(Cancelled::Refused) => Err(LedgerError::Refused(Box::new(error))),
+                Some(Cancelled::Passing) => Err(LedgerError::Unavailable(Box::new(error))),
                 None => Err(ledger_error(error)),
             },
         }
     }
+}
+
+/// What a cancelled transaction means.
+#[derive(Debug, PartialEq, Eq)]
+enum Cancelled {
+    /// A condition did not hold, or another transaction was at work on an item.
+    Answer(Commit),
+    /// It would be refused again.
+    Refused,
+    /// It may be made later.
+    Passing,
 }
 
 fn cancellation<R>(error: &SdkError<TransactWriteItemsError, R>) -> Option<&[CancellationReason]> {
@@ -65,13 +78,16 @@ fn cancellation<R>(error: &SdkError<TransactWriteItemsError, R>) -> Option<&[Can
     }
 }
 
-/// What a cancelled transaction means, by all of its reasons; they come in the order of the
-/// writes. None is an error: at least one reason is neither a condition nor a conflict.
-fn classify(writes: &[Write], reasons: &[CancellationReason]) -> Option<Commit> {
-    let mut answer = None;
+/// Looks at all of the reasons; they come in the order of the writes.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
+fn classify(writes: &[Write], reasons: &[CancellationReason]) -> Cancelled {
+    let (mut answer, mut passing) = (None, false);
     for (write, reason) in writes.iter().zip(reasons) {
         match (reason.code().unwrap_or("None"), write) {
             ("None", _) => {}
+            ("ValidationError" | "ItemCollectionSizeLimitExceeded", _) => {
+                return Cancelled::Refused;
+            }
             // An event on record settles it, whatever else has moved.
             ("ConditionalCheckFailed", Write::RecordEvent { .. }) => {
                 answer = Some(Commit::AlreadyProcessed);
@@ -79,10 +95,13 @@ fn classify(writes: &[Write], reasons: &[CancellationReason]) -> Option<Commit> 
             ("ConditionalCheckFailed" | "TransactionConflict", _) => {
                 answer = answer.or(Some(Commit::Conflict));
             }
-            _ => return None,
+            _ => passing = true,
         }
     }
-    answer
+    match answer {
+        Some(answer) if !passing => Cancelled::Answer(answer),
+        _ => Cancelled::Passing,
+    }
 }
 
 fn transact_item(table: &str, write: &Write) -> Result<TransactWriteItem, LedgerError> {
@@ -254,20 +273,24 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(codes: [&str; 2], expected: Option<Commit>) {
+    fn check(codes: [&str; 2], expected: Cancelled) {
         let reasons = codes.map(|code| CancellationReason::builder().code(code).build());
         assert_eq!(classify(&writes(), &reasons), expected, "{codes:?}");
     }
 
     #[test]
     fn a_cancelled_transaction_is_classified_by_all_of_its_reasons() {
-        check(["None", "ConditionalCheckFailed"], Some(Commit::AlreadyProcessed));
-        check(["ConditionalCheckFailed", "None"], Some(Commit::Conflict));
-        check(["TransactionConflict", "None"], Some(Commit::Conflict));
-        check(["TransactionConflict", "ConditionalCheckFailed"], Some(Commit::AlreadyProcessed));
-        check(["ConditionalCheckFailed", "TransactionConflict"], Some(Commit::Conflict));
-        check(["ConditionalCheckFailed", "ThrottlingError"], None);
-        check(["ValidationError", "ConditionalCheckFailed"], None);
-        check(["ProvisionedThroughputExceeded", "None"], None);
+        let processed = || Cancelled::Answer(Commit::AlreadyProcessed);
+        let conflict = || Cancelled::Answer(Commit::Conflict);
+        check(["None", "ConditionalCheckFailed"], processed());
+        check(["ConditionalCheckFailed", "None"], conflict());
+        check(["TransactionConflict", "None"], conflict());
+        check(["TransactionConflict", "ConditionalCheckFailed"], processed());
+        check(["ConditionalCheckFailed", "TransactionConflict"], conflict());
+        check(["ConditionalCheckFailed", "ThrottlingError"], Cancelled::Passing);
+        check(["ProvisionedThroughputExceeded", "None"], Cancelled::Passing);
+        check(["ValidationError", "ConditionalCheckFailed"], Cancelled::Refused);
+        check(["ThrottlingError", "ItemCollectionSizeLimitExceeded"], Cancelled::Refused);
+        check(["SomethingNew", "None"], Cancelled::Passing);
     }
 }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt};
 use serde::de::DeserializeOwned;
-use serde_json::error::Category;
+use serde_json::Value;
 
 use super::problem::{Problem, ProblemKind};
 use crate::domain::id::LearnerId;
@@ -97,6 +97,12 @@ impl<'a> Incoming<'a> {
         }
     }
 
+    /// The span of this request: its id and route stand on every line that is logged in it.
+    #[must_use]
+    pub fn span(&self) -> tracing::Span {
+        tracing::info_span!("request", request.id = self.request_id(), route = self.route_key())
+    }
+
     /// The learner that the request is about, if it could be made out at all.
     #[must_use]
     pub fn learner_for_logs(&self) -> Option<LearnerId> {
@@ -142,11 +148,17 @@ impl<'a> Incoming<'a> {
             let detail = format!("Send at most {BODY_BYTES_MAX} bytes.");
             return Err(Problem::new(ProblemKind::BodyTooLarge, detail));
         }
-        serde_json::from_slice(bytes).map_err(|error| match error.classify() {
-            Category::Data => Problem::new(ProblemKind::InvalidField, format!("{error}.")),
-            Category::Io | Category::Syntax | Category::Eof => {
-                Problem::new(ProblemKind::MalformedJson, format!("{error}."))
-            }
+        let value: Value = serde_json::from_slice(bytes)
+            .map_err(|error| Problem::new(ProblemKind::MalformedJson, format!("{error}.")))?;
+        if !value.is_object() {
+            return Err(Problem::new(ProblemKind::InvalidField, "Send a JSON object."));
+        }
+        serde_path_to_error::deserialize(value).map_err(|error| {
+            let (field, reason) = (error.path().to_string(), error.inner());
+            // A field that is unknown or missing is named by the reason itself.
+            let detail =
+                if field == "." { format!("{reason}.") } else { format!("{field}: {reason}.") };
+            Problem::new(ProblemKind::InvalidField, detail)
         })
     }
 }

@@ -97,8 +97,8 @@ pub struct StripeApi {
 pub struct SessionRequest {
     /// For whom.
     pub learner: LearnerId,
-    /// Their Stripe customer.
-    pub customer: CustomerId,
+    /// Their Stripe customer. The page shows what Stripe knows of them, such as their e-mail.
+    pub customer: Option<CustomerId>,
     /// What they buy.
     pub product: ProductId,
     /// At which of its prices.
@@ -119,17 +119,19 @@ impl StripeApi {
     }
 
     /// Creates a customer for this learner; the same one whenever it is asked with the same
-    /// predecessor within a day.
+    /// predecessor within a day, unless it is asked under another key.
     pub async fn create_customer(
         &self,
         learner: &LearnerId,
         replaces: Option<&CustomerId>,
+        other_key: Option<&AttemptId>,
         now: Timestamp,
     ) -> Result<CustomerId, StripeError> {
         let request = CreateCustomer::new()
             .metadata(HashMap::from([(metadata::LEARNER.to_owned(), learner.as_str().to_owned())]));
         let after = replaces.map_or("nobody", CustomerId::as_str);
-        let key = format!("coursegate-customer-{learner}-after-{after}");
+        let other = other_key.map_or("", AttemptId::as_str);
+        let key = format!("coursegate-customer-{learner}-after-{after}-{other}");
         let json = self.send(&request, Some(&key), now).await?;
         let id = serde_json::from_str::<serde_json::Value>(&json)
             .ok()
@@ -163,13 +165,16 @@ impl StripeApi {
         };
         let create = CreateCheckoutSession::new()
             .mode(CheckoutSessionMode::Payment)
-            .customer(request.customer.as_str())
             .client_reference_id(request.learner.as_str())
             .line_items(vec![item])
             .metadata(metadata)
             .payment_intent_data(payment)
             .success_url(request.success_url.as_str())
             .cancel_url(request.cancel_url.as_str());
+        let create = match &request.customer {
+            Some(customer) => create.customer(customer.as_str()),
+            None => create,
+        };
         let key = format!("coursegate-checkout-{attempt}");
         let json = self.send(&create, Some(&key), now).await?;
         Session::from_json(&json).map_err(StripeError::Unreadable)

@@ -66,10 +66,10 @@ struct SessionShape {
     metadata: Option<BTreeMap<String, String>>,
     amount_total: Option<i64>,
     currency: Option<String>,
-    created: i64,
+    created: Option<i64>,
     expires_at: Option<i64>,
     url: Option<String>,
-    livemode: bool,
+    livemode: Option<bool>,
 }
 
 /// An id, or the whole object where it was asked for.
@@ -151,10 +151,17 @@ fn unreadable_event(body: &str, error: &serde_json::Error, ours: Mode) -> News {
     let value: Value = serde_json::from_str(body).unwrap_or_default();
     let text = |field: &str| value.get(field).and_then(Value::as_str).map(ToOwned::to_owned);
     let id = text("id").and_then(|id| id.parse().ok()).or_else(|| digest_id(body));
+    let kind = text("type").unwrap_or_else(|| "unknown".to_owned());
+    // What we would not act on need not be kept either.
+    let content = if value.get("type").is_some() && !HANDLED_EVENTS.contains(&kind.as_str()) {
+        Content::Irrelevant(Irrelevance::UnknownType)
+    } else {
+        Content::Unreadable { reason: describe("event", error) }
+    };
     News {
         event: id.map(|id| Event {
             id,
-            kind: text("type").unwrap_or_else(|| "unknown".to_owned()),
+            kind,
             object: value.pointer("/data/object").and_then(object_id),
             api_version: text("api_version"),
             created: Timestamp::from_unix_seconds(
@@ -163,7 +170,7 @@ fn unreadable_event(body: &str, error: &serde_json::Error, ours: Mode) -> News {
         }),
         mode: value.get("livemode").and_then(Value::as_bool).map_or(ours, mode_of),
         connected_account: text("account").is_some(),
-        content: Content::Unreadable { reason: describe("event", error) },
+        content,
     }
 }
 
@@ -275,15 +282,15 @@ impl SessionShape {
     }
 
     /// When it was paid: its charge's time. A session without a charge had nothing to pay.
-    fn paid_at(&self) -> Timestamp {
+    fn paid_at(&self) -> Option<Timestamp> {
         let seconds = match &self.payment_intent {
             Some(PaymentIntentShape::Object {
                 latest_charge: Some(ChargeShape::Object { created }),
                 ..
-            }) => *created,
+            }) => Some(*created),
             _ => self.created,
         };
-        Timestamp::from_unix_seconds(seconds)
+        seconds.map(Timestamp::from_unix_seconds)
     }
 
     fn state(&self, id: &SessionId) -> SessionState {
@@ -324,15 +331,17 @@ impl Session {
             serde_json::from_str(json).map_err(|error| describe("session", &error))?;
         let shape = SessionShape::deserialize(&object)
             .map_err(|error| describe("checkout session", &error))?;
+        let missing = |field| format!("checkout session: {field} is missing");
         let id: SessionId = shape.id.parse().map_err(say)?;
+        let paid_at = shape.paid_at().ok_or_else(|| missing("created"))?;
         Ok(Self {
             learner: shape.metadata(metadata::LEARNER).ok(),
             state: shape.state(&id),
             news: News {
                 event: None,
-                mode: mode_of(shape.livemode),
+                mode: mode_of(shape.livemode.ok_or_else(|| missing("livemode"))?),
                 connected_account: false,
-                content: session_event(&object, shape.paid_at(), shape.unpaid_means()),
+                content: session_event(&object, paid_at, shape.unpaid_means()),
             },
             id,
         })
