@@ -112,7 +112,7 @@ struct CourseShape {
     category: CategoryShape,
     chapters: Vec<String>,
     /// All of them for a free course, none for another.
-    free_chapters: Option<usize>,
+    free_chapters: Option<i64>,
 }
 
 #[derive(Deserialize, Clone, Copy)]
@@ -200,12 +200,19 @@ impl CourseShape {
             CategoryShape::Curriculum => (Category::Curriculum, 0),
             CategoryShape::Alacarte => (Category::Alacarte, 0),
         };
+        let free_chapters = match self.free_chapters.map(usize::try_from) {
+            None => free_by_default,
+            Some(Ok(number)) => number,
+            Some(Err(_)) => {
+                return Err(format!("course {:?}: free_chapters is 0 or more", self.id));
+            }
+        };
         Ok(Course {
             id: self.id.parse().map_err(|error| format!("course {:?}: {error}", self.id))?,
             title: self.title,
             summary: self.summary,
             category,
-            free_chapters: self.free_chapters.unwrap_or(free_by_default),
+            free_chapters,
             chapters: self.chapters,
         })
     }

@@ -111,6 +111,7 @@ async fn nothing_in_the_body_but_the_price_is_taken() {
         (r#"{"price": "tutorclaw_paid", "success_url": "https://evil"}"#, (422, "invalid-field")),
         (r#"{"price": "tutorclaw_paid", "learner": "bob"}"#, (422, "invalid-field")),
         (r#"{"price": 2900}"#, (422, "invalid-field")),
+        (r#"["tutorclaw_paid"]"#, (422, "invalid-field")),
         ("{}", (422, "invalid-field")),
         ("", (400, "malformed-json")),
         ("{", (400, "malformed-json")),
@@ -120,6 +121,21 @@ async fn nothing_in_the_body_but_the_price_is_taken() {
         assert_eq!(problem(&answered), expected, "{body:.60}");
     }
     assert_eq!(count(&world, "/v1/checkout/sessions").await, 0);
+}
+
+#[tokio::test]
+async fn an_invalid_field_is_named() {
+    let world = World::new().await;
+    for (body, named) in [
+        (r#"{"price": 2900}"#, "price: invalid type"),
+        (r#"{"price": "tutorclaw_paid", "amount": 1}"#, "`amount`"),
+        ("{}", "`price`"),
+    ] {
+        let ada = learner("ada");
+        let (_, problem) =
+            answer(&world.ask("POST /checkout", "/checkout", &ada, Some(body)).await);
+        assert!(problem["detail"].as_str().unwrap().contains(named), "{problem}");
+    }
 }
 
 #[tokio::test]

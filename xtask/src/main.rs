@@ -5,6 +5,7 @@
 mod checks;
 mod signing;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -21,7 +22,7 @@ struct Arguments {
 enum Chore {
     /// Check everything: format, lints, documentation, every test.
     Test,
-    /// Print a sample event of events/webhook with a fresh signature, for sam local invoke.
+    /// Print a sample event of events/webhook with a fresh signature, to hand to the webhook.
     Sign {
         /// The file, one of those in events/webhook.
         file: PathBuf,
@@ -38,7 +39,10 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
         Chore::Test => checks::run(),
         Chore::Sign { file, secret, secrets_port } => {
-            signing::run(&file, secret, secrets_port).map(|event| println!("{event}"))
+            signing::run(&file, secret, secrets_port).map(|event| {
+                // Whoever reads may have had enough: `cargo xtask sign … | head`.
+                let _ = writeln!(std::io::stdout(), "{event}");
+            })
         }
     };
     match result {

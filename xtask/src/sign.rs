@@ -52,6 +52,10 @@ pub fn sign_file(path: &Path, secret: &str, unix_seconds: i64) -> Result<Value, 
         Some(body @ Value::Object(_)) => format!("{body:#}"),
         _ => return Err(SignError::NoEvent(path.to_owned())),
     };
+    let stripe_event: Value = serde_json::from_str(&body).unwrap_or_default();
+    if stripe_event.get("object").and_then(Value::as_str) != Some("event") {
+        return Err(SignError::NoEvent(path.to_owned()));
+    }
     let is_base64 = event.get("isBase64Encoded").and_then(Value::as_bool).unwrap_or(false);
     let headers = event.get_mut("headers").and_then(Value::as_object_mut);
     let Some(headers) = headers else { return Err(SignError::NoEvent(path.to_owned())) };
