@@ -11,4 +11,5 @@
 mod purchase;
 mod readme;
 mod running;
+mod strangers;
 mod up;
