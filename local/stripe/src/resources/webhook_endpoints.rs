@@ -61,19 +61,30 @@ fn add(call: &mut Call<'_>, fields: &Value) -> (Value, String) {
     (endpoint, secret)
 }
 
-/// The newest signing secret of the one enabled endpoint for this address, which is made when
-/// there is none.
+/// In the metadata of the endpoint that [`ensure`] takes care of.
+const OWN: &str = "registered_by_simulator";
+
+/// The newest signing secret of the simulator's own endpoint, which is made when there is none, and
+/// is moved when it is at another address: its undelivered events and its secret come with it.
 pub(crate) fn ensure(call: &mut Call<'_>, url: &str) -> Result<String, ApiError> {
-    let fields = parameters::check(FIELDS, &json!({ "url": url, "enabled_events": ["*"] }))?;
-    let existing = call
-        .store
-        .iterate(Kind::WebhookEndpoint)
-        .find(|(_, _, endpoint)| {
-            endpoint.text("url") == url && endpoint.text("status") == "enabled"
-        })
-        .map(|(_, id, _)| id.to_owned());
-    let known = existing.and_then(|id| call.active_secrets(&id).into_iter().next());
-    Ok(known.unwrap_or_else(|| add(call, &fields).1))
+    let wanted = json!({ "url": url, "enabled_events": ["*"], "metadata": { OWN: "true" } });
+    let fields = parameters::check(FIELDS, &wanted)?;
+    let find = |is_it: &dyn Fn(&Value) -> bool| {
+        let mut endpoints = call.store.iterate(Kind::WebhookEndpoint);
+        let found = endpoints.find(|(_, _, endpoint)| is_it(endpoint));
+        found.map(|(_, id, endpoint)| (id.to_owned(), endpoint.clone()))
+    };
+    let own = find(&|endpoint| !endpoint.field("metadata").text(OWN).is_empty());
+    // Somebody may have made it with the API; two at one address would sign differently.
+    let Some((id, mut endpoint)) = own.or_else(|| find(&|endpoint| endpoint.text("url") == url))
+    else {
+        return Ok(add(call, &fields).1);
+    };
+    overlay(&mut endpoint, &fields);
+    endpoint.set("status", "enabled");
+    call.store.put(Kind::WebhookEndpoint, &id, endpoint);
+    let secret = call.active_secrets(&id).into_iter().next();
+    secret.ok_or_else(|| ApiError::internal("The webhook endpoint has no signing secret."))
 }
 
 pub(crate) fn update(call: &mut Call<'_>, id: &str, sent: &Value) -> Result<Value, ApiError> {

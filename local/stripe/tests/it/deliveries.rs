@@ -119,7 +119,8 @@ async fn an_endpoint_that_hangs_holds_up_nobody() {
     // It accepts connections and never answers.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", silent.local_addr().unwrap());
-    shop.simulator.register_webhook(&url).await.unwrap();
+    let form = [("url", url.as_str()), ("enabled_events[]", "*")];
+    shop.post("/v1/webhook_endpoints", &form).await.ok();
     let endpoint = Endpoint::listen().await;
     listen(&shop, &endpoint).await;
     for _ in 0..50 {

@@ -62,6 +62,25 @@ async fn a_restart_forgets_nothing() {
 }
 
 #[tokio::test]
+async fn after_a_restart_the_webhook_can_be_elsewhere() {
+    let file = StateFile::new("moved");
+    let shop = Shop::open_with(Some(&file.0)).await;
+    // Nobody listens at the first address.
+    let secret = shop.simulator.register_webhook("http://127.0.0.1:9/").await.unwrap();
+    shop.post("/v1/customers", &[]).await.ok();
+    shop.simulator.shutdown().await;
+
+    let shop = Shop::open_with(Some(&file.0)).await;
+    let endpoint = Endpoint::listen().await;
+    assert_eq!(shop.simulator.register_webhook(&endpoint.url).await.unwrap(), secret);
+    let endpoints = shop.get("/v1/webhook_endpoints").await.ok();
+    assert_eq!(endpoints["data"].as_array().unwrap().len(), 1, "{endpoints}");
+    // What was undelivered there arrives here.
+    endpoint.wait_for(1).await;
+    assert_eq!(endpoint.types(), ["customer.created"]);
+}
+
+#[tokio::test]
 async fn the_state_can_be_forgotten_but_for_the_endpoints() {
     let shop = Shop::open().await;
     let secret = shop.simulator.register_webhook("http://127.0.0.1:9/").await.unwrap();
