@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use dynoxide::Database;
 use dynoxide::actions::create_table::CreateTableRequest;
 use dynoxide::actions::describe_table::DescribeTableRequest;
 use dynoxide::actions::update_time_to_live::{TimeToLiveSpecification, UpdateTimeToLiveRequest};
+use dynoxide::{Database, DynoxideError};
 use serde_json::{Value, json};
 
 use crate::state::{State, StateError};
@@ -41,9 +41,18 @@ pub(crate) fn open(state: &State, name: &str, table: &Table) -> Result<Database,
     let database = match state.file("dynamo.db") {
         None => Database::memory().map_err(|error| DynamoError::Table(error.to_string()))?,
         Some(file) => Database::new(&file.to_string_lossy())
-            .map_err(|error| StateError::Unreadable { file, problem: error.to_string() })?,
+            .map_err(|error| StateError::Unreadable { file, problem: unreadable(&error) })?,
     };
     with_table(database, name, table)
+}
+
+/// What SQLite says. Of a file that is no database, dynoxide supposes that it is encrypted.
+fn unreadable(error: &DynoxideError) -> String {
+    if matches!(error, DynoxideError::InternalServerError(_)) {
+        "it is not a database".to_owned()
+    } else {
+        error.to_string()
+    }
 }
 
 /// A database in memory that has this table. It is served by dynoxide's own server.
@@ -53,7 +62,7 @@ pub fn in_memory(name: &str, table: &Table) -> Result<Database, DynamoError> {
 }
 
 fn with_table(database: Database, name: &str, table: &Table) -> Result<Database, DynamoError> {
-    let failed = |error: dynoxide::DynoxideError| DynamoError::Table(error.to_string());
+    let failed = |error: DynoxideError| DynamoError::Table(error.to_string());
     let request = DescribeTableRequest { table_name: name.to_owned() };
     if let Ok(described) = database.describe_table(request) {
         let found = json!(described.table.key_schema);

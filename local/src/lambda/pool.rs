@@ -235,7 +235,8 @@ impl Pool {
 
     /// The instance says that it can't start.
     pub(super) fn init_failed(&self, id: &str, problem: &str) {
-        tracing::warn!(function = self.function.binary, instance = id, problem, "init failed");
+        let function = &self.function.binary;
+        tracing::warn!("{function}: instance {id} can't start: {problem}");
     }
 
     fn ended(self: &Arc<Self>, id: &str, end: &str) {
@@ -266,8 +267,8 @@ impl Pool {
             is_first
         });
         if member.is_ready {
-            let function = self.function.binary.as_str();
-            tracing::warn!(function, end, "a function's process ended and is replaced");
+            let function = &self.function.binary;
+            tracing::warn!("{function}: its process ended ({end}), and another takes its place");
             self.start_one();
         } else {
             self.dispatch();

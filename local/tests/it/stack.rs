@@ -90,7 +90,9 @@ async fn unreadable_state_is_named() {
         std::fs::write(folder.0.join(file), "this is no database at all".repeat(100)).unwrap();
         let keep = Keep::Folder(folder.0.clone());
         let error = TestStack::start_on(keep).await.map(|_| ()).unwrap_err();
-        assert!(error.to_string().contains(file), "{error}");
+        let sentence = error.to_string();
+        assert!(sentence.contains(file) && sentence.contains("move that file away"), "{sentence}");
+        assert!(!sentence.contains("encrypt"), "{sentence}");
     }
 }
 
