@@ -5,7 +5,8 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::response::Response;
+use axum::http::{Method as HttpMethod, header};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -29,6 +30,8 @@ type Answer = Result<Response, ApiError>;
 
 pub(crate) fn routes() -> Router<Arc<Core>> {
     Router::new()
+        .route("/", get(overview))
+        .route("/_sim", get(overview))
         .route("/_sim/health", get(health))
         .route("/_sim/checkout/sessions/{id}/pay", post(pay))
         .route("/_sim/checkout/sessions/{id}/settle", post(settle))
@@ -42,6 +45,24 @@ pub(crate) fn routes() -> Router<Arc<Core>> {
         .route("/_sim/advance", post(advance))
         .route("/_sim/state", get(count_state))
         .route("/_sim/state", delete(forget_state))
+        .method_not_allowed_fallback(wrong_method)
+}
+
+/// For whoever opens the simulator's address in a browser.
+async fn overview() -> Response {
+    let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+    (headers, include_str!("../README.md")).into_response()
+}
+
+async fn wrong_method(method: HttpMethod) -> Response {
+    // What cannot be read is only posted to, and the other way round.
+    let takes = match method {
+        HttpMethod::GET => "POST",
+        HttpMethod::POST => "GET",
+        _ => "GET or POST",
+    };
+    let message = format!("Use {takes} here, not {method}; GET /_sim lists what there is.");
+    ApiError::new(405, "invalid_request_error", message).into_response()
 }
 
 fn ok(body: &Value) -> Response {

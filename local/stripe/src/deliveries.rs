@@ -247,6 +247,12 @@ enum Order {
     Shuffled,
 }
 
+/// How many deliveries are held back; none when they are not being held.
+pub(crate) fn held_back(core: &Core) -> Option<usize> {
+    let state = core.lock();
+    state.store.get(Kind::Setting, HOLD).map(|_| held(&state.store).len())
+}
+
 /// Holds back all deliveries from now on, also those that wait for another attempt.
 pub(crate) fn hold(core: &Core) -> Result<Value, ApiError> {
     core.transact(Origin::default(), |call| {

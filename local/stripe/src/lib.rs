@@ -1,6 +1,6 @@
-//! A stateful simulator of the part of Stripe that Coursegate uses: the API under `/v1`, signed
-//! webhook deliveries, the hosted checkout page under `/c/pay`, and under `/_sim` what a person or
-//! a test does from behind the scenes.
+#![doc = include_str!("../README.md")]
+//!
+//! # The rooms
 //!
 //! - `state`: the lock, the clock and the transaction around every operation; `store` keeps all
 //!   documents in memory and in a `SQLite` file.
@@ -9,23 +9,6 @@
 //! - `payments`: what happens when a buyer pays; `cards` are Stripe's test cards.
 //! - `events` and `deliveries`: what is told to whom, and until they have heard it.
 //! - `page`: the hosted page. `control`: `/_sim`. `connection`: connections that can be cut.
-//!
-//! The control surface takes and returns JSON:
-//!
-//! | `/_sim/…` | does |
-//! |---|---|
-//! | `POST checkout/sessions/{id}/pay` | pays with `{"card": "4242424242424242"}` or `{"payment_method": "sepa_debit"}`, optionally `email` and `name`; 402 when declined |
-//! | `POST checkout/sessions/{id}/settle` | ends a bank debit: `{"outcome": "succeeded"}` or `"failed"` |
-//! | `GET deliveries` | the latest deliveries: event, endpoint, attempts, last status, state |
-//! | `POST deliveries/hold` | holds all deliveries back |
-//! | `POST deliveries/release` | lets them go, `{"copies": 2, "order": "shuffled", "seed": 7}`; once and as they came when absent |
-//! | `POST events` | emits an event of one's own: `{"type": …, "object": …}`, optionally `livemode`, `account`, `api_version`, `created` |
-//! | `POST events/{id}/resend` | delivers an event again |
-//! | `POST webhook_endpoints/{id}/roll_secret` | makes a new signing secret; the old one signs too for `{"expire_old_in_seconds": 86400}` |
-//! | `POST faults` | `{"method", "path", "status", "times", "delay_ms", "after", "drop", "save", "should_retry", "body"}`: what happens to the next requests; `GET` counts, `DELETE` clears |
-//! | `POST advance` | moves the clock: `{"seconds": 90000}` |
-//! | `GET state`, `DELETE state` | counts the objects; forgets them, but not the endpoints |
-//! | `GET health` | 200 when serving |
 //!
 //! A new resource is a module in `resources`, its lines in the table, and a kind in `store`.
 
@@ -189,9 +172,9 @@ impl Simulator {
         self.core.url.clone()
     }
 
-    /// Makes sure that one enabled webhook endpoint for all events exists at this address, and
-    /// returns its newest signing secret (`whsec_…`). The same address has the same secret, also
-    /// after a restart.
+    /// Makes sure that the one webhook endpoint which is registered in this way, enabled and for
+    /// all events, is at this address, and returns its newest signing secret (`whsec_…`). After a
+    /// restart it is the same one, moved if need be, with its secret and its undelivered events.
     pub async fn register_webhook(&self, url: &str) -> Result<String, RegisterError> {
         let (core, url) = (Arc::clone(&self.core), url.to_owned());
         let registered = tokio::task::spawn_blocking(move || {
@@ -202,6 +185,13 @@ impl Simulator {
             Ok(Err(error)) => Err(RegisterError { reason: error.message().to_owned() }),
             Err(error) => Err(RegisterError { reason: error.to_string() }),
         }
+    }
+
+    /// How many deliveries are held back; `None` when they are not being held. Being held survives
+    /// a restart.
+    #[must_use]
+    pub fn held_deliveries(&self) -> Option<usize> {
+        deliveries::held_back(&self.core)
     }
 
     /// Stops serving and delivering. What is undelivered is delivered after the next start from

@@ -213,8 +213,9 @@ fn success_url(session: &Value) -> String {
 }
 
 fn respond(status: StatusCode, page: String) -> Response {
-    const POLICY: &str =
-        "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'";
+    // Without an empty icon, browsers ask for one and complain that the policy forbids it.
+    const POLICY: &str = "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; \
+                          frame-ancestors 'none'";
     let headers = [
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),

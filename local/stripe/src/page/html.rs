@@ -247,8 +247,8 @@ pub(crate) fn completed(session: &Value, intent: &Value, success_url: &str) -> S
         return notice("This order is complete", &body);
     }
     if intent.text("status") != "processing" {
-        let body =
-            format!("<p>The bank did not pay. Start again from the shop.</p>{}", on("button"));
+        let back = link(session.text("cancel_url"), "button", "Back to the shop");
+        let body = format!("<p>Nothing was paid. Ask the shop for another checkout.</p>{back}");
         return notice("The bank debit failed", &body);
     }
     let settle = format!("/c/pay/{}/settle", escape(session.text("id")));
@@ -270,7 +270,7 @@ pub(crate) fn expired(session: &Value) -> String {
     let back = link(session.text("cancel_url"), "button", "Back to the shop");
     notice(
         "This checkout has expired",
-        &format!("<p>Nothing was paid. Start again from the shop.</p>{back}"),
+        &format!("<p>Nothing was paid. Ask the shop for another checkout.</p>{back}"),
     )
 }
 

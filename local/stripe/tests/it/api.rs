@@ -28,6 +28,23 @@ async fn only_test_keys_are_let_in() {
 }
 
 #[tokio::test]
+async fn whoever_looks_around_is_told_what_there_is() {
+    let shop = Shop::open().await;
+    for path in ["/", "/_sim"] {
+        let overview = Shop::send(shop.request(Method::GET, path)).await;
+        assert_eq!(overview.status, StatusCode::OK, "{path}");
+        assert!(overview.body.as_str().unwrap().contains("deliveries/hold"), "{path}");
+    }
+    for (method, path, takes) in
+        [(Method::GET, "/_sim/deliveries/hold", "POST"), (Method::POST, "/_sim/health", "GET")]
+    {
+        let (status, error) = Shop::send(shop.request(method, path)).await.error();
+        let message = error["message"].as_str().unwrap();
+        assert!(status == 405 && message.contains(&format!("Use {takes} here")), "{message}");
+    }
+}
+
+#[tokio::test]
 async fn every_answer_has_a_request_id_and_the_api_version() {
     let shop = Shop::open().await;
     for answer in [shop.get("/v1/customers").await, shop.get("/v1/customers/cus_none").await] {

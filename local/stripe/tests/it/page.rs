@@ -115,7 +115,9 @@ async fn a_bank_debit_is_settled_from_the_page() {
     submit(&shop, &session, &debit).await;
     let settle = shop.posting(&format!("/c/pay/{session}/settle"), &[("outcome", "failed")]);
     assert_eq!(Shop::send(settle).await.status, StatusCode::SEE_OTHER);
-    assert!(html(&show(&shop, &session).await).contains("The bank debit failed"));
+    let page = show(&shop, &session).await;
+    assert!(html(&page).contains("The bank debit failed"));
+    assert!(html(&page).contains("https://shop.example/courses"), "back to where it was offered");
 }
 
 #[tokio::test]

@@ -81,6 +81,21 @@ async fn after_a_restart_the_webhook_can_be_elsewhere() {
 }
 
 #[tokio::test]
+async fn what_is_held_back_stays_so() {
+    let file = StateFile::new("held");
+    let shop = Shop::open_with(Some(&file.0)).await;
+    shop.simulator.register_webhook("http://127.0.0.1:9/").await.unwrap();
+    assert_eq!(shop.simulator.held_deliveries(), None);
+    shop.control(Method::POST, "/deliveries/hold", json!(null)).await.ok();
+    shop.post("/v1/customers", &[]).await.ok();
+    shop.simulator.shutdown().await;
+    let shop = Shop::open_with(Some(&file.0)).await;
+    assert_eq!(shop.simulator.held_deliveries(), Some(1));
+    shop.control(Method::POST, "/deliveries/release", json!(null)).await.ok();
+    assert_eq!(shop.simulator.held_deliveries(), None);
+}
+
+#[tokio::test]
 async fn the_state_can_be_forgotten_but_for_the_endpoints() {
     let shop = Shop::open().await;
     let secret = shop.simulator.register_webhook("http://127.0.0.1:9/").await.unwrap();
