@@ -59,7 +59,7 @@ impl Table {
 }
 
 /// What a cancelled transaction means.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cancelled {
     /// A condition did not hold, or another transaction was at work on an item.
     Answer(Commit),
