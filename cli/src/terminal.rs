@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal as _, Write as _};
 
-use local::addresses::Addresses;
+use local::addresses::{Addresses, Step};
 use local::observer::Served;
 
 const DIM: &str = "\x1b[2m";
@@ -25,17 +25,34 @@ impl Terminal {
     }
 
     /// Where everything is, and what to try.
-    pub(crate) fn welcome(self, addresses: &Addresses, state: &str, logs: &str, seconds: &str) {
+    pub(crate) fn welcome(
+        self,
+        addresses: &Addresses,
+        state: &str,
+        logs: &str,
+        seconds: &str,
+        steps: &[Step],
+    ) {
         print(&format!("\n{} {seconds}\n", self.paint(BOLD, "Coursegate is ready in")));
         let more = [("State", state.to_owned()), ("Logs", logs.to_owned())];
         for (name, value) in addresses.named().into_iter().chain(more) {
             print(&format!("  {} {value}", self.paint(DIM, &format!("{name:<17}"))));
         }
         print(&format!("\n{}", self.paint(BOLD, "Try this in another terminal:")));
-        for step in addresses.try_this() {
-            print(&format!("\n  {}\n  {}", self.paint(DIM, step.says), step.command));
+        for step in steps {
+            print(&format!("\n  {}\n  {}", self.paint(DIM, &step.says), step.command));
         }
         print("\nCtrl-C stops everything. Requests:\n");
+    }
+
+    /// What is easily forgotten: from an earlier run, Stripe is told to hold its events back.
+    pub(crate) fn held(self, count: usize, addresses: &Addresses) {
+        let what = format!(
+            "Stripe's events are being held back since an earlier run, {count} so far. Let them go:"
+        );
+        let stripe = &addresses.stripe;
+        print(&self.paint(YELLOW, &what));
+        print(&format!("  curl -X POST {stripe}/_sim/deliveries/release\n"));
     }
 
     /// `POST /api/checkout 201 12 ms checkout`

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use coursegate::catalog::{self, CatalogFileError, Closing, PushError};
 use local::Keep;
-use local::addresses::Addresses;
+use local::addresses::{Addresses, Demo};
 use local::observer::Observer;
 use local::stack::{Options, Ports, Stack, StartError, TABLE};
 use shared::config::{ConfigErrors, EntitlementsConfig};
@@ -28,6 +28,8 @@ pub(crate) enum UpError {
          name one with --template"
     )]
     NoTemplate,
+    #[error("there is no template {}", .0.display())]
+    TemplateMissing(PathBuf),
     #[error("the machine doesn't let this program run: {0}")]
     System(#[from] std::io::Error),
     #[error(transparent)]
@@ -47,6 +49,7 @@ pub(crate) fn run(options: Up) -> Result<(), UpError> {
     tracing_subscriber::fmt()
         .with_env_filter(filter.unwrap_or_else(|_| EnvFilter::new("warn,stripe=off")))
         .with_writer(std::io::stderr)
+        .with_target(false)
         .without_time()
         .init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -61,14 +64,19 @@ async fn up(options: Up) -> Result<(), UpError> {
     let mut stop = Stop::listen()?;
     let places = Places::find(&options)?;
     let terminal = Terminal::new();
+    let catalog = catalog::read(&places.catalog)?;
     let stack = tokio::select! {
-        stack = start(&options, &places, terminal) => stack?,
+        stack = start(&options, &places, &catalog, terminal) => stack?,
         () = stop.requested() => return Ok(()),
     };
 
     let logs = shorten(stack.logs());
     let seconds = format!("{:.1} s", started.elapsed().as_secs_f32());
-    terminal.welcome(stack.addresses(), &places.describe(), &logs, &seconds);
+    let steps = stack.addresses().try_this(demo(&catalog).as_ref());
+    terminal.welcome(stack.addresses(), &places.describe(), &logs, &seconds, &steps);
+    if let Some(count) = stack.held_deliveries() {
+        terminal.held(count, stack.addresses());
+    }
     if options.json || options.ephemeral {
         terminal::print(&format!("ready {}", ready(&stack)));
     }
@@ -79,8 +87,12 @@ async fn up(options: Up) -> Result<(), UpError> {
     Ok(())
 }
 
-async fn start(options: &Up, places: &Places, terminal: Terminal) -> Result<Stack, UpError> {
-    let catalog = catalog::read(&places.catalog)?;
+async fn start(
+    options: &Up,
+    places: &Places,
+    catalog: &Catalog,
+    terminal: Terminal,
+) -> Result<Stack, UpError> {
     let stack = Stack::start(Options {
         template: places.template.clone(),
         keep: places.keep.clone(),
@@ -89,13 +101,25 @@ async fn start(options: &Up, places: &Places, terminal: Terminal) -> Result<Stac
         arguments: vec!["function".to_owned()],
         instances_max: INSTANCES_MAX,
         observer: Observer::new(move |served| terminal.served(served)),
+        demo: demo(catalog),
     })
     .await?;
-    if let Err(error) = open(&catalog, &stack).await {
+    if let Err(error) = open(catalog, &stack).await {
         stack.shutdown().await;
         return Err(error);
     }
     Ok(stack)
+}
+
+/// The first course of the catalog that has a locked chapter and is for sale.
+fn demo(catalog: &Catalog) -> Option<Demo> {
+    catalog.courses().iter().find_map(|course| {
+        let offer = catalog.offers_for(&course.id).next()?;
+        let chapter =
+            (1..=course.chapters.len()).find(|chapter| !course.is_free(Some(*chapter)))?;
+        let price = offer.price.key.to_string();
+        Some(Demo { course: course.id.to_string(), chapter, price })
+    })
 }
 
 /// Puts the catalog on sale, then lets people in.
@@ -146,7 +170,8 @@ struct Places {
 impl Places {
     fn find(options: &Up) -> Result<Places, UpError> {
         let template = match &options.template {
-            Some(template) => template.clone(),
+            Some(template) if template.is_file() => template.clone(),
+            Some(template) => return Err(UpError::TemplateMissing(template.clone())),
             None => find_template(&std::env::current_dir()?).ok_or(UpError::NoTemplate)?,
         };
         let beside = |name: &str| template.with_file_name(name);

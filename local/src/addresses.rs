@@ -17,11 +17,22 @@ pub struct Addresses {
     pub secrets_manager: String,
 }
 
+/// What the catalog has to try a purchase with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Demo {
+    /// A course.
+    pub course: String,
+    /// Its first chapter that has to be paid for.
+    pub chapter: usize,
+    /// A price at which it is sold.
+    pub price: String,
+}
+
 /// One thing to try in a shell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     /// What it shows.
-    pub says: &'static str,
+    pub says: String,
     /// The command.
     pub command: String,
 }
@@ -41,44 +52,56 @@ impl Addresses {
         ]
     }
 
-    /// The first purchase, line by line. The demo catalog sells what it names.
+    /// The first purchase, line by line; what there is to see where nothing is for sale.
     #[must_use]
-    pub fn try_this(&self) -> Vec<Step> {
-        let Addresses { gateway, stripe, .. } = self;
-        let learner = "-H \"authorization: Bearer $token\"";
-        let access =
-            format!("curl {learner} '{gateway}/api/courses/tutorclaw/access?chapter=6'; echo");
-        let step = |says, command: String| Step { says, command };
-        vec![
+    pub fn try_this(&self, demo: Option<&Demo>) -> Vec<Step> {
+        let Addresses { gateway, .. } = self;
+        let mut steps = vec![
             step(
                 "Sign in; the shell keeps the token.",
                 format!(
-                    "token=$(curl -s -H 'accept: text/plain' {gateway}/local/login \
-                     -d '{{\"email\":\"ada@example.com\"}}')"
+                    "token=$(curl -sS -H 'accept: text/plain' {gateway}/local/login \
+                     -d '{{\"email\":\"grace@example.com\"}}')"
                 ),
             ),
-            step("What is there to buy?", format!("curl {gateway}/api/courses; echo")),
-            step("Chapter six is not free: denied, with an offer.", access.clone()),
+            step("What is there to buy?", format!("curl -sS {gateway}/api/courses; echo")),
+        ];
+        steps.extend(demo.into_iter().flat_map(|demo| self.buy(demo)));
+        steps
+    }
+
+    fn buy(&self, demo: &Demo) -> [Step; 4] {
+        let Addresses { gateway, stripe, .. } = self;
+        let Demo { course, chapter, price } = demo;
+        let learner = "-H \"authorization: Bearer $token\"";
+        let access = format!(
+            "curl -sS {learner} '{gateway}/api/courses/{course}/access?chapter={chapter}'; echo"
+        );
+        [
+            step(&format!("Chapter {chapter} is not free: denied, with an offer."), access.clone()),
             step(
                 "Take the offer; the answer has the checkout page's address, to open in a browser.",
                 format!(
-                    "checkout=$(curl -s {learner} {gateway}/api/checkout \
-                     -H 'content-type: application/json' -d '{{\"price\":\"tutorclaw_paid\"}}'); \
-                     echo $checkout"
+                    "checkout=$(curl -sS {learner} {gateway}/api/checkout \
+                     -d '{{\"price\":\"{price}\"}}'); echo $checkout"
                 ),
             ),
             step(
                 "Or pay without a browser.",
                 format!(
                     "session=$(echo $checkout | sed 's/.*\"session_id\":\"\\([^\"]*\\).*/\\1/'); \
-                     curl -s {stripe}/_sim/checkout/sessions/$session/pay \
+                     curl -sS {stripe}/_sim/checkout/sessions/$session/pay \
                      -d '{{\"card\":\"4242424242424242\"}}' | grep -E 'payment_status|message'"
                 ),
             ),
             step(
-                "A moment later the signed event has opened chapter six.",
+                &format!("A moment later the signed event has opened chapter {chapter}."),
                 format!("sleep 1; {access}"),
             ),
         ]
     }
+}
+
+fn step(says: &str, command: String) -> Step {
+    Step { says: says.to_owned(), command }
 }

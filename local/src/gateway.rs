@@ -109,7 +109,8 @@ impl Gateway {
         };
         let event = event(parts, peer, &body, &Edge::FunctionUrl);
         let mut answered = self.invoke(function, &event).await;
-        answered.note = stripe_event(&body);
+        let notes = [stripe_event(&body), answered.note.take()];
+        answered.note = notes.into_iter().flatten().reduce(|event, answer| event + " " + &answer);
         answered
     }
 
@@ -117,7 +118,7 @@ impl Gateway {
         let event = Bytes::from(event.to_string());
         let (response, note) = match self.inner.lambda.invoke(function, event).await {
             Ok(answer) => match answer::response(&answer) {
-                Ok(response) => (response, None),
+                Ok(response) => (response, said(&answer)),
                 Err(error) => (message(StatusCode::BAD_GATEWAY), Some(error.to_string())),
             },
             Err(InvokeError::EventTooLarge) => (message(StatusCode::PAYLOAD_TOO_LARGE), None),
@@ -138,7 +139,7 @@ impl Gateway {
         }
         self.inner.observer.served(&Served {
             method: parts.method.to_string(),
-            path: parts.uri.path().to_owned(),
+            path: parts.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned(),
             status: answered.response.status().as_u16(),
             duration: started.elapsed(),
             function: answered.function,
@@ -239,6 +240,19 @@ fn refused(refusal: &Refusal, scopes: &[String]) -> Answered {
         answered.response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
     }
     answered
+}
+
+/// What a function's answer says of itself, for the developer's eyes: the last part of a problem's
+/// type, or what became of an event.
+pub(crate) fn said(answer: &[u8]) -> Option<String> {
+    let answer: Value = serde_json::from_slice(answer).ok()?;
+    let body: Value = serde_json::from_str(answer.get("body")?.as_str()?).ok()?;
+    let problem = body.get("type").and_then(Value::as_str).filter(|kind| kind.starts_with("urn:"));
+    let word = match problem {
+        Some(kind) => kind.rsplit(':').next(),
+        None => body.get("outcome").and_then(Value::as_str),
+    };
+    word.map(ToOwned::to_owned)
 }
 
 /// What a delivery says of itself, for the developer's eyes: `checkout.session.completed evt_1`.

@@ -17,6 +17,7 @@ use axum::body::Bytes;
 use serde::Serialize;
 use tokio::net::TcpListener;
 
+use crate::observer::Observer;
 use crate::template::Function;
 use pool::Pool;
 
@@ -36,12 +37,15 @@ pub struct Options {
     pub logs: PathBuf,
     /// How many processes of one function may run at once.
     pub instances_max: usize,
+    /// Who is told about each request to the Invoke API.
+    pub observer: Observer,
 }
 
 /// The running functions. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Lambda {
     pools: Arc<BTreeMap<String, Arc<Pool>>>,
+    observer: Observer,
 }
 
 /// Why a function gave no answer. It becomes JSON as Lambda gives it to a caller.
@@ -120,7 +124,8 @@ impl Lambda {
                 (function.binary.clone(), Arc::new(pool))
             })
             .collect();
-        let lambda = Lambda { pools: Arc::new(pools) };
+        let observer = options.observer.clone();
+        let lambda = Lambda { pools: Arc::new(pools), observer };
         let router = api::router(lambda.clone());
         let server = async move {
             if let Err(error) = axum::serve(listener, router).await {

@@ -8,19 +8,25 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use serde::Deserialize;
 
-use crate::addresses::Addresses;
+use crate::addresses::{Addresses, Demo};
 
 const STYLE: &str = include_str!("pages/style.css");
 
-/// The pages, for a stack at these addresses.
-pub(crate) fn router(addresses: Addresses) -> Router {
+/// The pages, for a stack at these addresses that sells this.
+pub(crate) fn router(addresses: Addresses, demo: Option<Demo>) -> Router {
     Router::new()
         .route("/", get(home))
         .route("/success", get(success))
         .route("/cancel", get(cancel))
         .route("/course/{course}", get(course))
         .route("/local/style.css", get(style))
-        .with_state(addresses)
+        .with_state(Shop { addresses, demo })
+}
+
+#[derive(Clone)]
+struct Shop {
+    addresses: Addresses,
+    demo: Option<Demo>,
 }
 
 /// A page. `body` is HTML; what it shows of others' making must be [`escape`]d.
@@ -30,8 +36,9 @@ pub(crate) fn page(status: StatusCode, title: &str, body: &str) -> Response {
         (header::CACHE_CONTROL, "no-store"),
         (
             header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; \
-             frame-ancestors 'none'",
+            // Without an empty icon, browsers ask for one and complain that this forbids it.
+            "default-src 'none'; style-src 'self'; img-src data:; form-action 'self'; \
+             base-uri 'none'; frame-ancestors 'none'",
         ),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -41,6 +48,7 @@ pub(crate) fn page(status: StatusCode, title: &str, body: &str) -> Response {
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
          <title>{title} · Coursegate</title>\
+         <link rel=\"icon\" href=\"data:,\">\
          <link rel=\"stylesheet\" href=\"/local/style.css\"></head>\
          <body><header><a href=\"/\">Coursegate</a> <span>on this machine</span></header>\
          <main><h1>{title}</h1>{body}</main></body></html>"
@@ -68,7 +76,7 @@ async fn style() -> Response {
     ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], STYLE).into_response()
 }
 
-async fn home(State(addresses): State<Addresses>) -> Response {
+async fn home(State(Shop { addresses, demo }): State<Shop>) -> Response {
     let (mut rows, mut lines) = (String::new(), String::new());
     for (name, address) in addresses.named() {
         let address = escape(&address);
@@ -78,9 +86,9 @@ async fn home(State(addresses): State<Addresses>) -> Response {
         rows.push_str(&address);
         rows.push_str("</code></td></tr>");
     }
-    for step in addresses.try_this() {
+    for step in addresses.try_this(demo.as_ref()) {
         lines.push_str("<li><p>");
-        lines.push_str(&escape(step.says));
+        lines.push_str(&escape(&step.says));
         lines.push_str("</p><pre>");
         lines.push_str(&escape(&step.command));
         lines.push_str("</pre></li>");
@@ -102,25 +110,31 @@ struct Success {
 }
 
 async fn success(
-    State(addresses): State<Addresses>,
+    State(Shop { addresses, .. }): State<Shop>,
     query: Result<Query<Success>, QueryRejection>,
 ) -> Response {
     let Ok(Query(Success { session_id })) = query else {
         let body = "<p>Stripe adds <code>session_id</code> to this address; it is missing.</p>";
         return page(StatusCode::BAD_REQUEST, "Which session?", body);
     };
-    let is_session = session_id.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    let session = if is_session { session_id.as_str() } else { "SESSION" };
+    if session_id.is_empty() || !session_id.chars().all(is_of_an_id) {
+        let body = "<p>The <code>session_id</code> in this address is none of Stripe's.</p>";
+        return page(StatusCode::BAD_REQUEST, "Which session?", body);
+    }
+    let (gateway, stripe) = (escape(&addresses.gateway), escape(&addresses.stripe));
     let body = format!(
-        "<p>Stripe has sent you back with the session</p><pre>{}</pre>\
-         <p>The webhook usually has opened the course by now. The course site doesn't wait for it \
-         and asks for itself:</p>\
-         <pre>curl -X POST -H \"authorization: Bearer $token\" \\\n  {}/api/checkout/{}/confirm</pre>",
-        escape(&session_id),
-        escape(&addresses.gateway),
-        escape(session),
+        "<p>Stripe has sent you back. A card has paid; a bank debit is on its way until it is \
+         settled on <a href=\"{stripe}/c/pay/{session_id}\">the session's page</a>.</p>\
+         <p>The course site doesn't wait for the webhook and asks for itself:</p>\
+         <pre>curl -X POST -H \"authorization: Bearer $token\" \\\n  \
+         {gateway}/api/checkout/{session_id}/confirm</pre>\
+         <p><a href=\"/\">What else there is to try</a></p>"
     );
     page(StatusCode::OK, "Back from Stripe", &body)
+}
+
+fn is_of_an_id(character: char) -> bool {
+    character.is_ascii_alphanumeric() || matches!(character, '_' | '-')
 }
 
 #[derive(Deserialize)]
@@ -136,19 +150,26 @@ async fn cancel(query: Result<Query<Cancel>, QueryRejection>) -> Response {
         price => format!(" for <code>{}</code>", escape(price)),
     };
     let body = format!(
-        "<p>You left Stripe's page{what} without paying. Nothing was charged, and the same \
-         checkout can be opened again.</p>"
+        "<p>You left Stripe's page{what} without paying. Nothing was charged. Asking for a checkout \
+         again leads back to the same page while it is open, and to a new one after that.</p>\
+         <p><a href=\"/\">What else there is to try</a></p>"
     );
     page(StatusCode::OK, "Not bought", &body)
 }
 
-async fn course(State(addresses): State<Addresses>, Path(course): Path<String>) -> Response {
+async fn course(
+    State(Shop { addresses, .. }): State<Shop>,
+    Path(course): Path<String>,
+) -> Response {
+    if !course.chars().all(is_of_an_id) {
+        let body = "<p>A course's id is letters, digits, - and _.</p>";
+        return page(StatusCode::NOT_FOUND, "Which course?", body);
+    }
     let body = format!(
-        "<p>The course site would show <code>{}</code> here. Whether somebody may open a chapter \
-         is the API's to say:</p>\
+        "<p>The course site would show <code>{course}</code> here. Whether somebody may open it is \
+         the API's to say:</p>\
          <pre>curl -H \"authorization: Bearer $token\" \\\n  \
-         '{}/api/courses/COURSE/access?chapter=6'</pre>",
-        escape(&course),
+         '{}/api/courses/{course}/access'</pre>",
         escape(&addresses.gateway),
     );
     page(StatusCode::OK, "A course", &body)

@@ -1,5 +1,6 @@
 //! The whole stack: binds every port, starts every piece, and stops them again.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::addresses::Addresses;
+use crate::addresses::{Addresses, Demo};
 use crate::dynamo::{self, DynamoError};
 use crate::gateway::authorizer::Authorizer;
 use crate::gateway::{self, Gateway};
@@ -49,6 +50,8 @@ pub struct Options {
     pub instances_max: usize,
     /// Who is told about each request.
     pub observer: Observer,
+    /// What there is to try a purchase with, for the home page.
+    pub demo: Option<Demo>,
 }
 
 /// Ports on 127.0.0.1.
@@ -72,9 +75,23 @@ impl Ports {
         Ports { gateway: 0, lambda: 0, dynamodb: 0, stripe: 0, secrets_manager: 0 };
 }
 
+impl Ports {
+    fn are_distinct(&self) -> Result<(), StartError> {
+        let all = [self.gateway, self.lambda, self.dynamodb, self.stripe, self.secrets_manager];
+        let mut seen = BTreeSet::new();
+        match all.into_iter().find(|port| *port != 0 && !seen.insert(*port)) {
+            Some(port) => Err(StartError::PortTwice(port)),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Why the stack doesn't start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// Two pieces of the stack are to listen on one port.
+    #[error("two pieces of the stack are to listen on port {0}: give each a port of its own")]
+    PortTwice(u16),
     /// Somebody listens there already.
     #[error("port {port} ({piece}) is in use: stop what uses it, or choose another with {flag}")]
     PortInUse {
@@ -171,6 +188,7 @@ impl Stack {
             arguments: options.arguments,
             logs: state.logs().to_owned(),
             instances_max: options.instances_max,
+            observer: options.observer.clone(),
         };
         let (lambda, lambda_server) =
             Lambda::new(functions, listeners.lambda).map_err(|source| StartError::Listen {
@@ -188,7 +206,7 @@ impl Stack {
             lambda: lambda.clone(),
             addresses: addresses.clone(),
         };
-        let router = router(&template.stage, gateway, sign_in, health);
+        let router = router(&template.stage, gateway, sign_in, health, options.demo);
         servers.spawn(serve(listeners.gateway, router));
 
         let mut stack = Stack {
@@ -219,6 +237,12 @@ impl Stack {
         self.secrets.set_current(&secret_name(STRIPE_SIGNING_SECRET), &signing_secret)?;
         self.is_open.store(true, Ordering::SeqCst);
         Ok(())
+    }
+
+    /// How many events Stripe holds back, as it has been told to now or in an earlier run.
+    #[must_use]
+    pub fn held_deliveries(&self) -> Option<usize> {
+        self.simulator.held_deliveries()
     }
 
     /// Where everything is.
@@ -273,6 +297,7 @@ fn with_source(error: &dyn std::error::Error) -> String {
 
 impl Listeners {
     async fn bind(ports: Ports) -> Result<(Listeners, Addresses), StartError> {
+        ports.are_distinct()?;
         let (gateway, gateway_url) = bind(ports.gateway, "gateway", "--gateway-port").await?;
         let (lambda, lambda_url) = bind(ports.lambda, "lambda", "--lambda-port").await?;
         let (dynamodb, dynamodb_url) = bind(ports.dynamodb, "dynamodb", "--dynamodb-port").await?;
@@ -343,7 +368,13 @@ async fn serve(listener: TcpListener, router: Router) {
     }
 }
 
-fn router(stage: &str, gateway: Gateway, sign_in: SignIn, health: Health) -> Router {
+fn router(
+    stage: &str,
+    gateway: Gateway,
+    sign_in: SignIn,
+    health: Health,
+    demo: Option<Demo>,
+) -> Router {
     let functions = Router::new()
         .route(&format!("/{stage}"), any(gateway::api))
         .route(&format!("/{stage}/"), any(gateway::api))
@@ -362,7 +393,7 @@ fn router(stage: &str, gateway: Gateway, sign_in: SignIn, health: Health) -> Rou
     Router::new()
         .route("/local/health", get(health_of))
         .with_state(health.clone())
-        .merge(pages::router(health.addresses))
+        .merge(pages::router(health.addresses, demo))
         .merge(sign_in.router())
         .merge(functions)
         .fallback(not_found)

@@ -120,6 +120,19 @@ pub enum TemplateError {
     /// The file is not YAML.
     #[error("the template is not YAML: {0}")]
     NotYaml(serde_norway::Error),
+    /// The file is YAML, and holds no resources.
+    #[error(
+        "the template declares nothing: it needs Resources, as template.yaml of the project has"
+    )]
+    Empty,
+    /// What is wrong with the template in this file.
+    #[error("{}: {problem}", file.display())]
+    In {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        problem: Box<TemplateError>,
+    },
     /// Something in it can't be run here.
     #[error("the template's {path}: {problem}")]
     Unusable {
@@ -168,7 +181,10 @@ impl Template {
     pub fn read(path: &Path, references: &References) -> Result<Template, TemplateError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| TemplateError::Unreadable { path: path.to_owned(), source })?;
-        Template::parse(&text, references)
+        Template::parse(&text, references).map_err(|problem| TemplateError::In {
+            file: path.to_owned(),
+            problem: Box::new(problem),
+        })
     }
 
     /// Takes from the template what the local stack needs, with `references` for what only a
@@ -176,6 +192,9 @@ impl Template {
     pub fn parse(text: &str, references: &References) -> Result<Template, TemplateError> {
         let document: serde_norway::Value =
             serde_norway::from_str(text).map_err(TemplateError::NotYaml)?;
+        if document.get("Resources").is_none() {
+            return Err(TemplateError::Empty);
+        }
         let resolver = Resolver::new(&document, references);
         let root = Node::root(&document, &resolver);
 

@@ -106,10 +106,42 @@ async fn a_restart_knows_the_learner() {
     assert_eq!(code, Some(1));
     assert!(stderr.contains("another local stack is running on"), "{stderr}");
 
+    // Stripe is still told to hold its events back, and the next start reminds of it.
+    assert!(!first.said.contains("held back"), "{}", first.said);
+    let hold = format!("{}/_sim/deliveries/hold", first.addresses["stripe"].as_str().unwrap());
+    assert_eq!(client().post(hold).send().await.unwrap().status(), 200);
     assert_eq!(first.stop("-INT").0, Some(0));
     let second = up(&arguments);
     assert_eq!(login(&second).await["learner"], learner);
+    assert!(second.said.contains("held back"), "{}", second.said);
+    assert!(second.said.contains("/_sim/deliveries/release"), "{}", second.said);
     second.stop("-INT");
+}
+
+#[tokio::test]
+async fn what_to_try_is_what_the_catalog_sells() {
+    let folder = Folder::new();
+    let catalog = folder.path("catalog.toml");
+    let free = "[[course]]\nid = \"intro\"\ntitle = \"Intro\"\nsummary = \"All free.\"\n\
+                category = \"free\"\nchapters = [\"One\"]\n";
+    let sold = "[[course]]\nid = \"rust\"\ntitle = \"Rust\"\nsummary = \"Sold.\"\n\
+                category = \"alacarte\"\nfree_chapters = 1\nchapters = [\"One\", \"Two\"]\n\
+                [[product]]\nid = \"rust\"\nname = \"Rust\"\ncourses = [\"rust\"]\n\
+                [[price]]\nlookup_key = \"rust_paid\"\nproduct = \"rust\"\namount = 100\n\
+                currency = \"usd\"\n";
+    let said = |text: String| {
+        std::fs::write(&catalog, text).unwrap();
+        let running = up(&["--ephemeral", "--catalog", &catalog]);
+        let said = running.said.clone();
+        running.stop("-TERM");
+        said
+    };
+    let nothing_sold = said(free.to_owned());
+    assert!(nothing_sold.contains("grace@example.com"), "{nothing_sold}");
+    assert!(!nothing_sold.contains("/api/checkout"), "{nothing_sold}");
+    let one_sold = said(format!("{free}{sold}"));
+    assert!(one_sold.contains("/api/courses/rust/access?chapter=2"), "{one_sold}");
+    assert!(one_sold.contains(r#""price":"rust_paid""#), "{one_sold}");
 }
 
 /// What stops the stack is said in one line, without a panic.
@@ -129,6 +161,12 @@ fn a_port_in_use_is_one_sentence() {
     let port = taken.local_addr().unwrap().port().to_string();
     let arguments = ["--ephemeral", "--gateway-port", &port];
     check_refusal(&arguments, &["port", &port, "(gateway) is in use", "--gateway-port"]);
+}
+
+#[test]
+fn one_port_for_two_pieces_and_a_template_that_is_not_there_are_one_sentence() {
+    check_refusal(&["--gateway-port", "3001"], &["two pieces", "port 3001"]);
+    check_refusal(&["--template", "/nonexistent/t.yaml"], &["no template /nonexistent/t.yaml"]);
 }
 
 #[test]

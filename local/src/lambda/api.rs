@@ -1,16 +1,20 @@
 //! Lambda's two HTTP APIs on one port: the Runtime API, which functions ask for events, and the
 //! Invoke API, as `aws lambda invoke --endpoint-url` calls it.
 
+use std::time::Instant;
+
 use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{FunctionError, InvokeError, Lambda, PAYLOAD_BYTES_MAX};
+use crate::gateway::said;
+use crate::observer::Served;
 use crate::random;
 
 pub(super) fn router(lambda: Lambda) -> Router {
@@ -111,23 +115,55 @@ fn accept(lambda: &Lambda, from: &FromInstance, answer: Result<Bytes, FunctionEr
 async fn invoke(
     State(lambda): State<Lambda>,
     Path(function): Path<String>,
+    uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
+    let started = Instant::now();
+    let name = lambda.pool(&function).map(|pool| pool.function().binary.clone());
+    let (response, note) = run(lambda.clone(), function, &headers, body).await;
+    if name.is_some() {
+        lambda.observer.served(&Served {
+            method: "POST".to_owned(),
+            path: uri.path().to_owned(),
+            status: response.status().as_u16(),
+            duration: started.elapsed(),
+            function: name,
+            note,
+        });
+    }
+    response
+}
+
+/// Answers a request to the Invoke API, with what to tell the developer about it.
+async fn run(
+    lambda: Lambda,
+    function: String,
+    headers: &HeaderMap,
+    body: Body,
+) -> (Response, Option<String>) {
     let Ok(event) = to_bytes(body, PAYLOAD_BYTES_MAX).await else {
-        return invoke_error(&InvokeError::EventTooLarge);
+        return (invoke_error(&InvokeError::EventTooLarge), None);
     };
     // The real API takes no body for an empty object.
     let event = if event.is_empty() { Bytes::from_static(b"{}") } else { event };
     if let Err(error) = serde_json::from_slice::<Value>(&event) {
         let message = format!("Could not parse request body into json: {error}");
-        return fault(StatusCode::BAD_REQUEST, "InvalidRequestContentException", &message);
+        let kind = "InvalidRequestContentException";
+        return (fault(StatusCode::BAD_REQUEST, kind, &message), None);
     }
     let kind = headers.get("x-amz-invocation-type").and_then(|value| value.to_str().ok());
     let known = lambda.pool(&function).is_some();
-    match kind.unwrap_or("RequestResponse") {
+    let response = match kind.unwrap_or("RequestResponse") {
         _ if !known => invoke_error(&InvokeError::NoSuchFunction(function)),
-        "RequestResponse" => answer(lambda.invoke(&function, event).await),
+        "RequestResponse" => {
+            let result = lambda.invoke(&function, event).await;
+            let note = match &result {
+                Ok(answer) => said(answer),
+                Err(error) => Some(error.to_string()),
+            };
+            return (answer(result), note);
+        }
         "DryRun" => StatusCode::NO_CONTENT.into_response(),
         "Event" => {
             tokio::spawn(async move { lambda.invoke(&function, event).await });
@@ -137,7 +173,8 @@ async fn invoke(
             let message = format!("{other} is no invocation type");
             fault(StatusCode::BAD_REQUEST, "InvalidParameterValueException", &message)
         }
-    }
+    };
+    (response, None)
 }
 
 fn answer(result: Result<Bytes, InvokeError>) -> Response {

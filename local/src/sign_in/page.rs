@@ -62,8 +62,9 @@ pub(super) async fn open(State(sign_in): State<SignIn>, Path(code): Path<String>
             "You are signed in",
             &format!(
                 "<p>As <strong>{}</strong>; your learner id is <code>{}</code>.</p>\
-                 <p>This is your access token. It works for an hour.</p>\
-                 <pre>{}</pre>",
+                 <p>This is your access token, for a shell. It works for an hour.</p>\
+                 <pre>token='{}'</pre>\
+                 <p><a href=\"/\">What there is to try with it</a></p>",
                 escape(email.trim()),
                 escape(&tokens.learner),
                 escape(&tokens.access_token),

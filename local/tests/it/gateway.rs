@@ -89,6 +89,28 @@ async fn what_is_no_route_is_not_found() {
 }
 
 #[tokio::test]
+async fn a_direct_invocation_is_told_like_a_request() {
+    let stack = TestStack::start().await;
+    let lambda = &stack.stack.addresses().lambda;
+    let problem = r#"{"statusCode":409,"body":"{\"type\":\"urn:coursegate:problem:already\"}"}"#;
+    for (name, event) in [
+        ("CheckoutFunction", json!({"do": format!("say {problem}")})),
+        ("checkout", json!({"do": "crash"})),
+        ("NoFunction", json!({})),
+    ] {
+        let url = format!("{lambda}/2015-03-31/functions/{name}/invocations");
+        stack.client.post(url).body(event.to_string()).send().await.unwrap();
+    }
+    let served = stack.served.lock().unwrap().clone();
+    let [answered, failed] = served.as_slice() else { panic!("{served:?}") };
+    assert_eq!(answered.path, "/2015-03-31/functions/CheckoutFunction/invocations");
+    assert_eq!(answered.function.as_deref(), Some("checkout"));
+    assert_eq!(answered.note.as_deref(), Some("already"));
+    assert!(failed.note.as_deref().unwrap().contains("Runtime.ExitError"), "{failed:?}");
+    stack.stack.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_crash_is_a_502_and_the_next_request_is_served() {
     let stack = TestStack::start().await;
     let request = stack.client.get(stack.url("/api/courses"));

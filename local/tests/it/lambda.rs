@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use local::lambda::{InvokeError, Lambda, LambdaError, Options};
+use local::observer::Observer;
 use local::template::Function;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -39,6 +40,7 @@ async fn run(function: Function, instances_max: usize) -> Running {
         arguments: function_arguments(),
         logs: folder.0.clone(),
         instances_max,
+        observer: Observer::new(|_| {}),
     };
     let (lambda, server) = Lambda::new(options, listener).unwrap();
     tokio::spawn(server);

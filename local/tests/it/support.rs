@@ -25,6 +25,7 @@ pub(crate) fn options(keep: Keep) -> Options {
         arguments: function_arguments(),
         instances_max: 4,
         observer: Observer::new(|_| {}),
+        demo: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use local::template::{Access, References, Template, TemplateError};
 
-use crate::support::template_file;
+use crate::support::{Folder, template_file};
 
 fn references() -> References {
     [
@@ -63,6 +63,23 @@ fn what_is_not_understood_is_an_error_that_names_its_place() {
     check("AuthType: NONE", "AuthType: AWS_IAM", "FunctionUrlConfig.AuthType");
     check("Type: HttpApi\n", "Type: Schedule\n", "Events.Courses.Type");
     check("Transform:", "\tTransform:", "not YAML");
+}
+
+#[test]
+fn an_empty_or_broken_template_is_named() {
+    let folder = Folder::new();
+    let file = folder.0.join("shop.yaml");
+    for (text, problem) in [
+        ("", "the template declares nothing"),
+        ("- one\n- two\n", "the template declares nothing"),
+        ("Transform: x\n", "the template declares nothing"),
+        ("a: [\n", "not YAML"),
+        ("Resources: 5\n", "the template's Resources"),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let error = Template::read(&file, &references()).unwrap_err().to_string();
+        assert!(error.contains("shop.yaml: ") && error.contains(problem), "{error}");
+    }
 }
 
 #[test]
