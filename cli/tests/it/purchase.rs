@@ -109,6 +109,21 @@ async fn a_learner_pays_on_the_page_and_reads_on() {
     assert_eq!(visitor.checkout(&ada).await.0, 409);
     let bob = visitor.sign_in("bob@example.com").await;
     assert_eq!(visitor.access(&bob).await["access"], "denied");
+
+    // The terminal has said what became of it all.
+    let (_, said) = visitor.running.stop("-TERM");
+    for (line, ends) in [
+        ("GET /api/courses/tutorclaw/access?chapter=6 200", "entitlements"),
+        ("POST /api/checkout 201", "checkout"),
+        ("POST /api/checkout 409", "checkout already-entitled"),
+    ] {
+        let found = |said: &&str| said.starts_with(line) && said.ends_with(ends);
+        assert!(said.lines().any(|said| found(&said)), "{line} … {ends} is not in:\n{said}");
+    }
+    let event = |said: &str| {
+        said.contains(" webhook checkout.session.completed evt_") && said.ends_with(" applied")
+    };
+    assert!(said.lines().any(event), "{said}");
 }
 
 #[tokio::test]
