@@ -20,4 +20,5 @@ mod replay;
 mod secrets;
 mod strangers;
 mod tidy;
+mod trouble;
 mod webhook;
