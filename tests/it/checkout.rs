@@ -203,16 +203,13 @@ async fn while_the_bank_is_at_work_nothing_is_sold_twice_and_a_refusal_ends_that
     let world = World::new().await;
     let ada = learner("ada");
     let session = world.buy(&ada).await;
-    let path = format!("/_sim/checkout/sessions/{session}");
-    let debit = json!({ "payment_method": "sepa_debit" });
-    assert_eq!(world.stripe_post(&format!("{path}/pay"), &debit).await.0, 200);
+    world.pay_by_debit(&session).await;
     let expected = (200, json!({ "status": "processing", "access": "denied" }));
     assert_eq!(confirm(&world, &ada, &session).await, expected);
     assert_eq!(problem(&checkout(&world, &ada).await), (409, "payment-processing"));
     assert_eq!(access(&world, &ada, 6).await["reason"], "payment_processing");
 
-    let failed = json!({ "outcome": "failed" });
-    assert_eq!(world.stripe_post(&format!("{path}/settle"), &failed).await.0, 200);
+    world.refuse_debit(&session).await;
     let expected = (200, json!({ "status": "failed", "access": "denied" }));
     assert_eq!(confirm(&world, &ada, &session).await, expected);
     assert_ne!(world.buy(&ada).await, session);
@@ -302,14 +299,11 @@ async fn a_refusal_by_the_bank_that_nobody_told_us_of_does_not_keep_the_learner_
     let world = World::new().await;
     let ada = learner("ada");
     let session = world.buy(&ada).await;
-    let path = format!("/_sim/checkout/sessions/{session}");
-    let debit = json!({ "payment_method": "sepa_debit" });
-    assert_eq!(world.stripe_post(&format!("{path}/pay"), &debit).await.0, 200);
+    world.pay_by_debit(&session).await;
     let completed = world.events("checkout.session.completed").await;
     assert_eq!(world.deliver(&completed[0]).await.0, 200);
     assert_eq!(problem(&checkout(&world, &ada).await), (409, "payment-processing"));
-    let failed = json!({ "outcome": "failed" });
-    assert_eq!(world.stripe_post(&format!("{path}/settle"), &failed).await.0, 200);
+    world.refuse_debit(&session).await;
     let (status, answer) = checkout(&world, &ada).await;
     assert_eq!(status, 201, "{answer}");
     assert_ne!(answer["session_id"], session);

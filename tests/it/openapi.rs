@@ -115,8 +115,7 @@ async fn whatever_the_handlers_answer_is_in_the_document() {
     world.pay(&paid).await;
     let open = world.buy(&learner("ada")).await;
     let sepa = world.buy(&learner("dora")).await;
-    let debit = json!({ "payment_method": "sepa_debit" });
-    world.stripe_post(&format!("/_sim/checkout/sessions/{sepa}/pay"), &debit).await;
+    world.pay_by_debit(&sepa).await;
 
     for (route, target, who, body, expected) in questions(&paid, &open, &sepa) {
         let request = api(route, &target, &who, body);

@@ -160,6 +160,13 @@ async fn what_is_none_of_our_business_is_acknowledged_and_writes_nothing() {
     for (what, event) in [
         ("an unknown type", edited(|event| event["type"] = "customer.updated".into())),
         (
+            "an unknown type in an envelope of another shape",
+            edited(|event| {
+                event["type"] = "customer.updated".into();
+                event["created"] = "yesterday".into();
+            }),
+        ),
+        (
             "somebody else's session",
             edited(|event| event["data"]["object"]["metadata"] = json!({})),
         ),

@@ -303,6 +303,22 @@ impl World {
         assert_eq!(status, 200, "{answer}");
     }
 
+    /// Pays a session by bank debit, which is on its way until it is settled.
+    pub async fn pay_by_debit(&self, session: &str) {
+        let path = format!("/_sim/checkout/sessions/{session}/pay");
+        let debit = serde_json::json!({ "payment_method": "sepa_debit" });
+        let (status, answer) = self.stripe_post(&path, &debit).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+
+    /// Has the bank refuse a debit.
+    pub async fn refuse_debit(&self, session: &str) {
+        let path = format!("/_sim/checkout/sessions/{session}/settle");
+        let failed = serde_json::json!({ "outcome": "failed" });
+        let (status, answer) = self.stripe_post(&path, &failed).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+
     /// Stripe's events of this type, the oldest first.
     pub async fn events(&self, kind: &str) -> Vec<Value> {
         let list = self.stripe_get(&format!("/v1/events?type={kind}&limit=100")).await;

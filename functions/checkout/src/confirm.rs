@@ -1,7 +1,6 @@
 //! The success page does not wait for the webhook: it asks us to look at Stripe.
 
 use serde::Serialize;
-use shared::apply::apply;
 use shared::domain::checkout::SessionState;
 use shared::domain::decide::{Content, Outcome};
 use shared::domain::facts::Payment;
@@ -35,7 +34,7 @@ impl<C: Clock> App<C> {
         if found.learner.as_ref() != Some(learner) {
             return Err(Failure::UnknownSession);
         }
-        let outcome = apply(&self.table, &self.clock, self.mode, &found.news).await?;
+        let outcome = self.take_in(&found.news).await?;
         if let Outcome::Quarantined { reason } = outcome {
             return Err(Failure::Unreadable(reason));
         }

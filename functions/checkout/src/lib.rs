@@ -16,7 +16,8 @@ use std::time::Duration;
 use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, Response, service_fn};
 use serde::{Deserialize, Serialize};
-use shared::domain::decide::Mode;
+use shared::apply::{ApplyError, apply};
+use shared::domain::decide::{Mode, News, Outcome};
 use shared::domain::id::{LearnerId, PriceKey};
 use shared::domain::rate::{Limit, TooOften};
 use shared::domain::time::{HOUR, MINUTE, Timestamp};
@@ -167,6 +168,11 @@ impl<C: Clock> App<C> {
         let link = incoming.path("link").parse().ok().ok_or(Failure::UnknownLink)?;
         let location = self.follow_link(&link).await?;
         Ok(redirect(&location))
+    }
+
+    /// Takes in what Stripe says of a session, by the webhook's own decide and commit.
+    async fn take_in(&self, news: &News) -> Result<Outcome, ApplyError> {
+        apply(&self.table, &self.clock, self.mode, news).await
     }
 
     /// Counts one more of these for the learner, or says when to come back.

@@ -5,7 +5,6 @@ use std::str::FromStr;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
-use shared::apply::apply;
 use shared::domain::access::Holdings;
 use shared::domain::catalog::{Offer, PublishedCatalog};
 use shared::domain::checkout::{Attempt, Next, OpenSession, Plan, SessionState, next, plan};
@@ -149,7 +148,7 @@ impl<C: Clock> App<C> {
             let Some(stored) = self.table.load(needs).await?.source else { continue };
             let session = &stored.purchase.sale.session;
             if let Ok(Some(found)) = self.stripe.session(session, wish.now).await {
-                apply(&self.table, &self.clock, self.mode, &found.news).await?;
+                self.take_in(&found.news).await?;
             }
         }
         Ok(())
@@ -294,7 +293,7 @@ impl<C: Clock> App<C> {
             }
             Next::Settle => {
                 let Some(found) = found else { return Ok(Step::Again) };
-                apply(&self.table, &self.clock, self.mode, &found.news).await?;
+                self.take_in(&found.news).await?;
                 let holdings = self.table.holdings(wish.learner).await?;
                 self.refuse_what_is_paid(wish, &holdings)?;
                 // Only a payment that has failed for good leaves something to buy.

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::Table;
@@ -115,14 +116,8 @@ impl Table {
         renewed: &AttemptId,
     ) -> Result<bool, LedgerError> {
         let update = self
-            .client
-            .update_item()
-            .table_name(&self.name)
-            .set_key(Some(Key::Checkout(learner.clone(), price.clone()).attributes()))
+            .unopened_attempt(learner, price, attempt)
             .update_expression("SET attempt = :renewed")
-            .condition_expression("attempt = :attempt AND attribute_not_exists(#session)")
-            .expression_attribute_names("#session", "session")
-            .expression_attribute_values(":attempt", text(attempt.as_str()))
             .expression_attribute_values(":renewed", text(renewed.as_str()));
         held(update.send().await.map(drop))
     }
@@ -136,22 +131,31 @@ impl Table {
         attempt: &AttemptId,
         session: &OpenSession,
     ) -> Result<bool, LedgerError> {
-        let answer = self
-            .client
+        let update = self
+            .unopened_attempt(learner, price, attempt)
+            .update_expression("SET #session = :session, #url = :url, expires_at = :expires_at")
+            .expression_attribute_names("#url", "url")
+            .expression_attribute_values(":session", text(session.id.as_str()))
+            .expression_attribute_values(":url", text(&session.url))
+            .expression_attribute_values(":expires_at", time(session.expires_at));
+        held(update.send().await.map(drop))
+    }
+
+    /// An update of an attempt, on condition that it is still this one and no session is on record
+    /// for it.
+    fn unopened_attempt(
+        &self,
+        learner: &LearnerId,
+        price: &PriceKey,
+        attempt: &AttemptId,
+    ) -> UpdateItemFluentBuilder {
+        self.client
             .update_item()
             .table_name(&self.name)
             .set_key(Some(Key::Checkout(learner.clone(), price.clone()).attributes()))
-            .update_expression("SET #session = :session, #url = :url, expires_at = :expires_at")
             .condition_expression("attempt = :attempt AND attribute_not_exists(#session)")
             .expression_attribute_names("#session", "session")
-            .expression_attribute_names("#url", "url")
             .expression_attribute_values(":attempt", text(attempt.as_str()))
-            .expression_attribute_values(":session", text(session.id.as_str()))
-            .expression_attribute_values(":url", text(&session.url))
-            .expression_attribute_values(":expires_at", time(session.expires_at))
-            .send()
-            .await;
-        held(answer.map(drop))
     }
 
     /// How often this learner has done this.

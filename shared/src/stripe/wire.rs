@@ -29,13 +29,32 @@ pub mod metadata {
     pub const PRICE: &str = "price";
 }
 
-/// The types of event that this code acts on; an endpoint need not send any other.
-pub const HANDLED_EVENTS: [&str; 4] = [
-    "checkout.session.completed",
-    "checkout.session.async_payment_succeeded",
-    "checkout.session.async_payment_failed",
-    "checkout.session.expired",
+/// What an event tells of its checkout session.
+#[derive(Clone, Copy)]
+enum Telling {
+    /// The buyer has done their part. If it is not paid, this is how far the payment has come.
+    Bought {
+        /// What `unpaid` means in an event of this type.
+        unpaid_means: Payment,
+    },
+    /// It ended before that.
+    Expired,
+}
+
+/// Every type of event that is acted on; an endpoint need not send any other.
+const TELLINGS: [(&str, Telling); 4] = [
+    ("checkout.session.completed", Telling::Bought { unpaid_means: Payment::Processing }),
+    (
+        "checkout.session.async_payment_succeeded",
+        Telling::Bought { unpaid_means: Payment::Processing },
+    ),
+    ("checkout.session.async_payment_failed", Telling::Bought { unpaid_means: Payment::Failed }),
+    ("checkout.session.expired", Telling::Expired),
 ];
+
+fn telling(kind: &str) -> Option<Telling> {
+    TELLINGS.into_iter().find_map(|(known, telling)| (known == kind).then_some(telling))
+}
 
 /// <https://docs.stripe.com/api/events/object>
 #[derive(Deserialize)]
@@ -111,15 +130,12 @@ impl VerifiedDelivery<'_> {
 impl EventShape {
     fn into_news(self) -> News {
         let created = Timestamp::from_unix_seconds(self.created);
-        let content = match self.kind.as_str() {
-            "checkout.session.completed" | "checkout.session.async_payment_succeeded" => {
-                session_event(&self.data.object, created, Payment::Processing)
+        let content = match telling(&self.kind) {
+            Some(Telling::Bought { unpaid_means }) => {
+                session_event(&self.data.object, created, unpaid_means)
             }
-            "checkout.session.async_payment_failed" => {
-                session_event(&self.data.object, created, Payment::Failed)
-            }
-            "checkout.session.expired" => expired_event(&self.data.object),
-            _ => Content::Irrelevant(Irrelevance::UnknownType),
+            Some(Telling::Expired) => expired_event(&self.data.object),
+            None => Content::Irrelevant(Irrelevance::UnknownType),
         };
         News {
             event: Some(Event {
@@ -153,7 +169,7 @@ fn unreadable_event(body: &str, error: &serde_json::Error, ours: Mode) -> News {
     let id = text("id").and_then(|id| id.parse().ok()).or_else(|| digest_id(body));
     let kind = text("type").unwrap_or_else(|| "unknown".to_owned());
     // What we would not act on need not be kept either.
-    let content = if value.get("type").is_some() && !HANDLED_EVENTS.contains(&kind.as_str()) {
+    let content = if value.get("type").is_some() && telling(&kind).is_none() {
         Content::Irrelevant(Irrelevance::UnknownType)
     } else {
         Content::Unreadable { reason: describe("event", error) }
