@@ -4,6 +4,8 @@
 use std::process::Command;
 use std::time::Instant;
 
+use xtask::tools;
+
 /// A check: what it is called, and what is run, as it could be typed.
 struct Check {
     name: &'static str,
@@ -35,13 +37,16 @@ const CHECKS: [Check; 4] = [
 /// Runs every check and stops at the first that fails.
 pub(crate) fn run() -> Result<(), Box<dyn std::error::Error>> {
     tools_are_there()?;
+    tools::install()?;
     let begun = Instant::now();
     for check in &CHECKS {
         println!("\n== {}: {}", check.name, check.command.join(" "));
         let started = Instant::now();
         let (program, arguments) =
             check.command.split_first().ok_or("a check without a command")?;
-        let status = Command::new(program)
+        let found = tools::find(program).unwrap_or_else(|| program.into());
+        let status = Command::new(found)
+            .current_dir(tools::root())
             .args(arguments)
             .envs(check.environment.iter().copied())
             .status()
@@ -56,9 +61,12 @@ pub(crate) fn run() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// The tests run the README's own commands. All that they need but Rust is asked for here, so that
-/// nothing has to be installed behind anybody's back.
+/// nothing has to be installed on the machine behind anybody's back.
 fn tools_are_there() -> Result<(), String> {
-    println!("This needs Rust with rustfmt and clippy, bash, curl and a C compiler.");
+    println!(
+        "This needs Rust with rustfmt and clippy, bash, curl, a C compiler, and Python 3.10 or \
+         newer with venv."
+    );
     for (tool, remedy) in [
         ("rustfmt", "run `rustup component add rustfmt`"),
         ("cargo-clippy", "run `rustup component add clippy`"),

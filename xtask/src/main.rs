@@ -22,6 +22,8 @@ struct Arguments {
 enum Chore {
     /// Check everything: format, lints, documentation, every test.
     Test,
+    /// Put the Python tools that tests need into target/tools; `test` does it by itself.
+    Tools,
     /// Print a sample event of events/webhook with a fresh signature, to hand to the webhook.
     Sign {
         /// The file, one of those in events/webhook.
@@ -38,6 +40,7 @@ enum Chore {
 fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
         Chore::Test => checks::run(),
+        Chore::Tools => xtask::tools::install().map_err(Into::into),
         Chore::Sign { file, secret, secrets_port } => {
             signing::run(&file, secret, secrets_port).map(|event| {
                 // Whoever reads may have had enough: `cargo xtask sign … | head`.

@@ -1,0 +1,121 @@
+//! Tools that are written in Python: they are put into `target/tools`, as `tools/requirements.txt`
+//! names them.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Set by `cargo xtask test`: then nothing that is missing is passed over.
+const TEST_ALL: &str = "COURSEGATE_TEST_ALL";
+
+/// What `aws-sam-cli` asks for, with all that it takes to make an environment.
+const IS_PYTHON_USABLE: &str = "import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))";
+
+/// Why there are no tools.
+#[derive(Debug, thiserror::Error)]
+pub enum ToolsError {
+    /// There is no Python that an environment could be made with.
+    #[error(
+        "python3 with its venv module is missing, or older than 3.10: install both (python3 and \
+         python3-venv on Debian), then run this again"
+    )]
+    NoPython,
+    /// A command failed, and has said why.
+    #[error(
+        "{0} failed: see above. It needs a connection to Python's package index, the first time \
+         and whenever tools/requirements.txt has changed"
+    )]
+    Failed(&'static str),
+    /// A file or folder can't be read or written.
+    #[error("{path} can't be used: {source}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+}
+
+/// The project's root.
+#[must_use]
+pub fn root() -> &'static Path {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().unwrap_or(xtask)
+}
+
+fn folder() -> PathBuf {
+    root().join("target/tools")
+}
+
+fn program(name: &str) -> PathBuf {
+    folder().join("bin").join(name)
+}
+
+/// Where a tool is, if it is there: `find("moto_server")`.
+#[must_use]
+pub fn find(tool: &str) -> Option<PathBuf> {
+    Some(program(tool)).filter(|path| path.exists())
+}
+
+/// The same for a test, which is passed over where the tool is missing. See [`pass_over`].
+///
+/// # Panics
+/// As [`pass_over`] does.
+#[must_use]
+pub fn find_or_pass_over(tool: &str) -> Option<PathBuf> {
+    let found = find(tool);
+    if found.is_none() {
+        pass_over(&format!("{tool} is missing: `cargo xtask tools` installs it in target/tools"));
+    }
+    found
+}
+
+/// Says that a test is not run, and why, where it can't be overlooked.
+///
+/// # Panics
+/// Under `cargo xtask test`, which passes over nothing.
+pub fn pass_over(why: &str) {
+    assert!(std::env::var_os(TEST_ALL).is_none(), "{why}");
+    // Not by a macro: what those print, a test that passes doesn't show.
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
+}
+
+/// Puts the tools into `target/tools`, unless those that are asked for are there.
+pub fn install() -> Result<(), ToolsError> {
+    let wanted = root().join("tools/requirements.txt");
+    // A copy of what was installed, made when it was complete.
+    let installed = folder().join("requirements.txt");
+    let read = |path: &Path| {
+        std::fs::read(path).map_err(|source| ToolsError::Io { path: path.to_owned(), source })
+    };
+    let requirements = read(&wanted)?;
+    let is_current = read(&installed).is_ok_and(|installed| installed == requirements);
+    // A Python that has been replaced since leaves an environment behind that doesn't start.
+    if is_current && succeeds(Command::new(program("python")).arg("--version")) {
+        return Ok(());
+    }
+    if !succeeds(Command::new("python3").args(["-c", IS_PYTHON_USABLE])) {
+        return Err(ToolsError::NoPython);
+    }
+    let _ = writeln!(
+        std::io::stderr(),
+        "Installing the tools of tools/requirements.txt in target/tools."
+    );
+    let made = Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder()).status();
+    if !made.is_ok_and(|status| status.success()) {
+        return Err(ToolsError::Failed("python3 -m venv"));
+    }
+    let filled = Command::new(program("python"))
+        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"])
+        .arg(&wanted)
+        .status();
+    if !filled.is_ok_and(|status| status.success()) {
+        return Err(ToolsError::Failed("pip install"));
+    }
+    std::fs::write(&installed, requirements)
+        .map_err(|source| ToolsError::Io { path: installed, source })
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    command.output().is_ok_and(|output| output.status.success())
+}
