@@ -18,6 +18,7 @@ use crate::faults;
 use crate::form;
 use crate::id;
 use crate::idempotency::{self, Answer, InFlight};
+use crate::permissions;
 use crate::resources::{self, ApiRequest};
 use crate::state::{API_VERSION, Core, Origin};
 
@@ -69,12 +70,12 @@ async fn process(
     request_id: String,
 ) -> Result<Outcome, ApiError> {
     let (parts, body) = request.into_parts();
-    authenticate(&parts.headers)?;
+    let key = authenticate(&parts.headers)?;
     let body = to_bytes(body, LARGEST_BODY).await.map_err(|_too_long_or_broken_off| {
         ApiError::invalid_request("The body is too long, or it broke off.")
     })?;
     let idempotency_key = idempotency::key(&parts.method, &parts.headers)?;
-    let request = decode(parts, body).await?;
+    let request = decode(key, parts, body).await?;
     let _in_flight = match &idempotency_key {
         Some(key) => Some(InFlight::claim(&core, key)?),
         None => None,
@@ -121,12 +122,14 @@ fn execute(
     let origin =
         Origin { request: Some(request_id), idempotency_key: idempotency_key.map(str::to_owned) };
     core.transact(origin, |call| {
+        let permissions = permissions::of(call, &request.key);
+        permissions.check(request)?;
         if let Some(key) = idempotency_key
             && let Some(replayed) = idempotency::replay(call, key, request)?
         {
             return Ok(replayed);
         }
-        let answer = match resources::answer(call, request) {
+        let answer = match resources::answer(call, request, &permissions) {
             Ok(body) => Answer::new(200, body),
             Err(error) if error.before_execution => return Err(error),
             Err(error) => {
@@ -142,8 +145,8 @@ fn execute(
     })
 }
 
-/// The simulator is Stripe's test mode: it takes test keys, whoever they belong to.
-fn authenticate(headers: &HeaderMap) -> Result<(), ApiError> {
+/// The simulator is Stripe's test mode: it takes test keys, whoever they belong to. Returns the key.
+fn authenticate(headers: &HeaderMap) -> Result<String, ApiError> {
     let refused =
         |message: &str| Err(ApiError::new(401, "invalid_request_error", message).unexecuted());
     let Some(authorization) =
@@ -165,7 +168,7 @@ fn authenticate(headers: &HeaderMap) -> Result<(), ApiError> {
             .iter()
             .any(|prefix| key.strip_prefix(prefix).is_some_and(|it| !it.is_empty())) =>
         {
-            Ok(())
+            Ok(key.to_owned())
         }
         key if key.starts_with("sk_live_") || key.starts_with("rk_live_") => {
             refused("This is a live mode key, and the simulator is test mode only: send sk_test_….")
@@ -175,7 +178,7 @@ fn authenticate(headers: &HeaderMap) -> Result<(), ApiError> {
 }
 
 /// Reads the parameters: from the body where there is one, else from the query.
-async fn decode(parts: Parts, body: Bytes) -> Result<ApiRequest, ApiError> {
+async fn decode(key: String, parts: Parts, body: Bytes) -> Result<ApiRequest, ApiError> {
     let method = parts.method.as_str().to_owned();
     let path = parts.uri.path().trim_end_matches('/').to_owned();
     let malformed = || {
@@ -193,7 +196,7 @@ async fn decode(parts: Parts, body: Bytes) -> Result<ApiRequest, ApiError> {
             .map_err(|_not_a_form| malformed())?;
         pairs
     };
-    Ok(ApiRequest { method, path, parameters: form::tree(pairs)? })
+    Ok(ApiRequest { key, method, path, parameters: form::tree(pairs)? })
 }
 
 fn set_should_retry(response: &mut Response, should_retry: Option<bool>) {

@@ -1,5 +1,6 @@
 //! The control surface under `/_sim`: what a person or a test does from behind the scenes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
@@ -20,8 +21,9 @@ use crate::error::ApiError;
 use crate::faults::Fault;
 use crate::id;
 use crate::payments::{self, Buyer, Payment, Settlement};
+use crate::permissions::{self, Level};
 use crate::resources::payment_methods::Method;
-use crate::resources::webhook_endpoints;
+use crate::resources::{portal_configurations, webhook_endpoints};
 use crate::state::{Core, Origin};
 use crate::store::Kind;
 
@@ -41,7 +43,9 @@ pub(crate) fn routes() -> Router<Arc<Core>> {
         .route("/_sim/events", post(emit))
         .route("/_sim/events/{id}/resend", post(resend))
         .route("/_sim/webhook_endpoints/{id}/roll_secret", post(roll_secret))
+        .route("/_sim/billing_portal/default", post(save_portal))
         .route("/_sim/faults", post(add_fault).delete(clear_faults).get(list_faults))
+        .route("/_sim/keys", post(restrict_key))
         .route("/_sim/advance", post(advance))
         .route("/_sim/state", get(count_state))
         .route("/_sim/state", delete(forget_state))
@@ -221,6 +225,11 @@ async fn roll_secret(State(core): Shared, Path(endpoint): Path<String>, bytes: B
     .map(|rolled| ok(&rolled))
 }
 
+/// Saves the customer portal's settings, as somebody does in the dashboard.
+async fn save_portal(State(core): Shared) -> Answer {
+    core.transact(origin(), |call| Ok(ok(&portal_configurations::save_default(call))))
+}
+
 async fn add_fault(State(core): Shared, bytes: Bytes) -> Answer {
     let fault: Fault = body(&bytes)?;
     fault.check()?;
@@ -236,6 +245,21 @@ async fn list_faults(State(core): Shared) -> Response {
 async fn clear_faults(State(core): Shared) -> Response {
     core.lock().faults.clear();
     ok(&json!({ "faults": 0 }))
+}
+
+/// A restricted key, and what it may do.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyBody {
+    key: String,
+    permissions: BTreeMap<String, Level>,
+}
+
+async fn restrict_key(State(core): Shared, bytes: Bytes) -> Answer {
+    let KeyBody { key, permissions } = body(&bytes)?;
+    let levels: Vec<_> = permissions.into_iter().collect();
+    core.transact(Origin::default(), |call| permissions::restrict(call, &key, &levels))
+        .map(|levels| ok(&json!({ "permissions": levels })))
 }
 
 #[derive(Deserialize)]

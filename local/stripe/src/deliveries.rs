@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use crate::document::Document;
 use crate::error::ApiError;
 use crate::events::HOLD;
-use crate::state::{Call, Core, Origin, machine_time_ms};
+use crate::state::{API_VERSION, Call, Core, Origin, machine_time_ms};
 use crate::store::{Kind, Store};
 
 /// How long an endpoint may take.
@@ -111,13 +111,11 @@ impl Attempt {
             let (Some(endpoint), Some(event)) =
                 (endpoint.filter(|it| it.text("status") == "enabled"), event)
             else {
-                delivery.set("state", "failed");
-                delivery.set("last_error", "The endpoint is disabled or deleted.");
-                call.store.put(Kind::Delivery, id, delivery);
+                give_up(call.store, id);
                 return Ok(None);
             };
             let url = endpoint.text("url").to_owned();
-            let body = format!("{event:#}");
+            let body = format!("{:#}", rendered_for(endpoint, event));
             let signature = signature(&call.active_secrets(delivery.text("endpoint")), &body);
             Ok(Some(Self { url, signature, body }))
         });
@@ -146,6 +144,17 @@ impl Attempt {
             Err(error) => Err(format!("The endpoint could not be called: {error}.")),
         }
     }
+}
+
+/// The event in the version of the API that the endpoint asked for, unless it was emitted with one
+/// of its own. Only the version's name differs: the simulator knows the objects of one version.
+fn rendered_for(endpoint: &Value, event: &Value) -> Value {
+    let mut event = event.clone();
+    let version = endpoint.field("api_version");
+    if event.text("api_version") == API_VERSION && !version.is_null() {
+        event.set("api_version", version.clone());
+    }
+    event
 }
 
 /// `t=…,v1=…` with one `v1` for each secret; the library signs with one at a time.
@@ -181,7 +190,7 @@ fn record(core: &Core, id: &str, answer: &Answer) -> bool {
         };
         delivery.set("state", state);
         delivery.set("next_attempt_ms", machine_time_ms() + backoff_ms(attempts));
-        if delivered && !delivery.is_true("copy") {
+        if delivered && is_first(call.store, &delivery) {
             count_down(call.store, delivery.text("event"));
         }
         call.store.put(Kind::Delivery, id, delivery);
@@ -201,11 +210,52 @@ fn backoff_ms(attempts: i64) -> i64 {
     (FIRST_BACKOFF_MS << doublings).min(LONGEST_BACKOFF_MS)
 }
 
-/// One endpoint less that has not had the event yet. Copies do not count.
+/// Whether an endpoint that listened when the event happened hears it now for the first time, by
+/// the delivery itself or by a copy of it.
+fn is_first(store: &Store, delivery: &Value) -> bool {
+    let mut listened = false;
+    for (_, _, other) in store.iterate(Kind::Delivery) {
+        if other.text("event") == delivery.text("event")
+            && other.text("endpoint") == delivery.text("endpoint")
+        {
+            if other.text("state") == "delivered" {
+                return false;
+            }
+            listened |= !other.is_true("copy");
+        }
+    }
+    listened
+}
+
+/// One endpoint less that has not had the event yet.
 fn count_down(store: &mut Store, event: &str) {
     if let Some(mut event_now) = store.get(Kind::Event, event).cloned() {
         event_now.set("pending_webhooks", (event_now.integer("pending_webhooks") - 1).max(0));
         store.put(Kind::Event, event, event_now);
+    }
+}
+
+/// Ends what is on its way to an endpoint that is deleted.
+pub(crate) fn give_up_on(call: &mut Call<'_>, endpoint: &str) {
+    let open: Vec<String> = call
+        .store
+        .iterate(Kind::Delivery)
+        .filter(|(_, _, delivery)| {
+            delivery.text("endpoint") == endpoint
+                && matches!(delivery.text("state"), "pending" | "held")
+        })
+        .map(|(_, id, _)| id.to_owned())
+        .collect();
+    for id in open {
+        give_up(call.store, &id);
+    }
+}
+
+fn give_up(store: &mut Store, id: &str) {
+    if let Some(mut delivery) = store.get(Kind::Delivery, id).cloned() {
+        delivery.set("state", "failed");
+        delivery.set("last_error", "The endpoint is disabled or deleted.");
+        store.put(Kind::Delivery, id, delivery);
     }
 }
 

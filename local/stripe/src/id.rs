@@ -69,6 +69,10 @@ pub(crate) fn signing_secret() -> String {
     random("whsec_", 32)
 }
 
+pub(crate) fn portal_configuration() -> String {
+    random("bpc_1", 23)
+}
+
 pub(crate) fn request() -> String {
     random("req_", 14)
 }

@@ -4,7 +4,8 @@
 //!
 //! - `state`: the lock, the clock and the transaction around every operation; `store` keeps all
 //!   documents in memory and in a `SQLite` file.
-//! - `api`: HTTP, keys and errors of `/v1`; with `form`, `parameters`, `idempotency` and `faults`.
+//! - `api`: HTTP, keys and errors of `/v1`; with `form`, `parameters`, `permissions`, `idempotency` and
+//!   `faults`.
 //! - `resources`: the table of operations, and one module for each kind of object.
 //! - `payments`: what happens when a buyer pays; `cards` are Stripe's test cards.
 //! - `events` and `deliveries`: what is told to whom, and until they have heard it.
@@ -34,6 +35,7 @@ mod idempotency;
 mod page;
 mod parameters;
 mod payments;
+mod permissions;
 mod resources;
 mod state;
 mod store;

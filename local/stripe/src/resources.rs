@@ -8,8 +8,10 @@ pub(crate) mod expand;
 pub(crate) mod lists;
 pub(crate) mod payment_intents;
 pub(crate) mod payment_methods;
+pub(crate) mod portal_configurations;
 pub(crate) mod prices;
 pub(crate) mod products;
+pub(crate) mod tax_settings;
 pub(crate) mod webhook_endpoints;
 
 use serde_json::Value;
@@ -17,11 +19,13 @@ use serde_json::Value;
 use crate::document::{Document, merge_metadata};
 use crate::error::ApiError;
 use crate::parameters;
+use crate::permissions::Permissions;
 use crate::state::Call;
 use crate::store::Kind;
 
 /// A request under `/v1`, decoded.
 pub(crate) struct ApiRequest {
+    pub(crate) key: String,
     pub(crate) method: String,
     /// With the leading `/v1`.
     pub(crate) path: String,
@@ -29,10 +33,14 @@ pub(crate) struct ApiRequest {
 }
 
 /// Answers a request, with what it asked to be expanded.
-pub(crate) fn answer(call: &mut Call<'_>, request: &ApiRequest) -> Result<Value, ApiError> {
+pub(crate) fn answer(
+    call: &mut Call<'_>,
+    request: &ApiRequest,
+    permissions: &Permissions,
+) -> Result<Value, ApiError> {
     let (parameters, paths) = expand::paths(&request.parameters)?;
     let mut body = dispatch(call, request, &parameters)?;
-    expand::apply(call.store, &mut body, &paths)?;
+    expand::apply(call.store, permissions, &mut body, &paths)?;
     Ok(body)
 }
 
@@ -41,6 +49,15 @@ fn dispatch(call: &mut Call<'_>, request: &ApiRequest, sent: &Value) -> Result<V
     let segments: Vec<&str> = path.split('/').collect();
     match (request.method.as_str(), segments.as_slice()) {
         ("GET", ["account"]) => none(sent, |()| Ok(account::retrieve(call))),
+
+        ("GET", ["tax", "settings"]) => none(sent, |()| Ok(tax_settings::retrieve(call))),
+        ("POST", ["tax", "settings"]) => tax_settings::update(call, sent),
+
+        ("POST", ["billing_portal", "configurations"]) => portal_configurations::create(call, sent),
+        ("GET", ["billing_portal", "configurations"]) => portal_configurations::list(call, sent),
+        ("GET", ["billing_portal", "configurations", id]) => {
+            none(sent, |()| call.find(Kind::PortalConfiguration, "configuration", id))
+        }
 
         ("POST", ["customers"]) => customers::create(call, sent),
         ("GET", ["customers"]) => customers::list(call, sent),

@@ -28,12 +28,16 @@ pub(crate) enum Kind {
     SigningSecrets,
     Delivery,
     IdempotencyKey,
-    /// What the simulator knows about itself: the account, the clock, whether deliveries are held.
+    PortalConfiguration,
+    /// What a restricted key may do, under the key.
+    RestrictedKey,
+    /// What the simulator knows about itself: the account, its tax settings, the clock,
+    /// whether deliveries are held.
     Setting,
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Customer,
         Self::Product,
         Self::Price,
@@ -47,6 +51,8 @@ impl Kind {
         Self::SigningSecrets,
         Self::Delivery,
         Self::IdempotencyKey,
+        Self::PortalConfiguration,
+        Self::RestrictedKey,
         Self::Setting,
     ];
 
@@ -66,6 +72,8 @@ impl Kind {
             Self::SigningSecrets => "signing_secrets",
             Self::Delivery => "delivery",
             Self::IdempotencyKey => "idempotency_key",
+            Self::PortalConfiguration => "portal_configuration",
+            Self::RestrictedKey => "restricted_key",
             Self::Setting => "setting",
         }
     }

@@ -191,15 +191,7 @@ fn line_items_of(call: &Call<'_>, fields: &Value) -> Result<(Vec<Value>, String,
     for (index, item) in requested.iter().enumerate() {
         let param = format!("line_items[{index}][price]");
         let id = item.text("price");
-        let price = call
-            .store
-            .get(Kind::Price, id)
-            .ok_or_else(|| ApiError::no_such("price", id, &param))?;
-        if !price.is_true("active") {
-            let message =
-                format!("The price '{id}' is not active; only active prices can be sold.");
-            return Err(ApiError::invalid_request(message).with("param", param));
-        }
+        let (price, product) = sellable(call, id, &param)?;
         if currency.is_empty() {
             price.text("currency").clone_into(&mut currency);
         }
@@ -215,7 +207,6 @@ fn line_items_of(call: &Call<'_>, fields: &Value) -> Result<(Vec<Value>, String,
             let message = format!("The total is more than the largest amount of {LARGEST_AMOUNT}.");
             return Err(ApiError::invalid_request(message).with("code", "amount_too_large"));
         }
-        let product = call.store.get(Kind::Product, price.text("product"));
         line_items.push(json!({
             "id": id::line_item(),
             "object": "item",
@@ -225,13 +216,36 @@ fn line_items_of(call: &Call<'_>, fields: &Value) -> Result<(Vec<Value>, String,
             "amount_tax": 0,
             "amount_total": amount,
             "currency": currency,
-            "description": product.map(|product| product.text("name")),
+            "description": product.text("name"),
             "metadata": item.get("metadata").filter(|it| !it.is_null()).cloned().unwrap_or_else(|| json!({})),
             "price": price,
             "quantity": item.integer("quantity"),
         }));
     }
     Ok((line_items, currency, total))
+}
+
+/// A price that can be sold, and its product.
+fn sellable<'a>(
+    call: &'a Call<'_>,
+    id: &str,
+    param: &str,
+) -> Result<(&'a Value, &'a Value), ApiError> {
+    let price = call.store.get(Kind::Price, id);
+    let price = price.ok_or_else(|| ApiError::no_such("price", id, param))?;
+    if !price.is_true("active") {
+        let message = format!("The price '{id}' is not active; only active prices can be sold.");
+        return Err(ApiError::invalid_request(message).with("param", param));
+    }
+    let product = call.store.get(Kind::Product, price.text("product"));
+    product.filter(|product| product.is_true("active")).map(|product| (price, product)).ok_or_else(
+        || {
+            let message = format!(
+                "The product of the price '{id}' is not active; only active products can be sold."
+            );
+            ApiError::invalid_request(message).with("param", param)
+        },
+    )
 }
 
 /// A session with every field that Stripe sends, before the request's own values.

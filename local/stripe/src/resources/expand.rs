@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use crate::document::Document;
 use crate::error::ApiError;
 use crate::parameters::{self, Shape, optional};
+use crate::permissions::Permissions;
 use crate::resources::checkout_sessions;
 use crate::store::{Kind, Store};
 
@@ -58,15 +59,33 @@ pub(crate) fn paths(sent: &Value) -> Result<(Value, Vec<String>), ApiError> {
 }
 
 /// Expands a response. Each path may be asked for alone: what it passes through is expanded too.
-pub(crate) fn apply(store: &Store, body: &mut Value, paths: &[String]) -> Result<(), ApiError> {
+pub(crate) fn apply(
+    store: &Store,
+    permissions: &Permissions,
+    body: &mut Value,
+    paths: &[String],
+) -> Result<(), ApiError> {
+    let source = Source { store, permissions };
     for path in paths {
         let steps: Vec<&str> = path.split('.').collect();
-        follow(store, body, &steps, path)?;
+        follow(source, body, &steps, path)?;
     }
     Ok(())
 }
 
-fn follow(store: &Store, node: &mut Value, steps: &[&str], path: &str) -> Result<(), ApiError> {
+/// Where the objects come from, and which of them the key may see.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    store: &'a Store,
+    permissions: &'a Permissions,
+}
+
+fn follow(
+    source: Source<'_>,
+    node: &mut Value,
+    steps: &[&str],
+    path: &str,
+) -> Result<(), ApiError> {
     let Some((step, rest)) = steps.split_first() else { return Ok(()) };
     let object = node.text("object").to_owned();
     if object == "list" && *step == "data" {
@@ -74,7 +93,7 @@ fn follow(store: &Store, node: &mut Value, steps: &[&str], path: &str) -> Result
         return elements
             .into_iter()
             .flatten()
-            .try_for_each(|element| follow(store, element, rest, path));
+            .try_for_each(|element| follow(source, element, rest, path));
     }
     if node.is_true("deleted") {
         return Ok(());
@@ -82,16 +101,17 @@ fn follow(store: &Store, node: &mut Value, steps: &[&str], path: &str) -> Result
     let known = |listed: &[(&str, &str)]| listed.contains(&(object.as_str(), *step));
     let expandable = EXPANDABLE.iter().find(|(of, field, _)| *of == object && field == step);
     if let Some((_, _, kind)) = expandable {
-        if let Some(named) = node.field(step).as_str().and_then(|id| store.get(*kind, id)) {
+        source.permissions.check_expanded(*kind)?;
+        if let Some(named) = node.field(step).as_str().and_then(|id| source.store.get(*kind, id)) {
             node.set(step, named.clone());
         }
     } else if known(INCLUDABLE) {
-        node.set(step, checkout_sessions::first_line_items(store, node.text("id")));
+        node.set(step, checkout_sessions::first_line_items(source.store, node.text("id")));
     } else if !known(EMPTY) && (rest.is_empty() || !node.field(step).is_object()) {
         return Err(refused(path, &format!("{step} of {object} is not a reference")));
     }
     match node.get_mut(*step) {
-        Some(child) if child.is_object() => follow(store, child, rest, path),
+        Some(child) if child.is_object() => follow(source, child, rest, path),
         _ => Ok(()),
     }
 }

@@ -125,11 +125,22 @@ pub(crate) fn update(call: &mut Call<'_>, id: &str, sent: &Value) -> Result<Valu
     ];
     let mut fields = parameters::check(FIELDS, sent)?;
     let before = call.find(Kind::Price, "price", id)?;
+    if fields.field("active") == false && is_default_price(call, &before) {
+        return Err(ApiError::invalid_request(
+            "This price cannot be archived while it is the default price of its product; give the product another default_price first.",
+        )
+        .with("param", "active"));
+    }
     take_lookup_key(call, Some(id), &mut fields)?;
     let mut after = before.clone();
     overlay(&mut after, &fields);
     keep_types(&mut after);
     Ok(save_updated(call, Kind::Price, "price.updated", &before, after))
+}
+
+fn is_default_price(call: &Call<'_>, price: &Value) -> bool {
+    let product = call.store.get(Kind::Product, price.text("product"));
+    product.is_some_and(|product| product.field("default_price") == price.field("id"))
 }
 
 pub(crate) fn list(call: &Call<'_>, sent: &Value) -> Result<Value, ApiError> {

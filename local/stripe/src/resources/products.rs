@@ -128,11 +128,17 @@ pub(crate) fn list(call: &Call<'_>, sent: &Value) -> Result<Value, ApiError> {
         lists::ENDING_BEFORE,
     ];
     let filters = parameters::check(FILTERS, sent)?;
+    let named = filters.elements("ids");
+    for cursor in ["starting_after", "ending_before"] {
+        if !named.is_empty() && !filters.text(cursor).is_empty() {
+            let message = format!("Send either ids or {cursor}, not both.");
+            return Err(ApiError::parameter("parameter_invalid", cursor, message));
+        }
+    }
     lists::list(call.store, Kind::Product, "/v1/products", &filters, |product| {
         filters.field("active").as_bool().is_none_or(|active| active == product.is_true("active"))
             && lists::equals(&filters, "url", product.text("url"))
             && lists::in_range(filters.field("created"), product.integer("created"))
-            && (filters.elements("ids").is_empty()
-                || filters.elements("ids").contains(product.field("id")))
+            && (named.is_empty() || named.contains(product.field("id")))
     })
 }

@@ -2,13 +2,17 @@
 
 use serde_json::{Value, json};
 
+use crate::deliveries;
 use crate::document::Document;
 use crate::error::ApiError;
 use crate::id;
 use crate::parameters::{self, Parameter, Shape, optional, required};
 use crate::resources::{lists, overlay};
-use crate::state::Call;
+use crate::state::{API_VERSION, Call};
 use crate::store::Kind;
+
+/// How many endpoints an account may have.
+const MOST: usize = 16;
 
 const FIELDS: &[Parameter] = &[
     required("enabled_events", Shape::List(&Shape::Text)),
@@ -21,10 +25,33 @@ const FIELDS: &[Parameter] = &[
 pub(crate) fn create(call: &mut Call<'_>, sent: &Value) -> Result<Value, ApiError> {
     let fields = parameters::check(FIELDS, sent)?;
     some_events(&fields)?;
+    let version = fields.text("api_version");
+    if !version.is_empty() && !is_api_version(version) {
+        let message =
+            format!("Invalid Stripe API version: {version}. Write it like {API_VERSION}.");
+        return Err(ApiError::parameter("parameter_invalid", "api_version", message));
+    }
+    if call.store.count(Kind::WebhookEndpoint) >= MOST {
+        return Err(ApiError::invalid_request(format!(
+            "This account has {MOST} test webhook endpoints, and that is the maximum; delete one first."
+        )));
+    }
     let (mut endpoint, secret) = add(call, &fields);
     // Shown this once.
     endpoint.set("secret", secret);
     Ok(endpoint)
+}
+
+/// A date, and since 2024 a release's name after it.
+fn is_api_version(text: &str) -> bool {
+    let (date, name) = text.split_once('.').map_or((text, None), |(date, name)| (date, Some(name)));
+    let is_date = date.len() == 10
+        && date.bytes().enumerate().all(|(place, byte)| match place {
+            4 | 7 => byte == b'-',
+            _ => byte.is_ascii_digit(),
+        });
+    let is_name = |name: &str| !name.is_empty() && name.bytes().all(|it| it.is_ascii_lowercase());
+    is_date && name.is_none_or(is_name)
 }
 
 fn some_events(fields: &Value) -> Result<(), ApiError> {
@@ -116,6 +143,7 @@ pub(crate) fn delete(call: &mut Call<'_>, id: &str) -> Result<Value, ApiError> {
     call.find(Kind::WebhookEndpoint, "webhook endpoint", id)?;
     call.store.remove(Kind::WebhookEndpoint, id);
     call.store.remove(Kind::SigningSecrets, id);
+    deliveries::give_up_on(call, id);
     Ok(json!({ "id": id, "object": "webhook_endpoint", "deleted": true }))
 }
 

@@ -8,6 +8,7 @@
     reason = "what goes wrong in a test is to fail it"
 )]
 
+mod account;
 mod api;
 mod checkout;
 mod client;

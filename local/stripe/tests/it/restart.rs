@@ -62,6 +62,24 @@ async fn a_restart_forgets_nothing() {
 }
 
 #[tokio::test]
+async fn the_account_its_tax_settings_and_its_keys_outlive_a_restart() {
+    let file = StateFile::new("account");
+    let shop = Shop::open_with(Some(&file.0)).await;
+    let account = shop.get("/v1/account").await.ok();
+    let tax = [("head_office[address][country]", "DE")];
+    let tax = shop.post("/v1/tax/settings", &tax).await.ok();
+    let key = json!({"key": "rk_test_none", "permissions": {}});
+    shop.control(Method::POST, "/keys", key).await.ok();
+    shop.simulator.shutdown().await;
+
+    let shop = Shop::open_with(Some(&file.0)).await;
+    assert_eq!(shop.get("/v1/account").await.ok(), account);
+    assert_eq!(shop.get("/v1/tax/settings").await.ok(), tax);
+    let request = shop.request(Method::GET, "/v1/customers").bearer_auth("rk_test_none");
+    assert_eq!(Shop::send(request).await.error().0, 403);
+}
+
+#[tokio::test]
 async fn after_a_restart_the_webhook_can_be_elsewhere() {
     let file = StateFile::new("moved");
     let shop = Shop::open_with(Some(&file.0)).await;

@@ -1,0 +1,177 @@
+//! Restricted keys: what a key may read and write. A restricted key that nobody described may do
+//! everything, as a secret key may.
+
+use serde_json::Value;
+
+use crate::document::Document;
+use crate::error::ApiError;
+use crate::resources::ApiRequest;
+use crate::state::Call;
+use crate::store::Kind;
+
+/// A kind of resource that permissions are about.
+struct Resource {
+    /// Where it is under `/v1/`.
+    path: &'static str,
+    /// What Stripe calls its permission, between `rak_` and `_read` or `_write`. Some names are
+    /// older than the resource.
+    permission: &'static str,
+    /// The objects of it that others can be expanded by.
+    kind: Option<Kind>,
+    /// Resources that whoever may read this one may read too.
+    implies: &'static [&'static str],
+}
+
+/// <https://docs.stripe.com/stripe-apps/reference/permissions>
+const RESOURCES: &[Resource] = &[
+    resource("account", "accounts_kyc_basic", None, &[]),
+    resource("billing_portal/configurations", "customer_portal", None, &[]),
+    resource("charges", "charge", Some(Kind::Charge), &[]),
+    resource("checkout/sessions", "checkout_session", None, &["payment_intents", "products"]),
+    resource("customers", "customer", Some(Kind::Customer), &[]),
+    resource("events", "event", None, &[]),
+    resource("payment_intents", "payment_intent", Some(Kind::PaymentIntent), &["products"]),
+    resource("payment_methods", "payment_method", Some(Kind::PaymentMethod), &[]),
+    resource("prices", "plan", Some(Kind::Price), &["products"]),
+    resource("products", "product", Some(Kind::Product), &[]),
+    resource("tax/settings", "tax_settings", None, &[]),
+    resource("webhook_endpoints", "webhook", None, &[]),
+];
+
+const fn resource(
+    path: &'static str,
+    permission: &'static str,
+    kind: Option<Kind>,
+    implies: &'static [&'static str],
+) -> Resource {
+    Resource { path, permission, kind, implies }
+}
+
+impl Resource {
+    /// What the control surface calls it.
+    fn name(&self) -> String {
+        self.path.replace('/', "_")
+    }
+
+    /// Whether a request's path is about it.
+    fn is_at(&self, path: &str) -> bool {
+        let rest = path.strip_prefix("/v1/").and_then(|path| path.strip_prefix(self.path));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+}
+
+/// How much of a resource a key may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Level {
+    /// Nothing.
+    None,
+    Read,
+    /// Reading too.
+    Write,
+}
+
+impl Level {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Read => "read",
+            Self::Write => "write",
+        }
+    }
+}
+
+/// Says what a restricted key may do from now on; what is not named, it may not.
+pub(crate) fn restrict(
+    call: &mut Call<'_>,
+    key: &str,
+    levels: &[(String, Level)],
+) -> Result<Value, ApiError> {
+    if key.strip_prefix("rk_test_").is_none_or(str::is_empty) {
+        return Err(ApiError::invalid_request(
+            "Invalid key: only a key that starts with rk_test_ can be restricted.",
+        ));
+    }
+    let names: Vec<String> = RESOURCES.iter().map(Resource::name).collect();
+    if let Some((unknown, _)) = levels.iter().find(|(name, _)| !names.contains(name)) {
+        return Err(ApiError::invalid_request(format!(
+            "Unknown resource: {unknown}. Permissions are about {}.",
+            names.join(", ")
+        )));
+    }
+    let levels: Value =
+        levels.iter().map(|(name, level)| (name.clone(), Value::from(level.name()))).collect();
+    call.store.put(Kind::RestrictedKey, key, levels.clone());
+    Ok(levels)
+}
+
+/// What a key may do.
+pub(crate) struct Permissions(Option<Restricted>);
+
+struct Restricted {
+    levels: Value,
+    /// The key as Stripe shows it.
+    key: String,
+    account: String,
+}
+
+/// The permissions of a request's key.
+pub(crate) fn of(call: &mut Call<'_>, key: &str) -> Permissions {
+    let Some(levels) = call.store.get(Kind::RestrictedKey, key).cloned() else {
+        return Permissions(None);
+    };
+    Permissions(Some(Restricted { levels, key: masked(key), account: call.account() }))
+}
+
+fn masked(key: &str) -> String {
+    let shown = key.len().saturating_sub(4).max("rk_test_".len());
+    let (hidden, end) = key.split_at_checked(shown).unwrap_or((key, ""));
+    let stars = hidden.chars().skip("rk_test_".len()).map(|_| '*');
+    format!("rk_test_{}{end}", stars.collect::<String>())
+}
+
+impl Permissions {
+    /// Refuses a request that the key may not make, whatever its parameters say.
+    pub(crate) fn check(&self, request: &ApiRequest) -> Result<(), ApiError> {
+        let wanted = if request.method == "GET" { Level::Read } else { Level::Write };
+        match RESOURCES.iter().find(|resource| resource.is_at(&request.path)) {
+            Some(resource) => self.require(resource, wanted),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses to expand what the key may not read.
+    pub(crate) fn check_expanded(&self, kind: Kind) -> Result<(), ApiError> {
+        match RESOURCES.iter().find(|resource| resource.kind == Some(kind)) {
+            Some(resource) => self.require(resource, Level::Read),
+            None => Ok(()),
+        }
+    }
+
+    fn require(&self, resource: &Resource, wanted: Level) -> Result<(), ApiError> {
+        let Some(restricted) = &self.0 else { return Ok(()) };
+        if restricted.allows(resource, wanted) {
+            return Ok(());
+        }
+        let Restricted { key, account, .. } = restricted;
+        let permission = format!("rak_{}_{}", resource.permission, wanted.name());
+        // Operators' tools read the permission out of this sentence, so it has Stripe's form.
+        let message = format!(
+            "The provided key '{key}' does not have the required permissions for this endpoint on account '{account}'. Having the '{permission}' permission would allow this request to continue."
+        );
+        Err(ApiError::new(403, "invalid_request_error", message).unexecuted())
+    }
+}
+
+impl Restricted {
+    fn allows(&self, resource: &Resource, wanted: Level) -> bool {
+        match (self.levels.text(&resource.name()), wanted) {
+            ("write", _) | ("read", Level::Read) => true,
+            (_, Level::Write) => false,
+            (_, _) => RESOURCES.iter().any(|other| {
+                other.implies.contains(&resource.path)
+                    && matches!(self.levels.text(&other.name()), "read" | "write")
+            }),
+        }
+    }
+}
