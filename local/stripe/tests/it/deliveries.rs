@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use stripe_webhook::{Webhook, WebhookError};
 
 use crate::shop::Shop;
-use crate::webhooks::{Endpoint, until};
+use crate::webhooks::{Arrival, Endpoint, until};
 
 /// The types that a paid session tells, sorted.
 const PAID: [&str; 4] = [
@@ -84,6 +84,134 @@ async fn an_endpoint_gets_what_it_asked_for() {
     until_all_are(&shop, "delivered").await;
     assert_eq!(some.types(), ["checkout.session.completed"]);
     assert_eq!(off.types(), Vec::<String>::new());
+}
+
+/// Registers an endpoint for all events with these fields more; the answer.
+async fn register(shop: &Shop, endpoint: &Endpoint, more: &[(&str, &str)]) -> Value {
+    let mut form = vec![("url", endpoint.url.as_str()), ("enabled_events[]", "*")];
+    form.extend(more);
+    shop.post("/v1/webhook_endpoints", &form).await.ok()
+}
+
+#[tokio::test]
+async fn an_endpoint_names_the_api_version_of_its_events_and_keeps_it() {
+    let shop = Shop::open().await;
+    let (old, current) = (Endpoint::listen().await, Endpoint::listen().await);
+    let version = "2024-06-20";
+    let made = register(&shop, &old, &[("api_version", version)]).await;
+    assert_eq!(made["api_version"], version);
+    register(&shop, &current, &[]).await;
+    shop.post("/v1/customers", &[]).await.ok();
+    assert_eq!(old.wait_for(1).await[0].event()["api_version"], version);
+    let newest = json!("2026-09-30.endive");
+    assert_eq!(current.wait_for(1).await[0].event()["api_version"], newest);
+    // The event itself is of the account's version.
+    assert_eq!(shop.get("/v1/events").await.ok()["data"][0]["api_version"], newest);
+    // One that is emitted with a version of its own keeps it.
+    let own = json!({"type": "a.b", "object": {"id": "x"}, "api_version": "2031-01-01.zinnia"});
+    shop.control(Method::POST, "/events", own).await.ok();
+    assert_eq!(old.wait_for(2).await[1].event()["api_version"], "2031-01-01.zinnia");
+
+    let path = format!("/v1/webhook_endpoints/{}", made["id"].as_str().unwrap());
+    let (status, error) = shop.post(&path, &[("api_version", "2026-09-30.endive")]).await.error();
+    assert_eq!((status, &error["code"]), (400, &json!("parameter_unknown")));
+    assert_eq!(shop.get(&path).await.ok()["api_version"], version);
+    for wrong in ["latest", "2024-6-20", "2024-06-20.", "2024-06-20.Acacia", "20240620"] {
+        let form = [("url", old.url.as_str()), ("enabled_events[]", "*"), ("api_version", wrong)];
+        let (status, error) = shop.post("/v1/webhook_endpoints", &form).await.error();
+        assert_eq!((status, &error["param"]), (400, &json!("api_version")), "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn two_endpoints_at_one_address_each_deliver_once_with_their_own_secret() {
+    let shop = Shop::open().await;
+    let endpoint = Endpoint::listen().await;
+    let mut secrets = Vec::new();
+    for _ in 0..2 {
+        secrets.push(register(&shop, &endpoint, &[]).await["secret"].as_str().unwrap().to_owned());
+    }
+    assert_ne!(secrets[0], secrets[1]);
+    shop.post("/v1/customers", &[]).await.ok();
+    let arrivals = endpoint.wait_for(2).await;
+    until_all_are(&shop, "delivered").await;
+    assert_eq!(endpoint.types(), ["customer.created", "customer.created"]);
+    for secret in &secrets {
+        let signed = |arrival: &&Arrival| {
+            Webhook::construct_event(&arrival.body, &arrival.signature, secret).is_ok()
+        };
+        assert_eq!(arrivals.iter().filter(signed).count(), 1);
+    }
+    // The secret is told once, when the endpoint is made.
+    let listed = shop.get("/v1/webhook_endpoints").await.ok();
+    assert!(!listed.to_string().contains("whsec_"), "{listed}");
+    let path = format!("/v1/webhook_endpoints/{}", listed["data"][0]["id"].as_str().unwrap());
+    let updated = shop.post(&path, &[("description", "second")]).await.ok();
+    assert!(!updated.to_string().contains("whsec_"), "{updated}");
+}
+
+#[tokio::test]
+async fn an_account_has_sixteen_endpoints_at_most() {
+    let shop = Shop::open().await;
+    let form = [("url", "https://shop.example/"), ("enabled_events[]", "charge.failed")];
+    for _ in 0..16 {
+        shop.post("/v1/webhook_endpoints", &form).await.ok();
+    }
+    let (status, error) = shop.post("/v1/webhook_endpoints", &form).await.error();
+    assert_eq!((status, error.get("code")), (400, None));
+    assert!(error["message"].as_str().unwrap().contains("16"), "{error}");
+    let listed = shop.get("/v1/webhook_endpoints?limit=100").await.ok();
+    let path = format!("/v1/webhook_endpoints/{}", listed["data"][0]["id"].as_str().unwrap());
+    shop.delete(&path).await.ok();
+    shop.post("/v1/webhook_endpoints", &form).await.ok();
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_deleted_gets_nothing_more() {
+    let shop = Shop::open().await;
+    let answers = std::iter::repeat_n(StatusCode::SERVICE_UNAVAILABLE, 100);
+    let endpoint = Endpoint::answering(answers).await;
+    let made = register(&shop, &endpoint, &[]).await;
+    shop.post("/v1/customers", &[]).await.ok();
+    endpoint.wait_for(1).await;
+    shop.delete(&format!("/v1/webhook_endpoints/{}", made["id"].as_str().unwrap())).await.ok();
+    until_all_are(&shop, "failed").await;
+    let arrived = endpoint.arrivals().len();
+    // Longer than the first pause between attempts.
+    tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
+    assert_eq!(endpoint.arrivals().len(), arrived);
+    // It has heard of nothing, and so it stays in the list of what was not delivered.
+    let undelivered = shop.get("/v1/events?delivery_success=false").await.ok();
+    assert_eq!(undelivered["data"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn an_event_is_delivered_once_every_endpoint_has_it_by_whichever_delivery() {
+    let shop = Shop::open().await;
+    let endpoint = Endpoint::listen().await;
+    let made = register(&shop, &endpoint, &[]).await;
+    let path = format!("/v1/webhook_endpoints/{}", made["id"].as_str().unwrap());
+    // Nothing is delivered while it is disabled, and by then the event has been made.
+    shop.control(Method::POST, "/deliveries/hold", json!(null)).await.ok();
+    shop.post("/v1/customers", &[]).await.ok();
+    shop.post(&path, &[("disabled", "true")]).await.ok();
+    shop.control(Method::POST, "/deliveries/release", json!(null)).await.ok();
+    until_all_are(&shop, "failed").await;
+    let count = async |delivered: bool| {
+        let events = shop.get(&format!("/v1/events?delivery_success={delivered}")).await.ok();
+        events["data"].as_array().unwrap().len()
+    };
+    assert_eq!((count(true).await, count(false).await), (0, 1));
+    shop.post(&path, &[("disabled", "false")]).await.ok();
+    let event = shop.get("/v1/events").await.ok()["data"][0]["id"].as_str().unwrap().to_owned();
+    for arrivals in [1, 2] {
+        shop.control(Method::POST, &format!("/events/{event}/resend"), json!(null)).await.ok();
+        endpoint.wait_for(arrivals).await;
+    }
+    while count(true).await == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert_eq!(count(false).await, 0);
 }
 
 #[tokio::test]

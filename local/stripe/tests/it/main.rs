@@ -10,6 +10,7 @@
 
 mod account;
 mod api;
+mod catalog;
 mod checkout;
 mod client;
 mod deliveries;
