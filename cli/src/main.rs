@@ -7,6 +7,7 @@
 
 mod arguments;
 mod function;
+mod operator;
 mod terminal;
 mod up;
 
@@ -20,6 +21,10 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.command {
         Some(Command::Function { name }) => function::run(name).map_err(|error| error.to_string()),
+        Some(Command::Catalog(command)) => operator::catalog(command),
+        Some(Command::Webhook(command)) => operator::webhook(command),
+        Some(Command::Key(command)) => operator::key(command),
+        Some(Command::Doctor { place, catalog }) => operator::doctor(place, catalog),
         Some(Command::Up(options)) => up::run(options).map_err(|error| error.to_string()),
         None => up::run(arguments.up).map_err(|error| error.to_string()),
     };

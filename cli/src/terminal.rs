@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal as _, Write as _};
 
+use coursegate::doctor::Finding;
 use local::addresses::{Addresses, Step};
 use local::observer::Served;
 
@@ -68,6 +69,34 @@ impl Terminal {
         let note =
             note.as_deref().map_or(String::new(), |note| format!(" {}", self.paint(DIM, note)));
         print(&format!("{method} {path} {status} {} ms {function}{note}", duration.as_millis()));
+    }
+
+    /// Whom the doctor looks at.
+    pub(crate) fn diagnosis(self, name: &str, mode: &str) {
+        print(&format!("{} {}\n", self.paint(BOLD, name), self.paint(DIM, mode)));
+    }
+
+    /// One line a check, and another with the remedy where one is needed.
+    pub(crate) fn finding(self, name: &str, finding: &Finding) {
+        let (mark, says, remedy) = match finding {
+            Finding::Good(says) => (self.paint(GREEN, "ok   "), says.as_str(), None),
+            Finding::Note { says, remedy } => {
+                (self.paint(YELLOW, "note "), says.as_str(), Some(remedy))
+            }
+            Finding::Bad { says, remedy } => {
+                (self.paint(RED, "WRONG"), says.as_str(), Some(remedy))
+            }
+            Finding::Skipped(why) => (self.paint(DIM, "-    "), *why, None),
+        };
+        let name = format!("{name:<16}");
+        let says = match finding {
+            Finding::Skipped(_) => self.paint(DIM, says),
+            Finding::Good(_) | Finding::Note { .. } | Finding::Bad { .. } => says.to_owned(),
+        };
+        print(&format!("{mark} {} {says}", self.paint(BOLD, &name)));
+        if let Some(remedy) = remedy {
+            print(&format!("{:<22} {}", "", self.paint(DIM, &format!("-> {remedy}"))));
+        }
     }
 
     fn paint(self, colour: &str, text: &str) -> String {

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use coursegate::catalog::{Closing, PushError, Summary, push};
+use coursegate::account::Account;
+use coursegate::catalog::{Closing, Plan, PushError, push};
 use lambda_http::{Body, Response};
 use local::secrets::Secrets;
 use local::template::{References, Template};
@@ -148,9 +149,14 @@ impl World {
     }
 
     /// Puts this catalog on sale.
-    pub async fn publish(&self, catalog: &Catalog) -> Result<Summary, PushError> {
-        let (url, table) = (&self.stripe_url, self.table());
-        push(catalog, Closing::Refused, url, "sk_test_world", &table).await
+    pub async fn publish(&self, catalog: &Catalog) -> Result<Plan, PushError> {
+        push(catalog, Closing::Refused, &self.account(), &self.table(), |_| {}).await
+    }
+
+    /// The Stripe account, with a key that may do everything.
+    #[must_use]
+    pub fn account(&self) -> Account {
+        Account::new(Some(&self.stripe_url), &"sk_test_world".into(), Mode::Test).unwrap()
     }
 
     /// The table.

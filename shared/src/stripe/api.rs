@@ -84,6 +84,20 @@ impl StripeError {
     }
 }
 
+/// The mode of a secret or restricted key; none if it is neither.
+/// <https://docs.stripe.com/keys>
+#[must_use]
+pub fn mode_of_key(key: &str) -> Option<Mode> {
+    let starts = |prefixes: [&str; 2]| prefixes.iter().any(|prefix| key.starts_with(prefix));
+    if starts(["sk_test_", "rk_test_"]) {
+        Some(Mode::Test)
+    } else if starts(["sk_live_", "rk_live_"]) {
+        Some(Mode::Live)
+    } else {
+        None
+    }
+}
+
 /// Stripe's API, with a key from Secrets Manager.
 pub struct StripeApi {
     url: Option<String>,
@@ -243,13 +257,9 @@ impl StripeApi {
 
     async fn client(&self, now: Timestamp) -> Result<Arc<Client>, StripeError> {
         let keys = self.keys.get(now).await.map_err(StripeError::NoKey)?;
-        let prefixes = match self.mode {
-            Mode::Test => ["sk_test_", "rk_test_"],
-            Mode::Live => ["sk_live_", "rk_live_"],
-        };
         let key = keys
             .iter()
-            .find(|key| prefixes.iter().any(|prefix| key.expose_secret().starts_with(prefix)))
+            .find(|key| mode_of_key(key.expose_secret()) == Some(self.mode))
             .ok_or(StripeError::WrongMode)?;
         let mut client = self.client.lock().await;
         if let Some((known, client)) = &*client

@@ -52,6 +52,11 @@ const TELLINGS: [(&str, Telling); 4] = [
     ("checkout.session.expired", Telling::Expired),
 ];
 
+/// The types of event that an endpoint has to send.
+pub fn handled_event_types() -> impl Iterator<Item = &'static str> {
+    TELLINGS.into_iter().map(|(kind, _)| kind)
+}
+
 fn telling(kind: &str) -> Option<Telling> {
     TELLINGS.into_iter().find_map(|(known, telling)| (known == kind).then_some(telling))
 }

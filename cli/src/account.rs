@@ -1,0 +1,206 @@
+//! The Stripe account as its operator reaches it: any request, small shapes of one's own for the
+//! answers, and errors that say what Stripe said.
+
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use shared::domain::decide::Mode;
+use shared::stripe::api::mode_of_key;
+use stripe::{Client, ClientBuilder, IdempotencyKey, RequestStrategy, StripeError};
+use stripe_client_core::{RequestBuilder, StripeMethod};
+
+/// The version of Stripe's API that this program speaks, and for which it registers its endpoint.
+pub const API_VERSION: stripe_shared::ApiVersion = stripe_shared::version::VERSION;
+
+const TIMEOUT: Duration = Duration::from_secs(20);
+/// The most that Stripe lists at once: <https://docs.stripe.com/api/pagination>
+const PAGE_SIZE: u32 = 100;
+
+/// Why Stripe did not do as it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountError {
+    /// The key is of the other mode, or no key at all.
+    #[error(
+        "the Stripe key is {}, and this deployment is {}: take the key from the other side of the \
+         Dashboard's sandbox switch",
+        .found.map_or("no secret or restricted key", name_of),
+        name_of(*.wanted)
+    )]
+    WrongMode {
+        /// What the deployment is.
+        wanted: Mode,
+        /// What the key is.
+        found: Option<Mode>,
+    },
+    /// Stripe refused a request, and said why.
+    #[error("Stripe answers {status}: {message}")]
+    Refused {
+        /// The status.
+        status: u16,
+        /// What Stripe says; never what was sent.
+        message: String,
+        /// Stripe's code, such as `resource_missing`.
+        code: Option<String>,
+    },
+    /// Stripe can't be reached.
+    #[error("Stripe can't be reached ({0}): try again")]
+    Unreachable(String),
+    /// The answer can't be read.
+    #[error("Stripe's answer can't be read: {0}")]
+    Unreadable(String),
+}
+
+impl AccountError {
+    /// Whether Stripe does not have what was asked for.
+    #[must_use]
+    pub const fn is_missing(&self) -> bool {
+        matches!(self, Self::Refused { status: 404, .. })
+    }
+
+    /// Whether the key may not do this.
+    #[must_use]
+    pub const fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Refused { status: 401 | 403, .. })
+    }
+}
+
+/// `test` or `live`.
+#[must_use]
+pub const fn name_of(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Test => "test",
+        Mode::Live => "live",
+    }
+}
+
+/// A Stripe account in one of its modes.
+#[derive(Clone)]
+pub struct Account {
+    client: Client,
+}
+
+/// A page of a list.
+#[derive(Deserialize)]
+struct Page<T> {
+    data: Vec<T>,
+    has_more: bool,
+}
+
+/// An object that can be listed.
+pub trait Listed {
+    /// Its id, from which the next page starts.
+    fn id(&self) -> &str;
+}
+
+#[derive(Serialize)]
+struct PageQuery<'a, Q> {
+    #[serde(flatten)]
+    filters: &'a Q,
+    limit: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    starting_after: Option<String>,
+}
+
+impl Account {
+    /// The account that this key belongs to, at this address or Stripe's own. A key of the other
+    /// mode is refused.
+    pub fn new(url: Option<&str>, key: &SecretString, mode: Mode) -> Result<Self, AccountError> {
+        let found = mode_of_key(key.expose_secret());
+        if found != Some(mode) {
+            return Err(AccountError::WrongMode { wanted: mode, found });
+        }
+        let mut builder = ClientBuilder::new(key.expose_secret()).timeout(TIMEOUT);
+        if let Some(url) = url {
+            builder = builder.url(url);
+        }
+        let client = builder.build().map_err(said)?;
+        Ok(Self { client })
+    }
+
+    /// Reads.
+    pub async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &impl Serialize,
+    ) -> Result<T, AccountError> {
+        let request = RequestBuilder::new(StripeMethod::Get, path).query(query);
+        self.send(request, RequestStrategy::ExponentialBackoff(3)).await
+    }
+
+    /// Reads all pages of a list.
+    pub async fn list<T: DeserializeOwned + Listed>(
+        &self,
+        path: &str,
+        filters: &impl Serialize,
+    ) -> Result<Vec<T>, AccountError> {
+        let mut all = Vec::new();
+        let mut starting_after = None;
+        loop {
+            let query = PageQuery { filters, limit: PAGE_SIZE, starting_after };
+            let page: Page<T> = self.get(path, &query).await?;
+            starting_after = page.data.last().map(|last| last.id().to_owned());
+            all.extend(page.data);
+            if !page.has_more || starting_after.is_none() {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Creates or changes, once however often it is sent under the same idempotency key.
+    pub async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        form: &impl Serialize,
+        idempotency_key: &str,
+    ) -> Result<T, AccountError> {
+        let key = IdempotencyKey::new(idempotency_key)
+            .map_err(|error| AccountError::Unreadable(error.to_string()))?;
+        let request = RequestBuilder::new(StripeMethod::Post, path).form(form);
+        self.send(request, RequestStrategy::Idempotent(key)).await
+    }
+
+    /// Deletes.
+    pub async fn delete(&self, path: &str) -> Result<(), AccountError> {
+        let request = RequestBuilder::new(StripeMethod::Delete, path);
+        self.send::<serde_json::Value>(request, RequestStrategy::Once).await.map(drop)
+    }
+
+    async fn send<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+        strategy: RequestStrategy,
+    ) -> Result<T, AccountError> {
+        let answer = request
+            .customize::<miniserde::json::Value>()
+            .request_strategy(strategy)
+            .send(&self.client)
+            .await
+            .map_err(said)?;
+        serde_json::from_str(&miniserde::json::to_string(&answer))
+            .map_err(|error| AccountError::Unreadable(error.to_string()))
+    }
+}
+
+/// A key under which a request counts as new.
+pub fn fresh_idempotency_key() -> Result<String, AccountError> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| AccountError::Unreadable(error.to_string()))?;
+    Ok(format!("coursegate-{:032x}", u128::from_ne_bytes(bytes)))
+}
+
+fn said(error: StripeError) -> AccountError {
+    match error {
+        StripeError::Stripe(error, status) => AccountError::Refused {
+            status,
+            code: error.code.as_ref().map(|code| code.as_str().to_owned()),
+            message: error.message.unwrap_or_else(|| "no reason given".to_owned()),
+        },
+        StripeError::JSONDeserialize(error) | StripeError::ConfigError(error) => {
+            AccountError::Unreadable(error)
+        }
+        StripeError::ClientError(error) => AccountError::Unreachable(error),
+        StripeError::Timeout => AccountError::Unreachable("no answer in time".to_owned()),
+    }
+}

@@ -1,0 +1,236 @@
+//! What has to be done so that Stripe and the table sell what the catalog file says: pure.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use shared::domain::catalog::{Catalog, Price, Product, PublishedCatalog};
+use shared::domain::id::{CourseId, PriceKey, StripePriceId};
+use shared::domain::money::Money;
+
+use super::shop::{self, Shop, ShopPrice};
+
+/// All that has to be done, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// One after the other. Publishing comes last, so that nothing is offered before Stripe has it.
+    pub steps: Vec<Step>,
+    /// What owners would lose, in words. Nothing is lost unless the operator insists.
+    pub closes: Vec<String>,
+    /// Stripe's prices that stay as they are.
+    pub(super) kept_prices: BTreeMap<PriceKey, StripePriceId>,
+}
+
+/// One thing to do. Its text says it to the operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Stripe does not have this product.
+    CreateProduct(Product),
+    /// Stripe has this product otherwise.
+    UpdateProduct {
+        /// As it shall be.
+        product: Product,
+        /// Keys of its metadata that shall go.
+        stale_keys: Vec<String>,
+        /// What differs, in words.
+        changes: Vec<String>,
+    },
+    /// Stripe has no such price.
+    CreatePrice {
+        /// As it shall be.
+        price: Price,
+        /// The price that has the lookup key now, and hands it over.
+        replaces: Option<Replaced>,
+    },
+    /// Nothing is sold at this price any more.
+    ArchivePrice {
+        /// Stripe's id.
+        id: StripePriceId,
+        /// Its lookup key.
+        lookup_key: String,
+    },
+    /// The table sells something else.
+    Publish {
+        /// The version that this will be.
+        version: u64,
+        /// What differs, in words.
+        changes: Vec<String>,
+    },
+}
+
+/// A price whose lookup key goes to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replaced {
+    /// Stripe's id. It stays valid for sessions that are open.
+    pub id: StripePriceId,
+    /// What it costs; none where that is no fixed amount, paid once.
+    pub once: Option<Money>,
+}
+
+/// Why a catalog can't be put on sale in this account.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// Somebody else's price has a lookup key of ours.
+    #[error(
+        "the lookup key {key} belongs to price {id} of another product in this Stripe account: \
+         choose another key in the catalog, or take it from that price in the Dashboard"
+    )]
+    KeyTaken {
+        /// The lookup key.
+        key: PriceKey,
+        /// The price that has it.
+        id: StripePriceId,
+    },
+}
+
+/// Compares what is wanted with what Stripe and the table have.
+pub fn plan(
+    wanted: &Catalog,
+    shop: &Shop,
+    published: Option<&PublishedCatalog>,
+) -> Result<Plan, PlanError> {
+    let mut steps: Vec<Step> =
+        wanted.products().iter().filter_map(|product| product_step(product, shop)).collect();
+    let mut kept_prices = BTreeMap::new();
+    for price in wanted.prices() {
+        match price_step(price, shop)? {
+            PriceStep::Keep(id) => {
+                kept_prices.insert(price.key.clone(), id);
+            }
+            PriceStep::Do(step) => steps.push(step),
+        }
+    }
+    steps.extend(shop.prices.iter().filter_map(|price| archive_step(price, wanted)));
+    let creates = steps.iter().any(|step| matches!(step, Step::CreatePrice { .. }));
+    let is_on_sale = published.is_some_and(|published| {
+        !creates && published.catalog == *wanted && published.stripe_prices == kept_prices
+    });
+    if !is_on_sale {
+        let version = published.map_or(1, |published| published.version.saturating_add(1));
+        let before = published.map(|published| &published.catalog);
+        steps.push(Step::Publish { version, changes: differences(wanted, before) });
+    }
+    let closes = published.map(|before| wanted.closes(&before.catalog)).unwrap_or_default();
+    Ok(Plan { steps, closes, kept_prices })
+}
+
+fn product_step(product: &Product, shop: &Shop) -> Option<Step> {
+    let Some(found) = shop.products.get(&product.id) else {
+        return Some(Step::CreateProduct(product.clone()));
+    };
+    let metadata = shop::metadata(product);
+    let stale_keys: Vec<String> = found
+        .metadata
+        .keys()
+        .filter(|key| shop::is_our_key(key) && !metadata.contains_key(*key))
+        .cloned()
+        .collect();
+    let mut changes = Vec::new();
+    if found.name != product.name {
+        changes.push(format!("{:?} becomes {:?}", found.name, product.name));
+    }
+    if !found.is_active {
+        changes.push("it is active again".to_owned());
+    }
+    if !stale_keys.is_empty()
+        || metadata.iter().any(|(key, value)| found.metadata.get(key) != Some(value))
+    {
+        changes.push(format!("it opens {}", courses(product)));
+    }
+    if changes.is_empty() {
+        return None;
+    }
+    Some(Step::UpdateProduct { product: product.clone(), stale_keys, changes })
+}
+
+enum PriceStep {
+    Keep(StripePriceId),
+    Do(Step),
+}
+
+fn price_step(price: &Price, shop: &Shop) -> Result<PriceStep, PlanError> {
+    let key = price.key.as_str();
+    let holder = shop.prices.iter().find(|found| found.lookup_key.as_deref() == Some(key));
+    Ok(match holder {
+        Some(found) if found.product.is_none() => {
+            let (key, id) = (price.key.clone(), found.id.clone());
+            return Err(PlanError::KeyTaken { key, id });
+        }
+        Some(found)
+            if found.once == Some(price.money)
+                && found.product.as_ref() == Some(&price.product) =>
+        {
+            PriceStep::Keep(found.id.clone())
+        }
+        other => {
+            let replaces = other.map(|found| Replaced { id: found.id.clone(), once: found.once });
+            PriceStep::Do(Step::CreatePrice { price: price.clone(), replaces })
+        }
+    })
+}
+
+/// A price of ours with a lookup key that the catalog does not have. One without a lookup key was
+/// replaced by another, and stays valid for those who hold it.
+fn archive_step(found: &ShopPrice, wanted: &Catalog) -> Option<Step> {
+    found.product.as_ref()?;
+    let lookup_key = found.lookup_key.clone()?;
+    let is_sold = wanted.prices().iter().any(|price| price.key.as_str() == lookup_key);
+    (!is_sold).then(|| Step::ArchivePrice { id: found.id.clone(), lookup_key })
+}
+
+fn differences(wanted: &Catalog, before: Option<&Catalog>) -> Vec<String> {
+    let Some(before) = before else { return Vec::new() };
+    let mut changes = Vec::new();
+    for course in wanted.courses() {
+        match before.course(&course.id) {
+            None => changes.push(format!("course {} is new", course.id)),
+            Some(found) if found != course => {
+                changes.push(format!("course {} is edited", course.id));
+            }
+            Some(_) => {}
+        }
+    }
+    let gone = before.courses().iter().filter(|course| wanted.course(&course.id).is_none());
+    changes.extend(gone.map(|course| format!("course {} is gone", course.id)));
+    changes
+}
+
+fn courses(product: &Product) -> String {
+    let courses: Vec<&str> = product.courses.iter().map(CourseId::as_str).collect();
+    courses.join(", ")
+}
+
+/// As the catalog file writes it.
+fn amount(money: Money) -> String {
+    format!("{} {}", money.amount_minor, money.currency)
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CreateProduct(product) => {
+                write!(f, "+ product {}: {:?}, ", product.id, product.name)?;
+                write!(f, "opens {}", courses(product))
+            }
+            Self::UpdateProduct { product, changes, .. } => {
+                write!(f, "~ product {}: {}", product.id, changes.join(", "))
+            }
+            Self::CreatePrice { price, replaces: None } => {
+                write!(f, "+ price {}: {} for {}", price.key, amount(price.money), price.product)
+            }
+            Self::CreatePrice { price, replaces: Some(old) } => {
+                let before = old.once.map_or_else(|| "what it was".to_owned(), amount);
+                write!(f, "~ price {}: {before} becomes {}", price.key, amount(price.money))?;
+                write!(f, " for {}; who has a page open still pays the old price", price.product)
+            }
+            Self::ArchivePrice { lookup_key, .. } => {
+                write!(f, "- price {lookup_key}: no longer sold; who owns it keeps it")
+            }
+            Self::Publish { version, changes } if changes.is_empty() => {
+                write!(f, "~ table: catalog version {version}")
+            }
+            Self::Publish { version, changes } => {
+                write!(f, "~ table: catalog version {version}: {}", changes.join(", "))
+            }
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Does what a plan says.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use shared::domain::catalog::{Catalog, Price, Product, PublishedCatalog};
+use shared::domain::id::StripePriceId;
+use shared::dynamo::Table;
+use shared::ports::LedgerError;
+
+use super::plan::{Plan, PlanError, Step, plan};
+use super::shop::{self, Shop};
+use crate::account::{Account, AccountError, fresh_idempotency_key};
+
+/// Whether a catalog may close what learners own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closing {
+    /// It may not: whoever has paid is never locked out by an edit.
+    Refused,
+    /// It may: nobody owns anything that counts, or the operator insists.
+    Allowed,
+}
+
+/// Why a catalog could not be put on sale. What was done stays done; doing it again goes on.
+#[derive(Debug, thiserror::Error)]
+pub enum PushError {
+    /// Stripe can't be looked at.
+    #[error("the products and prices can't be read: {0}")]
+    Look(#[source] AccountError),
+    /// Stripe did not do as it was asked.
+    #[error("this step failed: {step}\n{source}\nwhat came before it is done; push again to go on")]
+    Step {
+        /// What was to be done.
+        step: String,
+        /// Why it was not.
+        source: AccountError,
+    },
+    /// The catalog can't be sold in this account.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The table failed.
+    #[error("the table did not answer for the catalog: {0}")]
+    Table(#[from] LedgerError),
+    /// Learners would lose what they own.
+    #[error(
+        "this would close what learners may own: {}; put it back, and take away its price to stop \
+         selling it, or push with --force",
+        .0.join("; ")
+    )]
+    Closes(Vec<String>),
+    /// Somebody else has published at the same moment.
+    #[error("somebody else has published a catalog at this moment: look at it, then push again")]
+    Overtaken,
+}
+
+/// Looks at Stripe and the table, and says what has to be done there.
+pub async fn look(wanted: &Catalog, account: &Account, table: &Table) -> Result<Plan, PushError> {
+    let published = table.catalog().await?;
+    let shop: Shop = shop::read(account).await.map_err(PushError::Look)?;
+    Ok(plan(wanted, &shop, published.as_ref())?)
+}
+
+/// Puts a catalog on sale, and tells of each step when it is done. Doing it again changes nothing.
+pub async fn push(
+    wanted: &Catalog,
+    closing: Closing,
+    account: &Account,
+    table: &Table,
+    mut done: impl FnMut(&Step),
+) -> Result<Plan, PushError> {
+    let plan = look(wanted, account, table).await?;
+    if closing == Closing::Refused && !plan.closes.is_empty() {
+        return Err(PushError::Closes(plan.closes));
+    }
+    let mut stripe_prices = plan.kept_prices.clone();
+    for step in &plan.steps {
+        let failed = |source| PushError::Step { step: step.to_string(), source };
+        match step {
+            Step::CreateProduct(product) => {
+                create_product(account, product).await.map_err(failed)?;
+            }
+            Step::UpdateProduct { product, stale_keys, .. } => {
+                update_product(account, product, stale_keys).await.map_err(failed)?;
+            }
+            Step::CreatePrice { price, .. } => {
+                let created = create_price(account, price).await;
+                stripe_prices.insert(price.key.clone(), created.map_err(failed)?);
+            }
+            Step::ArchivePrice { id, .. } => archive_price(account, id).await.map_err(failed)?,
+            Step::Publish { version, .. } => {
+                let published = PublishedCatalog {
+                    catalog: wanted.clone(),
+                    stripe_prices: stripe_prices.clone(),
+                    version: *version,
+                };
+                if !table.publish_catalog(&published).await? {
+                    return Err(PushError::Overtaken);
+                }
+            }
+        }
+        done(step);
+    }
+    Ok(plan)
+}
+
+#[derive(Serialize)]
+struct ProductForm<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    name: &'a str,
+    active: bool,
+    metadata: BTreeMap<String, String>,
+}
+
+async fn create_product(account: &Account, product: &Product) -> Result<(), AccountError> {
+    let form = ProductForm {
+        id: Some(shop::stripe_product(&product.id)),
+        name: &product.name,
+        active: true,
+        metadata: shop::metadata(product),
+    };
+    post(account, "/products", &form).await
+}
+
+async fn update_product(
+    account: &Account,
+    product: &Product,
+    stale_keys: &[String],
+) -> Result<(), AccountError> {
+    let mut metadata = shop::metadata(product);
+    // An empty value takes a key away: <https://docs.stripe.com/metadata>
+    metadata.extend(stale_keys.iter().map(|key| (key.clone(), String::new())));
+    let form = ProductForm { id: None, name: &product.name, active: true, metadata };
+    post(account, &format!("/products/{}", shop::stripe_product(&product.id)), &form).await
+}
+
+#[derive(Serialize)]
+struct PriceForm<'a> {
+    currency: &'a str,
+    product: String,
+    unit_amount: i64,
+    lookup_key: &'a str,
+    transfer_lookup_key: bool,
+}
+
+async fn create_price(account: &Account, price: &Price) -> Result<StripePriceId, AccountError> {
+    let form = PriceForm {
+        currency: price.money.currency.as_str(),
+        product: shop::stripe_product(&price.product),
+        unit_amount: price.money.amount_minor,
+        lookup_key: price.key.as_str(),
+        transfer_lookup_key: true,
+    };
+    let created: serde_json::Value =
+        account.post("/prices", &form, &fresh_idempotency_key()?).await?;
+    let id = created.get("id").and_then(serde_json::Value::as_str).unwrap_or_default();
+    id.parse().map_err(|error| AccountError::Unreadable(format!("the new price: {error}")))
+}
+
+#[derive(Serialize)]
+struct ArchiveForm {
+    active: bool,
+}
+
+async fn archive_price(account: &Account, id: &StripePriceId) -> Result<(), AccountError> {
+    post(account, &format!("/prices/{id}"), &ArchiveForm { active: false }).await
+}
+
+async fn post(account: &Account, path: &str, form: &impl Serialize) -> Result<(), AccountError> {
+    let key = fresh_idempotency_key()?;
+    account.post::<serde_json::Value>(path, form, &key).await.map(drop)
+}

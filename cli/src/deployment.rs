@@ -1,0 +1,283 @@
+//! A deployment as its operator reaches it: a stack in AWS, or the local stack that is running.
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_cloudformation::error::DisplayErrorContext;
+use aws_sdk_cloudformation::types::Stack;
+use aws_sdk_secretsmanager::error::ProvideErrorMetadata as _;
+use secrecy::SecretString;
+use serde::Deserialize;
+use shared::config::process_environment;
+use shared::domain::decide::Mode;
+use shared::dynamo::{self, Table};
+
+use crate::account::{Account, AccountError};
+
+/// The operator's own key, which may do more than the functions' key.
+pub const STRIPE_API_KEY: &str = "STRIPE_API_KEY";
+/// What the local stack's table is called.
+const LOCAL_TABLE: &str = local::stack::TABLE;
+
+/// Which deployment is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// The CloudFormation stack of this name, in the Region and account of the environment.
+    Stack(String),
+    /// The local stack, with its gateway on this port.
+    Local(u16),
+}
+
+/// Why a deployment can't be reached.
+#[derive(Debug, thiserror::Error)]
+pub enum DeploymentError {
+    /// Nothing listens where the local stack would be.
+    #[error(
+        "no local stack answers on port {0}: start one with `cargo run`, or name a deployment with \
+         --stack"
+    )]
+    NoLocalStack(u16),
+    /// The local stack is not ready.
+    #[error("what answers on port {0} is no local stack that is ready: look at its terminal")]
+    NotReady(u16),
+    /// The environment names no Region.
+    #[error("no AWS Region is set: set AWS_REGION, or a profile that has one with AWS_PROFILE")]
+    NoRegion,
+    /// `CloudFormation` did not answer.
+    #[error("stack {name} can't be read in {region}: {reason}")]
+    Stack {
+        /// The stack.
+        name: String,
+        /// Where it was looked for.
+        region: String,
+        /// Why.
+        reason: String,
+    },
+    /// The stack is of another template.
+    #[error("stack {name} has no output {output}: deploy it with this version's template.yaml")]
+    NoOutput {
+        /// The stack.
+        name: String,
+        /// What is missing.
+        output: &'static str,
+    },
+    /// The stack's mode is neither.
+    #[error("stack {0} says neither test nor live for StripeMode: deploy it anew")]
+    NoMode(String),
+    /// The operator's key is not set.
+    #[error(
+        "{STRIPE_API_KEY} is not set: create a restricted key for yourself in Stripe's Dashboard \
+         (docs/DEPLOY.md lists its permissions) and set it in the environment"
+    )]
+    NoKey,
+    /// The key doesn't do.
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    /// A secret can't be read or written.
+    #[error("secret {id}: {reason}")]
+    Secret {
+        /// The secret.
+        id: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A deployment.
+pub struct Deployment {
+    /// The stack's name; `local` for the local stack.
+    pub name: String,
+    /// The world that it belongs to.
+    pub mode: Mode,
+    /// Stripe's address, if it is not Stripe.
+    pub stripe_url: Option<String>,
+    /// Where Stripe delivers.
+    pub webhook_url: String,
+    /// The API with its stage.
+    pub api_url: String,
+    /// Where learners are sent back to.
+    pub site_origin: String,
+    /// The table's name.
+    pub table_name: String,
+    /// The secret that holds the functions' API key.
+    pub api_key_id: String,
+    /// The secret that holds the webhook endpoint's signing secrets.
+    pub signing_secret_id: String,
+    /// `DynamoDB`.
+    pub dynamodb: aws_sdk_dynamodb::Client,
+    /// Secrets Manager.
+    pub secrets_manager: aws_sdk_secretsmanager::Client,
+    /// What only AWS has; none on a laptop.
+    pub cloud: Option<Cloud>,
+}
+
+/// What a deployment in AWS has, and a laptop has not.
+pub struct Cloud {
+    /// The version of the template that is deployed.
+    pub version: String,
+    /// What `CloudFormation` says of the stack: `UPDATE_COMPLETE`.
+    pub status: String,
+    /// Where alarms go.
+    pub alarm_topic: String,
+    /// SNS.
+    pub sns: aws_sdk_sns::Client,
+}
+
+/// What `GET /local/health` says, as far as it is needed.
+#[derive(Deserialize)]
+struct Health {
+    status: String,
+    gateway: String,
+    dynamodb: String,
+    stripe: String,
+    secrets_manager: String,
+}
+
+impl Deployment {
+    /// Finds it.
+    pub async fn find(place: &Place) -> Result<Self, DeploymentError> {
+        match place {
+            Place::Local(port) => Self::local(*port).await,
+            Place::Stack(name) => Self::stack(name).await,
+        }
+    }
+
+    async fn local(port: u16) -> Result<Self, DeploymentError> {
+        let url = format!("http://127.0.0.1:{port}/local/health");
+        let answer = reqwest::get(url).await.ok().ok_or(DeploymentError::NoLocalStack(port))?;
+        let health: Option<Health> = answer.json().await.ok();
+        let health = health.filter(|health| health.status == "ok");
+        let health = health.ok_or(DeploymentError::NotReady(port))?;
+        let at = |endpoint: &str| {
+            let credentials =
+                aws_sdk_dynamodb::config::Credentials::new("local", "local", None, None, "local");
+            SdkConfig::builder()
+                .behavior_version(BehaviorVersion::v2026_01_12())
+                .region(Region::from_static("us-east-1"))
+                .credentials_provider(aws_sdk_dynamodb::config::SharedCredentialsProvider::new(
+                    credentials,
+                ))
+                .endpoint_url(endpoint)
+                .build()
+        };
+        Ok(Self {
+            name: "local".to_owned(),
+            mode: Mode::Test,
+            stripe_url: Some(health.stripe),
+            webhook_url: format!("{}/webhook", health.gateway),
+            api_url: format!("{}/api", health.gateway),
+            site_origin: health.gateway,
+            table_name: LOCAL_TABLE.to_owned(),
+            api_key_id: "coursegate/StripeApiKey".to_owned(),
+            signing_secret_id: "coursegate/StripeSigningSecret".to_owned(),
+            dynamodb: dynamodb(&at(&health.dynamodb)),
+            secrets_manager: aws_sdk_secretsmanager::Client::new(&at(&health.secrets_manager)),
+            cloud: None,
+        })
+    }
+
+    async fn stack(name: &str) -> Result<Self, DeploymentError> {
+        let config = aws_config::load_defaults(BehaviorVersion::v2026_01_12()).await;
+        let region = config.region().ok_or(DeploymentError::NoRegion)?.to_string();
+        let stack = describe(&config, name, &region).await?;
+        let output = |output: &'static str| {
+            let found = stack.outputs().iter().find(|it| it.output_key() == Some(output));
+            let value = found.and_then(|found| found.output_value()).map(ToOwned::to_owned);
+            value.ok_or_else(|| DeploymentError::NoOutput { name: name.to_owned(), output })
+        };
+        let mode = match output("StripeMode")?.as_str() {
+            "test" => Mode::Test,
+            "live" => Mode::Live,
+            _ => return Err(DeploymentError::NoMode(name.to_owned())),
+        };
+        let stripe_url =
+            stack.parameters().iter().find(|it| it.parameter_key() == Some("StripeApiUrl"));
+        let stripe_url = stripe_url.and_then(|found| found.parameter_value());
+        Ok(Self {
+            name: name.to_owned(),
+            mode,
+            stripe_url: stripe_url.filter(|url| !url.is_empty()).map(ToOwned::to_owned),
+            webhook_url: output("WebhookUrl")?,
+            api_url: output("ApiUrl")?,
+            site_origin: output("SiteOrigin")?,
+            table_name: output("TableName")?,
+            api_key_id: output("StripeApiKeyArn")?,
+            signing_secret_id: output("StripeSigningSecretArn")?,
+            dynamodb: dynamodb(&config),
+            secrets_manager: aws_sdk_secretsmanager::Client::new(&config),
+            cloud: Some(Cloud {
+                version: output("Version")?,
+                status: stack
+                    .stack_status()
+                    .map(|status| status.as_str().to_owned())
+                    .unwrap_or_default(),
+                alarm_topic: output("AlarmTopicArn")?,
+                sns: aws_sdk_sns::Client::new(&config),
+            }),
+        })
+    }
+
+    /// The table.
+    #[must_use]
+    pub fn table(&self) -> Table {
+        Table::new(self.dynamodb.clone(), self.table_name.clone())
+    }
+
+    /// The Stripe account with the operator's key: that of the environment, or on a laptop the one
+    /// that the functions have.
+    pub async fn account(&self) -> Result<Account, DeploymentError> {
+        let key = if self.cloud.is_some() {
+            let key = process_environment(STRIPE_API_KEY).filter(|key| !key.is_empty());
+            SecretString::from(key.ok_or(DeploymentError::NoKey)?)
+        } else {
+            SecretString::from(self.secret(&self.api_key_id).await?.trim())
+        };
+        Ok(Account::new(self.stripe_url.as_deref(), &key, self.mode)?)
+    }
+
+    /// The current value of a secret.
+    pub async fn secret(&self, id: &str) -> Result<String, DeploymentError> {
+        let answer = self.secrets_manager.get_secret_value().secret_id(id).send().await;
+        let answer = answer.map_err(|error| secret_error(id, &error))?;
+        Ok(answer.secret_string().unwrap_or_default().to_owned())
+    }
+
+    /// Makes this the current value of a secret; what was current is the previous one from now on.
+    pub async fn put_secret(&self, id: &str, value: &str) -> Result<(), DeploymentError> {
+        let put = self.secrets_manager.put_secret_value().secret_id(id).secret_string(value);
+        put.send().await.map(drop).map_err(|error| secret_error(id, &error))
+    }
+}
+
+fn dynamodb(config: &SdkConfig) -> aws_sdk_dynamodb::Client {
+    let config = aws_sdk_dynamodb::config::Builder::from(config);
+    aws_sdk_dynamodb::Client::from_conf(config.timeout_config(dynamo::timeouts()).build())
+}
+
+async fn describe(config: &SdkConfig, name: &str, region: &str) -> Result<Stack, DeploymentError> {
+    let failed = |reason: String| {
+        let (name, region) = (name.to_owned(), region.to_owned());
+        DeploymentError::Stack { name, region, reason }
+    };
+    let client = aws_sdk_cloudformation::Client::new(config);
+    let answer = client.describe_stacks().stack_name(name).send().await;
+    let answer = answer.map_err(|error| match error.message() {
+        // CloudFormation has no error of its own for this.
+        Some(message) if message.contains("does not exist") => failed(
+            "there is no such stack: deploy it first (docs/DEPLOY.md), or name another".to_owned(),
+        ),
+        Some(message) => failed(message.to_owned()),
+        None => failed(DisplayErrorContext(&error).to_string()),
+    })?;
+    let stack = answer.stacks().first().cloned();
+    stack.ok_or_else(|| failed("CloudFormation answers without it".to_owned()))
+}
+
+fn secret_error<E>(id: &str, error: &aws_sdk_secretsmanager::error::SdkError<E>) -> DeploymentError
+where
+    E: aws_sdk_secretsmanager::error::ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let reason = match error.message() {
+        Some(message) => message.to_owned(),
+        None => aws_sdk_secretsmanager::error::DisplayErrorContext(error).to_string(),
+    };
+    DeploymentError::Secret { id: id.to_owned(), reason }
+}

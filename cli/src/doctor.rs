@@ -1,0 +1,100 @@
+//! `coursegate doctor`: what is wrong with a deployment, and what to do about it.
+//!
+//! Every check looks at the real thing, changes nothing, and ends in a [`Finding`].
+
+mod aws;
+mod doors;
+mod stripe;
+
+use std::path::PathBuf;
+
+use shared::ports::{Clock as _, SystemClock};
+
+use crate::account::Account;
+use crate::deployment::{Deployment, DeploymentError};
+
+/// What a check has found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// It is as it should be.
+    Good(String),
+    /// Worth knowing, and no reason to stop.
+    Note {
+        /// What is so.
+        says: String,
+        /// What to do, for those who mind.
+        remedy: String,
+    },
+    /// It must be put right.
+    Bad {
+        /// What is wrong.
+        says: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// There is nothing to look at here, and why.
+    Skipped(&'static str),
+}
+
+impl Finding {
+    fn good(says: impl Into<String>) -> Self {
+        Self::Good(says.into())
+    }
+
+    fn note(says: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::Note { says: says.into(), remedy: remedy.into() }
+    }
+
+    fn bad(says: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::Bad { says: says.into(), remedy: remedy.into() }
+    }
+}
+
+/// What the doctor looks at.
+struct Patient<'a> {
+    deployment: &'a Deployment,
+    /// The account with the operator's key, or why it can't be looked at.
+    account: Result<Account, DeploymentError>,
+    /// The catalog file, if there is one.
+    catalog: Option<PathBuf>,
+    http: reqwest::Client,
+    now: i64,
+}
+
+const WHY_LOCAL: &str = "only a deployment in AWS has it";
+
+/// Looks at everything, and hands over each finding when it is there. Says whether all is well.
+pub async fn examine(
+    deployment: &Deployment,
+    catalog: Option<PathBuf>,
+    mut found: impl FnMut(&'static str, &Finding),
+) -> bool {
+    let account = deployment.account().await;
+    let http = reqwest::Client::builder().timeout(std::time::Duration::from_secs(15)).build();
+    let now = SystemClock.now().unix_seconds();
+    let http = http.unwrap_or_default();
+    let patient = Patient { deployment, account, catalog, http, now };
+    let mut is_well = true;
+    let mut note = |name, finding: Finding| {
+        is_well &= !matches!(finding, Finding::Bad { .. });
+        found(name, &finding);
+    };
+    note("stack", aws::stack(&patient));
+    note("table", aws::table(&patient).await);
+    note("alarms", aws::alarms(&patient).await);
+    note("functions' key", stripe::functions_key(&patient).await);
+    note("your key", stripe::operators_key(&patient));
+    note("account", stripe::account(&patient).await);
+    note("prices", stripe::prices(&patient).await);
+    note("catalog file", stripe::catalog_file(&patient).await);
+    note("endpoint", stripe::endpoint(&patient).await);
+    note("deliveries", stripe::deliveries(&patient).await);
+    note("customer portal", stripe::portal(&patient).await);
+    note("tax", stripe::tax(&patient).await);
+    note("signed probe", doors::signed_probe(&patient).await);
+    note("forged probe", doors::forged_probe(&patient).await);
+    note("api", doors::api(&patient).await);
+    note("site", doors::site(&patient).await);
+    note("clock", doors::clock(&patient).await);
+    is_well
+}

@@ -1,0 +1,127 @@
+//! The stack, the table, the alarms.
+
+use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::types::{
+    BillingMode, PointInTimeRecoveryStatus, TableStatus, TimeToLiveStatus,
+};
+
+use super::{Finding, Patient, WHY_LOCAL};
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What an AWS call says when it fails.
+fn reason<E>(error: &SdkError<E>) -> String
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    error.message().map_or_else(|| DisplayErrorContext(error).to_string(), ToOwned::to_owned)
+}
+
+pub(super) fn stack(patient: &Patient<'_>) -> Finding {
+    let Some(cloud) = &patient.deployment.cloud else { return Finding::Skipped(WHY_LOCAL) };
+    let name = &patient.deployment.name;
+    if !matches!(cloud.status.as_str(), "CREATE_COMPLETE" | "UPDATE_COMPLETE") {
+        return Finding::bad(
+            format!("{name} is in {}", cloud.status),
+            "look at the stack's events in CloudFormation; when it has settled, deploy again",
+        );
+    }
+    if cloud.version != VERSION {
+        return Finding::bad(
+            format!("{name} runs version {}, and this program is {VERSION}", cloud.version),
+            "deploy this version (`sam build`, `sam deploy`), or use the program of that version",
+        );
+    }
+    Finding::good(format!("{}, version {VERSION}", cloud.status))
+}
+
+pub(super) async fn table(patient: &Patient<'_>) -> Finding {
+    let deployment = patient.deployment;
+    let client = &deployment.dynamodb;
+    let name = &deployment.table_name;
+    let described = match client.describe_table().table_name(name).send().await {
+        Ok(described) => described,
+        Err(error) => {
+            return Finding::bad(reason(&error), "deploy the stack, or look at your permissions");
+        }
+    };
+    let ttl = match client.describe_time_to_live().table_name(name).send().await {
+        Ok(ttl) => ttl.time_to_live_description().is_some_and(|ttl| {
+            ttl.time_to_live_status() == Some(&TimeToLiveStatus::Enabled)
+                && ttl.attribute_name() == Some("ttl")
+        }),
+        Err(error) => return Finding::bad(reason(&error), "look at your permissions"),
+    };
+    let Some(table) = described.table() else {
+        return Finding::bad(
+            format!("DynamoDB does not describe {name}"),
+            "look at it in the console",
+        );
+    };
+    let mut faults = Vec::new();
+    if table.table_status() != Some(&TableStatus::Active) {
+        faults.push("it is not active");
+    }
+    let billing = table.billing_mode_summary().and_then(|summary| summary.billing_mode());
+    if billing != Some(&BillingMode::PayPerRequest) {
+        faults.push("it is not on demand");
+    }
+    if table.deletion_protection_enabled() != Some(true) {
+        faults.push("it is not protected from deletion");
+    }
+    if !ttl {
+        faults.push("expired items are not removed (time to live on `ttl`)");
+    }
+    if deployment.cloud.is_some() {
+        match is_recoverable(patient).await {
+            Ok(true) => {}
+            Ok(false) => faults.push("it has no point-in-time recovery"),
+            Err(reason) => return Finding::bad(reason, "look at your permissions"),
+        }
+    }
+    if faults.is_empty() {
+        let recovery = if deployment.cloud.is_some() { ", point-in-time recovery" } else { "" };
+        Finding::good(format!("{name}: on demand, protected, time to live{recovery}"))
+    } else {
+        Finding::bad(
+            format!("{name}: {}", faults.join(", ")),
+            "deploy template.yaml again: somebody has changed the table by hand",
+        )
+    }
+}
+
+async fn is_recoverable(patient: &Patient<'_>) -> Result<bool, String> {
+    let client = &patient.deployment.dynamodb;
+    let name = &patient.deployment.table_name;
+    let answer = client.describe_continuous_backups().table_name(name).send().await;
+    let answer = answer.map_err(|error| reason(&error))?;
+    let recovery = answer
+        .continuous_backups_description()
+        .and_then(|backups| backups.point_in_time_recovery_description())
+        .and_then(|recovery| recovery.point_in_time_recovery_status());
+    Ok(recovery == Some(&PointInTimeRecoveryStatus::Enabled))
+}
+
+pub(super) async fn alarms(patient: &Patient<'_>) -> Finding {
+    let Some(cloud) = &patient.deployment.cloud else { return Finding::Skipped(WHY_LOCAL) };
+    let topic = &cloud.alarm_topic;
+    let answer = cloud.sns.list_subscriptions_by_topic().topic_arn(topic).send().await;
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(error) => return Finding::bad(reason(&error), "look at your permissions"),
+    };
+    let subscriptions = answer.subscriptions();
+    let confirmed = subscriptions
+        .iter()
+        .filter(|it| it.subscription_arn().is_some_and(|arn| arn.starts_with("arn:")))
+        .count();
+    if confirmed > 0 {
+        Finding::good(format!("{confirmed} of {} subscribers hear them", subscriptions.len()))
+    } else {
+        Finding::bad(
+            "nobody hears the alarms: no subscription of the topic is confirmed",
+            "open the link in AWS's e-mail \"Subscription Confirmation\", or deploy with another \
+             AlarmEmail",
+        )
+    }
+}

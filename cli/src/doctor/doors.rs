@@ -1,0 +1,199 @@
+//! The deployment through its own doors: webhook, API, site; and what time it is there.
+
+use std::time::Duration;
+
+use reqwest::Response;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::{Value, json};
+use shared::domain::decide::Mode;
+use shared::ports::{Clock as _, SystemClock};
+use stripe_webhook::Webhook;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
+
+use super::{Finding, Patient};
+use crate::account::API_VERSION;
+
+/// How far this machine's clock may be off: Stripe's signatures are good for five minutes.
+const CLOCK_SECONDS_MAX: u64 = 60;
+/// A function reads its secrets again at most every ten seconds.
+const SECRET_REFRESH: Duration = Duration::from_secs(11);
+/// Nobody's signing secret.
+const FORGED: &str = "whsec_nobody_has_this_secret";
+
+const UNREACHABLE: &str = "look at the stack, and at your network";
+
+/// An event of no type that is handled: whoever takes it applies nothing.
+fn probe(patient: &Patient<'_>) -> String {
+    json!({
+        "id": format!("evt_coursegateprobe{}", patient.now),
+        "object": "event",
+        "api_version": API_VERSION.as_str(),
+        "created": patient.now,
+        "data": { "object": { "id": "probe", "object": "probe" } },
+        "livemode": patient.deployment.mode == Mode::Live,
+        "pending_webhooks": 1,
+        "request": null,
+        "type": "coursegate.probe",
+    })
+    .to_string()
+}
+
+async fn deliver(patient: &Patient<'_>, secret: &str) -> Result<Response, String> {
+    let body = probe(patient);
+    let signature = Webhook::generate_test_header(&body, secret, Some(patient.now));
+    let request = patient
+        .http
+        .post(&patient.deployment.webhook_url)
+        .header("content-type", "application/json; charset=utf-8")
+        .header("stripe-signature", signature)
+        .body(body);
+    request.send().await.map_err(|error| why(&error))
+}
+
+/// The status and the outcome of a probe that is signed with this secret.
+async fn outcome(patient: &Patient<'_>, secret: &str) -> Result<(u16, String), String> {
+    let answer = deliver(patient, secret).await?;
+    let status = answer.status().as_u16();
+    let body: Value = answer.json().await.unwrap_or_default();
+    let outcome = body.get("outcome").and_then(Value::as_str).unwrap_or_default();
+    Ok((status, outcome.to_owned()))
+}
+
+/// The error with what lies under it; the library's own text leaves that out.
+fn why(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+pub(super) async fn signed_probe(patient: &Patient<'_>) -> Finding {
+    let deployment = patient.deployment;
+    let stored = match deployment.secret(&deployment.signing_secret_id).await {
+        Ok(stored) => SecretString::from(stored),
+        Err(error) => return Finding::bad(error.to_string(), "look at your permissions in AWS"),
+    };
+    let values = stored.expose_secret().split_whitespace();
+    let secrets: Vec<&str> = values.filter(|value| value.starts_with("whsec_")).collect();
+    if secrets.is_empty() {
+        return Finding::bad(
+            "Secrets Manager holds no signing secret yet",
+            "run `coursegate webhook register`",
+        );
+    }
+    for secret in &secrets {
+        let mut answer = outcome(patient, secret).await;
+        if matches!(answer, Ok((400 | 503, _))) {
+            // A secret that is only just stored is known when the functions may read it again.
+            tokio::time::sleep(SECRET_REFRESH).await;
+            answer = outcome(patient, secret).await;
+        }
+        match answer {
+            Ok((200, outcome)) if outcome == "ignored" => {}
+            Ok((status, _)) => {
+                return Finding::bad(
+                    format!("the webhook answers {status} to an event signed with a stored secret"),
+                    "look at the webhook function's log",
+                );
+            }
+            Err(error) => return Finding::bad(error, UNREACHABLE),
+        }
+    }
+    let count = secrets.len();
+    Finding::good(if count == 1 {
+        "the webhook takes an event signed with the stored secret".to_owned()
+    } else {
+        format!("the webhook takes events signed with each of the {count} stored secrets")
+    })
+}
+
+pub(super) async fn forged_probe(patient: &Patient<'_>) -> Finding {
+    match deliver(patient, FORGED).await {
+        Err(error) => Finding::bad(error, UNREACHABLE),
+        Ok(answer) => match answer.status().as_u16() {
+            400 => Finding::good("the webhook refuses an event that is signed by somebody else"),
+            status @ 200..300 => Finding::bad(
+                format!("the webhook answers {status} to a forged event"),
+                "stop the endpoint at once: deploy with WebhookConcurrency=0, then look whether \
+                 the Function URL is this stack's",
+            ),
+            503 => Finding::bad(
+                "the webhook has no signing secret to refuse a forged event with: 503",
+                "run `coursegate webhook register`",
+            ),
+            status => Finding::bad(
+                format!("the webhook answers {status} to a forged event, where 400 is right"),
+                "look at the webhook function's log",
+            ),
+        },
+    }
+}
+
+async fn courses(patient: &Patient<'_>, url: &str) -> Result<usize, String> {
+    let answer = patient.http.get(url).send().await.map_err(|error| why(&error))?;
+    let status = answer.status();
+    let body: Value = answer.json().await.unwrap_or_default();
+    let courses = body.get("courses").and_then(Value::as_array).map(Vec::len);
+    courses.ok_or_else(|| format!("{url} answers {status}, and not with courses"))
+}
+
+pub(super) async fn api(patient: &Patient<'_>) -> Finding {
+    let api = &patient.deployment.api_url;
+    let count = match courses(patient, &format!("{api}/courses")).await {
+        Ok(count) => count,
+        Err(error) => {
+            return Finding::bad(
+                error,
+                "push the catalog, then look at the entitlements function's log",
+            );
+        }
+    };
+    let closed = patient.http.get(format!("{api}/entitlements")).send().await;
+    match closed.map(|answer| answer.status().as_u16()) {
+        Ok(401) => {
+            Finding::good(format!("{count} courses for anyone, the rest for those signed in"))
+        }
+        Ok(status) => Finding::bad(
+            format!("GET /entitlements answers {status} without a token, where 401 is right"),
+            "deploy template.yaml again: the authorizer must be on every closed route",
+        ),
+        Err(error) => Finding::bad(why(&error), UNREACHABLE),
+    }
+}
+
+pub(super) async fn site(patient: &Patient<'_>) -> Finding {
+    let url = format!("{}/api/courses", patient.deployment.site_origin);
+    match courses(patient, &url).await {
+        Ok(_) => Finding::good(format!("{} passes /api on", patient.deployment.site_origin)),
+        Err(error) => Finding::bad(
+            format!("upgrade links lead nowhere: {error}"),
+            format!("let the site pass /api/* on to {}", patient.deployment.api_url),
+        ),
+    }
+}
+
+pub(super) async fn clock(patient: &Patient<'_>) -> Finding {
+    let url = format!("{}/courses", patient.deployment.api_url);
+    let answer = patient.http.get(url).send().await;
+    let here = SystemClock.now().unix_seconds();
+    let date = answer.ok().and_then(|answer| {
+        let date = answer.headers().get("date")?.to_str().ok()?;
+        OffsetDateTime::parse(date, &Rfc2822).ok()
+    });
+    let Some(there) = date else {
+        return Finding::Skipped("the API does not say what time it is");
+    };
+    let off = there.unix_timestamp().abs_diff(here);
+    if off <= CLOCK_SECONDS_MAX {
+        Finding::good("this machine and the API agree on the time")
+    } else {
+        Finding::bad(
+            format!("this machine's clock is {off} s off"),
+            "set it: signatures are good for five minutes only",
+        )
+    }
+}

@@ -1,0 +1,197 @@
+//! The operator's commands, from the command line to what the terminal says.
+
+use std::io::{BufRead as _, IsTerminal as _};
+use std::path::{Path, PathBuf};
+
+use coursegate::catalog::{self, Closing, Plan};
+use coursegate::deployment::Deployment;
+use coursegate::doctor::{self, Finding};
+use coursegate::key;
+use coursegate::webhook::{self, Ending};
+use secrecy::SecretString;
+use shared::ports::{Clock as _, SystemClock};
+use tracing_subscriber::filter::EnvFilter;
+
+use crate::arguments::{CatalogCommand, KeyCommand, PlaceArguments, WebhookCommand};
+use crate::terminal::{self, Terminal};
+
+/// A command's end: the sentence that says what is wrong.
+type Ended = Result<(), String>;
+
+pub(crate) fn catalog(command: CatalogCommand) -> Ended {
+    run(async {
+        match command {
+            CatalogCommand::Plan { place, file } => plan(place, &file).await,
+            CatalogCommand::Push { place, file, force } => push(place, &file, force).await,
+            CatalogCommand::Pull { place } => pull(place).await,
+        }
+    })
+}
+
+async fn plan(place: PlaceArguments, file: &Path) -> Ended {
+    let wanted = catalog::read(file).map_err(say)?;
+    let deployment = find(place).await?;
+    let account = deployment.account().await.map_err(say)?;
+    let plan = catalog::look(&wanted, &account, &deployment.table()).await.map_err(say)?;
+    for step in &plan.steps {
+        terminal::print(&step.to_string());
+    }
+    for loss in &plan.closes {
+        terminal::print(&format!("! owners would lose: {loss}"));
+    }
+    terminal::print(&match (plan.steps.len(), plan.closes.is_empty()) {
+        (0, _) => format!("{} sells what {} says.", deployment.name, file.display()),
+        (steps, true) => {
+            format!("{} to do; `coursegate catalog push` does it.", count(steps, "step"))
+        }
+        (steps, false) => format!(
+            "{} to do; `coursegate catalog push` refuses what owners would lose, unless with --force.",
+            count(steps, "step")
+        ),
+    });
+    Ok(())
+}
+
+async fn push(place: PlaceArguments, file: &Path, force: bool) -> Ended {
+    let wanted = catalog::read(file).map_err(say)?;
+    let deployment = find(place).await?;
+    let account = deployment.account().await.map_err(say)?;
+    let closing = if force { Closing::Allowed } else { Closing::Refused };
+    let done = |step: &catalog::Step| terminal::print(&step.to_string());
+    let pushed = catalog::push(&wanted, closing, &account, &deployment.table(), done).await;
+    let Plan { steps, closes, .. } = pushed.map_err(say)?;
+    for loss in closes {
+        terminal::print(&format!("! owners have lost: {loss}"));
+    }
+    terminal::print(&if steps.is_empty() {
+        format!("Nothing to do: {} sells what {} says.", deployment.name, file.display())
+    } else {
+        format!(
+            "{} done. {} sells what {} says; functions notice within a minute.",
+            count(steps.len(), "step"),
+            deployment.name,
+            file.display()
+        )
+    });
+    Ok(())
+}
+
+async fn pull(place: PlaceArguments) -> Ended {
+    let deployment = find(place).await?;
+    let account = deployment.account().await.map_err(say)?;
+    let pulled = catalog::pull(&account, &deployment.table()).await.map_err(say)?;
+    terminal::print(pulled.text.trim_end());
+    for note in pulled.notes {
+        terminal::problem(&note);
+    }
+    Ok(())
+}
+
+pub(crate) fn webhook(command: WebhookCommand) -> Ended {
+    run(async {
+        let done = match command {
+            WebhookCommand::Register { place } => {
+                let deployment = find(place).await?;
+                let account = deployment.account().await.map_err(say)?;
+                webhook::register(&account, &deployment).await
+            }
+            WebhookCommand::Rotate { place, now } => {
+                let deployment = find(place).await?;
+                let account = deployment.account().await.map_err(say)?;
+                let ending = if now { Ending::Now } else { Ending::WhenDelivered };
+                webhook::rotate(&account, &deployment, ending, SystemClock.now()).await
+            }
+        };
+        let done = done.map_err(say)?;
+        for line in &done {
+            terminal::print(line);
+        }
+        if done.is_empty() {
+            terminal::print("Nothing to do: the endpoint is in order.");
+        }
+        Ok(())
+    })
+}
+
+pub(crate) fn key(command: KeyCommand) -> Ended {
+    let KeyCommand::Store { place } = command;
+    run(async {
+        let deployment = find(place).await?;
+        let key = read_key(&deployment)?;
+        key::store(&deployment, &key).await.map_err(say)?;
+        terminal::print(&format!(
+            "The key is tried and stored in {}; running functions take it within five minutes.",
+            deployment.api_key_id
+        ));
+        if key::is_unrestricted(&key) {
+            terminal::print(&format!(
+                "It may do everything in the account. A restricted key is enough, with {}.",
+                key::permissions().collect::<Vec<_>>().join(", ")
+            ));
+        }
+        Ok(())
+    })
+}
+
+/// From standard input, so that it stands in no argument, history or process list.
+fn read_key(deployment: &Deployment) -> Result<SecretString, String> {
+    if std::io::stdin().is_terminal() {
+        terminal::print(&format!(
+            "Paste the {} restricted key for the functions (rk_…), then Enter:",
+            coursegate::account::name_of(deployment.mode)
+        ));
+    }
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line).map_err(say)?;
+    if line.trim().is_empty() {
+        return Err("no key came: give it on standard input".to_owned());
+    }
+    Ok(SecretString::from(line.trim()))
+}
+
+pub(crate) fn doctor(place: PlaceArguments, catalog: Option<PathBuf>) -> Ended {
+    run(async {
+        let deployment = find(place).await?;
+        let usual = PathBuf::from("catalog.toml");
+        let catalog = catalog.or_else(|| usual.is_file().then_some(usual));
+        let terminal = Terminal::new();
+        terminal.diagnosis(&deployment.name, coursegate::account::name_of(deployment.mode));
+        let (mut good, mut notes, mut bad) = (0_usize, 0_usize, 0_usize);
+        let is_well = doctor::examine(&deployment, catalog, |name, finding| {
+            match finding {
+                Finding::Good(_) => good += 1,
+                Finding::Note { .. } => notes += 1,
+                Finding::Bad { .. } => bad += 1,
+                Finding::Skipped(_) => {}
+            }
+            terminal.finding(name, finding);
+        })
+        .await;
+        terminal::print(&format!("\n{good} in order, {notes} to know, {bad} wrong."));
+        if is_well { Ok(()) } else { Err("put right what is wrong, then ask again".to_owned()) }
+    })
+}
+
+async fn find(place: PlaceArguments) -> Result<Deployment, String> {
+    Deployment::find(&place.place()).await.map_err(say)
+}
+
+fn run(command: impl Future<Output = Ended>) -> Ended {
+    // The libraries' own warnings would stand between the command's lines, which say the same.
+    let filter = EnvFilter::try_from_default_env();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter.unwrap_or_else(|_| EnvFilter::new("off")))
+        .with_writer(std::io::stderr)
+        .without_time()
+        .init();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(say)?.block_on(command)
+}
+
+fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
+fn say(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
