@@ -226,6 +226,11 @@ impl<'a> Resources<'a> {
         let (mut apis, mut tables) = (Vec::new(), Vec::new());
         let (mut functions, mut secrets) = (Vec::new(), Vec::new());
         for resource in resources.children()? {
+            if let Some(condition) = resource.child("Condition")?
+                && !condition.holds()?
+            {
+                continue;
+            }
             let kind = resource.require("Type")?.string()?;
             match kind.as_str() {
                 "AWS::Serverless::HttpApi" => apis.push(resource),
@@ -269,6 +274,7 @@ fn read_api(resource: &Node<'_>) -> Result<(String, Authorizer), TemplateError> 
         "Description",
         "Domain",
         "FailOnWarnings",
+        "RouteSettings",
         "StageName",
         "Tags",
     ])?;

@@ -14,7 +14,7 @@ struct Check {
     environment: &'static [(&'static str, &'static str)],
 }
 
-const CHECKS: [Check; 4] = [
+const CHECKS: [Check; 7] = [
     Check { name: "format", command: &["cargo", "fmt", "--all", "--check"], environment: &[] },
     Check {
         name: "lints",
@@ -25,6 +25,22 @@ const CHECKS: [Check; 4] = [
         name: "documentation",
         command: &["cargo", "doc", "--workspace", "--no-deps", "--quiet"],
         environment: &[("RUSTDOCFLAGS", "-D warnings")],
+    },
+    Check {
+        name: "template, by SAM",
+        command: &["sam", "validate", "--lint", "--template", "template.yaml"],
+        // It wants a Region, and asks nobody.
+        environment: &[("AWS_DEFAULT_REGION", "us-east-1"), ("SAM_CLI_TELEMETRY", "0")],
+    },
+    Check {
+        name: "template, by CloudFormation's linter",
+        command: &["cfn-lint", "template.yaml"],
+        environment: &[],
+    },
+    Check {
+        name: "template, by Checkov",
+        command: &["checkov", "--config-file", ".checkov.yaml"],
+        environment: &[],
     },
     Check {
         name: "tests",

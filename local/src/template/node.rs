@@ -17,7 +17,10 @@ const PSEUDO_PARAMETERS: &[(&str, &str)] = &[
     ("AWS::URLSuffix", "amazonaws.com"),
 ];
 
-/// What `!Ref`, `!GetAtt` and `!Sub` give.
+/// What stands for a property that is not there.
+const NO_VALUE: &str = "AWS::NoValue";
+
+/// What `!Ref`, `!GetAtt` and `!Sub` give, and which conditions hold.
 pub(super) struct Resolver<'a> {
     document: &'a Value,
     references: &'a References,
@@ -74,6 +77,56 @@ impl<'a> Node<'a> {
         Node { value, path, name: name.to_owned(), resolver: self.resolver }
     }
 
+    /// What an `!If` comes to, and any other value as it is; none where that is `AWS::NoValue`.
+    fn settled(&self) -> Result<Option<Node<'a>>, TemplateError> {
+        let Value::Tagged(tagged) = self.value else { return Ok(Some(self.copy())) };
+        if tagged.tag == "Ref" && tagged.value.as_str() == Some(NO_VALUE) {
+            return Ok(None);
+        }
+        if tagged.tag != "If" {
+            return Ok(Some(self.copy()));
+        }
+        let Some([condition, then, otherwise]) = tagged.value.as_sequence().map(Vec::as_slice)
+        else {
+            return Err(self.unusable("!If must have a condition and two values after it"));
+        };
+        let holds = self.below("If", condition).holds()?;
+        let chosen = if holds { then } else { otherwise };
+        Node { value: chosen, path: self.path.clone(), ..self.copy() }.settled()
+    }
+
+    fn copy(&self) -> Node<'a> {
+        let Node { value, path, name, resolver } = self;
+        Node { value, path: path.clone(), name: name.clone(), resolver }
+    }
+
+    /// Whether the condition of this name holds.
+    pub(super) fn holds(&self) -> Result<bool, TemplateError> {
+        let Some(name) = self.value.as_str() else {
+            return Err(self.unusable("this must be the name of a condition"));
+        };
+        let conditions = self.resolver.document.get("Conditions");
+        let Some(condition) = conditions.and_then(|all| all.get(name)) else {
+            return Err(self.unusable(format!("there is no condition {name}")));
+        };
+        let path = format!("Conditions.{name}");
+        Node { value: condition, path, name: name.to_owned(), resolver: self.resolver }.is_true()
+    }
+
+    fn is_true(&self) -> Result<bool, TemplateError> {
+        let Value::Tagged(tagged) = self.value else {
+            return Err(self.unusable("the local stack knows !Equals and !Not only"));
+        };
+        let arguments = tagged.value.as_sequence().map(Vec::as_slice);
+        match (tagged.tag.to_string().as_str(), arguments) {
+            ("!Equals", Some([one, other])) => {
+                Ok(self.below("0", one).json()? == self.below("1", other).json()?)
+            }
+            ("!Not", Some([condition])) => Ok(!self.below("0", condition).is_true()?),
+            _ => Err(self.unusable("the local stack knows !Equals and !Not only")),
+        }
+    }
+
     fn mapping(&self) -> Result<&'a serde_norway::Mapping, TemplateError> {
         self.value.as_mapping().ok_or_else(|| self.unusable("this must be a mapping"))
     }
@@ -81,15 +134,18 @@ impl<'a> Node<'a> {
     pub(super) fn children(&self) -> Result<Vec<Node<'a>>, TemplateError> {
         self.mapping()?
             .iter()
-            .map(|(key, value)| match key.as_str() {
-                Some(key) => Ok(self.below(key, value)),
-                None => Err(self.unusable("its keys must be text")),
+            .filter_map(|(key, value)| match key.as_str() {
+                Some(key) => self.below(key, value).settled().transpose(),
+                None => Some(Err(self.unusable("its keys must be text"))),
             })
             .collect()
     }
 
     pub(super) fn child(&self, name: &str) -> Result<Option<Node<'a>>, TemplateError> {
-        Ok(self.mapping()?.get(name).map(|value| self.below(name, value)))
+        match self.mapping()?.get(name) {
+            Some(value) => self.below(name, value).settled(),
+            None => Ok(None),
+        }
     }
 
     pub(super) fn require(&self, name: &str) -> Result<Node<'a>, TemplateError> {
@@ -144,13 +200,21 @@ impl<'a> Node<'a> {
             Value::Sequence(items) => items
                 .iter()
                 .enumerate()
-                .map(|(index, item)| self.below(&index.to_string(), item).json())
+                .filter_map(|(index, item)| {
+                    self.below(&index.to_string(), item).settled().transpose()
+                })
+                .map(|item| item?.json())
                 .collect(),
             Value::Mapping(_) => {
                 let members: Result<BTreeMap<_, _>, _> = self
                     .children()?
                     .iter()
-                    .map(|child| Ok((child.name().to_owned(), child.json()?)))
+                    .map(|child| {
+                        if child.name().starts_with("Fn::") {
+                            return Err(child.unusable("write it in its short form, such as !Sub"));
+                        }
+                        Ok((child.name().to_owned(), child.json()?))
+                    })
                     .collect();
                 Ok(members?.into_iter().collect())
             }

@@ -58,11 +58,70 @@ fn what_is_not_understood_is_an_error_that_names_its_place() {
     check("Timeout: 28", "VpcConfig: {}", "Resources.CheckoutFunction.Properties.VpcConfig");
     check("!Ref SiteOrigin", "!Ref Nothing", "Variables.SITE_ORIGIN: Nothing has no value");
     check("!Ref SiteOrigin", "!ImportValue x", "Variables.SITE_ORIGIN: !ImportValue");
+    check("!Ref SiteOrigin", "!If [Nothing, a, b]", "SITE_ORIGIN.If: there is no condition");
+    check("!Ref SiteOrigin", "!If [OwnPool, a]", "SITE_ORIGIN: !If must have a condition");
+    check("!Ref SiteOrigin", "{ a: { Fn::Sub: b } }", "SITE_ORIGIN.a.Fn::Sub: write it in its");
+    check("OwnPool: !Equals [", "OwnPool: !Or [", "Conditions.OwnPool: the local stack knows !Eq");
+    check("Condition: OwnPool", "Condition: Nothing", "there is no condition Nothing");
     check("Type: AWS::DynamoDB::Table", "Type: AWS::SQS::Queue", "Resources.Table");
     check("Path: /go/{link}", "Path: /{proxy+}", "Events.Go.Properties.Path");
     check("AuthType: NONE", "AuthType: AWS_IAM", "FunctionUrlConfig.AuthType");
     check("Type: HttpApi\n", "Type: Schedule\n", "Events.Courses.Type");
     check("Transform:", "\tTransform:", "not YAML");
+}
+
+/// A template whose condition `Given` holds unless the parameter `Size` is `none`.
+fn conditional(size: &str) -> Template {
+    let text = r#"
+Parameters:
+  Size: { Type: String, Default: none }
+Conditions:
+  Given: !Not [!Equals [!Ref Size, none]]
+Resources:
+  Api:
+    Type: AWS::Serverless::HttpApi
+    Properties:
+      StageName: !If [Given, !Sub "stage-${Size}", api]
+      Auth:
+        DefaultAuthorizer: Jwt
+        Authorizers:
+          Jwt:
+            IdentitySource: $request.header.Authorization
+            JwtConfiguration:
+              issuer: !If [Given, !GetAtt Nowhere.Url, http://issuer]
+              audience: [one, !If [Given, two, !Ref AWS::NoValue]]
+  Table:
+    Type: AWS::DynamoDB::Table
+    Properties:
+      TimeToLiveSpecification: !If [Given, { AttributeName: ttl, Enabled: true }, !Ref AWS::NoValue]
+  Queue:
+    Type: AWS::SQS::Queue
+    Condition: Given
+  Secret:
+    Type: AWS::SecretsManager::Secret
+    Properties:
+      SecretString: !If [Given, !If [Given, both, neither], !If [Given, one, !Ref Size]]
+"#;
+    let given = if size == "none" { text.to_owned() } else { text.replace("AWS::SQS", "AWS::SNS") };
+    let references = [("Size", size), ("Nowhere.Url", "http://nowhere")];
+    let references = references.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    Template::parse(&given, &references.into()).unwrap()
+}
+
+#[test]
+fn what_a_condition_leaves_out_is_not_there_and_is_not_asked_for() {
+    let without = conditional("none");
+    assert_eq!(without.stage, "api");
+    assert_eq!(without.authorizer.issuer, "http://issuer");
+    assert_eq!(without.authorizer.audiences, ["one"]);
+    assert_eq!(without.table.ttl_attribute, None);
+    assert_eq!(without.secrets[0].value, "none");
+    let with = conditional("large");
+    assert_eq!(with.stage, "stage-large");
+    assert_eq!(with.authorizer.issuer, "http://nowhere");
+    assert_eq!(with.authorizer.audiences, ["one", "two"]);
+    assert_eq!(with.table.ttl_attribute.as_deref(), Some("ttl"));
+    assert_eq!(with.secrets[0].value, "both");
 }
 
 #[test]
