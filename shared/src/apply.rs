@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use crate::domain::decide::{Content, Mode, News, Outcome, State, decide};
+use crate::domain::decide::{Content, Irrelevance, Mode, News, Outcome, State, decide};
+use crate::domain::time::Timestamp;
 use crate::ports::{Clock, Commit, Ledger, LedgerError};
 use crate::telemetry::{self, Metric};
 
@@ -35,7 +36,8 @@ pub async fn apply<L: Ledger>(
             Some(needs) => ledger.load(needs).await.map_err(ApplyError::Ledger)?,
             None => State::default(),
         };
-        let decision = decide(&state, news, ours, clock.now());
+        let now = clock.now();
+        let decision = decide(&state, news, ours, now);
         let commit = if decision.writes.is_empty() {
             Commit::Applied
         } else {
@@ -44,12 +46,15 @@ pub async fn apply<L: Ledger>(
         match commit {
             Commit::Applied => {
                 tell(news, &decision.outcome);
+                if !decision.writes.is_empty() {
+                    measure_age(news, &decision.outcome, now);
+                }
                 return Ok(decision.outcome);
             }
             // Another instance has just recorded this very event, or changed its source. Read what
             // it left: of an event on record the decision will be to write nothing.
             Commit::AlreadyProcessed | Commit::Conflict => {
-                telemetry::count(Metric::Conflict, 1);
+                telemetry::count(Metric::Conflict);
                 if attempt < ATTEMPTS_MAX {
                     pause(attempt).await;
                 }
@@ -67,6 +72,17 @@ async fn pause(attempt: u32) {
     tokio::time::sleep(Duration::from_millis(pause_ms)).await;
 }
 
+/// Records how late an event is that was not on record. What can't be read may not say when it was
+/// made.
+fn measure_age(news: &News, outcome: &Outcome, now: Timestamp) {
+    let Some(event) = &news.event else { return };
+    if !matches!(outcome, Outcome::Quarantined { .. }) {
+        let age = now.unix_seconds().saturating_sub(event.created.unix_seconds());
+        // Stripe's clock may be ahead of ours.
+        telemetry::record(Metric::EventAge, u64::try_from(age).unwrap_or(0));
+    }
+}
+
 /// Counts what became of the news, and logs it by all that a payment is traced by.
 fn tell(news: &News, outcome: &Outcome) {
     let (metric, reason) = match outcome {
@@ -75,7 +91,10 @@ fn tell(news: &News, outcome: &Outcome) {
         Outcome::Ignored(rule) => (Metric::Ignored, Some(rule.name())),
         Outcome::Quarantined { reason } => (Metric::Quarantined, Some(reason.as_str())),
     };
-    telemetry::count(metric, 1);
+    telemetry::count(metric);
+    if *outcome == Outcome::Ignored(Irrelevance::OtherMode) {
+        telemetry::count(Metric::OtherMode);
+    }
     let purchase = match &news.content {
         Content::Purchase(source, purchase) => Some((source, &purchase.sale)),
         Content::Irrelevant(_) | Content::Unreadable { .. } => None,

@@ -28,6 +28,7 @@ pub mod variable {
 
 /// Set by Lambda in every function.
 mod lambda {
+    pub(super) const FUNCTION_NAME: &str = "AWS_LAMBDA_FUNCTION_NAME";
     pub(super) const REGION: &str = "AWS_REGION";
     pub(super) const ACCESS_KEY_ID: &str = "AWS_ACCESS_KEY_ID";
     pub(super) const SECRET_ACCESS_KEY: &str = "AWS_SECRET_ACCESS_KEY";
@@ -145,6 +146,12 @@ impl CheckoutConfig {
 #[expect(clippy::disallowed_methods, reason = "this is where the environment enters")]
 pub fn process_environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+/// The name under which this function is deployed, for its metrics.
+#[must_use]
+pub fn function_name() -> String {
+    process_environment(lambda::FUNCTION_NAME).unwrap_or_default()
 }
 
 struct Environment<F> {

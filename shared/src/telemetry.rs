@@ -1,4 +1,4 @@
-//! What a function says: JSON lines for people, and counts in CloudWatch's embedded metric format.
+//! What a function says: JSON lines for people, and metrics in CloudWatch's embedded format.
 //!
 //! Both are `tracing` events, so that a test can read all that would leave the process. Fields are
 //! dotted and the same everywhere: `stripe.event_id`, `stripe.event_type`, `stripe.object_id`,
@@ -22,7 +22,7 @@ use crate::ports::{Clock, SystemClock};
 
 const METRICS: &str = "metrics";
 
-/// What is counted.
+/// What is measured. `template.yaml` has alarms on these, and draws them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Metric {
     /// Facts were added.
@@ -33,7 +33,15 @@ pub enum Metric {
     Ignored,
     /// An event can't be read and is kept.
     Quarantined,
-    /// A request to the webhook is not Stripe's, or too large.
+    /// An event or a Stripe API key is of the other mode.
+    OtherMode,
+    /// How long after Stripe made it an event was seen for the first time.
+    EventAge,
+    /// A request to the webhook claims to be Stripe's, and its signature does not verify.
+    BadSignature,
+    /// An event is larger than the webhook takes.
+    TooLarge,
+    /// A request to the webhook does not even claim to be Stripe's.
     Refused,
     /// A decision had to be made anew.
     Conflict,
@@ -44,25 +52,54 @@ pub enum Metric {
 }
 
 impl Metric {
-    const fn name(self) -> &'static str {
+    /// Each of them.
+    pub const ALL: [Self; 12] = [
+        Self::Applied,
+        Self::Duplicate,
+        Self::Ignored,
+        Self::Quarantined,
+        Self::OtherMode,
+        Self::EventAge,
+        Self::BadSignature,
+        Self::TooLarge,
+        Self::Refused,
+        Self::Conflict,
+        Self::SessionOpened,
+        Self::Failed,
+    ];
+
+    /// Its name in CloudWatch.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Applied => "applied",
             Self::Duplicate => "duplicate",
             Self::Ignored => "ignored",
             Self::Quarantined => "quarantined",
+            Self::OtherMode => "other_mode",
+            Self::EventAge => "event_age_seconds",
+            Self::BadSignature => "bad_signature",
+            Self::TooLarge => "too_large",
             Self::Refused => "refused",
             Self::Conflict => "conflict",
             Self::SessionOpened => "session_opened",
             Self::Failed => "failed",
         }
     }
+
+    const fn unit(self) -> &'static str {
+        if matches!(self, Self::EventAge) { "Seconds" } else { "Count" }
+    }
 }
 
-/// Counts this many of it.
-pub fn count(metric: Metric, times: u32) {
-    if times > 0 {
-        tracing::info!(target: METRICS, metric = metric.name(), times);
-    }
+/// Counts one of it.
+pub fn count(metric: Metric) {
+    record(metric, 1);
+}
+
+/// Records a value of it, in its unit.
+pub fn record(metric: Metric, value: u64) {
+    tracing::info!(target: METRICS, metric = metric.name(), unit = metric.unit(), value);
 }
 
 /// An error and all its causes, for a log: each says its own part.
@@ -80,13 +117,14 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
-/// Sends everything that this process says to standard output, from which Lambda takes it.
-pub fn init(function: &'static str) {
-    subscriber(function, std::io::stdout).init();
+/// Sends everything that this process says to standard output, from which Lambda takes it. Metrics
+/// are those of the function that is deployed under this name.
+pub fn init(function_name: String) {
+    subscriber(function_name, std::io::stdout).init();
 }
 
 /// The same for a writer of one's own.
-pub fn subscriber<W>(function: &'static str, writer: W) -> impl Subscriber + Send + Sync
+pub fn subscriber<W>(function_name: String, writer: W) -> impl Subscriber + Send + Sync
 where
     W: for<'w> MakeWriter<'w> + Clone + Send + Sync + 'static,
 {
@@ -106,15 +144,15 @@ where
         .with_span_list(false)
         .with_writer(writer.clone())
         .with_filter(quiet);
-    let metrics = EmbeddedMetrics { function, writer }
+    let metrics = EmbeddedMetrics { function_name, writer }
         .with_filter(FilterFn::new(|metadata| metadata.target() == METRICS));
     Registry::default().with(lines).with(metrics)
 }
 
-/// Writes counts as CloudWatch takes them from a log:
+/// Writes metrics as CloudWatch takes them from a log:
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 struct EmbeddedMetrics<W> {
-    function: &'static str,
+    function_name: String,
     writer: W,
 }
 
@@ -124,21 +162,22 @@ where
     W: for<'w> MakeWriter<'w> + 'static,
 {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut counted = Counted::default();
-        event.record(&mut counted);
+        let mut measured = Measured::default();
+        event.record(&mut measured);
         let mut line = json!({
             "_aws": {
                 "Timestamp": SystemClock.now().unix_seconds().saturating_mul(1000),
                 "CloudWatchMetrics": [{
                     "Namespace": "Coursegate",
-                    "Dimensions": [["function"]],
-                    "Metrics": [{ "Name": counted.metric, "Unit": "Count" }],
+                    // As AWS's own metrics of a function: two stacks never share one.
+                    "Dimensions": [["FunctionName"]],
+                    "Metrics": [{ "Name": measured.metric, "Unit": measured.unit }],
                 }],
             },
-            "function": self.function,
+            "FunctionName": self.function_name,
         });
         if let Some(line) = line.as_object_mut() {
-            line.insert(counted.metric, counted.times.into());
+            line.insert(measured.metric, measured.value.into());
         }
         // Nobody is left to tell when standard output is gone.
         let _ = writeln!(self.writer.make_writer(), "{line}");
@@ -146,21 +185,24 @@ where
 }
 
 #[derive(Default)]
-struct Counted {
+struct Measured {
     metric: String,
-    times: u64,
+    unit: String,
+    value: u64,
 }
 
-impl Visit for Counted {
+impl Visit for Measured {
     fn record_str(&mut self, field: &Field, value: &str) {
-        if field.name() == "metric" {
-            value.clone_into(&mut self.metric);
+        match field.name() {
+            "metric" => value.clone_into(&mut self.metric),
+            "unit" => value.clone_into(&mut self.unit),
+            _ => {}
         }
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        if field.name() == "times" {
-            self.times = value;
+        if field.name() == "value" {
+            self.value = value;
         }
     }
 

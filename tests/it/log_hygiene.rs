@@ -5,12 +5,13 @@ use std::io::Write;
 use std::sync::Once;
 
 use serde_json::{Value, json};
-use shared::telemetry;
+use shared::ports::Clock;
+use shared::telemetry::{self, Metric};
 use tests::flaky::{Fault, Flaky};
 use tests::memory::MemoryLedger;
 use tests::requests::{delivery, learner};
 use tests::sessions::event;
-use tests::world::{SIGNING_SECRET, World};
+use tests::world::{API_KEY_ID, SIGNING_SECRET, World};
 use tracing_subscriber::fmt::MakeWriter;
 
 thread_local! {
@@ -46,7 +47,7 @@ impl MakeWriter<'_> for ThreadCapture {
 fn listen() {
     static SUBSCRIBED: Once = Once::new();
     SUBSCRIBED.call_once(|| {
-        let subscriber = telemetry::subscriber("webhook", ThreadCapture);
+        let subscriber = telemetry::subscriber("shop-webhook".to_owned(), ThreadCapture);
         tracing::subscriber::set_global_default(subscriber).unwrap();
     });
     WRITTEN.set(Some(Vec::new()));
@@ -144,7 +145,7 @@ async fn no_event_however_it_ends_leaves_a_secret_or_anything_personal_in_the_lo
         ("duplicate", 1),
         ("ignored", 1),
         ("quarantined", 3),
-        ("refused", 1),
+        ("bad_signature", 1),
         ("conflict", 1),
         ("session_opened", 1),
         ("failed", 3),
@@ -175,19 +176,74 @@ async fn a_handled_event_is_one_line_by_which_a_payment_is_traced() {
 }
 
 #[tokio::test]
-async fn a_count_is_in_cloudwatch_s_embedded_metric_format() {
+async fn each_reason_to_tell_the_operator_is_counted_by_itself() {
     listen();
-    telemetry::count(telemetry::Metric::Applied, 2);
-    telemetry::count(telemetry::Metric::Conflict, 0);
+    let world = World::new().await;
+    let body = event("evt_1 completed paid cs_a pi_a ada tutorclaw @1000").to_string();
+    for header in [None, Some("t=1,v1=00"), Some("")] {
+        webhook::handle(&world.webhook(), &delivery(&body, header)).await;
+    }
+    let mut large = event("evt_2 completed paid cs_a pi_a ada tutorclaw @1000");
+    large["padding"] = "x".repeat(1024 * 1024).into();
+    world.deliver(&large).await;
+    let mut live = event("evt_3 completed paid cs_a pi_a ada tutorclaw @1000");
+    live["livemode"] = true.into();
+    world.deliver(&live).await;
+    world.secrets.set_current(API_KEY_ID, "rk_live_other").unwrap();
+    let asked = Some(r#"{"price": "tutorclaw_paid"}"#);
+    world.ask("POST /checkout", "/checkout", &learner("bob"), asked).await;
+
     let lines = lines();
-    assert_eq!(lines.len(), 1, "nothing is said of what did not happen");
-    let line = &lines[0];
-    assert!(line["_aws"]["Timestamp"].as_i64().unwrap() > 1_700_000_000_000);
-    let metrics = json!([{
-        "Namespace": "Coursegate",
-        "Dimensions": [["function"]],
-        "Metrics": [{ "Name": "applied", "Unit": "Count" }],
-    }]);
-    assert_eq!(line["_aws"]["CloudWatchMetrics"], metrics);
-    assert_eq!((&line["function"], &line["applied"]), (&json!("webhook"), &json!(2)));
+    for (metric, expected) in [
+        ("refused", 1),
+        ("bad_signature", 2),
+        ("too_large", 1),
+        ("other_mode", 2),
+        ("ignored", 1),
+        ("failed", 1),
+        ("event_age_seconds", 0),
+    ] {
+        assert_eq!(counted(&lines, metric), expected, "{metric}");
+    }
+}
+
+#[tokio::test]
+async fn the_age_of_an_event_is_measured_once_and_not_where_it_can_t_be_read() {
+    listen();
+    let world = World::new().await;
+    let mut late = event("evt_1 completed paid cs_a pi_a ada tutorclaw @1000");
+    late["created"] = (world.clock.now().unix_seconds() - 90).into();
+    world.deliver(&late).await;
+    world.deliver(&late).await;
+    late["id"] = "evt_2".into();
+    late["created"] = "soon".into();
+    world.deliver(&late).await;
+    // Known already, by another event; and made by a clock ahead of ours.
+    late["id"] = "evt_3".into();
+    late["created"] = (world.clock.now().unix_seconds() + 5).into();
+    world.deliver(&late).await;
+    let lines = lines();
+    let ages = lines.iter().filter_map(|line| line["event_age_seconds"].as_u64());
+    assert_eq!(ages.collect::<Vec<_>>(), [90, 0]);
+}
+
+#[tokio::test]
+async fn a_measurement_is_in_cloudwatch_s_embedded_metric_format() {
+    listen();
+    telemetry::count(Metric::Applied);
+    telemetry::record(Metric::EventAge, 90);
+    let lines = lines();
+    assert_eq!(lines.len(), 2);
+    for (line, (name, unit, value)) in
+        lines.iter().zip([("applied", "Count", 1), ("event_age_seconds", "Seconds", 90)])
+    {
+        assert!(line["_aws"]["Timestamp"].as_i64().unwrap() > 1_700_000_000_000);
+        let metrics = json!([{
+            "Namespace": "Coursegate",
+            "Dimensions": [["FunctionName"]],
+            "Metrics": [{ "Name": name, "Unit": unit }],
+        }]);
+        assert_eq!(line["_aws"]["CloudWatchMetrics"], metrics);
+        assert_eq!((&line["FunctionName"], &line[name]), (&json!("shop-webhook"), &json!(value)));
+    }
 }

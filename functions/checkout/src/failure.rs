@@ -61,7 +61,10 @@ impl Failure {
         let learner = learner.as_ref().map(LearnerId::as_str);
         let outcome = problem.kind().name();
         if problem.kind().status() >= 500 {
-            telemetry::count(Metric::Failed, 1);
+            telemetry::count(Metric::Failed);
+            if matches!(self, Self::Stripe(StripeError::WrongMode)) {
+                telemetry::count(Metric::OtherMode);
+            }
             let error = telemetry::Chain(self);
             tracing::error!(learner.id = learner, outcome, %error, "request failed");
         } else {

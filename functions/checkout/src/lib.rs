@@ -85,7 +85,7 @@ struct LinkAnswer<'a> {
 
 /// Runs the function until the Lambda runtime ends it.
 pub async fn run() -> Result<(), lambda_http::Error> {
-    telemetry::init("checkout");
+    telemetry::init(config::function_name());
     let config = config::CheckoutConfig::parse(config::process_environment)?;
     let secrets_manager = aws::secrets_manager(&config.table.aws, &config.api_key);
     let api_key = SecretCache::api_key(secrets_manager, config.api_key.secret_id);

@@ -322,7 +322,9 @@ impl<C: Clock> App<C> {
 }
 
 fn handed_out(wish: &Wish<'_>, opened: &Opened) {
-    telemetry::count(Metric::SessionOpened, u32::from(opened.is_new));
+    if opened.is_new {
+        telemetry::count(Metric::SessionOpened);
+    }
     tracing::info!(
         learner.id = %wish.learner,
         stripe.object_id = %opened.session.id,

@@ -38,7 +38,7 @@ pub struct App<R, C> {
 
 /// Runs the function until the Lambda runtime ends it.
 pub async fn run() -> Result<(), lambda_http::Error> {
-    telemetry::init("entitlements");
+    telemetry::init(config::function_name());
     let config = config::EntitlementsConfig::parse(config::process_environment)?;
     let table = aws::table(&config.table);
     let catalog = CatalogCache::new(table.clone());
@@ -134,7 +134,7 @@ fn log_access(learner: &LearnerId, course: &Course, access: &access::Access<'_>)
 
 /// Unknown means no: without an answer from the table there is none to the learner either.
 fn failed(cause: &LedgerError) -> Problem {
-    telemetry::count(Metric::Failed, 1);
+    telemetry::count(Metric::Failed);
     let error = telemetry::Chain(cause);
     tracing::error!(%error, "the table did not answer");
     Problem::from(cause)

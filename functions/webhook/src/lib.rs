@@ -40,7 +40,7 @@ struct Acknowledgement {
 
 /// Runs the function until the Lambda runtime ends it.
 pub async fn run() -> Result<(), lambda_http::Error> {
-    telemetry::init("webhook");
+    telemetry::init(config::function_name());
     let config = config::WebhookConfig::parse(config::process_environment)?;
     let secrets_manager = aws::secrets_manager(&config.table.aws, &config.signing_secret);
     let app = &App {
@@ -79,6 +79,7 @@ async fn deliver<L: Ledger, C: Clock>(
     let delivery = verify(&app.signing_secrets, unverified(request)?, now).await?;
     if delivery.body().len() > BODY_BYTES_MAX {
         return Err(refused(
+            Metric::TooLarge,
             ProblemKind::BodyTooLarge,
             "the event is larger than 1 MiB",
             "An event may have 1 MiB at most.",
@@ -91,7 +92,7 @@ async fn deliver<L: Ledger, C: Clock>(
 }
 
 fn not_applied(news: &News, cause: &ApplyError) -> Problem {
-    telemetry::count(Metric::Failed, 1);
+    telemetry::count(Metric::Failed);
     let error = telemetry::Chain(cause);
     let event = news.event.as_ref();
     tracing::error!(
@@ -112,6 +113,7 @@ fn unverified(request: &Request) -> Result<UnverifiedDelivery<'_>, Problem> {
         .and_then(|header| header.to_str().ok())
         .ok_or_else(|| {
             refused(
+                Metric::Refused,
                 ProblemKind::BadSignature,
                 "the Stripe-Signature header is missing or no text",
                 "Send the event as Stripe does, with its Stripe-Signature header.",
@@ -124,6 +126,7 @@ fn unverified(request: &Request) -> Result<UnverifiedDelivery<'_>, Problem> {
     };
     let unverified_body = unverified_body.ok_or_else(|| {
         refused(
+            Metric::BadSignature,
             ProblemKind::BadSignature,
             "the body is not UTF-8",
             "Send the body exactly as Stripe signed it.",
@@ -152,7 +155,7 @@ async fn verify<'a>(
 }
 
 fn no_secret(cause: &SecretError) -> Problem {
-    telemetry::count(Metric::Failed, 1);
+    telemetry::count(Metric::Failed);
     let error = telemetry::Chain(cause);
     tracing::error!(%error, "no signing secret to verify with");
     let detail = "No signing secret is available yet. Please deliver the event again.";
@@ -161,14 +164,20 @@ fn no_secret(cause: &SecretError) -> Problem {
 
 fn bad_signature(error: SignatureError) -> Problem {
     refused(
+        Metric::BadSignature,
         ProblemKind::BadSignature,
         error.to_string(),
         "Send the event as Stripe does, signed with this endpoint's secret and the time of now.",
     )
 }
 
-fn refused(kind: ProblemKind, reason: impl Into<String>, detail: &'static str) -> Problem {
-    telemetry::count(Metric::Refused, 1);
+fn refused(
+    metric: Metric,
+    kind: ProblemKind,
+    reason: impl Into<String>,
+    detail: &'static str,
+) -> Problem {
+    telemetry::count(metric);
     tracing::warn!(outcome = "refused", reason = reason.into(), "request refused");
     Problem::new(kind, detail)
 }
