@@ -1,8 +1,10 @@
 //! What can be asked on the command line.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use coursegate::deployment::Place;
 
 use crate::function::Name;
 
@@ -20,11 +22,100 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Run the local stack; also what happens without a command
     Up(Up),
+    /// What is sold: compare catalog.toml with Stripe and the table, put it on sale, read it back
+    #[command(subcommand)]
+    Catalog(CatalogCommand),
+    /// The webhook endpoint at Stripe: create it or bring it up to date, rotate its signing secret
+    #[command(subcommand)]
+    Webhook(WebhookCommand),
+    /// The Stripe API key that the functions use
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Look at everything, say what is wrong and what to do; fails if anything is
+    Doctor {
+        #[command(flatten)]
+        place: PlaceArguments,
+        /// What should be on sale [default: catalog.toml, if it is there]
+        #[arg(long, value_name = "FILE")]
+        catalog: Option<PathBuf>,
+    },
     /// Be one of the functions: what the local stack starts as a function's process.
     #[command(hide = true)]
     Function {
         /// Which one.
         name: Name,
+    },
+}
+
+/// Which deployment is meant.
+#[derive(Debug, Args)]
+pub(crate) struct PlaceArguments {
+    /// The CloudFormation stack, in the Region and account of the AWS environment; without it, the
+    /// local stack that is running
+    #[arg(long, value_name = "NAME")]
+    stack: Option<String>,
+    /// The local stack's gateway
+    #[arg(long, value_name = "PORT", default_value_t = 3000, conflicts_with = "stack")]
+    gateway_port: u16,
+}
+
+impl PlaceArguments {
+    pub(crate) fn place(self) -> Place {
+        self.stack.map_or(Place::Local(self.gateway_port), Place::Stack)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CatalogCommand {
+    /// Say what a push would do, and do nothing
+    Plan {
+        #[command(flatten)]
+        place: PlaceArguments,
+        /// The catalog file
+        #[arg(default_value = "catalog.toml")]
+        file: PathBuf,
+    },
+    /// Put it on sale: products and prices in Stripe, then the catalog in the table
+    Push {
+        #[command(flatten)]
+        place: PlaceArguments,
+        /// The catalog file
+        #[arg(default_value = "catalog.toml")]
+        file: PathBuf,
+        /// Even if learners lose what they own
+        #[arg(long)]
+        force: bool,
+    },
+    /// Write what is on sale as a catalog file, to standard output
+    Pull {
+        #[command(flatten)]
+        place: PlaceArguments,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum WebhookCommand {
+    /// Create the endpoint with exactly the events that are handled, or bring it up to date
+    Register {
+        #[command(flatten)]
+        place: PlaceArguments,
+    },
+    /// Begin to replace the signing secret; three days later, run it again to end the old one
+    Rotate {
+        #[command(flatten)]
+        place: PlaceArguments,
+        /// End the old secret at once, because somebody else has it
+        #[arg(long)]
+        now: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Read a key from standard input, try it, and store it in Secrets Manager
+    Store {
+        #[command(flatten)]
+        place: PlaceArguments,
     },
 }
 
@@ -55,6 +146,16 @@ pub(crate) struct Up {
     /// Secrets Manager [default: 4566]
     #[arg(long, value_name = "PORT")]
     pub(crate) secrets_port: Option<u16>,
+    /// Let containers reach DynamoDB, Stripe and Secrets Manager at this address of Docker's bridge
+    /// [172.17.0.1 if none is given]. Docker Desktop's containers reach them without it
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "172.17.0.1"
+    )]
+    pub(crate) docker_bridge: Option<Ipv4Addr>,
     /// What is sold [default: catalog.toml beside the template]
     #[arg(long, value_name = "FILE")]
     pub(crate) catalog: Option<PathBuf>,

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use coursegate::account::{Account, AccountError};
 use coursegate::catalog::{self, CatalogFileError, Closing, PushError};
 use local::Keep;
 use local::addresses::{Addresses, Demo};
@@ -10,6 +11,7 @@ use local::observer::Observer;
 use local::stack::{Options, Ports, Stack, StartError, TABLE};
 use shared::config::{ConfigErrors, EntitlementsConfig};
 use shared::domain::catalog::Catalog;
+use shared::domain::decide::Mode;
 use tracing_subscriber::filter::EnvFilter;
 
 use crate::arguments::Up;
@@ -36,6 +38,8 @@ pub(crate) enum UpError {
     Start(#[from] StartError),
     #[error(transparent)]
     CatalogFile(#[from] CatalogFileError),
+    #[error(transparent)]
+    Account(#[from] AccountError),
     #[error(transparent)]
     Push(#[from] PushError),
     #[error("the table can't be reached: {0}")]
@@ -93,7 +97,7 @@ async fn start(
     catalog: &Catalog,
     terminal: Terminal,
 ) -> Result<Stack, UpError> {
-    let stack = Stack::start(Options {
+    let mut stack = Stack::start(Options {
         template: places.template.clone(),
         keep: places.keep.clone(),
         ports: ports(options),
@@ -104,7 +108,7 @@ async fn start(
         demo: demo(catalog),
     })
     .await?;
-    if let Err(error) = open(catalog, &stack).await {
+    if let Err(error) = open(options, catalog, &mut stack).await {
         stack.shutdown().await;
         return Err(error);
     }
@@ -123,7 +127,10 @@ fn demo(catalog: &Catalog) -> Option<Demo> {
 }
 
 /// Puts the catalog on sale, then lets people in.
-async fn open(catalog: &Catalog, stack: &Stack) -> Result<(), UpError> {
+async fn open(options: &Up, catalog: &Catalog, stack: &mut Stack) -> Result<(), UpError> {
+    if let Some(address) = options.docker_bridge {
+        stack.let_containers_in(address).await?;
+    }
     let Addresses { stripe, dynamodb, .. } = stack.addresses();
     // The table is reached as a function reaches it.
     let environment = |name: &str| {
@@ -140,7 +147,9 @@ async fn open(catalog: &Catalog, stack: &Stack) -> Result<(), UpError> {
     let table = shared::aws::table(&EntitlementsConfig::parse(environment)?.table);
     // On a laptop nobody owns anything that counts, and the author may try what they like.
     let closing = Closing::Allowed;
-    catalog::push(catalog, closing, stripe, stack.stripe_api_key(), &table).await?;
+    let key = stack.stripe_api_key().into();
+    let account = Account::new(Some(stripe), &key, Mode::Test)?;
+    catalog::push(catalog, closing, &account, &table, |_| {}).await?;
     Ok(stack.open().await?)
 }
 

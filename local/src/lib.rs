@@ -8,6 +8,7 @@
 //! * `dynamo`: DynamoDB, by dynoxide,
 //! * `sign_in`: who the learners are, in the place of Cognito,
 //! * the Stripe simulator, which is a crate of its own,
+//! * [`bridge`]: a way in for containers,
 //! * `pages`: what stands where the course site will be.
 //!
 //! `state` is what survives a restart, [`observer`] hears about each request, and [`addresses`] says
@@ -19,6 +20,7 @@
 )]
 
 pub mod addresses;
+pub mod bridge;
 mod clock;
 pub mod dynamo;
 pub mod gateway;

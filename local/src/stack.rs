@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::addresses::{Addresses, Demo};
+use crate::bridge::{self, BridgeError};
 use crate::dynamo::{self, DynamoError};
 use crate::gateway::authorizer::Authorizer;
 use crate::gateway::{self, Gateway};
@@ -124,6 +125,9 @@ pub enum StartError {
     /// Nobody could sign in.
     #[error(transparent)]
     SignIn(#[from] SignInError),
+    /// Containers can't be let in.
+    #[error(transparent)]
+    Bridge(#[from] BridgeError),
     /// A function doesn't start.
     #[error(transparent)]
     Lambda(#[from] LambdaError),
@@ -239,6 +243,20 @@ impl Stack {
         Ok(())
     }
 
+    /// Lets containers reach what functions speak to: DynamoDB, Stripe and Secrets Manager, each
+    /// on its port of this address of Docker's bridge.
+    pub async fn let_containers_in(&mut self, address: Ipv4Addr) -> Result<(), StartError> {
+        let Addresses { dynamodb, stripe, secrets_manager, .. } = &self.addresses;
+        for url in [dynamodb, stripe, secrets_manager] {
+            // What is elsewhere is reached without a bridge.
+            let inside = url.strip_prefix("http://").and_then(|inside| inside.parse().ok());
+            if let Some(inside) = inside {
+                self.servers.spawn(bridge::open(address, inside).await?);
+            }
+        }
+        Ok(())
+    }
+
     /// How many events Stripe holds back, as it has been told to now or in an earlier run.
     #[must_use]
     pub fn held_deliveries(&self) -> Option<usize> {
@@ -336,7 +354,9 @@ fn issuer(addresses: &Addresses) -> String {
     format!("{}/local", addresses.gateway)
 }
 
-fn secret_name(logical_id: &str) -> String {
+/// The name of the secret that the template calls so.
+#[must_use]
+pub fn secret_name(logical_id: &str) -> String {
     format!("coursegate/{logical_id}")
 }
 

@@ -222,11 +222,13 @@ fn help_names_every_flag() {
         "--dynamodb-port",
         "--stripe-port",
         "--secrets-port",
+        "--docker-bridge",
         "--catalog",
         "--template",
         "--state",
     ] {
         assert!(help.contains(flag), "{flag}: {help}");
     }
-    assert!(!help.contains("function"), "that is between the stack and itself: {help}");
+    let is_named = help.lines().any(|line| line.trim_start().starts_with("function"));
+    assert!(!is_named, "that command is between the stack and itself: {help}");
 }

@@ -1,0 +1,116 @@
+//! A way in for containers, which don't reach 127.0.0.1 of the machine that they run on.
+//!
+//! On Linux Docker gives that machine an address on a network between it and its containers.
+//! Whatever connects to one of the ports there is connected to the same port of 127.0.0.1.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+/// Why containers can't be let in.
+#[derive(Debug, thiserror::Error)]
+pub enum BridgeError {
+    /// Others than this machine's containers may reach such an address.
+    #[error(
+        "{0} is not a private address: nothing here asks for a password, so give the address of \
+         Docker's bridge, usually 172.17.0.1"
+    )]
+    Public(Ipv4Addr),
+    /// The address can't be listened on.
+    #[error(
+        "containers can't be let in at {address}: {source}; start Docker, and look at what \
+         `ip address show docker0` says its bridge's address is"
+    )]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+}
+
+/// Listens on the port of `inside` at the bridge's address, and connects who comes to `inside`.
+/// The future ends when it is dropped, and every connection with it.
+pub(crate) async fn open(
+    bridge: Ipv4Addr,
+    inside: SocketAddr,
+) -> Result<impl Future<Output = ()> + Send + 'static, BridgeError> {
+    if !bridge.is_private() {
+        return Err(BridgeError::Public(bridge));
+    }
+    let address = SocketAddr::from((bridge, inside.port()));
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|source| BridgeError::Listen { address, source })?;
+    Ok(serve(listener, inside))
+}
+
+async fn serve(listener: TcpListener, inside: SocketAddr) {
+    let mut connections = JoinSet::new();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => drop(connections.spawn(connect(stream, inside))),
+            Err(error) => tracing::warn!(%error, "a container's connection failed"),
+        }
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn connect(mut outside: TcpStream, inside: SocketAddr) {
+    if let Ok(mut inside) = TcpStream::connect(inside).await {
+        // An end that goes away is its own affair.
+        let _ = copy_bidirectional(&mut outside, &mut inside).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::{BridgeError, open, serve};
+
+    /// Answers every connection with what it says, in brackets, once it has said all.
+    async fn echo(listener: TcpListener) {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut said = Vec::new();
+            stream.read_to_end(&mut said).await.unwrap();
+            stream.write_all(&[b"[", said.as_slice(), b"]"].concat()).await.unwrap();
+        }
+    }
+
+    async fn listen() -> (TcpListener, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address)
+    }
+
+    #[tokio::test]
+    async fn what_is_said_outside_is_heard_inside_and_answered() {
+        let (inside, inside_address) = listen().await;
+        let (outside, outside_address) = listen().await;
+        tokio::spawn(echo(inside));
+        tokio::spawn(serve(outside, inside_address));
+        for said in ["one", "two"] {
+            let mut stream = TcpStream::connect(outside_address).await.unwrap();
+            stream.write_all(said.as_bytes()).await.unwrap();
+            stream.shutdown().await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            assert_eq!(answer, format!("[{said}]"));
+        }
+    }
+
+    #[tokio::test]
+    async fn only_a_private_address_lets_in() {
+        let (_inside, address) = listen().await;
+        for public in [Ipv4Addr::UNSPECIFIED, Ipv4Addr::new(8, 8, 8, 8), Ipv4Addr::LOCALHOST] {
+            let refused = open(public, address).await.map(drop);
+            assert!(matches!(refused, Err(BridgeError::Public(address)) if address == public));
+        }
+    }
+}
