@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, reason = "a command talks to whoever types it")]
 
 mod checks;
+mod sam;
 mod signing;
 
 use std::io::Write;
@@ -24,6 +25,8 @@ enum Chore {
     Test,
     /// Put the Python tools that tests need into target/tools; `test` does it by itself.
     Tools,
+    /// Run every function in Docker by SAM, with every sample of its folder in events/.
+    Sam,
     /// Print a sample event of events/webhook with a fresh signature, to hand to the webhook.
     Sign {
         /// The file, one of those in events/webhook.
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
         Chore::Test => checks::run(),
         Chore::Tools => xtask::tools::install().map_err(Into::into),
+        Chore::Sam => sam::run(),
         Chore::Sign { file, secret, secrets_port } => {
             signing::run(&file, secret, secrets_port).map(|event| {
                 // Whoever reads may have had enough: `cargo xtask sign … | head`.

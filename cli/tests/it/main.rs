@@ -11,5 +11,6 @@
 mod purchase;
 mod readme;
 mod running;
+mod sam;
 mod strangers;
 mod up;

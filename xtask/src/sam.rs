@@ -1,0 +1,157 @@
+//! `cargo xtask sam`: every function with every sample of its folder in `events/`, built by SAM and
+//! run by SAM in Docker, against a local stack.
+
+mod expected;
+mod invoking;
+mod stack;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use serde_json::Value;
+use xtask::sign::sign_file;
+use xtask::tools;
+
+use invoking::Sam;
+use stack::Stack;
+
+/// The folders of `events/`, and what the template calls the function of each.
+const FUNCTIONS: [(&str, &str); 3] = [
+    ("webhook", "WebhookFunction"),
+    ("checkout", "CheckoutFunction"),
+    ("entitlements", "EntitlementsFunction"),
+];
+
+pub(crate) type Fault = Box<dyn std::error::Error>;
+
+/// Builds the functions and runs every sample.
+pub(crate) fn run() -> Result<(), Fault> {
+    let docker = docker()?;
+    cargo_lambda_is_there()?;
+    tools::install()?;
+    let sam = Sam::find()?;
+    let command = build_command()?;
+    sam.build()?;
+
+    let begun = Instant::now();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut tried, mut differing) = (0_usize, 0_usize);
+    for (folder, function) in FUNCTIONS {
+        for sample in samples(folder)? {
+            let started = Instant::now();
+            let name = sample.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let expected = expected::of(folder, &name)?;
+            // As the replay test does, each sample meets a world of its own.
+            let stack = Stack::start(&command, docker.bridge.as_deref())?;
+            runtime.block_on(stack.sell_to_grace())?;
+            let event = event(folder, &sample, &runtime.block_on(stack.signing_secret())?)?;
+            let answer = sam.invoke(function, &event, &stack)?;
+            tried = tried.saturating_add(1);
+            let seconds = started.elapsed().as_secs_f32();
+            match expected.differences(&answer) {
+                None => println!("{folder}/{name}: {expected}, {seconds:.1} s"),
+                Some(differences) => {
+                    differing = differing.saturating_add(1);
+                    println!("{folder}/{name}: DIFFERS\n{differences}");
+                }
+            }
+        }
+    }
+    let seconds = begun.elapsed().as_secs();
+    if differing > 0 {
+        return Err(format!(
+            "\n{differing} of {tried} samples are answered differently than the snapshots in \
+             tests/it/snapshots say: mend the function, or run `cargo test -p tests replay` if the \
+             snapshots are what is wrong"
+        )
+        .into());
+    }
+    println!("\n{tried} samples in {seconds} s, each answered as in the replay test.");
+    Ok(())
+}
+
+/// A sample as it is handed to its function: Stripe's are signed first.
+fn event(folder: &str, sample: &Path, signing_secret: &str) -> Result<Value, Fault> {
+    if folder == "webhook" {
+        return Ok(sign_file(sample, signing_secret, crate::signing::now()?)?);
+    }
+    read_json(sample)
+}
+
+/// The samples of a function, sorted by name.
+fn samples(folder: &str) -> Result<Vec<PathBuf>, Fault> {
+    let folder = tools::root().join("events").join(folder);
+    let entries = std::fs::read_dir(&folder)
+        .map_err(|error| format!("{} can't be read: {error}", folder.display()))?;
+    let mut samples = Vec::new();
+    for entry in entries {
+        samples.push(entry?.path());
+    }
+    samples.sort();
+    if samples.is_empty() {
+        return Err(format!("{} holds no samples", folder.display()).into());
+    }
+    Ok(samples)
+}
+
+fn read_json(path: &Path) -> Result<Value, Fault> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| format!("{} can't be read: {error}", path.display()))?;
+    let json = serde_json::from_str(&text)
+        .map_err(|error| format!("{} is no JSON: {error}", path.display()))?;
+    Ok(json)
+}
+
+/// The engine that runs containers.
+struct Docker {
+    /// Where they reach this machine; none where Docker Desktop sees to it.
+    bridge: Option<String>,
+}
+
+fn docker() -> Result<Docker, Fault> {
+    let said = said_by("docker", &["info", "--format", "{{.OperatingSystem}}"]);
+    let Some(system) = said.filter(|said| !said.is_empty()) else {
+        return Err("no Docker engine answers `docker info`: install Docker, start it, and run \
+                    `cargo xtask sam` again"
+            .into());
+    };
+    if !cfg!(target_os = "linux") || system == "Docker Desktop" {
+        return Ok(Docker { bridge: None });
+    }
+    let format = "{{range .IPAM.Config}}{{.Gateway}}{{end}}";
+    let gateway = said_by("docker", &["network", "inspect", "bridge", "--format", format]);
+    // An engine that has not run a container yet may not know; this is its default.
+    let gateway = gateway.filter(|gateway| !gateway.is_empty());
+    Ok(Docker { bridge: Some(gateway.unwrap_or_else(|| "172.17.0.1".to_owned())) })
+}
+
+fn cargo_lambda_is_there() -> Result<(), Fault> {
+    if said_by("cargo-lambda", &["lambda", "--version"]).is_some() {
+        return Ok(());
+    }
+    Err("cargo-lambda is missing, which SAM builds the functions with: install it as \
+         https://www.cargo-lambda.info/guide/installation.html says, and run `cargo xtask sam` again"
+        .into())
+}
+
+/// What a program prints, if it succeeds.
+fn said_by(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(arguments).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    output.status.success().then_some(text)
+}
+
+/// Builds the `coursegate` command, and answers with where it is: beside this one.
+fn build_command() -> Result<PathBuf, Fault> {
+    println!("== cargo build --package coursegate");
+    let built = Command::new("cargo")
+        .args(["build", "--quiet", "--package", "coursegate"])
+        .current_dir(tools::root())
+        .status()?;
+    if !built.success() {
+        return Err("the coursegate command can't be built: see above".into());
+    }
+    let name = format!("coursegate{}", std::env::consts::EXE_SUFFIX);
+    Ok(std::env::current_exe()?.with_file_name(name))
+}

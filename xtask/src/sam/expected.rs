@@ -1,0 +1,130 @@
+//! What each sample is answered with: what the replay test's snapshots say.
+
+use std::fmt;
+
+use serde_json::Value;
+use xtask::tools;
+
+use super::Fault;
+
+/// A function's answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) status: Value,
+    pub(crate) headers: Value,
+    pub(crate) body: Value,
+}
+
+/// What a sample is answered with in the replay test.
+pub(crate) fn of(folder: &str, sample: &str) -> Result<Answer, Fault> {
+    let name = format!("tests/it/snapshots/it__replay__{folder}__{sample}.snap");
+    let text = std::fs::read_to_string(tools::root().join(&name))
+        .map_err(|error| format!("{name} can't be read: {error}; run `cargo test -p tests`"))?;
+    parse(&text).ok_or_else(|| format!("{name} is no snapshot of an answer").into())
+}
+
+/// A snapshot is JSON below a head between two lines of dashes.
+fn parse(snapshot: &str) -> Option<Answer> {
+    let json = snapshot.splitn(3, "---\n").nth(2)?;
+    let mut answer: Value = serde_json::from_str(json).ok()?;
+    let mut take = |name: &str| answer.get_mut(name).map(Value::take);
+    Some(Answer { status: take("status")?, headers: take("headers")?, body: take("body")? })
+}
+
+impl Answer {
+    /// What differs, a line each; nothing where the answer is the expected one.
+    pub(crate) fn differences(&self, answer: &Answer) -> Option<String> {
+        let parts = [
+            ("status", &self.status, &answer.status),
+            ("headers", &self.headers, &answer.headers),
+            ("body", &self.body, &answer.body),
+        ];
+        let differing = parts.into_iter().filter(|(_, expected, found)| !agrees(expected, found));
+        let lines: Vec<String> = differing
+            .map(|(part, expected, found)| {
+                format!("  {part} expected: {expected}\n  {part} found:    {found}")
+            })
+            .collect();
+        (!lines.is_empty()).then(|| lines.join("\n"))
+    }
+}
+
+/// `200 applied`, `409 urn:coursegate:problem:already-entitled`
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.status)?;
+        let words =
+            ["outcome", "type"].into_iter().filter_map(|name| self.body.get(name)?.as_str());
+        for word in words {
+            write!(f, " {word}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a value is the expected one. The snapshots name in brackets what is random, and have
+/// been made at a time of their own.
+fn agrees(expected: &Value, found: &Value) -> bool {
+    match (expected, found) {
+        (Value::String(expected), Value::String(found)) => {
+            expected == found || expected.contains('[')
+        }
+        (Value::Array(expected), Value::Array(found)) => {
+            expected.len() == found.len()
+                && expected.iter().zip(found).all(|(expected, found)| agrees(expected, found))
+        }
+        (Value::Object(expected), Value::Object(found)) => {
+            expected.len() == found.len()
+                && expected.iter().all(|(name, expected)| {
+                    found.get(name).is_some_and(|found| {
+                        let is_later = name == "expires_at" && found.is_string();
+                        is_later || agrees(expected, found)
+                    })
+                })
+        }
+        _ => expected == found,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    #[track_caller]
+    fn check(expected: &Value, found: &Value, agrees: bool) {
+        assert_eq!(super::agrees(expected, found), agrees, "{expected} {found}");
+    }
+
+    #[test]
+    fn what_is_random_may_be_anything_and_nothing_else_may() {
+        check(&json!({ "a": [1, null] }), &json!({ "a": [1, null] }), true);
+        check(&json!("[session]"), &json!("cs_test_a1"), true);
+        check(&json!({ "url": "[stripe]/c/pay/[session]" }), &json!({ "url": "http://x" }), true);
+        check(&json!({ "expires_at": "2026" }), &json!({ "expires_at": "2027" }), true);
+        check(&json!({ "since": "2026" }), &json!({ "since": "2027" }), false);
+        check(&json!("[session]"), &json!(5), false);
+        check(&json!({ "expires_at": "2026" }), &json!({ "expires_at": null }), false);
+        check(&json!({ "a": 1 }), &json!({ "a": 1, "b": 2 }), false);
+        check(&json!({ "a": 1, "b": 2 }), &json!({ "a": 1 }), false);
+        check(&json!([1]), &json!([1, 2]), false);
+        check(&json!(200), &json!("200"), false);
+    }
+
+    #[test]
+    fn every_sample_has_an_expected_answer() {
+        let mut samples = 0;
+        for (folder, _) in crate::sam::FUNCTIONS {
+            for sample in crate::sam::samples(folder).unwrap() {
+                let name = sample.file_stem().unwrap().to_str().unwrap();
+                let expected = super::of(folder, name).unwrap();
+                assert_eq!(expected.differences(&expected.clone()), None, "{folder}/{name}");
+                let mut other = expected.clone();
+                other.status = json!(500);
+                let differences = expected.differences(&other).unwrap();
+                assert!(differences.contains("status found:    500"), "{differences}");
+                samples += 1;
+            }
+        }
+        assert!(samples >= 31, "{samples}");
+    }
+}

@@ -1,0 +1,130 @@
+//! A local stack of its own, on free ports and in memory.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+use xtask::sign::sign_file;
+use xtask::tools;
+
+use super::{Fault, read_json};
+
+/// The event that grace's purchase is made from.
+const PURCHASE: &str = "events/webhook/checkout_session_completed_paid.json";
+/// When grace has bought, in the replay test too.
+const BOUGHT: i64 = 1_795_000_000;
+
+/// A running stack. It is stopped when it is dropped.
+pub(crate) struct Stack {
+    process: Child,
+    addresses: Value,
+}
+
+impl Stack {
+    /// Starts a stack and waits until it is ready.
+    pub(crate) fn start(command: &Path, bridge: Option<&str>) -> Result<Stack, Fault> {
+        let bridge = bridge.map(|address| format!("--docker-bridge={address}"));
+        let mut process = Command::new(command)
+            .args(["up", "--ephemeral"])
+            .args(bridge)
+            .current_dir(tools::root())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let stdout = process.stdout.take().ok_or("the local stack says nothing")?;
+        let mut stack = Stack { process, addresses: Value::Null };
+        let mut lines = BufReader::new(stdout).lines();
+        loop {
+            let line = lines.next().ok_or("the local stack has not started: see above")??;
+            if let Some(addresses) = line.strip_prefix("ready ") {
+                stack.addresses = serde_json::from_str(addresses)?;
+                break;
+            }
+        }
+        // It says a line for each request, which somebody has to take.
+        std::thread::spawn(move || lines.for_each(drop));
+        Ok(stack)
+    }
+
+    fn address(&self, piece: &str) -> Result<&str, Fault> {
+        let address = self.addresses.get(piece).and_then(Value::as_str);
+        Ok(address.ok_or_else(|| format!("the local stack names no address of {piece}"))?)
+    }
+
+    /// The secret that the stack's webhook verifies with.
+    pub(crate) async fn signing_secret(&self) -> Result<String, Fault> {
+        crate::signing::of_a_stack(self.address("secrets_manager")?).await
+    }
+
+    /// As in the replay test, grace owns the demo course before a sample arrives.
+    pub(crate) async fn sell_to_grace(&self) -> Result<(), Fault> {
+        let event = sign_file(
+            &purchase_of_grace()?,
+            &self.signing_secret().await?,
+            crate::signing::now()?,
+        )?;
+        let webhook = "/2015-03-31/functions/WebhookFunction/invocations";
+        let url = format!("{}{webhook}", self.address("lambda")?);
+        let answer: Value =
+            reqwest::Client::new().post(url).json(&event).send().await?.json().await?;
+        match answer.get("body").and_then(Value::as_str) {
+            Some(r#"{"outcome":"applied"}"#) => Ok(()),
+            _ => Err(format!("the local stack has not taken grace's purchase: {answer}").into()),
+        }
+    }
+
+    /// `events/sam-local.json` with the addresses of this stack.
+    pub(crate) fn variables_file(&self) -> Result<PathBuf, Fault> {
+        let mut file = read_json(&tools::root().join("events/sam-local.json"))?;
+        for (variable, piece) in [
+            ("DYNAMODB_ENDPOINT", "dynamodb"),
+            ("SECRETS_MANAGER_ENDPOINT", "secrets_manager"),
+            ("STRIPE_API_URL", "stripe"),
+        ] {
+            let place = file.pointer_mut(&format!("/Parameters/{variable}"));
+            let place = place.ok_or_else(|| format!("events/sam-local.json lacks {variable}"))?;
+            // A container's 127.0.0.1 is the container.
+            *place = self.address(piece)?.replace("127.0.0.1", "host.docker.internal").into();
+        }
+        write("sam-local.json", &file)
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // Asked to end, it removes what it has put into the folder for temporary files.
+        let process = self.process.id().to_string();
+        let asked = Command::new("kill").args(["-TERM", &process]).status();
+        if !asked.is_ok_and(|status| status.success()) {
+            let _ = self.process.kill();
+        }
+        let _ = self.process.wait();
+    }
+}
+
+/// A sample event, made one of another learner and another purchase.
+fn purchase_of_grace() -> Result<PathBuf, Fault> {
+    let mut event = read_json(&tools::root().join(PURCHASE))?;
+    for (place, value) in [
+        ("/body/id", json!("evt_grace")),
+        ("/body/created", json!(BOUGHT)),
+        ("/body/data/object/id", json!("cs_grace")),
+        ("/body/data/object/payment_intent", json!("pi_grace")),
+        ("/body/data/object/client_reference_id", json!("grace")),
+        ("/body/data/object/metadata/learner_id", json!("grace")),
+    ] {
+        let place = event.pointer_mut(place).ok_or_else(|| format!("{PURCHASE} has no {place}"))?;
+        *place = value;
+    }
+    write("purchase-of-grace.json", &event)
+}
+
+/// Writes a file for this run into `target/sam`.
+fn write(name: &str, json: &Value) -> Result<PathBuf, Fault> {
+    let folder = tools::root().join("target/sam");
+    std::fs::create_dir_all(&folder)?;
+    let file = folder.join(name);
+    std::fs::write(&file, format!("{json:#}\n"))?;
+    Ok(file)
+}
