@@ -2,13 +2,19 @@
 
 use futures_util::future::join_all;
 use shared::domain::access::{Grant, Status};
+use shared::domain::catalog::PublishedCatalog;
+use shared::domain::checkout::{Attempt, OpenSession};
 use shared::domain::decide::{Event, Needs, Recorded, State, Write};
 use shared::domain::facts::{Payment, Purchase, Sale};
 use shared::domain::id::{EventId, LearnerId, SourceId};
+use shared::domain::rate::Rate;
 use shared::domain::time::Timestamp;
+use shared::dynamo::Table;
+use shared::dynamo::checkouts::{Buyer, Link};
+use shared::dynamo::key::Action;
 use shared::ports::{AccessReader, Commit, Ledger};
 use tests::memory::MemoryLedger;
-use tests::world::{dynamodb, table_at};
+use tests::world::{catalog, dynamodb, table_at};
 
 #[tokio::test]
 async fn the_ledger_in_memory_keeps_the_contract() {
@@ -19,11 +25,14 @@ async fn the_ledger_in_memory_keeps_the_contract() {
 async fn the_table_keeps_the_contract() {
     let (url, server) = dynamodb().await;
     let server = tokio::spawn(server);
-    keeps_the_contract(&table_at(&url)).await;
+    let table = table_at(&url);
+    keeps_the_contract(&table).await;
+    keeps_the_contract_of_checkout(&table).await;
+    keeps_the_contract_of_the_catalog(&table).await;
     server.abort();
 }
 
-async fn keeps_the_contract<L: Ledger + AccessReader>(ledger: &L) {
+pub(crate) async fn keeps_the_contract<L: Ledger + AccessReader>(ledger: &L) {
     what_is_not_there_is_read_as_nothing(ledger).await;
     what_is_committed_is_read_back(ledger).await;
     an_event_on_record_settles_the_whole_commit(ledger).await;
@@ -165,4 +174,113 @@ async fn of_many_commits_at_once_exactly_one_is_made<L: Ledger + AccessReader>(l
         }
     }
     assert_eq!(applied, 1);
+}
+
+/// What checkout keeps: whoever read what is there replaces it, and nobody else.
+pub(crate) async fn keeps_the_contract_of_checkout(table: &Table) {
+    a_customer_and_an_attempt_are_replaced_by_who_has_read_them(table).await;
+    a_session_is_recorded_once_for_the_attempt_that_opened_it(table).await;
+    a_window_counts_up_to_its_limit(table).await;
+    a_link_is_written_once(table).await;
+}
+
+fn attempt(id: &str) -> Attempt {
+    Attempt {
+        id: id.parse().unwrap(),
+        fingerprint: "same".to_owned(),
+        catalog_version: 1,
+        started_at: at(100),
+        session: None,
+    }
+}
+
+async fn a_customer_and_an_attempt_are_replaced_by_who_has_read_them(table: &Table) {
+    let (bob, price) = ("bob".parse().unwrap(), "tutorclaw_paid".parse().unwrap());
+    let (one, two) = ("cus_1".parse().unwrap(), "cus_2".parse().unwrap());
+    assert_eq!(table.buyer(&bob, &price).await.unwrap(), Buyer::default());
+    assert!(table.set_customer(&bob, &one, None).await.unwrap());
+    assert!(!table.set_customer(&bob, &two, None).await.unwrap());
+    assert!(!table.set_customer(&bob, &one, Some(&two)).await.unwrap());
+    assert!(table.set_customer(&bob, &two, Some(&one)).await.unwrap());
+
+    let (first, second) = (attempt("attempt-1"), attempt("attempt-2"));
+    let begins = (0..5).map(|_| table.begin_attempt(&bob, &price, &first, None));
+    let begun = join_all(begins).await.into_iter().filter(|begun| *begun.as_ref().unwrap());
+    assert_eq!(begun.count(), 1);
+    assert!(!table.begin_attempt(&bob, &price, &second, Some(&second.id)).await.unwrap());
+    assert!(table.begin_attempt(&bob, &price, &second, Some(&first.id)).await.unwrap());
+    let buyer = table.buyer(&bob, &price).await.unwrap();
+    assert_eq!((buyer.customer, buyer.attempt), (Some(two), Some(second)));
+}
+
+async fn a_session_is_recorded_once_for_the_attempt_that_opened_it(table: &Table) {
+    let (eve, price) = ("eve".parse().unwrap(), "tutorclaw_paid".parse().unwrap());
+    let (first, renewed) = (attempt("attempt-1"), attempt("attempt-2"));
+    let session = |id: &str| OpenSession {
+        id: id.parse().unwrap(),
+        url: format!("https://checkout.stripe.com/c/pay/{id}"),
+        expires_at: at(200),
+    };
+    let (one, two) = (session("cs_1"), session("cs_2"));
+    // Without an attempt there is nothing to record, and nothing is made of it.
+    assert!(!table.record_session(&eve, &price, &first.id, &one).await.unwrap());
+    assert_eq!(table.buyer(&eve, &price).await.unwrap().attempt, None);
+    assert!(table.begin_attempt(&eve, &price, &first, None).await.unwrap());
+    assert!(table.renew_attempt(&eve, &price, &first.id, &renewed.id).await.unwrap());
+    assert!(!table.record_session(&eve, &price, &first.id, &one).await.unwrap());
+    assert!(table.record_session(&eve, &price, &renewed.id, &one).await.unwrap());
+    assert!(!table.record_session(&eve, &price, &renewed.id, &two).await.unwrap());
+    assert!(!table.renew_attempt(&eve, &price, &renewed.id, &first.id).await.unwrap());
+    let kept = table.buyer(&eve, &price).await.unwrap().attempt;
+    assert_eq!(kept, Some(Attempt { session: Some(one), ..renewed }));
+}
+
+async fn a_window_counts_up_to_its_limit(table: &Table) {
+    let (fay, action) = ("fay".parse().unwrap(), Action::Checkout);
+    let (first, second) = (Rate { since: at(1), times: 1 }, Rate { since: at(9), times: 1 });
+    assert_eq!(table.rate(&fay, action).await.unwrap(), None);
+    assert!(!table.count_in_window(&fay, action, first.since, 3).await.unwrap());
+    assert!(table.begin_window(&fay, action, first, None).await.unwrap());
+    assert!(!table.begin_window(&fay, action, second, None).await.unwrap());
+    let counts = (0..5).map(|_| table.count_in_window(&fay, action, first.since, 3));
+    let counted = join_all(counts).await.into_iter().filter(|counted| *counted.as_ref().unwrap());
+    assert_eq!(counted.count(), 2);
+    let full = Rate { times: 3, ..first };
+    assert_eq!(table.rate(&fay, action).await.unwrap(), Some(full));
+    assert!(table.begin_window(&fay, action, second, Some(full)).await.unwrap());
+    assert!(!table.count_in_window(&fay, action, first.since, 3).await.unwrap());
+}
+
+async fn a_link_is_written_once(table: &Table) {
+    let id = "0123456789abcdef0123456789abcdef".parse().unwrap();
+    let link = |learner: &str| Link {
+        learner: learner.parse().unwrap(),
+        price: "tutorclaw_paid".parse().unwrap(),
+        expires_at: at(300),
+    };
+    assert_eq!(table.link(&id).await.unwrap(), None);
+    assert!(table.put_link(&id, &link("gil")).await.unwrap());
+    assert!(!table.put_link(&id, &link("hal")).await.unwrap());
+    assert_eq!(table.link(&id).await.unwrap(), Some(link("gil")));
+}
+
+/// A catalog takes the place of the version before its own, once.
+pub(crate) async fn keeps_the_contract_of_the_catalog(table: &Table) {
+    let catalog = catalog();
+    let stripe_prices =
+        catalog.prices().iter().map(|price| (price.key.clone(), "price_1".parse().unwrap()));
+    let mut published =
+        PublishedCatalog { stripe_prices: stripe_prices.collect(), catalog, version: 2 };
+    let mut publish = async |version: u64| {
+        published.version = version;
+        table.publish_catalog(&published).await.unwrap()
+    };
+    assert_eq!(table.catalog().await.unwrap(), None);
+    // The second before the first, the first and again the first, the fourth before the third.
+    for (version, is_published) in
+        [(2, false), (1, true), (1, false), (2, true), (2, false), (4, false), (3, true)]
+    {
+        assert_eq!(publish(version).await, is_published, "version {version}");
+    }
+    assert_eq!(table.catalog().await.unwrap(), Some(published));
 }

@@ -7,6 +7,7 @@ use shared::domain::decide::{Mode, Needs, News};
 use shared::domain::facts::{Payment, Purchase};
 use shared::domain::id::{LearnerId, SourceId};
 use shared::domain::time::Timestamp;
+use shared::dynamo::Table;
 use shared::ports::{AccessReader, Ledger, SystemClock};
 use shared::stripe::wire::Session;
 use tests::memory::MemoryLedger;
@@ -114,16 +115,20 @@ async fn every_permutation_each_event_twice_ends_in_one_access_in_memory() {
 async fn every_permutation_each_event_twice_ends_in_one_access_on_the_table() {
     let (url, server) = dynamodb().await;
     let server = tokio::spawn(server);
-    let table = table_at(&url);
-    for (number, order) in permutations(&[0, 1, 2, 3, 4]).iter().enumerate() {
+    ends_where_memory_does(&table_at(&url), &permutations(&[0, 1, 2, 3, 4])).await;
+    server.abort();
+}
+
+/// Tells everything of a purchase twice, in each of these orders of its five tellings.
+pub(crate) async fn ends_where_memory_does(table: &Table, orders: &[Vec<usize>]) {
+    for (number, order) in orders.iter().enumerate() {
         let all = tellings(number, false);
         let told: Vec<News> = order.iter().chain(order).map(|index| all[*index].clone()).collect();
-        let end = deliver(&table, &told, number).await;
+        let end = deliver(table, &told, number).await;
         assert_bought_once(&end, &told);
         // The table ends where memory does, fact by fact.
         assert_eq!(end, deliver(&MemoryLedger::default(), &told, number).await);
     }
-    server.abort();
 }
 
 /// What the learner has after these lines, each told twice.

@@ -14,6 +14,7 @@ mod contract;
 mod convergence;
 mod links;
 mod log_hygiene;
+mod moto;
 mod openapi;
 mod reading;
 mod replay;

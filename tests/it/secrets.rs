@@ -6,52 +6,114 @@ use tests::sessions::event;
 use tests::world::{SIGNING_SECRET, SIGNING_SECRET_ID, World};
 use xtask::sign::signature;
 
-type App = webhook::App<shared::dynamo::Table, tests::clock::ManualClock>;
+pub(crate) type App = webhook::App<shared::dynamo::Table, tests::clock::ManualClock>;
 
 /// Delivers an event that is signed with this secret, and answers with the status.
-async fn deliver(world: &World, app: &App, secret: &str) -> u16 {
+pub(crate) async fn deliver(world: &World, app: &App, secret: &str) -> u16 {
     let body = event("evt_1 completed paid cs_a pi_a ada tutorclaw @1000").to_string();
     let header = signature(&body, secret, world.clock.now().unix_seconds());
     answer(&webhook::handle(app, &delivery(&body, Some(&header))).await).0
 }
 
+/// Makes this the secret's current value, wherever the secret is kept.
+pub(crate) trait Put: AsyncFn(&'static str) {}
+impl<F: AsyncFn(&'static str)> Put for F {}
+
 #[tokio::test]
 async fn a_secret_may_hold_several_and_each_is_accepted() {
     let world = World::new().await;
-    world.secrets.set_current(SIGNING_SECRET_ID, "whsec_one\nwhsec_two  whsec_three").unwrap();
-    let app = world.webhook();
+    each_of_several_is_accepted(&world, &world.webhook(), put_in(&world)).await;
+}
+
+pub(crate) async fn each_of_several_is_accepted(world: &World, app: &App, put: impl Put) {
+    put("whsec_one\nwhsec_two  whsec_three").await;
     for secret in ["whsec_one", "whsec_two", "whsec_three"] {
-        assert_eq!(deliver(&world, &app, secret).await, 200);
+        assert_eq!(deliver(world, app, secret).await, 200);
     }
-    assert_eq!(deliver(&world, &app, "whsec_four").await, 400);
+    assert_eq!(deliver(world, app, "whsec_four").await, 400);
 }
 
 #[tokio::test]
 async fn a_secret_rotated_while_running_is_accepted_at_once_and_the_old_one_for_a_day() {
     let world = World::new().await;
-    let app = world.webhook();
-    assert_eq!(deliver(&world, &app, SIGNING_SECRET).await, 200);
+    a_rotated_secret_is_accepted_with_the_old_one(&world, &world.webhook(), put_in(&world)).await;
+}
+
+pub(crate) async fn a_rotated_secret_is_accepted_with_the_old_one(
+    world: &World,
+    app: &App,
+    put: impl Put,
+) {
+    assert_eq!(deliver(world, app, SIGNING_SECRET).await, 200);
     world.clock.advance(11);
-    world.secrets.set_current(SIGNING_SECRET_ID, "whsec_new").unwrap();
-    assert_eq!(deliver(&world, &app, "whsec_new").await, 200);
-    assert_eq!(deliver(&world, &app, SIGNING_SECRET).await, 200);
+    put("whsec_new").await;
+    assert_eq!(deliver(world, app, "whsec_new").await, 200);
+    assert_eq!(deliver(world, app, SIGNING_SECRET).await, 200);
     world.clock.advance(26 * 3600);
-    assert_eq!(deliver(&world, &app, SIGNING_SECRET).await, 400);
-    assert_eq!(deliver(&world, &app, "whsec_new").await, 200);
+    assert_eq!(deliver(world, app, SIGNING_SECRET).await, 400);
+    assert_eq!(deliver(world, app, "whsec_new").await, 200);
+}
+
+#[tokio::test]
+async fn a_secret_rotated_twice_is_accepted_with_the_one_before_and_not_with_the_first() {
+    let world = World::new().await;
+    of_three_secrets_the_last_two_are_accepted(&world, &world.webhook(), put_in(&world)).await;
+}
+
+pub(crate) async fn of_three_secrets_the_last_two_are_accepted(
+    world: &World,
+    app: &App,
+    put: impl Put,
+) {
+    put("whsec_second").await;
+    put("whsec_third").await;
+    assert_eq!(deliver(world, app, "whsec_third").await, 200);
+    assert_eq!(deliver(world, app, "whsec_second").await, 200);
+    assert_eq!(deliver(world, app, SIGNING_SECRET).await, 400);
 }
 
 #[tokio::test]
 async fn forged_requests_make_us_ask_secrets_manager_once_in_ten_seconds_at_most() {
     let world = World::new().await;
-    let app = world.webhook();
-    assert_eq!(deliver(&world, &app, SIGNING_SECRET).await, 200);
+    forged_requests_are_not_asked_about_twice(&world, &world.webhook(), put_in(&world)).await;
+}
+
+pub(crate) async fn forged_requests_are_not_asked_about_twice(
+    world: &World,
+    app: &App,
+    put: impl Put,
+) {
+    assert_eq!(deliver(world, app, SIGNING_SECRET).await, 200);
     world.clock.advance(11);
-    assert_eq!(deliver(&world, &app, "whsec_forged").await, 400);
+    assert_eq!(deliver(world, app, "whsec_forged").await, 400);
     // Had it asked again, it would know the new secret.
-    world.secrets.set_current(SIGNING_SECRET_ID, "whsec_new").unwrap();
-    assert_eq!(deliver(&world, &app, "whsec_new").await, 400);
+    put("whsec_new").await;
+    assert_eq!(deliver(world, app, "whsec_new").await, 400);
     world.clock.advance(10);
-    assert_eq!(deliver(&world, &app, "whsec_new").await, 200);
+    assert_eq!(deliver(world, app, "whsec_new").await, 200);
+}
+
+#[tokio::test]
+async fn a_placeholder_verifies_nothing_and_is_replaced_without_a_restart() {
+    let world = World::new().await;
+    a_placeholder_is_no_secret(&world, &world.webhook(), put_in(&world)).await;
+}
+
+pub(crate) async fn a_placeholder_is_no_secret(world: &World, app: &App, put: impl Put) {
+    // Twice, so that the version before is a placeholder too.
+    put("placeholder").await;
+    put("still none").await;
+    for secret in ["", "still none", SIGNING_SECRET] {
+        assert_eq!(deliver(world, app, secret).await, 503, "signed with {secret:?}");
+    }
+    put("whsec_real").await;
+    world.clock.advance(10);
+    assert_eq!(deliver(world, app, "whsec_real").await, 200);
+}
+
+/// Puts values into the local stack's Secrets Manager.
+fn put_in(world: &World) -> impl Put {
+    async |value| world.secrets.set_current(SIGNING_SECRET_ID, value).unwrap()
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 //! - [`memory`]: a ledger and access reader in memory, with every condition of the table's.
 //! - [`flaky`]: any ledger, with faults on demand.
 //! - [`world`]: DynamoDB, Secrets Manager and Stripe in this process, and the three functions.
+//! - [`moto`]: another DynamoDB and Secrets Manager, as a second opinion.
 //! - [`requests`]: API Gateway's and the Function URL's events.
 //! - [`sessions`]: Stripe's events about checkout sessions, in a line each.
 
@@ -20,6 +21,7 @@
 pub mod clock;
 pub mod flaky;
 pub mod memory;
+pub mod moto;
 pub mod requests;
 pub mod sessions;
 pub mod world;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use stripe_checkout::CheckoutSession;
 use stripe_core::{Charge, Customer, Event, PaymentIntent};
 use stripe_product::{Price, Product};
+use stripe_shared::Account;
 use stripe_types::List;
 
 use crate::shop::Shop;
@@ -24,6 +25,7 @@ async fn objects_parse_strictly_in_every_state() {
         .await
         .ok();
     parses::<Customer>(&customer);
+    parses::<Account>(&shop.get("/v1/account").await.ok());
     let price = shop.price(2900).await;
     parses::<Price>(&shop.get(&format!("/v1/prices/{price}?expand[]=product")).await.ok());
     parses::<List<Product>>(&shop.get("/v1/products").await.ok());

@@ -1,0 +1,95 @@
+//! What holds on the local stack's DynamoDB and Secrets Manager holds on moto's too: the same tests,
+//! at another address.
+
+use shared::secrets::SecretCache;
+use tests::moto::{Moto, moto};
+use tests::sessions::permutations;
+use tests::world::{SIGNING_SECRET, World, template};
+
+use crate::contract::{
+    keeps_the_contract, keeps_the_contract_of_checkout, keeps_the_contract_of_the_catalog,
+};
+use crate::convergence::ends_where_memory_does;
+use crate::secrets::{
+    App, Put, a_placeholder_is_no_secret, a_rotated_secret_is_accepted_with_the_old_one, deliver,
+    each_of_several_is_accepted, forged_requests_are_not_asked_about_twice,
+    of_three_secrets_the_last_two_are_accepted,
+};
+use crate::webhook::{a_paid_session_opens_the_course_once, deliveries_at_once_are_one_purchase};
+
+#[tokio::test]
+async fn moto_makes_the_template_s_table_as_it_is_written_there() {
+    let Some(moto) = moto() else { return };
+    let made = moto.create_table("made").await;
+    let definition = template().table.definition;
+    for property in ["AttributeDefinitions", "KeySchema", "DeletionProtectionEnabled"] {
+        assert_eq!(made[property], definition[property], "{property}");
+    }
+    assert_eq!(made["BillingModeSummary"]["BillingMode"], definition["BillingMode"]);
+}
+
+#[tokio::test]
+async fn the_table_keeps_its_contracts_on_moto() {
+    let Some(moto) = moto() else { return };
+    let table = moto.table("contract").await;
+    keeps_the_contract(&table).await;
+    keeps_the_contract_of_checkout(&table).await;
+    keeps_the_contract_of_the_catalog(&table).await;
+}
+
+#[tokio::test]
+async fn orders_in_which_a_purchase_is_told_end_in_one_access_on_moto() {
+    let Some(moto) = moto() else { return };
+    let table = moto.table("orders").await;
+    // Some of the hundred and twenty, from all over: moto takes its time.
+    let some: Vec<_> = permutations(&[0, 1, 2, 3, 4]).into_iter().step_by(7).collect();
+    ends_where_memory_does(&table, &some).await;
+}
+
+#[tokio::test]
+async fn the_webhook_applies_an_event_once_on_moto() {
+    let Some(moto) = moto() else { return };
+    let world = World::new().await;
+    a_paid_session_opens_the_course_once(&world, &moto.table("once").await).await;
+    deliveries_at_once_are_one_purchase(&world, &moto.table("at-once").await, 20).await;
+}
+
+/// A webhook function whose signing secret is moto's, and what puts another value there.
+async fn with_secret_in(moto: &'static Moto, name: &'static str) -> (World, App, impl Put) {
+    let world = World::new().await;
+    let client = moto.secrets_manager();
+    let create = client.create_secret().name(name).secret_string(SIGNING_SECRET);
+    create.send().await.unwrap();
+    let signing_secrets = SecretCache::signing_secrets(client.clone(), name.to_owned());
+    let app = App { signing_secrets, ..world.webhook() };
+    let put = async move |value| {
+        let put = client.put_secret_value().secret_id(name).secret_string(value);
+        put.send().await.unwrap();
+    };
+    (world, app, put)
+}
+
+#[tokio::test]
+async fn signing_secrets_are_read_and_rotated_on_moto() {
+    let Some(moto) = moto() else { return };
+    let (world, app, put) = with_secret_in(moto, "several").await;
+    each_of_several_is_accepted(&world, &app, put).await;
+    let (world, app, put) = with_secret_in(moto, "rotated").await;
+    a_rotated_secret_is_accepted_with_the_old_one(&world, &app, put).await;
+    let (world, app, put) = with_secret_in(moto, "rotated-twice").await;
+    of_three_secrets_the_last_two_are_accepted(&world, &app, put).await;
+    let (world, app, put) = with_secret_in(moto, "forged").await;
+    forged_requests_are_not_asked_about_twice(&world, &app, put).await;
+    let (world, app, put) = with_secret_in(moto, "placeholder").await;
+    a_placeholder_is_no_secret(&world, &app, put).await;
+}
+
+#[tokio::test]
+async fn a_signing_secret_that_is_not_there_is_503_on_moto() {
+    let Some(moto) = moto() else { return };
+    let world = World::new().await;
+    let signing_secrets =
+        SecretCache::signing_secrets(moto.secrets_manager(), "nobody-made-it".to_owned());
+    let app = App { signing_secrets, ..world.webhook() };
+    assert_eq!(deliver(&world, &app, SIGNING_SECRET).await, 503);
+}

@@ -1,0 +1,126 @@
+//! moto, a second opinion on AWS: what holds on the local stack's DynamoDB and Secrets Manager
+//! should hold on others too.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+
+use local::template::Table as Definition;
+use serde_json::{Value, json};
+use shared::dynamo::Table;
+
+use crate::world::template;
+
+/// Serves on a free port, which it prints, and ends when nobody holds its standard input any more:
+/// also when the tests are killed.
+///
+/// One request after the other: moto's own server answers several at once, and its tables are not
+/// made for that. A transaction copies the table, writes, and puts the copy back where a condition
+/// fails, over whatever others have written meanwhile.
+const SERVER: &str = "
+import logging, os, sys, threading
+from moto.moto_server.werkzeug_app import (
+    DomainDispatcherApplication, MotoRequestHandler, create_backend_app)
+from werkzeug.serving import make_server
+
+def end_with_the_tests():
+    sys.stdin.read()
+    os._exit(0)
+
+logging.getLogger('werkzeug').setLevel(logging.ERROR)
+threading.Thread(target=end_with_the_tests, daemon=True).start()
+application = DomainDispatcherApplication(create_backend_app)
+server = make_server('127.0.0.1', 0, application, request_handler=MotoRequestHandler)
+print(server.server_port, flush=True)
+server.serve_forever()
+";
+
+/// A server of moto's.
+pub struct Moto {
+    url: String,
+    /// It holds the server's standard input.
+    _server: Child,
+}
+
+/// The one server of all tests; each test takes names of its own. None where moto is missing, and
+/// then the test is passed over.
+#[must_use]
+pub fn moto() -> Option<&'static Moto> {
+    static MOTO: OnceLock<Moto> = OnceLock::new();
+    let program = xtask::tools::find_or_pass_over("moto_server")?;
+    Some(MOTO.get_or_init(|| Moto::start(&program.with_file_name("python"))))
+}
+
+/// A client of the AWS SDK. It waits as long as it takes: the test asks what moto answers, not how
+/// soon.
+macro_rules! client {
+    ($sdk:ident, $url:expr) => {{
+        use $sdk::config::{BehaviorVersion, Config, Credentials, Region};
+        let config = Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+            .endpoint_url($url);
+        $sdk::Client::from_conf(config.build())
+    }};
+}
+
+impl Moto {
+    fn start(python: &Path) -> Self {
+        // Isolated from whatever the machine's Python is told by variables and folders.
+        let mut server = Command::new(python)
+            .args(["-I", "-c", SERVER])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut port = String::new();
+        BufReader::new(server.stdout.take().unwrap()).read_line(&mut port).unwrap();
+        assert!(!port.is_empty(), "moto does not start; it says why above");
+        Self { url: format!("http://127.0.0.1:{}", port.trim()), _server: server }
+    }
+
+    /// The template's table under a name of the test's own, and what moto says of it.
+    pub async fn create_table(&self, name: &str) -> Value {
+        let Definition { mut definition, ttl_attribute } = template().table;
+        definition.insert("TableName".to_owned(), name.into());
+        let created = self.dynamodb("CreateTable", &definition.into()).await;
+        if let Some(attribute) = ttl_attribute {
+            let ttl = json!({ "AttributeName": attribute, "Enabled": true });
+            let request = json!({ "TableName": name, "TimeToLiveSpecification": ttl });
+            self.dynamodb("UpdateTimeToLive", &request).await;
+        }
+        created["TableDescription"].clone()
+    }
+
+    /// A new table.
+    pub async fn table(&self, name: &str) -> Table {
+        self.create_table(name).await;
+        Table::new(client!(aws_sdk_dynamodb, &self.url), name.to_owned())
+    }
+
+    /// A request in `DynamoDB`'s own words, as the template has them.
+    async fn dynamodb(&self, operation: &str, request: &Value) -> Value {
+        // It reads of the signature which service is meant, and checks nothing.
+        let scope = "test/20260101/us-east-1/dynamodb/aws4_request";
+        let response = reqwest::Client::new()
+            .post(&self.url)
+            .header("authorization", format!("AWS4-HMAC-SHA256 Credential={scope}"))
+            .header("content-type", "application/x-amz-json-1.0")
+            .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
+            .body(request.to_string())
+            .send()
+            .await
+            .unwrap();
+        let (status, text) = (response.status(), response.text().await.unwrap());
+        assert_eq!(status, 200, "{operation}: {text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// Secrets Manager's client.
+    #[must_use]
+    pub fn secrets_manager(&self) -> aws_sdk_secretsmanager::Client {
+        client!(aws_sdk_secretsmanager, &self.url)
+    }
+}
