@@ -3,7 +3,9 @@
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_cloudformation::error::DisplayErrorContext;
 use aws_sdk_cloudformation::types::Stack;
+use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use aws_sdk_secretsmanager::error::ProvideErrorMetadata as _;
+use local::addresses::Addresses;
 use secrecy::SecretString;
 use serde::Deserialize;
 use shared::config::process_environment;
@@ -14,8 +16,6 @@ use crate::account::{Account, AccountError};
 
 /// The operator's own key, which may do more than the functions' key.
 pub const STRIPE_API_KEY: &str = "STRIPE_API_KEY";
-/// What the local stack's table is called.
-const LOCAL_TABLE: &str = local::stack::TABLE;
 
 /// Which deployment is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,6 +105,8 @@ pub struct Deployment {
     pub dynamodb: aws_sdk_dynamodb::Client,
     /// Secrets Manager.
     pub secrets_manager: aws_sdk_secretsmanager::Client,
+    /// The operator's own key.
+    pub operator_key: Option<SecretString>,
     /// What only AWS has; none on a laptop.
     pub cloud: Option<Cloud>,
 }
@@ -125,59 +127,68 @@ pub struct Cloud {
 #[derive(Deserialize)]
 struct Health {
     status: String,
-    gateway: String,
-    dynamodb: String,
-    stripe: String,
-    secrets_manager: String,
+    #[serde(flatten)]
+    addresses: Addresses,
 }
 
 impl Deployment {
-    /// Finds it.
+    /// Finds it: in AWS with the credentials of the environment, on a laptop by its health.
     pub async fn find(place: &Place) -> Result<Self, DeploymentError> {
         match place {
-            Place::Local(port) => Self::local(*port).await,
-            Place::Stack(name) => Self::stack(name).await,
+            Place::Stack(name) => {
+                let config = aws_config::load_defaults(BehaviorVersion::v2026_01_12()).await;
+                let key = process_environment(STRIPE_API_KEY).filter(|key| !key.is_empty());
+                Self::stack(&config, name, key.map(SecretString::from)).await
+            }
+            Place::Local(port) => {
+                let url = format!("http://127.0.0.1:{port}/local/health");
+                let answer = reqwest::get(url).await;
+                let answer = answer.ok().ok_or(DeploymentError::NoLocalStack(*port))?;
+                let health: Option<Health> = answer.json().await.ok();
+                let health = health.filter(|health| health.status == "ok");
+                Ok(Self::local(&health.ok_or(DeploymentError::NotReady(*port))?.addresses))
+            }
         }
     }
 
-    async fn local(port: u16) -> Result<Self, DeploymentError> {
-        let url = format!("http://127.0.0.1:{port}/local/health");
-        let answer = reqwest::get(url).await.ok().ok_or(DeploymentError::NoLocalStack(port))?;
-        let health: Option<Health> = answer.json().await.ok();
-        let health = health.filter(|health| health.status == "ok");
-        let health = health.ok_or(DeploymentError::NotReady(port))?;
+    /// The local stack at these addresses.
+    #[must_use]
+    pub fn local(addresses: &Addresses) -> Self {
+        let Addresses { gateway, dynamodb, stripe, secrets_manager, .. } = addresses;
         let at = |endpoint: &str| {
-            let credentials =
-                aws_sdk_dynamodb::config::Credentials::new("local", "local", None, None, "local");
+            let credentials = Credentials::new("local", "local", None, None, "local");
             SdkConfig::builder()
                 .behavior_version(BehaviorVersion::v2026_01_12())
                 .region(Region::from_static("us-east-1"))
-                .credentials_provider(aws_sdk_dynamodb::config::SharedCredentialsProvider::new(
-                    credentials,
-                ))
+                .credentials_provider(SharedCredentialsProvider::new(credentials))
                 .endpoint_url(endpoint)
                 .build()
         };
-        Ok(Self {
+        Self {
             name: "local".to_owned(),
             mode: Mode::Test,
-            stripe_url: Some(health.stripe),
-            webhook_url: format!("{}/webhook", health.gateway),
-            api_url: format!("{}/api", health.gateway),
-            site_origin: health.gateway,
-            table_name: LOCAL_TABLE.to_owned(),
-            api_key_id: "coursegate/StripeApiKey".to_owned(),
-            signing_secret_id: "coursegate/StripeSigningSecret".to_owned(),
-            dynamodb: dynamodb(&at(&health.dynamodb)),
-            secrets_manager: aws_sdk_secretsmanager::Client::new(&at(&health.secrets_manager)),
+            stripe_url: Some(stripe.clone()),
+            webhook_url: format!("{gateway}/webhook"),
+            api_url: format!("{gateway}/api"),
+            site_origin: gateway.clone(),
+            table_name: local::stack::TABLE.to_owned(),
+            api_key_id: local::stack::secret_name("StripeApiKey"),
+            signing_secret_id: local::stack::secret_name("StripeSigningSecret"),
+            dynamodb: dynamodb_client(&at(dynamodb)),
+            secrets_manager: aws_sdk_secretsmanager::Client::new(&at(secrets_manager)),
+            operator_key: None,
             cloud: None,
-        })
+        }
     }
 
-    async fn stack(name: &str) -> Result<Self, DeploymentError> {
-        let config = aws_config::load_defaults(BehaviorVersion::v2026_01_12()).await;
+    /// The stack of this name, whose account at Stripe is reached with this key.
+    pub async fn stack(
+        config: &SdkConfig,
+        name: &str,
+        operator_key: Option<SecretString>,
+    ) -> Result<Self, DeploymentError> {
         let region = config.region().ok_or(DeploymentError::NoRegion)?.to_string();
-        let stack = describe(&config, name, &region).await?;
+        let stack = describe(config, name, &region).await?;
         let output = |output: &'static str| {
             let found = stack.outputs().iter().find(|it| it.output_key() == Some(output));
             let value = found.and_then(|found| found.output_value()).map(ToOwned::to_owned);
@@ -201,8 +212,9 @@ impl Deployment {
             table_name: output("TableName")?,
             api_key_id: output("StripeApiKeyArn")?,
             signing_secret_id: output("StripeSigningSecretArn")?,
-            dynamodb: dynamodb(&config),
-            secrets_manager: aws_sdk_secretsmanager::Client::new(&config),
+            dynamodb: dynamodb_client(config),
+            secrets_manager: aws_sdk_secretsmanager::Client::new(config),
+            operator_key,
             cloud: Some(Cloud {
                 version: output("Version")?,
                 status: stack
@@ -210,7 +222,7 @@ impl Deployment {
                     .map(|status| status.as_str().to_owned())
                     .unwrap_or_default(),
                 alarm_topic: output("AlarmTopicArn")?,
-                sns: aws_sdk_sns::Client::new(&config),
+                sns: aws_sdk_sns::Client::new(config),
             }),
         })
     }
@@ -221,14 +233,12 @@ impl Deployment {
         Table::new(self.dynamodb.clone(), self.table_name.clone())
     }
 
-    /// The Stripe account with the operator's key: that of the environment, or on a laptop the one
-    /// that the functions have.
+    /// The Stripe account with the operator's key; on a laptop that of the functions does.
     pub async fn account(&self) -> Result<Account, DeploymentError> {
-        let key = if self.cloud.is_some() {
-            let key = process_environment(STRIPE_API_KEY).filter(|key| !key.is_empty());
-            SecretString::from(key.ok_or(DeploymentError::NoKey)?)
-        } else {
-            SecretString::from(self.secret(&self.api_key_id).await?.trim())
+        let key = match &self.operator_key {
+            Some(key) => key.clone(),
+            None if self.cloud.is_some() => return Err(DeploymentError::NoKey),
+            None => self.secret(&self.api_key_id).await?.trim().into(),
         };
         Ok(Account::new(self.stripe_url.as_deref(), &key, self.mode)?)
     }
@@ -247,7 +257,7 @@ impl Deployment {
     }
 }
 
-fn dynamodb(config: &SdkConfig) -> aws_sdk_dynamodb::Client {
+fn dynamodb_client(config: &SdkConfig) -> aws_sdk_dynamodb::Client {
     let config = aws_sdk_dynamodb::config::Builder::from(config);
     aws_sdk_dynamodb::Client::from_conf(config.timeout_config(dynamo::timeouts()).build())
 }

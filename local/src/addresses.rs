@@ -1,9 +1,9 @@
 //! Where the pieces of a running stack are, and what to try with them.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The stack's addresses, as URLs without a path.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Addresses {
     /// The site, the API under `/api`, sign-in under `/local`, and the webhook.
     pub gateway: String,

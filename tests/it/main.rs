@@ -9,9 +9,12 @@
     reason = "a test that can't go on should stop where it is"
 )]
 
+mod catalog;
 mod checkout;
 mod contract;
 mod convergence;
+mod endpoint;
+mod key;
 mod links;
 mod log_hygiene;
 mod moto;

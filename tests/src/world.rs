@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use coursegate::account::Account;
 use coursegate::catalog::{Closing, Plan, PushError, push};
+use coursegate::deployment::Deployment;
 use lambda_http::{Body, Response};
+use local::addresses::Addresses;
 use local::secrets::Secrets;
 use local::template::{References, Template};
 use serde_json::Value;
@@ -208,6 +210,48 @@ impl World {
             signing_secrets: self.signing_secrets(),
             mode: Mode::Test,
             clock: self.clock.clone(),
+        }
+    }
+
+    /// Serves the webhook where Stripe can deliver to it, and answers with the address. Each
+    /// delivery meets a function that has just started.
+    pub async fn serve_webhook(&mut self) -> String {
+        let (table, secrets_manager) = (self.table(), self.secrets_manager());
+        let clock = self.clock.clone();
+        let deliver = async move |headers: axum::http::HeaderMap, body: String| {
+            let secret_id = SIGNING_SECRET_ID.to_owned();
+            let app = webhook::App {
+                ledger: table.clone(),
+                signing_secrets: SecretCache::signing_secrets(secrets_manager.clone(), secret_id),
+                mode: Mode::Test,
+                clock: clock.clone(),
+            };
+            let signature = headers.get("stripe-signature").and_then(|it| it.to_str().ok());
+            let (status, answer) =
+                answer(&webhook::handle(&app, &delivery(&body, signature)).await);
+            (axum::http::StatusCode::from_u16(status).unwrap(), axum::Json(answer))
+        };
+        let router = axum::Router::new().route("/webhook", axum::routing::post(deliver));
+        let (listener, url) = listen().await;
+        self.servers.spawn(async move { axum::serve(listener, router).await.unwrap() });
+        format!("{url}/webhook")
+    }
+
+    /// This world as its operator reaches it, with the webhook at this address.
+    #[must_use]
+    pub fn deployment(&self, webhook_url: &str) -> Deployment {
+        let addresses = Addresses {
+            gateway: SITE_ORIGIN.to_owned(),
+            lambda: String::new(),
+            dynamodb: self.dynamodb_url.clone(),
+            stripe: self.stripe_url.clone(),
+            secrets_manager: self.secrets_url.clone(),
+        };
+        Deployment {
+            webhook_url: webhook_url.to_owned(),
+            api_key_id: API_KEY_ID.to_owned(),
+            signing_secret_id: SIGNING_SECRET_ID.to_owned(),
+            ..Deployment::local(&addresses)
         }
     }
 

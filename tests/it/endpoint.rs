@@ -1,0 +1,276 @@
+//! The webhook endpoint: registered, repaired, rotated, while events keep coming.
+
+use std::time::Duration;
+
+use coursegate::account::API_VERSION;
+use coursegate::deployment::Deployment;
+use coursegate::webhook::{Ending, look, register, rotate};
+use local::addresses::Addresses;
+use serde_json::{Value, json};
+use shared::domain::time::DAY;
+use shared::ports::Clock as _;
+use shared::stripe::wire::handled_event_types;
+use tests::requests::{Who, answer, delivery, learner};
+use tests::world::{SIGNING_SECRET_ID, World};
+
+/// A world whose webhook can be reached, and in which nobody has stored a signing secret yet.
+async fn fresh() -> (World, Deployment) {
+    let mut world = World::new().await;
+    world.secrets.set_current(SIGNING_SECRET_ID, "placeholder").unwrap();
+    world.secrets.set_current(SIGNING_SECRET_ID, "placeholder again").unwrap();
+    let url = world.serve_webhook().await;
+    let deployment = world.deployment(&url);
+    (world, deployment)
+}
+
+async fn endpoints(world: &World) -> Vec<Value> {
+    let list = world.stripe_get("/v1/webhook_endpoints?limit=100").await;
+    list["data"].as_array().unwrap().clone()
+}
+
+async fn post(world: &World, path: &str, form: &str) -> Value {
+    let request = reqwest::Client::new().post(format!("{}{path}", world.stripe_url));
+    let request = request.header("content-type", "application/x-www-form-urlencoded");
+    let request = request.bearer_auth("sk_test_world").body(form.to_owned());
+    let response = request.send().await.unwrap();
+    assert_eq!(response.status(), 200, "{path} {form}");
+    response.json().await.unwrap()
+}
+
+fn stored(world: &World) -> Vec<String> {
+    let stored = world.secrets.current(SIGNING_SECRET_ID).unwrap();
+    stored.split_whitespace().map(ToOwned::to_owned).collect()
+}
+
+/// A learner buys the demo course, and Stripe's events alone let them in.
+async fn events_let_in(world: &World, who: &Who) {
+    let session = world.buy(who).await;
+    world.pay(&session).await;
+    for _ in 0..200 {
+        let (_, answer) = world.read("GET /entitlements", "/entitlements", who).await;
+        if answer["tier"] == "paid" {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("no event has let {who:?} in: {:?}", endpoints(world).await);
+}
+
+/// Whether a function that starts now takes an event that is signed with this secret.
+async fn is_accepted(world: &World, secret: &str) -> bool {
+    let body = json!({"id": "evt_1", "type": "unknown", "object": "event", "created": 1,
+        "livemode": false, "data": {"object": {}}})
+    .to_string();
+    let signature = xtask::sign::signature(&body, secret, world.clock.now().unix_seconds());
+    let request = delivery(&body, Some(&signature));
+    answer(&webhook::handle(&world.webhook(), &request).await).0 == 200
+}
+
+#[tokio::test]
+async fn an_endpoint_is_registered_with_exactly_what_is_handled_and_its_secret_is_stored() {
+    let (world, deployment) = fresh().await;
+    let account = world.account();
+    let done = register(&account, &deployment).await.unwrap();
+    assert_eq!(done.len(), 2, "{done:?}");
+
+    let [endpoint] = &endpoints(&world).await[..] else { panic!("one endpoint is enough") };
+    let handled: Vec<&str> = handled_event_types().collect();
+    let mut enabled: Vec<&str> = endpoint["enabled_events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it.as_str().unwrap())
+        .collect();
+    enabled.sort_unstable();
+    let mut expected = handled.clone();
+    expected.sort_unstable();
+    assert_eq!(enabled, expected);
+    assert_eq!(endpoint["api_version"], API_VERSION.as_str());
+    assert_eq!(endpoint["url"], deployment.webhook_url.as_str());
+    assert!(stored(&world)[0].starts_with("whsec_"));
+    assert!(!done.concat().contains("whsec_"), "{done:?}");
+    events_let_in(&world, &learner("ada")).await;
+
+    assert_eq!(register(&account, &deployment).await.unwrap(), Vec::<String>::new());
+    assert_eq!(endpoints(&world).await.len(), 1);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_was_changed_by_hand_is_brought_up_to_date() {
+    for (change, seen) in [
+        ("disabled=true", "it is disabled"),
+        ("url=https://elsewhere.example.com/hook", "it delivers to https://elsewhere"),
+        ("enabled_events[0]=*", "it does not deliver checkout.session.async_payment_failed"),
+        (
+            "enabled_events[0]=checkout.session.completed&enabled_events[1]=customer.created",
+            "it delivers customer.created, which nothing handles",
+        ),
+    ] {
+        let (world, deployment) = fresh().await;
+        let account = world.account();
+        register(&account, &deployment).await.unwrap();
+        let before = endpoints(&world).await;
+        let id = before[0]["id"].as_str().unwrap();
+        post(&world, &format!("/v1/webhook_endpoints/{id}"), change).await;
+
+        let done = register(&account, &deployment).await.unwrap();
+        assert!(done.len() == 1 && done[0].contains(seen), "{done:?}");
+        assert_eq!(endpoints(&world).await, before);
+        events_let_in(&world, &learner("ada")).await;
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_whose_secret_nobody_has_is_replaced() {
+    let (world, deployment) = fresh().await;
+    let form = format!("url={}&enabled_events[0]=*", deployment.webhook_url);
+    post(&world, "/v1/webhook_endpoints", &form).await;
+    register(&world.account(), &deployment).await.unwrap();
+    assert_eq!(endpoints(&world).await.len(), 1);
+    events_let_in(&world, &learner("ada")).await;
+}
+
+#[tokio::test]
+async fn an_endpoint_of_another_api_version_is_replaced_and_stays_until_it_has_delivered() {
+    let (world, deployment) = fresh().await;
+    let account = world.account();
+    let url = &deployment.webhook_url;
+    let form = format!("url={url}&enabled_events[0]=*&api_version=2024-06-20");
+    let old = post(&world, "/v1/webhook_endpoints", &form).await;
+    let old_secret = old["secret"].as_str().unwrap();
+    world.secrets.set_current(SIGNING_SECRET_ID, old_secret).unwrap();
+
+    let done = register(&account, &deployment).await.unwrap();
+    assert!(done.iter().any(|line| line.starts_with("kept endpoint")), "{done:?}");
+    assert_eq!(endpoints(&world).await.len(), 2);
+    for secret in stored(&world) {
+        assert!(is_accepted(&world, &secret).await);
+    }
+    assert_eq!(stored(&world)[1], old_secret);
+    events_let_in(&world, &learner("ada")).await;
+}
+
+#[tokio::test]
+async fn while_a_secret_is_rotated_both_are_accepted_and_every_event_is_applied_once() {
+    let (mut world, deployment) = fresh().await;
+    let account = world.account();
+    register(&account, &deployment).await.unwrap();
+    let old = stored(&world).remove(0);
+    let now = world.clock.now();
+
+    let done = rotate(&account, &deployment, Ending::WhenDelivered, now).await.unwrap();
+    assert!(done.last().unwrap().starts_with("both signing secrets are accepted"), "{done:?}");
+    let both = stored(&world);
+    assert!(both.len() == 2 && both[1] == old, "the new one comes first");
+    for secret in &both {
+        assert!(is_accepted(&world, secret).await);
+    }
+    events_let_in(&world, &learner("ada")).await;
+    let sources = world.items_of("SOURCE#", "").await;
+    assert_eq!(sources.len(), 1, "{sources:?}");
+
+    let again = rotate(&account, &deployment, Ending::WhenDelivered, now.plus_seconds(DAY)).await;
+    assert_eq!(again.unwrap().len(), 1, "nothing but what comes next");
+    assert_eq!((stored(&world), endpoints(&world).await.len()), (both.clone(), 2));
+
+    let later = now.plus_seconds(4 * DAY);
+    rotate(&account, &deployment, Ending::WhenDelivered, later).await.unwrap();
+    assert_eq!((stored(&world), endpoints(&world).await.len()), (both[..1].to_vec(), 1));
+    events_let_in(&world, &learner("bob")).await;
+    assert_eq!(register(&account, &deployment).await.unwrap(), Vec::<String>::new());
+    world.stop_servers().await;
+}
+
+#[tokio::test]
+async fn a_secret_that_has_leaked_is_refused_at_once() {
+    let (world, deployment) = fresh().await;
+    let account = world.account();
+    register(&account, &deployment).await.unwrap();
+    let leaked = stored(&world).remove(0);
+    assert!(is_accepted(&world, &leaked).await);
+    let done = rotate(&account, &deployment, Ending::Now, world.clock.now()).await.unwrap();
+    assert!(!done.concat().contains("whsec_"), "{done:?}");
+    assert!(!is_accepted(&world, &leaked).await, "the previous version is accepted for a day");
+    assert_eq!((stored(&world).len(), endpoints(&world).await.len()), (1, 1));
+    events_let_in(&world, &learner("ada")).await;
+}
+
+#[tokio::test]
+async fn a_rotation_that_was_begun_can_be_ended_at_once() {
+    let (world, deployment) = fresh().await;
+    let account = world.account();
+    register(&account, &deployment).await.unwrap();
+    let leaked = stored(&world).remove(0);
+    let now = world.clock.now();
+    rotate(&account, &deployment, Ending::WhenDelivered, now).await.unwrap();
+    rotate(&account, &deployment, Ending::Now, now).await.unwrap();
+    assert!(!is_accepted(&world, &leaked).await);
+    events_let_in(&world, &learner("ada")).await;
+}
+
+#[tokio::test]
+async fn without_an_endpoint_there_is_nothing_to_rotate() {
+    let (world, deployment) = fresh().await;
+    let rotated = rotate(&world.account(), &deployment, Ending::Now, world.clock.now()).await;
+    assert!(rotated.unwrap_err().to_string().contains("coursegate webhook register"));
+}
+
+/// A Secrets Manager that its operator may read and not write.
+async fn read_only_secrets_manager() -> String {
+    use axum::http::{HeaderMap, StatusCode};
+    let answer = async |headers: HeaderMap| match headers["x-amz-target"].to_str().unwrap() {
+        "secretsmanager.GetSecretValue" => {
+            (StatusCode::OK, json!({"Name": "it", "SecretString": "placeholder"}).to_string())
+        }
+        _ => {
+            let denied = json!({"__type": "AccessDeniedException", "Message": "you may not"});
+            (StatusCode::BAD_REQUEST, denied.to_string())
+        }
+    };
+    let router = axum::Router::new().route("/", axum::routing::post(answer));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    url
+}
+
+#[tokio::test]
+async fn an_endpoint_whose_secret_could_not_be_stored_does_not_stay() {
+    let (world, deployment) = fresh().await;
+    let addresses = Addresses {
+        gateway: String::new(),
+        lambda: String::new(),
+        dynamodb: String::new(),
+        stripe: world.stripe_url.clone(),
+        secrets_manager: read_only_secrets_manager().await,
+    };
+    let secrets_manager = Deployment::local(&addresses).secrets_manager;
+    let denied = Deployment { secrets_manager, ..deployment };
+    let error = register(&world.account(), &denied).await.unwrap_err().to_string();
+    assert!(error.contains("could not be stored") && error.contains("you may not"), "{error}");
+    assert_eq!(endpoints(&world).await, Vec::<Value>::new());
+}
+
+#[tokio::test]
+async fn a_registration_that_is_interrupted_anywhere_is_completed_by_the_next() {
+    for after in [false, true] {
+        for requests in 0..2_u32 {
+            let (world, deployment) = fresh().await;
+            let account = world.account();
+            if requests > 0 {
+                let pass =
+                    json!({"method": "POST", "path": "/v1", "delay_ms": 1, "times": requests});
+                world.stripe_post("/_sim/faults", &pass).await;
+            }
+            let cut = json!({"method": "POST", "path": "/v1", "drop": true, "after": after});
+            world.stripe_post("/_sim/faults", &cut).await;
+            register(&account, &deployment).await.unwrap_err();
+
+            register(&account, &deployment).await.unwrap();
+            let found = look(&account, &deployment).await.unwrap();
+            let (good, _) = found.good.unwrap();
+            assert_eq!(good.differences(&deployment.webhook_url), Vec::<String>::new());
+            events_let_in(&world, &learner("ada")).await;
+        }
+    }
+}

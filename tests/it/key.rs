@@ -1,0 +1,95 @@
+//! The functions' key: tried, refused or stored.
+
+use coursegate::key::{permissions, store};
+use serde_json::json;
+use tests::requests::learner;
+use tests::world::{API_KEY_ID, World};
+
+use crate::checkout::checkout;
+
+/// What the functions need, as Stripe names it for restricted keys.
+const NEEDED: [(&str, &str); 4] = [
+    ("checkout_sessions", "write"),
+    ("customers", "write"),
+    ("payment_intents", "read"),
+    ("charges", "read"),
+];
+
+/// Has the simulator know a restricted key with these permissions and no others.
+async fn restrict(world: &World, key: &str, permissions: &[(&str, &str)]) {
+    let permissions: serde_json::Map<_, _> = [
+        "checkout_sessions",
+        "customers",
+        "payment_intents",
+        "charges",
+        "products",
+        "prices",
+        "events",
+        "webhook_endpoints",
+    ]
+    .into_iter()
+    .map(|name| {
+        let given = permissions.iter().find(|(it, _)| *it == name);
+        (name.to_owned(), json!(given.map_or("none", |(_, level)| *level)))
+    })
+    .collect();
+    let body = json!({"key": key, "permissions": permissions});
+    let (status, answer) = world.stripe_post("/_sim/keys", &body).await;
+    assert_eq!(status, 200, "{answer}");
+}
+
+#[tokio::test]
+async fn a_key_with_what_the_functions_need_and_no_more_sells() {
+    let world = World::new().await;
+    restrict(&world, "rk_test_just_enough", &NEEDED).await;
+    store(&world.deployment(""), &"rk_test_just_enough".into()).await.unwrap();
+    assert_eq!(world.secrets.current(API_KEY_ID).unwrap(), "rk_test_just_enough");
+    let ada = learner("ada");
+    assert_eq!(checkout(&world, &ada).await.0, 201);
+    let session = world.buy(&ada).await;
+    world.pay(&session).await;
+    let target = format!("/checkout/{session}/confirm");
+    let route = "POST /checkout/{session}/confirm";
+    assert_eq!(world.ask(route, &target, &ada, None).await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_key_that_lacks_something_is_not_stored_and_the_error_names_it() {
+    let world = World::new().await;
+    for (lacking, named) in NEEDED.iter().zip(permissions()) {
+        if lacking.0 == "payment_intents" {
+            continue; // who may see sessions may see these
+        }
+        let given: Vec<_> = NEEDED.iter().filter(|it| *it != lacking).copied().collect();
+        restrict(&world, "rk_test_too_little", &given).await;
+        let stored = store(&world.deployment(""), &"rk_test_too_little".into()).await;
+        let error = stored.unwrap_err().to_string();
+        assert!(error.contains(named) && !error.contains("rk_test_too_little"), "{error}");
+        let others = permissions().filter(|it| *it != named);
+        assert!(others.into_iter().all(|other| !error.contains(other)), "{error}");
+        assert_eq!(world.secrets.current(API_KEY_ID).unwrap(), "sk_test_world");
+    }
+}
+
+#[tokio::test]
+async fn trying_a_key_leaves_nothing_behind_in_the_account() {
+    let world = World::new().await;
+    let before = world.stripe_get("/_sim/state").await;
+    store(&world.deployment(""), &"rk_test_any".into()).await.unwrap();
+    assert_eq!(world.stripe_get("/_sim/state").await, before);
+}
+
+#[tokio::test]
+async fn a_key_of_the_other_mode_or_no_key_at_all_is_not_stored() {
+    let world = World::new().await;
+    for (key, says) in [
+        ("sk_live_1", "the Stripe key is live, and this deployment is test"),
+        ("rk_live_1", "the Stripe key is live, and this deployment is test"),
+        ("pk_test_1", "the Stripe key is no secret or restricted key"),
+        ("whsec_1", "the Stripe key is no secret or restricted key"),
+    ] {
+        let error = store(&world.deployment(""), &key.into()).await.unwrap_err().to_string();
+        assert!(error.contains(says) && !error.contains(key), "{error}");
+        assert_eq!(world.secrets.current(API_KEY_ID).unwrap(), "sk_test_world");
+    }
+}
