@@ -119,6 +119,19 @@ pub(crate) enum KeyCommand {
     },
 }
 
+/// Whose Stripe.
+#[derive(Debug, Args)]
+pub(crate) struct OwnAccount {
+    /// Sell through your own Stripe account, in test mode, instead of the simulator: its key is
+    /// taken from `STRIPE_API_KEY`, and what `stripe listen --print-secret` prints from
+    /// `STRIPE_WEBHOOK_SECRET`
+    #[arg(long, conflicts_with = "stripe_port")]
+    pub(crate) stripe: bool,
+    /// Where that Stripe is, for tests
+    #[arg(long, hide = true, value_name = "URL", requires = "stripe")]
+    pub(crate) stripe_url: Option<String>,
+}
+
 /// How to run the local stack.
 #[derive(Debug, Args)]
 pub(crate) struct Up {
@@ -131,6 +144,8 @@ pub(crate) struct Up {
     /// End the start with a line for programs: `ready {"gateway":"http://…",…}`
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) account: OwnAccount,
     /// Site, API, sign-in and webhook [default: 3000]
     #[arg(long, value_name = "PORT")]
     pub(crate) gateway_port: Option<u16>,

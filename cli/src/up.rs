@@ -1,5 +1,7 @@
 //! `coursegate up`: the local stack, from the command line to Ctrl-C.
 
+mod own_account;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -9,13 +11,14 @@ use local::Keep;
 use local::addresses::{Addresses, Demo};
 use local::observer::Observer;
 use local::stack::{Options, Ports, Stack, StartError, TABLE};
-use shared::config::{ConfigErrors, EntitlementsConfig};
+use shared::config::{ConfigErrors, EntitlementsConfig, process_environment};
 use shared::domain::catalog::Catalog;
 use shared::domain::decide::Mode;
 use tracing_subscriber::filter::EnvFilter;
 
 use crate::arguments::Up;
 use crate::terminal::{self, Terminal};
+use own_account::OwnAccountError;
 
 /// Stopping may take this long; then the process ends anyway, and its functions with it.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(800);
@@ -38,6 +41,8 @@ pub(crate) enum UpError {
     Start(#[from] StartError),
     #[error(transparent)]
     CatalogFile(#[from] CatalogFileError),
+    #[error(transparent)]
+    OwnAccount(#[from] OwnAccountError),
     #[error(transparent)]
     Account(#[from] AccountError),
     #[error(transparent)]
@@ -76,7 +81,7 @@ async fn up(options: Up) -> Result<(), UpError> {
 
     let logs = shorten(stack.logs());
     let seconds = format!("{:.1} s", started.elapsed().as_secs_f32());
-    let steps = stack.addresses().try_this(demo(&catalog).as_ref());
+    let steps = stack.addresses().try_this(demo(&catalog).as_ref(), &stack.stripe());
     terminal.welcome(stack.addresses(), &places.describe(), &logs, &seconds, &steps);
     if let Some(count) = stack.held_deliveries() {
         terminal.held(count, stack.addresses());
@@ -97,6 +102,11 @@ async fn start(
     catalog: &Catalog,
     terminal: Terminal,
 ) -> Result<Stack, UpError> {
+    let account = options
+        .account
+        .stripe
+        .then(|| own_account::read(options.account.stripe_url.clone(), process_environment))
+        .transpose()?;
     let mut stack = Stack::start(Options {
         template: places.template.clone(),
         keep: places.keep.clone(),
@@ -106,6 +116,7 @@ async fn start(
         instances_max: INSTANCES_MAX,
         observer: Observer::new(move |served| terminal.served(served)),
         demo: demo(catalog),
+        account,
     })
     .await?;
     if let Err(error) = open(options, catalog, &mut stack).await {
@@ -187,7 +198,9 @@ impl Places {
         let keep = if options.memory || options.ephemeral {
             Keep::Memory
         } else {
-            Keep::Folder(options.state.clone().unwrap_or_else(|| beside(".coursegate")))
+            let folder = options.state.clone().unwrap_or_else(|| beside(".coursegate"));
+            // What the simulator has named is not known to Stripe, nor the other way round.
+            Keep::Folder(if options.account.stripe { folder.join("stripe") } else { folder })
         };
         let catalog = options.catalog.clone().unwrap_or_else(|| beside("catalog.toml"));
         Ok(Places { template, catalog, keep })

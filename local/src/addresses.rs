@@ -17,6 +17,18 @@ pub struct Addresses {
     pub secrets_manager: String,
 }
 
+/// Who Stripe is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stripe {
+    /// The simulator of this stack.
+    Simulator,
+    /// An account of the developer's own, which sends its events through Stripe's command line.
+    Account {
+        /// The types of event that are handled, separated by commas.
+        event_types: String,
+    },
+}
+
 /// What the catalog has to try a purchase with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Demo {
@@ -54,7 +66,7 @@ impl Addresses {
 
     /// The first purchase, line by line; what there is to see where nothing is for sale.
     #[must_use]
-    pub fn try_this(&self, demo: Option<&Demo>) -> Vec<Step> {
+    pub fn try_this(&self, demo: Option<&Demo>, stripe: &Stripe) -> Vec<Step> {
         let Addresses { gateway, .. } = self;
         let mut steps = vec![
             step(
@@ -66,39 +78,60 @@ impl Addresses {
             ),
             step("What is there to buy?", format!("curl -sS {gateway}/api/courses; echo")),
         ];
-        steps.extend(demo.into_iter().flat_map(|demo| self.buy(demo)));
+        steps.extend(demo.into_iter().flat_map(|demo| self.buy(demo, stripe)));
+        if let Stripe::Account { event_types } = stripe {
+            steps.insert(0, self.listen(event_types));
+        }
         steps
     }
 
-    fn buy(&self, demo: &Demo) -> [Step; 4] {
-        let Addresses { gateway, stripe, .. } = self;
+    fn listen(&self, event_types: &str) -> Step {
+        let host = self.gateway.trim_start_matches("http://");
+        step(
+            "Have Stripe's command line bring the events here, with the same STRIPE_API_KEY, in a \
+             terminal of its own.",
+            format!("stripe listen --forward-to {host}/webhook --events {event_types}"),
+        )
+    }
+
+    fn buy(&self, demo: &Demo, stripe: &Stripe) -> Vec<Step> {
+        let Addresses { gateway, .. } = self;
         let Demo { course, chapter, price } = demo;
         let learner = "-H \"authorization: Bearer $token\"";
         let access = format!(
             "curl -sS {learner} '{gateway}/api/courses/{course}/access?chapter={chapter}'; echo"
         );
-        [
+        let mut steps = vec![
             step(&format!("Chapter {chapter} is not free: denied, with an offer."), access.clone()),
             step(
-                "Take the offer; the answer has the checkout page's address, to open in a browser.",
+                "Take the offer; the answer has the checkout page's address, to open in a browser. \
+                 4242 4242 4242 4242 pays.",
                 format!(
                     "checkout=$(curl -sS {learner} {gateway}/api/checkout \
                      -d '{{\"price\":\"{price}\"}}'); echo $checkout"
                 ),
             ),
-            step(
-                "Or pay without a browser.",
-                format!(
-                    "session=$(echo $checkout | sed 's/.*\"session_id\":\"\\([^\"]*\\).*/\\1/'); \
-                     curl -sS {stripe}/_sim/checkout/sessions/$session/pay \
-                     -d '{{\"card\":\"4242424242424242\"}}' | grep -E 'payment_status|message'"
-                ),
+        ];
+        if *stripe == Stripe::Simulator {
+            steps.push(self.pay_without_a_browser());
+        }
+        steps.push(step(
+            &format!("A moment later the signed event has opened chapter {chapter}."),
+            format!("sleep 1; {access}"),
+        ));
+        steps
+    }
+
+    fn pay_without_a_browser(&self) -> Step {
+        let stripe = &self.stripe;
+        step(
+            "Or pay without a browser.",
+            format!(
+                "session=$(echo $checkout | sed 's/.*\"session_id\":\"\\([^\"]*\\).*/\\1/'); \
+                 curl -sS {stripe}/_sim/checkout/sessions/$session/pay \
+                 -d '{{\"card\":\"4242424242424242\"}}' | grep -E 'payment_status|message'"
             ),
-            step(
-                &format!("A moment later the signed event has opened chapter {chapter}."),
-                format!("sleep 1; {access}"),
-            ),
-        ]
+        )
     }
 }
 

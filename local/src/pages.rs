@@ -8,25 +8,26 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use serde::Deserialize;
 
-use crate::addresses::{Addresses, Demo};
+use crate::addresses::{Addresses, Demo, Stripe};
 
 const STYLE: &str = include_str!("pages/style.css");
 
 /// The pages, for a stack at these addresses that sells this.
-pub(crate) fn router(addresses: Addresses, demo: Option<Demo>) -> Router {
+pub(crate) fn router(addresses: Addresses, demo: Option<Demo>, stripe: Stripe) -> Router {
     Router::new()
         .route("/", get(home))
         .route("/success", get(success))
         .route("/cancel", get(cancel))
         .route("/course/{course}", get(course))
         .route("/local/style.css", get(style))
-        .with_state(Shop { addresses, demo })
+        .with_state(Shop { addresses, demo, stripe })
 }
 
 #[derive(Clone)]
 struct Shop {
     addresses: Addresses,
     demo: Option<Demo>,
+    stripe: Stripe,
 }
 
 /// A page. `body` is HTML; what it shows of others' making must be [`escape`]d.
@@ -76,7 +77,7 @@ async fn style() -> Response {
     ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], STYLE).into_response()
 }
 
-async fn home(State(Shop { addresses, demo }): State<Shop>) -> Response {
+async fn home(State(Shop { addresses, demo, stripe }): State<Shop>) -> Response {
     let (mut rows, mut lines) = (String::new(), String::new());
     for (name, address) in addresses.named() {
         let address = escape(&address);
@@ -86,17 +87,26 @@ async fn home(State(Shop { addresses, demo }): State<Shop>) -> Response {
         rows.push_str(&address);
         rows.push_str("</code></td></tr>");
     }
-    for step in addresses.try_this(demo.as_ref()) {
+    for step in addresses.try_this(demo.as_ref(), &stripe) {
         lines.push_str("<li><p>");
         lines.push_str(&escape(&step.says));
         lines.push_str("</p><pre>");
         lines.push_str(&escape(&step.command));
         lines.push_str("</pre></li>");
     }
+    let around = match stripe {
+        Stripe::Simulator => {
+            "everything around them played by one process. Nothing leaves this machine, and no \
+             card is charged."
+        }
+        Stripe::Account { .. } => {
+            "what AWS has around them played by one process. Stripe is Stripe itself, in test \
+             mode: no card is charged."
+        }
+    };
     let body = format!(
         "<p>The functions that sell courses through Stripe run here as they do in AWS, with \
-         everything around them played by one process. Nothing leaves this machine, and no card \
-         is charged.</p>\
+         {around}</p>\
          <p><a class=\"button\" href=\"/local/sign-in\">Sign in</a></p>\
          <h2>Addresses</h2><table>{rows}</table>\
          <h2>Try this</h2><ol>{lines}</ol>"
@@ -110,7 +120,7 @@ struct Success {
 }
 
 async fn success(
-    State(Shop { addresses, .. }): State<Shop>,
+    State(Shop { addresses, stripe, .. }): State<Shop>,
     query: Result<Query<Success>, QueryRejection>,
 ) -> Response {
     let Ok(Query(Success { session_id })) = query else {
@@ -121,10 +131,17 @@ async fn success(
         let body = "<p>The <code>session_id</code> in this address is none of Stripe's.</p>";
         return page(StatusCode::BAD_REQUEST, "Which session?", body);
     }
-    let (gateway, stripe) = (escape(&addresses.gateway), escape(&addresses.stripe));
+    let gateway = escape(&addresses.gateway);
+    let settled = match stripe {
+        Stripe::Simulator => {
+            let simulator = escape(&addresses.stripe);
+            format!("on <a href=\"{simulator}/c/pay/{session_id}\">the session's page</a>")
+        }
+        Stripe::Account { .. } => "by the bank".to_owned(),
+    };
     let body = format!(
         "<p>Stripe has sent you back. A card has paid; a bank debit is on its way until it is \
-         settled on <a href=\"{stripe}/c/pay/{session_id}\">the session's page</a>.</p>\
+         settled {settled}.</p>\
          <p>The course site doesn't wait for the webhook and asks for itself:</p>\
          <pre>curl -X POST -H \"authorization: Bearer $token\" \\\n  \
          {gateway}/api/checkout/{session_id}/confirm</pre>\

@@ -12,11 +12,12 @@ use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get};
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::addresses::{Addresses, Demo};
+use crate::addresses::{Addresses, Demo, Stripe};
 use crate::bridge::{self, BridgeError};
 use crate::dynamo::{self, DynamoError};
 use crate::gateway::authorizer::Authorizer;
@@ -31,6 +32,8 @@ use crate::{pages, random};
 
 /// The table's name, which is what `!Ref Table` gives.
 pub const TABLE: &str = "coursegate";
+/// Stripe's own address.
+const STRIPE_API_URL: &str = "https://api.stripe.com";
 const STRIPE_API_KEY: &str = "StripeApiKey";
 const STRIPE_SIGNING_SECRET: &str = "StripeSigningSecret";
 
@@ -53,6 +56,21 @@ pub struct Options {
     pub observer: Observer,
     /// What there is to try a purchase with, for the home page.
     pub demo: Option<Demo>,
+    /// A Stripe account to use; without one there is the simulator.
+    pub account: Option<StripeAccount>,
+}
+
+/// A Stripe account of the developer's own, in test mode.
+#[derive(Debug, Clone)]
+pub struct StripeAccount {
+    /// Stripe's address, if it is not Stripe's own.
+    pub url: Option<String>,
+    /// The key that the functions use. It is kept in memory only.
+    pub api_key: SecretString,
+    /// What the events are signed with. It is kept in memory only.
+    pub signing_secret: SecretString,
+    /// The types of event that are handled, separated by commas.
+    pub event_types: String,
 }
 
 /// Ports on 127.0.0.1.
@@ -143,9 +161,15 @@ pub struct Stack {
     is_open: Arc<AtomicBool>,
     lambda: Lambda,
     secrets: Secrets,
-    simulator: stripe_simulator::Simulator,
+    stripe: StripeSide<stripe_simulator::Simulator>,
     servers: JoinSet<()>,
     state: state::State,
+}
+
+/// Who Stripe is: the simulator, which is a listener first, or somebody's account.
+enum StripeSide<S> {
+    Simulator(S),
+    Account(StripeAccount),
 }
 
 /// The listeners, all bound before anything starts.
@@ -153,7 +177,7 @@ struct Listeners {
     gateway: TcpListener,
     lambda: TcpListener,
     dynamodb: TcpListener,
-    stripe: TcpListener,
+    stripe: StripeSide<TcpListener>,
     secrets_manager: TcpListener,
 }
 
@@ -161,8 +185,12 @@ impl Stack {
     /// Starts everything, and waits until every function has asked for its first event. The API
     /// answers 503 until [`Stack::open`], so that no function remembers an empty catalog.
     pub async fn start(options: Options) -> Result<Stack, StartError> {
-        let (listeners, addresses) = Listeners::bind(options.ports).await?;
-        let template = Template::read(&options.template, &references(&addresses))?;
+        let (listeners, addresses) = Listeners::bind(options.ports, options.account).await?;
+        let mut references = references(&addresses);
+        if let StripeSide::Account(StripeAccount { url: None, .. }) = listeners.stripe {
+            references.insert("StripeApiUrl".to_owned(), String::new());
+        }
+        let template = Template::read(&options.template, &references)?;
         let state = state::State::open(options.keep.clone())?;
         let mut servers = JoinSet::new();
 
@@ -171,19 +199,17 @@ impl Stack {
         servers.spawn(dynamo::sweep(database));
 
         let entries = state.entries()?;
-        let secrets = Secrets::open(entries.clone())?;
+        let secrets = match &listeners.stripe {
+            StripeSide::Simulator(_) => Secrets::open(entries.clone())?,
+            StripeSide::Account(_) => Secrets::in_memory()?,
+        };
         for secret in &template.secrets {
             secrets.create_if_missing(&secret_name(&secret.logical_id), &secret.value)?;
         }
         servers.spawn(serve(listeners.secrets_manager, secrets.clone().router()));
 
-        let simulator = stripe_simulator::start(stripe_simulator::Options {
-            listener: listeners.stripe,
-            state: state.file("stripe.db"),
-        })
-        .await
-        .map_err(|error| StartError::Stripe(with_source(&error)))?;
-        let stripe_api_key = share_api_key(&secrets)?;
+        let stripe = listeners.stripe.start(state.file("stripe.db")).await?;
+        let stripe_api_key = stripe.share_api_key(&secrets)?;
 
         let sign_in = SignIn::open(&issuer(&addresses), entries)?;
         let functions = lambda::Options {
@@ -210,19 +236,12 @@ impl Stack {
             lambda: lambda.clone(),
             addresses: addresses.clone(),
         };
-        let router = router(&template.stage, gateway, sign_in, health, options.demo);
+        let pages = pages::router(addresses.clone(), options.demo, stripe.who());
+        let router = router(&template.stage, gateway, sign_in, health, pages);
         servers.spawn(serve(listeners.gateway, router));
 
-        let mut stack = Stack {
-            addresses,
-            stripe_api_key,
-            is_open,
-            lambda,
-            secrets,
-            simulator,
-            servers,
-            state,
-        };
+        let mut stack =
+            Stack { addresses, stripe_api_key, is_open, lambda, secrets, stripe, servers, state };
         if let Err(error) = stack.lambda.start_all().await {
             stack.state.leave_logs();
             stack.shutdown().await;
@@ -231,13 +250,17 @@ impl Stack {
         Ok(stack)
     }
 
-    /// Subscribes the webhook to Stripe's events, and lets requests through to the API. What was
-    /// put on sale before tells nobody so.
+    /// Subscribes the webhook to the simulator's events, and lets requests through to the API.
+    /// What was put on sale before tells nobody so.
     pub async fn open(&self) -> Result<(), StartError> {
-        let webhook = format!("{}/webhook", self.addresses.gateway);
-        let signing_secret = self.simulator.register_webhook(&webhook).await;
-        let signing_secret =
-            signing_secret.map_err(|error| StartError::Stripe(with_source(&error)))?;
+        let signing_secret = match &self.stripe {
+            StripeSide::Simulator(simulator) => {
+                let webhook = format!("{}/webhook", self.addresses.gateway);
+                let signing_secret = simulator.register_webhook(&webhook).await;
+                signing_secret.map_err(|error| StartError::Stripe(with_source(&error)))?
+            }
+            StripeSide::Account(account) => account.signing_secret.expose_secret().to_owned(),
+        };
         self.secrets.set_current(&secret_name(STRIPE_SIGNING_SECRET), &signing_secret)?;
         self.is_open.store(true, Ordering::SeqCst);
         Ok(())
@@ -257,10 +280,19 @@ impl Stack {
         Ok(())
     }
 
-    /// How many events Stripe holds back, as it has been told to now or in an earlier run.
+    /// How many events the simulator holds back, as it has been told to now or in an earlier run.
     #[must_use]
     pub fn held_deliveries(&self) -> Option<usize> {
-        self.simulator.held_deliveries()
+        match &self.stripe {
+            StripeSide::Simulator(simulator) => simulator.held_deliveries(),
+            StripeSide::Account(_) => None,
+        }
+    }
+
+    /// Who Stripe is.
+    #[must_use]
+    pub fn stripe(&self) -> Stripe {
+        self.stripe.who()
     }
 
     /// Where everything is.
@@ -269,7 +301,7 @@ impl Stack {
         &self.addresses
     }
 
-    /// The key that the functions use at the Stripe simulator.
+    /// The key that the functions use at Stripe.
     #[must_use]
     pub fn stripe_api_key(&self) -> &str {
         &self.stripe_api_key
@@ -291,18 +323,53 @@ impl Stack {
     pub async fn shutdown(mut self) {
         self.is_open.store(false, Ordering::SeqCst);
         self.lambda.stop().await;
-        self.simulator.shutdown().await;
+        if let StripeSide::Simulator(simulator) = self.stripe {
+            simulator.shutdown().await;
+        }
         self.servers.shutdown().await;
     }
 }
 
-/// The key that the functions use at the simulator: the same one for as long as the state lives.
-fn share_api_key(secrets: &Secrets) -> Result<String, StateError> {
-    let name = secret_name(STRIPE_API_KEY);
-    let kept = secrets.current(&name).filter(|key| key.starts_with("sk_test_"));
-    let key = kept.unwrap_or_else(|| format!("sk_test_local{}", random::token::<12>()));
-    secrets.set_current(&name, &key)?;
-    Ok(key)
+impl<S> StripeSide<S> {
+    fn who(&self) -> Stripe {
+        match self {
+            StripeSide::Simulator(_) => Stripe::Simulator,
+            StripeSide::Account(account) => {
+                Stripe::Account { event_types: account.event_types.clone() }
+            }
+        }
+    }
+
+    /// Stores the key that the functions use: the account's, or at the simulator the same one for
+    /// as long as the state lives.
+    fn share_api_key(&self, secrets: &Secrets) -> Result<String, StateError> {
+        let name = secret_name(STRIPE_API_KEY);
+        let key = match self {
+            StripeSide::Simulator(_) => {
+                let kept = secrets.current(&name).filter(|key| key.starts_with("sk_test_"));
+                kept.unwrap_or_else(|| format!("sk_test_local{}", random::token::<12>()))
+            }
+            StripeSide::Account(account) => account.api_key.expose_secret().to_owned(),
+        };
+        secrets.set_current(&name, &key)?;
+        Ok(key)
+    }
+}
+
+impl StripeSide<TcpListener> {
+    async fn start(
+        self,
+        state: Option<PathBuf>,
+    ) -> Result<StripeSide<stripe_simulator::Simulator>, StartError> {
+        let listener = match self {
+            StripeSide::Simulator(listener) => listener,
+            StripeSide::Account(account) => return Ok(StripeSide::Account(account)),
+        };
+        let options = stripe_simulator::Options { listener, state };
+        let simulator = stripe_simulator::start(options).await;
+        let simulator = simulator.map_err(|error| StartError::Stripe(with_source(&error)))?;
+        Ok(StripeSide::Simulator(simulator))
+    }
 }
 
 /// An error and what lies under it, in one sentence.
@@ -314,12 +381,21 @@ fn with_source(error: &dyn std::error::Error) -> String {
 }
 
 impl Listeners {
-    async fn bind(ports: Ports) -> Result<(Listeners, Addresses), StartError> {
+    async fn bind(
+        ports: Ports,
+        account: Option<StripeAccount>,
+    ) -> Result<(Listeners, Addresses), StartError> {
         ports.are_distinct()?;
         let (gateway, gateway_url) = bind(ports.gateway, "gateway", "--gateway-port").await?;
         let (lambda, lambda_url) = bind(ports.lambda, "lambda", "--lambda-port").await?;
         let (dynamodb, dynamodb_url) = bind(ports.dynamodb, "dynamodb", "--dynamodb-port").await?;
-        let (stripe, stripe_url) = bind(ports.stripe, "stripe", "--stripe-port").await?;
+        let (stripe, stripe_url) = if let Some(account) = account {
+            let url = account.url.clone().unwrap_or_else(|| STRIPE_API_URL.to_owned());
+            (StripeSide::Account(account), url)
+        } else {
+            let (listener, url) = bind(ports.stripe, "stripe", "--stripe-port").await?;
+            (StripeSide::Simulator(listener), url)
+        };
         let (secrets_manager, secrets_manager_url) =
             bind(ports.secrets_manager, "secrets manager", "--secrets-port").await?;
         let addresses = Addresses {
@@ -388,13 +464,7 @@ async fn serve(listener: TcpListener, router: Router) {
     }
 }
 
-fn router(
-    stage: &str,
-    gateway: Gateway,
-    sign_in: SignIn,
-    health: Health,
-    demo: Option<Demo>,
-) -> Router {
+fn router(stage: &str, gateway: Gateway, sign_in: SignIn, health: Health, pages: Router) -> Router {
     let functions = Router::new()
         .route(&format!("/{stage}"), any(gateway::api))
         .route(&format!("/{stage}/"), any(gateway::api))
@@ -412,8 +482,8 @@ fn router(
     };
     Router::new()
         .route("/local/health", get(health_of))
-        .with_state(health.clone())
-        .merge(pages::router(health.addresses, demo))
+        .with_state(health)
+        .merge(pages)
         .merge(sign_in.router())
         .merge(functions)
         .fallback(not_found)

@@ -26,6 +26,7 @@ pub(crate) struct Ended {
 pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_coursegate"));
     command.args(arguments).current_dir(project()).stdin(Stdio::null());
+    command.env_remove("STRIPE_API_KEY").env_remove("STRIPE_WEBHOOK_SECRET");
     command.env_remove("RUST_LOG").stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -36,7 +37,12 @@ pub(crate) fn project() -> PathBuf {
 
 /// Starts a stack and waits for its `ready` line.
 pub(crate) fn up(arguments: &[&str]) -> Running {
-    let mut child = command(arguments).stderr(Stdio::inherit()).spawn().unwrap();
+    start(command(arguments))
+}
+
+/// The same for a command of one's own.
+pub(crate) fn start(mut command: Command) -> Running {
+    let mut child = command.stderr(Stdio::inherit()).spawn().unwrap();
     let stdout = BufReader::new(child.stdout.take().unwrap());
     let mut running = Running { child, addresses: Value::Null, said: String::new(), stdout };
     loop {

@@ -217,6 +217,7 @@ fn help_names_every_flag() {
         "--ephemeral",
         "--memory",
         "--json",
+        "--stripe",
         "--gateway-port",
         "--lambda-port",
         "--dynamodb-port",

@@ -26,6 +26,7 @@ pub(crate) fn options(keep: Keep) -> Options {
         instances_max: 4,
         observer: Observer::new(|_| {}),
         demo: None,
+        account: None,
     }
 }
 
