@@ -23,6 +23,7 @@ mod reading;
 mod replay;
 mod secrets;
 mod strangers;
+mod template;
 mod tidy;
 mod trouble;
 mod webhook;

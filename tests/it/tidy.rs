@@ -223,8 +223,8 @@ fn allowed(function: &str) -> BTreeSet<String> {
     allowed
 }
 
-#[test]
-fn each_function_may_do_what_its_adapters_do_and_nothing_else() {
+/// What the adapters of each function do, and with what.
+pub(crate) fn done_by_adapters() -> [(&'static str, BTreeSet<String>); 3] {
     use shared::dynamo::{catalog, checkouts, ledger};
     let on = |resource: &str, actions: &[&str]| {
         actions.iter().map(|action| format!("{action} on {resource}")).collect::<BTreeSet<_>>()
@@ -234,10 +234,26 @@ fn each_function_may_do_what_its_adapters_do_and_nothing_else() {
     let applying: Vec<&str> = ledger::ledger_actions().collect();
     let buying = [&applying, &reading, checkouts::ACTIONS].concat();
     let secret = |resource| on(resource, shared::secrets::ACTIONS);
+    [
+        ("EntitlementsFunction", table(&reading)),
+        ("WebhookFunction", &table(&applying) | &secret("StripeSigningSecret")),
+        ("CheckoutFunction", &table(&buying) | &secret("StripeApiKey")),
+    ]
+}
 
-    assert_eq!(allowed("EntitlementsFunction"), table(&reading));
-    assert_eq!(allowed("WebhookFunction"), &table(&applying) | &secret("StripeSigningSecret"));
-    assert_eq!(allowed("CheckoutFunction"), &table(&buying) | &secret("StripeApiKey"));
+#[test]
+fn each_function_may_do_what_its_adapters_do_and_nothing_else() {
+    for (function, done) in done_by_adapters() {
+        assert_eq!(allowed(function), done, "{function}");
+    }
+}
+
+#[test]
+fn the_template_s_version_is_the_workspace_s() {
+    let template: Yaml = serde_norway::from_str(&read("template.yaml")).unwrap();
+    let workspace: toml::Table = read("Cargo.toml").parse().unwrap();
+    let version = workspace["workspace"]["package"]["version"].as_str();
+    assert_eq!(template["Outputs"]["Version"]["Value"].as_str(), version);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! moto, a second opinion on AWS: what holds on the local stack's DynamoDB and Secrets Manager
 //! should hold on others too.
 
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -100,8 +101,22 @@ impl Moto {
         Table::new(client!(aws_sdk_dynamodb, &self.url), name.to_owned())
     }
 
+    /// Deploys a template of `CloudFormation`'s, and says what has become of each resource: its
+    /// logical and its physical id.
+    pub async fn create_stack(&self, name: &str, template: &Value) -> HashMap<String, String> {
+        let client = client!(aws_sdk_cloudformation, &self.url);
+        let create = client.create_stack().stack_name(name).template_body(template.to_string());
+        create.send().await.unwrap();
+        let made = client.describe_stack_resources().stack_name(name).send().await.unwrap();
+        let made = made.stack_resources().iter().map(|made| {
+            let id = |id: Option<&str>| id.unwrap().to_owned();
+            (id(made.logical_resource_id()), id(made.physical_resource_id()))
+        });
+        made.collect()
+    }
+
     /// A request in `DynamoDB`'s own words, as the template has them.
-    async fn dynamodb(&self, operation: &str, request: &Value) -> Value {
+    pub async fn dynamodb(&self, operation: &str, request: &Value) -> Value {
         // It reads of the signature which service is meant, and checks nothing.
         let scope = "test/20260101/us-east-1/dynamodb/aws4_request";
         let response = reqwest::Client::new()

@@ -1,0 +1,612 @@
+//! What CloudFormation gets: template.yaml as SAM's own translator expands it, held against the
+//! code and against what the local stack makes of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use local::template::Access;
+use serde_json::{Value, json};
+use shared::telemetry::Metric;
+use tests::moto::moto;
+use tests::world::{root, template};
+use xtask::tools::find_or_pass_over;
+
+use crate::tidy::done_by_adapters;
+
+/// The stack as it would be deployed with some parameters.
+struct Deployment {
+    parameters: Value,
+    expanded: Value,
+}
+
+impl Deployment {
+    fn expand(python: &std::path::Path, parameters: Value) -> Self {
+        let output = Command::new(python)
+            .arg("-I")
+            .arg(root().join("tools/expand.py"))
+            .arg(root().join("template.yaml"))
+            .arg(parameters.to_string())
+            .output()
+            .unwrap();
+        let complaints = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{complaints}");
+        Self { parameters, expanded: serde_json::from_slice(&output.stdout).unwrap() }
+    }
+
+    fn resources(&self) -> &serde_json::Map<String, Value> {
+        self.expanded["Resources"].as_object().unwrap()
+    }
+
+    fn resource(&self, name: &str) -> &Value {
+        &self.resources()[name]
+    }
+
+    /// The properties of each resource of this type.
+    fn of_type(&self, kind: &str) -> BTreeMap<&str, &Value> {
+        let all = self.resources().iter();
+        all.filter(|(_, resource)| resource["Type"] == kind)
+            .map(|(name, resource)| (name.as_str(), &resource["Properties"]))
+            .collect()
+    }
+}
+
+/// One with a user pool of its own, and one with another issuer; none where SAM is missing, and
+/// then the test is passed over.
+fn deployments() -> Option<&'static [Deployment; 2]> {
+    static DEPLOYMENTS: OnceLock<[Deployment; 2]> = OnceLock::new();
+    let python = find_or_pass_over("sam")?.with_file_name("python");
+    Some(DEPLOYMENTS.get_or_init(|| {
+        [
+            json!({
+                "SiteOrigin": "https://learn.example.com",
+                "AlarmEmail": "ops@example.com",
+                "SesIdentityArn": "arn:aws:ses:us-east-1:123456789012:identity/example.com",
+                "SenderEmail": "school@example.com",
+                "SignInDomainPrefix": "learn-example",
+                "Architecture": "x86_64",
+                "LogRetentionDays": 90,
+                "WebhookConcurrency": "20",
+            }),
+            json!({
+                "SiteOrigin": "https://learn.example.com",
+                "AlarmEmail": "ops@example.com",
+                "JwtIssuer": "https://issuer.example.com",
+                "JwtAudience": "site,service",
+            }),
+        ]
+        .map(|parameters| Deployment::expand(&python, parameters))
+    }))
+}
+
+/// `Table` of `{"Ref": "Table"}`, and `Table.Arn` of `{"Fn::GetAtt": ["Table", "Arn"]}`.
+fn named(reference: &Value) -> String {
+    match (&reference["Ref"], &reference["Fn::GetAtt"]) {
+        (Value::String(name), _) => name.clone(),
+        (_, Value::Array(path)) => {
+            path.iter().map(|part| part.as_str().unwrap()).collect::<Vec<_>>().join(".")
+        }
+        _ => panic!("{reference} names nothing"),
+    }
+}
+
+fn texts(list: &Value) -> Vec<&str> {
+    list.as_array().unwrap().iter().map(|item| item.as_str().unwrap()).collect()
+}
+
+#[test]
+fn each_route_leads_to_its_function_for_those_whom_the_local_stack_lets_in() {
+    let Some(deployments) = deployments() else { return };
+    let template = template();
+    let mut read = BTreeMap::new();
+    for function in &template.functions {
+        for route in &function.routes {
+            read.insert(route.key(), (function.logical_id.clone(), route.access.clone()));
+        }
+    }
+    let handled: BTreeSet<&str> =
+        checkout::ROUTES.iter().chain(entitlements::ROUTES).copied().collect();
+    assert_eq!(read.keys().map(String::as_str).collect::<BTreeSet<_>>(), handled);
+
+    for deployment in deployments {
+        let body = &deployment.resource("Api")["Properties"]["Body"];
+        let mut deployed = BTreeMap::new();
+        for (path, methods) in body["paths"].as_object().unwrap() {
+            for (method, operation) in methods.as_object().unwrap() {
+                let integration = &operation["x-amazon-apigateway-integration"];
+                assert_eq!(integration["type"], "aws_proxy");
+                assert_eq!(integration["payloadFormatVersion"], "2.0");
+                let uri = integration["uri"]["Fn::Sub"].as_str().unwrap();
+                let function = uri.split("functions/${").nth(1).unwrap();
+                let function = function.strip_suffix(".Arn}/invocations").unwrap();
+                let access = if operation["security"] == json!([{ "NONE": [] }]) {
+                    Access::Open
+                } else {
+                    let scopes = texts(&operation["security"][0]["Jwt"]);
+                    Access::Token { scopes: scopes.into_iter().map(str::to_owned).collect() }
+                };
+                let key = format!("{} {path}", method.to_uppercase());
+                deployed.insert(key, (function.to_owned(), access));
+            }
+        }
+        assert_eq!(deployed, read);
+        let stage = &deployment.resource("ApiapiStage")["Properties"];
+        assert_eq!(stage["StageName"], template.stage.as_str());
+        for route in stage["RouteSettings"].as_object().unwrap().keys() {
+            assert!(read.contains_key(route), "{route} is throttled, and is none");
+        }
+    }
+}
+
+#[test]
+fn the_api_takes_the_tokens_of_its_pool_or_of_the_issuer_that_is_given() {
+    let Some([pool, other]) = deployments() else { return };
+    let expected = [
+        (
+            pool,
+            json!({ "Fn::GetAtt": ["UserPool", "ProviderURL"] }),
+            json!([{ "Ref": "SiteClient" }, { "Ref": "ServiceClient" }]),
+        ),
+        (other, json!("https://issuer.example.com"), json!(["site", "service"])),
+    ];
+    for (deployment, issuer, audience) in expected {
+        let body = &deployment.resource("Api")["Properties"]["Body"];
+        let schemes = body["components"]["securitySchemes"].as_object().unwrap();
+        assert_eq!(schemes.keys().collect::<Vec<_>>(), ["Jwt"]);
+        let expected = json!({
+            "type": "jwt",
+            "identitySource": "$request.header.Authorization",
+            "jwtConfiguration": { "issuer": issuer, "audience": audience },
+        });
+        assert_eq!(schemes["Jwt"]["x-amazon-apigateway-authorizer"], expected);
+        assert_eq!(deployment.expanded["Outputs"]["JwtIssuer"]["Value"], issuer);
+    }
+    assert!(pool.of_type("AWS::Cognito::UserPool").contains_key("UserPool"));
+    let pieces = other.resources().values().map(|resource| resource["Type"].as_str().unwrap());
+    assert_eq!(pieces.filter(|kind| kind.starts_with("AWS::Cognito::")).count(), 0);
+}
+
+#[test]
+fn no_client_of_the_pool_speaks_both_as_a_learner_and_as_a_service() {
+    let Some([pool, _]) = deployments() else { return };
+    let clients = pool.of_type("AWS::Cognito::UserPoolClient");
+    assert_eq!(clients.keys().collect::<Vec<_>>(), [&"ServiceClient", &"SiteClient"]);
+    for (name, flow, has_secret, scopes) in [
+        ("SiteClient", "code", false, &["openid", "email", "coursegate/learn"][..]),
+        ("ServiceClient", "client_credentials", true, &["coursegate/learners"]),
+    ] {
+        let client = clients[name];
+        assert_eq!(texts(&client["AllowedOAuthFlows"]), [flow]);
+        assert_eq!(texts(&client["AllowedOAuthScopes"]), scopes);
+        assert_eq!(client["GenerateSecret"], has_secret, "{name}");
+        assert_eq!(client["EnableTokenRevocation"], true, "{name}");
+        assert_eq!(client["PreventUserExistenceErrors"], "ENABLED", "{name}");
+        assert!(client["AccessTokenValidity"].as_u64().unwrap() <= 60, "{name}");
+    }
+    let site = clients["SiteClient"];
+    for urls in ["CallbackURLs", "LogoutURLs"] {
+        assert_eq!(texts(&site[urls]), ["https://learn.example.com/"]);
+    }
+    let server = &pool.resource("ResourceServer")["Properties"];
+    let scopes = server["Scopes"].as_array().unwrap().iter();
+    let scopes: Vec<&str> = scopes.map(|scope| scope["ScopeName"].as_str().unwrap()).collect();
+    assert_eq!(
+        (server["Identifier"].as_str(), scopes),
+        (Some("coursegate"), vec!["learn", "learners"])
+    );
+}
+
+#[test]
+fn learners_sign_in_by_a_code_to_an_address_whatever_its_case() {
+    let Some([pool, _]) = deployments() else { return };
+    let properties = &pool.resource("UserPool")["Properties"];
+    assert_eq!(properties["UserPoolTier"], "ESSENTIALS");
+    let factors = texts(&properties["Policies"]["SignInPolicy"]["AllowedFirstAuthFactors"]);
+    assert!(factors.contains(&"EMAIL_OTP"));
+    assert_eq!(texts(&properties["UsernameAttributes"]), ["email"]);
+    assert_eq!(texts(&properties["AutoVerifiedAttributes"]), ["email"]);
+    assert_eq!(properties["UsernameConfiguration"]["CaseSensitive"], false);
+    let sender = json!({
+        "EmailSendingAccount": "DEVELOPER",
+        "SourceArn": pool.parameters["SesIdentityArn"],
+        "From": "school@example.com",
+    });
+    assert_eq!(properties["EmailConfiguration"], sender);
+    assert_eq!(pool.resource("SignInDomain")["Properties"]["Domain"], "learn-example");
+    assert_eq!(pool.resource("SignInDomain")["Properties"]["ManagedLoginVersion"], 2);
+}
+
+#[test]
+fn each_function_runs_as_the_local_stack_runs_it_logged_and_traced() {
+    let Some(deployments) = deployments() else { return };
+    for deployment in deployments {
+        let functions = deployment.of_type("AWS::Lambda::Function");
+        let read = template().functions;
+        assert_eq!(functions.len(), read.len());
+        let mut logs = BTreeSet::new();
+        for expected in read {
+            let name = expected.logical_id.as_str();
+            let function = functions[name];
+            let variables = function["Environment"]["Variables"].as_object().unwrap();
+            let given: BTreeSet<&String> = variables.keys().collect();
+            assert_eq!(given, expected.variables.keys().collect(), "{name}");
+            assert_eq!(function["Timeout"], expected.timeout.as_secs(), "{name}");
+            assert_eq!(function["MemorySize"], expected.memory_mb, "{name}");
+            assert_eq!(function["TracingConfig"]["Mode"], "Active", "{name}");
+            let architecture = deployment.parameters["Architecture"].as_str().unwrap_or("arm64");
+            assert_eq!(texts(&function["Architectures"]), [architecture], "{name}");
+            let reserved = match name {
+                "WebhookFunction" => &deployment.parameters["WebhookConcurrency"],
+                _ => &Value::Null,
+            };
+            assert_eq!(&function["ReservedConcurrentExecutions"], reserved, "{name}");
+            logs.insert(named(&function["LoggingConfig"]["LogGroup"]));
+        }
+        let stage = &deployment.resource("ApiapiStage")["Properties"];
+        logs.insert(named(&stage["AccessLogSettings"]["DestinationArn"]).replace(".Arn", ""));
+        assert_eq!(logs.len(), 4, "each has a log of its own");
+        for log in &logs {
+            let retention = deployment.parameters["LogRetentionDays"].as_u64().unwrap_or(30);
+            let properties = &deployment.resource(log)["Properties"];
+            assert_eq!(properties["RetentionInDays"], retention, "{log}");
+        }
+    }
+}
+
+#[test]
+fn what_a_function_is_given_is_this_deployment_s() {
+    let Some(deployments) = deployments() else { return };
+    let (table, key) = (json!({ "Ref": "Table" }), json!({ "Ref": "StripeApiKey" }));
+    let secret = json!({ "Ref": "StripeSigningSecret" });
+    for deployment in deployments {
+        for (function, variable, value) in [
+            ("EntitlementsFunction", "TABLE_NAME", &table),
+            ("CheckoutFunction", "TABLE_NAME", &table),
+            ("WebhookFunction", "TABLE_NAME", &table),
+            ("CheckoutFunction", "STRIPE_API_KEY_SECRET_ID", &key),
+            ("WebhookFunction", "STRIPE_SIGNING_SECRET_ID", &secret),
+            ("CheckoutFunction", "SITE_ORIGIN", &deployment.parameters["SiteOrigin"]),
+            ("CheckoutFunction", "STRIPE_MODE", &json!("test")),
+            ("WebhookFunction", "STRIPE_MODE", &json!("test")),
+            ("CheckoutFunction", "STRIPE_API_URL", &json!("")),
+            ("WebhookFunction", "DYNAMODB_ENDPOINT", &json!("")),
+            ("WebhookFunction", "SECRETS_MANAGER_ENDPOINT", &json!("")),
+        ] {
+            let environment = &deployment.resource(function)["Properties"]["Environment"];
+            assert_eq!(&environment["Variables"][variable], value, "{function} {variable}");
+        }
+    }
+}
+
+#[test]
+fn each_role_allows_what_its_function_s_adapters_do_and_nothing_else() {
+    let Some(deployments) = deployments() else { return };
+    for deployment in deployments {
+        let roles = deployment.of_type("AWS::IAM::Role");
+        assert_eq!(roles.len(), 3);
+        for kind in ["AWS::IAM::Policy", "AWS::IAM::ManagedPolicy"] {
+            assert!(deployment.of_type(kind).is_empty(), "{kind}");
+        }
+        for (function, done) in done_by_adapters() {
+            let role = named(&deployment.resource(function)["Properties"]["Role"]);
+            let role = roles[role.strip_suffix(".Arn").unwrap()];
+            let mut allowed = BTreeSet::new();
+            for policy in role["Policies"].as_array().unwrap() {
+                for statement in policy["PolicyDocument"]["Statement"].as_array().unwrap() {
+                    assert_eq!(statement["Effect"], "Allow");
+                    let on = named(&statement["Resource"]);
+                    let actions = texts(&statement["Action"]).into_iter();
+                    allowed.extend(actions.map(|action| format!("{action} on {on}")));
+                }
+            }
+            assert_eq!(allowed, done, "{function}");
+            let managed = [
+                "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole",
+                "arn:aws:iam::aws:policy/AWSXrayWriteOnlyAccess",
+            ];
+            assert_eq!(texts(&role["ManagedPolicyArns"]), managed, "{function}");
+            let trusted = &role["AssumeRolePolicyDocument"]["Statement"];
+            assert_eq!(trusted.as_array().unwrap().len(), 1);
+            assert_eq!(texts(&trusted[0]["Principal"]["Service"]), ["lambda.amazonaws.com"]);
+        }
+    }
+}
+
+#[test]
+fn the_api_alone_calls_its_functions_and_the_public_the_webhook_by_its_url_alone() {
+    let Some(deployments) = deployments() else { return };
+    for deployment in deployments {
+        let mut by_the_api = BTreeSet::new();
+        let mut by_anyone = BTreeSet::new();
+        for permission in deployment.of_type("AWS::Lambda::Permission").into_values() {
+            let function = named(&permission["FunctionName"]);
+            let action = permission["Action"].as_str().unwrap();
+            if permission["Principal"] == "apigateway.amazonaws.com" {
+                assert_eq!(action, "lambda:InvokeFunction");
+                let source = &permission["SourceArn"]["Fn::Sub"];
+                assert!(source[0].as_str().unwrap().contains(":${__ApiId__}/${__Stage__}/"));
+                assert_eq!(source[1]["__ApiId__"], json!({ "Ref": "Api" }));
+                by_the_api.insert(function);
+            } else {
+                assert_eq!(permission["Principal"], "*");
+                let by_url = permission["InvokedViaFunctionUrl"] == true
+                    || permission["FunctionUrlAuthType"] == "NONE";
+                assert!(by_url, "{permission}");
+                by_anyone.insert((function, action));
+            }
+        }
+        let api = ["CheckoutFunction", "EntitlementsFunction"].map(str::to_owned);
+        assert_eq!(by_the_api, api.into());
+        // AWS asks for both since October 2025:
+        // https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html
+        let both = ["lambda:InvokeFunction", "lambda:InvokeFunctionUrl"];
+        assert_eq!(by_anyone, both.map(|action| ("WebhookFunction".to_owned(), action)).into());
+        let urls = deployment.of_type("AWS::Lambda::Url");
+        let functions: Vec<_> = urls.values().map(|url| named(&url["TargetFunctionArn"])).collect();
+        assert_eq!(functions, ["WebhookFunction"]);
+    }
+}
+
+#[test]
+fn what_can_t_be_made_again_outlives_the_stack_and_a_slip_of_the_hand() {
+    let Some([pool, other]) = deployments() else { return };
+    let kept = ["Table", "StripeApiKey", "StripeSigningSecret"];
+    for (deployment, kept) in [(pool, [&kept[..], &["UserPool"]].concat()), (other, kept.to_vec())]
+    {
+        for name in kept {
+            for policy in ["DeletionPolicy", "UpdateReplacePolicy"] {
+                assert_eq!(deployment.resource(name)[policy], "Retain", "{name}");
+            }
+        }
+        let table = &deployment.resource("Table")["Properties"];
+        assert_eq!(table["DeletionProtectionEnabled"], true);
+        assert_eq!(table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], true);
+        assert_eq!(table["SSESpecification"]["SSEEnabled"], true);
+        assert_eq!(table["BillingMode"], "PAY_PER_REQUEST");
+        for secret in ["StripeApiKey", "StripeSigningSecret"] {
+            let properties = &deployment.resource(secret)["Properties"];
+            assert_eq!(properties["SecretString"], "placeholder", "no secret is in a template");
+        }
+    }
+    assert_eq!(pool.resource("UserPool")["Properties"]["DeletionProtection"], "ACTIVE");
+}
+
+/// Each metric, as namespace, name and dimensions.
+type Measure<'a> = (&'a str, &'a str, BTreeMap<String, String>);
+
+/// Asserts that somebody emits this metric: AWS itself, or one of our functions.
+#[track_caller]
+fn exists(deployment: &Deployment, (namespace, name, dimensions): &Measure<'_>) {
+    let known: Vec<&str> = match *namespace {
+        "Coursegate" => Metric::ALL.into_iter().map(Metric::name).collect(),
+        "AWS/Lambda" => vec!["Duration", "Errors", "Throttles", "Url5xxCount"],
+        "AWS/DynamoDB" => vec![
+            "ConsumedReadCapacityUnits",
+            "ConsumedWriteCapacityUnits",
+            "ReadThrottleEvents",
+            "WriteThrottleEvents",
+        ],
+        "AWS/ApiGateway" => vec!["5xx"],
+        other => panic!("nobody emits into {other}"),
+    };
+    assert!(known.contains(name), "nobody emits {name} into {namespace}");
+    let (dimension, kind) = match *namespace {
+        "AWS/DynamoDB" => ("TableName", "AWS::DynamoDB::Table"),
+        "AWS/ApiGateway" => ("ApiId", "AWS::ApiGatewayV2::Api"),
+        _ => ("FunctionName", "AWS::Lambda::Function"),
+    };
+    assert_eq!(deployment.resource(&dimensions[dimension])["Type"], kind, "{name}");
+    let others: Vec<_> = dimensions.iter().filter(|(name, _)| *name != dimension).collect();
+    let stage = ("Stage".to_owned(), "api".to_owned());
+    let expected = if dimension == "ApiId" { vec![(&stage.0, &stage.1)] } else { vec![] };
+    assert_eq!(others, expected, "{name}");
+}
+
+/// The metric in an alarm, or in a part of one.
+fn measured(metric: &Value) -> Measure<'_> {
+    let dimensions = metric["Dimensions"].as_array().unwrap().iter();
+    let dimensions = dimensions.map(|dimension| {
+        let value = &dimension["Value"];
+        let value = value.as_str().map_or_else(|| named(value), str::to_owned);
+        (dimension["Name"].as_str().unwrap().to_owned(), value)
+    });
+    let text = |name: &str| metric[name].as_str().unwrap();
+    (text("Namespace"), text("MetricName"), dimensions.collect())
+}
+
+#[test]
+fn each_alarm_watches_what_is_measured_says_what_to_do_and_tells_the_operator() {
+    let Some(deployments) = deployments() else { return };
+    for deployment in deployments {
+        let alarms = deployment.of_type("AWS::CloudWatch::Alarm");
+        assert!(alarms.len() >= 10);
+        for (name, alarm) in alarms {
+            assert!(
+                alarm["AlarmDescription"].as_str().unwrap().matches(". ").count() >= 1,
+                "{name}"
+            );
+            assert_eq!(alarm["TreatMissingData"], "notBreaching", "{name}");
+            for actions in ["AlarmActions", "OKActions"] {
+                assert_eq!(alarm[actions], json!([{ "Ref": "AlarmTopic" }]), "{name}");
+            }
+            let Some(metrics) = alarm["Metrics"].as_array() else {
+                exists(deployment, &measured(alarm));
+                continue;
+            };
+            let (results, parts): (Vec<_>, Vec<_>) =
+                metrics.iter().partition(|metric| metric["ReturnData"] != false);
+            assert_eq!(results.len(), 1, "{name}");
+            let formula = results[0]["Expression"].as_str().unwrap();
+            for part in parts {
+                exists(deployment, &measured(&part["MetricStat"]["Metric"]));
+                let id = part["Id"].as_str().unwrap();
+                assert!(formula.contains(&format!("FILL({id}, 0)")), "{name} leaves out {id}");
+            }
+        }
+        let topic = &deployment.resource("AlarmTopic")["Properties"]["Subscription"];
+        assert_eq!(topic, &json!([{ "Protocol": "email", "Endpoint": "ops@example.com" }]));
+    }
+}
+
+/// A text of `Fn::Sub` with names in place of what they stand for: `Table` for `${Table.Arn}`.
+fn with_names(text: &str) -> String {
+    let (mut result, parts) = match text.split_once("${") {
+        Some((before, rest)) => (before.to_owned(), rest.split("${").collect()),
+        None => (text.to_owned(), Vec::new()),
+    };
+    for part in parts {
+        let (name, after) = part.split_once('}').unwrap();
+        result.push_str(name.trim_end_matches(".Arn"));
+        result.push_str(after);
+    }
+    result
+}
+
+#[test]
+fn the_dashboard_draws_what_is_measured_and_every_alarm() {
+    let Some(deployments) = deployments() else { return };
+    for deployment in deployments {
+        let body = &deployment.resource("Dashboard")["Properties"]["DashboardBody"]["Fn::Sub"];
+        let body = with_names(body.as_str().unwrap());
+        let body: Value = serde_json::from_str(&body).expect(&body);
+        let mut drawn = BTreeSet::new();
+        for widget in body["widgets"].as_array().unwrap() {
+            let properties = &widget["properties"];
+            if widget["type"] == "alarm" {
+                drawn.extend(texts(&properties["alarms"]));
+                continue;
+            }
+            for metric in properties["metrics"].as_array().unwrap() {
+                let mut parts = metric.as_array().unwrap().iter().filter_map(Value::as_str);
+                let (namespace, name) = (parts.next().unwrap(), parts.next().unwrap());
+                let parts: Vec<&str> = parts.collect();
+                let dimensions =
+                    parts.chunks(2).map(|pair| (pair[0].to_owned(), pair[1].to_owned()));
+                exists(deployment, &(namespace, name, dimensions.collect()));
+            }
+        }
+        let alarms = deployment.of_type("AWS::CloudWatch::Alarm").into_keys().collect();
+        assert_eq!(drawn, alarms);
+    }
+}
+
+#[test]
+fn the_api_s_log_holds_neither_paths_nor_addresses_nor_tokens() {
+    let Some(deployments) = deployments() else { return };
+    for deployment in deployments {
+        let stage = &deployment.resource("ApiapiStage")["Properties"];
+        let format = stage["AccessLogSettings"]["Format"].as_str().unwrap();
+        let line: BTreeMap<String, String> = serde_json::from_str(format).unwrap();
+        let logged: BTreeSet<&str> = line.values().map(String::as_str).collect();
+        let harmless = [
+            "$context.authorizer.claims.sub",
+            "$context.authorizer.error",
+            "$context.integrationLatency",
+            "$context.integrationStatus",
+            "$context.requestId",
+            "$context.requestTimeEpoch",
+            "$context.responseLatency",
+            "$context.routeKey",
+            "$context.status",
+        ];
+        assert_eq!(logged, harmless.into());
+    }
+}
+
+/// Every name that a value refers to, with the attribute left out.
+fn references(value: &Value, found: &mut BTreeSet<String>) {
+    let before_dot = |text: &str| text.split('.').next().unwrap().to_owned();
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| references(item, found)),
+        Value::Object(members) => {
+            if let Some(name) = members.get("Ref").and_then(Value::as_str) {
+                found.insert(name.to_owned());
+            }
+            match members.get("Fn::GetAtt") {
+                Some(Value::Array(path)) => found.extend([path[0].as_str().unwrap().to_owned()]),
+                Some(other) => found.extend([before_dot(other.as_str().unwrap())]),
+                None => {}
+            }
+            let (text, own) = match members.get("Fn::Sub") {
+                Some(Value::Array(parts)) => (parts[0].as_str(), parts[1].as_object()),
+                other => (other.and_then(Value::as_str), None),
+            };
+            for name in text.unwrap_or_default().split("${").skip(1) {
+                let name = before_dot(name.split('}').next().unwrap());
+                if !own.is_some_and(|own| own.contains_key(&name)) {
+                    found.insert(name);
+                }
+            }
+            members.values().for_each(|member| references(member, found));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[test]
+fn everything_that_is_referred_to_is_there() {
+    let Some(deployments) = deployments() else { return };
+    for deployment in deployments {
+        let mut found = BTreeSet::new();
+        references(&deployment.expanded["Resources"], &mut found);
+        references(&deployment.expanded["Outputs"], &mut found);
+        for resource in deployment.resources().values() {
+            let before = &resource["DependsOn"];
+            let names = if before.is_string() { json!([before]) } else { before.clone() };
+            let names = names.as_array().into_iter().flatten();
+            found.extend(names.map(|name| name.as_str().unwrap().to_owned()));
+        }
+        assert!(found.len() > 20);
+        for name in found {
+            let there = name.starts_with("AWS::") || deployment.resources().contains_key(&name);
+            assert!(there, "{name} is referred to, and is not there");
+        }
+    }
+}
+
+#[test]
+fn the_outputs_are_those_that_the_operator_s_commands_read() {
+    let Some([pool, other]) = deployments() else { return };
+    let always = [
+        "AlarmTopicArn",
+        "ApiUrl",
+        "DashboardUrl",
+        "JwtIssuer",
+        "SiteOrigin",
+        "StripeApiKeyArn",
+        "StripeMode",
+        "StripeSigningSecretArn",
+        "TableName",
+        "Version",
+        "WebhookUrl",
+    ];
+    let of_the_pool = ["ServiceClientId", "SignInUrl", "SiteClientId"];
+    let outputs = |deployment: &'static Deployment| {
+        let outputs = deployment.expanded["Outputs"].as_object().unwrap();
+        outputs.keys().map(String::as_str).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(outputs(other), always.into());
+    assert_eq!(outputs(pool), always.into_iter().chain(of_the_pool).collect());
+}
+
+#[tokio::test]
+async fn moto_s_cloudformation_makes_what_is_kept_and_told_as_it_is_declared() {
+    let (Some([_, deployment]), Some(moto)) = (deployments(), moto()) else { return };
+    // Of the types in the template, those that it knows and that stand by themselves.
+    let kinds = ["AWS::DynamoDB::Table", "AWS::Logs::LogGroup", "AWS::SNS::Topic"];
+    let known = |resource: &Value| kinds.contains(&resource["Type"].as_str().unwrap());
+    let resources = deployment.resources().iter().filter(|(_, resource)| known(resource));
+    let resources: serde_json::Map<String, Value> =
+        resources.map(|(name, resource)| (name.clone(), resource.clone())).collect();
+    let made = moto.create_stack("declared", &json!({ "Resources": resources })).await;
+    assert_eq!(made.keys().collect::<BTreeSet<_>>(), resources.keys().collect());
+    assert_eq!(made["WebhookLogs"], "/aws/lambda/declared-webhook");
+
+    let declared = &deployment.resource("Table")["Properties"];
+    let name = json!({ "TableName": made["Table"] });
+    let table = &moto.dynamodb("DescribeTable", &name).await["Table"];
+    for property in ["AttributeDefinitions", "KeySchema", "DeletionProtectionEnabled"] {
+        assert_eq!(table[property], declared[property], "{property}");
+    }
+    assert_eq!(table["BillingModeSummary"]["BillingMode"], declared["BillingMode"]);
+}
