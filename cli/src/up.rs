@@ -5,15 +5,15 @@ mod own_account;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use coursegate::account::{Account, AccountError};
 use coursegate::catalog::{self, CatalogFileError, Closing, PushError};
+use coursegate::deployment::{Deployment, DeploymentError};
+use coursegate::webhook::{self, WebhookError};
 use local::Keep;
-use local::addresses::{Addresses, Demo};
+use local::addresses::{Demo, Stripe};
 use local::observer::Observer;
-use local::stack::{Options, Ports, Stack, StartError, TABLE};
-use shared::config::{ConfigErrors, EntitlementsConfig, process_environment};
+use local::stack::{Options, Ports, Stack, StartError};
+use shared::config::process_environment;
 use shared::domain::catalog::Catalog;
-use shared::domain::decide::Mode;
 use tracing_subscriber::filter::EnvFilter;
 
 use crate::arguments::Up;
@@ -44,11 +44,11 @@ pub(crate) enum UpError {
     #[error(transparent)]
     OwnAccount(#[from] OwnAccountError),
     #[error(transparent)]
-    Account(#[from] AccountError),
+    Deployment(#[from] DeploymentError),
+    #[error("the webhook can't be registered: {0}")]
+    Webhook(#[from] WebhookError),
     #[error(transparent)]
     Push(#[from] PushError),
-    #[error("the table can't be reached: {0}")]
-    Config(#[from] ConfigErrors),
 }
 
 /// Runs the stack until it is told to stop.
@@ -142,26 +142,17 @@ async fn open(options: &Up, catalog: &Catalog, stack: &mut Stack) -> Result<(), 
     if let Some(address) = options.docker_bridge {
         stack.let_containers_in(address).await?;
     }
-    let Addresses { stripe, dynamodb, .. } = stack.addresses();
-    // The table is reached as a function reaches it.
-    let environment = |name: &str| {
-        let value = match name {
-            "AWS_REGION" => "us-east-1",
-            "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => "local",
-            "DYNAMODB_ENDPOINT" => dynamodb.as_str(),
-            "STRIPE_MODE" => "test",
-            "TABLE_NAME" => TABLE,
-            _ => return None,
-        };
-        Some(value.to_owned())
-    };
-    let table = shared::aws::table(&EntitlementsConfig::parse(environment)?.table);
+    let deployment = Deployment::local(stack.addresses());
+    let account = deployment.account().await?;
     // On a laptop nobody owns anything that counts, and the author may try what they like.
     let closing = Closing::Allowed;
-    let key = stack.stripe_api_key().into();
-    let account = Account::new(Some(stripe), &key, Mode::Test)?;
-    catalog::push(catalog, closing, &account, &table, |_| {}).await?;
-    Ok(stack.open().await?)
+    catalog::push(catalog, closing, &account, &deployment.table(), |_| {}).await?;
+    // To an account of one's own, `stripe listen` is the endpoint.
+    if stack.stripe() == Stripe::Simulator {
+        webhook::register(&account, &deployment).await?;
+    }
+    stack.open();
+    Ok(())
 }
 
 fn ready(stack: &Stack) -> String {

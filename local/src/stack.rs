@@ -157,7 +157,6 @@ pub enum StartError {
 /// A running stack. Dropping it ends everything at once; [`Stack::shutdown`] waits for it.
 pub struct Stack {
     addresses: Addresses,
-    stripe_api_key: String,
     is_open: Arc<AtomicBool>,
     lambda: Lambda,
     secrets: Secrets,
@@ -209,7 +208,7 @@ impl Stack {
         servers.spawn(serve(listeners.secrets_manager, secrets.clone().router()));
 
         let stripe = listeners.stripe.start(state.file("stripe.db")).await?;
-        let stripe_api_key = stripe.share_api_key(&secrets)?;
+        stripe.share_secrets(&secrets)?;
 
         let sign_in = SignIn::open(&issuer(&addresses), entries)?;
         let functions = lambda::Options {
@@ -240,8 +239,7 @@ impl Stack {
         let router = router(&template.stage, gateway, sign_in, health, pages);
         servers.spawn(serve(listeners.gateway, router));
 
-        let mut stack =
-            Stack { addresses, stripe_api_key, is_open, lambda, secrets, stripe, servers, state };
+        let mut stack = Stack { addresses, is_open, lambda, secrets, stripe, servers, state };
         if let Err(error) = stack.lambda.start_all().await {
             stack.state.leave_logs();
             stack.shutdown().await;
@@ -250,20 +248,9 @@ impl Stack {
         Ok(stack)
     }
 
-    /// Subscribes the webhook to the simulator's events, and lets requests through to the API.
-    /// What was put on sale before tells nobody so.
-    pub async fn open(&self) -> Result<(), StartError> {
-        let signing_secret = match &self.stripe {
-            StripeSide::Simulator(simulator) => {
-                let webhook = format!("{}/webhook", self.addresses.gateway);
-                let signing_secret = simulator.register_webhook(&webhook).await;
-                signing_secret.map_err(|error| StartError::Stripe(with_source(&error)))?
-            }
-            StripeSide::Account(account) => account.signing_secret.expose_secret().to_owned(),
-        };
-        self.secrets.set_current(&secret_name(STRIPE_SIGNING_SECRET), &signing_secret)?;
+    /// Lets requests through to the API.
+    pub fn open(&self) {
         self.is_open.store(true, Ordering::SeqCst);
-        Ok(())
     }
 
     /// Lets containers reach what functions speak to: DynamoDB, Stripe and Secrets Manager, each
@@ -301,12 +288,6 @@ impl Stack {
         &self.addresses
     }
 
-    /// The key that the functions use at Stripe.
-    #[must_use]
-    pub fn stripe_api_key(&self) -> &str {
-        &self.stripe_api_key
-    }
-
     /// Secrets Manager, for faults and rotations.
     #[must_use]
     pub fn secrets(&self) -> &Secrets {
@@ -340,19 +321,23 @@ impl<S> StripeSide<S> {
         }
     }
 
-    /// Stores the key that the functions use: the account's, or at the simulator the same one for
-    /// as long as the state lives.
-    fn share_api_key(&self, secrets: &Secrets) -> Result<String, StateError> {
-        let name = secret_name(STRIPE_API_KEY);
-        let key = match self {
+    /// Stores what the functions need: the account's key and signing secret, or at the simulator
+    /// a key that stays the same for as long as the state lives.
+    fn share_secrets(&self, secrets: &Secrets) -> Result<(), StateError> {
+        let (key, signing_secret) =
+            (secret_name(STRIPE_API_KEY), secret_name(STRIPE_SIGNING_SECRET));
+        match self {
             StripeSide::Simulator(_) => {
-                let kept = secrets.current(&name).filter(|key| key.starts_with("sk_test_"));
-                kept.unwrap_or_else(|| format!("sk_test_local{}", random::token::<12>()))
+                let kept = secrets.current(&key).filter(|key| key.starts_with("sk_test_"));
+                let value =
+                    kept.unwrap_or_else(|| format!("sk_test_local{}", random::token::<12>()));
+                secrets.set_current(&key, &value)
             }
-            StripeSide::Account(account) => account.api_key.expose_secret().to_owned(),
-        };
-        secrets.set_current(&name, &key)?;
-        Ok(key)
+            StripeSide::Account(account) => {
+                secrets.set_current(&key, account.api_key.expose_secret())?;
+                secrets.set_current(&signing_secret, account.signing_secret.expose_secret())
+            }
+        }
     }
 }
 

@@ -8,6 +8,8 @@
     reason = "a test that can't go on should stop where it is"
 )]
 
+mod operator;
+mod own_account;
 mod purchase;
 mod readme;
 mod running;

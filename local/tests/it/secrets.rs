@@ -100,7 +100,7 @@ async fn the_templates_secrets_are_there_by_name_and_by_arn() {
     for id in ["coursegate/StripeApiKey".to_owned(), local::secrets::arn("coursegate/StripeApiKey")]
     {
         let found = client.get_secret_value().secret_id(&id).send().await.unwrap();
-        assert_eq!(found.secret_string(), Some(stack.stack.stripe_api_key()), "{id}");
+        assert_eq!(found.secret_string(), Some(stack.stripe_api_key().as_str()), "{id}");
         assert_eq!(found.arn(), Some(local::secrets::arn("coursegate/StripeApiKey").as_str()));
         assert!(found.created_date().is_some_and(|created| created.secs() > 1_700_000_000));
     }

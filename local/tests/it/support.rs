@@ -50,8 +50,12 @@ impl TestStack {
         let observer =
             Observer::new(move |request: &Served| record.lock().unwrap().push(request.clone()));
         let stack = Stack::start(Options { observer, ..options(keep) }).await?;
-        stack.open().await?;
+        stack.open();
         Ok(TestStack { stack, served, client: client() })
+    }
+
+    pub(crate) fn stripe_api_key(&self) -> String {
+        self.stack.secrets().current("coursegate/StripeApiKey").unwrap()
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
