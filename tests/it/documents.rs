@@ -1,0 +1,75 @@
+//! The guides say what the template and the program say.
+
+use std::collections::BTreeSet;
+
+use serde_norway::Value as Yaml;
+use tests::world::root;
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap()
+}
+
+fn template() -> Yaml {
+    serde_norway::from_str(&read("template.yaml")).unwrap()
+}
+
+/// What a document has between backticks.
+fn quoted(document: &str) -> BTreeSet<&str> {
+    document.lines().flat_map(|line| line.split('`').skip(1).step_by(2)).collect()
+}
+
+/// What the first cells of a document's tables have between backticks.
+fn rows(document: &str) -> BTreeSet<&str> {
+    let rows = document.lines().filter_map(|line| line.strip_prefix("| `"));
+    rows.filter_map(|row| row.split_once('`')).map(|(name, _)| name).collect()
+}
+
+#[test]
+fn every_alarm_is_explained_to_whom_it_wakes() {
+    let template = template();
+    let resources = template["Resources"].as_mapping().unwrap();
+    let alarms: BTreeSet<&str> = resources
+        .iter()
+        .filter(|(_, resource)| resource["Type"] == "AWS::CloudWatch::Alarm")
+        .map(|(name, _)| name.as_str().unwrap())
+        .collect();
+    assert!(!alarms.is_empty());
+    let guide = read("docs/GO-LIVE.md");
+    let (_, guide) = guide.split_once("## When it rings").unwrap();
+    let (guide, _) = guide.split_once("\n## ").unwrap();
+    assert_eq!(rows(guide), alarms);
+}
+
+#[test]
+fn the_guide_asks_for_the_permissions_that_the_key_is_tried_for() {
+    let guide = read("docs/DEPLOY.md");
+    let (_, table) = guide.split_once("**One for the functions**").unwrap();
+    let (table, _) = table.split_once("**One for yourself**").unwrap();
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| ")).skip(1);
+    let asked: Vec<String> =
+        rows.map(|row| row.trim_end_matches(" |").replace(" | ", ": ")).collect();
+    assert_eq!(asked, coursegate::key::permissions().collect::<Vec<_>>());
+}
+
+#[test]
+fn the_guides_name_parameters_and_outputs_that_there_are() {
+    let template = template();
+    let names = |section: &str| -> BTreeSet<String> {
+        let section = template[section].as_mapping().unwrap();
+        section.keys().map(|name| name.as_str().unwrap().to_owned()).collect()
+    };
+    let known = &(&names("Parameters") | &names("Outputs")) | &names("Resources");
+    for path in ["docs/DEPLOY.md", "docs/GO-LIVE.md", "README.md"] {
+        let guide = read(path);
+        let is_name = |word: &&str| {
+            word.starts_with(|first: char| first.is_ascii_uppercase())
+                && word.bytes().all(|byte| byte.is_ascii_alphanumeric())
+                && word.bytes().any(|byte| byte.is_ascii_lowercase())
+        };
+        let assigned = guide.split_whitespace().filter_map(|word| word.split_once('='));
+        let assigned = assigned.map(|(name, _)| name.trim_start_matches('`'));
+        for name in quoted(&guide).into_iter().chain(assigned).filter(is_name) {
+            assert!(known.contains(name), "{path} names {name}, which the template does not have");
+        }
+    }
+}
