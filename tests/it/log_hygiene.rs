@@ -44,7 +44,7 @@ impl MakeWriter<'_> for ThreadCapture {
 }
 
 /// Listens to this thread, on which the whole world of a test runs.
-fn listen() {
+pub(crate) fn listen() {
     static SUBSCRIBED: Once = Once::new();
     SUBSCRIBED.call_once(|| {
         let subscriber = telemetry::subscriber("shop-webhook".to_owned(), ThreadCapture);
@@ -54,7 +54,7 @@ fn listen() {
 }
 
 /// The lines since then, each of which must be JSON.
-fn lines() -> Vec<Value> {
+pub(crate) fn lines() -> Vec<Value> {
     let text = String::from_utf8(WRITTEN.take().unwrap()).unwrap();
     text.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
 }

@@ -13,6 +13,8 @@ mod catalog;
 mod checkout;
 mod contract;
 mod convergence;
+mod costs;
+mod documents;
 mod endpoint;
 mod key;
 mod links;

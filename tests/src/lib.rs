@@ -3,6 +3,7 @@
 //!
 //! - [`memory`]: a ledger and access reader in memory, with every condition of the table's.
 //! - [`flaky`]: any ledger, with faults on demand.
+//! - [`meter`]: in front of any DynamoDB, counts what is called and what it would cost.
 //! - [`world`]: DynamoDB, Secrets Manager and Stripe in this process, and the three functions.
 //! - [`moto`]: another DynamoDB and Secrets Manager, as a second opinion.
 //! - [`requests`]: API Gateway's and the Function URL's events.
@@ -21,6 +22,7 @@
 pub mod clock;
 pub mod flaky;
 pub mod memory;
+pub mod meter;
 pub mod moto;
 pub mod requests;
 pub mod sessions;

@@ -24,6 +24,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::clock::ManualClock;
+use crate::meter::Meter;
 use crate::requests::{Who, answer, api, delivery};
 
 /// The table's name.
@@ -153,6 +154,14 @@ impl World {
     /// Puts this catalog on sale.
     pub async fn publish(&self, catalog: &Catalog) -> Result<Plan, PushError> {
         push(catalog, Closing::Refused, &self.account(), &self.table(), |_| {}).await
+    }
+
+    /// Has whoever speaks to `DynamoDB` from now on do so through this meter.
+    pub async fn meter(&mut self) -> Meter {
+        let (meter, url, serving) = Meter::before(self.dynamodb_url.clone()).await;
+        self.servers.spawn(serving);
+        self.dynamodb_url = url;
+        meter
     }
 
     /// The Stripe account, with a key that may do everything.
