@@ -61,6 +61,11 @@ struct Patient<'a> {
     now: i64,
 }
 
+/// What to do about a secret that can't be read.
+const SECRET_UNREAD: &str = "see in Secrets Manager whether it is there (`aws secretsmanager \
+                             restore-secret` brings a deleted one back for some days), and look at \
+                             your permissions";
+
 const WHY_LOCAL: &str = "only a deployment in AWS has it";
 
 /// Looks at everything, and hands over each finding when it is there. Says whether all is well.

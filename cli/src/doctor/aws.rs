@@ -85,7 +85,8 @@ pub(super) async fn table(patient: &Patient<'_>) -> Finding {
     } else {
         Finding::bad(
             format!("{name}: {}", faults.join(", ")),
-            "deploy template.yaml again: somebody has changed the table by hand",
+            "somebody has changed the table by hand, which no deployment undoes: change it back in \
+             DynamoDB's console",
         )
     }
 }

@@ -11,7 +11,7 @@ use stripe_webhook::Webhook;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
-use super::{Finding, Patient};
+use super::{Finding, Patient, SECRET_UNREAD};
 use crate::account::API_VERSION;
 
 /// How far this machine's clock may be off: Stripe's signatures are good for five minutes.
@@ -75,7 +75,7 @@ pub(super) async fn signed_probe(patient: &Patient<'_>) -> Finding {
     let deployment = patient.deployment;
     let stored = match deployment.secret(&deployment.signing_secret_id).await {
         Ok(stored) => SecretString::from(stored),
-        Err(error) => return Finding::bad(error.to_string(), "look at your permissions in AWS"),
+        Err(error) => return Finding::bad(error.to_string(), SECRET_UNREAD),
     };
     let values = stored.expose_secret().split_whitespace();
     let secrets: Vec<&str> = values.filter(|value| value.starts_with("whsec_")).collect();

@@ -7,7 +7,7 @@ use shared::domain::decide::Mode;
 use shared::domain::time::{DAY, MINUTE};
 use shared::stripe::wire::handled_event_types;
 
-use super::{Finding, Patient};
+use super::{Finding, Patient, SECRET_UNREAD};
 use crate::account::{API_VERSION, Account, AccountError, Listed, name_of};
 use crate::catalog::{self, PushError};
 use crate::key;
@@ -33,7 +33,7 @@ pub(super) async fn functions_key(patient: &Patient<'_>) -> Finding {
     let store = "store one with `coursegate key store`";
     let key = match deployment.secret(&deployment.api_key_id).await {
         Ok(key) => SecretString::from(key.trim()),
-        Err(error) => return Finding::bad(error.to_string(), "look at your permissions in AWS"),
+        Err(error) => return Finding::bad(error.to_string(), SECRET_UNREAD),
     };
     let account = match Account::new(deployment.stripe_url.as_deref(), &key, deployment.mode) {
         Ok(account) => account,
@@ -164,6 +164,9 @@ pub(super) async fn endpoint(patient: &Patient<'_>) -> Finding {
         Ok(found) => found,
         Err(webhook::WebhookError::Account(error)) => {
             return failed(&error, "Webhook Endpoints: Read");
+        }
+        Err(webhook::WebhookError::Deployment(error)) => {
+            return Finding::bad(error.to_string(), SECRET_UNREAD);
         }
         Err(error) => return Finding::bad(error.to_string(), register),
     };
