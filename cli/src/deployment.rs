@@ -51,11 +51,16 @@ pub enum DeploymentError {
         /// Why.
         reason: String,
     },
-    /// The stack is of another template.
-    #[error("stack {name} has no output {output}: deploy it with this version's template.yaml")]
+    /// The stack is of another template, or was never completely deployed.
+    #[error(
+        "stack {name} is in {status} and has no output {output}: deploy it with this version's \
+         template.yaml"
+    )]
     NoOutput {
         /// The stack.
         name: String,
+        /// What `CloudFormation` says of it.
+        status: String,
         /// What is missing.
         output: &'static str,
     },
@@ -189,10 +194,14 @@ impl Deployment {
     ) -> Result<Self, DeploymentError> {
         let region = config.region().ok_or(DeploymentError::NoRegion)?.to_string();
         let stack = describe(config, name, &region).await?;
+        let status = stack.stack_status().map_or("no status", |status| status.as_str());
         let output = |output: &'static str| {
             let found = stack.outputs().iter().find(|it| it.output_key() == Some(output));
             let value = found.and_then(|found| found.output_value()).map(ToOwned::to_owned);
-            value.ok_or_else(|| DeploymentError::NoOutput { name: name.to_owned(), output })
+            value.ok_or_else(|| {
+                let (name, status) = (name.to_owned(), status.to_owned());
+                DeploymentError::NoOutput { name, status, output }
+            })
         };
         let mode = match output("StripeMode")?.as_str() {
             "test" => Mode::Test,
@@ -217,10 +226,7 @@ impl Deployment {
             operator_key,
             cloud: Some(Cloud {
                 version: output("Version")?,
-                status: stack
-                    .stack_status()
-                    .map(|status| status.as_str().to_owned())
-                    .unwrap_or_default(),
+                status: status.to_owned(),
                 alarm_topic: output("AlarmTopicArn")?,
                 sns: aws_sdk_sns::Client::new(config),
             }),
