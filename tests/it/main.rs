@@ -24,6 +24,7 @@ mod openapi;
 mod reading;
 mod replay;
 mod secrets;
+mod stack;
 mod strangers;
 mod template;
 mod tidy;

@@ -7,6 +7,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use local::template::Table as Definition;
 use serde_json::{Value, json};
 use shared::dynamo::Table;
@@ -49,22 +51,20 @@ pub struct Moto {
 #[must_use]
 pub fn moto() -> Option<&'static Moto> {
     static MOTO: OnceLock<Moto> = OnceLock::new();
-    let program = xtask::tools::find_or_pass_over("moto_server")?;
-    Some(MOTO.get_or_init(|| Moto::start(&program.with_file_name("python"))))
+    started(&MOTO)
 }
 
-/// A client of the AWS SDK. It waits as long as it takes: the test asks what moto answers, not how
-/// soon.
-macro_rules! client {
-    ($sdk:ident, $url:expr) => {{
-        use $sdk::config::{BehaviorVersion, Config, Credentials, Region};
-        let config = Config::builder()
-            .behavior_version(BehaviorVersion::v2026_01_12())
-            .region(Region::new("us-east-1"))
-            .credentials_provider(Credentials::new("test", "test", None, None, "test"))
-            .endpoint_url($url);
-        $sdk::Client::from_conf(config.build())
-    }};
+/// Another one, for whoever waits a second at most, as the operator's commands do: behind the many
+/// requests to the first it could be longer.
+#[must_use]
+pub fn quiet_moto() -> Option<&'static Moto> {
+    static MOTO: OnceLock<Moto> = OnceLock::new();
+    started(&MOTO)
+}
+
+fn started(moto: &'static OnceLock<Moto>) -> Option<&'static Moto> {
+    let program = xtask::tools::find_or_pass_over("moto_server")?;
+    Some(moto.get_or_init(|| Moto::start(&program.with_file_name("python"))))
 }
 
 impl Moto {
@@ -80,6 +80,19 @@ impl Moto {
         BufReader::new(server.stdout.take().unwrap()).read_line(&mut port).unwrap();
         assert!(!port.is_empty(), "moto does not start; it says why above");
         Self { url: format!("http://127.0.0.1:{}", port.trim()), _server: server }
+    }
+
+    /// What clients of the AWS SDK are made with. They wait as long as it takes: a test asks what
+    /// moto answers, not how soon.
+    #[must_use]
+    pub fn config(&self) -> SdkConfig {
+        let credentials = Credentials::new("test", "test", None, None, "test");
+        SdkConfig::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::from_static("us-east-1"))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .endpoint_url(&self.url)
+            .build()
     }
 
     /// The template's table under a name of the test's own, and what moto says of it.
@@ -98,13 +111,13 @@ impl Moto {
     /// A new table.
     pub async fn table(&self, name: &str) -> Table {
         self.create_table(name).await;
-        Table::new(client!(aws_sdk_dynamodb, &self.url), name.to_owned())
+        Table::new(aws_sdk_dynamodb::Client::new(&self.config()), name.to_owned())
     }
 
     /// Deploys a template of `CloudFormation`'s, and says what has become of each resource: its
     /// logical and its physical id.
     pub async fn create_stack(&self, name: &str, template: &Value) -> HashMap<String, String> {
-        let client = client!(aws_sdk_cloudformation, &self.url);
+        let client = aws_sdk_cloudformation::Client::new(&self.config());
         let create = client.create_stack().stack_name(name).template_body(template.to_string());
         create.send().await.unwrap();
         let made = client.describe_stack_resources().stack_name(name).send().await.unwrap();
@@ -136,6 +149,6 @@ impl Moto {
     /// Secrets Manager's client.
     #[must_use]
     pub fn secrets_manager(&self) -> aws_sdk_secretsmanager::Client {
-        client!(aws_sdk_secretsmanager, &self.url)
+        aws_sdk_secretsmanager::Client::new(&self.config())
     }
 }

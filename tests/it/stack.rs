@@ -1,0 +1,603 @@
+//! A deployment in AWS as its operator's commands find it: moto has the stack of template.yaml, the
+//! simulator is Stripe, and this process answers at the functions' addresses.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_sdk_cloudformation::types::Parameter;
+use axum::Json;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::{get, post};
+use coursegate::account::Account;
+use coursegate::catalog::{Closing, push};
+use coursegate::deployment::{Cloud, Deployment, DeploymentError};
+use coursegate::doctor::{Finding, examine};
+use coursegate::{key, webhook as endpoint};
+use lambda_http::{Body, Response};
+use serde_json::{Value, json};
+use serde_norway::Value as Yaml;
+use shared::domain::decide::Mode;
+use shared::dynamo::Table;
+use shared::dynamo::catalog::CatalogCache;
+use shared::ports::SystemClock;
+use shared::secrets::SecretCache;
+use shared::stripe::api::StripeApi;
+use tests::moto::quiet_moto;
+use tests::requests::{Who, answer, api, delivery, learner};
+use tests::world::{catalog, root};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+/// The types of resource in the template that moto's CloudFormation makes.
+const MADE: [&str; 2] = ["AWS::DynamoDB::Table", "AWS::SNS::Topic"];
+
+/// The operator's own.
+const KEY: &str = "sk_test_of_the_operator";
+
+fn template() -> Yaml {
+    let text = std::fs::read_to_string(root().join("template.yaml")).unwrap();
+    serde_norway::from_str(&text).unwrap()
+}
+
+/// The template as far as moto makes it. What it does not make is a parameter of the same name, so
+/// that the outputs can refer to it.
+fn template_for_moto() -> Yaml {
+    let mut template = template();
+    let resources = std::mem::take(template["Resources"].as_mapping_mut().unwrap());
+    for (name, resource) in resources {
+        if MADE.contains(&resource["Type"].as_str().unwrap()) {
+            template["Resources"][name] = resource;
+        } else {
+            template["Parameters"][name] =
+                serde_norway::from_str("{Type: String, Default: ''}").unwrap();
+        }
+    }
+    // Addresses that AWS makes up.
+    for (output, resource) in [("ApiUrl", "Api"), ("WebhookUrl", "WebhookFunction")] {
+        let value = template["Outputs"][output].get_mut("Value").unwrap();
+        *value = serde_norway::from_str(&format!("!Ref {resource}")).unwrap();
+    }
+    template
+}
+
+/// A deployment, with nothing in it yet.
+struct Shop {
+    name: &'static str,
+    aws: SdkConfig,
+    parameters: BTreeMap<&'static str, String>,
+    stripe: stripe_simulator::Simulator,
+    /// API, site and webhook.
+    servers: JoinSet<()>,
+}
+
+impl Shop {
+    /// Deploys it. None where moto is missing.
+    async fn deploy(name: &'static str, mode: Mode) -> Option<Self> {
+        let aws = quiet_moto()?.config();
+        let (listener, url) = listen().await;
+        let (stripes_listener, stripe_url) = listen().await;
+        let options = stripe_simulator::Options { listener: stripes_listener, state: None };
+        let mut parameters = BTreeMap::from([
+            ("StripeMode", coursegate::account::name_of(mode).to_owned()),
+            ("SiteOrigin", url.clone()),
+            ("AlarmEmail", "operator@example.com".to_owned()),
+            ("JwtIssuer", "https://issuer.example.com".to_owned()),
+            ("StripeApiUrl", stripe_url),
+            ("Api", format!("{url}/api")),
+            ("WebhookFunction", format!("{url}/webhook")),
+        ]);
+        for secret in ["StripeApiKey", "StripeSigningSecret"] {
+            let value = &template()["Resources"][secret]["Properties"]["SecretString"];
+            let create = aws_sdk_secretsmanager::Client::new(&aws).create_secret();
+            let create = create.name(format!("{name}-{secret}"));
+            let created = create.secret_string(value.as_str().unwrap()).send().await.unwrap();
+            parameters.insert(secret, created.arn().unwrap().to_owned());
+        }
+        let mut shop = Self {
+            name,
+            aws,
+            parameters,
+            stripe: stripe_simulator::start(options).await.unwrap(),
+            servers: JoinSet::new(),
+        };
+        shop.create_stack(name, &template_for_moto()).await;
+        let deployment = shop.deployment().await;
+        let properties = &template()["Resources"]["Table"]["Properties"];
+        let protected = &properties["PointInTimeRecoverySpecification"];
+        recover(&deployment, protected["PointInTimeRecoveryEnabled"].as_bool().unwrap()).await;
+        expire(&deployment, properties["TimeToLiveSpecification"]["Enabled"].as_bool().unwrap())
+            .await;
+        shop.serve(listener, &deployment);
+        Some(shop)
+    }
+
+    async fn create_stack(&self, name: &str, template: &Yaml) {
+        let client = aws_sdk_cloudformation::Client::new(&self.aws);
+        let create = client.create_stack().stack_name(name);
+        let create = create.set_parameters(Some(self.parameters()));
+        let template = serde_norway::to_string(template).unwrap();
+        create.template_body(template).send().await.unwrap();
+    }
+
+    async fn update_stack(&self, template: &Yaml) {
+        let client = aws_sdk_cloudformation::Client::new(&self.aws);
+        let update = client.update_stack().stack_name(self.name);
+        let update = update.set_parameters(Some(self.parameters()));
+        let template = serde_norway::to_string(template).unwrap();
+        update.template_body(template).send().await.unwrap();
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        let parameters = self.parameters.iter().map(|(name, value)| {
+            Parameter::builder().parameter_key(*name).parameter_value(value).build()
+        });
+        parameters.collect()
+    }
+
+    /// The checkout function, as if just started.
+    fn checkout(&self, deployment: &Deployment) -> checkout::App<SystemClock> {
+        let (secrets_manager, id) = (&deployment.secrets_manager, &deployment.api_key_id);
+        let key = SecretCache::api_key(secrets_manager.clone(), id.clone());
+        checkout::App {
+            table: deployment.table(),
+            catalog: CatalogCache::new(deployment.table()),
+            stripe: StripeApi::new(Some(self.stripe.url()), deployment.mode, key),
+            site_origin: deployment.site_origin.clone(),
+            mode: deployment.mode,
+            clock: SystemClock,
+        }
+    }
+
+    /// Answers where API Gateway and the Function URL would. Each request meets a function that has
+    /// just started.
+    fn serve(&mut self, listener: TcpListener, deployment: &Deployment) {
+        let (table, mode) = (deployment.table(), deployment.mode);
+        let courses = async move || {
+            let request = api("GET /courses", "/courses", &Who::Anyone, None);
+            respond(&entitlements::handle(&entitlements(&table), &request).await)
+        };
+        let unauthorized = async || StatusCode::UNAUTHORIZED;
+        let (table, secrets_manager) = (deployment.table(), deployment.secrets_manager.clone());
+        let secret_id = deployment.signing_secret_id.clone();
+        let deliver = async move |headers: HeaderMap, body: String| {
+            let app = webhook::App {
+                ledger: table.clone(),
+                signing_secrets: SecretCache::signing_secrets(
+                    secrets_manager.clone(),
+                    secret_id.clone(),
+                ),
+                mode,
+                clock: SystemClock,
+            };
+            let signature = headers.get("stripe-signature").and_then(|it| it.to_str().ok());
+            respond(&webhook::handle(&app, &delivery(&body, signature)).await)
+        };
+        let router = axum::Router::new()
+            .route("/api/courses", get(courses))
+            .route("/api/entitlements", get(unauthorized))
+            .route("/webhook", post(deliver));
+        self.servers.spawn(async move { axum::serve(listener, router).await.unwrap() });
+    }
+
+    /// As the operator's commands find it.
+    async fn deployment(&self) -> Deployment {
+        self.found_by(&self.aws, Some(KEY)).await.unwrap()
+    }
+
+    async fn found_by(
+        &self,
+        aws: &SdkConfig,
+        key: Option<&str>,
+    ) -> Result<Deployment, DeploymentError> {
+        Deployment::stack(aws, self.name, key.map(Into::into)).await
+    }
+
+    /// What an operator does after the first deployment. Says what was done in Stripe.
+    async fn set_up(&self) -> (usize, usize) {
+        let deployment = self.deployment().await;
+        let account = deployment.account().await.unwrap();
+        key::store(&deployment, &"rk_test_of_the_functions".into()).await.unwrap();
+        let table = deployment.table();
+        let pushed = push(&catalog(), Closing::Refused, &account, &table, |_| {}).await.unwrap();
+        let registered = endpoint::register(&account, &deployment).await.unwrap();
+        (pushed.steps.len(), registered.len())
+    }
+
+    /// What the doctor finds bad or worth a note: what it says, and the remedy.
+    async fn complaints(&self) -> String {
+        self.complaints_about(&self.deployment().await).await
+    }
+
+    async fn complaints_about(&self, deployment: &Deployment) -> String {
+        let mut complaints = String::new();
+        for (name, finding) in findings(deployment).await {
+            let (kind, says, remedy) = match finding {
+                Finding::Good(_) | Finding::Skipped(_) => continue,
+                Finding::Note { says, remedy } => ("note", says, remedy),
+                Finding::Bad { says, remedy } => ("bad", says, remedy),
+            };
+            writeln!(complaints, "{kind}, {name}: {says}\n  {remedy}").unwrap();
+        }
+        let root = root();
+        let secrets = ["StripeApiKey", "StripeSigningSecret"];
+        let secrets = secrets.map(|name| (self.parameters[name].as_str(), name));
+        let names = [
+            (deployment.table_name.as_str(), "Table"),
+            (&self.parameters["SiteOrigin"], "SiteOrigin"),
+            (root.to_str().unwrap(), "."),
+            (MARKED_DELETED, "it is marked deleted"),
+            (env!("CARGO_PKG_VERSION"), "Version"),
+        ];
+        for (name, known_as) in names.into_iter().chain(secrets) {
+            complaints = complaints.replace(name, known_as);
+        }
+        complaints
+    }
+
+    /// The same beyond what is said of a deployment that is in order.
+    async fn new_complaints(&self) -> String {
+        self.new_complaints_about(&self.deployment().await).await
+    }
+
+    async fn new_complaints_about(&self, deployment: &Deployment) -> String {
+        let complaints = self.complaints_about(deployment).await;
+        complaints.replace(NOT_DECIDED, "")
+    }
+}
+
+/// How moto, not AWS, says that a secret is still there and can't be read.
+const MARKED_DELETED: &str = "An error occurred (InvalidRequestException) when calling the \
+    GetSecretValue operation: You tried to                 perform the operation on a secret \
+    that's currently marked deleted.";
+
+/// What an operator may leave as it is.
+const NOT_DECIDED: &str = "\
+note, customer portal: not set up: buyers can't look up their receipts by themselves
+  save its settings once in Stripe's Dashboard (Settings, Billing, Customer portal)
+note, tax: Stripe Tax is not set up: prices are charged as they are, whatever the law asks
+  decide it with your accountant; set it up in Stripe's Dashboard (Settings, Tax)
+";
+
+async fn findings(deployment: &Deployment) -> Vec<(&'static str, Finding)> {
+    let mut findings = Vec::new();
+    let found = |name, finding: &Finding| findings.push((name, finding.clone()));
+    let is_well = examine(deployment, Some(root().join("catalog.toml")), found).await;
+    let is_bad = |(_, finding): &(_, Finding)| matches!(finding, Finding::Bad { .. });
+    assert_eq!(is_well, !findings.iter().any(is_bad), "{findings:?}");
+    findings
+}
+
+async fn listen() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    (listener, url)
+}
+
+fn respond(response: &Response<Body>) -> (StatusCode, Json<Value>) {
+    let (status, body) = answer(response);
+    (StatusCode::from_u16(status).unwrap(), Json(body))
+}
+
+/// The entitlements function, as if just started.
+fn entitlements(table: &Table) -> entitlements::App<Table, SystemClock> {
+    let catalog = CatalogCache::new(table.clone());
+    entitlements::App { access: table.clone(), catalog, clock: SystemClock }
+}
+
+async fn recover(deployment: &Deployment, is_enabled: bool) {
+    use aws_sdk_dynamodb::types::PointInTimeRecoverySpecification;
+    let specification = PointInTimeRecoverySpecification::builder();
+    let specification = specification.point_in_time_recovery_enabled(is_enabled).build().unwrap();
+    let update = deployment.dynamodb.update_continuous_backups();
+    let update = update.table_name(&deployment.table_name);
+    update.point_in_time_recovery_specification(specification).send().await.unwrap();
+}
+
+async fn expire(deployment: &Deployment, is_enabled: bool) {
+    use aws_sdk_dynamodb::types::TimeToLiveSpecification;
+    let attribute = &template()["Resources"]["Table"]["Properties"]["TimeToLiveSpecification"];
+    let attribute = attribute["AttributeName"].as_str().unwrap();
+    let specification = TimeToLiveSpecification::builder().attribute_name(attribute);
+    let specification = specification.enabled(is_enabled).build().unwrap();
+    let update = deployment.dynamodb.update_time_to_live().table_name(&deployment.table_name);
+    update.time_to_live_specification(specification).send().await.unwrap();
+}
+
+/// An AWS that says one thing instead of another.
+async fn misquoted(aws: &SdkConfig, says: &str, instead_of: &str) -> SdkConfig {
+    let (moto, says, instead_of) =
+        (aws.endpoint_url().unwrap().to_owned(), says.to_owned(), instead_of.to_owned());
+    let answer = async move |headers: HeaderMap, body: String| {
+        let request = reqwest::Client::new().post(&moto).headers(headers).body(body);
+        let answer = request.send().await.unwrap();
+        let status = answer.status();
+        (status, answer.text().await.unwrap().replace(&instead_of, &says))
+    };
+    let (listener, url) = listen().await;
+    let router = axum::Router::new().route("/", post(answer));
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    aws.to_builder().endpoint_url(url).build()
+}
+
+#[tokio::test]
+async fn a_new_deployment_is_told_what_it_lacks_and_how_to_come_by_it() {
+    let Some(shop) = Shop::deploy("new", Mode::Test).await else { return };
+    insta::assert_snapshot!(shop.complaints().await, @r"
+    bad, functions' key: the Stripe key is no secret or restricted key, and this deployment is test: take the key from the other side of the Dashboard's sandbox switch
+      store one with `coursegate key store`
+    bad, prices: nothing is on sale: the table has no catalog
+      publish the catalog with `coursegate catalog push`
+    note, catalog file: ./catalog.toml differs from what is on sale, in 5 steps
+      see them with `coursegate catalog plan`
+    bad, endpoint: none delivers to SiteOrigin/webhook
+      run `coursegate webhook register`
+    note, customer portal: not set up: buyers can't look up their receipts by themselves
+      save its settings once in Stripe's Dashboard (Settings, Billing, Customer portal)
+    note, tax: Stripe Tax is not set up: prices are charged as they are, whatever the law asks
+      decide it with your accountant; set it up in Stripe's Dashboard (Settings, Tax)
+    bad, signed probe: Secrets Manager holds no signing secret yet
+      run `coursegate webhook register`
+    bad, forged probe: the webhook has no signing secret to refuse a forged event with: 503
+      run `coursegate webhook register`
+    bad, api: SiteOrigin/api/courses answers 503 Service Unavailable, and not with courses
+      push the catalog, then look at the entitlements function's log
+    bad, site: upgrade links lead nowhere: SiteOrigin/api/courses answers 503 Service Unavailable, and not with courses
+      let the site pass /api/* on to SiteOrigin/api
+    ");
+    shop.set_up().await;
+    assert_eq!(shop.complaints().await, NOT_DECIDED);
+    // Nothing was passed over.
+    let findings = findings(&shop.deployment().await).await;
+    let good = findings.iter().filter(|(_, finding)| matches!(finding, Finding::Good(_)));
+    let good: Vec<&str> = good.map(|(name, _)| *name).collect();
+    insta::assert_snapshot!(good.join(", "), @"stack, table, alarms, functions' key, your key, account, prices, catalog file, endpoint, deliveries, signed probe, forged probe, api, site, clock");
+}
+
+#[tokio::test]
+async fn what_has_been_set_up_sells_and_setting_it_up_again_changes_nothing() {
+    let Some(shop) = Shop::deploy("sells", Mode::Test).await else { return };
+    let (steps, done) = shop.set_up().await;
+    assert!(steps > 0 && done > 0, "{steps} {done}");
+    assert_eq!(shop.set_up().await, (0, 0));
+
+    let deployment = shop.deployment().await;
+    let (ada, price) = (learner("ada"), Some(r#"{"price": "tutorclaw_paid"}"#));
+    let request = api("POST /checkout", "/checkout", &ada, price);
+    let (status, session) =
+        answer(&Box::pin(checkout::handle(&shop.checkout(&deployment), &request)).await);
+    assert_eq!(status, 201, "{session}");
+    let session = session["session_id"].as_str().unwrap();
+    let pay = format!("{}/_sim/checkout/sessions/{session}/pay", shop.stripe.url());
+    let card = json!({ "card": "4242424242424242" });
+    let paid = reqwest::Client::new().post(pay).json(&card).send().await.unwrap();
+    assert_eq!(paid.status(), 200);
+    // Only the event that Stripe delivers lets the learner in.
+    for _ in 0..400 {
+        let request = api("GET /entitlements", "/entitlements", &ada, None);
+        let entitlements = entitlements(&deployment.table());
+        if answer(&entitlements::handle(&entitlements, &request).await).1["tier"] == "paid" {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("no event has let the learner in");
+}
+
+#[tokio::test]
+async fn what_somebody_has_changed_in_the_table_by_hand_is_named() {
+    use aws_sdk_dynamodb::types::BillingMode;
+    let Some(shop) = Shop::deploy("changed", Mode::Test).await else { return };
+    shop.set_up().await;
+    let deployment = shop.deployment().await;
+    let table = || deployment.dynamodb.update_table().table_name(&deployment.table_name);
+
+    recover(&deployment, false).await;
+    insta::assert_snapshot!(shop.new_complaints().await, @r"
+    bad, table: Table: it has no point-in-time recovery
+      somebody has changed the table by hand, which no deployment undoes: change it back in DynamoDB's console
+    ");
+    recover(&deployment, true).await;
+
+    expire(&deployment, false).await;
+    insta::assert_snapshot!(shop.new_complaints().await, @r"
+    bad, table: Table: expired items are not removed (time to live on `ttl`)
+      somebody has changed the table by hand, which no deployment undoes: change it back in DynamoDB's console
+    ");
+    expire(&deployment, true).await;
+
+    table().deletion_protection_enabled(false).send().await.unwrap();
+    insta::assert_snapshot!(shop.new_complaints().await, @r"
+    bad, table: Table: it is not protected from deletion
+      somebody has changed the table by hand, which no deployment undoes: change it back in DynamoDB's console
+    ");
+    table().deletion_protection_enabled(true).send().await.unwrap();
+
+    table().billing_mode(BillingMode::Provisioned).send().await.unwrap();
+    insta::assert_snapshot!(shop.new_complaints().await, @r"
+    bad, table: Table: it is not on demand
+      somebody has changed the table by hand, which no deployment undoes: change it back in DynamoDB's console
+    ");
+    table().billing_mode(BillingMode::PayPerRequest).send().await.unwrap();
+    assert_eq!(shop.new_complaints().await, "");
+
+    table().deletion_protection_enabled(false).send().await.unwrap();
+    deployment.dynamodb.delete_table().table_name(&deployment.table_name).send().await.unwrap();
+    insta::assert_snapshot!(shop.new_complaints().await, @r"
+    bad, table: Requested resource not found: Table: Table not found
+      deploy the stack, or look at your permissions
+    bad, prices: the table refuses the request
+      look at the table
+    bad, catalog file: the table did not answer for the catalog: the table refuses the request
+      see `coursegate catalog plan`
+    bad, api: SiteOrigin/api/courses answers 500 Internal Server Error, and not with courses
+      push the catalog, then look at the entitlements function's log
+    bad, site: upgrade links lead nowhere: SiteOrigin/api/courses answers 500 Internal Server Error, and not with courses
+      let the site pass /api/* on to SiteOrigin/api
+    ");
+}
+
+#[tokio::test]
+async fn alarms_that_nobody_hears_are_named() {
+    let Some(shop) = Shop::deploy("unheard", Mode::Test).await else { return };
+    shop.set_up().await;
+    let deployment = shop.deployment().await;
+    let Cloud { sns, alarm_topic, .. } = deployment.cloud.as_ref().unwrap();
+    let listed = sns.list_subscriptions_by_topic().topic_arn(alarm_topic).send().await.unwrap();
+    let [subscription] = listed.subscriptions() else { panic!("{listed:?}") };
+    assert_eq!(subscription.endpoint(), Some(shop.parameters["AlarmEmail"].as_str()));
+
+    // moto takes everything as confirmed.
+    let arn = subscription.subscription_arn().unwrap();
+    let unconfirmed = misquoted(&shop.aws, "PendingConfirmation", arn).await;
+    let unconfirmed = shop.found_by(&unconfirmed, Some(KEY)).await.unwrap();
+    insta::assert_snapshot!(shop.new_complaints_about(&unconfirmed).await, @r#"
+    bad, alarms: nobody hears the alarms: no subscription of the topic is confirmed
+      open the link in AWS's e-mail "Subscription Confirmation", or deploy with another AlarmEmail
+    "#);
+
+    sns.unsubscribe().subscription_arn(arn).send().await.unwrap();
+    insta::assert_snapshot!(shop.new_complaints().await, @r#"
+    bad, alarms: nobody hears the alarms: no subscription of the topic is confirmed
+      open the link in AWS's e-mail "Subscription Confirmation", or deploy with another AlarmEmail
+    "#);
+
+    sns.delete_topic().topic_arn(alarm_topic).send().await.unwrap();
+    insta::assert_snapshot!(shop.new_complaints().await, @r"
+    bad, alarms: Topic does not exist
+      look at your permissions
+    ");
+}
+
+#[tokio::test]
+async fn a_stack_of_another_version_or_one_that_is_not_complete_is_named() {
+    let Some(shop) = Shop::deploy("old", Mode::Test).await else { return };
+    shop.set_up().await;
+    let stuck = misquoted(&shop.aws, "UPDATE_ROLLBACK_FAILED", "CREATE_COMPLETE").await;
+    let stuck = shop.found_by(&stuck, Some(KEY)).await.unwrap();
+    insta::assert_snapshot!(shop.new_complaints_about(&stuck).await, @r"
+    bad, stack: old is in UPDATE_ROLLBACK_FAILED
+      look at the stack's events in CloudFormation; when it has settled, deploy again
+    ");
+
+    let mut template = template_for_moto();
+    template["Outputs"]["Version"]["Value"] = "0.0.1".into();
+    shop.update_stack(&template).await;
+    insta::assert_snapshot!(shop.new_complaints().await, @r"
+    bad, stack: old runs version 0.0.1, and this program is Version
+      deploy this version (`sam build`, `sam deploy`), or use the program of that version
+    ");
+    shop.update_stack(&template_for_moto()).await;
+    assert_eq!(shop.new_complaints().await, "");
+}
+
+#[tokio::test]
+async fn keys_of_the_other_mode_are_named() {
+    let Some(shop) = Shop::deploy("live", Mode::Live).await else { return };
+    let deployment = shop.deployment().await;
+    // As if the keys of the test deployment had been taken.
+    deployment.put_secret(&deployment.api_key_id, "rk_test_of_the_functions").await.unwrap();
+    deployment.put_secret(&deployment.signing_secret_id, "whsec_1").await.unwrap();
+    let stripe = shop.stripe.url();
+    let account = Account::new(Some(&stripe), &KEY.into(), Mode::Test).unwrap();
+    push(&catalog(), Closing::Refused, &account, &deployment.table(), |_| {}).await.unwrap();
+    insta::assert_snapshot!(shop.new_complaints().await, @r"
+    bad, functions' key: the Stripe key is test, and this deployment is live: take the key from the other side of the Dashboard's sandbox switch
+      store one with `coursegate key store`
+    bad, your key: the Stripe key is test, and this deployment is live: take the key from the other side of the Dashboard's sandbox switch
+      then ask again
+    ");
+
+    let stored = key::store(&deployment, &"rk_test_of_the_functions".into()).await.unwrap_err();
+    insta::assert_snapshot!(stored, @"the Stripe key is test, and this deployment is live: take the key from the other side of the Dashboard's sandbox switch");
+    assert!(deployment.account().await.is_err());
+}
+
+#[tokio::test]
+async fn without_a_key_of_the_operators_own_the_account_is_not_looked_at() {
+    let Some(shop) = Shop::deploy("keyless", Mode::Test).await else { return };
+    shop.set_up().await;
+    let deployment = shop.found_by(&shop.aws, None).await.unwrap();
+    insta::assert_snapshot!(shop.complaints_about(&deployment).await, @r"
+    bad, your key: STRIPE_API_KEY is not set: create a restricted key for yourself in Stripe's Dashboard (docs/DEPLOY.md lists its permissions) and set it in the environment
+      then ask again
+    ");
+}
+
+#[tokio::test]
+async fn a_secret_that_somebody_has_deleted_is_named_until_it_is_restored() {
+    let Some(shop) = Shop::deploy("secretless", Mode::Test).await else { return };
+    shop.set_up().await;
+    let Deployment { secrets_manager, api_key_id, signing_secret_id, .. } = shop.deployment().await;
+
+    secrets_manager.delete_secret().secret_id(&api_key_id).send().await.unwrap();
+    insta::assert_snapshot!(shop.new_complaints().await, @r"
+    bad, functions' key: secret StripeApiKey: it is marked deleted
+      see in Secrets Manager whether it is there (`aws secretsmanager restore-secret` brings a deleted one back for some days), and look at your permissions
+    ");
+    secrets_manager.restore_secret().secret_id(&api_key_id).send().await.unwrap();
+
+    secrets_manager.delete_secret().secret_id(&signing_secret_id).send().await.unwrap();
+    insta::assert_snapshot!(shop.new_complaints().await, @r"
+    bad, endpoint: secret StripeSigningSecret: it is marked deleted
+      see in Secrets Manager whether it is there (`aws secretsmanager restore-secret` brings a deleted one back for some days), and look at your permissions
+    bad, signed probe: secret StripeSigningSecret: it is marked deleted
+      see in Secrets Manager whether it is there (`aws secretsmanager restore-secret` brings a deleted one back for some days), and look at your permissions
+    bad, forged probe: the webhook has no signing secret to refuse a forged event with: 503
+      run `coursegate webhook register`
+    ");
+    secrets_manager.restore_secret().secret_id(&signing_secret_id).send().await.unwrap();
+    assert_eq!(shop.new_complaints().await, "");
+}
+
+#[tokio::test]
+async fn a_stack_that_lacks_an_output_is_not_taken_for_a_deployment() {
+    let Some(shop) = Shop::deploy("complete", Mode::Test).await else { return };
+    let mut missing = Vec::new();
+    for output in template()["Outputs"].as_mapping().unwrap().keys() {
+        let output = output.as_str().unwrap();
+        let mut template = template_for_moto();
+        template["Outputs"].as_mapping_mut().unwrap().remove(output).unwrap();
+        let name = format!("lacks-{output}");
+        shop.create_stack(&name, &template).await;
+        if let Err(error) = Deployment::stack(&shop.aws, &name, None).await {
+            missing.push(error.to_string());
+        }
+    }
+    insta::assert_snapshot!(missing.join("\n"), @r"
+    stack lacks-ApiUrl is in CREATE_COMPLETE and has no output ApiUrl: deploy it with this version's template.yaml
+    stack lacks-WebhookUrl is in CREATE_COMPLETE and has no output WebhookUrl: deploy it with this version's template.yaml
+    stack lacks-TableName is in CREATE_COMPLETE and has no output TableName: deploy it with this version's template.yaml
+    stack lacks-StripeMode is in CREATE_COMPLETE and has no output StripeMode: deploy it with this version's template.yaml
+    stack lacks-SiteOrigin is in CREATE_COMPLETE and has no output SiteOrigin: deploy it with this version's template.yaml
+    stack lacks-Version is in CREATE_COMPLETE and has no output Version: deploy it with this version's template.yaml
+    stack lacks-StripeApiKeyArn is in CREATE_COMPLETE and has no output StripeApiKeyArn: deploy it with this version's template.yaml
+    stack lacks-StripeSigningSecretArn is in CREATE_COMPLETE and has no output StripeSigningSecretArn: deploy it with this version's template.yaml
+    stack lacks-AlarmTopicArn is in CREATE_COMPLETE and has no output AlarmTopicArn: deploy it with this version's template.yaml
+    ");
+}
+
+#[tokio::test]
+async fn a_deployment_that_was_never_carried_out_is_told_from_one_of_another_version() {
+    use aws_sdk_cloudformation::types::ChangeSetType;
+    let Some(moto) = quiet_moto() else { return };
+    let client = aws_sdk_cloudformation::Client::new(&moto.config());
+    let change = client.create_change_set().stack_name("begun").change_set_name("first");
+    let change = change.change_set_type(ChangeSetType::Create);
+    let nothing = "{Resources: {Topic: {Type: 'AWS::SNS::Topic'}}}";
+    change.template_body(nothing).send().await.unwrap();
+    let begun = Deployment::stack(&moto.config(), "begun", None).await.err().unwrap();
+    insta::assert_snapshot!(begun, @"stack begun is in REVIEW_IN_PROGRESS and has no output StripeMode: deploy it with this version's template.yaml");
+}
+
+#[tokio::test]
+async fn a_deployment_that_can_t_be_found_is_said_where_to_look_for() {
+    let Some(moto) = quiet_moto() else { return };
+    let nowhere = Deployment::stack(&moto.config(), "nowhere", None).await.err().unwrap();
+    insta::assert_snapshot!(nowhere, @"stack nowhere can't be read in us-east-1: there is no such stack: deploy it first (docs/DEPLOY.md), or name another");
+    let no_region = moto.config().to_builder();
+    let no_region = no_region.region(None).build();
+    let no_region = Deployment::stack(&no_region, "nowhere", None).await.err().unwrap();
+    insta::assert_snapshot!(no_region, @"no AWS Region is set: set AWS_REGION, or a profile that has one with AWS_PROFILE");
+}
