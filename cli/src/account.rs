@@ -22,12 +22,7 @@ const PAGE_SIZE: u32 = 100;
 #[derive(Debug, thiserror::Error)]
 pub enum AccountError {
     /// The key is of the other mode, or no key at all.
-    #[error(
-        "the Stripe key is {}, and this deployment is {}: take the key from the other side of the \
-         Dashboard's sandbox switch",
-        .found.map_or("no secret or restricted key", name_of),
-        name_of(*.wanted)
-    )]
+    #[error("the Stripe key is {}", wrong_key(*.wanted, *.found))]
     WrongMode {
         /// What the deployment is.
         wanted: Mode,
@@ -63,6 +58,20 @@ impl AccountError {
     #[must_use]
     pub const fn is_forbidden(&self) -> bool {
         matches!(self, Self::Refused { status: 401 | 403, .. })
+    }
+}
+
+fn wrong_key(wanted: Mode, found: Option<Mode>) -> String {
+    let wanted = name_of(wanted);
+    match found.map(name_of) {
+        Some(found) => format!(
+            "{found}, and this deployment is {wanted}: take the key from the other side of the \
+             Dashboard's sandbox switch"
+        ),
+        None => format!(
+            "no secret or restricted key: create a {wanted} one in Stripe's Dashboard \
+             (Developers, API keys)"
+        ),
     }
 }
 

@@ -1,9 +1,8 @@
 //! A deployment as its operator reaches it: a stack in AWS, or the local stack that is running.
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_cloudformation::error::DisplayErrorContext;
 use aws_sdk_cloudformation::types::Stack;
-use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
+use aws_sdk_dynamodb::config::{Credentials, ProvideCredentials as _, SharedCredentialsProvider};
 use aws_sdk_secretsmanager::error::ProvideErrorMetadata as _;
 use local::addresses::Addresses;
 use secrecy::SecretString;
@@ -11,6 +10,7 @@ use serde::Deserialize;
 use shared::config::process_environment;
 use shared::domain::decide::Mode;
 use shared::dynamo::{self, Table};
+use shared::telemetry::Chain;
 
 use crate::account::{Account, AccountError};
 
@@ -41,6 +41,12 @@ pub enum DeploymentError {
     /// The environment names no Region.
     #[error("no AWS Region is set: set AWS_REGION, or a profile that has one with AWS_PROFILE")]
     NoRegion,
+    /// The environment has no credentials that AWS could be asked with.
+    #[error(
+        "no AWS credentials are found, or they have expired: sign in (`aws sso login`, if that is \
+         your way), or name a profile that has some with AWS_PROFILE"
+    )]
+    NoCredentials,
     /// `CloudFormation` did not answer.
     #[error("stack {name} can't be read in {region}: {reason}")]
     Stack {
@@ -274,17 +280,30 @@ async fn describe(config: &SdkConfig, name: &str, region: &str) -> Result<Stack,
         DeploymentError::Stack { name, region, reason }
     };
     let client = aws_sdk_cloudformation::Client::new(config);
-    let answer = client.describe_stacks().stack_name(name).send().await;
-    let answer = answer.map_err(|error| match error.message() {
-        // CloudFormation has no error of its own for this.
-        Some(message) if message.contains("does not exist") => failed(
-            "there is no such stack: deploy it first (docs/DEPLOY.md), or name another".to_owned(),
-        ),
-        Some(message) => failed(message.to_owned()),
-        None => failed(DisplayErrorContext(&error).to_string()),
-    })?;
+    let answer = match client.describe_stacks().stack_name(name).send().await {
+        Ok(answer) => answer,
+        Err(error) => {
+            return Err(match error.message() {
+                // CloudFormation has no error of its own for this.
+                Some(message) if message.contains("does not exist") => failed(
+                    "there is no such stack: deploy it first (docs/DEPLOY.md), or name another"
+                        .to_owned(),
+                ),
+                Some(message) => failed(message.to_owned()),
+                None if !has_credentials(config).await => DeploymentError::NoCredentials,
+                None => failed(format!("{}: look at your network", Chain(&error))),
+            });
+        }
+    };
     let stack = answer.stacks().first().cloned();
     stack.ok_or_else(|| failed("CloudFormation answers without it".to_owned()))
+}
+
+async fn has_credentials(config: &SdkConfig) -> bool {
+    match config.credentials_provider() {
+        Some(provider) => provider.provide_credentials().await.is_ok(),
+        None => false,
+    }
 }
 
 fn secret_error<E>(id: &str, error: &aws_sdk_secretsmanager::error::SdkError<E>) -> DeploymentError

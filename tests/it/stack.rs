@@ -325,7 +325,7 @@ async fn misquoted(aws: &SdkConfig, says: &str, instead_of: &str) -> SdkConfig {
 async fn a_new_deployment_is_told_what_it_lacks_and_how_to_come_by_it() {
     let Some(shop) = Shop::deploy("new", Mode::Test).await else { return };
     insta::assert_snapshot!(shop.complaints().await, @r"
-    bad, functions' key: the Stripe key is no secret or restricted key, and this deployment is test: take the key from the other side of the Dashboard's sandbox switch
+    bad, functions' key: the Stripe key is no secret or restricted key: create a test one in Stripe's Dashboard (Developers, API keys)
       store one with `coursegate key store`
     bad, prices: nothing is on sale: the table has no catalog
       publish the catalog with `coursegate catalog push`
@@ -594,10 +594,19 @@ async fn a_deployment_that_was_never_carried_out_is_told_from_one_of_another_ver
 #[tokio::test]
 async fn a_deployment_that_can_t_be_found_is_said_where_to_look_for() {
     let Some(moto) = quiet_moto() else { return };
-    let nowhere = Deployment::stack(&moto.config(), "nowhere", None).await.err().unwrap();
-    insta::assert_snapshot!(nowhere, @"stack nowhere can't be read in us-east-1: there is no such stack: deploy it first (docs/DEPLOY.md), or name another");
-    let no_region = moto.config().to_builder();
-    let no_region = no_region.region(None).build();
-    let no_region = Deployment::stack(&no_region, "nowhere", None).await.err().unwrap();
-    insta::assert_snapshot!(no_region, @"no AWS Region is set: set AWS_REGION, or a profile that has one with AWS_PROFILE");
+    let found_with = async |config: &SdkConfig| {
+        Deployment::stack(config, "nowhere", None).await.err().unwrap().to_string()
+    };
+    insta::assert_snapshot!(found_with(&moto.config()).await, @"stack nowhere can't be read in us-east-1: there is no such stack: deploy it first (docs/DEPLOY.md), or name another");
+    let no_region = moto.config().to_builder().region(None).build();
+    insta::assert_snapshot!(found_with(&no_region).await, @"no AWS Region is set: set AWS_REGION, or a profile that has one with AWS_PROFILE");
+    let mut no_credentials = moto.config().to_builder();
+    no_credentials.set_credentials_provider(None);
+    insta::assert_snapshot!(found_with(&no_credentials.build()).await, @"no AWS credentials are found, or they have expired: sign in (`aws sso login`, if that is your way), or name a profile that has some with AWS_PROFILE");
+    let (listener, url) = listen().await;
+    drop(listener);
+    let no_network = moto.config().to_builder().endpoint_url(&url).build();
+    let no_network = found_with(&no_network).await;
+    assert!(no_network.ends_with(": look at your network"), "{no_network}");
+    assert!(!no_network.contains("DispatchFailure"), "what a debugger sees: {no_network}");
 }
