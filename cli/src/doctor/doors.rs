@@ -133,23 +133,32 @@ pub(super) async fn forged_probe(patient: &Patient<'_>) -> Finding {
     }
 }
 
-async fn courses(patient: &Patient<'_>, url: &str) -> Result<usize, String> {
-    let answer = patient.http.get(url).send().await.map_err(|error| why(&error))?;
+/// Why an address does not show the courses.
+enum NoCourses {
+    /// Nobody answers there.
+    Unreachable(String),
+    /// Something else does.
+    Otherwise(String),
+}
+
+async fn courses(patient: &Patient<'_>, url: &str) -> Result<usize, NoCourses> {
+    let answer = patient.http.get(url).send().await;
+    let answer = answer.map_err(|error| NoCourses::Unreachable(why(&error)))?;
     let status = answer.status();
     let body: Value = answer.json().await.unwrap_or_default();
     let courses = body.get("courses").and_then(Value::as_array).map(Vec::len);
-    courses.ok_or_else(|| format!("{url} answers {status}, and not with courses"))
+    let otherwise = || NoCourses::Otherwise(format!("{url} answers {status}, without any courses"));
+    courses.ok_or_else(otherwise)
 }
 
 pub(super) async fn api(patient: &Patient<'_>) -> Finding {
     let api = &patient.deployment.api_url;
     let count = match courses(patient, &format!("{api}/courses")).await {
         Ok(count) => count,
-        Err(error) => {
-            return Finding::bad(
-                error,
-                "push the catalog, then look at the entitlements function's log",
-            );
+        Err(NoCourses::Unreachable(why)) => return Finding::bad(why, UNREACHABLE),
+        Err(NoCourses::Otherwise(says)) => {
+            let remedy = "push the catalog, then look at the entitlements function's log";
+            return Finding::bad(says, remedy);
         }
     };
     let closed = patient.http.get(format!("{api}/entitlements")).send().await;
@@ -159,19 +168,23 @@ pub(super) async fn api(patient: &Patient<'_>) -> Finding {
         }
         Ok(status) => Finding::bad(
             format!("GET /entitlements answers {status} without a token, where 401 is right"),
-            "deploy template.yaml again: the authorizer must be on every closed route",
+            "somebody has changed the route by hand: attach the authorizer again in API Gateway's \
+             console",
         ),
         Err(error) => Finding::bad(why(&error), UNREACHABLE),
     }
 }
 
 pub(super) async fn site(patient: &Patient<'_>) -> Finding {
-    let url = format!("{}/api/courses", patient.deployment.site_origin);
-    match courses(patient, &url).await {
-        Ok(_) => Finding::good(format!("{} passes /api on", patient.deployment.site_origin)),
-        Err(error) => Finding::bad(
-            format!("upgrade links lead nowhere: {error}"),
-            format!("let the site pass /api/* on to {}", patient.deployment.api_url),
+    let (site, api) = (&patient.deployment.site_origin, &patient.deployment.api_url);
+    if courses(patient, &format!("{api}/courses")).await.is_err() {
+        return Finding::Skipped("the API itself does not answer");
+    }
+    match courses(patient, &format!("{site}/api/courses")).await {
+        Ok(_) => Finding::good(format!("{site} passes /api on")),
+        Err(NoCourses::Unreachable(says) | NoCourses::Otherwise(says)) => Finding::bad(
+            format!("upgrade links lead nowhere: {says}"),
+            format!("let the site pass /api/* on to {api}"),
         ),
     }
 }
