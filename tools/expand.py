@@ -58,8 +58,10 @@ def settle(value, names, parameters):
 def main(path, given):
     with open(path, encoding="utf-8") as file:
         template = yaml_parse(file.read())
-    # What `sam package` would have put there.
-    template["Globals"]["Function"]["CodeUri"] = "s3://bucket/key"
+    for resource in template["Resources"].values():
+        if resource["Type"] == "AWS::Serverless::Function":
+            # What `sam package` would have put there.
+            resource["Properties"]["CodeUri"] = "s3://bucket/key"
 
     parameters = {name: one.get("Default") for name, one in template["Parameters"].items()}
     unknown = set(given) - set(parameters)

@@ -96,6 +96,9 @@ pub enum DeploymentError {
 pub struct Deployment {
     /// The stack's name; `local` for the local stack.
     pub name: String,
+    /// What marks its objects at Stripe as its own: account, Region and name, so that two stacks of
+    /// one name don't take each other's.
+    pub mark: String,
     /// The world that it belongs to.
     pub mode: Mode,
     /// Stripe's address, if it is not Stripe.
@@ -177,6 +180,7 @@ impl Deployment {
         };
         Self {
             name: "local".to_owned(),
+            mark: "local".to_owned(),
             mode: Mode::Test,
             stripe_url: Some(stripe.clone()),
             webhook_url: format!("{gateway}/webhook"),
@@ -219,6 +223,7 @@ impl Deployment {
         let stripe_url = stripe_url.and_then(|found| found.parameter_value());
         Ok(Self {
             name: name.to_owned(),
+            mark: mark(stack.stack_id().unwrap_or_default(), name),
             mode,
             stripe_url: stripe_url.filter(|url| !url.is_empty()).map(ToOwned::to_owned),
             webhook_url: output("WebhookUrl")?,
@@ -272,6 +277,16 @@ impl Deployment {
 fn dynamodb_client(config: &SdkConfig) -> aws_sdk_dynamodb::Client {
     let config = aws_sdk_dynamodb::config::Builder::from(config);
     aws_sdk_dynamodb::Client::from_conf(config.timeout_config(dynamo::timeouts()).build())
+}
+
+/// `123456789012/eu-central-1/coursegate-live`, of a stack's ARN; the name alone without one.
+fn mark(stack_id: &str, name: &str) -> String {
+    // arn:aws:cloudformation:eu-central-1:123456789012:stack/coursegate-live/1f8a…
+    let mut parts = stack_id.split(':').skip(3);
+    match (parts.next(), parts.next(), stack_id.split('/').nth(1)) {
+        (Some(region), Some(account), Some(name)) => format!("{account}/{region}/{name}"),
+        _ => name.to_owned(),
+    }
 }
 
 async fn describe(config: &SdkConfig, name: &str, region: &str) -> Result<Stack, DeploymentError> {
