@@ -54,7 +54,7 @@ async fn plan(place: PlaceArguments, file: &Path) -> Ended {
 
 async fn push(place: PlaceArguments, file: &Path, force: bool) -> Ended {
     let wanted = catalog::read(file).map_err(say)?;
-    let deployment = find(place).await?;
+    let deployment = find_to_change(place).await?;
     let account = deployment.account().await.map_err(say)?;
     let closing = if force { Closing::Allowed } else { Closing::Refused };
     let done = |step: &catalog::Step| terminal::print(&step.to_string());
@@ -89,24 +89,28 @@ async fn pull(place: PlaceArguments) -> Ended {
 
 pub(crate) fn webhook(command: WebhookCommand) -> Ended {
     run(async {
-        let done = match command {
+        let mut is_told = false;
+        let mut tell = |line: String| {
+            is_told = true;
+            terminal::print(&line);
+        };
+        match command {
             WebhookCommand::Register { place } => {
-                let deployment = find(place).await?;
+                let deployment = find_to_change(place).await?;
                 let account = deployment.account().await.map_err(say)?;
-                webhook::register(&account, &deployment).await
+                webhook::register(&account, &deployment, &mut tell).await.map_err(say)?;
             }
             WebhookCommand::Rotate { place, now } => {
-                let deployment = find(place).await?;
+                let deployment = find_to_change(place).await?;
                 let account = deployment.account().await.map_err(say)?;
                 let ending = if now { Ending::Now } else { Ending::WhenDelivered };
-                webhook::rotate(&account, &deployment, ending, SystemClock.now()).await
+                let now = SystemClock.now();
+                webhook::rotate(&account, &deployment, ending, now, &mut tell)
+                    .await
+                    .map_err(say)?;
             }
-        };
-        let done = done.map_err(say)?;
-        for line in &done {
-            terminal::print(line);
         }
-        if done.is_empty() {
+        if !is_told {
             terminal::print("Nothing to do: the endpoint is in order.");
         }
         Ok(())
@@ -116,7 +120,7 @@ pub(crate) fn webhook(command: WebhookCommand) -> Ended {
 pub(crate) fn key(command: KeyCommand) -> Ended {
     let KeyCommand::Store { place } = command;
     run(async {
-        let deployment = find(place).await?;
+        let deployment = find_to_change(place).await?;
         let key = read_key(&deployment)?;
         key::store(&deployment, &key).await.map_err(say)?;
         terminal::print(&format!(
@@ -135,14 +139,17 @@ pub(crate) fn key(command: KeyCommand) -> Ended {
 
 /// From standard input, so that it stands in no argument, history or process list.
 fn read_key(deployment: &Deployment) -> Result<SecretString, String> {
-    if std::io::stdin().is_terminal() {
-        terminal::print(&format!(
-            "Paste the {} restricted key for the functions (rk_…), then Enter:",
-            coursegate::account::name_of(deployment.mode)
-        ));
-    }
-    let mut line = String::new();
-    std::io::stdin().lock().read_line(&mut line).map_err(say)?;
+    let line = if std::io::stdin().is_terminal() {
+        let mode = coursegate::account::name_of(deployment.mode);
+        rpassword::prompt_password(format!(
+            "Paste the {mode} restricted key for the functions (rk_…), then Enter; it is not shown: "
+        ))
+        .map_err(say)?
+    } else {
+        let mut line = String::new();
+        std::io::stdin().lock().read_line(&mut line).map_err(say)?;
+        line
+    };
     if line.trim().is_empty() {
         return Err("no key came: give it on standard input".to_owned());
     }
@@ -170,6 +177,26 @@ pub(crate) fn doctor(place: PlaceArguments, catalog: Option<PathBuf>) -> Ended {
         terminal::print(&format!("\n{good} in order, {notes} to know, {bad} wrong."));
         if is_well { Ok(()) } else { Err("put right what is wrong, then ask again".to_owned()) }
     })
+}
+
+/// For what changes it: by a program of the version that is deployed only, since another version may
+/// speak another version of Stripe's API, or write another catalog.
+async fn find_to_change(place: PlaceArguments) -> Result<Deployment, String> {
+    let deployment = find(place).await?;
+    if let Some(cloud) = &deployment.cloud {
+        let ours = env!("CARGO_PKG_VERSION");
+        if cloud.version != ours {
+            return Err(format!(
+                "{} runs version {}, and this program is {ours}: deploy this version (`sam build`, \
+                 `sam deploy`), or use the program of that version",
+                deployment.name, cloud.version
+            ));
+        }
+        // Where a slip of the hand would go.
+        let mode = coursegate::account::name_of(deployment.mode);
+        terminal::print(&format!("{} ({mode}):", deployment.mark));
+    }
+    Ok(deployment)
 }
 
 async fn find(place: PlaceArguments) -> Result<Deployment, String> {

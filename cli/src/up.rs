@@ -149,7 +149,7 @@ async fn open(options: &Up, catalog: &Catalog, stack: &mut Stack) -> Result<(), 
     catalog::push(catalog, closing, &account, &deployment.table(), |_| {}).await?;
     // To an account of one's own, `stripe listen` is the endpoint.
     if stack.stripe() == Stripe::Simulator {
-        webhook::register(&account, &deployment).await?;
+        webhook::register(&account, &deployment, &mut |_| {}).await?;
     }
     stack.open();
     Ok(())

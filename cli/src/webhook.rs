@@ -3,8 +3,10 @@
 //!
 //! Stripe tells an endpoint's secret once, when it is created, and has no API that rolls it. So a
 //! rotation is a second endpoint at the same address: both deliver, both secrets are accepted, and
-//! an event that comes twice is applied once. Each endpoint's metadata holds a digest of its secret,
-//! by which anybody can tell whether Secrets Manager has it.
+//! an event that comes twice is applied once. Each endpoint's metadata says whose it is, which
+//! endpoints it replaces, and a digest of its secret, by which anybody can tell whether Secrets
+//! Manager has it. All that is done is decided from what is there, so whatever interrupts a command,
+//! the next one goes on.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use shared::domain::time::{DAY, Timestamp};
 use shared::stripe::wire::handled_event_types;
+use time::OffsetDateTime;
 
 use crate::account::{API_VERSION, Account, AccountError, Listed, fresh_idempotency_key};
 use crate::deployment::{Deployment, DeploymentError};
@@ -22,6 +25,8 @@ const PATH: &str = "/webhook_endpoints";
 const DEPLOYMENT: &str = "coursegate";
 /// Metadata: the digest of the endpoint's signing secret.
 const SECRET_DIGEST: &str = "signing_secret_digest";
+/// Metadata: the ids of the endpoints that this one was made to replace, separated by spaces.
+const REPLACES: &str = "replaces";
 /// Stripe retries a delivery for up to three days: <https://docs.stripe.com/webhooks#retries>.
 /// Until then the old endpoint must stay, or what it still has to deliver is lost.
 const RETRIES_SECONDS: i64 = 3 * DAY;
@@ -41,8 +46,8 @@ pub enum WebhookError {
          `coursegate webhook register`"
     )]
     NotRegistered,
-    /// A new endpoint's secret could not be stored, so the endpoint was deleted again.
-    #[error("the new endpoint's signing secret could not be stored, so it is deleted again: {0}")]
+    /// A new endpoint's secret could not be stored.
+    #[error("the new endpoint's signing secret could not be stored, so it counts for nothing: {0}")]
     NotStored(#[source] DeploymentError),
 }
 
@@ -71,6 +76,18 @@ impl Listed for Endpoint {
 }
 
 impl Endpoint {
+    /// The endpoints among these that this one replaces.
+    fn replaced<'a>(&self, others: &'a [Endpoint]) -> Vec<&'a Endpoint> {
+        let ids = self.metadata.get(REPLACES).map_or("", String::as_str);
+        let ids: Vec<&str> = ids.split_whitespace().collect();
+        others.iter().filter(|other| ids.contains(&other.id.as_str())).collect()
+    }
+
+    /// When Stripe has nothing left to retry of what this one replaces.
+    fn settled_at(&self) -> Timestamp {
+        Timestamp::from_unix_seconds(self.created).plus_seconds(RETRIES_SECONDS)
+    }
+
     /// What is not as it should be, in words; nothing if all is.
     #[must_use]
     pub fn differences(&self, url: &str) -> Vec<String> {
@@ -123,7 +140,7 @@ pub async fn look(account: &Account, deployment: &Deployment) -> Result<Endpoint
         .collect();
     let mut found: Vec<Endpoint> = account.list(PATH, &AllEndpoints {}).await?;
     found.retain(|endpoint| {
-        endpoint.metadata.get(DEPLOYMENT) == Some(&deployment.name)
+        endpoint.metadata.get(DEPLOYMENT) == Some(&deployment.mark)
             || endpoint.url == deployment.webhook_url
     });
     // Stripe lists the newest first; seconds alone can't tell two of one second apart.
@@ -140,35 +157,31 @@ pub async fn look(account: &Account, deployment: &Deployment) -> Result<Endpoint
     Ok(Endpoints { good, others: found, stored })
 }
 
-/// Creates the endpoint, or brings it up to date. Says what was done; nothing if all was in order.
+/// Creates the endpoint, or brings it up to date. Tells what it has done; nothing if all was in
+/// order.
 pub async fn register(
     account: &Account,
     deployment: &Deployment,
-) -> Result<Vec<String>, WebhookError> {
+    tell: &mut dyn FnMut(String),
+) -> Result<(), WebhookError> {
     let Endpoints { good, others, stored } = look(account, deployment).await?;
-    let mut done = Vec::new();
     if let Some((endpoint, _)) = good {
-        let differences = endpoint.differences(&deployment.webhook_url);
-        if !differences.is_empty() {
-            update(account, deployment, &endpoint).await?;
-            done.push(format!("updated endpoint {}: {}", endpoint.id, differences.join("; ")));
-        }
-        return Ok(done);
+        return bring_up_to_date(account, deployment, &endpoint, tell).await;
     }
-    create(account, deployment, &stored, &mut done).await?;
-    for other in others {
-        // Nobody has the secret of what was there before, or it is accepted until a rotation ends.
-        if stored.is_empty() {
-            delete(account, &other, &mut done).await?;
-        } else {
-            done.push(format!(
-                "kept endpoint {} for what it still has to deliver: run `coursegate webhook \
-                 rotate` in three days to end it",
-                other.id
-            ));
+    create(account, deployment, &stored, &others, tell).await?;
+    if stored.is_empty() {
+        // Nobody has the secrets of what was there before: it can only be refused.
+        for other in &others {
+            delete(account, other, tell).await?;
         }
+    } else if !others.is_empty() {
+        tell("what was there before stays for what it still has to deliver".to_owned());
+        tell(come_again("three days from now"));
     }
-    Ok(done)
+    if !others.is_empty() {
+        tell("`coursegate doctor` names the payments that Stripe could not tell of".to_owned());
+    }
+    Ok(())
 }
 
 /// When a rotation ends the old endpoint.
@@ -180,50 +193,91 @@ pub enum Ending {
     Now,
 }
 
-/// Begins a rotation, or ends one that was begun. Says what was done, and what comes next.
+/// Begins a rotation, or ends the one that is under way. Tells what it has done, and what comes
+/// next.
 pub async fn rotate(
     account: &Account,
     deployment: &Deployment,
     ending: Ending,
     now: Timestamp,
-) -> Result<Vec<String>, WebhookError> {
+    tell: &mut dyn FnMut(String),
+) -> Result<(), WebhookError> {
     let Endpoints { good, others, stored } = look(account, deployment).await?;
     let (endpoint, secret) = good.ok_or(WebhookError::NotRegistered)?;
-    let mut done = Vec::new();
-    let (old, secret, is_over) = if others.is_empty() {
-        let secret = create(account, deployment, &stored, &mut done).await?;
-        (vec![endpoint], secret, false)
-    } else {
-        let age = now.seconds_since(Timestamp::from_unix_seconds(endpoint.created));
-        (others, secret, age > RETRIES_SECONDS)
-    };
-    if ending == Ending::WhenDelivered && !is_over {
-        done.push(
-            "both signing secrets are accepted; run `coursegate webhook rotate` again three days \
-             after the new endpoint was created, when Stripe retries nothing of the old one any \
-             more, or with --now if the old secret has leaked"
-                .to_owned(),
-        );
-        return Ok(done);
+    let replaced: Vec<Endpoint> = endpoint.replaced(&others).into_iter().cloned().collect();
+    if !replaced.is_empty() {
+        bring_up_to_date(account, deployment, &endpoint, tell).await?;
+        if ending == Ending::WhenDelivered && now < endpoint.settled_at() {
+            tell("both signing secrets are accepted".to_owned());
+            tell(come_again(&date(endpoint.settled_at())));
+            return Ok(());
+        }
+        return end(account, deployment, &secret, &replaced, ending, tell).await;
     }
-    for endpoint in old {
-        delete(account, &endpoint, &mut done).await?;
+    let old: Vec<Endpoint> = std::iter::once(endpoint).chain(others).collect();
+    let secret = create(account, deployment, &stored, &old, tell).await?;
+    if ending == Ending::Now {
+        return end(account, deployment, &secret, &old, ending, tell).await;
     }
+    tell("both signing secrets are accepted".to_owned());
+    tell(come_again(&date(now.plus_seconds(RETRIES_SECONDS))));
+    Ok(())
+}
+
+fn come_again(when: &str) -> String {
+    format!(
+        "run `coursegate webhook rotate` after {when}, when Stripe retries nothing of the old \
+         endpoint any more; or with --now, if its secret has leaked"
+    )
+}
+
+/// `2026-11-24 13:05 UTC`
+fn date(at: Timestamp) -> String {
+    let at = OffsetDateTime::from_unix_timestamp(at.unix_seconds());
+    let format = time::macros::format_description!("[year]-[month]-[day] [hour]:[minute] UTC");
+    at.ok().and_then(|at| at.format(format).ok()).unwrap_or_else(|| "three days".to_owned())
+}
+
+/// Leaves this secret alone in Secrets Manager, then deletes the endpoints that others belong to.
+async fn end(
+    account: &Account,
+    deployment: &Deployment,
+    secret: &SecretString,
+    old: &[Endpoint],
+    ending: Ending,
+    tell: &mut dyn FnMut(String),
+) -> Result<(), WebhookError> {
     let id = &deployment.signing_secret_id;
     deployment.put_secret(id, secret.expose_secret()).await?;
     if ending == Ending::Now {
         // The functions accept the previous value for a day; now that is the new one too.
         deployment.put_secret(id, secret.expose_secret()).await?;
     }
-    done.push("only the new signing secret is left in Secrets Manager".to_owned());
-    if ending == Ending::Now {
-        done.push(
-            "running functions may accept the old one for five minutes more; what Stripe had not \
-             delivered to the old endpoint is listed by `coursegate doctor`"
-                .to_owned(),
-        );
+    tell("only the new signing secret is left in Secrets Manager".to_owned());
+    for endpoint in old {
+        delete(account, endpoint, tell).await?;
     }
-    Ok(done)
+    if ending == Ending::Now {
+        tell("running functions may accept the old secret for five minutes more".to_owned());
+        tell("`coursegate doctor` names the payments that Stripe could not tell of".to_owned());
+    }
+    Ok(())
+}
+
+async fn bring_up_to_date(
+    account: &Account,
+    deployment: &Deployment,
+    endpoint: &Endpoint,
+    tell: &mut dyn FnMut(String),
+) -> Result<(), WebhookError> {
+    let differences = endpoint.differences(&deployment.webhook_url);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    update(account, deployment, endpoint).await?;
+    tell(format!("updated endpoint {}: {}", endpoint.id, differences.join("; ")));
+    tell("`coursegate doctor` names the payments that Stripe could not tell of".to_owned());
+    Ok(())
 }
 
 #[derive(Serialize)]
@@ -244,40 +298,50 @@ struct Created {
     secret: SecretString,
 }
 
-/// Creates an endpoint, stores its secret before those that are accepted already, and marks it.
+/// Creates an endpoint in the place of others, stores its secret before those that are accepted
+/// already, and writes the secret's digest down. Until then it counts for nothing.
 async fn create(
     account: &Account,
     deployment: &Deployment,
     stored: &[SecretString],
-    done: &mut Vec<String>,
+    replaces: &[Endpoint],
+    tell: &mut dyn FnMut(String),
 ) -> Result<SecretString, WebhookError> {
+    let replaces: Vec<&str> = replaces.iter().map(|endpoint| endpoint.id.as_str()).collect();
+    let replaces = replaces.join(" ");
+    let mut metadata = BTreeMap::from([(DEPLOYMENT, deployment.mark.as_str())]);
+    if !replaces.is_empty() {
+        metadata.insert(REPLACES, &replaces);
+    }
     let form = CreateForm {
         url: &deployment.webhook_url,
         enabled_events: event_types(),
         api_version: API_VERSION.as_str(),
         description: "Coursegate: applies purchases",
-        metadata: BTreeMap::from([(DEPLOYMENT, deployment.name.as_str())]),
+        metadata,
     };
     let created: Created = account.post(PATH, &form, &fresh_idempotency_key()?).await?;
-    let path = format!("{PATH}/{}", created.id);
-    let mut values = vec![created.secret.expose_secret()];
-    values.extend(stored.iter().map(ExposeSecret::expose_secret));
-    if let Err(error) =
-        deployment.put_secret(&deployment.signing_secret_id, &values.join(" ")).await
-    {
-        account.delete(&path).await?;
-        return Err(WebhookError::NotStored(error));
-    }
-    let digest = digest_of(&created.secret);
-    let mark = MarkForm { metadata: BTreeMap::from([(SECRET_DIGEST, digest.as_str())]) };
-    account.post::<serde_json::Value>(&path, &mark, &fresh_idempotency_key()?).await?;
-    done.push(format!(
+    tell(format!(
         "created endpoint {} at {} for {} types of event, API version {API_VERSION}",
         created.id,
         deployment.webhook_url,
         form.enabled_events.len()
     ));
-    done.push(format!("stored its signing secret in {}", deployment.signing_secret_id));
+    let path = format!("{PATH}/{}", created.id);
+    let mut values = vec![created.secret.expose_secret()];
+    values.extend(stored.iter().map(ExposeSecret::expose_secret));
+    let id = &deployment.signing_secret_id;
+    if let Err(error) = deployment.put_secret(id, &values.join(" ")).await {
+        // If this fails too, the next command finds an endpoint without a digest, and replaces it.
+        if account.delete(&path).await.is_ok() {
+            tell(format!("deleted endpoint {}", created.id));
+        }
+        return Err(WebhookError::NotStored(error));
+    }
+    tell(format!("stored its signing secret in {id}"));
+    let digest = digest_of(&created.secret);
+    let mark = MarkForm { metadata: BTreeMap::from([(SECRET_DIGEST, digest.as_str())]) };
+    account.post::<serde_json::Value>(&path, &mark, &fresh_idempotency_key()?).await?;
     Ok(created.secret)
 }
 
@@ -307,14 +371,14 @@ async fn update(
 async fn delete(
     account: &Account,
     endpoint: &Endpoint,
-    done: &mut Vec<String>,
+    tell: &mut dyn FnMut(String),
 ) -> Result<(), AccountError> {
     match account.delete(&format!("{PATH}/{}", endpoint.id)).await {
         // Somebody was faster.
         Err(error) if !error.is_missing() => return Err(error),
         Ok(()) | Err(_) => {}
     }
-    done.push(format!("deleted endpoint {}", endpoint.id));
+    tell(format!("deleted endpoint {}", endpoint.id));
     Ok(())
 }
 

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use coursegate::account::API_VERSION;
+use coursegate::account::{API_VERSION, Account};
 use coursegate::deployment::Deployment;
-use coursegate::webhook::{Ending, look, register, rotate};
+use coursegate::webhook::{self, Ending, WebhookError, look};
 use local::addresses::Addresses;
 use serde_json::{Value, json};
-use shared::domain::time::DAY;
+use shared::domain::time::{DAY, Timestamp};
 use shared::ports::Clock as _;
 use shared::stripe::wire::handled_event_types;
 use tests::requests::{Who, answer, delivery, learner};
-use tests::world::{SIGNING_SECRET_ID, World};
+use tests::world::{API_KEY_ID, SIGNING_SECRET_ID, World};
 
 /// A world whose webhook can be reached, and in which nobody has stored a signing secret yet.
 async fn fresh() -> (World, Deployment) {
@@ -42,6 +42,23 @@ fn stored(world: &World) -> Vec<String> {
     stored.split_whitespace().map(ToOwned::to_owned).collect()
 }
 
+async fn register(account: &Account, deployment: &Deployment) -> Result<Vec<String>, WebhookError> {
+    let mut told = Vec::new();
+    webhook::register(account, deployment, &mut |line| told.push(line)).await?;
+    Ok(told)
+}
+
+async fn rotate(
+    account: &Account,
+    deployment: &Deployment,
+    ending: Ending,
+    now: Timestamp,
+) -> Result<Vec<String>, WebhookError> {
+    let mut told = Vec::new();
+    webhook::rotate(account, deployment, ending, now, &mut |line| told.push(line)).await?;
+    Ok(told)
+}
+
 /// A learner buys the demo course, and Stripe's events alone let them in.
 async fn events_let_in(world: &World, who: &Who) {
     let session = world.buy(who).await;
@@ -63,7 +80,7 @@ async fn is_accepted(world: &World, secret: &str) -> bool {
     .to_string();
     let signature = xtask::sign::signature(&body, secret, world.clock.now().unix_seconds());
     let request = delivery(&body, Some(&signature));
-    answer(&webhook::handle(&world.webhook(), &request).await).0 == 200
+    answer(&::webhook::handle(&world.webhook(), &request).await).0 == 200
 }
 
 #[tokio::test]
@@ -114,7 +131,7 @@ async fn an_endpoint_that_was_changed_by_hand_is_brought_up_to_date() {
         post(&world, &format!("/v1/webhook_endpoints/{id}"), change).await;
 
         let done = register(&account, &deployment).await.unwrap();
-        assert!(done.len() == 1 && done[0].contains(seen), "{done:?}");
+        assert!(done.len() == 2 && done[0].contains(seen), "{done:?}");
         assert_eq!(endpoints(&world).await, before);
         events_let_in(&world, &learner("ada")).await;
     }
@@ -141,7 +158,7 @@ async fn an_endpoint_of_another_api_version_is_replaced_and_stays_until_it_has_d
     world.secrets.set_current(SIGNING_SECRET_ID, old_secret).unwrap();
 
     let done = register(&account, &deployment).await.unwrap();
-    assert!(done.iter().any(|line| line.starts_with("kept endpoint")), "{done:?}");
+    assert!(done.concat().contains("what was there before stays"), "{done:?}");
     assert_eq!(endpoints(&world).await.len(), 2);
     for secret in stored(&world) {
         assert!(is_accepted(&world, &secret).await);
@@ -159,7 +176,7 @@ async fn while_a_secret_is_rotated_both_are_accepted_and_every_event_is_applied_
     let now = world.clock.now();
 
     let done = rotate(&account, &deployment, Ending::WhenDelivered, now).await.unwrap();
-    assert!(done.last().unwrap().starts_with("both signing secrets are accepted"), "{done:?}");
+    assert!(done.contains(&"both signing secrets are accepted".to_owned()), "{done:?}");
     let both = stored(&world);
     assert!(both.len() == 2 && both[1] == old, "the new one comes first");
     for secret in &both {
@@ -170,7 +187,7 @@ async fn while_a_secret_is_rotated_both_are_accepted_and_every_event_is_applied_
     assert_eq!(sources.len(), 1, "{sources:?}");
 
     let again = rotate(&account, &deployment, Ending::WhenDelivered, now.plus_seconds(DAY)).await;
-    assert_eq!(again.unwrap().len(), 1, "nothing but what comes next");
+    assert_eq!(again.unwrap().len(), 2, "nothing but what comes next");
     assert_eq!((stored(&world), endpoints(&world).await.len()), (both.clone(), 2));
 
     let later = now.plus_seconds(4 * DAY);
@@ -272,4 +289,96 @@ async fn a_registration_that_is_interrupted_anywhere_is_completed_by_the_next() 
             events_let_in(&world, &learner("ada")).await;
         }
     }
+}
+
+/// Cuts the connection at one of the requests that a rotation changes Stripe with: it creates,
+/// marks, and deletes.
+async fn cut(world: &World, request: usize, after: bool) {
+    let path = "/v1/webhook_endpoints";
+    if request == 1 {
+        let pass = json!({"method": "POST", "path": path, "delay_ms": 1});
+        world.stripe_post("/_sim/faults", &pass).await;
+    }
+    let method = if request == 2 { "DELETE" } else { "POST" };
+    let cut = json!({"method": method, "path": path, "drop": true, "after": after});
+    assert_eq!(world.stripe_post("/_sim/faults", &cut).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_leaked_secret_goes_wherever_its_rotation_is_interrupted() {
+    for after in [false, true] {
+        for request in 0..3 {
+            for first in [Ending::Now, Ending::WhenDelivered] {
+                if first == Ending::WhenDelivered && request == 2 {
+                    continue; // it deletes nothing yet
+                }
+                let (world, deployment) = fresh().await;
+                let (account, now) = (world.account(), world.clock.now());
+                register(&account, &deployment).await.unwrap();
+                let leaked = stored(&world).remove(0);
+                cut(&world, request, after).await;
+                rotate(&account, &deployment, first, now).await.unwrap_err();
+
+                rotate(&account, &deployment, Ending::Now, now).await.unwrap();
+                assert!(
+                    !is_accepted(&world, &leaked).await,
+                    "cut at {request}, {after}, {first:?}"
+                );
+                assert_eq!(stored(&world).len(), 1, "cut at {request}, {after}, {first:?}");
+                assert_eq!(
+                    endpoints(&world).await.len(),
+                    1,
+                    "cut at {request}, {after}, {first:?}"
+                );
+                events_let_in(&world, &learner("ada")).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_leaked_secret_goes_although_somebody_else_has_made_an_endpoint_here() {
+    let (world, deployment) = fresh().await;
+    let account = world.account();
+    register(&account, &deployment).await.unwrap();
+    let leaked = stored(&world).remove(0);
+    let form = format!("url={}&enabled_events[0]=*", deployment.webhook_url);
+    post(&world, "/v1/webhook_endpoints", &form).await;
+    rotate(&account, &deployment, Ending::Now, world.clock.now()).await.unwrap();
+    assert!(!is_accepted(&world, &leaked).await);
+    assert_eq!(endpoints(&world).await.len(), 1);
+    events_let_in(&world, &learner("ada")).await;
+}
+
+#[tokio::test]
+async fn a_rotation_ends_with_an_endpoint_that_delivers() {
+    let (world, deployment) = fresh().await;
+    let (account, now) = (world.account(), world.clock.now());
+    register(&account, &deployment).await.unwrap();
+    rotate(&account, &deployment, Ending::WhenDelivered, now).await.unwrap();
+    let new = endpoints(&world).await[0]["id"].as_str().unwrap().to_owned();
+    post(&world, &format!("/v1/webhook_endpoints/{new}"), "disabled=true").await;
+    let later = now.plus_seconds(4 * DAY);
+    rotate(&account, &deployment, Ending::WhenDelivered, later).await.unwrap();
+    let [endpoint] = &endpoints(&world).await[..] else { panic!("one endpoint is left") };
+    assert_eq!((&endpoint["id"], &endpoint["status"]), (&json!(new), &json!("enabled")));
+    events_let_in(&world, &learner("ada")).await;
+}
+
+#[tokio::test]
+async fn another_deployment_s_endpoint_is_left_alone_even_if_its_stack_has_the_same_name() {
+    let (world, deployment) = fresh().await;
+    let account = world.account();
+    let theirs = Deployment {
+        mark: "123456789012/eu-central-1/local".to_owned(),
+        webhook_url: "https://theirs.example.com/".to_owned(),
+        signing_secret_id: API_KEY_ID.to_owned(), // a secret of their own, whichever it is
+        ..world.deployment("")
+    };
+    register(&account, &theirs).await.unwrap();
+    let before = endpoints(&world).await;
+    register(&account, &deployment).await.unwrap();
+    rotate(&account, &deployment, Ending::Now, world.clock.now()).await.unwrap();
+    let after = endpoints(&world).await;
+    assert!(after.len() == 2 && after.contains(&before[0]), "{after:?}");
 }
