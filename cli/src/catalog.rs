@@ -13,4 +13,4 @@ pub use file::{CatalogFileError, parse, read};
 pub use plan::{Plan, PlanError, Step, plan};
 pub use pull::{PullError, Pulled, pull};
 pub use push::{Closing, PushError, look, push};
-pub use shop::{Shop, ShopPrice, ShopProduct};
+pub use shop::{OtherAccount, Shop, ShopPrice, ShopProduct};

@@ -32,7 +32,7 @@ async fn plan(place: PlaceArguments, file: &Path) -> Ended {
     let wanted = catalog::read(file).map_err(say)?;
     let deployment = find(place).await?;
     let account = deployment.account().await.map_err(say)?;
-    let plan = catalog::look(&wanted, &account, &deployment.table()).await.map_err(say)?;
+    let plan = catalog::look(&wanted, &account, &deployment).await.map_err(say)?;
     for step in &plan.steps {
         terminal::print(&step.to_string());
     }
@@ -58,7 +58,7 @@ async fn push(place: PlaceArguments, file: &Path, force: bool) -> Ended {
     let account = deployment.account().await.map_err(say)?;
     let closing = if force { Closing::Allowed } else { Closing::Refused };
     let done = |step: &catalog::Step| terminal::print(&step.to_string());
-    let pushed = catalog::push(&wanted, closing, &account, &deployment.table(), done).await;
+    let pushed = catalog::push(&wanted, closing, &account, &deployment, done).await;
     let Plan { steps, closes, .. } = pushed.map_err(say)?;
     for loss in closes {
         terminal::print(&format!("! owners have lost: {loss}"));
@@ -79,7 +79,7 @@ async fn push(place: PlaceArguments, file: &Path, force: bool) -> Ended {
 async fn pull(place: PlaceArguments) -> Ended {
     let deployment = find(place).await?;
     let account = deployment.account().await.map_err(say)?;
-    let pulled = catalog::pull(&account, &deployment.table()).await.map_err(say)?;
+    let pulled = catalog::pull(&account, &deployment).await.map_err(say)?;
     terminal::print(pulled.text.trim_end());
     for note in pulled.notes {
         terminal::problem(&note);

@@ -146,7 +146,7 @@ async fn open(options: &Up, catalog: &Catalog, stack: &mut Stack) -> Result<(), 
     let account = deployment.account().await?;
     // On a laptop nobody owns anything that counts, and the author may try what they like.
     let closing = Closing::Allowed;
-    catalog::push(catalog, closing, &account, &deployment.table(), |_| {}).await?;
+    catalog::push(catalog, closing, &account, &deployment, |_| {}).await?;
     // To an account of one's own, `stripe listen` is the endpoint.
     if stack.stripe() == Stripe::Simulator {
         webhook::register(&account, &deployment, &mut |_| {}).await?;

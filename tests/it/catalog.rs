@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
-use coursegate::catalog::{self, Closing, Plan, PushError, Step, parse, pull, push};
+use coursegate::catalog::{self, Closing, Plan, PlanError, PushError, Step, parse, pull, push};
+use coursegate::deployment::Deployment;
+use local::addresses::Addresses;
 use serde_json::{Value, json};
 use shared::domain::catalog::Catalog;
-use tests::requests::learner;
+use tests::requests::{Who, answer, learner};
 use tests::world::{World, edited_catalog};
 
 use crate::checkout::checkout;
@@ -36,11 +38,51 @@ fn edited() -> Catalog {
 }
 
 async fn plan(world: &World, wanted: &Catalog) -> Plan {
-    catalog::look(wanted, &world.account(), &world.table()).await.unwrap()
+    catalog::look(wanted, &world.account(), &world.deployment("")).await.unwrap()
 }
 
 async fn forced(world: &World, wanted: &Catalog) -> Result<Plan, PushError> {
-    push(wanted, Closing::Allowed, &world.account(), &world.table(), |_| {}).await
+    push(wanted, Closing::Allowed, &world.account(), &world.deployment(""), |_| {}).await
+}
+
+/// What `pull` writes, read again, and its notes.
+async fn pulled(world: &World, deployment: &Deployment) -> (Catalog, Vec<String>) {
+    let pulled = pull(&world.account(), deployment).await.unwrap();
+    (parse(&pulled.text, Path::new("pulled")).unwrap(), pulled.notes)
+}
+
+/// A deployment in the same Stripe account, with nothing on sale yet.
+async fn neighbour(world: &World) -> Deployment {
+    let (dynamodb, serving) = tests::world::dynamodb().await;
+    tokio::spawn(serving);
+    let addresses = Addresses {
+        gateway: String::new(),
+        lambda: String::new(),
+        dynamodb,
+        stripe: world.stripe_url.clone(),
+        secrets_manager: String::new(),
+    };
+    let mark = "123456789012/eu-central-1/neighbour".to_owned();
+    Deployment { mark, ..Deployment::local(&addresses) }
+}
+
+/// A catalog of the demo's courses under other names of products and prices.
+fn other_names() -> Catalog {
+    edited_catalog(|text| {
+        text.replace("_paid\"", "_2027\"")
+            .replace("id = \"curriculum\"", "id = \"bundle\"")
+            .replace("product = \"curriculum\"", "product = \"bundle\"")
+            .replace("[[product]]\nid = \"tutorclaw\"", "[[product]]\nid = \"claw\"")
+            .replace("product = \"tutorclaw\"", "product = \"claw\"")
+    })
+}
+
+/// The demo catalog without the curriculum's price.
+fn without_curriculum_paid() -> Catalog {
+    edited_catalog(|text| {
+        let (before, _) = text.rsplit_once("[[price]]").unwrap();
+        before.to_owned()
+    })
 }
 
 fn texts(plan: &Plan) -> Vec<String> {
@@ -57,6 +99,25 @@ async fn prices(world: &World) -> Vec<(String, Value, i64, bool)> {
         (id, price["lookup_key"].clone(), amount, price["active"] == true)
     };
     prices.map(of).collect()
+}
+
+/// A session that is open, what it costs, and who has it.
+struct Sold {
+    learner: Who,
+    session: String,
+    amount: i64,
+}
+
+/// Asks for a session at this price, and gets one.
+async fn buy(world: &World, name: &str, price: &str) -> Sold {
+    let learner = learner(name);
+    let body = json!({ "price": price }).to_string();
+    let opened = world.ask("POST /checkout", "/checkout", &learner, Some(&body)).await;
+    let (status, opened) = answer(&opened);
+    assert_eq!(status, 201, "{price}: {opened}");
+    let session = opened["session_id"].as_str().unwrap().to_owned();
+    let found = world.stripe_get(&format!("/v1/checkout/sessions/{session}")).await;
+    Sold { learner, session, amount: found["amount_total"].as_i64().unwrap() }
 }
 
 async fn post(world: &World, path: &str, form: &[(&str, &str)]) -> (u16, Value) {
@@ -81,7 +142,6 @@ async fn a_plan_says_what_a_push_does_and_changes_nothing() {
          still pays the old price",
             "+ price curriculum_2027: 9900 usd for curriculum",
             "+ price everything_paid: 11900 usd for everything",
-            "- price curriculum_paid: no longer sold; who owns it keeps it",
             "~ table: catalog version 2",
         ]
     );
@@ -132,7 +192,7 @@ async fn stripe_s_products_name_what_they_grant() {
     let product = world.stripe_get("/v1/products/coursegate_curriculum").await;
     assert_eq!(
         product["metadata"],
-        json!({"product": "curriculum", "courses": "memory,evaluation"})
+        json!({"product": "curriculum", "courses": "memory,evaluation", "coursegate": "local"})
     );
     world.publish(&edited()).await.unwrap();
     let product = world.stripe_get("/v1/products/coursegate_tutorclaw").await;
@@ -140,23 +200,158 @@ async fn stripe_s_products_name_what_they_grant() {
 }
 
 #[tokio::test]
-async fn what_is_no_longer_sold_is_archived_and_can_be_sold_again() {
+async fn what_is_no_longer_sold_stays_in_stripe_and_is_sold_again_at_the_same_price() {
     let world = World::new().await;
     let first = prices(&world).await;
-    let without = edited_catalog(|text| {
-        let (before, _) = text.rsplit_once("[[price]]").unwrap();
-        before.to_owned()
-    });
-    let plan = world.publish(&without).await.unwrap();
-    assert!(matches!(&plan.steps[..], [Step::ArchivePrice { .. }, Step::Publish { .. }]));
-    let archived = prices(&world).await;
-    assert_eq!(archived.iter().filter(|(.., active)| !active).count(), 1, "{archived:?}");
+    let plan = world.publish(&without_curriculum_paid()).await.unwrap();
+    assert!(matches!(&plan.steps[..], [Step::Publish { .. }]), "{plan:?}");
+    assert_eq!(prices(&world).await, first);
 
+    let plan = world.publish(&tests::world::catalog()).await.unwrap();
+    assert!(matches!(&plan.steps[..], [Step::Publish { .. }]), "{plan:?}");
+    assert_eq!(prices(&world).await, first);
+    assert_eq!(buy(&world, "ada", "curriculum_paid").await.amount, 9900);
+}
+
+#[tokio::test]
+async fn what_is_no_longer_sold_is_pulled_only_where_the_table_sells_nothing_yet() {
+    let world = World::new().await;
+    let smaller = without_curriculum_paid();
+    world.publish(&smaller).await.unwrap();
+    let deployment = world.deployment("");
+    let (read, notes) = pulled(&world, &deployment).await;
+    assert_eq!(read, smaller);
+    assert_eq!(notes, ["price curriculum_paid is left out: the table doesn't sell it"]);
+
+    let empty = Deployment { mark: deployment.mark, ..neighbour(&world).await };
+    let pulled = pull(&world.account(), &empty).await.unwrap();
+    for key in ["tutorclaw_paid", "curriculum_paid"] {
+        assert!(pulled.text.contains(&format!("lookup_key = \"{key}\"")), "{}", pulled.text);
+    }
+}
+
+#[tokio::test]
+async fn two_shops_in_one_account_leave_each_other_alone() {
+    let world = World::new().await;
+    let neighbour = neighbour(&world).await;
+    let (before, products) = (prices(&world).await, world.stripe_get("/v1/products").await);
+    let theirs = other_names();
+    let account = world.account();
+    push(&theirs, Closing::Refused, &account, &neighbour, |_| {}).await.unwrap();
+
+    // Each has what it sells and nothing else, and finds nothing to do.
+    let both = prices(&world).await;
+    assert_eq!((both.len(), both.starts_with(&before)), (4, true), "{both:?}");
+    for product in products["data"].as_array().unwrap() {
+        let id = product["id"].as_str().unwrap();
+        assert_eq!(world.stripe_get(&format!("/v1/products/{id}")).await, *product);
+    }
+    assert_eq!(plan(&world, &tests::world::catalog()).await.steps, []);
+    let (ours, notes) = pulled(&world, &world.deployment("")).await;
+    assert_eq!((ours, notes), (tests::world::catalog(), Vec::new()));
+    let again = catalog::look(&theirs, &account, &neighbour).await.unwrap();
+    assert_eq!(again.steps, []);
+    let (read, notes) = pulled(&world, &neighbour).await;
+    assert_eq!((read, notes), (theirs, Vec::new()));
+}
+
+#[tokio::test]
+async fn another_deployment_s_product_is_refused_before_anything_is_done() {
+    let world = World::new().await;
+    let neighbour = neighbour(&world).await;
+    let before = (prices(&world).await, world.stripe_get("/v1/products").await);
+    // The product that is taken comes second, after one that could be made.
+    let wanted = edited_catalog(|text| {
+        text.replace("[[product]]\nid = \"tutorclaw\"", "[[product]]\nid = \"claw\"")
+            .replace("product = \"tutorclaw\"", "product = \"claw\"")
+    });
+    for closing in [Closing::Refused, Closing::Allowed] {
+        let error = push(&wanted, closing, &world.account(), &neighbour, |_| {}).await.unwrap_err();
+        assert!(matches!(error, PushError::Plan(PlanError::ProductTaken { .. })), "{error}");
+        assert_eq!(
+            error.to_string(),
+            "the product coursegate_curriculum in this Stripe account is of another deployment, \
+             local: use another account or sandbox for this shop, or, if that deployment is gone, \
+             take the key coursegate off the product's metadata in the Dashboard"
+        );
+    }
+    assert_eq!(before, (prices(&world).await, world.stripe_get("/v1/products").await));
+    assert_eq!(neighbour.table().catalog().await.unwrap(), None);
+    // Nor is a lookup key taken away from the other deployment's price.
+    let wanted = edited_catalog(|text| {
+        text.replace("id = \"tutorclaw\"\nname", "id = \"claw\"\nname")
+            .replace("product = \"tutorclaw\"", "product = \"claw\"")
+            .replace("id = \"curriculum\"", "id = \"bundle\"")
+            .replace("product = \"curriculum\"", "product = \"bundle\"")
+    });
+    let error = catalog::look(&wanted, &world.account(), &neighbour).await.unwrap_err();
+    assert!(matches!(error, PushError::Plan(PlanError::KeyTaken { .. })), "{error}");
+}
+
+#[tokio::test]
+async fn a_product_without_a_mark_is_adopted() {
+    let world = World::new().await;
+    // As an older version of this program has left it, or whoever has taken the mark off.
+    for product in ["tutorclaw", "curriculum"] {
+        let path = format!("/v1/products/coursegate_{product}");
+        let (status, product) = post(&world, &path, &[("metadata[coursegate]", "")]).await;
+        assert_eq!((status, &product["metadata"]["coursegate"]), (200, &Value::Null));
+    }
+    let neighbour = neighbour(&world).await;
+    let (account, wanted) = (world.account(), tests::world::catalog());
+    let pushed = push(&wanted, Closing::Refused, &account, &neighbour, |_| {}).await.unwrap();
+    assert_eq!(
+        texts(&pushed),
+        [
+            "~ product tutorclaw: it is marked as this deployment's",
+            "~ product curriculum: it is marked as this deployment's",
+            "~ table: catalog version 1",
+        ]
+    );
+    assert_eq!(catalog::look(&wanted, &account, &neighbour).await.unwrap().steps, []);
+    let product = world.stripe_get("/v1/products/coursegate_tutorclaw").await;
+    assert_eq!(product["metadata"]["coursegate"], neighbour.mark);
+}
+
+#[tokio::test]
+async fn a_key_of_another_account_changes_nothing_and_only_force_moves_the_shop() {
+    let world = World::new().await;
+    let other = World::new().await;
+    let (account, before) = (other.account(), prices(&other).await);
+    let deployment = world.deployment("");
+    for wanted in [tests::world::catalog(), dearer()] {
+        let looked = catalog::look(&wanted, &account, &deployment).await.unwrap_err();
+        let pushed = push(&wanted, Closing::Refused, &account, &deployment, |_| {}).await;
+        let pulled = pull(&account, &deployment).await.unwrap_err();
+        for said in [looked.to_string(), pushed.unwrap_err().to_string(), pulled.to_string()] {
+            assert_eq!(
+                said,
+                "the table sells prices that this key's Stripe account doesn't have: it sells in \
+                 another account, sandbox or mode; take a key of that one, deploy a stack of its \
+                 own for this one, or move the shop here with `coursegate catalog push --force`"
+            );
+        }
+    }
+    assert_eq!(prices(&other).await, before);
+    assert_eq!(world.table().catalog().await.unwrap().unwrap().version, 1);
+
+    push(&dearer(), Closing::Allowed, &account, &deployment, |_| {}).await.unwrap();
+    assert_eq!(catalog::look(&dearer(), &account, &deployment).await.unwrap().steps, []);
+    let published = world.table().catalog().await.unwrap().unwrap();
+    let ids: Vec<String> = prices(&other).await.into_iter().map(|(id, ..)| id).collect();
+    assert!(published.stripe_prices.values().all(|id| ids.contains(&id.to_string())));
+}
+
+#[tokio::test]
+async fn prices_that_somebody_has_archived_are_of_this_account_still() {
+    let world = World::new().await;
+    for (id, ..) in prices(&world).await {
+        let (status, _) = post(&world, &format!("/v1/prices/{id}"), &[("active", "false")]).await;
+        assert_eq!(status, 200);
+    }
     world.publish(&tests::world::catalog()).await.unwrap();
-    let again = prices(&world).await;
-    assert_eq!(again.len(), first.len() + 1);
-    let sold = again.iter().filter(|(_, key, _, active)| key == "curriculum_paid" && *active);
-    assert_eq!(sold.count(), 1, "{again:?}");
+    assert_eq!(texts(&plan(&world, &tests::world::catalog()).await), Vec::<String>::new());
+    assert_eq!(buy(&world, "ada", "curriculum_paid").await.amount, 9900);
 }
 
 #[tokio::test]
@@ -192,9 +387,8 @@ async fn what_was_changed_in_the_dashboard_is_seen_pulled_and_put_back() {
             "~ product tutorclaw: \"Renamed\" becomes \"TutorClaw, all chapters\", it is active again"
         ]
     );
-    let pulled = pull(&world.account(), &world.table()).await.unwrap();
     let name = "tutorclaw".parse().unwrap();
-    let seen = parse(&pulled.text, Path::new("pulled")).unwrap();
+    let (seen, _) = pulled(&world, &world.deployment("")).await;
     assert_eq!(seen.product(&name).unwrap().name, "Renamed");
 
     world.publish(&wanted).await.unwrap();
@@ -207,13 +401,7 @@ async fn what_is_pulled_is_what_was_pushed() {
     let world = World::new().await;
     for wanted in [tests::world::catalog(), edited(), dearer()] {
         forced(&world, &wanted).await.unwrap();
-        let pulled = pull(&world.account(), &world.table()).await.unwrap();
-        let read = parse(&pulled.text, Path::new("pulled")).unwrap();
-        assert_eq!(read.courses(), wanted.courses());
-        assert_eq!(read.prices(), wanted.prices());
-        for product in wanted.products() {
-            assert_eq!(read.product(&product.id), Some(product));
-        }
+        assert_eq!(pulled(&world, &world.deployment("")).await.0, wanted);
     }
 }
 
@@ -262,25 +450,27 @@ async fn a_push_that_is_interrupted_anywhere_goes_on_where_it_was() {
             // Until the table is published, what was on sale still is.
             let on_sale = world.table().catalog().await.unwrap().unwrap();
             assert_eq!((on_sale.catalog, on_sale.version), (tests::world::catalog(), 1));
-            let (status, opened) = checkout(&world, &learner("ada")).await;
-            assert_eq!(status, 201, "{opened}");
+            let stays = buy(&world, "ada", "tutorclaw_paid").await;
+            let goes = buy(&world, "bob", "curriculum_paid").await;
+            assert_eq!((stays.amount, goes.amount), (2900, 9900));
 
             world.publish(&edited()).await.unwrap();
+            for sold in [stays, goes] {
+                world.pay(&sold.session).await;
+                let target = format!("/checkout/{}/confirm", sold.session);
+                let confirm = "POST /checkout/{session}/confirm";
+                let confirmed = world.ask(confirm, &target, &sold.learner, None).await;
+                let expected = (200, json!({ "status": "paid", "access": "granted" }));
+                assert_eq!(answer(&confirmed), expected, "cut {requests} (after: {after})");
+            }
             assert_eq!(texts(&plan(&world, &edited()).await), Vec::<String>::new());
-            let sold: Vec<(Value, i64)> = prices(&world)
-                .await
-                .into_iter()
-                .filter(|(_, key, _, active)| *active && !key.is_null())
-                .map(|(_, key, amount, _)| (key, amount))
-                .collect();
-            assert_eq!(sold.len(), 3, "cut {requests} (after: {after}): {sold:?}");
             for price in edited().prices() {
-                let expected = (json!(price.key.as_str()), price.money.amount_minor);
-                assert!(sold.contains(&expected), "cut {requests} (after: {after}): {sold:?}");
+                let amount = buy(&world, "cleo", price.key.as_str()).await.amount;
+                assert_eq!(amount, price.money.amount_minor, "cut {requests} (after: {after})");
             }
         }
     }
-    assert_eq!(interrupted, 12, "every request of the push was cut once before and once after");
+    assert_eq!(interrupted, 10, "every request of the push was cut once before and once after");
 }
 
 #[tokio::test]

@@ -199,8 +199,8 @@ impl Shop {
         let deployment = self.deployment().await;
         let account = deployment.account().await.unwrap();
         key::store(&deployment, &"rk_test_of_the_functions".into()).await.unwrap();
-        let table = deployment.table();
-        let pushed = push(&catalog(), Closing::Refused, &account, &table, |_| {}).await.unwrap();
+        let pushed =
+            push(&catalog(), Closing::Refused, &account, &deployment, |_| {}).await.unwrap();
         let mut told = 0;
         endpoint::register(&account, &deployment, &mut |_| told += 1).await.unwrap();
         (pushed.steps.len(), told)
@@ -498,7 +498,7 @@ async fn keys_of_the_other_mode_are_named() {
     deployment.put_secret(&deployment.signing_secret_id, "whsec_1").await.unwrap();
     let stripe = shop.stripe.url();
     let account = Account::new(Some(&stripe), &KEY.into(), Mode::Test).unwrap();
-    push(&catalog(), Closing::Refused, &account, &deployment.table(), |_| {}).await.unwrap();
+    push(&catalog(), Closing::Refused, &account, &deployment, |_| {}).await.unwrap();
     insta::assert_snapshot!(shop.new_complaints().await, @r"
     bad, functions' key: the Stripe key is test, and this deployment is live: take the key from the other side of the Dashboard's sandbox switch
       store one with `coursegate key store`

@@ -153,7 +153,7 @@ impl World {
 
     /// Puts this catalog on sale.
     pub async fn publish(&self, catalog: &Catalog) -> Result<Plan, PushError> {
-        push(catalog, Closing::Refused, &self.account(), &self.table(), |_| {}).await
+        push(catalog, Closing::Refused, &self.account(), &self.deployment(""), |_| {}).await
     }
 
     /// Has whoever speaks to `DynamoDB` from now on do so through this meter.

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use shared::domain::catalog::{Catalog, Price, Product, PublishedCatalog};
-use shared::domain::id::{CourseId, PriceKey, StripePriceId};
+use shared::domain::id::{CourseId, PriceKey, ProductId, StripePriceId};
 use shared::domain::money::Money;
 
-use super::shop::{self, Shop, ShopPrice};
+use super::shop::{self, Shop};
 
 /// All that has to be done, in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,13 +41,6 @@ pub enum Step {
         /// The price that has the lookup key now, and hands it over.
         replaces: Option<Replaced>,
     },
-    /// Nothing is sold at this price any more.
-    ArchivePrice {
-        /// Stripe's id.
-        id: StripePriceId,
-        /// Its lookup key.
-        lookup_key: String,
-    },
     /// The table sells something else.
     Publish {
         /// The version that this will be.
@@ -69,6 +62,20 @@ pub struct Replaced {
 /// Why a catalog can't be put on sale in this account.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
+    /// Another deployment sells this product in the same account.
+    #[error(
+        "the product {} in this Stripe account is of another deployment, {owner}: use another \
+         account or sandbox for this shop, or, if that deployment is gone, take the key {} off the \
+         product's metadata in the Dashboard",
+        shop::stripe_product(.product),
+        shop::DEPLOYMENT
+    )]
+    ProductTaken {
+        /// The product.
+        product: ProductId,
+        /// The mark of the deployment that sells it.
+        owner: String,
+    },
     /// Somebody else's price has a lookup key of ours.
     #[error(
         "the lookup key {key} belongs to price {id} of another product in this Stripe account: \
@@ -88,8 +95,10 @@ pub fn plan(
     shop: &Shop,
     published: Option<&PublishedCatalog>,
 ) -> Result<Plan, PlanError> {
-    let mut steps: Vec<Step> =
-        wanted.products().iter().filter_map(|product| product_step(product, shop)).collect();
+    let mut steps = Vec::new();
+    for product in wanted.products() {
+        steps.extend(product_step(product, shop)?);
+    }
     let mut kept_prices = BTreeMap::new();
     for price in wanted.prices() {
         match price_step(price, shop)? {
@@ -99,7 +108,6 @@ pub fn plan(
             PriceStep::Do(step) => steps.push(step),
         }
     }
-    steps.extend(shop.prices.iter().filter_map(|price| archive_step(price, wanted)));
     let creates = steps.iter().any(|step| matches!(step, Step::CreatePrice { .. }));
     let is_on_sale = published.is_some_and(|published| {
         !creates && published.catalog == *wanted && published.stripe_prices == kept_prices
@@ -113,11 +121,15 @@ pub fn plan(
     Ok(Plan { steps, closes, kept_prices })
 }
 
-fn product_step(product: &Product, shop: &Shop) -> Option<Step> {
+fn product_step(product: &Product, shop: &Shop) -> Result<Option<Step>, PlanError> {
+    if let Some(owner) = shop.others.get(&product.id) {
+        let (product, owner) = (product.id.clone(), owner.clone());
+        return Err(PlanError::ProductTaken { product, owner });
+    }
     let Some(found) = shop.products.get(&product.id) else {
-        return Some(Step::CreateProduct(product.clone()));
+        return Ok(Some(Step::CreateProduct(product.clone())));
     };
-    let metadata = shop::metadata(product);
+    let metadata = shop::metadata(product, &shop.mark);
     let stale_keys: Vec<String> = found
         .metadata
         .keys()
@@ -131,15 +143,19 @@ fn product_step(product: &Product, shop: &Shop) -> Option<Step> {
     if !found.is_active {
         changes.push("it is active again".to_owned());
     }
-    if !stale_keys.is_empty()
-        || metadata.iter().any(|(key, value)| found.metadata.get(key) != Some(value))
-    {
+    if !found.metadata.contains_key(shop::DEPLOYMENT) {
+        changes.push("it is marked as this deployment's".to_owned());
+    }
+    let differs = |(key, value): (&String, &String)| {
+        key != shop::DEPLOYMENT && found.metadata.get(key) != Some(value)
+    };
+    if !stale_keys.is_empty() || metadata.iter().any(differs) {
         changes.push(format!("it opens {}", courses(product)));
     }
     if changes.is_empty() {
-        return None;
+        return Ok(None);
     }
-    Some(Step::UpdateProduct { product: product.clone(), stale_keys, changes })
+    Ok(Some(Step::UpdateProduct { product: product.clone(), stale_keys, changes }))
 }
 
 enum PriceStep {
@@ -166,15 +182,6 @@ fn price_step(price: &Price, shop: &Shop) -> Result<PriceStep, PlanError> {
             PriceStep::Do(Step::CreatePrice { price: price.clone(), replaces })
         }
     })
-}
-
-/// A price of ours with a lookup key that the catalog does not have. One without a lookup key was
-/// replaced by another, and stays valid for those who hold it.
-fn archive_step(found: &ShopPrice, wanted: &Catalog) -> Option<Step> {
-    found.product.as_ref()?;
-    let lookup_key = found.lookup_key.clone()?;
-    let is_sold = wanted.prices().iter().any(|price| price.key.as_str() == lookup_key);
-    (!is_sold).then(|| Step::ArchivePrice { id: found.id.clone(), lookup_key })
 }
 
 fn differences(wanted: &Catalog, before: Option<&Catalog>) -> Vec<String> {
@@ -221,9 +228,6 @@ impl fmt::Display for Step {
                 let before = old.once.map_or_else(|| "what it was".to_owned(), amount);
                 write!(f, "~ price {}: {before} becomes {}", price.key, amount(price.money))?;
                 write!(f, " for {}; who has a page open still pays the old price", price.product)
-            }
-            Self::ArchivePrice { lookup_key, .. } => {
-                write!(f, "- price {lookup_key}: no longer sold; who owns it keeps it")
             }
             Self::Publish { version, changes } if changes.is_empty() => {
                 write!(f, "~ table: catalog version {version}")

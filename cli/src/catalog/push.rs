@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use shared::domain::catalog::{Catalog, Price, Product, PublishedCatalog};
 use shared::domain::id::StripePriceId;
-use shared::dynamo::Table;
 use shared::ports::LedgerError;
 
 use super::plan::{Plan, PlanError, Step, plan};
-use super::shop::{self, Shop};
+use super::shop::{self, OtherAccount};
 use crate::account::{Account, AccountError, fresh_idempotency_key};
+use crate::deployment::Deployment;
 
-/// Whether a catalog may close what learners own.
+/// Whether a catalog may close what learners own, here or by moving the shop to another account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Closing {
     /// It may not: whoever has paid is never locked out by an edit.
@@ -38,6 +38,9 @@ pub enum PushError {
     /// The catalog can't be sold in this account.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// The table sells in another account.
+    #[error(transparent)]
+    OtherAccount(#[from] OtherAccount),
     /// The table failed.
     #[error("the table did not answer for the catalog: {0}")]
     Table(#[from] LedgerError),
@@ -54,9 +57,28 @@ pub enum PushError {
 }
 
 /// Looks at Stripe and the table, and says what has to be done there.
-pub async fn look(wanted: &Catalog, account: &Account, table: &Table) -> Result<Plan, PushError> {
-    let published = table.catalog().await?;
-    let shop: Shop = shop::read(account).await.map_err(PushError::Look)?;
+pub async fn look(
+    wanted: &Catalog,
+    account: &Account,
+    deployment: &Deployment,
+) -> Result<Plan, PushError> {
+    compare(wanted, Closing::Refused, account, deployment).await
+}
+
+async fn compare(
+    wanted: &Catalog,
+    closing: Closing,
+    account: &Account,
+    deployment: &Deployment,
+) -> Result<Plan, PushError> {
+    let published = deployment.table().catalog().await?;
+    let shop = shop::read(account, &deployment.mark).await.map_err(PushError::Look)?;
+    if closing == Closing::Refused {
+        let elsewhere = shop::is_of_another_account(published.as_ref(), &shop, account).await;
+        if elsewhere.map_err(PushError::Look)? {
+            return Err(OtherAccount.into());
+        }
+    }
     Ok(plan(wanted, &shop, published.as_ref())?)
 }
 
@@ -65,35 +87,35 @@ pub async fn push(
     wanted: &Catalog,
     closing: Closing,
     account: &Account,
-    table: &Table,
+    deployment: &Deployment,
     mut done: impl FnMut(&Step),
 ) -> Result<Plan, PushError> {
-    let plan = look(wanted, account, table).await?;
+    let plan = compare(wanted, closing, account, deployment).await?;
     if closing == Closing::Refused && !plan.closes.is_empty() {
         return Err(PushError::Closes(plan.closes));
     }
+    let mark = &deployment.mark;
     let mut stripe_prices = plan.kept_prices.clone();
     for step in &plan.steps {
         let failed = |source| PushError::Step { step: step.to_string(), source };
         match step {
             Step::CreateProduct(product) => {
-                create_product(account, product).await.map_err(failed)?;
+                create_product(account, product, mark).await.map_err(failed)?;
             }
             Step::UpdateProduct { product, stale_keys, .. } => {
-                update_product(account, product, stale_keys).await.map_err(failed)?;
+                update_product(account, product, stale_keys, mark).await.map_err(failed)?;
             }
             Step::CreatePrice { price, .. } => {
                 let created = create_price(account, price).await;
                 stripe_prices.insert(price.key.clone(), created.map_err(failed)?);
             }
-            Step::ArchivePrice { id, .. } => archive_price(account, id).await.map_err(failed)?,
             Step::Publish { version, .. } => {
                 let published = PublishedCatalog {
                     catalog: wanted.clone(),
                     stripe_prices: stripe_prices.clone(),
                     version: *version,
                 };
-                if !table.publish_catalog(&published).await? {
+                if !deployment.table().publish_catalog(&published).await? {
                     return Err(PushError::Overtaken);
                 }
             }
@@ -112,12 +134,16 @@ struct ProductForm<'a> {
     metadata: BTreeMap<String, String>,
 }
 
-async fn create_product(account: &Account, product: &Product) -> Result<(), AccountError> {
+async fn create_product(
+    account: &Account,
+    product: &Product,
+    mark: &str,
+) -> Result<(), AccountError> {
     let form = ProductForm {
         id: Some(shop::stripe_product(&product.id)),
         name: &product.name,
         active: true,
-        metadata: shop::metadata(product),
+        metadata: shop::metadata(product, mark),
     };
     post(account, "/products", &form).await
 }
@@ -126,8 +152,9 @@ async fn update_product(
     account: &Account,
     product: &Product,
     stale_keys: &[String],
+    mark: &str,
 ) -> Result<(), AccountError> {
-    let mut metadata = shop::metadata(product);
+    let mut metadata = shop::metadata(product, mark);
     // An empty value takes a key away: <https://docs.stripe.com/metadata>
     metadata.extend(stale_keys.iter().map(|key| (key.clone(), String::new())));
     let form = ProductForm { id: None, name: &product.name, active: true, metadata };
@@ -155,15 +182,6 @@ async fn create_price(account: &Account, price: &Price) -> Result<StripePriceId,
         account.post("/prices", &form, &fresh_idempotency_key()?).await?;
     let id = created.get("id").and_then(serde_json::Value::as_str).unwrap_or_default();
     id.parse().map_err(|error| AccountError::Unreadable(format!("the new price: {error}")))
-}
-
-#[derive(Serialize)]
-struct ArchiveForm {
-    active: bool,
-}
-
-async fn archive_price(account: &Account, id: &StripePriceId) -> Result<(), AccountError> {
-    post(account, &format!("/prices/{id}"), &ArchiveForm { active: false }).await
 }
 
 async fn post(account: &Account, path: &str, form: &impl Serialize) -> Result<(), AccountError> {

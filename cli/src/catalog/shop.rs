@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use shared::domain::catalog::Product;
+use shared::domain::catalog::{Product, PublishedCatalog};
 use shared::domain::id::{CourseId, ProductId, StripePriceId};
 use shared::domain::money::Money;
 
@@ -11,6 +11,8 @@ use crate::account::{Account, AccountError, Listed};
 
 /// Our products' ids at Stripe start so, that they don't meet anybody else's.
 const PRODUCT_PREFIX: &str = "coursegate_";
+/// Under this key, a product's metadata says which deployment sells it: the deployment's mark.
+pub(super) const DEPLOYMENT: &str = "coursegate";
 /// Under this key, a product's metadata holds our id of it.
 const PRODUCT: &str = "product";
 /// Under this key, a product's metadata names the courses that it opens, separated by commas; what
@@ -22,8 +24,12 @@ const METADATA_CHARACTERS_MAX: usize = 500;
 /// What Stripe has: our products, and every price that is active.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Shop {
-    /// Our products.
+    /// The mark of the deployment whose shop this is.
+    pub mark: String,
+    /// Our products. One without a mark is taken for ours.
     pub products: BTreeMap<ProductId, ShopProduct>,
+    /// The products of other deployments in this account, and those deployments' marks.
+    pub others: BTreeMap<ProductId, String>,
     /// Every active price of the account: our own, and others that may hold a lookup key.
     pub prices: Vec<ShopPrice>,
 }
@@ -83,41 +89,84 @@ impl Listed for PriceShape {
     }
 }
 
+/// The table sells in another account than this key's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the table sells prices that this key's Stripe account doesn't have: it sells in another \
+     account, sandbox or mode; take a key of that one, deploy a stack of its own for this one, or \
+     move the shop here with `coursegate catalog push --force`"
+)]
+pub struct OtherAccount;
+
 #[derive(Serialize)]
 struct ActivePrices {
     active: bool,
 }
 
 #[derive(Serialize)]
-struct AllProducts {}
+struct Everything {}
 
-/// Reads the whole shop.
-pub(super) async fn read(account: &Account) -> Result<Shop, AccountError> {
-    let products: Vec<ProductShape> = account.list("/products", &AllProducts {}).await?;
+/// Reads the whole shop of the deployment with this mark.
+pub(super) async fn read(account: &Account, mark: &str) -> Result<Shop, AccountError> {
+    let products: Vec<ProductShape> = account.list("/products", &Everything {}).await?;
     let prices: Vec<PriceShape> = account.list("/prices", &ActivePrices { active: true }).await?;
-    let ours = products.into_iter().filter_map(|product| {
-        let id = our_product(&product.id)?;
+    let mut shop = Shop { mark: mark.to_owned(), ..Shop::default() };
+    for product in products {
+        let Some(id) = product_id(&product.id) else { continue };
         let ProductShape { name, active: is_active, metadata, .. } = product;
-        Some((id, ShopProduct { name, is_active, metadata }))
-    });
-    let prices = prices.into_iter().map(PriceShape::into_price);
-    Ok(Shop { products: ours.collect(), prices: prices.collect::<Result<_, _>>()? })
+        match metadata.get(DEPLOYMENT) {
+            Some(other) if other != mark => {
+                shop.others.insert(id, other.clone());
+            }
+            _ => {
+                shop.products.insert(id, ShopProduct { name, is_active, metadata });
+            }
+        }
+    }
+    for price in prices {
+        shop.prices.push(price.into_price(&shop.products)?);
+    }
+    Ok(shop)
+}
+
+/// Whether the table sells in another account: this one knows none of the table's prices, active
+/// or not.
+pub(super) async fn is_of_another_account(
+    published: Option<&PublishedCatalog>,
+    shop: &Shop,
+    account: &Account,
+) -> Result<bool, AccountError> {
+    let Some(sold) = published.map(|published| &published.stripe_prices) else { return Ok(false) };
+    if sold.is_empty() || shop.prices.iter().any(|price| sold.values().any(|id| *id == price.id)) {
+        return Ok(false);
+    }
+    for id in sold.values() {
+        match account.get::<serde_json::Value>(&format!("/prices/{id}"), &Everything {}).await {
+            Ok(_) => return Ok(false),
+            Err(error) if error.is_missing() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
 }
 
 impl PriceShape {
-    fn into_price(self) -> Result<ShopPrice, AccountError> {
+    fn into_price(
+        self,
+        ours: &BTreeMap<ProductId, ShopProduct>,
+    ) -> Result<ShopPrice, AccountError> {
         let currency = self.currency.parse().ok().filter(|_| self.recurring.is_none());
         let once = currency.zip(self.unit_amount);
         Ok(ShopPrice {
             id: self.id.parse().map_err(|error| AccountError::Unreadable(format!("{error}")))?,
             lookup_key: self.lookup_key,
-            product: our_product(&self.product),
+            product: product_id(&self.product).filter(|id| ours.contains_key(id)),
             once: once.map(|(currency, amount_minor)| Money { amount_minor, currency }),
         })
     }
 }
 
-fn our_product(stripe_id: &str) -> Option<ProductId> {
+fn product_id(stripe_id: &str) -> Option<ProductId> {
     stripe_id.strip_prefix(PRODUCT_PREFIX)?.parse().ok()
 }
 
@@ -126,8 +175,9 @@ pub(super) fn stripe_product(id: &ProductId) -> String {
     format!("{PRODUCT_PREFIX}{id}")
 }
 
-/// The metadata of a product: which it is, and which courses it opens.
-pub(super) fn metadata(product: &Product) -> BTreeMap<String, String> {
+/// The metadata of a product of the deployment with this mark: which it is, and which courses it
+/// opens.
+pub(super) fn metadata(product: &Product, mark: &str) -> BTreeMap<String, String> {
     let mut metadata = BTreeMap::from([(PRODUCT.to_owned(), product.id.to_string())]);
     let mut key = COURSES.to_owned();
     for course in &product.courses {
@@ -141,12 +191,13 @@ pub(super) fn metadata(product: &Product) -> BTreeMap<String, String> {
         }
         courses.push_str(course.as_str());
     }
+    metadata.insert(DEPLOYMENT.to_owned(), mark.to_owned());
     metadata
 }
 
 /// Whether this key of a product's metadata is written by us.
 pub(super) fn is_our_key(key: &str) -> bool {
-    key == PRODUCT || key == COURSES || key.starts_with("courses_")
+    key == DEPLOYMENT || key == PRODUCT || key == COURSES || key.starts_with("courses_")
 }
 
 impl ShopProduct {
@@ -182,7 +233,7 @@ mod tests {
                 name: "Bundle".to_owned(),
                 courses: courses.clone(),
             };
-            let metadata = metadata(&product);
+            let metadata = metadata(&product, "123456789012/eu-central-1/coursegate");
             for (key, value) in &metadata {
                 assert!(is_our_key(key) && value.len() <= METADATA_CHARACTERS_MAX, "{key}");
             }

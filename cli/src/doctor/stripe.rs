@@ -112,7 +112,7 @@ pub(super) async fn prices(patient: &Patient<'_>) -> Finding {
         Ok(None) => return Finding::bad("nothing is on sale: the table has no catalog", push),
         Err(error) => return Finding::bad(error.to_string(), "look at the table"),
     };
-    match catalog::look(&published.catalog, account, &table).await {
+    match catalog::look(&published.catalog, account, patient.deployment).await {
         Ok(plan) if plan.steps.is_empty() => {
             let count = published.stripe_prices.len();
             let version = published.version;
@@ -139,7 +139,7 @@ pub(super) async fn catalog_file(patient: &Patient<'_>) -> Finding {
         Ok(wanted) => wanted,
         Err(error) => return Finding::bad(error.to_string(), "put the file right"),
     };
-    match catalog::look(&wanted, account, &patient.deployment.table()).await {
+    match catalog::look(&wanted, account, patient.deployment).await {
         Ok(plan) if plan.steps.is_empty() => {
             Finding::good(format!("{} is what is on sale", path.display()))
         }
