@@ -129,6 +129,110 @@ async fn post(world: &World, path: &str, form: &[(&str, &str)]) -> (u16, Value) 
     (response.status().as_u16(), response.json().await.unwrap())
 }
 
+/// The demo catalog after these edits, each of which names the line that is wrong, is refused so.
+#[track_caller]
+fn check_faults(edits: &[(&str, &str)], expected: &[(&str, &str)]) {
+    let mut text = std::fs::read_to_string(tests::world::root().join("catalog.toml")).unwrap();
+    for (before, after) in edits {
+        assert!(text.contains(before), "{before}");
+        text = text.replacen(before, after, 1);
+    }
+    let said = parse(&text, Path::new("shop/catalog.toml")).unwrap_err().to_string();
+    let numbered = expected.iter().map(|(line, message)| {
+        let number = text.lines().position(|found| found == *line).unwrap() + 1;
+        format!("line {number}: {message}")
+    });
+    let numbered: Vec<String> = numbered.collect();
+    assert_eq!(said, format!("shop/catalog.toml, {}", numbered.join("; ")));
+}
+
+#[test]
+fn every_entry_that_can_t_be_read_is_named_with_its_line() {
+    check_faults(
+        &[("category = \"free\"", "category = \"gratis\"")],
+        &[(
+            "category = \"gratis\"",
+            "unknown variant `gratis`, expected one of `free`, `curriculum`, `alacarte`",
+        )],
+    );
+    check_faults(
+        &[
+            ("id = \"memory\"", "id = \"mémoire vive\""),
+            ("currency = \"usd\"", "currency = \"dollars\""),
+        ],
+        &[
+            (
+                "id = \"mémoire vive\"",
+                "course \"mémoire vive\": a course id is 1 to 64 of A-Z, a-z, 0-9, _ and -",
+            ),
+            (
+                "lookup_key = \"tutorclaw_paid\"",
+                "price \"tutorclaw_paid\": a currency is three lower-case letters, like usd",
+            ),
+        ],
+    );
+    check_faults(
+        &[
+            ("[\"memory\", \"evaluation\"]", "[\"memory\", \"évaluation\"]"),
+            ("amount = 2900", "amount = 0"),
+        ],
+        &[(
+            "id = \"curriculum\"",
+            "product \"curriculum\" opens \"évaluation\": a course id is 1 to 64 of A-Z, a-z, 0-9, \
+             _ and -",
+        )],
+    );
+}
+
+#[test]
+fn all_that_makes_no_shop_is_named_with_its_lines() {
+    check_faults(
+        &[
+            ("id = \"tutorclaw\"\nname", "id = \"tutorclaw\" # the product\nname"),
+            ("courses = [\"tutorclaw\"]", "courses = [\"tutor\"]"),
+            ("amount = 2900", "amount = 0"),
+            ("product = \"curriculum\"", "product = \"evaluation\""),
+        ],
+        &[
+            (
+                "id = \"tutorclaw\" # the product",
+                "product tutorclaw opens course tutor, which is not in the catalog",
+            ),
+            (
+                "lookup_key = \"tutorclaw_paid\"",
+                "price tutorclaw_paid must be more than zero: a course for nothing has the category \
+                 free",
+            ),
+            (
+                "lookup_key = \"curriculum_paid\"",
+                "price curriculum_paid sells product evaluation, which is not in the catalog",
+            ),
+        ],
+    );
+    // Of two entries that share an id, the second is shown.
+    check_faults(
+        &[("\"curriculum_paid\"", "\"tutorclaw_paid\" # again")],
+        &[(
+            "lookup_key = \"tutorclaw_paid\" # again",
+            "there are two prices called tutorclaw_paid: give each its own",
+        )],
+    );
+    check_faults(
+        &[
+            ("free_chapters = 5", "free_chapters = 50"),
+            ("\"memory\", \"evaluation\"", "\"memory\""),
+        ],
+        &[
+            ("id = \"tutorclaw\"", "course tutorclaw has more free chapters than chapters"),
+            (
+                "id = \"evaluation\"",
+                "course evaluation has locked chapters, and no product opens it: add one, with a \
+                 price",
+            ),
+        ],
+    );
+}
+
 #[tokio::test]
 async fn a_plan_says_what_a_push_does_and_changes_nothing() {
     let world = World::new().await;

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use shared::domain::catalog::{Catalog, Category, Course, Price, Product};
+use shared::domain::catalog::{Catalog, CatalogError, Category, Course, Price, Product};
 use shared::domain::money::Money;
+use toml::Spanned;
 
 /// Why a catalog file can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -28,11 +29,11 @@ pub enum CatalogFileError {
         message: String,
     },
     /// What it says makes no shop.
-    #[error("{path}: {}", faults.join("; "))]
+    #[error("{path}, {}", faults.join("; "))]
     Faults {
         /// The file.
         path: PathBuf,
-        /// Everything that is wrong.
+        /// Everything that is wrong: `line 12: price a must be more than zero…`.
         faults: Vec<String>,
     },
 }
@@ -51,7 +52,7 @@ struct FileShape {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CourseShape {
-    id: String,
+    id: Spanned<String>,
     title: String,
     summary: String,
     category: CategoryShape,
@@ -72,7 +73,7 @@ enum CategoryShape {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ProductShape {
-    id: String,
+    id: Spanned<String>,
     name: String,
     courses: Vec<String>,
 }
@@ -80,7 +81,7 @@ struct ProductShape {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PriceShape {
-    lookup_key: String,
+    lookup_key: Spanned<String>,
     product: String,
     amount: i64,
     currency: String,
@@ -95,18 +96,30 @@ pub fn read(path: &Path) -> Result<Catalog, CatalogFileError> {
 
 /// Checks all that the text of a catalog file says; the path is for the errors.
 pub fn parse(text: &str, path: &Path) -> Result<Catalog, CatalogFileError> {
-    let shape: FileShape = toml::from_str(text).map_err(|error| {
-        let start = error.span().map_or(0, |span| span.start);
-        let before = text.get(..start).unwrap_or_default();
-        CatalogFileError::Syntax {
-            path: path.to_owned(),
-            line: before.matches('\n').count().saturating_add(1),
-            message: error.message().to_owned(),
-        }
+    let shape: FileShape = toml::from_str(text).map_err(|error| CatalogFileError::Syntax {
+        path: path.to_owned(),
+        line: line(text, error.span().map_or(0, |span| span.start)),
+        message: error.message().to_owned(),
     })?;
-    shape
-        .into_catalog()
-        .map_err(|faults| CatalogFileError::Faults { path: path.to_owned(), faults })
+    shape.into_catalog().map_err(|mut faults| {
+        faults.sort_by_key(|fault| fault.offset);
+        let say = |fault: &Fault| format!("line {}: {}", line(text, fault.offset), fault.message);
+        let faults = faults.iter().map(say).collect();
+        CatalogFileError::Faults { path: path.to_owned(), faults }
+    })
+}
+
+/// The line of what stands at this offset, 1 for the first.
+fn line(text: &str, offset: usize) -> usize {
+    let before = text.get(..offset).unwrap_or_default();
+    before.matches('\n').count().saturating_add(1)
+}
+
+/// What is wrong with an entry.
+struct Fault {
+    /// Where its id stands in the file.
+    offset: usize,
+    message: String,
 }
 
 /// The text of a catalog file that says this.
@@ -123,33 +136,72 @@ pub(super) fn write(
 }
 
 impl FileShape {
-    fn into_catalog(self) -> Result<Catalog, Vec<String>> {
+    fn into_catalog(self) -> Result<Catalog, Vec<Fault>> {
+        let entries = self.entries();
         let mut faults = Vec::new();
-        let courses = collect(self.course, &mut faults, CourseShape::into_course);
-        let products = collect(self.product, &mut faults, ProductShape::into_product);
-        let prices = collect(self.price, &mut faults, PriceShape::into_price);
+        let courses = collect(self.course, |it| &it.id, CourseShape::into_course, &mut faults);
+        let products = collect(self.product, |it| &it.id, ProductShape::into_product, &mut faults);
+        let prices = collect(self.price, |it| &it.lookup_key, PriceShape::into_price, &mut faults);
         // References are only worth checking once every entry can be read.
         if !faults.is_empty() {
             return Err(faults);
         }
-        Catalog::new(courses, products, prices)
-            .map_err(|faults| faults.iter().map(ToString::to_string).collect())
+        Catalog::new(courses, products, prices).map_err(|errors| {
+            let fault = |error: &CatalogError| Fault {
+                offset: offset(&entries, error),
+                message: error.to_string(),
+            };
+            errors.iter().map(fault).collect()
+        })
     }
+
+    /// Kind and id of every entry.
+    fn entries(&self) -> Vec<(&'static str, Spanned<String>)> {
+        let courses = self.course.iter().map(|course| ("course", course.id.clone()));
+        let products = self.product.iter().map(|product| ("product", product.id.clone()));
+        let prices = self.price.iter().map(|price| ("price", price.lookup_key.clone()));
+        courses.chain(products).chain(prices).collect()
+    }
+}
+
+/// Where the entry stands that is wrong; of two with one id, the second.
+fn offset(entries: &[(&'static str, Spanned<String>)], error: &CatalogError) -> usize {
+    use CatalogError as Error;
+    let wrong = match error {
+        Error::Twice { kind, id } => (*kind, id.as_str()),
+        Error::NoChapters(id)
+        | Error::TooManyFree(id)
+        | Error::FreeCourseLocked(id)
+        | Error::NeverOpen(id) => ("course", id.as_str()),
+        Error::OpensNothing(id) | Error::NoSuchCourse { product: id, .. } => {
+            ("product", id.as_str())
+        }
+        Error::NotPositive(id) | Error::NoSuchProduct { price: id, .. } => ("price", id.as_str()),
+    };
+    let entry = entries.iter().rfind(|(kind, id)| (*kind, id.get_ref().as_str()) == wrong);
+    entry.map_or(0, |(_, id)| id.span().start)
 }
 
 fn collect<S, T>(
     shapes: Vec<S>,
-    faults: &mut Vec<String>,
+    id: impl Fn(&S) -> &Spanned<String>,
     convert: impl Fn(S) -> Result<T, String>,
+    faults: &mut Vec<Fault>,
 ) -> Vec<T> {
     let mut all = Vec::new();
     for shape in shapes {
+        let offset = id(&shape).span().start;
         match convert(shape) {
             Ok(one) => all.push(one),
-            Err(fault) => faults.push(fault),
+            Err(message) => faults.push(Fault { offset, message }),
         }
     }
     all
+}
+
+/// An id that is written; where it will stand is not known.
+fn unplaced(id: &impl ToString) -> Spanned<String> {
+    Spanned::new(0..0, id.to_string())
 }
 
 impl CourseShape {
@@ -161,7 +213,7 @@ impl CourseShape {
         };
         let free_chapters = i64::try_from(course.free_chapters).ok().filter(|_| !is_usual);
         Self {
-            id: course.id.to_string(),
+            id: unplaced(&course.id),
             title: course.title.clone(),
             summary: course.summary.clone(),
             category,
@@ -171,6 +223,7 @@ impl CourseShape {
     }
 
     fn into_course(self) -> Result<Course, String> {
+        let id = self.id.into_inner();
         let (category, free_by_default) = match self.category {
             CategoryShape::Free => (Category::Free, self.chapters.len()),
             CategoryShape::Curriculum => (Category::Curriculum, 0),
@@ -180,11 +233,11 @@ impl CourseShape {
             None => free_by_default,
             Some(Ok(number)) => number,
             Some(Err(_)) => {
-                return Err(format!("course {:?}: free_chapters is 0 or more", self.id));
+                return Err(format!("course {id:?}: free_chapters is 0 or more"));
             }
         };
         Ok(Course {
-            id: self.id.parse().map_err(|error| format!("course {:?}: {error}", self.id))?,
+            id: id.parse().map_err(|error| format!("course {id:?}: {error}"))?,
             title: self.title,
             summary: self.summary,
             category,
@@ -197,17 +250,20 @@ impl CourseShape {
 impl ProductShape {
     fn of(product: &Product) -> Self {
         Self {
-            id: product.id.to_string(),
+            id: unplaced(&product.id),
             name: product.name.clone(),
             courses: product.courses.iter().map(ToString::to_string).collect(),
         }
     }
 
     fn into_product(self) -> Result<Product, String> {
-        let say = |what: &str, error| format!("product {what:?}: {error}");
-        let courses = self.courses.iter().map(|id| id.parse().map_err(|error| say(id, error)));
+        let id = self.id.into_inner();
+        let course = |course: &String| {
+            course.parse().map_err(|error| format!("product {id:?} opens {course:?}: {error}"))
+        };
+        let courses = self.courses.iter().map(course);
         Ok(Product {
-            id: self.id.parse().map_err(|error| say(&self.id, error))?,
+            id: id.parse().map_err(|error| format!("product {id:?}: {error}"))?,
             courses: courses.collect::<Result<_, _>>()?,
             name: self.name,
         })
@@ -217,7 +273,7 @@ impl ProductShape {
 impl PriceShape {
     fn of(price: &Price) -> Self {
         Self {
-            lookup_key: price.key.to_string(),
+            lookup_key: unplaced(&price.key),
             product: price.product.to_string(),
             amount: price.money.amount_minor,
             currency: price.money.currency.to_string(),
@@ -225,7 +281,7 @@ impl PriceShape {
     }
 
     fn into_price(self) -> Result<Price, String> {
-        let key = self.lookup_key;
+        let key = self.lookup_key.into_inner();
         let currency = self.currency.parse().map_err(|error| format!("price {key:?}: {error}"))?;
         Ok(Price {
             product: self.product.parse().map_err(|error| format!("price {key:?}: {error}"))?,
