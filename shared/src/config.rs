@@ -135,7 +135,7 @@ impl CheckoutConfig {
         let mut environment = Environment::new(lookup);
         let table = environment.table();
         let api_key = environment.secret(variable::STRIPE_API_KEY_SECRET_ID);
-        let stripe_api_url = environment.optional(variable::STRIPE_API_URL);
+        let stripe_api_url = environment.stripe_api_url(table.mode);
         let site_origin = environment.origin(variable::SITE_ORIGIN);
         environment.done(Self { table, api_key, stripe_api_url, site_origin })
     }
@@ -214,6 +214,18 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
         }
     }
 
+    fn stripe_api_url(&mut self, mode: Mode) -> Option<String> {
+        let url = self.optional(variable::STRIPE_API_URL);
+        if mode == Mode::Live && url.is_some() {
+            self.faults.push(format!(
+                "{} must be empty where {} is live: the live key would be sent there",
+                variable::STRIPE_API_URL,
+                variable::STRIPE_MODE
+            ));
+        }
+        url
+    }
+
     fn secret(&mut self, name: &str) -> SecretConfig {
         SecretConfig {
             secret_id: self.required(name),
@@ -265,5 +277,24 @@ mod tests {
              STRIPE_MODE must be test or live; \
              SITE_ORIGIN must be an origin like https://learn.example.com"
         );
+    }
+
+    #[test]
+    fn a_live_key_is_sent_to_nobody_but_stripe() {
+        let with_mode = |mode: &'static str| {
+            move |name: &str| match name {
+                variable::STRIPE_MODE => Some(mode.to_owned()),
+                variable::STRIPE_API_URL => Some("http://127.0.0.1:12111".to_owned()),
+                other => complete(other),
+            }
+        };
+        let errors = CheckoutConfig::parse(with_mode("live")).err().unwrap().to_string();
+        assert_eq!(
+            errors,
+            "the environment is not complete: STRIPE_API_URL must be empty where STRIPE_MODE is \
+             live: the live key would be sent there"
+        );
+        let config = CheckoutConfig::parse(with_mode("test")).unwrap();
+        assert_eq!(config.stripe_api_url.as_deref(), Some("http://127.0.0.1:12111"));
     }
 }
