@@ -414,6 +414,64 @@ fn measured(metric: &Value) -> Measure<'_> {
     (text("Namespace"), text("MetricName"), dimensions.collect())
 }
 
+/// A condition of the template, for these parameters.
+fn holds(condition: &Value, parameters: &Value) -> bool {
+    let value = |it: &Value| match it["Ref"].as_str() {
+        Some(name) => parameters[name].clone(),
+        None => it.clone(),
+    };
+    let (function, of) = condition.as_object().unwrap().iter().next().unwrap();
+    match function.as_str() {
+        "Fn::Equals" => value(&of[0]) == value(&of[1]),
+        "Fn::Not" => !holds(&of[0], parameters),
+        "Fn::Contains" => value(&of[0]).as_array().unwrap().contains(&of[1]),
+        other => panic!("{other} is not known here"),
+    }
+}
+
+#[test]
+fn parameters_that_do_not_go_together_are_refused_before_anything_is_made() {
+    let Some([deployment, _]) = deployments() else { return };
+    let rules = deployment.expanded["Rules"].as_object().unwrap();
+    let refused = |(name, value): (&str, Value)| -> Vec<&str> {
+        let mut parameters = json!({
+            "StripeMode": "live", "StripeApiUrl": "", "JwtIssuer": "", "JwtAudience": [""],
+            "SesIdentityArn": "", "SenderEmail": "",
+        });
+        parameters[name] = value;
+        let applies = |rule: &Value| holds(&rule["RuleCondition"], &parameters);
+        let kept = |rule: &Value| {
+            let assertions = rule["Assertions"].as_array().unwrap();
+            assertions.iter().all(|assertion| holds(&assertion["Assert"], &parameters))
+        };
+        let broken = rules.iter().filter(|(_, rule)| applies(rule) && !kept(rule));
+        broken.map(|(name, _)| name.as_str()).collect()
+    };
+    assert_eq!(refused(("SenderEmail", json!(""))), [""; 0]);
+    for (parameter, rule) in [
+        (("JwtIssuer", json!("https://issuer.example.com")), "IssuerAndAudienceGoTogether"),
+        (("SesIdentityArn", json!("arn:aws:ses:…")), "SesIdentityAndSenderGoTogether"),
+        (("StripeApiUrl", json!("http://127.0.0.1:12111")), "LiveKeyGoesToStripeOnly"),
+    ] {
+        assert_eq!(refused(parameter), [rule]);
+    }
+}
+
+#[test]
+fn the_doctor_s_probe_is_no_event_that_an_alarm_has_waited_for() {
+    let Some(deployments) = deployments() else { return };
+    for deployment in deployments {
+        for (name, alarm) in deployment.of_type("AWS::CloudWatch::Alarm") {
+            let parts = alarm["Metrics"].as_array().into_iter().flatten();
+            for part in parts.chain([&json!({ "MetricStat": { "Metric": alarm } })]) {
+                let metric = &part["MetricStat"]["Metric"]["MetricName"];
+                // A type that nothing handles is ignored, and the probe is of none.
+                assert_ne!(metric, "ignored", "{name}");
+            }
+        }
+    }
+}
+
 #[test]
 fn each_alarm_watches_what_is_measured_says_what_to_do_and_tells_the_operator() {
     let Some(deployments) = deployments() else { return };
