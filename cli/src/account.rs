@@ -29,6 +29,18 @@ pub enum AccountError {
         /// What the key is.
         found: Option<Mode>,
     },
+    /// It would be sent to somebody else.
+    #[error(
+        "this deployment is live, and its StripeApiUrl is not Stripe's: the live key would be sent \
+         there; deploy with StripeApiUrl empty"
+    )]
+    NotStripe,
+    /// It is of no account.
+    #[error(
+        "Stripe does not know this key: it is mistyped, deleted, rolled or expired; take \
+         one from Stripe's Dashboard (Developers, API keys)"
+    )]
+    UnknownKey,
     /// Stripe refused a request, and said why.
     #[error("Stripe answers {status}: {message}")]
     Refused {
@@ -57,7 +69,7 @@ impl AccountError {
     /// Whether the key may not do this.
     #[must_use]
     pub const fn is_forbidden(&self) -> bool {
-        matches!(self, Self::Refused { status: 401 | 403, .. })
+        matches!(self, Self::Refused { status: 403, .. })
     }
 }
 
@@ -114,11 +126,14 @@ struct PageQuery<'a, Q> {
 
 impl Account {
     /// The account that this key belongs to, at this address or Stripe's own. A key of the other
-    /// mode is refused.
+    /// mode is refused, and so is a live key for another address.
     pub fn new(url: Option<&str>, key: &SecretString, mode: Mode) -> Result<Self, AccountError> {
         let found = mode_of_key(key.expose_secret());
         if found != Some(mode) {
             return Err(AccountError::WrongMode { wanted: mode, found });
+        }
+        if mode == Mode::Live && url.is_some() {
+            return Err(AccountError::NotStripe);
         }
         let mut builder = ClientBuilder::new(key.expose_secret()).timeout(TIMEOUT);
         if let Some(url) = url {
@@ -201,6 +216,7 @@ pub fn fresh_idempotency_key() -> Result<String, AccountError> {
 
 fn said(error: StripeError) -> AccountError {
     match error {
+        StripeError::Stripe(_, 401) => AccountError::UnknownKey,
         StripeError::Stripe(error, status) => AccountError::Refused {
             status,
             code: error.code.as_ref().map(|code| code.as_str().to_owned()),

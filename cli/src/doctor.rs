@@ -53,7 +53,7 @@ impl Finding {
 /// What the doctor looks at.
 struct Patient<'a> {
     deployment: &'a Deployment,
-    /// The account with the operator's key, or why it can't be looked at.
+    /// The account, which knows the operator's key; or why it can't be looked at.
     account: Result<Account, DeploymentError>,
     /// The catalog file, if there is one.
     catalog: Option<PathBuf>,
@@ -74,7 +74,7 @@ pub async fn examine(
     catalog: Option<PathBuf>,
     mut found: impl FnMut(&'static str, &Finding),
 ) -> bool {
-    let account = deployment.account().await;
+    let account = stripe::reach(deployment).await;
     let http = reqwest::Client::builder().timeout(std::time::Duration::from_secs(15)).build();
     let now = SystemClock.now().unix_seconds();
     let http = http.unwrap_or_default();

@@ -3,16 +3,19 @@
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
+use shared::ports::LedgerError;
 
 use crate::account::{Account, AccountError};
 use crate::deployment::{Deployment, DeploymentError};
 
 /// What the checkout function asks of Stripe: the permission as Stripe's Dashboard calls it, and a
-/// request that needs it and changes nothing. Whoever may see sessions may see their payments.
-const PERMISSIONS: [(&str, Try); 3] = [
+/// request that needs it and changes nothing. Whoever may see sessions may see their payments. By
+/// the prices a key is told from one of another account.
+const PERMISSIONS: [(&str, Try); 4] = [
     ("Checkout Sessions: Write", Try::Post("/checkout/sessions")),
     ("Customers: Write", Try::Post("/customers")),
     ("Charges: Read", Try::Get("/charges")),
+    ("Prices: Read", Try::Get("/prices")),
 ];
 
 #[derive(Clone, Copy)]
@@ -22,19 +25,33 @@ enum Try {
     Get(&'static str),
 }
 
-/// Why a key is not stored.
+/// Why a key can't sell what the table has on sale.
 #[derive(Debug, thiserror::Error)]
-pub enum KeyError {
-    /// It is of the other mode or can't be tried.
+pub enum KeyFault {
+    /// It is of the other mode, unknown to Stripe, or can't be tried.
     #[error(transparent)]
     Account(#[from] AccountError),
     /// It may not do all that it has to.
-    #[error(
-        "the key is not stored, because it lacks {}: edit it in Stripe's Dashboard, then store it \
-         again",
-        .0.join(", ")
-    )]
+    #[error("it lacks {}: edit it in Stripe's Dashboard", .0.join(", "))]
     Lacks(Vec<&'static str>),
+    /// What is on sale is in another account.
+    #[error(
+        "it is of another Stripe account or sandbox than the shop, and knows none of the prices \
+         that are on sale: take one of the shop's account, or move the shop first, with \
+         `coursegate catalog push --force` and a key of yours of the new account"
+    )]
+    OtherAccount,
+    /// What is on sale can't be read.
+    #[error("the table does not say what is on sale, which the key is tried with: {0}")]
+    Table(#[from] LedgerError),
+}
+
+/// Why a key is not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// It would not sell.
+    #[error("the key is not stored: {0}")]
+    Fault(#[from] KeyFault),
     /// Secrets Manager did not take it.
     #[error(transparent)]
     Deployment(#[from] DeploymentError),
@@ -42,13 +59,28 @@ pub enum KeyError {
 
 /// Tries a key and stores it for the functions.
 pub async fn store(deployment: &Deployment, key: &SecretString) -> Result<(), KeyError> {
+    try_out(deployment, key).await?;
+    deployment.put_secret(&deployment.api_key_id, key.expose_secret()).await?;
+    Ok(())
+}
+
+/// Tries whether the functions of a deployment can sell with this key.
+pub async fn try_out(deployment: &Deployment, key: &SecretString) -> Result<(), KeyFault> {
     let account = Account::new(deployment.stripe_url.as_deref(), key, deployment.mode)?;
     let lacks = lacks(&account).await?;
     if !lacks.is_empty() {
-        return Err(KeyError::Lacks(lacks));
+        return Err(KeyFault::Lacks(lacks));
     }
-    deployment.put_secret(&deployment.api_key_id, key.expose_secret()).await?;
-    Ok(())
+    // Two accounts that sell the same catalog have the same products; only prices are their own.
+    let Some(on_sale) = deployment.table().catalog().await? else { return Ok(()) };
+    for price in on_sale.stripe_prices.values() {
+        match account.get::<serde_json::Value>(&format!("/prices/{price}"), &Nothing {}).await {
+            Ok(_) => return Ok(()),
+            Err(error) if error.is_missing() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if on_sale.stripe_prices.is_empty() { Ok(()) } else { Err(KeyFault::OtherAccount) }
 }
 
 /// The permissions that the functions need.
@@ -63,7 +95,7 @@ pub fn is_unrestricted(key: &SecretString) -> bool {
 }
 
 /// The permissions that the functions need and this key lacks.
-pub async fn lacks(account: &Account) -> Result<Vec<&'static str>, AccountError> {
+async fn lacks(account: &Account) -> Result<Vec<&'static str>, AccountError> {
     let mut lacks = Vec::new();
     for (permission, attempt) in PERMISSIONS {
         match attempt.make(account).await {
@@ -79,6 +111,9 @@ pub async fn lacks(account: &Account) -> Result<Vec<&'static str>, AccountError>
 struct Unknown {
     coursegate_permission_check: bool,
 }
+
+#[derive(Serialize)]
+struct Nothing {}
 
 #[derive(Serialize)]
 struct One {

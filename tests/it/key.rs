@@ -1,15 +1,22 @@
 //! The functions' key: tried, refused or stored.
 
+use coursegate::account::Account;
+use coursegate::catalog::{Closing, push};
 use coursegate::key::{permissions, store};
 use serde_json::json;
+use shared::domain::decide::Mode;
 use tests::requests::learner;
-use tests::world::{API_KEY_ID, World};
+use tests::world::{API_KEY_ID, World, catalog};
 
 use crate::checkout::checkout;
 
 /// What the functions need, as Stripe names it for restricted keys.
-const NEEDED: [(&str, &str); 3] =
-    [("checkout_sessions", "write"), ("customers", "write"), ("charges", "read")];
+const NEEDED: [(&str, &str); 4] = [
+    ("checkout_sessions", "write"),
+    ("customers", "write"),
+    ("charges", "read"),
+    ("prices", "read"),
+];
 
 /// Has the simulator know a restricted key with these permissions and no others.
 async fn restrict(world: &World, key: &str, permissions: &[(&str, &str)]) {
@@ -85,4 +92,38 @@ async fn a_key_of_the_other_mode_or_no_key_at_all_is_not_stored() {
         assert!(error.contains(says) && !error.contains(key), "{error}");
         assert_eq!(world.secrets.current(API_KEY_ID).unwrap(), "sk_test_world");
     }
+}
+
+#[tokio::test]
+async fn a_key_that_stripe_does_not_know_is_not_stored() {
+    let world = World::new().await;
+    let unknown = json!({"path": "/v1/checkout/sessions", "status": 401});
+    assert_eq!(world.stripe_post("/_sim/faults", &unknown).await.0, 200);
+    let stored = store(&world.deployment(""), &"rk_test_mistyped".into()).await;
+    insta::assert_snapshot!(stored.unwrap_err(), @"the key is not stored: Stripe does not know this key: it is mistyped, deleted, rolled or expired; take one from Stripe's Dashboard (Developers, API keys)");
+    assert_eq!(world.secrets.current(API_KEY_ID).unwrap(), "sk_test_world");
+}
+
+#[tokio::test]
+async fn a_key_of_another_account_is_not_stored_until_the_shop_has_moved_there() {
+    // Both sell the same catalog.
+    let (world, other) = (World::new().await, World::new().await);
+    let mut deployment = world.deployment("");
+    deployment.stripe_url = Some(other.stripe_url.clone());
+    let stored = store(&deployment, &"rk_test_of_another".into()).await;
+    insta::assert_snapshot!(stored.unwrap_err(), @"the key is not stored: it is of another Stripe account or sandbox than the shop, and knows none of the prices that are on sale: take one of the shop's account, or move the shop first, with `coursegate catalog push --force` and a key of yours of the new account");
+    assert_eq!(world.secrets.current(API_KEY_ID).unwrap(), "sk_test_world");
+
+    let account = other.account();
+    push(&catalog(), Closing::Allowed, &account, &deployment, |_| {}).await.unwrap();
+    store(&deployment, &"rk_test_of_another".into()).await.unwrap();
+    assert_eq!(world.secrets.current(API_KEY_ID).unwrap(), "rk_test_of_another");
+}
+
+#[test]
+fn a_live_key_is_sent_to_nobody_but_stripe() {
+    let key = "rk_live_51".into();
+    let refused = Account::new(Some("http://127.0.0.1:12111"), &key, Mode::Live).err().unwrap();
+    insta::assert_snapshot!(refused, @"this deployment is live, and its StripeApiUrl is not Stripe's: the live key would be sent there; deploy with StripeApiUrl empty");
+    assert!(Account::new(None, &key, Mode::Live).is_ok());
 }

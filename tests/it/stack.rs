@@ -21,7 +21,7 @@ use serde_norway::Value as Yaml;
 use shared::domain::decide::Mode;
 use shared::dynamo::Table;
 use shared::dynamo::catalog::CatalogCache;
-use shared::ports::SystemClock;
+use shared::ports::{Clock as _, SystemClock};
 use shared::secrets::SecretCache;
 use shared::stripe::api::StripeApi;
 use tests::moto::quiet_moto;
@@ -84,7 +84,8 @@ impl Shop {
             ("SiteOrigin", url.clone()),
             ("AlarmEmail", "operator@example.com".to_owned()),
             ("JwtIssuer", "https://issuer.example.com".to_owned()),
-            ("StripeApiUrl", stripe_url),
+            // A live deployment has none, and in these tests none with a live key.
+            ("StripeApiUrl", if mode == Mode::Live { String::new() } else { stripe_url }),
             ("Api", format!("{url}/api")),
             ("WebhookFunction", format!("{url}/webhook")),
         ]);
@@ -206,6 +207,42 @@ impl Shop {
         (pushed.steps.len(), told)
     }
 
+    /// A learner buys the demo course. Answers with the paid session.
+    async fn sell_to(&self, learner: &Who) -> Value {
+        let price = Some(r#"{"price": "tutorclaw_paid"}"#);
+        let request = api("POST /checkout", "/checkout", learner, price);
+        let function = self.checkout(&self.deployment().await);
+        let (status, session) = answer(&Box::pin(checkout::handle(&function, &request)).await);
+        assert_eq!(status, 201, "{session}");
+        let id = session["session_id"].as_str().unwrap();
+        let card = json!({ "card": "4242424242424242" });
+        self.behind_the_scenes(&format!("checkout/sessions/{id}/pay"), &card).await
+    }
+
+    /// Uses the simulator's control surface.
+    async fn behind_the_scenes(&self, path: &str, body: &Value) -> Value {
+        let url = format!("{}/_sim/{path}", self.stripe.url());
+        let answer = reqwest::Client::new().post(url).json(body).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{path}");
+        answer.json().await.unwrap()
+    }
+
+    /// Somebody has been in Stripe's Dashboard.
+    async fn delete_endpoint(&self) {
+        let deployment = self.deployment().await;
+        let account = deployment.account().await.unwrap();
+        let endpoint = endpoint::look(&account, &deployment).await.unwrap().good.unwrap().0;
+        account.delete(&format!("/webhook_endpoints/{}", endpoint.id)).await.unwrap();
+    }
+
+    /// Stripe tells of a session, so long ago. Answers with the event's id.
+    async fn tell(&self, kind: &str, session: &Value, seconds_ago: i64) -> String {
+        let created = SystemClock.now().unix_seconds() - seconds_ago;
+        let event = json!({ "type": kind, "object": session, "created": created });
+        let event = self.behind_the_scenes("events", &event).await;
+        event["id"].as_str().unwrap().to_owned()
+    }
+
     /// What the doctor finds bad or worth a note: what it says, and the remedy.
     async fn complaints(&self) -> String {
         self.complaints_about(&self.deployment().await).await
@@ -257,8 +294,8 @@ const MARKED_DELETED: &str = "An error occurred (InvalidRequestException) when c
 const NOT_DECIDED: &str = "\
 note, customer portal: not set up: buyers can't look up their receipts by themselves
   save its settings once in Stripe's Dashboard (Settings, Billing, Customer portal)
-note, tax: Stripe Tax is not set up: prices are charged as they are, whatever the law asks
-  decide it with your accountant; set it up in Stripe's Dashboard (Settings, Tax)
+note, tax: this version collects none: prices are charged as they are, whatever the law asks
+  ask your accountant what you owe; declare it by yourself
 ";
 
 async fn findings(deployment: &Deployment) -> Vec<(&'static str, Finding)> {
@@ -336,8 +373,8 @@ async fn a_new_deployment_is_told_what_it_lacks_and_how_to_come_by_it() {
       run `coursegate webhook register`
     note, customer portal: not set up: buyers can't look up their receipts by themselves
       save its settings once in Stripe's Dashboard (Settings, Billing, Customer portal)
-    note, tax: Stripe Tax is not set up: prices are charged as they are, whatever the law asks
-      decide it with your accountant; set it up in Stripe's Dashboard (Settings, Tax)
+    note, tax: this version collects none: prices are charged as they are, whatever the law asks
+      ask your accountant what you owe; declare it by yourself
     bad, signed probe: Secrets Manager holds no signing secret yet
       run `coursegate webhook register`
     bad, forged probe: the webhook has no signing secret to refuse a forged event with: 503
@@ -362,16 +399,8 @@ async fn what_has_been_set_up_sells_and_setting_it_up_again_changes_nothing() {
     assert_eq!(shop.set_up().await, (0, 0));
 
     let deployment = shop.deployment().await;
-    let (ada, price) = (learner("ada"), Some(r#"{"price": "tutorclaw_paid"}"#));
-    let request = api("POST /checkout", "/checkout", &ada, price);
-    let (status, session) =
-        answer(&Box::pin(checkout::handle(&shop.checkout(&deployment), &request)).await);
-    assert_eq!(status, 201, "{session}");
-    let session = session["session_id"].as_str().unwrap();
-    let pay = format!("{}/_sim/checkout/sessions/{session}/pay", shop.stripe.url());
-    let card = json!({ "card": "4242424242424242" });
-    let paid = reqwest::Client::new().post(pay).json(&card).send().await.unwrap();
-    assert_eq!(paid.status(), 200);
+    let ada = learner("ada");
+    shop.sell_to(&ada).await;
     // Only the event that Stripe delivers lets the learner in.
     for _ in 0..400 {
         let request = api("GET /entitlements", "/entitlements", &ada, None);
@@ -426,6 +455,8 @@ async fn what_somebody_has_changed_in_the_table_by_hand_is_named() {
     insta::assert_snapshot!(shop.new_complaints().await, @r"
     bad, table: Requested resource not found: Table: Table not found
       deploy the stack, or look at your permissions
+    bad, functions' key: the table does not say what is on sale, which the key is tried with: the table refuses the request
+      look at the table
     bad, prices: the table refuses the request
       look at the table
     bad, catalog file: the table did not answer for the catalog: the table refuses the request
@@ -507,7 +538,7 @@ async fn keys_of_the_other_mode_are_named() {
     ");
 
     let stored = key::store(&deployment, &"rk_test_of_the_functions".into()).await.unwrap_err();
-    insta::assert_snapshot!(stored, @"the Stripe key is test, and this deployment is live: take the key from the other side of the Dashboard's sandbox switch");
+    insta::assert_snapshot!(stored, @"the key is not stored: the Stripe key is test, and this deployment is live: take the key from the other side of the Dashboard's sandbox switch");
     assert!(deployment.account().await.is_err());
 }
 
@@ -606,4 +637,190 @@ async fn a_deployment_that_can_t_be_found_is_said_where_to_look_for() {
     let no_network = found_with(&no_network).await;
     assert!(no_network.ends_with(": look at your network"), "{no_network}");
     assert!(!no_network.contains("DispatchFailure"), "what a debugger sees: {no_network}");
+}
+
+/// What the doctor says under this name.
+async fn finding(deployment: &Deployment, name: &str) -> Finding {
+    let mut findings = findings(deployment).await.into_iter();
+    findings.find(|(found, _)| *found == name).unwrap().1
+}
+
+const COMPLETED: &str = "checkout.session.completed";
+const HOUR: i64 = 3600;
+
+#[tokio::test]
+async fn a_payment_that_no_endpoint_told_of_is_named_until_it_has_come() {
+    let Some(shop) = Shop::deploy("missed", Mode::Test).await else { return };
+    shop.set_up().await;
+    let deployment = shop.deployment().await;
+    shop.delete_endpoint().await;
+    let session = shop.sell_to(&learner("ada")).await;
+    let event = shop.tell(COMPLETED, &session, HOUR).await;
+    let complaints = async || shop.new_complaints().await.replace(&event, "EVENT_1");
+    insta::assert_snapshot!(complaints().await, @r"
+    bad, endpoint: none delivers to SiteOrigin/webhook
+      run `coursegate webhook register`
+    bad, deliveries: 1 of 1 events about purchases in 15 days have not come, the oldest first: EVENT_1
+      when the endpoint is in order, have each sent again: `stripe events resend EVENT --webhook-endpoint=ENDPOINT` with the endpoint above, or in Stripe's Dashboard (Developers, Webhooks); an event that was applied already changes nothing
+    ");
+
+    let account = deployment.account().await.unwrap();
+    endpoint::register(&account, &deployment, &mut |_| {}).await.unwrap();
+    insta::assert_snapshot!(complaints().await, @r"
+    bad, deliveries: 1 of 1 events about purchases in 15 days have not come, the oldest first: EVENT_1
+      when the endpoint is in order, have each sent again: `stripe events resend EVENT --webhook-endpoint=ENDPOINT` with the endpoint above, or in Stripe's Dashboard (Developers, Webhooks); an event that was applied already changes nothing
+    ");
+
+    shop.behind_the_scenes(&format!("events/{event}/resend"), &json!({})).await;
+    let id = [event.parse().unwrap()];
+    for _ in 0..400 {
+        if !deployment.table().on_record(&id).await.unwrap().is_empty() {
+            let says = "1 of 1 events about purchases in 15 days have come".to_owned();
+            assert_eq!(finding(&deployment, "deliveries").await, Finding::Good(says));
+            assert_eq!(complaints().await, "");
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("the event has not come");
+}
+
+#[tokio::test]
+async fn an_event_that_leaves_no_record_is_not_missed() {
+    let Some(shop) = Shop::deploy("unmissed", Mode::Test).await else { return };
+    shop.set_up().await;
+    let deployment = shop.deployment().await;
+    let session = shop.sell_to(&learner("ada")).await;
+    shop.delete_endpoint().await;
+
+    let of_another_shop = |field: &str, value: Value| {
+        let mut session = session.clone();
+        session[field] = value;
+        session
+    };
+    let (nobody, elsewhere) = (json!({}), json!("https://other.example.com/success"));
+    shop.tell(COMPLETED, &of_another_shop("metadata", nobody), HOUR).await;
+    shop.tell(COMPLETED, &of_another_shop("success_url", elsewhere), HOUR).await;
+    shop.tell("checkout.session.expired", &session, HOUR).await;
+    shop.tell("charge.succeeded", &session, HOUR).await;
+    // It may be on its way, and it can't be sent again.
+    shop.tell(COMPLETED, &session, 60).await;
+    shop.tell(COMPLETED, &session, 16 * 24 * HOUR).await;
+    let none = Finding::Good("Stripe tells of no purchase in 15 days".to_owned());
+    assert_eq!(finding(&deployment, "deliveries").await, none);
+
+    shop.tell("checkout.session.async_payment_failed", &session, HOUR).await;
+    let Finding::Bad { says, .. } = finding(&deployment, "deliveries").await else { panic!() };
+    assert!(says.starts_with("1 of 1 events"), "{says}");
+}
+
+#[tokio::test]
+async fn more_payments_than_are_listed_or_read_at_once_are_compared_and_the_oldest_named() {
+    let Some(shop) = Shop::deploy("busy", Mode::Test).await else { return };
+    shop.set_up().await;
+    let session = shop.sell_to(&learner("ada")).await;
+    let deployment = shop.deployment().await;
+    shop.delete_endpoint().await;
+    let mut events = Vec::new();
+    for number in 0..230 {
+        events.push(shop.tell(COMPLETED, &session, 2 * HOUR - number).await);
+    }
+    let Finding::Bad { says, .. } = finding(&deployment, "deliveries").await else { panic!() };
+    let oldest = events[..3].join(", ");
+    let expected = format!(
+        "230 of 230 events about purchases in 15 days have not come, the oldest first: {oldest}, …"
+    );
+    assert_eq!(says, expected);
+}
+
+#[tokio::test]
+async fn a_key_that_stripe_does_not_know_is_named() {
+    let Some(shop) = Shop::deploy("unknown", Mode::Test).await else { return };
+    shop.set_up().await;
+    // Only the functions' key is tried with a session, only the operator's with the products.
+    let unknown = |path: &str| json!({ "path": path, "status": 401 });
+    shop.behind_the_scenes("faults", &unknown("/v1/checkout/sessions")).await;
+    insta::assert_snapshot!(shop.new_complaints().await, @r"
+    bad, functions' key: Stripe does not know this key: it is mistyped, deleted, rolled or expired; take one from Stripe's Dashboard (Developers, API keys)
+      store one with `coursegate key store`
+    ");
+    shop.behind_the_scenes("faults", &unknown("/v1/products")).await;
+    insta::assert_snapshot!(shop.new_complaints().await, @r"
+    bad, your key: Stripe does not know this key: it is mistyped, deleted, rolled or expired; take one from Stripe's Dashboard (Developers, API keys)
+      then ask again
+    ");
+    assert_eq!(shop.new_complaints().await, "");
+}
+
+#[tokio::test]
+async fn what_the_operator_s_key_may_not_look_at_is_not_taken_for_well() {
+    let Some(shop) = Shop::deploy("blind", Mode::Test).await else { return };
+    shop.set_up().await;
+    let nothing = json!({ "key": "rk_test_of_the_operator", "permissions": {} });
+    shop.behind_the_scenes("keys", &nothing).await;
+    let deployment = shop.found_by(&shop.aws, Some("rk_test_of_the_operator")).await.unwrap();
+    let complaints = shop.complaints_about(&deployment).await;
+    let complaints = complaints.lines().map(|line| line.split("The provided key").next().unwrap());
+    insta::assert_snapshot!(complaints.collect::<Vec<_>>().join("\n"), @r"
+    note, account: your key may not look at this: Stripe answers 403: 
+      give your key the permission to read the account
+    bad, prices: your key may not look at this: Stripe answers 403: 
+      give your key Products: Read and Prices: Read
+    bad, catalog file: your key may not look at this: Stripe answers 403: 
+      give your key Products: Read and Prices: Read
+    bad, endpoint: your key may not look at this: Stripe answers 403: 
+      give your key Webhook Endpoints: Read
+    bad, deliveries: your key may not look at this: Stripe answers 403: 
+      give your key Events: Read
+    note, customer portal: your key may not look at this: Stripe answers 403: 
+      give your key Customer portal: Read
+    note, tax: your key may not look at this: Stripe answers 403: 
+      give your key Tax Settings: Read
+    ");
+}
+
+#[tokio::test]
+async fn a_functions_key_of_another_account_than_the_shop_s_is_named() {
+    let Some(shop) = Shop::deploy("moved", Mode::Test).await else { return };
+    let Some(other) = Shop::deploy("another", Mode::Test).await else { return };
+    shop.set_up().await;
+    other.set_up().await;
+    let stripe_url = Some(other.stripe.url());
+    let deployment = Deployment { stripe_url, ..shop.deployment().await };
+    let complaints = shop.complaints_about(&deployment).await;
+    let (about_prices, _) = complaints.split_once("bad, catalog file").unwrap();
+    insta::assert_snapshot!(about_prices, @r"
+    bad, functions' key: it is of another Stripe account or sandbox than the shop, and knows none of the prices that are on sale: take one of the shop's account, or move the shop first, with `coursegate catalog push --force` and a key of yours of the new account
+      store one with `coursegate key store`
+    bad, prices: the table sells prices that this key's Stripe account doesn't have: it sells in another account, sandbox or mode; take a key of that one, deploy a stack of its own for this one, or move the shop here with `coursegate catalog push --force`
+      then ask again
+    ");
+}
+
+#[tokio::test]
+async fn stripe_tax_is_not_taken_for_tax_that_is_collected() {
+    let Some(shop) = Shop::deploy("taxed", Mode::Test).await else { return };
+    shop.set_up().await;
+    let url = format!("{}/v1/tax/settings", shop.stripe.url());
+    let request = reqwest::Client::new().post(url).bearer_auth(KEY);
+    let request = request.header("content-type", "application/x-www-form-urlencoded");
+    let request = request.body("head_office[address][country]=DE");
+    assert_eq!(request.send().await.unwrap().status(), 200);
+    insta::assert_snapshot!(shop.complaints().await, @r"
+    note, customer portal: not set up: buyers can't look up their receipts by themselves
+      save its settings once in Stripe's Dashboard (Settings, Billing, Customer portal)
+    note, tax: Stripe Tax is set up, and this version does not use it: prices are charged as they are, whatever the law asks
+      ask your accountant what you owe; declare it by yourself
+    ");
+}
+
+#[tokio::test]
+async fn where_the_stripe_cli_listens_no_endpoint_is_missed() {
+    let Some(shop) = Shop::deploy("listening", Mode::Test).await else { return };
+    shop.set_up().await;
+    // A local stack; nothing answers there.
+    let stripe_url = Some("https://127.0.0.1:1".to_owned());
+    let deployment = Deployment { cloud: None, stripe_url, ..shop.deployment().await };
+    let skipped = Finding::Skipped("`stripe listen` is the endpoint here");
+    assert_eq!(finding(&deployment, "endpoint").await, skipped);
 }

@@ -2,69 +2,98 @@
 
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use shared::domain::catalog::PublishedCatalog;
 use shared::domain::decide::Mode;
+use shared::domain::id::EventId;
 use shared::domain::time::{DAY, MINUTE};
-use shared::stripe::wire::handled_event_types;
+use shared::stripe::wire::{purchase_event_types, recorded_id};
 
 use super::{Finding, Patient, SECRET_UNREAD};
 use crate::account::{API_VERSION, Account, AccountError, Listed, name_of};
 use crate::catalog::{self, PushError};
-use crate::key;
+use crate::deployment::{Deployment, DeploymentError};
+use crate::key::{self, KeyFault};
 use crate::webhook;
 
 const NO_ACCOUNT: &str = "the account can't be looked at without a key of yours";
+const THEN_ASK: &str = "then ask again";
 const ASK_AGAIN: &str = "see whether Stripe is up (status.stripe.com), then ask again";
+
+/// The account with the operator's key, once it has answered: what the key may not do there is
+/// found by each check.
+pub(super) async fn reach(deployment: &Deployment) -> Result<Account, DeploymentError> {
+    let account = deployment.account().await?;
+    match account.get::<Value>("/products", &One { limit: 1 }).await {
+        Err(error) if !error.is_forbidden() => Err(error.into()),
+        Ok(_) | Err(_) => Ok(account),
+    }
+}
+
+#[derive(Serialize)]
+struct One {
+    limit: u32,
+}
 
 /// What a failed request to Stripe means.
 fn failed(error: &AccountError, permission: &str) -> Finding {
     if error.is_forbidden() {
-        Finding::note(
-            format!("your key may not look at this: {error}"),
-            format!("give your key {permission}"),
-        )
+        Finding::bad(unseen(error), give(permission))
     } else {
         Finding::bad(error.to_string(), ASK_AGAIN)
     }
 }
 
+/// The same where the shop runs without what can't be looked at.
+fn failed_to_note(error: &AccountError, permission: &str) -> Finding {
+    if error.is_forbidden() {
+        Finding::note(unseen(error), give(permission))
+    } else {
+        failed(error, permission)
+    }
+}
+
+fn unseen(error: &AccountError) -> String {
+    format!("your key may not look at this: {error}")
+}
+
+fn give(permission: &str) -> String {
+    format!("give your key {permission}")
+}
+
 pub(super) async fn functions_key(patient: &Patient<'_>) -> Finding {
     let deployment = patient.deployment;
-    let store = "store one with `coursegate key store`";
     let key = match deployment.secret(&deployment.api_key_id).await {
         Ok(key) => SecretString::from(key.trim()),
         Err(error) => return Finding::bad(error.to_string(), SECRET_UNREAD),
     };
-    let account = match Account::new(deployment.stripe_url.as_deref(), &key, deployment.mode) {
-        Ok(account) => account,
-        Err(error) => return Finding::bad(error.to_string(), store),
-    };
-    match key::lacks(&account).await {
-        Ok(lacks) if !lacks.is_empty() => Finding::bad(
-            format!("it lacks {}", lacks.join(", ")),
-            "edit the key's permissions in Stripe's Dashboard",
-        ),
-        Ok(_) if key::is_unrestricted(&key) && deployment.cloud.is_some() => Finding::note(
-            format!(
-                "a {} secret key, which may do everything in the account",
-                name_of(deployment.mode)
-            ),
+    let mode = name_of(deployment.mode);
+    match key::try_out(deployment, &key).await {
+        Ok(()) if key::is_unrestricted(&key) && deployment.cloud.is_some() => Finding::note(
+            format!("a {mode} secret key, which may do everything in the account"),
             format!(
                 "a restricted key is enough, with {}",
                 key::permissions().collect::<Vec<_>>().join(", ")
             ),
         ),
-        Ok(_) => {
-            Finding::good(format!("a {} key with all that it needs", name_of(deployment.mode)))
+        Ok(()) => Finding::good(format!("a {mode} key with all that it needs")),
+        Err(KeyFault::Account(
+            error @ (AccountError::Unreachable(_)
+            | AccountError::Unreadable(_)
+            | AccountError::Refused { .. }),
+        )) => Finding::bad(error.to_string(), ASK_AGAIN),
+        Err(error @ KeyFault::Account(AccountError::NotStripe)) => {
+            Finding::bad(error.to_string(), THEN_ASK)
         }
-        Err(error) => Finding::bad(error.to_string(), ASK_AGAIN),
+        Err(error @ KeyFault::Table(_)) => Finding::bad(error.to_string(), "look at the table"),
+        Err(error) => Finding::bad(error.to_string(), "store one with `coursegate key store`"),
     }
 }
 
 pub(super) fn operators_key(patient: &Patient<'_>) -> Finding {
     match &patient.account {
         Ok(_) => Finding::good(format!("a {} key", name_of(patient.deployment.mode))),
-        Err(error) => Finding::bad(error.to_string(), "then ask again"),
+        Err(error) => Finding::bad(error.to_string(), THEN_ASK),
     }
 }
 
@@ -84,7 +113,7 @@ pub(super) async fn account(patient: &Patient<'_>) -> Finding {
     let Ok(account) = &patient.account else { return Finding::Skipped(NO_ACCOUNT) };
     let shape: AccountShape = match account.get("/account", &Nothing {}).await {
         Ok(shape) => shape,
-        Err(error) => return failed(&error, "the permission to read the account"),
+        Err(error) => return failed_to_note(&error, "the permission to read the account"),
     };
     let is_live = patient.deployment.mode == Mode::Live;
     let complete = "complete the account's activation in Stripe's Dashboard";
@@ -126,6 +155,7 @@ pub(super) async fn prices(patient: &Patient<'_>) -> Finding {
             )
         }
         Err(PushError::Look(error)) => failed(&error, "Products: Read and Prices: Read"),
+        Err(error @ PushError::OtherAccount(_)) => Finding::bad(error.to_string(), THEN_ASK),
         Err(error) => Finding::bad(error.to_string(), push),
     }
 }
@@ -157,6 +187,9 @@ pub(super) async fn catalog_file(patient: &Patient<'_>) -> Finding {
 }
 
 pub(super) async fn endpoint(patient: &Patient<'_>) -> Finding {
+    if is_listened_to(patient.deployment) {
+        return Finding::Skipped("`stripe listen` is the endpoint here");
+    }
     let Ok(account) = &patient.account else { return Finding::Skipped(NO_ACCOUNT) };
     let register = "run `coursegate webhook register`";
     let url = &patient.deployment.webhook_url;
@@ -204,8 +237,7 @@ pub(super) async fn endpoint(patient: &Patient<'_>) -> Finding {
 }
 
 #[derive(Serialize)]
-struct Undelivered {
-    delivery_success: bool,
+struct Purchases {
     types: Vec<&'static str>,
     created: Created,
 }
@@ -216,42 +248,96 @@ struct Created {
     lte: i64,
 }
 
+/// An event, as it is.
 #[derive(Deserialize)]
-struct EventShape {
-    id: String,
-}
+#[serde(transparent)]
+struct Told(Value);
 
-impl Listed for EventShape {
+impl Listed for Told {
     fn id(&self) -> &str {
-        &self.id
+        self.0.get("id").and_then(Value::as_str).unwrap_or_default()
     }
 }
 
+impl Told {
+    /// Whether it tells of a session that this deployment opened: other shops of the account lead
+    /// back to other sites.
+    fn is_of(&self, deployment: &Deployment) -> bool {
+        let leads_back = self.0.pointer("/data/object/success_url").and_then(Value::as_str);
+        let path = leads_back.and_then(|url| url.strip_prefix(&deployment.site_origin));
+        path.is_some_and(|path| path.starts_with('/'))
+    }
+}
+
+/// Whether all that Stripe tells of purchases is in the table, however it came there. Stripe's own
+/// count of failed deliveries knows nothing of events for which there was no endpoint.
 pub(super) async fn deliveries(patient: &Patient<'_>) -> Finding {
     let Ok(account) = &patient.account else { return Finding::Skipped(NO_ACCOUNT) };
-    let now = patient.now;
-    let query = Undelivered {
-        delivery_success: false,
-        types: handled_event_types().collect(),
+    let (deployment, now) = (patient.deployment, patient.now);
+    let query = Purchases {
+        types: purchase_event_types().collect(),
         // As far back as Stripe resends by hand, and not what is on its way.
         created: Created { gte: now.saturating_sub(15 * DAY), lte: now.saturating_sub(5 * MINUTE) },
     };
-    let events: Vec<EventShape> = match account.list("/events", &query).await {
-        Ok(events) => events,
+    let told: Vec<Told> = match account.list("/events", &query).await {
+        Ok(told) => told,
         Err(error) => return failed(&error, "Events: Read"),
     };
-    match events.last() {
-        None => Finding::good("all events of 15 days have arrived"),
-        Some(oldest) => Finding::note(
-            format!(
-                "{} events of 15 days have not reached every endpoint, since {}",
-                events.len(),
-                oldest.id
-            ),
-            "see why in Stripe's Dashboard (Developers, Webhooks), then resend them there or with \
-             `stripe events resend`; an event that was applied already changes nothing",
-        ),
+    let told = told.iter().filter(|told| told.is_of(deployment));
+    let told: Vec<EventId> =
+        told.filter_map(|told| recorded_id(&told.0, deployment.mode)).collect();
+    let recorded = match deployment.table().on_record(&told).await {
+        Ok(recorded) => recorded,
+        Err(error) => return Finding::bad(error.to_string(), "look at the table"),
+    };
+    // Stripe lists the newest first.
+    let missing = told.iter().rev().filter(|id| !recorded.contains(*id));
+    let missing: Vec<&str> = missing.map(EventId::as_str).collect();
+    if told.is_empty() {
+        return Finding::good("Stripe tells of no purchase in 15 days");
     }
+    if missing.is_empty() {
+        let count = told.len();
+        return Finding::good(format!(
+            "{count} of {count} events about purchases in 15 days have come"
+        ));
+    }
+    let oldest: Vec<&str> = missing.iter().copied().take(3).collect();
+    Finding::bad(
+        format!(
+            "{} of {} events about purchases in 15 days have not come, the oldest first: {}{}",
+            missing.len(),
+            told.len(),
+            oldest.join(", "),
+            if missing.len() > oldest.len() { ", …" } else { "" }
+        ),
+        format!(
+            "when the endpoint is in order, have each sent again: {}; an event that was applied \
+             already changes nothing",
+            resend(deployment)
+        ),
+    )
+}
+
+/// How an event is sent again.
+fn resend(deployment: &Deployment) -> &'static str {
+    match (deployment.mode, is_listened_to(deployment)) {
+        (_, true) => "`stripe events resend EVENT`",
+        (Mode::Test, false) => {
+            "`stripe events resend EVENT --webhook-endpoint=ENDPOINT` with the endpoint above, or \
+             in Stripe's Dashboard (Developers, Webhooks)"
+        }
+        (Mode::Live, false) => {
+            "`stripe events resend EVENT --webhook-endpoint=ENDPOINT --live` with the endpoint \
+             above, or in Stripe's Dashboard (Developers, Webhooks)"
+        }
+    }
+}
+
+/// Whether this is a local stack with Stripe itself, which the Stripe CLI listens for.
+fn is_listened_to(deployment: &Deployment) -> bool {
+    let is_stripe = |url: &String| url.starts_with("https://");
+    deployment.cloud.is_none() && deployment.stripe_url.as_ref().is_some_and(is_stripe)
 }
 
 #[derive(Serialize)]
@@ -262,7 +348,7 @@ struct ActivePortals {
 
 #[derive(Deserialize)]
 struct Portals {
-    data: Vec<serde_json::Value>,
+    data: Vec<Value>,
 }
 
 pub(super) async fn portal(patient: &Patient<'_>) -> Finding {
@@ -274,7 +360,7 @@ pub(super) async fn portal(patient: &Patient<'_>) -> Finding {
             "save its settings once in Stripe's Dashboard (Settings, Billing, Customer portal)",
         ),
         Ok(_) => Finding::good("set up"),
-        Err(error) => failed(&error, "Customer portal: Read"),
+        Err(error) => failed_to_note(&error, "Customer portal: Read"),
     }
 }
 
@@ -286,11 +372,17 @@ struct TaxShape {
 pub(super) async fn tax(patient: &Patient<'_>) -> Finding {
     let Ok(account) = &patient.account else { return Finding::Skipped(NO_ACCOUNT) };
     match account.get::<TaxShape>("/tax/settings", &Nothing {}).await {
-        Ok(tax) if tax.status == "active" => Finding::good("Stripe Tax is set up"),
-        Ok(_) => Finding::note(
-            "Stripe Tax is not set up: prices are charged as they are, whatever the law asks",
-            "decide it with your accountant; set it up in Stripe's Dashboard (Settings, Tax)",
-        ),
-        Err(error) => failed(&error, "Tax Settings: Read"),
+        Ok(tax) => {
+            let settings = if tax.status == "active" {
+                "Stripe Tax is set up, and this version does not use it"
+            } else {
+                "this version collects none"
+            };
+            Finding::note(
+                format!("{settings}: prices are charged as they are, whatever the law asks"),
+                "ask your accountant what you owe; declare it by yourself",
+            )
+        }
+        Err(error) => failed_to_note(&error, "Tax Settings: Read"),
     }
 }

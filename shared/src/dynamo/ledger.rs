@@ -1,6 +1,6 @@
 //! The ledger and the access reader, on the table.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 
@@ -12,7 +12,7 @@ use super::key::{Key, PK, SK};
 use crate::domain::access::{Grant, Holdings, Status};
 use crate::domain::decide::{Needs, Recorded, State, StoredSource, Write};
 use crate::domain::facts::{Payment, Purchase, Sale};
-use crate::domain::id::{LearnerId, SourceId};
+use crate::domain::id::{EventId, LearnerId, SourceId};
 use crate::domain::money::Money;
 use crate::ports::{AccessReader, Commit, Ledger, LedgerError};
 
@@ -26,6 +26,9 @@ pub fn ledger_actions() -> impl Iterator<Item = &'static str> {
 
 /// How often unread keys are asked for again; DynamoDB may answer a part under load.
 const UNPROCESSED_ROUNDS_MAX: u32 = 3;
+/// The most keys that DynamoDB takes at once:
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>
+const BATCH_KEYS_MAX: usize = 100;
 
 impl Ledger for Table {
     async fn load(&self, needs: Needs<'_>) -> Result<State, LedgerError> {
@@ -64,7 +67,21 @@ impl AccessReader for Table {
 }
 
 impl Table {
-    /// Reads these items, strongly consistent; those that don't exist are left out.
+    /// Those of these events that are on record, strongly consistent.
+    pub async fn on_record(&self, events: &[EventId]) -> Result<BTreeSet<EventId>, LedgerError> {
+        let mut recorded = BTreeSet::new();
+        for events in events.chunks(BATCH_KEYS_MAX) {
+            for item in self.batch_get(events.iter().cloned().map(Key::Event).collect()).await? {
+                let reader = Reader(&item);
+                if let Some(Key::Event(id)) = Key::parse(reader.text(PK)?, reader.text(SK)?) {
+                    recorded.insert(id);
+                }
+            }
+        }
+        Ok(recorded)
+    }
+
+    /// Reads these items, at most [`BATCH_KEYS_MAX`], strongly consistent; those that don't exist are left out.
     pub(super) async fn batch_get(&self, keys: Vec<Key>) -> Result<Vec<Item>, LedgerError> {
         let mut found = Vec::new();
         let mut asked: Vec<Item> = keys.iter().map(Key::attributes).collect();

@@ -57,6 +57,21 @@ pub fn handled_event_types() -> impl Iterator<Item = &'static str> {
     TELLINGS.into_iter().map(|(kind, _)| kind)
 }
 
+/// Those of them that tell how far a purchase has come.
+pub fn purchase_event_types() -> impl Iterator<Item = &'static str> {
+    let bought = |(_, telling): &(_, Telling)| matches!(telling, Telling::Bought { .. });
+    TELLINGS.into_iter().filter(bought).map(|(kind, _)| kind)
+}
+
+/// The id under which an event is on record once it has been delivered to a deployment of mode
+/// `ours`; none if a rule says that it changes nothing there. The event is as Stripe lists it.
+#[must_use]
+pub fn recorded_id(event: &Value, ours: Mode) -> Option<EventId> {
+    let news = EventShape::deserialize(event).ok()?.into_news();
+    news.needs(ours)?;
+    news.event.map(|event| event.id)
+}
+
 fn telling(kind: &str) -> Option<Telling> {
     TELLINGS.into_iter().find_map(|(known, telling)| (known == kind).then_some(telling))
 }
