@@ -84,6 +84,37 @@ fn an_edited_catalog_is_planned_pushed_and_read_back() {
 }
 
 #[test]
+fn a_price_that_is_taken_away_is_no_longer_sold_and_not_pulled() {
+    let running = up(&["--ephemeral"]);
+    let folder = Folder::new();
+    let text = std::fs::read_to_string(project().join("catalog.toml")).unwrap();
+    let file = folder.path("catalog.toml");
+    std::fs::write(&file, text.rsplit_once("[[price]]").unwrap().0).unwrap();
+    let said = run(&running, &["catalog", "push", &file]);
+    assert!(said.out.starts_with("~ table: catalog version 2\n1 step done"), "{}", said.out);
+    let said = run(&running, &["catalog", "pull"]);
+    assert!(!said.out.contains("curriculum_paid"), "{}", said.out);
+    let note = "coursegate: price curriculum_paid is left out: the table doesn't sell it\n";
+    assert_eq!((said.problem.as_str(), said.code), (note, Some(0)));
+}
+
+#[test]
+fn what_is_wrong_in_a_catalog_file_is_named_with_its_line() {
+    let folder = Folder::new();
+    let text = std::fs::read_to_string(project().join("catalog.toml")).unwrap();
+    let file = folder.path("catalog.toml");
+    std::fs::write(&file, text.replace("amount = 2900", "amount = 0")).unwrap();
+    let line = text.lines().position(|line| line == "lookup_key = \"tutorclaw_paid\"").unwrap() + 1;
+    let mut command = command(&["catalog", "plan", &file]);
+    let said = finish(command.stdin(Stdio::piped()), "");
+    let expected = format!(
+        "coursegate: {file}, line {line}: price tutorclaw_paid must be more than zero: a course for \
+         nothing has the category free\n"
+    );
+    assert_eq!((said.problem, said.code), (expected, Some(1)));
+}
+
+#[test]
 fn a_push_that_would_close_something_says_what_and_how_to_insist() {
     let running = up(&["--ephemeral"]);
     let folder = Folder::new();
