@@ -294,7 +294,7 @@ pub(super) async fn deliveries(patient: &Patient<'_>) -> Finding {
     let missing = told.iter().rev().filter(|id| !recorded.contains(*id));
     let missing: Vec<&str> = missing.map(EventId::as_str).collect();
     if told.is_empty() {
-        return Finding::good("Stripe tells of no purchase in 15 days");
+        return Finding::good("there was no purchase from 15 days to 5 minutes ago");
     }
     if missing.is_empty() {
         let count = told.len();
