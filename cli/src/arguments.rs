@@ -82,7 +82,7 @@ pub(crate) enum CatalogCommand {
         /// The catalog file
         #[arg(default_value = "catalog.toml")]
         file: PathBuf,
-        /// Even if learners lose what they own
+        /// Even if learners lose what they own, or the shop moves to another Stripe account
         #[arg(long)]
         force: bool,
     },

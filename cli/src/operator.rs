@@ -42,10 +42,12 @@ async fn plan(place: PlaceArguments, file: &Path) -> Ended {
     terminal::print(&match (plan.steps.len(), plan.closes.is_empty()) {
         (0, _) => format!("{} sells what {} says.", deployment.name, file.display()),
         (steps, true) => {
-            format!("{} to do; `coursegate catalog push` does it.", count(steps, "step"))
+            let push = format!("`coursegate catalog push {}`", file.display());
+            let push = complete(&deployment, &push);
+            format!("{} to do; {push} does it.", count(steps, "step"))
         }
         (steps, false) => format!(
-            "{} to do; `coursegate catalog push` refuses what owners would lose, unless with --force.",
+            "{} to do; a push refuses what owners would lose, unless with --force.",
             count(steps, "step")
         ),
     });
@@ -90,24 +92,24 @@ async fn pull(place: PlaceArguments) -> Ended {
 pub(crate) fn webhook(command: WebhookCommand) -> Ended {
     run(async {
         let mut is_told = false;
-        let mut tell = |line: String| {
+        let mut tell = |deployment: &Deployment, line: &str| {
             is_told = true;
-            terminal::print(&line);
+            terminal::print(&complete(deployment, line));
         };
         match command {
             WebhookCommand::Register { place } => {
                 let deployment = find_to_change(place).await?;
+                let tell = &mut |line: String| tell(&deployment, &line);
                 let account = deployment.account().await.map_err(say)?;
-                webhook::register(&account, &deployment, &mut tell).await.map_err(say)?;
+                webhook::register(&account, &deployment, tell).await.map_err(say)?;
             }
             WebhookCommand::Rotate { place, now } => {
                 let deployment = find_to_change(place).await?;
+                let tell = &mut |line: String| tell(&deployment, &line);
                 let account = deployment.account().await.map_err(say)?;
                 let ending = if now { Ending::Now } else { Ending::WhenDelivered };
                 let now = SystemClock.now();
-                webhook::rotate(&account, &deployment, ending, now, &mut tell)
-                    .await
-                    .map_err(say)?;
+                webhook::rotate(&account, &deployment, ending, now, tell).await.map_err(say)?;
             }
         }
         if !is_told {
@@ -124,12 +126,12 @@ pub(crate) fn key(command: KeyCommand) -> Ended {
         let key = read_key(&deployment)?;
         key::store(&deployment, &key).await.map_err(say)?;
         terminal::print(&format!(
-            "The key is tried and stored in {}; running functions take it within five minutes.",
+            "The key was tried and stored in {}; running functions take it within five minutes.",
             deployment.api_key_id
         ));
         if key::is_unrestricted(&key) {
             terminal::print(&format!(
-                "It may do everything in the account. A restricted key is enough, with {}.",
+                "This key may do everything in the account. A restricted key is enough, with {}.",
                 key::permissions().collect::<Vec<_>>().join(", ")
             ));
         }
@@ -171,12 +173,26 @@ pub(crate) fn doctor(place: PlaceArguments, catalog: Option<PathBuf>) -> Ended {
                 Finding::Bad { .. } => bad += 1,
                 Finding::Skipped(_) => {}
             }
-            terminal.finding(name, finding);
+            terminal.finding(name, finding, |text| complete(&deployment, text));
         })
         .await;
         terminal::print(&format!("\n{good} in order, {notes} to know, {bad} wrong."));
         if is_well { Ok(()) } else { Err("put right what is wrong, then ask again".to_owned()) }
     })
+}
+
+/// Has the commands in a text, which stand between backticks, mean this deployment too.
+fn complete(deployment: &Deployment, text: &str) -> String {
+    let place = match (&deployment.cloud, deployment.site_origin.rsplit_once(':')) {
+        (Some(_), _) => format!(" --stack {}", deployment.name),
+        (None, Some((_, port))) if port != "3000" => format!(" --gateway-port {port}"),
+        (None, _) => return text.to_owned(),
+    };
+    let parts = text.split('`').enumerate().map(|(number, part)| {
+        let is_command = number % 2 == 1 && part.starts_with("coursegate ");
+        if is_command { format!("{part}{place}") } else { part.to_owned() }
+    });
+    parts.collect::<Vec<_>>().join("`")
 }
 
 /// For what changes it: by a program of the version that is deployed only, since another version may

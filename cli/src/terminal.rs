@@ -77,7 +77,7 @@ impl Terminal {
     }
 
     /// One line a check, and another with the remedy where one is needed.
-    pub(crate) fn finding(self, name: &str, finding: &Finding) {
+    pub(crate) fn finding(self, name: &str, finding: &Finding, complete: impl Fn(&str) -> String) {
         let (mark, says, remedy) = match finding {
             Finding::Good(says) => (self.paint(GREEN, "ok   "), says.as_str(), None),
             Finding::Note { says, remedy } => {
@@ -95,7 +95,7 @@ impl Terminal {
         };
         print(&format!("{mark} {} {says}", self.paint(BOLD, &name)));
         if let Some(remedy) = remedy {
-            print(&format!("{:<22} {}", "", self.paint(DIM, &format!("-> {remedy}"))));
+            print(&format!("{:<22} {}", "", self.paint(DIM, &format!("-> {}", complete(remedy)))));
         }
     }
 

@@ -5,7 +5,7 @@ mod own_account;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use coursegate::catalog::{self, CatalogFileError, Closing, PushError};
+use coursegate::catalog::{self, CatalogFileError, Closing, PushError, Step};
 use coursegate::deployment::{Deployment, DeploymentError};
 use coursegate::webhook::{self, WebhookError};
 use local::Keep;
@@ -146,7 +146,17 @@ async fn open(options: &Up, catalog: &Catalog, stack: &mut Stack) -> Result<(), 
     let account = deployment.account().await?;
     // On a laptop nobody owns anything that counts, and the author may try what they like.
     let closing = Closing::Allowed;
-    catalog::push(catalog, closing, &account, &deployment, |_| {}).await?;
+    let pushed = catalog::push(catalog, closing, &account, &deployment, |_| {}).await?;
+    // The first time everything is new; afterwards an edit should be seen, or a slip.
+    if pushed.steps.iter().any(|step| matches!(step, Step::Publish { version: 2.., .. })) {
+        terminal::print("The catalog file is put on sale, and changes:");
+        for step in &pushed.steps {
+            terminal::print(&format!("  {step}"));
+        }
+        for loss in &pushed.closes {
+            terminal::print(&format!("  ! owners have lost: {loss}"));
+        }
+    }
     // To an account of one's own, `stripe listen` is the endpoint.
     if stack.stripe() == Stripe::Simulator {
         webhook::register(&account, &deployment, &mut |_| {}).await?;

@@ -242,11 +242,11 @@ async fn a_plan_says_what_a_push_does_and_changes_nothing() {
             "~ product tutorclaw: \"TutorClaw, all chapters\" becomes \"TutorClaw, everything\", \
          it opens tutorclaw, memory",
             "+ product everything: \"Everything\", opens tutorclaw, memory, evaluation",
-            "~ price tutorclaw_paid: 2900 usd becomes 3900 usd for tutorclaw; who has a page open \
+            "~ price tutorclaw_paid: 29.00 USD becomes 39.00 USD for tutorclaw; who has a page open \
          still pays the old price",
-            "+ price curriculum_2027: 9900 usd for curriculum",
-            "+ price everything_paid: 11900 usd for everything",
-            "~ table: catalog version 2",
+            "+ price curriculum_2027: 99.00 USD for curriculum",
+            "+ price everything_paid: 119.00 USD for everything",
+            "~ table: catalog version 2: price curriculum_paid is no longer on sale",
         ]
     );
     let before = (prices(&world).await, world.stripe_get("/v1/products").await);
@@ -597,4 +597,17 @@ async fn of_two_pushes_at_once_both_end_and_the_shop_is_one_of_them() {
         world.publish(&edited).await.unwrap();
         assert_eq!(texts(&plan(&world, &edited).await), Vec::<String>::new());
     }
+}
+
+#[tokio::test]
+async fn chapters_that_owners_would_lose_are_refused_and_named() {
+    let world = World::new().await;
+    let shorter = edited_catalog(|text| text.replace("  \"Putting it in front of people\",\n", ""));
+    let error = world.publish(&shorter).await.unwrap_err().to_string();
+    assert!(error.contains("course tutorclaw had 10 chapters and has 9"), "{error}");
+    let fewer_free = edited_catalog(|text| text.replace("free_chapters = 5", "free_chapters = 4"));
+    assert_eq!(
+        texts(&plan(&world, &fewer_free).await),
+        ["~ table: catalog version 2: course tutorclaw is edited, 5 free chapters become 4"]
+    );
 }

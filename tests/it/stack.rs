@@ -367,8 +367,8 @@ async fn a_new_deployment_is_told_what_it_lacks_and_how_to_come_by_it() {
       store one with `coursegate key store`
     bad, prices: nothing is on sale: the table has no catalog
       publish the catalog with `coursegate catalog push`
-    note, catalog file: ./catalog.toml differs from what is on sale, in 5 steps
-      see them with `coursegate catalog plan`
+    note, catalog file: ./catalog.toml differs from what is on sale
+      see how with `coursegate catalog plan ./catalog.toml`
     bad, endpoint: none delivers to SiteOrigin/webhook
       run `coursegate webhook register`
     note, customer portal: not set up: buyers can't look up their receipts by themselves
@@ -706,7 +706,8 @@ async fn an_event_that_leaves_no_record_is_not_missed() {
     // It may be on its way, and it can't be sent again.
     shop.tell(COMPLETED, &session, 60).await;
     shop.tell(COMPLETED, &session, 16 * 24 * HOUR).await;
-    let none = Finding::Good("there was no purchase from 15 days to 5 minutes ago".to_owned());
+    let none =
+        Finding::Good("no purchase of 15 days is old enough to compare: five minutes".to_owned());
     assert_eq!(finding(&deployment, "deliveries").await, none);
 
     shop.tell("checkout.session.async_payment_failed", &session, HOUR).await;

@@ -99,7 +99,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Catalog, CatalogFileError> {
     let shape: FileShape = toml::from_str(text).map_err(|error| CatalogFileError::Syntax {
         path: path.to_owned(),
         line: line(text, error.span().map_or(0, |span| span.start)),
-        message: error.message().to_owned(),
+        message: error.message().replace("i64", "a whole number"),
     })?;
     shape.into_catalog().map_err(|mut faults| {
         faults.sort_by_key(|fault| fault.offset);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use shared::domain::catalog::{Catalog, Price, Product, PublishedCatalog};
+use shared::domain::catalog::{Catalog, Course, Price, Product, PublishedCatalog};
 use shared::domain::id::{CourseId, PriceKey, ProductId, StripePriceId};
 use shared::domain::money::Money;
 
@@ -190,14 +190,14 @@ fn differences(wanted: &Catalog, before: Option<&Catalog>) -> Vec<String> {
     for course in wanted.courses() {
         match before.course(&course.id) {
             None => changes.push(format!("course {} is new", course.id)),
-            Some(found) if found != course => {
-                changes.push(format!("course {} is edited", course.id));
-            }
+            Some(found) if found != course => changes.push(edit(found, course)),
             Some(_) => {}
         }
     }
     let gone = before.courses().iter().filter(|course| wanted.course(&course.id).is_none());
     changes.extend(gone.map(|course| format!("course {} is gone", course.id)));
+    let unsold = before.prices().iter().filter(|price| wanted.offer(&price.key).is_none());
+    changes.extend(unsold.map(|price| format!("price {} is no longer on sale", price.key)));
     changes
 }
 
@@ -206,9 +206,35 @@ fn courses(product: &Product) -> String {
     courses.join(", ")
 }
 
-/// As the catalog file writes it.
+fn edit(before: &Course, now: &Course) -> String {
+    let mut changes = Vec::new();
+    let counts = [
+        ("chapters", before.chapters.len(), now.chapters.len()),
+        ("free chapters", before.free_chapters, now.free_chapters),
+    ];
+    for (what, had, has) in counts {
+        if had != has {
+            changes.push(format!(", {had} {what} become {has}"));
+        }
+    }
+    format!("course {} is edited{}", now.id, changes.concat())
+}
+
+/// As people write it, with the digits that Stripe counts behind the point:
+/// <https://docs.stripe.com/currencies#minor-units>
 fn amount(money: Money) -> String {
-    format!("{} {}", money.amount_minor, money.currency)
+    let code = money.currency.as_str();
+    let digits: usize = match code {
+        "bif" | "clp" | "djf" | "gnf" | "jpy" | "kmf" | "krw" | "mga" | "pyg" | "rwf" | "vnd"
+        | "vuv" | "xaf" | "xof" | "xpf" => 0,
+        "bhd" | "jod" | "kwd" | "omr" | "tnd" => 3,
+        _ => 2,
+    };
+    let text = format!("{:0>1$}", money.amount_minor, digits.saturating_add(1));
+    let (whole, rest) =
+        text.split_at_checked(text.len().saturating_sub(digits)).unwrap_or((&text, ""));
+    let point = if digits == 0 { "" } else { "." };
+    format!("{whole}{point}{rest} {}", code.to_uppercase())
 }
 
 impl fmt::Display for Step {
@@ -235,6 +261,25 @@ impl fmt::Display for Step {
             Self::Publish { version, changes } => {
                 write!(f, "~ table: catalog version {version}: {}", changes.join(", "))
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that can't go on should stop where it is")]
+    use super::*;
+
+    #[test]
+    fn an_amount_is_written_as_people_write_it() {
+        for (amount_minor, currency, text) in [
+            (2900, "usd", "29.00 USD"),
+            (29, "usd", "0.29 USD"),
+            (5, "eur", "0.05 EUR"),
+            (500, "jpy", "500 JPY"),
+            (1500, "kwd", "1.500 KWD"),
+        ] {
+            assert_eq!(amount(Money { amount_minor, currency: currency.parse().unwrap() }), text);
         }
     }
 }

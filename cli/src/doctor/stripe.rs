@@ -92,6 +92,7 @@ pub(super) async fn functions_key(patient: &Patient<'_>) -> Finding {
 
 pub(super) fn operators_key(patient: &Patient<'_>) -> Finding {
     match &patient.account {
+        Ok(_) if patient.deployment.cloud.is_none() => Finding::good("the local stack's own"),
         Ok(_) => Finding::good(format!("a {} key", name_of(patient.deployment.mode))),
         Err(error) => Finding::bad(error.to_string(), THEN_ASK),
     }
@@ -173,13 +174,9 @@ pub(super) async fn catalog_file(patient: &Patient<'_>) -> Finding {
         Ok(plan) if plan.steps.is_empty() => {
             Finding::good(format!("{} is what is on sale", path.display()))
         }
-        Ok(plan) => Finding::note(
-            format!(
-                "{} differs from what is on sale, in {} steps",
-                path.display(),
-                plan.steps.len()
-            ),
-            "see them with `coursegate catalog plan`",
+        Ok(_) => Finding::note(
+            format!("{} differs from what is on sale", path.display()),
+            format!("see how with `coursegate catalog plan {}`", path.display()),
         ),
         Err(PushError::Look(error)) => failed(&error, "Products: Read and Prices: Read"),
         Err(error) => Finding::bad(error.to_string(), "see `coursegate catalog plan`"),
@@ -294,7 +291,7 @@ pub(super) async fn deliveries(patient: &Patient<'_>) -> Finding {
     let missing = told.iter().rev().filter(|id| !recorded.contains(*id));
     let missing: Vec<&str> = missing.map(EventId::as_str).collect();
     if told.is_empty() {
-        return Finding::good("there was no purchase from 15 days to 5 minutes ago");
+        return Finding::good("no purchase of 15 days is old enough to compare: five minutes");
     }
     if missing.is_empty() {
         let count = told.len();

@@ -67,7 +67,7 @@ fn an_edited_catalog_is_planned_pushed_and_read_back() {
     let said = run(&running, &["catalog", "plan"]);
     assert_eq!((said.out.as_str(), said.code), ("local sells what catalog.toml says.\n", Some(0)));
     let said = run(&running, &["catalog", "plan", &file]);
-    let steps = "~ price tutorclaw_paid: 2900 usd becomes 3900 usd for tutorclaw; who has a page \
+    let steps = "~ price tutorclaw_paid: 29.00 USD becomes 39.00 USD for tutorclaw; who has a page \
                  open still pays the old price\n~ table: catalog version 2\n";
     assert!(said.out.starts_with(steps) && said.out.contains("2 steps to do"), "{}", said.out);
     let said = run(&running, &["catalog", "push", &file]);
@@ -91,7 +91,7 @@ fn a_price_that_is_taken_away_is_no_longer_sold_and_not_pulled() {
     let file = folder.path("catalog.toml");
     std::fs::write(&file, text.rsplit_once("[[price]]").unwrap().0).unwrap();
     let said = run(&running, &["catalog", "push", &file]);
-    assert!(said.out.starts_with("~ table: catalog version 2\n1 step done"), "{}", said.out);
+    assert!(said.out.starts_with("~ table: catalog version 2: price curriculum_paid is no longer on sale\n1 step done"), "{}", said.out);
     let said = run(&running, &["catalog", "pull"]);
     assert!(!said.out.contains("curriculum_paid"), "{}", said.out);
     let note = "coursegate: price curriculum_paid is left out: the table doesn't sell it\n";

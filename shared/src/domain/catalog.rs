@@ -191,13 +191,19 @@ impl Catalog {
     }
 
     /// What an owner would lose by this catalog in the place of that one, in words: a course that
-    /// is gone, a product that is, or a course that a product no longer opens. What shall no longer
+    /// is gone, a product that is, chapters, or a course that a product no longer opens. What shall no longer
     /// be sold only loses its price.
     #[must_use]
     pub fn closes(&self, before: &Self) -> Vec<String> {
         let courses = before.courses.iter().filter(|course| self.course(&course.id).is_none());
         let mut lost: Vec<String> =
             courses.map(|course| format!("course {} is gone", course.id)).collect();
+        for course in &before.courses {
+            let (had, has) = (course.chapters.len(), self.course(&course.id));
+            if let Some(has) = has.map(|now| now.chapters.len()).filter(|has| *has < had) {
+                lost.push(format!("course {} had {had} chapters and has {has}", course.id));
+            }
+        }
         for product in &before.products {
             let Some(now) = self.product(&product.id) else {
                 lost.push(format!("product {} is gone", product.id));
