@@ -91,7 +91,13 @@ fn a_price_that_is_taken_away_is_no_longer_sold_and_not_pulled() {
     let file = folder.path("catalog.toml");
     std::fs::write(&file, text.rsplit_once("[[price]]").unwrap().0).unwrap();
     let said = run(&running, &["catalog", "push", &file]);
-    assert!(said.out.starts_with("~ table: catalog version 2: price curriculum_paid is no longer on sale\n1 step done"), "{}", said.out);
+    assert!(
+        said.out.starts_with(
+            "~ table: catalog version 2: price curriculum_paid is no longer on sale\n1 step done"
+        ),
+        "{}",
+        said.out
+    );
     let said = run(&running, &["catalog", "pull"]);
     assert!(!said.out.contains("curriculum_paid"), "{}", said.out);
     let note = "coursegate: price curriculum_paid is left out: the table doesn't sell it\n";
