@@ -109,6 +109,21 @@ struct Page<T> {
     has_more: bool,
 }
 
+/// A request without parameters.
+#[derive(Serialize)]
+pub struct NoParameters {}
+
+/// A request for the first of a list, to see whether it may be read.
+#[derive(Serialize)]
+pub struct FirstOnly {
+    limit: u32,
+}
+
+impl FirstOnly {
+    /// It.
+    pub const QUERY: Self = Self { limit: 1 };
+}
+
 /// An object that can be listed.
 pub trait Listed {
     /// Its id, from which the next page starts.
@@ -172,14 +187,13 @@ impl Account {
         }
     }
 
-    /// Creates or changes, once however often it is sent under the same idempotency key.
+    /// Creates or changes. Whoever repeats it looks first what is there.
     pub async fn post<T: DeserializeOwned>(
         &self,
         path: &str,
         form: &impl Serialize,
-        idempotency_key: &str,
     ) -> Result<T, AccountError> {
-        let key = IdempotencyKey::new(idempotency_key)
+        let key = IdempotencyKey::new(fresh_idempotency_key()?)
             .map_err(|error| AccountError::Unreadable(error.to_string()))?;
         let request = RequestBuilder::new(StripeMethod::Post, path).form(form);
         self.send(request, RequestStrategy::Idempotent(key)).await
@@ -208,7 +222,7 @@ impl Account {
 }
 
 /// A key under which a request counts as new.
-pub fn fresh_idempotency_key() -> Result<String, AccountError> {
+fn fresh_idempotency_key() -> Result<String, AccountError> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| AccountError::Unreadable(error.to_string()))?;
     Ok(format!("coursegate-{:032x}", u128::from_ne_bytes(bytes)))

@@ -13,4 +13,5 @@ pub use file::{CatalogFileError, parse, read};
 pub use plan::{Plan, PlanError, Step, plan};
 pub use pull::{PullError, Pulled, pull};
 pub use push::{Closing, PushError, look, push};
+pub(crate) use shop::knows_none_of;
 pub use shop::{OtherAccount, Shop, ShopPrice, ShopProduct};

@@ -5,7 +5,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use shared::ports::LedgerError;
 
-use crate::account::{Account, AccountError};
+use crate::account::{Account, AccountError, FirstOnly};
+use crate::catalog::knows_none_of;
 use crate::deployment::{Deployment, DeploymentError};
 
 /// What the checkout function asks of Stripe: the permission as Stripe's Dashboard calls it, and a
@@ -73,14 +74,7 @@ pub async fn try_out(deployment: &Deployment, key: &SecretString) -> Result<(), 
     }
     // Two accounts that sell the same catalog have the same products; only prices are their own.
     let Some(on_sale) = deployment.table().catalog().await? else { return Ok(()) };
-    for price in on_sale.stripe_prices.values() {
-        match account.get::<serde_json::Value>(&format!("/prices/{price}"), &Nothing {}).await {
-            Ok(_) => return Ok(()),
-            Err(error) if error.is_missing() => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    if on_sale.stripe_prices.is_empty() { Ok(()) } else { Err(KeyFault::OtherAccount) }
+    if knows_none_of(&on_sale, &account).await? { Err(KeyFault::OtherAccount) } else { Ok(()) }
 }
 
 /// The permissions that the functions need.
@@ -112,24 +106,15 @@ struct Unknown {
     coursegate_permission_check: bool,
 }
 
-#[derive(Serialize)]
-struct Nothing {}
-
-#[derive(Serialize)]
-struct One {
-    limit: u32,
-}
-
 impl Try {
     async fn make(self, account: &Account) -> Result<(), AccountError> {
         match self {
             Self::Get(path) => {
-                account.get::<serde_json::Value>(path, &One { limit: 1 }).await.map(drop)
+                account.get::<serde_json::Value>(path, &FirstOnly::QUERY).await.map(drop)
             }
             Self::Post(path) => {
                 let form = Unknown { coursegate_permission_check: true };
-                let key = crate::account::fresh_idempotency_key()?;
-                match account.post::<serde_json::Value>(path, &form, &key).await {
+                match account.post::<serde_json::Value>(path, &form).await {
                     // Permission is looked at first, then the parameters.
                     Err(AccountError::Refused { status: 400, .. }) | Ok(_) => Ok(()),
                     Err(error) => Err(error),

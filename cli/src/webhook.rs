@@ -17,7 +17,7 @@ use shared::domain::time::{DAY, Timestamp};
 use shared::stripe::wire::handled_event_types;
 use time::OffsetDateTime;
 
-use crate::account::{API_VERSION, Account, AccountError, Listed, fresh_idempotency_key};
+use crate::account::{API_VERSION, Account, AccountError, Listed, NoParameters};
 use crate::deployment::{Deployment, DeploymentError};
 
 const PATH: &str = "/webhook_endpoints";
@@ -130,15 +130,19 @@ pub struct Endpoints {
     pub stored: Vec<SecretString>,
 }
 
+/// The signing secrets in Secrets Manager; none while it holds a placeholder.
+pub async fn signing_secrets(
+    deployment: &Deployment,
+) -> Result<Vec<SecretString>, DeploymentError> {
+    let stored = deployment.secret(&deployment.signing_secret_id).await?;
+    let values = stored.split_whitespace().filter(|value| value.starts_with("whsec_"));
+    Ok(values.map(SecretString::from).collect())
+}
+
 /// Looks at Stripe and at Secrets Manager.
 pub async fn look(account: &Account, deployment: &Deployment) -> Result<Endpoints, WebhookError> {
-    let stored = deployment.secret(&deployment.signing_secret_id).await?;
-    let stored: Vec<SecretString> = stored
-        .split_whitespace()
-        .filter(|value| value.starts_with("whsec_"))
-        .map(SecretString::from)
-        .collect();
-    let mut found: Vec<Endpoint> = account.list(PATH, &AllEndpoints {}).await?;
+    let stored = signing_secrets(deployment).await?;
+    let mut found: Vec<Endpoint> = account.list(PATH, &NoParameters {}).await?;
     found.retain(|endpoint| {
         endpoint.metadata.get(DEPLOYMENT) == Some(&deployment.mark)
             || endpoint.url == deployment.webhook_url
@@ -281,9 +285,6 @@ async fn bring_up_to_date(
 }
 
 #[derive(Serialize)]
-struct AllEndpoints {}
-
-#[derive(Serialize)]
 struct CreateForm<'a> {
     url: &'a str,
     enabled_events: BTreeSet<String>,
@@ -320,7 +321,7 @@ async fn create(
         description: "Coursegate: applies purchases",
         metadata,
     };
-    let created: Created = account.post(PATH, &form, &fresh_idempotency_key()?).await?;
+    let created: Created = account.post(PATH, &form).await?;
     tell(format!(
         "created endpoint {} at {} for {} types of event, API version {API_VERSION}",
         created.id,
@@ -341,7 +342,7 @@ async fn create(
     tell(format!("stored its signing secret in {id}"));
     let digest = digest_of(&created.secret);
     let mark = MarkForm { metadata: BTreeMap::from([(SECRET_DIGEST, digest.as_str())]) };
-    account.post::<serde_json::Value>(&path, &mark, &fresh_idempotency_key()?).await?;
+    account.post::<serde_json::Value>(&path, &mark).await?;
     Ok(created.secret)
 }
 
@@ -365,7 +366,7 @@ async fn update(
     let form =
         UpdateForm { url: &deployment.webhook_url, enabled_events: event_types(), disabled: false };
     let path = format!("{PATH}/{}", endpoint.id);
-    account.post::<serde_json::Value>(&path, &form, &fresh_idempotency_key()?).await.map(drop)
+    account.post::<serde_json::Value>(&path, &form).await.map(drop)
 }
 
 async fn delete(

@@ -9,7 +9,7 @@ use shared::ports::LedgerError;
 
 use super::plan::{Plan, PlanError, Step, plan};
 use super::shop::{self, OtherAccount};
-use crate::account::{Account, AccountError, fresh_idempotency_key};
+use crate::account::{Account, AccountError};
 use crate::deployment::Deployment;
 
 /// Whether a catalog may close what learners own, here or by moving the shop to another account.
@@ -178,13 +178,11 @@ async fn create_price(account: &Account, price: &Price) -> Result<StripePriceId,
         lookup_key: price.key.as_str(),
         transfer_lookup_key: true,
     };
-    let created: serde_json::Value =
-        account.post("/prices", &form, &fresh_idempotency_key()?).await?;
+    let created: serde_json::Value = account.post("/prices", &form).await?;
     let id = created.get("id").and_then(serde_json::Value::as_str).unwrap_or_default();
     id.parse().map_err(|error| AccountError::Unreadable(format!("the new price: {error}")))
 }
 
 async fn post(account: &Account, path: &str, form: &impl Serialize) -> Result<(), AccountError> {
-    let key = fresh_idempotency_key()?;
-    account.post::<serde_json::Value>(path, form, &key).await.map(drop)
+    account.post::<serde_json::Value>(path, form).await.map(drop)
 }

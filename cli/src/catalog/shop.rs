@@ -7,7 +7,7 @@ use shared::domain::catalog::{Product, PublishedCatalog};
 use shared::domain::id::{CourseId, ProductId, StripePriceId};
 use shared::domain::money::Money;
 
-use crate::account::{Account, AccountError, Listed};
+use crate::account::{Account, AccountError, Listed, NoParameters};
 
 /// Our products' ids at Stripe start so, that they don't meet anybody else's.
 const PRODUCT_PREFIX: &str = "coursegate_";
@@ -103,12 +103,9 @@ struct ActivePrices {
     active: bool,
 }
 
-#[derive(Serialize)]
-struct Everything {}
-
 /// Reads the whole shop of the deployment with this mark.
 pub(super) async fn read(account: &Account, mark: &str) -> Result<Shop, AccountError> {
-    let products: Vec<ProductShape> = account.list("/products", &Everything {}).await?;
+    let products: Vec<ProductShape> = account.list("/products", &NoParameters {}).await?;
     let prices: Vec<PriceShape> = account.list("/prices", &ActivePrices { active: true }).await?;
     let mut shop = Shop { mark: mark.to_owned(), ..Shop::default() };
     for product in products {
@@ -136,18 +133,27 @@ pub(super) async fn is_of_another_account(
     shop: &Shop,
     account: &Account,
 ) -> Result<bool, AccountError> {
-    let Some(sold) = published.map(|published| &published.stripe_prices) else { return Ok(false) };
-    if sold.is_empty() || shop.prices.iter().any(|price| sold.values().any(|id| *id == price.id)) {
+    let Some(published) = published else { return Ok(false) };
+    let mut sold = published.stripe_prices.values();
+    if sold.any(|id| shop.prices.iter().any(|price| *id == price.id)) {
         return Ok(false);
     }
-    for id in sold.values() {
-        match account.get::<serde_json::Value>(&format!("/prices/{id}"), &Everything {}).await {
+    knows_none_of(published, account).await
+}
+
+/// Whether this account knows none of the prices that are on sale, active or not.
+pub(crate) async fn knows_none_of(
+    published: &PublishedCatalog,
+    account: &Account,
+) -> Result<bool, AccountError> {
+    for id in published.stripe_prices.values() {
+        match account.get::<serde_json::Value>(&format!("/prices/{id}"), &NoParameters {}).await {
             Ok(_) => return Ok(false),
             Err(error) if error.is_missing() => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(true)
+    Ok(!published.stripe_prices.is_empty())
 }
 
 impl PriceShape {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reqwest::Response;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use shared::domain::decide::Mode;
 use shared::ports::{Clock as _, SystemClock};
@@ -13,6 +13,7 @@ use time::format_description::well_known::Rfc2822;
 
 use super::{Finding, Patient, SECRET_UNREAD};
 use crate::account::API_VERSION;
+use crate::webhook;
 
 /// How far this machine's clock may be off: Stripe's signatures are good for five minutes.
 const CLOCK_SECONDS_MAX: u64 = 60;
@@ -72,13 +73,10 @@ fn why(error: &reqwest::Error) -> String {
 }
 
 pub(super) async fn signed_probe(patient: &Patient<'_>) -> Finding {
-    let deployment = patient.deployment;
-    let stored = match deployment.secret(&deployment.signing_secret_id).await {
-        Ok(stored) => SecretString::from(stored),
+    let secrets = match webhook::signing_secrets(patient.deployment).await {
+        Ok(secrets) => secrets,
         Err(error) => return Finding::bad(error.to_string(), SECRET_UNREAD),
     };
-    let values = stored.expose_secret().split_whitespace();
-    let secrets: Vec<&str> = values.filter(|value| value.starts_with("whsec_")).collect();
     if secrets.is_empty() {
         return Finding::bad(
             "Secrets Manager holds no signing secret yet",
@@ -86,6 +84,7 @@ pub(super) async fn signed_probe(patient: &Patient<'_>) -> Finding {
         );
     }
     for secret in &secrets {
+        let secret = secret.expose_secret();
         let mut answer = outcome(patient, secret).await;
         if matches!(answer, Ok((400 | 503, _))) {
             // A secret that is only just stored is known when the functions may read it again.

@@ -10,7 +10,9 @@ use shared::domain::time::{DAY, MINUTE};
 use shared::stripe::wire::{purchase_event_types, recorded_id};
 
 use super::{Finding, Patient, SECRET_UNREAD};
-use crate::account::{API_VERSION, Account, AccountError, Listed, name_of};
+use crate::account::{
+    API_VERSION, Account, AccountError, FirstOnly, Listed, NoParameters, name_of,
+};
 use crate::catalog::{self, PushError};
 use crate::deployment::{Deployment, DeploymentError};
 use crate::key::{self, KeyFault};
@@ -24,15 +26,10 @@ const ASK_AGAIN: &str = "see whether Stripe is up (status.stripe.com), then ask 
 /// found by each check.
 pub(super) async fn reach(deployment: &Deployment) -> Result<Account, DeploymentError> {
     let account = deployment.account().await?;
-    match account.get::<Value>("/products", &One { limit: 1 }).await {
+    match account.get::<Value>("/products", &FirstOnly::QUERY).await {
         Err(error) if !error.is_forbidden() => Err(error.into()),
         Ok(_) | Err(_) => Ok(account),
     }
-}
-
-#[derive(Serialize)]
-struct One {
-    limit: u32,
 }
 
 /// What a failed request to Stripe means.
@@ -107,12 +104,9 @@ struct AccountShape {
     default_currency: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Nothing {}
-
 pub(super) async fn account(patient: &Patient<'_>) -> Finding {
     let Ok(account) = &patient.account else { return Finding::Skipped(NO_ACCOUNT) };
-    let shape: AccountShape = match account.get("/account", &Nothing {}).await {
+    let shape: AccountShape = match account.get("/account", &NoParameters {}).await {
         Ok(shape) => shape,
         Err(error) => return failed_to_note(&error, "the permission to read the account"),
     };
@@ -368,7 +362,7 @@ struct TaxShape {
 
 pub(super) async fn tax(patient: &Patient<'_>) -> Finding {
     let Ok(account) = &patient.account else { return Finding::Skipped(NO_ACCOUNT) };
-    match account.get::<TaxShape>("/tax/settings", &Nothing {}).await {
+    match account.get::<TaxShape>("/tax/settings", &NoParameters {}).await {
         Ok(tax) => {
             let settings = if tax.status == "active" {
                 "Stripe Tax is set up, and this version does not use it"

@@ -191,8 +191,8 @@ impl Catalog {
     }
 
     /// What an owner would lose by this catalog in the place of that one, in words: a course that
-    /// is gone, a product that is, chapters, or a course that a product no longer opens. What shall no longer
-    /// be sold only loses its price.
+    /// is gone, a product that is, chapters, or a course that a product no longer opens. What shall
+    /// no longer be sold only loses its price.
     #[must_use]
     pub fn closes(&self, before: &Self) -> Vec<String> {
         let courses = before.courses.iter().filter(|course| self.course(&course.id).is_none());

@@ -81,7 +81,8 @@ impl Table {
         Ok(recorded)
     }
 
-    /// Reads these items, at most [`BATCH_KEYS_MAX`], strongly consistent; those that don't exist are left out.
+    /// Reads these items, at most [`BATCH_KEYS_MAX`], strongly consistent; those that don't exist
+    /// are left out.
     pub(super) async fn batch_get(&self, keys: Vec<Key>) -> Result<Vec<Item>, LedgerError> {
         let mut found = Vec::new();
         let mut asked: Vec<Item> = keys.iter().map(Key::attributes).collect();
