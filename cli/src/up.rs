@@ -10,6 +10,7 @@ use coursegate::deployment::{Deployment, DeploymentError};
 use coursegate::webhook::{self, WebhookError};
 use local::Keep;
 use local::addresses::{Demo, Stripe};
+use local::lambda::{Program, Programs};
 use local::observer::Observer;
 use local::stack::{Options, Ports, Stack, StartError};
 use shared::config::process_environment;
@@ -111,8 +112,10 @@ async fn start(
         template: places.template.clone(),
         keep: places.keep.clone(),
         ports: ports(options),
-        program: std::env::current_exe()?,
-        arguments: vec!["function".to_owned()],
+        programs: Programs::One(Program {
+            file: std::env::current_exe()?,
+            arguments: vec!["function".to_owned()],
+        }),
         instances_max: INSTANCES_MAX,
         observer: Observer::new(move |served| terminal.served(served)),
         demo: demo(catalog),

@@ -29,16 +29,32 @@ pub(crate) const PAYLOAD_BYTES_MAX: usize = 6 * 1024 * 1024;
 pub struct Options {
     /// The functions, as the template declares them.
     pub functions: Vec<Function>,
-    /// The program that is every function; it is given `arguments` and then the function's name.
-    pub program: PathBuf,
-    /// Arguments before the function's name.
-    pub arguments: Vec<String>,
+    /// What is run for them.
+    pub programs: Programs,
     /// Each function writes to `NAME.log` in this folder.
     pub logs: PathBuf,
     /// How many processes of one function may run at once.
     pub instances_max: usize,
     /// Who is told about each request to the Invoke API.
     pub observer: Observer,
+}
+
+/// What is run for the functions.
+#[derive(Debug, Clone)]
+pub enum Programs {
+    /// One program is every function: its last argument is the function's name.
+    One(Program),
+    /// Each function is a program of its own, by the function's name.
+    Each(BTreeMap<String, Program>),
+}
+
+/// An executable file and its arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// The file.
+    pub file: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
 }
 
 /// The running functions. Clones share them.

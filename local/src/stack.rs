@@ -22,7 +22,7 @@ use crate::bridge::{self, BridgeError};
 use crate::dynamo::{self, DynamoError};
 use crate::gateway::authorizer::Authorizer;
 use crate::gateway::{self, Gateway};
-use crate::lambda::{self, Lambda, LambdaError};
+use crate::lambda::{self, Lambda, LambdaError, Programs};
 use crate::observer::Observer;
 use crate::secrets::{self, Secrets};
 use crate::sign_in::{SERVICE_CLIENT, SITE_CLIENT, SignIn, SignInError};
@@ -46,10 +46,8 @@ pub struct Options {
     pub keep: Keep,
     /// Which ports to listen on; zero takes a free one.
     pub ports: Ports,
-    /// The program that is every function. See [`lambda::Options`].
-    pub program: PathBuf,
-    /// Arguments before the function's name.
-    pub arguments: Vec<String>,
+    /// What is run for the functions.
+    pub programs: Programs,
     /// How many processes of one function may run at once.
     pub instances_max: usize,
     /// Who is told about each request.
@@ -213,8 +211,7 @@ impl Stack {
         let sign_in = SignIn::open(&issuer(&addresses), entries)?;
         let functions = lambda::Options {
             functions: template.functions.clone(),
-            program: options.program,
-            arguments: options.arguments,
+            programs: options.programs,
             logs: state.logs().to_owned(),
             instances_max: options.instances_max,
             observer: options.observer.clone(),

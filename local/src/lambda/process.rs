@@ -7,7 +7,7 @@ use std::process::Stdio;
 use tokio::process::Command;
 use tokio::sync::oneshot;
 
-use super::Options;
+use super::{Options, Program, Programs};
 use crate::template::Function;
 
 /// What a developer may pass on to functions. Everything else stays out, AWS credentials first.
@@ -39,7 +39,11 @@ pub(super) async fn run(
     killed: oneshot::Receiver<()>,
     started: impl FnOnce(Option<u32>),
 ) -> String {
-    let mut command = match command(&instance) {
+    let name = &instance.function.binary;
+    let Some(program) = program(&instance.options.programs, name) else {
+        return format!("{name} is not among Programs::Each: name its program there");
+    };
+    let mut command = match command(&instance, &program) {
         Ok(command) => command,
         Err(error) => return format!("its log can't be written: {error}"),
     };
@@ -65,15 +69,26 @@ pub(super) async fn run(
     }
 }
 
-fn command(instance: &Instance<'_>) -> std::io::Result<Command> {
+/// The program that is this function, with all of its arguments.
+fn program(programs: &Programs, function: &str) -> Option<Program> {
+    match programs {
+        Programs::One(program) => {
+            let mut program = program.clone();
+            program.arguments.push(function.to_owned());
+            Some(program)
+        }
+        Programs::Each(programs) => programs.get(function).cloned(),
+    }
+}
+
+fn command(instance: &Instance<'_>, program: &Program) -> std::io::Result<Command> {
     let Instance { options, function, runtime_api, id } = instance;
     let log = log_file(options, function);
     let log = File::options().create(true).append(true).open(log)?;
     let name = function.binary.as_str();
-    let mut command = Command::new(&options.program);
+    let mut command = Command::new(&program.file);
     command
-        .args(&options.arguments)
-        .arg(name)
+        .args(&program.arguments)
         .env_clear()
         .envs(PASSED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
         .envs(&function.variables)

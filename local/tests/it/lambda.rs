@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use local::lambda::{InvokeError, Lambda, LambdaError, Options};
+use local::lambda::{InvokeError, Lambda, LambdaError, Options, Programs};
 use local::observer::Observer;
 use local::template::Function;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::support::{Folder, answer, client, function_arguments};
+use crate::support::{Folder, answer, client, this_program};
 
 struct Running {
     lambda: Lambda,
@@ -31,13 +31,16 @@ fn function(name: &str) -> Function {
 }
 
 async fn run(function: Function, instances_max: usize) -> Running {
+    run_as(Programs::One(this_program()), vec![function], instances_max).await
+}
+
+async fn run_as(programs: Programs, functions: Vec<Function>, instances_max: usize) -> Running {
     let folder = Folder::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let options = Options {
-        functions: vec![function],
-        program: std::env::current_exe().unwrap(),
-        arguments: function_arguments(),
+        functions,
+        programs,
         logs: folder.0.clone(),
         instances_max,
         observer: Observer::new(|_| {}),
@@ -74,6 +77,18 @@ async fn a_function_gets_its_event_and_lambdas_environment_and_nothing_else() {
     // The tests themselves have these two.
     assert!(!environment.contains_key("CARGO_MANIFEST_DIR"));
     assert!(!environment.contains_key("PATH"));
+    running.lambda.stop().await;
+}
+
+#[tokio::test]
+async fn each_function_may_be_a_program_of_its_own() {
+    let programs = Programs::Each([("echo".to_owned(), this_program())].into());
+    let running = run_as(programs, vec![function("echo"), function("other")], 1).await;
+    let said = running.invoke(json!({"a": 1})).await.unwrap();
+    assert_eq!(said["environment"]["AWS_LAMBDA_FUNCTION_NAME"], "echo");
+    let answer = running.lambda.invoke("other", Bytes::from_static(b"{}")).await;
+    let Err(InvokeError::Failed(error)) = answer else { panic!("{answer:?}") };
+    assert!(error.error_message.contains("other is not among Programs::Each"), "{error}");
     running.lambda.stop().await;
 }
 

@@ -1,7 +1,7 @@
 //! The stack as a whole: what it starts, what it keeps, and what stops it from starting.
 
 use local::Keep;
-use local::lambda::LambdaError;
+use local::lambda::{LambdaError, Program, Programs};
 use local::stack::{Options, Ports, Stack, StartError, TABLE};
 
 use crate::support::{Folder, TestStack, client, options};
@@ -117,7 +117,8 @@ async fn a_port_in_use_is_named_with_the_flag_that_changes_it() {
 
 #[tokio::test]
 async fn a_function_that_does_not_start_stops_the_stack() {
-    let options = Options { program: "/nonexistent".into(), ..options(Keep::Memory) };
+    let program = Program { file: "/nonexistent".into(), arguments: Vec::new() };
+    let options = Options { programs: Programs::One(program), ..options(Keep::Memory) };
     let error = Stack::start(options).await.map(|_| ()).unwrap_err();
     let StartError::Lambda(LambdaError::NotStarted { log, .. }) = error else { panic!("{error}") };
     assert!(log.is_file(), "the log stays, to be read");

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use local::Keep;
+use local::lambda::{Program, Programs};
 use local::observer::{Observer, Served};
 use local::stack::{Options, Ports, Stack, StartError};
 use serde_json::Value;
@@ -21,8 +22,7 @@ pub(crate) fn options(keep: Keep) -> Options {
         template: template_file(),
         keep,
         ports: Ports::FREE,
-        program: std::env::current_exe().unwrap(),
-        arguments: function_arguments(),
+        programs: Programs::One(this_program()),
         instances_max: 4,
         observer: Observer::new(|_| {}),
         demo: None,
@@ -35,8 +35,11 @@ pub(crate) fn template_file() -> PathBuf {
 }
 
 /// What makes this executable a function.
-pub(crate) fn function_arguments() -> Vec<String> {
-    ["--exact", "function::process", "--nocapture"].map(str::to_owned).to_vec()
+pub(crate) fn this_program() -> Program {
+    Program {
+        file: std::env::current_exe().unwrap(),
+        arguments: ["--exact", "function::process", "--nocapture"].map(str::to_owned).to_vec(),
+    }
 }
 
 impl TestStack {
