@@ -3,7 +3,7 @@
 //! [`Lambda::invoke`] hands an event to a function and waits for its answer. An instance takes one
 //! event at a time; when all are busy another is started, up to a limit, and then events wait. The
 //! pieces: `pool` decides which instance gets which event, `process` is an instance's process,
-//! `api` is the HTTP side: the Runtime API for the functions and the Invoke API for everybody else.
+//! `api` is the HTTP side: a Runtime API for each instance and the Invoke API for everybody else.
 
 mod api;
 mod pool;
@@ -128,27 +128,25 @@ impl Lambda {
     pub fn new(
         options: Options,
         listener: TcpListener,
-    ) -> std::io::Result<(Lambda, impl Future<Output = ()> + Send + 'static)> {
-        // With a scheme, since a Runtime API address with a path is no URI without one.
-        let runtime_api = format!("http://{}", listener.local_addr()?);
+    ) -> (Lambda, impl Future<Output = ()> + Send + 'static) {
         let options = Arc::new(options);
         let pools = options
             .functions
             .iter()
             .map(|function| {
-                let pool = Pool::new(function.clone(), Arc::clone(&options), &runtime_api);
+                let pool = Pool::new(function.clone(), Arc::clone(&options));
                 (function.binary.clone(), Arc::new(pool))
             })
             .collect();
         let observer = options.observer.clone();
         let lambda = Lambda { pools: Arc::new(pools), observer };
-        let router = api::router(lambda.clone());
+        let router = api::invoke_router(lambda.clone());
         let server = async move {
             if let Err(error) = axum::serve(listener, router).await {
                 tracing::error!(%error, "the Lambda API stopped");
             }
         };
-        Ok((lambda, server))
+        (lambda, server)
     }
 
     /// Starts one instance of each function, all at once, and waits until each asks for an event.

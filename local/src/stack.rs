@@ -216,12 +216,7 @@ impl Stack {
             instances_max: options.instances_max,
             observer: options.observer.clone(),
         };
-        let (lambda, lambda_server) =
-            Lambda::new(functions, listeners.lambda).map_err(|source| StartError::Listen {
-                port: options.ports.lambda,
-                piece: "lambda",
-                source,
-            })?;
+        let (lambda, lambda_server) = Lambda::new(functions, listeners.lambda);
         servers.spawn(lambda_server);
 
         let is_open = Arc::new(AtomicBool::new(false));

@@ -1,6 +1,7 @@
-//! Lambda's two HTTP APIs on one port: the Runtime API, which functions ask for events, and the
-//! Invoke API, as `aws lambda invoke --endpoint-url` calls it.
+//! Lambda's two HTTP APIs: the Runtime API, which an instance asks for events, each at an address
+//! of its own, and the Invoke API, as `aws lambda invoke --endpoint-url` calls it.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
@@ -12,36 +13,49 @@ use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::pool::Pool;
 use super::{FunctionError, InvokeError, Lambda, PAYLOAD_BYTES_MAX};
 use crate::gateway::said;
 use crate::observer::Served;
 use crate::random;
 
-pub(super) fn router(lambda: Lambda) -> Router {
-    let runtime = "/{function}/{instance}/2018-06-01/runtime";
-    Router::new()
+/// The Invoke API of all functions.
+pub(super) fn invoke_router(lambda: Lambda) -> Router {
+    with_fallbacks(
+        Router::new().route("/2015-03-31/functions/{function}/invocations", post(invoke)),
+    )
+    .with_state(lambda)
+}
+
+/// The Runtime API of one instance.
+pub(super) fn runtime_router(pool: Arc<Pool>, instance: String) -> Router {
+    let runtime = "/2018-06-01/runtime";
+    let router = Router::new()
         .route(&format!("{runtime}/invocation/next"), get(next))
         .route(&format!("{runtime}/invocation/{{request_id}}/response"), post(response))
         .route(&format!("{runtime}/invocation/{{request_id}}/error"), post(error))
-        .route(&format!("{runtime}/init/error"), post(init_error))
-        .route("/2015-03-31/functions/{function}/invocations", post(invoke))
+        .route(&format!("{runtime}/init/error"), post(init_error));
+    with_fallbacks(router).with_state(Caller { pool, instance })
+}
+
+fn with_fallbacks<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
+    router
         .fallback(|| async { fault(StatusCode::NOT_FOUND, "UnknownOperation", "Not Found") })
         .method_not_allowed_fallback(|| async {
             fault(StatusCode::METHOD_NOT_ALLOWED, "UnknownOperation", "Method Not Allowed")
         })
-        .with_state(lambda)
 }
 
-#[derive(Deserialize)]
-struct FromInstance {
-    function: String,
+/// Who asks the Runtime API.
+#[derive(Clone)]
+struct Caller {
+    pool: Arc<Pool>,
     instance: String,
-    request_id: Option<String>,
 }
 
-async fn next(State(lambda): State<Lambda>, Path(from): Path<FromInstance>) -> Response {
-    let Some(pool) = lambda.pool(&from.function) else { return unknown_instance() };
-    let Some(invocation) = pool.next(&from.instance).await else { return unknown_instance() };
+async fn next(State(caller): State<Caller>) -> Response {
+    let Caller { pool, instance } = caller;
+    let Some(invocation) = pool.next(&instance).await else { return unknown_event() };
     let function = &pool.function().binary;
     let headers = [
         ("lambda-runtime-aws-request-id", invocation.request_id),
@@ -54,8 +68,8 @@ async fn next(State(lambda): State<Lambda>, Path(from): Path<FromInstance>) -> R
 }
 
 async fn response(
-    State(lambda): State<Lambda>,
-    Path(from): Path<FromInstance>,
+    State(caller): State<Caller>,
+    Path(request_id): Path<String>,
     body: Body,
 ) -> Response {
     let answer = match to_bytes(body, PAYLOAD_BYTES_MAX).await {
@@ -65,7 +79,7 @@ async fn response(
             error_message: format!("Response payload size exceeded {PAYLOAD_BYTES_MAX} bytes"),
         }),
     };
-    accept(&lambda, &from, answer)
+    caller.answers(&request_id, answer)
 }
 
 /// What a function reports of its own failure.
@@ -77,38 +91,29 @@ struct Report {
 }
 
 async fn error(
-    State(lambda): State<Lambda>,
-    Path(from): Path<FromInstance>,
+    State(caller): State<Caller>,
+    Path(request_id): Path<String>,
     body: Bytes,
 ) -> Response {
     let report: Report = serde_json::from_slice(&body).unwrap_or_default();
     let error =
         FunctionError { error_type: report.error_type, error_message: report.error_message };
-    accept(&lambda, &from, Err(error))
+    caller.answers(&request_id, Err(error))
 }
 
-async fn init_error(
-    State(lambda): State<Lambda>,
-    Path(from): Path<FromInstance>,
-    body: Bytes,
-) -> Response {
+async fn init_error(State(caller): State<Caller>, body: Bytes) -> Response {
     let report: Report = serde_json::from_slice(&body).unwrap_or_default();
-    match lambda.pool(&from.function) {
-        Some(pool) => {
-            pool.init_failed(&from.instance, &report.error_message);
-            accepted()
-        }
-        None => unknown_instance(),
-    }
+    caller.pool.init_failed(&caller.instance, &report.error_message);
+    accepted()
 }
 
-fn accept(lambda: &Lambda, from: &FromInstance, answer: Result<Bytes, FunctionError>) -> Response {
-    let request_id = from.request_id.as_deref().unwrap_or_default();
-    let pool = lambda.pool(&from.function);
-    if pool.is_some_and(|pool| pool.answer(&from.instance, request_id, answer)) {
-        accepted()
-    } else {
-        unknown_instance()
+impl Caller {
+    fn answers(&self, request_id: &str, answer: Result<Bytes, FunctionError>) -> Response {
+        if self.pool.answer(&self.instance, request_id, answer) {
+            accepted()
+        } else {
+            unknown_event()
+        }
     }
 }
 
@@ -209,7 +214,7 @@ fn accepted() -> Response {
     (StatusCode::ACCEPTED, axum::Json(json!({"status": "OK"}))).into_response()
 }
 
-fn unknown_instance() -> Response {
+fn unknown_event() -> Response {
     let body = json!({
         "errorType": "InvalidRequestID",
         "errorMessage": "this instance has no such event",

@@ -1,14 +1,17 @@
 //! Which instance of a function gets which event.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::Bytes;
+use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 
 use super::process::{self, Instance};
-use super::{FunctionError, FunctionHealth, LambdaError, Options};
+use super::{FunctionError, FunctionHealth, LambdaError, Options, api};
 use crate::template::Function;
 use crate::{clock, random};
 
@@ -30,7 +33,6 @@ type Answer = Result<Bytes, FunctionError>;
 pub(super) struct Pool {
     function: Function,
     options: Arc<Options>,
-    runtime_api: String,
     state: Mutex<PoolState>,
     phase: watch::Sender<Phase>,
     running: watch::Sender<usize>,
@@ -65,9 +67,8 @@ enum Phase {
 }
 
 impl Pool {
-    pub(super) fn new(function: Function, options: Arc<Options>, runtime_api: &str) -> Pool {
+    pub(super) fn new(function: Function, options: Arc<Options>) -> Pool {
         Pool {
-            runtime_api: format!("{runtime_api}/{}", function.binary),
             function,
             options,
             state: Mutex::default(),
@@ -172,21 +173,32 @@ impl Pool {
         let pool = Arc::clone(self);
         let instance_id = id.clone();
         tokio::spawn(async move {
-            let instance = Instance {
-                options: &pool.options,
-                function: &pool.function,
-                runtime_api: format!("{}/{instance_id}", pool.runtime_api),
-                id: &instance_id,
+            let end = match pool.run(&instance_id, killed).await {
+                Ok(end) => end,
+                Err(error) => format!("its Runtime API can't be served: {error}"),
             };
-            let started = |process| {
-                if let Some(member) = pool.state().instances.get_mut(&instance_id) {
-                    member.process = process;
-                }
-            };
-            let end = process::run(instance, killed, started).await;
             pool.ended(&instance_id, &end);
         });
         self.watch_init(id);
+    }
+
+    /// Runs an instance to its end with a Runtime API of its own, and says how it ended.
+    async fn run(self: &Arc<Self>, id: &str, killed: oneshot::Receiver<()>) -> io::Result<String> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let runtime_api = listener.local_addr()?.to_string();
+        let router = api::runtime_router(Arc::clone(self), id.to_owned());
+        let server = async { axum::serve(listener, router).await };
+        let instance =
+            Instance { options: &self.options, function: &self.function, runtime_api, id };
+        let started = |process| {
+            if let Some(member) = self.state().instances.get_mut(id) {
+                member.process = process;
+            }
+        };
+        tokio::select! {
+            end = process::run(instance, killed, started) => Ok(end),
+            stopped = server => stopped.map(|()| "its Runtime API stopped".to_owned()),
+        }
     }
 
     /// Ends the instance that hasn't asked for its first event in time.

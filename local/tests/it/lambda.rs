@@ -45,7 +45,7 @@ async fn run_as(programs: Programs, functions: Vec<Function>, instances_max: usi
         instances_max,
         observer: Observer::new(|_| {}),
     };
-    let (lambda, server) = Lambda::new(options, listener).unwrap();
+    let (lambda, server) = Lambda::new(options, listener);
     tokio::spawn(server);
     Running { lambda, url, folder }
 }
@@ -202,17 +202,18 @@ async fn the_invoke_api_is_lambdas() {
 }
 
 #[tokio::test]
-async fn only_a_known_instance_takes_part_in_the_runtime_api() {
+async fn an_instance_answers_its_own_events_and_no_others() {
     let running = run(function("echo"), 1).await;
+    let said = running.invoke(json!({})).await.unwrap();
+    // As in Lambda: a host and a port, without a scheme.
+    let address = said["environment"]["AWS_LAMBDA_RUNTIME_API"].as_str().unwrap();
+    assert!(address.parse::<std::net::SocketAddr>().is_ok(), "{address}");
     let client = client();
-    for (method, path) in [
-        ("GET", "echo/stranger/2018-06-01/runtime/invocation/next"),
-        ("POST", "echo/stranger/2018-06-01/runtime/invocation/1/response"),
-        ("POST", "nobody/stranger/2018-06-01/runtime/invocation/1/error"),
-    ] {
-        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
-        let (status, body) =
-            answer(client.request(method, format!("{}/{path}", running.url))).await;
+    let runtime = format!("http://{address}/2018-06-01/runtime/invocation");
+    for path in ["1/response", "1/error"] {
+        let (status, body) = answer(client.post(format!("{runtime}/{path}")).body("{}")).await;
         assert_eq!(status, 400, "{path}: {body}");
     }
+    running.lambda.stop().await;
+    assert!(client.get(format!("{runtime}/next")).send().await.is_err(), "gone with its instance");
 }
