@@ -56,7 +56,7 @@ pub async fn apply<L: Ledger>(
             Commit::AlreadyProcessed | Commit::Conflict => {
                 telemetry::count(Metric::Conflict);
                 if attempt < ATTEMPTS_MAX {
-                    pause(attempt).await;
+                    clock.sleep(pause(attempt)).await;
                 }
             }
         }
@@ -65,11 +65,10 @@ pub async fn apply<L: Ledger>(
 }
 
 /// Lets whoever was quicker finish: 10 to 40 ms, then twice and four times that.
-async fn pause(attempt: u32) {
+fn pause(attempt: u32) -> Duration {
     let jitter_ms = getrandom::u32().unwrap_or_default() % 16;
     let factor = 1_u64.checked_shl(attempt).unwrap_or(1);
-    let pause_ms = u64::from(5_u32.saturating_add(jitter_ms)).saturating_mul(factor);
-    tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+    Duration::from_millis(u64::from(5_u32.saturating_add(jitter_ms)).saturating_mul(factor))
 }
 
 /// Records how late an event is that was not on record. What can't be read may not say when it was

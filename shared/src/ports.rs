@@ -1,5 +1,9 @@
 //! What the functions ask of the outside world, each trait as narrow as its callers.
 
+use std::time::Duration;
+
+use secrecy::SecretString;
+
 use crate::domain::access::Holdings;
 use crate::domain::decide::{Needs, State, Write};
 use crate::domain::id::LearnerId;
@@ -48,10 +52,35 @@ pub enum LedgerError {
     Unreadable(String),
 }
 
-/// What time it is.
+/// Where a secret is kept.
+pub trait SecretReader {
+    /// The version of the secret at this stage, such as `AWSCURRENT`; none if there is none.
+    fn version(
+        &self,
+        stage: &str,
+    ) -> impl Future<Output = Result<Option<SecretVersion>, SecretUnavailable>> + Send;
+}
+
+/// One version of a secret.
+pub struct SecretVersion {
+    /// What it holds.
+    pub text: SecretString,
+    /// Since when there has been this version, where that is known.
+    pub created: Option<Timestamp>,
+}
+
+/// The secret was not handed out.
+#[derive(Debug, thiserror::Error)]
+#[error("Secrets Manager does not hand out the secret")]
+pub struct SecretUnavailable(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
+/// What time it is, and waiting.
 pub trait Clock {
     /// Now.
     fn now(&self) -> Timestamp;
+
+    /// Lets so much time pass.
+    fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send;
 }
 
 /// The machine's clock.
@@ -64,5 +93,9 @@ impl Clock for SystemClock {
         let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let seconds = since_epoch.map_or(0, |elapsed| elapsed.as_secs());
         Timestamp::from_unix_seconds(i64::try_from(seconds).unwrap_or(i64::MAX))
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
     }
 }

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use aws_sdk_secretsmanager::Client;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 
 use crate::domain::time::{HOUR, MINUTE, Timestamp};
+use crate::ports::{SecretReader, SecretUnavailable, SecretVersion};
 
 /// The API calls made here, as IAM names them.
 pub const ACTIONS: &[&str] = &["secretsmanager:GetSecretValue"];
@@ -40,15 +41,37 @@ pub enum SecretError {
         expected: &'static str,
     },
     /// Secrets Manager did not hand it out.
-    #[error("Secrets Manager does not hand out the secret")]
-    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error(transparent)]
+    Unavailable(#[from] SecretUnavailable),
 }
 
-/// A secret of Secrets Manager: one or more values, separated by white space, each of which starts
-/// with one of the accepted prefixes. Anything else in it is a placeholder and counts for nothing.
-pub struct SecretCache {
+/// A secret of Secrets Manager.
+pub struct SecretsManager {
     client: Client,
     secret_id: String,
+}
+
+impl SecretReader for SecretsManager {
+    async fn version(&self, stage: &str) -> Result<Option<SecretVersion>, SecretUnavailable> {
+        let request = self.client.get_secret_value();
+        let answer = request.secret_id(&self.secret_id).version_stage(stage).send().await;
+        match answer {
+            Ok(answer) => Ok(Some(SecretVersion {
+                text: answer.secret_string().unwrap_or_default().into(),
+                created: answer.created_date().map(|at| Timestamp::from_unix_seconds(at.secs())),
+            })),
+            Err(error) => match error.as_service_error() {
+                Some(service) if service.is_resource_not_found_exception() => Ok(None),
+                _ => Err(SecretUnavailable(Box::new(error))),
+            },
+        }
+    }
+}
+
+/// A secret, cached: one or more values, separated by white space, each of which starts
+/// with one of the accepted prefixes. Anything else in it is a placeholder and counts for nothing.
+pub struct SecretCache<S = SecretsManager> {
+    secret: S,
     versions: Versions,
     prefixes: &'static [&'static str],
     cached: Mutex<Cached>,
@@ -64,22 +87,26 @@ impl SecretCache {
     /// The signing secrets of a Stripe webhook endpoint.
     #[must_use]
     pub fn signing_secrets(client: Client, secret_id: String) -> Self {
-        Self::new(client, secret_id, Versions::CurrentAndPrevious, &["whsec_"])
+        Self::signing_secrets_of(SecretsManager { client, secret_id })
     }
 
     /// A Stripe API key.
     #[must_use]
     pub fn api_key(client: Client, secret_id: String) -> Self {
-        Self::new(client, secret_id, Versions::Current, &["sk_", "rk_"])
+        let secret = SecretsManager { client, secret_id };
+        Self::new(secret, Versions::Current, &["sk_", "rk_"])
+    }
+}
+
+impl<S: SecretReader> SecretCache<S> {
+    /// The signing secrets of a Stripe webhook endpoint, from wherever they are read.
+    #[must_use]
+    pub fn signing_secrets_of(secret: S) -> Self {
+        Self::new(secret, Versions::CurrentAndPrevious, &["whsec_"])
     }
 
-    fn new(
-        client: Client,
-        secret_id: String,
-        versions: Versions,
-        prefixes: &'static [&'static str],
-    ) -> Self {
-        Self { client, secret_id, versions, prefixes, cached: Mutex::default() }
+    fn new(secret: S, versions: Versions, prefixes: &'static [&'static str]) -> Self {
+        Self { secret, versions, prefixes, cached: Mutex::default() }
     }
 
     /// The accepted values, the newest first.
@@ -129,49 +156,28 @@ impl SecretCache {
     }
 
     async fn read(&self, now: Timestamp) -> Result<Arc<[SecretString]>, SecretError> {
-        let (mut values, created) = self.read_version("AWSCURRENT").await?.unwrap_or_default();
-        let recent = now.seconds_since(created.unwrap_or(now)) < PREVIOUS_ACCEPTED_SECONDS;
-        if self.versions == Versions::CurrentAndPrevious && recent {
-            let previous = self.read_version("AWSPREVIOUS").await?;
-            values.extend(previous.into_iter().flat_map(|(values, _)| values));
-        }
-        Ok(values.into())
+        let current = self.secret.version("AWSCURRENT").await?.ok_or_else(no_version)?;
+        let recent = now.seconds_since(current.created.unwrap_or(now)) < PREVIOUS_ACCEPTED_SECONDS;
+        let previous = if self.versions == Versions::CurrentAndPrevious && recent {
+            self.secret.version("AWSPREVIOUS").await?
+        } else {
+            None
+        };
+        let texts = [Some(current), previous].into_iter().flatten().map(|version| version.text);
+        Ok(texts.flat_map(|text| self.values(&text)).collect())
     }
 
-    /// The values of a version, and when it came; none if there is no such version.
-    async fn read_version(
-        &self,
-        stage: &str,
-    ) -> Result<Option<(Vec<SecretString>, Option<Timestamp>)>, SecretError> {
-        let answer = self
-            .client
-            .get_secret_value()
-            .secret_id(&self.secret_id)
-            .version_stage(stage)
-            .send()
-            .await;
-        match answer {
-            Ok(answer) => {
-                let text = answer.secret_string().unwrap_or_default();
-                let values = text
-                    .split_whitespace()
-                    .filter(|value| self.prefixes.iter().any(|prefix| is_value(value, prefix)))
-                    .map(SecretString::from)
-                    .collect();
-                let created =
-                    answer.created_date().map(|at| Timestamp::from_unix_seconds(at.secs()));
-                Ok(Some((values, created)))
-            }
-            Err(error) => match error.as_service_error() {
-                Some(service)
-                    if service.is_resource_not_found_exception() && stage == "AWSPREVIOUS" =>
-                {
-                    Ok(None)
-                }
-                _ => Err(SecretError::Unavailable(Box::new(error))),
-            },
-        }
+    fn values(&self, text: &SecretString) -> Vec<SecretString> {
+        text.expose_secret()
+            .split_whitespace()
+            .filter(|value| self.prefixes.iter().any(|prefix| is_value(value, prefix)))
+            .map(SecretString::from)
+            .collect()
     }
+}
+
+fn no_version() -> SecretError {
+    SecretUnavailable("there is no such secret, or it has no current version".into()).into()
 }
 
 impl Cached {
@@ -188,5 +194,5 @@ fn is_value(text: &str, prefix: &str) -> bool {
 }
 
 fn exposed(values: &[SecretString]) -> Vec<&str> {
-    values.iter().map(secrecy::ExposeSecret::expose_secret).collect()
+    values.iter().map(ExposeSecret::expose_secret).collect()
 }

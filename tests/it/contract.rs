@@ -13,7 +13,7 @@ use shared::dynamo::Table;
 use shared::dynamo::checkouts::{Buyer, Link};
 use shared::dynamo::key::Action;
 use shared::ports::{AccessReader, Commit, Ledger};
-use tests::memory::MemoryLedger;
+use simulation::memory::MemoryLedger;
 use tests::world::{catalog, dynamodb, table_at};
 
 #[tokio::test]

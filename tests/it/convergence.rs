@@ -10,7 +10,7 @@ use shared::domain::time::Timestamp;
 use shared::dynamo::Table;
 use shared::ports::{AccessReader, Ledger, SystemClock};
 use shared::stripe::wire::Session;
-use tests::memory::MemoryLedger;
+use simulation::memory::MemoryLedger;
 use tests::sessions::{event, news, permutations};
 use tests::world::{dynamodb, table_at};
 

@@ -9,7 +9,7 @@ use lambda_http::{Body, Response};
 use serde_json::Value;
 use shared::dynamo::Table;
 use shared::ports::Clock as _;
-use tests::clock::ManualClock;
+use simulation::clock::ManualClock;
 use tests::meter::{Meter, Reading};
 use tests::requests::{Who, answer, api, delivery, learner};
 use tests::sessions::event;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use lambda_http::{Body, Response};
 use serde_json::{Map, Value, json};
 use shared::ports::Clock;
-use tests::clock::ManualClock;
+use simulation::clock::ManualClock;
 use tests::requests::{answer, from_event};
 use tests::sessions::event;
 use tests::world::{SIGNING_SECRET, World, root};

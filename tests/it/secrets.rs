@@ -6,7 +6,7 @@ use tests::sessions::event;
 use tests::world::{SIGNING_SECRET, SIGNING_SECRET_ID, World};
 use xtask::sign::signature;
 
-pub(crate) type App = webhook::App<shared::dynamo::Table, tests::clock::ManualClock>;
+pub(crate) type App = webhook::App<shared::dynamo::Table, simulation::clock::ManualClock>;
 
 /// Delivers an event that is signed with this secret, and answers with the status.
 pub(crate) async fn deliver(world: &World, app: &App, secret: &str) -> u16 {

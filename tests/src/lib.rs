@@ -1,7 +1,6 @@
 //! What tests are made with: real pieces on free ports, and a ledger in memory that can be told to
 //! fail.
 //!
-//! - [`memory`]: a ledger and access reader in memory, with every condition of the table's.
 //! - [`flaky`]: any ledger, with faults on demand.
 //! - [`meter`]: in front of any DynamoDB, counts what is called and what it would cost.
 //! - [`world`]: DynamoDB, Secrets Manager and Stripe in this process, and the three functions.
@@ -19,9 +18,7 @@
     reason = "a test that can't go on should stop where it is"
 )]
 
-pub mod clock;
 pub mod flaky;
-pub mod memory;
 pub mod meter;
 pub mod moto;
 pub mod requests;

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use shared::domain::decide::{Mode, News};
 use shared::ports::{Clock, SystemClock};
 use shared::stripe::signature::UnverifiedDelivery;
+use simulation::rendering::{self, Session};
 
 /// The event that a line describes:
 /// `evt_1 completed paid cs_a pi_a ada tutorclaw @1000`. The words are the event's id, the last
@@ -17,35 +18,19 @@ pub fn event(line: &str) -> Value {
         panic!("eight words, not {line:?}");
     };
     let created: i64 = at.trim_start_matches('@').parse().unwrap();
-    json!({
-        "id": id,
-        "object": "event",
-        "api_version": "2026-09-30.endive",
-        "created": created,
-        "livemode": false,
-        "pending_webhooks": 1,
-        "request": null,
-        "type": format!("checkout.session.{kind}"),
-        "data": { "object": {
-            "id": session,
-            "object": "checkout.session",
-            "mode": "payment",
-            "status": if kind == "expired" { "expired" } else { "complete" },
-            "payment_status": payment_status,
-            "payment_intent": (payment_intent != "-").then_some(payment_intent),
-            "metadata": {
-                "learner_id": learner,
-                "product": product,
-                "price": format!("{product}_paid"),
-            },
-            "amount_total": 2900,
-            "currency": "usd",
-            "created": created - 60,
-            "expires_at": created + 86_340,
-            "livemode": false,
-            "url": null,
-        } },
-    })
+    let session = Session {
+        id: session.to_owned(),
+        status: if kind == "expired" { "expired" } else { "complete" },
+        payment_status: ["paid", "unpaid", "no_payment_required"]
+            .into_iter()
+            .find(|known| *known == payment_status)
+            .unwrap(),
+        payment_intent: json!((payment_intent != "-").then_some(payment_intent)),
+        learner: learner.to_owned(),
+        product: product.to_owned(),
+        created: created - 60,
+    };
+    rendering::event(id, &format!("checkout.session.{kind}"), created, &session.json())
 }
 
 /// Every order of these.

@@ -23,9 +23,9 @@ use shared::stripe::api::StripeApi;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::clock::ManualClock;
 use crate::meter::Meter;
 use crate::requests::{Who, answer, api, delivery};
+use simulation::clock::ManualClock;
 
 /// The table's name.
 pub const TABLE: &str = "coursegate";

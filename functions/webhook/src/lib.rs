@@ -11,8 +11,8 @@ use shared::apply::{ApplyError, apply};
 use shared::domain::decide::{Mode, News, Outcome};
 use shared::domain::time::Timestamp;
 use shared::http::{Incoming, Problem, ProblemKind, json};
-use shared::ports::{Clock, Ledger, SystemClock};
-use shared::secrets::{SecretCache, SecretError};
+use shared::ports::{Clock, Ledger, SecretReader, SystemClock};
+use shared::secrets::{SecretCache, SecretError, SecretsManager};
 use shared::stripe::signature::{SignatureError, UnverifiedDelivery, VerifiedDelivery};
 use shared::telemetry::{self, Metric};
 use shared::{aws, config};
@@ -22,11 +22,11 @@ use tracing::Instrument;
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 
 /// All that the function works with.
-pub struct App<L, C> {
+pub struct App<L, C, S = SecretsManager> {
     /// Where facts are kept.
     pub ledger: L,
     /// The secrets that Stripe may sign with.
-    pub signing_secrets: SecretCache,
+    pub signing_secrets: SecretCache<S>,
     /// The world that this deployment belongs to.
     pub mode: Mode,
     /// The time.
@@ -59,7 +59,10 @@ pub async fn run() -> Result<(), lambda_http::Error> {
 }
 
 /// Answers one delivery.
-pub async fn handle<L: Ledger, C: Clock>(app: &App<L, C>, request: &Request) -> Response<Body> {
+pub async fn handle<L: Ledger, C: Clock, S: SecretReader>(
+    app: &App<L, C, S>,
+    request: &Request,
+) -> Response<Body> {
     let incoming = Incoming::new(request);
     match deliver(app, request).instrument(incoming.span()).await {
         Ok(outcome) => json(StatusCode::OK, &Acknowledgement { outcome: outcome.name() }),
@@ -67,8 +70,8 @@ pub async fn handle<L: Ledger, C: Clock>(app: &App<L, C>, request: &Request) -> 
     }
 }
 
-async fn deliver<L: Ledger, C: Clock>(
-    app: &App<L, C>,
+async fn deliver<L: Ledger, C: Clock, S: SecretReader>(
+    app: &App<L, C, S>,
     request: &Request,
 ) -> Result<Outcome, Problem> {
     if request.method() != Method::POST {
@@ -137,7 +140,7 @@ fn unverified(request: &Request) -> Result<UnverifiedDelivery<'_>, Problem> {
 
 /// Verifies with the secrets at hand and, should none fit, with those that have come since.
 async fn verify<'a>(
-    secrets: &SecretCache,
+    secrets: &SecretCache<impl SecretReader>,
     delivery: UnverifiedDelivery<'a>,
     now: Timestamp,
 ) -> Result<VerifiedDelivery<'a>, Problem> {

@@ -1,0 +1,472 @@
+//! Stripe's side of the story: what learners did, what Stripe says of it, and who must have access
+//! in the end.
+//!
+//! A small model that shares no code with what it judges. A history is a list of [`Word`]s; each is
+//! possible in every state, or does nothing there, so that any list is a valid history, also one
+//! from which words have been taken out. A new kind of thing that can happen is a new word.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde_json::{Value, json};
+
+use crate::rendering::{Session, event};
+
+/// Who buys.
+const LEARNERS: [&str; 3] = ["ada", "bob", "eve"];
+/// What is sold.
+const PRODUCTS: [&str; 2] = ["tutorclaw", "curriculum"];
+/// Events that are none of our business.
+const STRAYS: [&str; 4] = [
+    "of a type that nothing depends on",
+    "another shop's",
+    "of live mode",
+    "of a connected account",
+];
+
+/// Something that happens at Stripe. A number picks one of those to which it can happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// A learner asks for a product, and a session is opened; also twice for the same.
+    Open {
+        /// Of the learners.
+        learner: u8,
+        /// Of the products.
+        product: u8,
+    },
+    /// A card is declined; the session stays open.
+    Decline {
+        /// Of the open sessions.
+        session: u8,
+    },
+    /// A card pays.
+    Card {
+        /// Of the open sessions.
+        session: u8,
+    },
+    /// A discount leaves nothing to pay.
+    Nothing {
+        /// Of the open sessions.
+        session: u8,
+    },
+    /// A bank debit is on its way.
+    Debit {
+        /// Of the open sessions.
+        session: u8,
+    },
+    /// The bank pays a debit.
+    Settle {
+        /// Of the debits that are on their way.
+        session: u8,
+    },
+    /// The bank refuses a debit.
+    Refuse {
+        /// Of the debits that are on their way.
+        session: u8,
+    },
+    /// A session runs out.
+    Expire {
+        /// Of the open sessions.
+        session: u8,
+    },
+    /// The learner comes back from Stripe, and we read their session.
+    Read {
+        /// Of all sessions.
+        session: u8,
+    },
+    /// Stripe tells a change once more, as another event.
+    Repeat {
+        /// Of the events so far.
+        event: u8,
+        /// A second later.
+        later: bool,
+    },
+    /// Stripe also delivers an event in a shape that can't be read.
+    Garble {
+        /// Of the events so far.
+        event: u8,
+    },
+    /// Stripe tells something that is none of our business.
+    Stray {
+        /// Of the kinds of those.
+        kind: u8,
+    },
+    /// Time passes.
+    Wait {
+        /// How many seconds.
+        seconds: u16,
+    },
+}
+
+/// What Stripe says, and where.
+#[derive(Debug, Clone)]
+pub struct Telling {
+    /// An event, or a session that we have read.
+    pub door: Door,
+    /// The JSON: the event, or the session.
+    pub body: Value,
+    /// The same event in a shape that can't be read, if it is also delivered so.
+    pub garbled: Option<Value>,
+    /// What it is about.
+    pub effect: Effect,
+    /// For people: `evt_1 completed paid cs_1`.
+    pub line: String,
+}
+
+/// How a telling reaches us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// Posted to the webhook.
+    Webhook,
+    /// Read from Stripe by ourselves.
+    Reading,
+}
+
+/// What a telling is to change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// It tells of this source.
+    Source(String),
+    /// Nothing: there is a rule.
+    Nothing,
+}
+
+/// What a source must give its learner in the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Whose it is.
+    pub learner: String,
+    /// Of what.
+    pub product: String,
+    /// What became of the payment.
+    pub payment: Payment,
+}
+
+/// What became of a payment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Payment {
+    /// On its way.
+    Processing,
+    /// Refused.
+    Failed,
+    /// The money is there, or nothing was to pay; since the earliest time that Stripe has named.
+    Paid {
+        /// Unix seconds.
+        since: i64,
+    },
+}
+
+/// What Stripe knows of one session.
+#[derive(Debug, Clone)]
+struct Purchase {
+    session: Session,
+    /// The payment, once the buyer has done their part.
+    payment: Option<Payment>,
+    /// When money began to move; none where nothing was to pay.
+    charged: Option<i64>,
+}
+
+/// Stripe, as far as one shop sells through it.
+#[derive(Debug, Clone)]
+pub struct Stripe {
+    prefix: String,
+    now: i64,
+    purchases: Vec<Purchase>,
+    tellings: Vec<Telling>,
+}
+
+impl Stripe {
+    /// A new account. Ids contain this prefix, so that many fit into one table; the clock starts at
+    /// this time, in Unix seconds.
+    #[must_use]
+    pub fn new(prefix: &str, start: i64) -> Self {
+        let prefix = prefix.to_owned();
+        Self { prefix, now: start, purchases: Vec::new(), tellings: Vec::new() }
+    }
+
+    /// An account in which all of this has happened.
+    #[must_use]
+    pub fn after(words: &[Word], prefix: &str, start: i64) -> Self {
+        let mut stripe = Self::new(prefix, start);
+        for word in words {
+            stripe.happen(*word);
+        }
+        stripe
+    }
+
+    /// What time it is there.
+    #[must_use]
+    pub const fn now(&self) -> i64 {
+        self.now
+    }
+
+    /// All that Stripe has told so far, in its order.
+    #[must_use]
+    pub fn tellings(&self) -> &[Telling] {
+        &self.tellings
+    }
+
+    /// What each source must give, once all has been told.
+    #[must_use]
+    pub fn truth(&self) -> BTreeMap<String, Held> {
+        let held = |purchase: &Purchase| {
+            Some((
+                purchase.source(),
+                Held {
+                    learner: purchase.session.learner.clone(),
+                    product: purchase.session.product.clone(),
+                    payment: purchase.payment?,
+                },
+            ))
+        };
+        self.purchases.iter().filter_map(held).collect()
+    }
+
+    /// Lets this happen; says in words what did, or nothing if it can't happen now.
+    pub fn happen(&mut self, word: Word) -> Option<String> {
+        match word {
+            Word::Open { learner, product } => Some(self.open(learner, product)),
+            Word::Decline { session } => self.decline(session),
+            Word::Card { session } => {
+                let at = self.now;
+                self.complete(session, "paid", Payment::Paid { since: at }, Some(at))
+            }
+            Word::Nothing { session } => {
+                let paid = Payment::Paid { since: self.now };
+                self.complete(session, "no_payment_required", paid, None)
+            }
+            Word::Debit { session } => {
+                self.complete(session, "unpaid", Payment::Processing, Some(self.now))
+            }
+            Word::Settle { session } => {
+                self.settle(session, Payment::Paid { since: self.now }, "succeeded")
+            }
+            Word::Refuse { session } => self.settle(session, Payment::Failed, "failed"),
+            Word::Expire { session } => self.expire(session),
+            Word::Read { session } => self.read(session),
+            Word::Repeat { event, later } => self.repeat(event, later),
+            Word::Garble { event } => self.garble(event),
+            Word::Stray { kind } => Some(self.stray(kind)),
+            Word::Wait { seconds } => {
+                self.now = self.now.saturating_add(i64::from(seconds));
+                Some(format!("{seconds} seconds pass"))
+            }
+        }
+    }
+
+    fn id(&self, kind: &str, number: usize) -> String {
+        format!("{kind}_{}{}", self.prefix, number.saturating_add(1))
+    }
+
+    fn open(&mut self, learner: u8, product: u8) -> String {
+        let number = self.purchases.len();
+        let learner = LEARNERS[usize::from(learner) % LEARNERS.len()];
+        let session = Session {
+            id: self.id("cs", number),
+            status: "open",
+            payment_status: "unpaid",
+            payment_intent: Value::Null,
+            learner: format!("{learner}{}", self.prefix),
+            product: PRODUCTS[usize::from(product) % PRODUCTS.len()].to_owned(),
+            created: self.now,
+        };
+        let said = format!("{} opens {} for {}", session.learner, session.id, session.product);
+        self.purchases.push(Purchase { session, payment: None, charged: None });
+        said
+    }
+
+    /// One of the purchases that are like this.
+    fn pick(&self, number: u8, is: impl Fn(&Purchase) -> bool) -> Option<usize> {
+        let fitting: Vec<usize> =
+            (0..self.purchases.len()).filter(|index| is(&self.purchases[*index])).collect();
+        (!fitting.is_empty()).then(|| fitting[usize::from(number) % fitting.len()])
+    }
+
+    fn pick_open(&self, number: u8) -> Option<usize> {
+        self.pick(number, |purchase| purchase.session.status == "open")
+    }
+
+    fn decline(&mut self, number: u8) -> Option<String> {
+        let index = self.pick_open(number)?;
+        let said = format!("a card is declined for {}", self.purchases[index].session.id);
+        // Stripe tells it of the payment, which says nothing of a session.
+        let object = json!({ "id": self.id("pi", index), "object": "payment_intent" });
+        self.tell("payment_intent.payment_failed", &object, Effect::Nothing);
+        Some(said)
+    }
+
+    fn complete(
+        &mut self,
+        number: u8,
+        payment_status: &'static str,
+        payment: Payment,
+        charged: Option<i64>,
+    ) -> Option<String> {
+        let index = self.pick_open(number)?;
+        let payment_intent = charged.map(|_| self.id("pi", index));
+        let purchase = &mut self.purchases[index];
+        purchase.session.status = "complete";
+        purchase.session.payment_status = payment_status;
+        purchase.session.payment_intent = json!(payment_intent);
+        purchase.payment = Some(payment);
+        purchase.charged = charged;
+        Some(self.tell_of(index, "completed"))
+    }
+
+    fn settle(&mut self, number: u8, payment: Payment, how: &str) -> Option<String> {
+        let is_waiting = |purchase: &Purchase| purchase.payment == Some(Payment::Processing);
+        let index = self.pick(number, is_waiting)?;
+        let purchase = &mut self.purchases[index];
+        if matches!(payment, Payment::Paid { .. }) {
+            purchase.session.payment_status = "paid";
+        }
+        purchase.payment = Some(payment);
+        Some(self.tell_of(index, &format!("async_payment_{how}")))
+    }
+
+    fn expire(&mut self, number: u8) -> Option<String> {
+        let index = self.pick_open(number)?;
+        self.purchases[index].session.status = "expired";
+        Some(self.tell_of(index, "expired"))
+    }
+
+    fn tell_of(&mut self, index: usize, kind: &str) -> String {
+        let purchase = &self.purchases[index];
+        let (session, effect) = (purchase.session.json(), purchase.effect());
+        self.tell(&format!("checkout.session.{kind}"), &session, effect)
+    }
+
+    fn tell(&mut self, kind: &str, object: &Value, effect: Effect) -> String {
+        let id = self.id("evt", self.tellings.len());
+        let body = event(&id, kind, self.now, object);
+        let line = line_of(&body);
+        let said = format!("Stripe tells {line}");
+        let door = Door::Webhook;
+        self.tellings.push(Telling { door, body, garbled: None, effect, line });
+        said
+    }
+
+    /// What the API answers, with the payment's latest charge expanded.
+    fn read(&mut self, number: u8) -> Option<String> {
+        let index = self.pick(number, |_| true)?;
+        let purchase = &mut self.purchases[index];
+        let mut session = purchase.session.clone();
+        if let (Some(charged), Some(payment)) = (purchase.charged, purchase.payment) {
+            session.payment_intent = json!({
+                "id": session.payment_intent,
+                "object": "payment_intent",
+                "status": match payment {
+                    Payment::Processing => "processing",
+                    Payment::Failed => "requires_payment_method",
+                    Payment::Paid { .. } => "succeeded",
+                },
+                "latest_charge": { "id": "ch_1", "object": "charge", "created": charged },
+            });
+        }
+        // Now we know of an earlier time than the events have named.
+        if let Some(Payment::Paid { since }) = &mut purchase.payment {
+            let named = purchase.charged.unwrap_or(purchase.session.created);
+            *since = named.min(*since);
+        }
+        let line = format!("{} as it was read", session.id);
+        let said = format!("{} comes back, and {} is read", session.learner, session.id);
+        self.tellings.push(Telling {
+            door: Door::Reading,
+            body: session.json(),
+            garbled: None,
+            effect: purchase.effect(),
+            line,
+        });
+        Some(said)
+    }
+
+    /// One of the events so far that tell of a source.
+    fn pick_event(&self, number: u8) -> Option<usize> {
+        let is_event =
+            |telling: &Telling| telling.door == Door::Webhook && telling.effect != Effect::Nothing;
+        let events: Vec<usize> =
+            (0..self.tellings.len()).filter(|index| is_event(&self.tellings[*index])).collect();
+        (!events.is_empty()).then(|| events[usize::from(number) % events.len()])
+    }
+
+    fn repeat(&mut self, number: u8, later: bool) -> Option<String> {
+        let first = self.tellings[self.pick_event(number)?].clone();
+        let mut body = first.body;
+        body["id"] = self.id("evt", self.tellings.len()).into();
+        if let Some(created) = body["created"].as_i64().filter(|_| later) {
+            body["created"] = created.saturating_add(1).into();
+        }
+        let line = line_of(&body);
+        let said = format!("Stripe tells the same again as {line}");
+        self.tellings.push(Telling { body, garbled: None, line, ..first });
+        Some(said)
+    }
+
+    fn garble(&mut self, number: u8) -> Option<String> {
+        let index = self.pick_event(number)?;
+        let telling = &mut self.tellings[index];
+        let mut garbled = telling.body.clone();
+        garbled["data"]["object"]["payment_status"] = "of_another_age".into();
+        telling.garbled = Some(garbled);
+        Some(format!("Stripe also tells {} in a way that can't be read", telling.line))
+    }
+
+    /// An event that changes nothing, whatever it says.
+    fn stray(&mut self, kind: u8) -> String {
+        let session = Session {
+            id: self.id("cs_stray", self.tellings.len()),
+            status: "complete",
+            payment_status: "paid",
+            payment_intent: self.id("pi_stray", self.tellings.len()).into(),
+            learner: format!("{}{}", LEARNERS[0], self.prefix),
+            product: PRODUCTS[0].to_owned(),
+            created: self.now,
+        };
+        let mut object = session.json();
+        let whose = STRAYS[usize::from(kind) % STRAYS.len()];
+        if whose == "another shop's" {
+            object["metadata"] = json!({ "order": "7" });
+        }
+        let is_unknown = whose == "of a type that nothing depends on";
+        let completed = "checkout.session.completed";
+        let kind = if is_unknown { "payment_intent.succeeded" } else { completed };
+        let said = self.tell(kind, &object, Effect::Nothing);
+        if let Some(telling) = self.tellings.last_mut() {
+            telling.body["livemode"] = (whose == "of live mode").into();
+            telling.body["account"] =
+                json!((whose == "of a connected account").then_some("acct_other"));
+        }
+        format!("{said}, {whose}")
+    }
+}
+
+impl Purchase {
+    /// Under which id its facts are kept.
+    fn source(&self) -> String {
+        match self.session.payment_intent.as_str() {
+            Some(payment_intent) => payment_intent.to_owned(),
+            None => self.session.id.clone(),
+        }
+    }
+
+    fn effect(&self) -> Effect {
+        match self.payment {
+            Some(_) => Effect::Source(self.source()),
+            None => Effect::Nothing,
+        }
+    }
+}
+
+impl fmt::Display for Telling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.line)
+    }
+}
+
+/// `evt_1 checkout.session.completed paid cs_1 @1000`
+fn line_of(event: &Value) -> String {
+    let object = &event["data"]["object"];
+    let words = [&event["id"], &event["type"], &object["payment_status"], &object["id"]];
+    let words: Vec<&str> = words.iter().filter_map(|word| word.as_str()).collect();
+    format!("{} @{}", words.join(" "), event["created"])
+}
