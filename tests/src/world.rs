@@ -176,6 +176,18 @@ impl World {
         table_at(&self.dynamodb_url)
     }
 
+    /// Where `DynamoDB` is.
+    #[must_use]
+    pub fn dynamodb_url(&self) -> &str {
+        &self.dynamodb_url
+    }
+
+    /// Where Secrets Manager is.
+    #[must_use]
+    pub fn secrets_url(&self) -> &str {
+        &self.secrets_url
+    }
+
     /// The Stripe simulator.
     #[must_use]
     pub const fn stripe(&self) -> &stripe_simulator::Simulator {
