@@ -120,6 +120,7 @@ async fn start(
         observer: Observer::new(move |served| terminal.served(served)),
         demo: demo(catalog),
         account,
+        dynamodb_proxy: None,
     })
     .await?;
     if let Err(error) = open(options, catalog, &mut stack).await {

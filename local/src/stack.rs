@@ -56,6 +56,8 @@ pub struct Options {
     pub demo: Option<Demo>,
     /// A Stripe account to use; without one there is the simulator.
     pub account: Option<StripeAccount>,
+    /// Where functions find DynamoDB, if something stands between them and the stack's.
+    pub dynamodb_proxy: Option<String>,
 }
 
 /// A Stripe account of the developer's own, in test mode.
@@ -186,6 +188,9 @@ impl Stack {
         let mut references = references(&addresses);
         if let StripeSide::Account(StripeAccount { url: None, .. }) = listeners.stripe {
             references.insert("StripeApiUrl".to_owned(), String::new());
+        }
+        if let Some(proxy) = options.dynamodb_proxy {
+            references.insert("DynamoDbEndpoint".to_owned(), proxy);
         }
         let template = Template::read(&options.template, &references)?;
         let state = state::State::open(options.keep.clone())?;

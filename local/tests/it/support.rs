@@ -27,6 +27,7 @@ pub(crate) fn options(keep: Keep) -> Options {
         observer: Observer::new(|_| {}),
         demo: None,
         account: None,
+        dynamodb_proxy: None,
     }
 }
 
