@@ -23,6 +23,7 @@ mod moto;
 mod openapi;
 mod reading;
 mod replay;
+mod sbom;
 mod secrets;
 mod stack;
 mod strangers;

@@ -14,7 +14,7 @@ struct Check {
     environment: &'static [(&'static str, &'static str)],
 }
 
-const CHECKS: [Check; 7] = [
+const CHECKS: [Check; 8] = [
     Check { name: "format", command: &["cargo", "fmt", "--all", "--check"], environment: &[] },
     Check {
         name: "lints",
@@ -25,6 +25,21 @@ const CHECKS: [Check; 7] = [
         name: "documentation",
         command: &["cargo", "doc", "--workspace", "--no-deps", "--quiet"],
         environment: &[("RUSTDOCFLAGS", "-D warnings")],
+    },
+    Check {
+        name: "dependencies",
+        // What is known against them is another check: it needs a connection each time.
+        command: &[
+            "cargo-deny",
+            "--locked",
+            "check",
+            "-D",
+            "warnings",
+            "bans",
+            "licenses",
+            "sources",
+        ],
+        environment: &[],
     },
     Check {
         name: "template, by SAM",
@@ -50,30 +65,54 @@ const CHECKS: [Check; 7] = [
     },
 ];
 
+const ADVISORIES: Check = Check {
+    name: "advisories",
+    command: &["cargo-deny", "--locked", "check", "-D", "warnings", "advisories"],
+    environment: &[],
+};
+
 /// Runs every check and stops at the first that fails.
 pub(crate) fn run() -> Result<(), Box<dyn std::error::Error>> {
     tools_are_there()?;
     tools::install()?;
     let begun = Instant::now();
     for check in &CHECKS {
-        println!("\n== {}: {}", check.name, check.command.join(" "));
+        check.run()?;
+    }
+    println!("\nEverything passed in {} s.", begun.elapsed().as_secs());
+    Ok(())
+}
+
+/// Asks what is known against the dependencies.
+pub(crate) fn advisories() -> Result<(), Box<dyn std::error::Error>> {
+    tools::install_crate(tools::DENY)?;
+    ADVISORIES.run().map_err(|error| {
+        format!(
+            "{error}\nWhere there is no connection to github.com, nothing has been asked: run it \
+             again where there is one."
+        )
+        .into()
+    })
+}
+
+impl Check {
+    fn run(&self) -> Result<(), Box<dyn std::error::Error>> {
+        println!("\n== {}: {}", self.name, self.command.join(" "));
         let started = Instant::now();
-        let (program, arguments) =
-            check.command.split_first().ok_or("a check without a command")?;
+        let (program, arguments) = self.command.split_first().ok_or("a check without a command")?;
         let found = tools::find(program).unwrap_or_else(|| program.into());
         let status = Command::new(found)
             .current_dir(tools::root())
             .args(arguments)
-            .envs(check.environment.iter().copied())
+            .envs(self.environment.iter().copied())
             .status()
             .map_err(|error| format!("{program} can't be started: {error}"))?;
         if !status.success() {
-            return Err(format!("\n{} failed: {}", check.name, check.command.join(" ")).into());
+            return Err(format!("\n{} failed: {}", self.name, self.command.join(" ")).into());
         }
-        println!("== {} passed in {} s", check.name, started.elapsed().as_secs());
+        println!("== {} passed in {} s", self.name, started.elapsed().as_secs());
+        Ok(())
     }
-    println!("\nEverything passed in {} s.", begun.elapsed().as_secs());
-    Ok(())
 }
 
 /// The tests run the README's own commands. All that they need but Rust is asked for here, so that

