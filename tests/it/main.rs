@@ -26,6 +26,7 @@ mod replay;
 mod sbom;
 mod secrets;
 mod stack;
+mod storm;
 mod strangers;
 mod template;
 mod tidy;

@@ -21,6 +21,8 @@
 pub mod flaky;
 pub mod meter;
 pub mod moto;
+pub mod relay;
 pub mod requests;
 pub mod sessions;
+pub mod storm;
 pub mod world;

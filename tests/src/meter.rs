@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use axum::body::{Body, Bytes};
-use axum::http::{HeaderMap, Response, header};
 use serde_json::Value;
-use tokio::net::TcpListener;
+
+use crate::relay::{self, Answer, Relay, Request};
 
 /// What `DynamoDB` was asked for, and the units that it used up for that.
 ///
@@ -82,7 +81,7 @@ impl fmt::Display for Reading {
 /// A proxy that has `DynamoDB` report what each request used up. Clones are the same meter.
 #[derive(Clone)]
 pub struct Meter {
-    target: String,
+    relay: Arc<Relay>,
     reading: Arc<Mutex<Reading>>,
 }
 
@@ -91,15 +90,14 @@ impl Meter {
     pub async fn before(
         target: String,
     ) -> (Self, String, impl Future<Output = ()> + Send + 'static) {
-        let meter = Self { target, reading: Arc::default() };
-        let (server, client) = (meter.clone(), reqwest::Client::new());
-        let pass_on = async move |headers: HeaderMap, body: Bytes| {
-            server.pass_on(&client, headers, &body).await
+        let meter = Self { relay: Arc::new(Relay::to(target)), reading: Arc::default() };
+        let server = meter.clone();
+        let pass_on = move |request| {
+            let meter = server.clone();
+            async move { Some(meter.pass_on(request).await) }
         };
-        let router = axum::Router::new().route("/", axum::routing::post(pass_on));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        (meter, url, async move { axum::serve(listener, router).await.unwrap() })
+        let (url, serving) = relay::serve(pass_on).await;
+        (meter, url, serving)
     }
 
     /// What has been used up since it was last asked.
@@ -108,26 +106,10 @@ impl Meter {
         std::mem::take(&mut *self.reading.lock().unwrap())
     }
 
-    async fn pass_on(
-        &self,
-        client: &reqwest::Client,
-        mut headers: HeaderMap,
-        body: &[u8],
-    ) -> Response<Body> {
-        let target = headers["x-amz-target"].to_str().unwrap();
-        let operation = target.rsplit('.').next().unwrap().to_owned();
-        let mut request: Value = serde_json::from_slice(body).unwrap();
-        request["ReturnConsumedCapacity"] = "TOTAL".into();
-        headers.remove(header::CONTENT_LENGTH);
-        let request = client.post(&self.target).headers(headers).body(request.to_string());
-        let answer = request.send().await.unwrap();
-        let (status, headers) = (answer.status(), answer.headers().clone());
-        let body = answer.bytes().await.unwrap();
-        let reported = serde_json::from_slice(&body).unwrap_or_default();
-        self.reading.lock().unwrap().add(&operation, &reported);
-        let mut response = Response::new(Body::from(body));
-        *response.status_mut() = status;
-        *response.headers_mut() = headers;
-        response
+    async fn pass_on(&self, mut request: Request) -> Answer {
+        request.body["ReturnConsumedCapacity"] = "TOTAL".into();
+        let answer = self.relay.pass_on(&request).await;
+        self.reading.lock().unwrap().add(&request.operation, &answer.body);
+        answer
     }
 }

@@ -440,7 +440,8 @@ impl World {
     }
 }
 
-fn plain(value: &aws_sdk_dynamodb::types::AttributeValue) -> Value {
+/// An attribute as plain JSON.
+pub(crate) fn plain(value: &aws_sdk_dynamodb::types::AttributeValue) -> Value {
     use aws_sdk_dynamodb::types::AttributeValue as Attribute;
     if let Attribute::S(text) = value {
         text.as_str().into()

@@ -5,6 +5,7 @@
 mod checks;
 mod sam;
 mod signing;
+mod storm;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -38,6 +39,14 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Run the whole system while processes are killed and DynamoDB fails, and hold every item
+    /// against the truth. `--help` says more.
+    #[command(disable_help_flag = true)]
+    Storm {
+        /// What `storm` is given.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Print a sample event of events/webhook with a fresh signature, to hand to the webhook.
     Sign {
         /// The file, one of those in events/webhook.
@@ -63,6 +72,7 @@ fn main() -> ExitCode {
         }),
         Chore::Sam => sam::run(),
         Chore::Bench { arguments } => bench(&arguments),
+        Chore::Storm { arguments } => storm::run(&arguments),
         Chore::Sign { file, secret, secrets_port } => {
             signing::run(&file, secret, secrets_port).map(|event| {
                 // Whoever reads may have had enough: `cargo xtask sign … | head`.

@@ -1,0 +1,136 @@
+//! The storm's `DynamoDB` is phrased as the real one: what the SDK and our code make of each fault.
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::{BehaviorVersion, Config, Credentials, Region};
+use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata as _, SdkError};
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, Put, TransactWriteItem};
+use tests::storm::faults::{Fault, Faults, Weather};
+use tests::world::{TABLE, dynamodb};
+use tokio::task::JoinSet;
+
+/// A `DynamoDB` with faults, and a client that asks once.
+struct Ill {
+    faults: Faults,
+    client: Client,
+    _servers: JoinSet<()>,
+}
+
+impl Ill {
+    async fn new() -> Self {
+        let mut servers = JoinSet::new();
+        let (dynamodb_url, serving) = dynamodb().await;
+        servers.spawn(serving);
+        let (faults, url, serving) = Faults::new(1).await;
+        servers.spawn(serving);
+        faults.leads_to(dynamodb_url);
+        let config = Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(shared::dynamo::timeouts())
+            .endpoint_url(url);
+        Self { faults, client: Client::from_conf(config.build()), _servers: servers }
+    }
+
+    /// How a transaction of two items fares, and whether it is done.
+    async fn transact(&self, fault: Fault, id: &str) -> (String, bool) {
+        self.faults.turn(Weather::Only(fault));
+        let transaction = ["a", "b"].map(|part| {
+            let put = Put::builder().table_name(TABLE);
+            let put = put.item("pk", text(id)).item("sk", text(part)).build().unwrap();
+            TransactWriteItem::builder().put(put).build()
+        });
+        let transact = self.client.transact_write_items();
+        let answer = transact.set_transact_items(Some(transaction.to_vec())).send().await;
+        self.faults.are_over().await;
+        self.faults.turn(Weather::Fine);
+        let get = self.client.get_item().table_name(TABLE).consistent_read(true);
+        let found = get.key("pk", text(id)).key("sk", text("a")).send().await.unwrap();
+        (answer.map_or_else(|error| said(&error), |_| "well".to_owned()), found.item.is_some())
+    }
+}
+
+fn text(value: &str) -> AttributeValue {
+    AttributeValue::S(value.to_owned())
+}
+
+/// What the SDK makes of it: its code and reasons, or how the call failed.
+fn said(error: &SdkError<TransactWriteItemsError>) -> String {
+    match error {
+        SdkError::ServiceError(service) => {
+            let code = service.err().code().unwrap_or("no code");
+            let TransactWriteItemsError::TransactionCanceledException(canceled) = service.err()
+            else {
+                return code.to_owned();
+            };
+            let reasons = canceled.cancellation_reasons().iter();
+            let mut reasons: Vec<&str> = reasons.filter_map(|reason| reason.code()).collect();
+            reasons.sort_unstable();
+            format!("{code}: {}", reasons.join(", "))
+        }
+        SdkError::TimeoutError(_) => "timeout".to_owned(),
+        SdkError::DispatchFailure(_) => "no answer".to_owned(),
+        SdkError::ConstructionFailure(_) | SdkError::ResponseError(_) | _ => {
+            DisplayErrorContext(error).to_string()
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_sdk_takes_each_fault_for_what_it_is() {
+    let ill = Ill::new().await;
+    let canceled = "TransactionCanceledException";
+    for (number, (fault, expected, is_done)) in [
+        (Fault::Throttled, "ThrottlingException".to_owned(), false),
+        (Fault::ThroughputExceeded, "ProvisionedThroughputExceededException".to_owned(), false),
+        (Fault::Failed, "InternalServerError".to_owned(), false),
+        (Fault::Unavailable, "ServiceUnavailableException".to_owned(), false),
+        (Fault::NotReached, "no answer".to_owned(), false),
+        (Fault::AnswerLost, "no answer".to_owned(), true),
+        (Fault::DoneAndFailed, "InternalServerError".to_owned(), true),
+        (Fault::Slow, "well".to_owned(), true),
+        (Fault::AnsweredTooLate, "timeout".to_owned(), true),
+        (Fault::DoneTooLate, "timeout".to_owned(), true),
+        (Fault::Conflict, format!("{canceled}: None, TransactionConflict"), false),
+        (
+            Fault::ConflictAndThrottled,
+            format!("{canceled}: ThrottlingError, TransactionConflict"),
+            false,
+        ),
+        (Fault::InProgress, "TransactionInProgressException".to_owned(), false),
+        (Fault::WriteConflict, "TransactionConflictException".to_owned(), false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let fared = ill.transact(fault, &format!("item {number}")).await;
+        assert_eq!(fared, (expected, is_done), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn keys_that_are_left_unread_are_named_as_they_were_asked_for() {
+    let ill = Ill::new().await;
+    for number in 0..3 {
+        ill.transact(Fault::Slow, &format!("item {number}")).await;
+    }
+    let key = |number: usize| {
+        [("pk", format!("item {number}")), ("sk", "a".to_owned())]
+            .map(|(name, value)| (name.to_owned(), AttributeValue::S(value)))
+            .into()
+    };
+    let mut asked = KeysAndAttributes::builder().consistent_read(true);
+    for number in 0..3 {
+        asked = asked.keys(key(number));
+    }
+    ill.faults.turn(Weather::Only(Fault::Unprocessed));
+    let batch = ill.client.batch_get_item().request_items(TABLE, asked.build().unwrap());
+    let answer = batch.send().await.unwrap();
+    let read = answer.responses.unwrap()[TABLE].len();
+    let left = &answer.unprocessed_keys.unwrap()[TABLE];
+    assert_eq!(left.consistent_read(), Some(true));
+    assert!(read > 0 && read + left.keys().len() == 3, "{read} {left:?}");
+}

@@ -1,0 +1,331 @@
+//! Nothing lost, nothing doubled: every item of the table against what must be there.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+use simulation::oracle::Payment;
+
+use super::script::Source;
+
+/// What must be in the table once all is told, and nothing else.
+#[derive(Debug, Default)]
+pub struct Expected {
+    /// Each source.
+    pub sources: BTreeMap<String, Source>,
+    /// Each event that tells of a source, and which.
+    pub events: BTreeMap<String, String>,
+    /// Events that were also delivered in a way that can't be read.
+    pub garbled: BTreeSet<String>,
+    /// Whoever has bought by themselves, with all that Stripe has of them.
+    pub buyers: BTreeMap<String, Buyer>,
+}
+
+/// What Stripe has of somebody who has bought.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Buyer {
+    /// Every customer that was made for them.
+    pub customers: Vec<String>,
+    /// Every session that was opened for them, by price.
+    pub sessions: BTreeMap<String, Vec<String>>,
+}
+
+/// The table, sorted by what it holds.
+#[derive(Debug, Default)]
+struct Found<'a> {
+    events: BTreeMap<&'a str, &'a Value>,
+    quarantined: BTreeMap<&'a str, &'a Value>,
+    sources: BTreeMap<&'a str, &'a Value>,
+    accesses: BTreeMap<&'a str, &'a Value>,
+    customers: BTreeMap<&'a str, &'a Value>,
+    checkouts: BTreeMap<(&'a str, &'a str), &'a Value>,
+    others: Vec<(&'a str, &'a str)>,
+}
+
+/// What is wrong with these items, in words; nothing if all is well.
+#[must_use]
+pub fn audit(items: &[Value], expected: &Expected) -> Vec<String> {
+    let found = Found::sort(items);
+    let mut wrong = Vec::new();
+    wrong.extend(found.others.iter().map(|(pk, sk)| format!("nobody put {pk} {sk} there")));
+    found.check_events(expected, &mut wrong);
+    found.check_quarantine(expected, &mut wrong);
+    found.check_sources(expected, &mut wrong);
+    found.check_accesses(&mut wrong);
+    found.check_buyers(expected, &mut wrong);
+    wrong
+}
+
+impl<'a> Found<'a> {
+    fn sort(items: &'a [Value]) -> Self {
+        let mut found = Self::default();
+        for item in items {
+            let (pk, sk) = (item["pk"].as_str().unwrap(), item["sk"].as_str().unwrap());
+            let (kind, id) = pk.split_once('#').unwrap_or((pk, ""));
+            let (what, detail) = sk.split_once('#').unwrap_or((sk, ""));
+            match (kind, what) {
+                ("EVENT", "EVENT") => drop(found.events.insert(id, item)),
+                ("QUARANTINE", event) => drop(found.quarantined.insert(event, item)),
+                ("SOURCE", "SOURCE") => drop(found.sources.insert(id, item)),
+                ("LEARNER", "ACCESS") => drop(found.accesses.insert(id, item)),
+                ("LEARNER", "CUSTOMER") => drop(found.customers.insert(id, item)),
+                ("LEARNER", "CHECKOUT") => drop(found.checkouts.insert((id, detail), item)),
+                // How often somebody asked is theirs; what is on sale was put there before.
+                ("LEARNER", "RATE") | ("CATALOG", "CURRENT") => {}
+                _ => found.others.push((pk, sk)),
+            }
+        }
+        found
+    }
+
+    /// Each event that tells of a source is on record, and no other.
+    fn check_events(&self, expected: &Expected, wrong: &mut Vec<String>) {
+        for (event, source) in &expected.events {
+            match self.events.get(event.as_str()).map(|item| &item["outcome"]) {
+                None => wrong.push(format!("{event}, which tells of {source}, is not on record")),
+                Some(outcome) if outcome != "applied" && outcome != "unchanged" => {
+                    wrong.push(format!("{event}, which tells of {source}, stays {outcome}"));
+                }
+                Some(_) => {}
+            }
+        }
+        for event in self.events.keys().filter(|event| !expected.events.contains_key(**event)) {
+            wrong.push(format!("{event} is on record and changes nothing"));
+        }
+    }
+
+    /// What could not be read has been read since.
+    fn check_quarantine(&self, expected: &Expected, wrong: &mut Vec<String>) {
+        for (event, item) in &self.quarantined {
+            if !expected.garbled.contains(*event) {
+                wrong.push(format!("{event} is in quarantine and could be read"));
+            } else if item["resolved_at"].is_null() {
+                wrong.push(format!("{event} stays in quarantine, and has been read since"));
+            }
+        }
+    }
+
+    /// Each source has the facts that Stripe tells, and was written once for each event that was
+    /// applied to it.
+    fn check_sources(&self, expected: &Expected, wrong: &mut Vec<String>) {
+        for source in self.sources.keys().filter(|id| !expected.sources.contains_key(**id)) {
+            wrong.push(format!("nobody has told of {source}"));
+        }
+        for (id, source) in &expected.sources {
+            let Some(item) = self.sources.get(id.as_str()) else {
+                wrong.push(format!("{id} of {} is lost", source.learner));
+                continue;
+            };
+            let mut facts = item.as_object().unwrap().clone();
+            for of_the_item in ["pk", "sk", "version"] {
+                facts.remove(of_the_item);
+            }
+            if facts != facts_of(source) {
+                let (is, must) = (Value::Object(facts), Value::Object(facts_of(source)));
+                wrong.push(format!("{id} is {is}, and must be {must}"));
+            }
+            let version = item["version"].as_u64().unwrap_or_default();
+            let applied = self.applied_to(id, expected);
+            if !(applied.max(1)..=applied + source.readings_max).contains(&version) {
+                wrong.push(format!(
+                    "{id} was written {version} times, and {applied} events were applied to it"
+                ));
+            }
+        }
+    }
+
+    fn applied_to(&self, source: &str, expected: &Expected) -> u64 {
+        let of_source = expected.events.iter().filter(|(_, told)| *told == source);
+        let is_applied =
+            |event: &str| self.events.get(event).is_some_and(|item| item["outcome"] == "applied");
+        of_source.filter(|(event, _)| is_applied(event)).map(|_| 1).sum()
+    }
+
+    /// What each learner has is what their sources on record give, no more and no less.
+    fn check_accesses(&self, wrong: &mut Vec<String>) {
+        let mut folded: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
+        for (id, source) in &self.sources {
+            let learner = source["learner"].as_str().unwrap_or_default();
+            folded.entry(learner).or_default().insert((*id).to_owned(), grant_of(source));
+        }
+        let learners: BTreeSet<&str> = folded.keys().chain(self.accesses.keys()).copied().collect();
+        for learner in learners {
+            let mut has = match self.accesses.get(learner) {
+                Some(item) => item.as_object().unwrap().clone(),
+                None => Map::new(),
+            };
+            for of_the_item in ["pk", "sk"] {
+                has.remove(of_the_item);
+            }
+            let must = folded.remove(learner).unwrap_or_default();
+            if has != must {
+                let (has, must) = (Value::Object(has), Value::Object(must));
+                wrong.push(format!("{learner} has {has}, and their sources give {must}"));
+            }
+        }
+    }
+
+    /// One customer for each buyer, one session for each of their attempts, and the table names
+    /// them.
+    fn check_buyers(&self, expected: &Expected, wrong: &mut Vec<String>) {
+        let on_record = |item: Option<&&Value>, name: &str| -> Vec<String> {
+            item.and_then(|item| item[name].as_str()).map(str::to_owned).into_iter().collect()
+        };
+        for (learner, buyer) in &expected.buyers {
+            let customer = on_record(self.customers.get(learner.as_str()), "customer");
+            if buyer.customers.len() != 1 || customer != buyer.customers {
+                wrong.push(format!(
+                    "{learner} is the customer {customer:?}, and Stripe has made {:?}",
+                    buyer.customers
+                ));
+            }
+            for (price, sessions) in &buyer.sessions {
+                let attempt = self.checkouts.get(&(learner.as_str(), price.as_str()));
+                let session = on_record(attempt, "session");
+                if sessions.len() != 1 || session != *sessions {
+                    wrong.push(format!(
+                        "{learner} was given {session:?} to pay {price}, and Stripe has opened \
+                         {sessions:?}"
+                    ));
+                }
+            }
+        }
+        for learner in self.customers.keys().filter(|id| !expected.buyers.contains_key(**id)) {
+            wrong.push(format!("{learner} is a customer and has not asked to buy"));
+        }
+        let is_known = |learner: &str, price: &str| {
+            expected.buyers.get(learner).is_some_and(|buyer| buyer.sessions.contains_key(price))
+        };
+        for (learner, price) in self.checkouts.keys().filter(|(id, key)| !is_known(id, key)) {
+            wrong.push(format!("{learner} has an attempt at {price} that Stripe knows nothing of"));
+        }
+    }
+}
+
+/// A source's attributes.
+fn facts_of(source: &Source) -> Map<String, Value> {
+    let mut facts = json!({
+        "learner": source.learner,
+        "product": source.product,
+        "price": source.price,
+        "session": source.session,
+        "amount": source.amount,
+        "currency": source.currency,
+        "payment": match source.payment {
+            Payment::Processing => "processing",
+            Payment::Failed => "failed",
+            Payment::Paid { .. } => "paid",
+        },
+    });
+    if let Payment::Paid { since } = source.payment {
+        facts["paid_at"] = since.into();
+    }
+    facts.as_object().unwrap().clone()
+}
+
+/// What a source on record gives, by the table's own description.
+fn grant_of(source: &Value) -> Value {
+    match source["payment"].as_str() {
+        Some("paid") => json!({
+            "product": source["product"], "status": "active", "since": source["paid_at"],
+        }),
+        payment => json!({ "product": source["product"], "status": payment }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SINCE: i64 = 1_795_240_800;
+
+    fn expected() -> Expected {
+        let source = Source {
+            learner: "ada".to_owned(),
+            product: "tutorclaw".to_owned(),
+            price: "tutorclaw_paid".to_owned(),
+            session: "cs_1".to_owned(),
+            amount: 2900,
+            currency: "usd".to_owned(),
+            payment: Payment::Paid { since: SINCE },
+            readings_max: 0,
+        };
+        Expected {
+            sources: [("pi_1".to_owned(), source)].into(),
+            events: [("evt_1".to_owned(), "pi_1".to_owned())].into(),
+            ..Expected::default()
+        }
+    }
+
+    fn items() -> Vec<Value> {
+        let mut source = Value::Object(facts_of(&expected().sources["pi_1"]));
+        source["pk"] = "SOURCE#pi_1".into();
+        source["sk"] = "SOURCE".into();
+        source["version"] = 1.into();
+        let grant = json!({ "product": "tutorclaw", "status": "active", "since": SINCE });
+        vec![
+            json!({ "pk": "EVENT#evt_1", "sk": "EVENT", "outcome": "applied" }),
+            source,
+            json!({ "pk": "LEARNER#ada", "sk": "ACCESS", "pi_1": grant }),
+        ]
+    }
+
+    #[track_caller]
+    fn check(change: impl FnOnce(&mut Vec<Value>), complaint: &str) {
+        let mut items = items();
+        change(&mut items);
+        let wrong = audit(&items, &expected());
+        assert!(wrong.iter().any(|said| said.contains(complaint)), "{complaint}: {wrong:?}");
+    }
+
+    #[test]
+    fn a_table_as_it_must_be_gives_no_cause_for_complaint() {
+        assert_eq!(audit(&items(), &expected()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_lost_doubled_or_of_nobody_s_making_is_named() {
+        check(|items| drop(items.remove(0)), "evt_1, which tells of pi_1, is not on record");
+        check(|items| items[0]["outcome"] = "quarantined".into(), "stays");
+        check(|items| drop(items.remove(1)), "pi_1 of ada is lost");
+        check(|items| items[1]["version"] = 2.into(), "pi_1 was written 2 times, and 1 events");
+        check(|items| items[0]["outcome"] = "unchanged".into(), "0 events were applied to it");
+        check(|items| items[1]["payment"] = "failed".into(), "and must be");
+        check(|items| items[1]["paid_at"] = (SINCE + 1).into(), "and must be");
+        check(|items| drop(items.remove(2)), "ada has {}, and their sources give");
+        check(|items| items[2]["pi_2"] = json!({}), "ada has");
+        check(
+            |items| items.push(json!({ "pk": "EVENT#evt_2", "sk": "EVENT" })),
+            "evt_2 is on record and changes nothing",
+        );
+        check(
+            |items| items.push(json!({ "pk": "SOURCE#pi_9", "sk": "SOURCE" })),
+            "nobody has told of pi_9",
+        );
+        check(
+            |items| items.push(json!({ "pk": "QUARANTINE", "sk": "evt_1" })),
+            "evt_1 is in quarantine and could be read",
+        );
+        check(
+            |items| items.push(json!({ "pk": "LEARNER#eve", "sk": "CUSTOMER", "customer": "c" })),
+            "eve is a customer",
+        );
+        check(|items| items.push(json!({ "pk": "LINK#x", "sk": "LINK" })), "nobody put LINK#x");
+    }
+
+    #[test]
+    fn a_second_customer_or_session_is_named() {
+        let mut expected = expected();
+        let buyer = Buyer {
+            customers: vec!["cus_1".to_owned(), "cus_2".to_owned()],
+            sessions: [("tutorclaw_paid".to_owned(), vec!["cs_1".to_owned(), "cs_2".to_owned()])]
+                .into(),
+        };
+        expected.buyers.insert("ada".to_owned(), buyer);
+        let mut items = items();
+        items.push(json!({ "pk": "LEARNER#ada", "sk": "CUSTOMER", "customer": "cus_1" }));
+        let attempt = "CHECKOUT#tutorclaw_paid";
+        items.push(json!({ "pk": "LEARNER#ada", "sk": attempt, "session": "cs_1" }));
+        let wrong = audit(&items, &expected);
+        assert_eq!(wrong.len(), 2, "{wrong:?}");
+    }
+}

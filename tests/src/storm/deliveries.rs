@@ -1,0 +1,205 @@
+//! Events on their way, as Stripe sends them: each more than once, in no order, again until it is
+//! taken.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use simulation::oracle::{Effect, Telling};
+use tokio::task::JoinSet;
+
+use super::doors::{Answered, Doors};
+use super::random::Random;
+use super::script::{Script, opened_by};
+use super::witness::Witness;
+
+/// Stripe keeps about so many under way at once.
+const AT_ONCE: usize = 32;
+/// An event that is not taken by then never will be.
+const ATTEMPTS_MAX: u32 = 150;
+/// So long after the storm its last calls to `DynamoDB` may still fail.
+const GRACE: Duration = Duration::from_secs(6);
+
+/// A body on its way.
+#[derive(Debug, Clone)]
+struct Delivery {
+    /// Which telling it is of.
+    telling: usize,
+    /// Whether it is told in a way that can't be read.
+    is_garbled: bool,
+    /// How often it is sent at the very same moment.
+    copies: usize,
+    attempts: u32,
+}
+
+/// All that is to be delivered. Clones are the same.
+#[derive(Clone)]
+pub struct Deliveries {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    script: Arc<Script>,
+    doors: Doors,
+    witness: Witness,
+    random: Mutex<Random>,
+    queue: Mutex<VecDeque<Delivery>>,
+    /// Copies that have not been taken yet.
+    left: AtomicUsize,
+    thrown: usize,
+    calm_since: OnceLock<Instant>,
+}
+
+impl Deliveries {
+    /// Each telling two to four times, some of them at the same moment, all shuffled.
+    #[must_use]
+    pub fn of(script: Arc<Script>, seed: u64, doors: Doors, witness: Witness) -> Self {
+        let mut random = Random::new(seed, "deliveries");
+        let mut queue = Vec::new();
+        for (number, telling) in script.tellings.iter().enumerate() {
+            let one = Delivery { telling: number, is_garbled: false, copies: 1, attempts: 0 };
+            let times = usize::try_from(random.within(2..=4)).unwrap();
+            if random.percent(25) {
+                queue.push(Delivery { copies: times, ..one.clone() });
+            } else {
+                queue.extend(std::iter::repeat_n(one.clone(), times));
+            }
+            if telling.garbled.is_some() {
+                queue.push(Delivery { is_garbled: true, ..one });
+            }
+        }
+        random.shuffle(&mut queue);
+        let thrown = queue.iter().map(|delivery| delivery.copies).sum();
+        let inner = Inner {
+            script,
+            doors,
+            witness,
+            random: Mutex::new(random),
+            queue: Mutex::new(queue.into()),
+            left: AtomicUsize::new(thrown),
+            thrown,
+            calm_since: OnceLock::new(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// How many there are, copies included.
+    #[must_use]
+    pub fn thrown(&self) -> usize {
+        self.inner.thrown
+    }
+
+    /// How many have not been taken yet.
+    #[must_use]
+    pub fn left(&self) -> usize {
+        self.inner.left.load(Ordering::SeqCst)
+    }
+
+    /// The storm is over: soon there is no more excuse.
+    pub fn calm(&self) {
+        self.inner.calm_since.set(Instant::now()).unwrap();
+    }
+
+    /// Delivers until all is taken.
+    pub async fn run(&self) {
+        let mut workers = JoinSet::new();
+        for _ in 0..AT_ONCE {
+            let inner = Arc::clone(&self.inner);
+            workers.spawn(async move { inner.work().await });
+        }
+        while let Some(worker) = workers.join_next().await {
+            worker.unwrap();
+        }
+    }
+}
+
+impl Inner {
+    async fn work(&self) {
+        while self.left.load(Ordering::SeqCst) > 0 {
+            let next = self.queue.lock().unwrap().pop_front();
+            match next {
+                Some(delivery) => self.send(delivery).await,
+                // What is left is in others' hands, and may come back.
+                None => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+    }
+
+    async fn send(&self, delivery: Delivery) {
+        let telling = &self.script.tellings[delivery.telling];
+        let opens = opened_by(telling).filter(|_| !delivery.is_garbled);
+        if let Some(pair) = &opens {
+            self.witness.may_be_let_in(pair);
+        }
+        let body = if delivery.is_garbled { telling.garbled.as_ref() } else { Some(&telling.body) };
+        let body = format!("{:#}", body.unwrap());
+        let is_calm = self.calm_since.get().is_some_and(|calm| calm.elapsed() > GRACE);
+        let copies = (0..delivery.copies).map(|_| self.doors.deliver(&body));
+        for answered in join_all(copies).await {
+            if self.is_taken(telling, &delivery, &answered) {
+                self.left.fetch_sub(1, Ordering::SeqCst);
+                if let Some(pair) =
+                    opens.as_ref().filter(|pair| self.script.holders.contains(*pair))
+                {
+                    self.witness.must_be_let_in(pair);
+                }
+                continue;
+            }
+            if is_calm {
+                self.witness.wrong(format!("{telling} fails in the calm: {answered:?}"));
+            }
+            let attempts = delivery.attempts + 1;
+            if attempts == ATTEMPTS_MAX {
+                self.witness.wrong(format!("{telling} fails {attempts} times: {answered:?}"));
+                self.left.fetch_sub(1, Ordering::SeqCst);
+            } else {
+                self.come_again(Delivery { copies: 1, attempts, ..delivery.clone() }).await;
+            }
+        }
+    }
+
+    /// Whether Stripe would send no more; says if it should not have been answered so.
+    fn is_taken(&self, telling: &Telling, delivery: &Delivery, answered: &Answered) -> bool {
+        let Some((status, answer)) = answered else {
+            self.witness.count("answered: not at all");
+            return false;
+        };
+        let outcome = answer["outcome"].as_str().unwrap_or_default();
+        self.witness.count(format!("answered: {status} {outcome}"));
+        match status {
+            200 => self.check_outcome(telling, delivery.is_garbled, outcome),
+            500..=599 => return false,
+            _ => self.witness.wrong(format!("{telling} was answered with {status} {answer}")),
+        }
+        true
+    }
+
+    fn check_outcome(&self, telling: &Telling, is_garbled: bool, outcome: &str) {
+        let expected: &[&str] = match telling.effect {
+            Effect::Nothing => &["ignored"],
+            Effect::Source(_) if is_garbled => &["quarantined", "duplicate"],
+            Effect::Source(_) => &["applied", "duplicate"],
+        };
+        if !expected.contains(&outcome) {
+            self.witness.wrong(format!("{telling} was answered with {outcome}"));
+        }
+        if outcome == "applied" {
+            self.witness.applied(telling.body["id"].as_str().unwrap());
+        }
+    }
+
+    /// After a moment, somewhere in the queue.
+    async fn come_again(&self, delivery: Delivery) {
+        let (pause_ms, place) = {
+            let mut random = self.random.lock().unwrap();
+            let waiting = self.queue.lock().unwrap().len();
+            (random.within(10..=150), random.below(waiting + 1))
+        };
+        tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+        let mut queue = self.queue.lock().unwrap();
+        let place = place.min(queue.len());
+        queue.insert(place, delivery);
+    }
+}

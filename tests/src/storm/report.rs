@@ -1,0 +1,165 @@
+//! What a storm was like, for people.
+
+use std::fmt::{self, Write as _};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{Options, Storm};
+
+/// What was thrown, what happened, what it came to.
+#[derive(Debug, Clone)]
+pub struct Report {
+    options: Options,
+    /// A count and what it counts, under headings.
+    parts: Vec<(&'static str, Vec<(String, u64)>)>,
+    took: Duration,
+    stormed: Duration,
+    delivered: usize,
+    wrong: Vec<String>,
+    kept: Option<PathBuf>,
+}
+
+impl Report {
+    pub(super) fn of(
+        storm: &Storm,
+        functions: &Value,
+        items: usize,
+        took: Duration,
+        stormed: Duration,
+    ) -> Self {
+        let (witness, deliveries) = (&storm.witness, &storm.deliveries);
+        let number = |count: usize| u64::try_from(count).unwrap();
+        let counts = |start: &str| witness.counts(start);
+        let thrown = vec![
+            ("events".to_owned(), number(storm.script.tellings.len())),
+            ("deliveries of them".to_owned(), number(deliveries.thrown())),
+            ("people buying".to_owned(), number(storm.buyers_count())),
+            ("processes killed".to_owned(), witness.times("killed")),
+            ("times without Secrets Manager".to_owned(), witness.times("outages")),
+        ];
+        let functions = functions.as_object().unwrap().iter();
+        let cold_starts = functions
+            .map(|(name, health)| (name.clone(), health["cold_starts"].as_u64().unwrap()))
+            .collect();
+        let mut faults = vec![("requests".to_owned(), storm.faults.requests())];
+        let injected = storm.faults.injected();
+        faults.extend(injected.iter().map(|(name, times)| ((*name).to_owned(), *times)));
+        let bought: Vec<_> = ["bought", "paid by card", "paid by debit"]
+            .map(|what| (what.to_owned(), witness.times(what)))
+            .into_iter()
+            .chain(counts("checkout:").into_iter().map(|(it, n)| (format!("checkout {it}"), n)))
+            .chain(counts("confirm:").into_iter().map(|(it, n)| (format!("confirm {it}"), n)))
+            .collect();
+        let parts = vec![
+            ("thrown", thrown),
+            ("DynamoDB", faults),
+            ("cold starts", cold_starts),
+            ("deliveries answered", counts("answered:")),
+            ("access asked for", counts("asked:")),
+            ("purchases", bought),
+            ("the table in the end", vec![("items".to_owned(), number(items))]),
+        ];
+        let mut wrong = witness.all_wrong();
+        wrong.extend(missing(&parts));
+        let delivered = deliveries.thrown() - deliveries.left();
+        let options = storm.options.clone();
+        Self { options, parts, took, stormed, delivered, wrong, kept: None }
+    }
+
+    /// All that must not be; nothing if all is well.
+    #[must_use]
+    pub fn wrong(&self) -> &[String] {
+        &self.wrong
+    }
+
+    /// Leaves the logs, the table and this report for whoever looks into it.
+    pub(super) fn keep(&mut self, storm: &Storm, items: &[Value]) {
+        let folder = self.options.folder.join(self.options.seed.to_string());
+        // Nothing of an earlier storm.
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        for log in fs::read_dir(storm.stack.logs()).unwrap() {
+            let log = log.unwrap();
+            fs::copy(log.path(), folder.join(log.file_name())).unwrap();
+        }
+        let mut items: Vec<String> = items.iter().map(ToString::to_string).collect();
+        items.sort();
+        fs::write(folder.join("table.jsonl"), items.join("\n")).unwrap();
+        let tellings = storm.script.tellings.iter().map(|telling| telling.body.to_string());
+        let tellings: Vec<String> = tellings.collect();
+        fs::write(folder.join("events.jsonl"), tellings.join("\n")).unwrap();
+        self.kept = Some(folder.clone());
+        fs::write(folder.join("report.txt"), self.to_string()).unwrap();
+    }
+
+    /// The command that throws the same once more.
+    #[must_use]
+    pub fn command(&self) -> String {
+        let Options { seed, events, instances, seconds, .. } = &self.options;
+        format!(
+            "cargo xtask storm --seed {seed} --events {events} --instances {instances} \
+             --seconds {seconds}"
+        )
+    }
+}
+
+/// What did not happen at all: then nothing is known of it.
+fn missing(parts: &[(&'static str, Vec<(String, u64)>)]) -> Vec<String> {
+    let must = |name: &str| matches!(name, "thrown" | "DynamoDB" | "cold starts");
+    let parts = parts.iter().filter(|(name, _)| must(name));
+    let never = parts.flat_map(|(part, counts)| {
+        counts.iter().filter(|(_, times)| *times == 0).map(move |(what, _)| (*part, what))
+    });
+    never
+        .map(|(part, what)| format!("{part}, {what}: it never happened; take more events"))
+        .collect()
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (part, counts) in &self.parts {
+            writeln!(f, "{part}")?;
+            for (what, times) in counts {
+                writeln!(f, "{times:>8}  {what}")?;
+            }
+        }
+        let rate = u128::try_from(self.delivered).unwrap() * 1000 / self.took.as_millis().max(1);
+        writeln!(
+            f,
+            "{} s of storm, {} s in all; {rate} deliveries taken a second",
+            self.stormed.as_secs(),
+            self.took.as_secs()
+        )?;
+        if self.wrong.is_empty() {
+            return write!(
+                f,
+                "Nothing is lost and nothing is doubled (seed {}).",
+                self.options.seed
+            );
+        }
+        let mut list = String::new();
+        for what in &self.wrong {
+            writeln!(list, "  - {what}")?;
+        }
+        write!(
+            f,
+            "WRONG (seed {}):\n{list}To throw the same once more, in an order that the machine \
+             chooses anew:\n  {}",
+            self.options.seed,
+            self.command()
+        )?;
+        match &self.kept {
+            Some(folder) => write!(f, "\nThe functions' logs and the table: {}", shown(folder)),
+            None => Ok(()),
+        }
+    }
+}
+
+fn shown(folder: &Path) -> String {
+    let here = std::env::current_dir().ok();
+    let short = here.and_then(|here| folder.strip_prefix(here).ok());
+    short.unwrap_or(folder).display().to_string()
+}
