@@ -1,9 +1,13 @@
 //! Proven, not promised: a model of Stripe, and the webhook's own code run against it.
 //!
 //! - [`oracle`]: what happens at Stripe, what Stripe tells, and who must have access in the end.
-//! - [`rendering`]: Stripe's objects as JSON.
-//! - [`memory`]: a ledger and access reader in memory, with every condition of the table's.
-//! - [`clock`]: a clock that is moved by hand.
+//! - [`run`]: functions that are told it, in an order that is chosen step by step.
+//! - [`world`]: what they ask for meanwhile, and how that fails.
+//! - [`law`]: what must hold after each commit, at each answer, and at the end.
+//! - [`history`]: all of this generated from a seed, and made shorter when it breaks a law.
+//! - [`interleaving`]: all of it, exhaustively, for a few events.
+//! - [`memory`], [`clock`], [`rendering`]: a ledger in memory with every condition of the table's, a
+//!   clock that is moved by hand, Stripe's objects as JSON.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,6 +20,11 @@
 )]
 
 pub mod clock;
+pub mod history;
+pub mod interleaving;
+pub mod law;
 pub mod memory;
 pub mod oracle;
 pub mod rendering;
+pub mod run;
+pub mod world;

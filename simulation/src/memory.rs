@@ -40,32 +40,11 @@ impl MemoryLedger {
 
 impl Ledger for MemoryLedger {
     async fn load(&self, needs: Needs<'_>) -> Result<State, LedgerError> {
-        let contents = self.lock();
-        Ok(State {
-            event: needs.event.and_then(|event| contents.events.get(event).copied()),
-            source: needs.source.and_then(|source| contents.sources.get(source).cloned()),
-        })
+        Ok(self.lock().state(needs))
     }
 
     async fn commit(&self, writes: &[Write]) -> Result<Commit, LedgerError> {
-        let mut contents = self.lock();
-        let mut answer = Commit::Applied;
-        for write in writes {
-            if contents.allows(write) {
-                continue;
-            }
-            if matches!(write, Write::RecordEvent { .. }) {
-                answer = Commit::AlreadyProcessed;
-            } else if answer == Commit::Applied {
-                answer = Commit::Conflict;
-            }
-        }
-        if answer == Commit::Applied {
-            for write in writes {
-                contents.make(write);
-            }
-        }
-        Ok(answer)
+        Ok(self.lock().commit(writes))
     }
 }
 
@@ -83,19 +62,48 @@ impl AccessReader for MemoryLedger {
 }
 
 impl Contents {
+    /// What is there of what a decision needs.
+    #[must_use]
+    pub fn state(&self, needs: Needs<'_>) -> State {
+        State {
+            event: needs.event.and_then(|event| self.events.get(event).copied()),
+            source: needs.source.and_then(|source| self.sources.get(source).cloned()),
+        }
+    }
+
+    /// Makes all of these writes, or none.
+    pub fn commit(&mut self, writes: &[Write]) -> Commit {
+        let mut answer = Commit::Applied;
+        for write in writes {
+            if self.allows(write) {
+                continue;
+            }
+            if matches!(write, Write::RecordEvent { .. }) {
+                answer = Commit::AlreadyProcessed;
+            } else if answer == Commit::Applied {
+                answer = Commit::Conflict;
+            }
+        }
+        if answer == Commit::Applied {
+            for write in writes {
+                self.make(write);
+            }
+        }
+        answer
+    }
+
     fn allows(&self, write: &Write) -> bool {
         match write {
-            Write::RecordEvent { event, recorded, .. } => match self.events.get(&event.id) {
-                None => true,
-                Some(before) => {
-                    *before == Recorded::Quarantined && *recorded != Recorded::Quarantined
-                }
-            },
-            Write::ListQuarantined { event, .. } => !self.quarantine.contains_key(&event.id),
+            Write::RecordEvent { event, replaces, .. } => {
+                self.events.get(&event.id) == replaces.as_ref()
+            }
             Write::StoreSource { source, replaces, .. } => {
                 self.sources.get(source).map(|stored| stored.version) == *replaces
             }
-            Write::ResolveQuarantined { .. } | Write::SetGrant { .. } => true,
+            // Fenced by the event's record, and by the source's version.
+            Write::ListQuarantined { .. }
+            | Write::ResolveQuarantined { .. }
+            | Write::SetGrant { .. } => true,
         }
     }
 

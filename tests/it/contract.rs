@@ -57,7 +57,7 @@ fn event(id: &str) -> Event {
 }
 
 fn record(id: &str, recorded: Recorded) -> Write {
-    Write::RecordEvent { event: event(id), recorded, at: at(2) }
+    Write::RecordEvent { event: event(id), recorded, replaces: None, at: at(2) }
 }
 
 fn purchase(learner: &str, payment: Payment) -> Purchase {
@@ -143,8 +143,12 @@ async fn a_quarantined_event_may_be_applied_and_never_the_reverse<L: Ledger>(led
     ];
     assert_eq!(ledger.commit(&quarantine).await.unwrap(), Commit::Applied);
     assert_eq!(ledger.commit(&quarantine).await.unwrap(), Commit::AlreadyProcessed);
+    // Whoever has not seen it in quarantine would leave it on the operator's list.
+    let unseen = [record("evt_q", Recorded::Applied)];
+    assert_eq!(ledger.commit(&unseen).await.unwrap(), Commit::AlreadyProcessed);
+    let (recorded, replaces) = (Recorded::Applied, Some(Recorded::Quarantined));
     let resolve = [
-        record("evt_q", Recorded::Applied),
+        Write::RecordEvent { event: event("evt_q"), recorded, replaces, at: at(3) },
         Write::ResolveQuarantined { event: "evt_q".parse().unwrap(), at: at(3) },
     ];
     assert_eq!(ledger.commit(&resolve).await.unwrap(), Commit::Applied);

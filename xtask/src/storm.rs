@@ -17,7 +17,11 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Box<dyn std::error::Error>
     cargo(&storm, &[&given, arguments].concat())
 }
 
-fn cargo(command: &[&str], arguments: &[String]) -> Result<(), Box<dyn std::error::Error>> {
+/// Runs cargo with this, and what was given to the chore.
+pub(crate) fn cargo(
+    command: &[&str],
+    arguments: &[String],
+) -> Result<(), Box<dyn std::error::Error>> {
     let mut cargo = Command::new("cargo");
     let status = cargo.args(command).args(arguments).current_dir(tools::root()).status()?;
     if status.success() {

@@ -117,16 +117,18 @@ pub struct State {
 /// One change to the table. A list of them is committed as a whole or not at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Write {
-    /// Record the event. It must be new, or quarantined if this record is not.
+    /// Record the event. What is on record of it must be what the decision was made on.
     RecordEvent {
         /// The event.
         event: Event,
         /// What is recorded of it.
         recorded: Recorded,
+        /// The record that was read; none if there was none.
+        replaces: Option<Recorded>,
         /// When.
         at: Timestamp,
     },
-    /// Put the event on the operator's list of what could not be read.
+    /// Put the event on the operator's list of what could not be read. The event's record fences it.
     ListQuarantined {
         /// The event.
         event: Event,
@@ -299,12 +301,14 @@ fn record(
 ) -> impl Iterator<Item = Write> {
     let resolve = (before == Some(Recorded::Quarantined))
         .then(|| Write::ResolveQuarantined { event: event.id.clone(), at });
-    [Write::RecordEvent { event: event.clone(), recorded, at }].into_iter().chain(resolve)
+    let record = Write::RecordEvent { event: event.clone(), recorded, replaces: before, at };
+    [record].into_iter().chain(resolve)
 }
 
 fn quarantine(event: &Event, reason: &str, at: Timestamp) -> Vec<Write> {
+    let recorded = Recorded::Quarantined;
     vec![
-        Write::RecordEvent { event: event.clone(), recorded: Recorded::Quarantined, at },
+        Write::RecordEvent { event: event.clone(), recorded, replaces: None, at },
         Write::ListQuarantined { event: event.clone(), reason: reason.to_owned(), at },
     ]
 }

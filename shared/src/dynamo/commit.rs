@@ -107,14 +107,15 @@ fn classify(writes: &[Write], reasons: &[CancellationReason]) -> Cancelled {
 fn transact_item(table: &str, write: &Write) -> Result<TransactWriteItem, LedgerError> {
     let item = TransactWriteItem::builder();
     let item = match write {
-        Write::RecordEvent { event, recorded, at } => {
-            item.put(record_event(table, event, *recorded, *at)?)
+        Write::RecordEvent { event, recorded, replaces, at } => {
+            item.put(record_event(table, event, *recorded, *replaces, *at)?)
         }
         Write::ListQuarantined { event, reason, at } => {
             let mut attributes = event_attributes(&Key::Quarantined(event.id.clone()), event, *at);
             attributes.insert("reason".to_owned(), text(reason));
+            // The event's record fences it.
             let put = Put::builder().table_name(table).set_item(Some(attributes));
-            item.put(put.condition_expression("attribute_not_exists(pk)").build().map_err(ours)?)
+            item.put(put.build().map_err(ours)?)
         }
         Write::ResolveQuarantined { event, at } => item.update(
             update(table, &Key::Quarantined(event.clone()))
@@ -164,27 +165,31 @@ fn event_attributes(key: &Key, event: &Event, at: Timestamp) -> Item {
     item
 }
 
+const fn outcome(recorded: Recorded) -> &'static str {
+    match recorded {
+        Recorded::Applied => name::APPLIED,
+        Recorded::Unchanged => name::UNCHANGED,
+        Recorded::Quarantined => name::QUARANTINED,
+    }
+}
+
 fn record_event(
     table: &str,
     event: &Event,
     recorded: Recorded,
+    replaces: Option<Recorded>,
     at: Timestamp,
 ) -> Result<Put, LedgerError> {
-    let outcome = match recorded {
-        Recorded::Applied => name::APPLIED,
-        Recorded::Unchanged => name::UNCHANGED,
-        Recorded::Quarantined => name::QUARANTINED,
-    };
     let mut item = event_attributes(&Key::Event(event.id.clone()), event, at);
-    item.insert(name::OUTCOME.to_owned(), text(outcome));
+    item.insert(name::OUTCOME.to_owned(), text(outcome(recorded)));
     item.insert(TTL.to_owned(), time(at.plus_seconds(EVENT_KEPT_DAYS * DAY)));
     let put = Put::builder().table_name(table).set_item(Some(item));
-    let put = if recorded == Recorded::Quarantined {
-        put.condition_expression("attribute_not_exists(pk)")
-    } else {
-        put.condition_expression("attribute_not_exists(pk) OR #outcome = :quarantined")
+    let put = match replaces {
+        None => put.condition_expression("attribute_not_exists(pk)"),
+        Some(before) => put
+            .condition_expression("#outcome = :before")
             .expression_attribute_names("#outcome", name::OUTCOME)
-            .expression_attribute_values(":quarantined", text(name::QUARANTINED))
+            .expression_attribute_values(":before", text(outcome(before))),
     };
     put.build().map_err(ours)
 }
@@ -268,7 +273,7 @@ mod tests {
         let at = Timestamp::from_unix_seconds(2);
         vec![
             Write::ResolveQuarantined { event: event.id.clone(), at },
-            Write::RecordEvent { event, recorded: Recorded::Applied, at },
+            Write::RecordEvent { event, recorded: Recorded::Applied, replaces: None, at },
         ]
     }
 

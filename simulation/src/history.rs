@@ -1,0 +1,320 @@
+//! Histories, generated from a seed; and from one that breaks a law, the shortest that still does.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use proptest::prelude::{Strategy, any};
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use proptest::{collection, prop_oneof};
+
+use crate::law::Violation;
+use crate::oracle::{Stripe, Word};
+use crate::run::Run;
+use crate::world::{Fault, Flaw, Stage, Tally};
+
+/// When a history begins, in Unix seconds.
+const START: i64 = 1_800_000_000;
+/// How many functions run at once.
+const INSTANCES: usize = 3;
+const WORDS_MAX: usize = 20;
+const TURNS_MAX: usize = 150;
+
+/// What the scheduler does next. A number picks one of those to which it can be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Gives an idle instance one of the tellings, whether or not it was delivered already.
+    Start(u8),
+    /// Lets a busy instance go on.
+    Go(u8),
+    /// The same, and what it asks for goes wrong.
+    Fail(u8, Fault),
+    /// Ends a busy instance.
+    Crash(u8),
+    /// Lets time pass, in seconds.
+    Pass(u16),
+    /// An instance's clock is wrong by so many minutes.
+    Skew(u8, i8),
+    /// Deletes the record of an event.
+    Forget(u8),
+    /// Rolls the signing secret, one step.
+    Roll,
+}
+
+/// What happens at Stripe, and then the order in which we hear of it, and what goes wrong.
+#[derive(Debug, Clone)]
+pub struct History {
+    /// At Stripe.
+    pub words: Vec<Word>,
+    /// With us.
+    pub turns: Vec<Turn>,
+}
+
+fn words() -> impl Strategy<Value = Word> {
+    let session = || any::<u8>();
+    prop_oneof![
+        5 => (0..3_u8, 0..2_u8).prop_map(|(learner, product)| Word::Open { learner, product }),
+        4 => session().prop_map(|session| Word::Card { session }),
+        3 => session().prop_map(|session| Word::Debit { session }),
+        2 => session().prop_map(|session| Word::Settle { session }),
+        1 => session().prop_map(|session| Word::Refuse { session }),
+        1 => session().prop_map(|session| Word::Nothing { session }),
+        1 => session().prop_map(|session| Word::Decline { session }),
+        1 => session().prop_map(|session| Word::Expire { session }),
+        2 => session().prop_map(|session| Word::Read { session }),
+        2 => (any::<u8>(), any::<bool>()).prop_map(|(event, later)| Word::Repeat { event, later }),
+        1 => any::<u8>().prop_map(|event| Word::Garble { event }),
+        1 => (0..4_u8).prop_map(|kind| Word::Stray { kind }),
+        2 => (0..7_200_u16).prop_map(|seconds| Word::Wait { seconds }),
+    ]
+}
+
+fn turns() -> impl Strategy<Value = Turn> {
+    let fault = prop_oneof![
+        proptest::strategy::Just(Fault::Unavailable),
+        proptest::strategy::Just(Fault::AnswerLost),
+        proptest::strategy::Just(Fault::Conflict),
+        proptest::strategy::Just(Fault::Stale),
+    ];
+    prop_oneof![
+        60 => any::<u8>().prop_map(Turn::Go),
+        20 => any::<u8>().prop_map(Turn::Start),
+        16 => (any::<u8>(), fault).prop_map(|(instance, fault)| Turn::Fail(instance, fault)),
+        4 => any::<u8>().prop_map(Turn::Crash),
+        2 => (0..900_u16).prop_map(Turn::Pass),
+        1 => (any::<u8>(), -10..=10_i8).prop_map(|(instance, minutes)| Turn::Skew(instance, minutes)),
+        1 => any::<u8>().prop_map(Turn::Forget),
+        1 => proptest::strategy::Just(Turn::Roll),
+    ]
+}
+
+fn histories() -> impl Strategy<Value = History> {
+    (collection::vec(words(), 1..=WORDS_MAX), collection::vec(turns(), 0..=TURNS_MAX))
+        .prop_map(|(words, turns)| History { words, turns })
+}
+
+impl History {
+    /// Plays it, on a table with this flaw if there is one; says how often each kind of thing
+    /// happened, or which law was broken.
+    pub fn play(&self, flaw: Option<Flaw>) -> Result<Tally, Violation> {
+        let mut run = self.begin(flaw);
+        self.turn(&mut run)?;
+        Ok(run.tally())
+    }
+
+    fn begin(&self, flaw: Option<Flaw>) -> Run {
+        let stripe = Arc::new(Stripe::after(&self.words, "", START));
+        let run = Run::new(&stripe, INSTANCES);
+        match flaw {
+            Some(flaw) => run.with(flaw),
+            None => run,
+        }
+    }
+
+    fn turn(&self, run: &mut Run) -> Result<(), Violation> {
+        if run.parcels() == 0 {
+            return Ok(());
+        }
+        for turn in &self.turns {
+            take(run, *turn)?;
+        }
+        run.finish()
+    }
+
+    /// What happens in it, in words.
+    #[must_use]
+    pub fn story(&self, flaw: Option<Flaw>) -> Vec<String> {
+        let mut stripe = Stripe::new("", START);
+        let mut story: Vec<String> =
+            self.words.iter().filter_map(|word| stripe.happen(*word)).collect();
+        let mut run = self.begin(flaw);
+        run.story = Some(Vec::new());
+        let ended = self.turn(&mut run);
+        story.extend(run.story.unwrap_or_default());
+        story.extend(ended.err().map(|violation| format!("BROKEN: {violation}")));
+        story
+    }
+}
+
+fn take(run: &mut Run, turn: Turn) -> Result<(), Violation> {
+    let busy: Vec<(usize, Stage)> = run.busy().collect();
+    let pick = |number: u8| (!busy.is_empty()).then(|| busy[usize::from(number) % busy.len()].0);
+    match turn {
+        Turn::Start(number) => run.start(usize::from(number) % run.parcels()),
+        Turn::Go(number) => {
+            if let Some(instance) = pick(number) {
+                run.resume(instance, None)?;
+            }
+        }
+        Turn::Fail(number, fault) => {
+            if let Some(instance) = pick(number) {
+                run.resume(instance, Some(fault))?;
+            }
+        }
+        Turn::Crash(number) => {
+            if let Some(instance) = pick(number) {
+                run.crash(instance);
+            }
+        }
+        Turn::Pass(seconds) => run.pass(i64::from(seconds)),
+        Turn::Skew(number, minutes) => {
+            run.skew(usize::from(number) % INSTANCES, i64::from(minutes) * 60);
+        }
+        Turn::Forget(number) => run.forget(usize::from(number)),
+        Turn::Roll => run.roll(),
+    }
+    Ok(())
+}
+
+/// A history that breaks a law.
+#[derive(Debug, Clone)]
+pub struct Broken {
+    /// The seed of the whole run.
+    pub seed: u64,
+    /// Which of its histories.
+    pub number: u64,
+    /// The shortest history that still breaks a law.
+    pub shortest: History,
+    /// On a table with this flaw.
+    pub flaw: Option<Flaw>,
+    /// That law.
+    pub violation: Violation,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seed, number, violation, .. } = self;
+        writeln!(f, "history {number} of seed {seed} breaks a law:\n  {violation}")?;
+        writeln!(f, "the shortest that does:")?;
+        for line in self.shortest.story(self.flaw) {
+            writeln!(f, "  {line}")?;
+        }
+        write!(f, "to see it again: cargo xtask simulate --seed {seed} --history {number}")
+    }
+}
+
+/// The history of this number.
+#[must_use]
+pub fn history(seed: u64, number: u64) -> History {
+    tree(seed, number).current()
+}
+
+fn tree(seed: u64, number: u64) -> impl ValueTree<Value = History> {
+    let mut bytes = [0; 16];
+    let start = mixed(seed) ^ number;
+    bytes[..8].copy_from_slice(&mixed(start).to_le_bytes());
+    bytes[8..].copy_from_slice(&mixed(!start).to_le_bytes());
+    let rng = TestRng::from_seed(RngAlgorithm::XorShift, &bytes);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    histories().new_tree(&mut runner).unwrap()
+}
+
+/// Plays the history of this number. If it breaks a law, the shortest that does is looked for.
+pub fn play(seed: u64, number: u64, flaw: Option<Flaw>) -> Result<Tally, Box<Broken>> {
+    let mut tree = tree(seed, number);
+    let first = tree.current();
+    let violation = match first.play(flaw) {
+        Ok(tally) => return Ok(tally),
+        Err(violation) => violation,
+    };
+    let mut shortest = Shortest { history: first, violation, flaw };
+    let mut is_going_on = tree.simplify();
+    while is_going_on {
+        is_going_on =
+            if shortest.is_broken_by(tree.current()) { tree.simplify() } else { tree.complicate() };
+    }
+    // That leaves what can go only now that something else has.
+    while shortest.does_without_something() {}
+    let Shortest { history, violation, .. } = shortest;
+    Err(Box::new(Broken { seed, number, shortest: history, flaw, violation }))
+}
+
+/// The shortest history so far that breaks a law.
+struct Shortest {
+    history: History,
+    violation: Violation,
+    flaw: Option<Flaw>,
+}
+
+impl Shortest {
+    /// Whether this one breaks a law too; then it is the shortest.
+    fn is_broken_by(&mut self, candidate: History) -> bool {
+        match candidate.play(self.flaw) {
+            Ok(_) => false,
+            Err(violation) => {
+                (self.history, self.violation) = (candidate, violation);
+                true
+            }
+        }
+    }
+
+    fn does_without_something(&mut self) -> bool {
+        let before = (self.history.words.len(), self.history.turns.len());
+        for index in (0..before.1).rev() {
+            let mut candidate = self.history.clone();
+            candidate.turns.remove(index);
+            self.is_broken_by(candidate);
+        }
+        for index in (0..before.0).rev() {
+            let mut candidate = self.history.clone();
+            candidate.words.remove(index);
+            self.is_broken_by(candidate);
+        }
+        before != (self.history.words.len(), self.history.turns.len())
+    }
+}
+
+/// The finalizer of `SplitMix64`: neighbours become strangers.
+/// <https://prng.di.unimi.it/splitmix64.c>
+const fn mixed(number: u64) -> u64 {
+    let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
+}
+
+/// Plays so many histories on all cores, on a table with this flaw if there is one. The same seed
+/// plays the same ones on any machine.
+pub fn play_all(seed: u64, count: u64, flaw: Option<Flaw>) -> Result<Tally, Box<Broken>> {
+    let next = AtomicU64::new(0);
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let work = || {
+        let mut tally = Tally::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= count {
+                return Ok(tally);
+            }
+            match play(seed, number, flaw) {
+                Ok(more) => add(&mut tally, more),
+                Err(broken) => {
+                    next.store(count, Ordering::Relaxed);
+                    return Err(broken);
+                }
+            }
+        }
+    };
+    let results: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let mut tally = Tally::new();
+    let mut first: Option<Box<Broken>> = None;
+    for result in results {
+        match result {
+            Ok(more) => add(&mut tally, more),
+            Err(broken) => {
+                let is_earlier = first.as_ref().is_none_or(|it| broken.number < it.number);
+                first = if is_earlier { Some(broken) } else { first };
+            }
+        }
+    }
+    first.map_or(Ok(tally), Err)
+}
+
+fn add(tally: &mut Tally, more: Tally) {
+    for (what, times) in more {
+        *tally.entry(what).or_default() += times;
+    }
+}

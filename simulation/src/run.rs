@@ -1,0 +1,422 @@
+//! One run: what Stripe has told reaches functions, several at once, in an order that the caller
+//! chooses step by step.
+
+use std::collections::BTreeSet;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
+
+use lambda_http::http::Request as HttpRequest;
+use lambda_http::{Body, Request, Response};
+use serde_json::Value;
+use shared::apply::apply;
+use shared::domain::decide::Mode;
+use shared::secrets::SecretCache;
+use shared::stripe::wire;
+use webhook::App;
+
+use crate::law::{Answer, Excuses, Law, Violation};
+use crate::oracle::{Door, Stripe};
+use crate::world::{Fault, Flaw, Instance, Stage, Tally, World};
+
+/// How often Stripe comes again at the end, when nothing fails any more.
+const LAST_ATTEMPTS_MAX: u32 = 3;
+/// A function asks for a secret out of turn once in ten seconds.
+const BETWEEN_ATTEMPTS_SECONDS: i64 = 11;
+
+/// One thing to bring to a function: what is told, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Parcel {
+    telling: usize,
+    is_garbled: bool,
+}
+
+/// One instance of the function, as Lambda keeps it: warm from event to event.
+struct Worker {
+    door: Instance,
+    app: Arc<App<Instance, Instance, Instance>>,
+    job: Option<Job>,
+}
+
+/// A parcel has been answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answered {
+    /// Which.
+    pub parcel: usize,
+    /// Whether with a 2xx. If not, Stripe comes again.
+    pub is_acknowledged: bool,
+}
+
+struct Job {
+    parcel: usize,
+    signed_at: i64,
+    future: Pin<Box<dyn Future<Output = Answer> + Send>>,
+    excuses: Excuses,
+}
+
+/// A run.
+pub struct Run {
+    stripe: Arc<Stripe>,
+    world: Arc<Mutex<World>>,
+    workers: Vec<Worker>,
+    parcels: Vec<Parcel>,
+    /// Which of them have been answered with a 2xx.
+    acknowledged: Vec<bool>,
+    /// The secrets that Stripe signs with.
+    signing: Vec<String>,
+    /// How often the secret has been rolled, in its three steps.
+    rolls: usize,
+    /// The events whose records were deleted for their age.
+    deleted: BTreeSet<String>,
+    /// What has happened, in words, if anybody wants to read it.
+    pub story: Option<Vec<String>>,
+}
+
+impl Run {
+    /// A run of what this Stripe tells, with so many instances of the function.
+    #[must_use]
+    pub fn new(stripe: &Arc<Stripe>, instances: usize) -> Self {
+        let secret = "whsec_1";
+        let world = World::new(Law::of(stripe), secret, stripe.now());
+        let world = Arc::new(Mutex::new(world));
+        let mut parcels = Vec::new();
+        for (telling, told) in stripe.tellings().iter().enumerate() {
+            parcels.push(Parcel { telling, is_garbled: false });
+            if told.garbled.is_some() {
+                parcels.push(Parcel { telling, is_garbled: true });
+            }
+        }
+        Self {
+            stripe: Arc::clone(stripe),
+            workers: (0..instances).map(|_| Worker::start(&world)).collect(),
+            world,
+            acknowledged: vec![false; parcels.len()],
+            parcels,
+            signing: vec![secret.to_owned()],
+            rolls: 0,
+            deleted: BTreeSet::new(),
+            story: None,
+        }
+    }
+
+    /// A new run of the same, with so many instances.
+    #[must_use]
+    pub fn again(&self, instances: usize) -> Self {
+        let again = Self::new(&self.stripe, instances);
+        again.world().flaw = self.world().flaw;
+        again
+    }
+
+    /// The same, on a table with this flaw.
+    #[must_use]
+    pub fn with(self, flaw: Flaw) -> Self {
+        self.world().flaw = Some(flaw);
+        self
+    }
+
+    /// How much there is to bring.
+    #[must_use]
+    pub fn parcels(&self) -> usize {
+        self.parcels.len()
+    }
+
+    /// The instances that have something to do, and where they stand.
+    pub fn busy(&self) -> impl Iterator<Item = (usize, Stage)> {
+        let busy = |(number, worker): (usize, &Worker)| {
+            worker.job.is_some().then(|| (number, worker.door.stage()))
+        };
+        self.workers.iter().enumerate().filter_map(busy)
+    }
+
+    /// The first instance that has nothing to do.
+    #[must_use]
+    pub fn idle(&self) -> Option<usize> {
+        self.workers.iter().position(|worker| worker.job.is_none())
+    }
+
+    /// How often each kind of thing has happened.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        self.world().tally.clone()
+    }
+
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap()
+    }
+
+    fn tell(&mut self, words: impl FnOnce(&Self) -> String) {
+        if self.story.is_some() {
+            let line = words(self);
+            self.story.iter_mut().for_each(|story| story.push(line.clone()));
+        }
+    }
+
+    fn name(&self, parcel: usize) -> String {
+        let Parcel { telling, is_garbled } = self.parcels[parcel];
+        let garbled = if is_garbled { ", in a shape that can't be read" } else { "" };
+        format!("{}{garbled}", self.stripe.tellings()[telling])
+    }
+
+    /// Brings a parcel to the first idle instance, also one that has been acknowledged already.
+    pub fn start(&mut self, parcel: usize) {
+        let Some(number) = self.idle() else { return };
+        self.tell(|run| format!("instance {number} is given {}", run.name(parcel)));
+        let now = self.world().now;
+        let same = self.parcels[parcel].telling;
+        let is_twice = self
+            .workers
+            .iter()
+            .filter_map(|worker| worker.job.as_ref())
+            .any(|job| self.parcels[job.parcel].telling == same);
+        if is_twice {
+            self.world().count("same event at the same time");
+        }
+        if self.acknowledged[parcel] {
+            self.world().count("event again");
+        }
+        let Parcel { telling, is_garbled } = self.parcels[parcel];
+        let telling = &self.stripe.tellings()[telling];
+        let worker = &self.workers[number];
+        let future: Pin<Box<dyn Future<Output = Answer> + Send>> = match telling.door {
+            Door::Webhook => {
+                let body = telling.garbled.as_ref().filter(|_| is_garbled);
+                let request = self.delivery(body.unwrap_or(&telling.body), now);
+                let app = Arc::clone(&worker.app);
+                Box::pin(async move { answer_of(&webhook::handle(&app, &request).await) })
+            }
+            Door::Reading => Box::pin(read(worker.door.clone(), telling.body.to_string())),
+        };
+        let job = Job { parcel, signed_at: now, future, excuses: Excuses::default() };
+        self.workers[number].job = Some(job);
+    }
+
+    fn delivery(&self, event: &Value, now: i64) -> Request {
+        let body = event.to_string();
+        let mut signature = format!("t={now}");
+        for secret in &self.signing {
+            let header = xtask::sign::signature(&body, secret, now);
+            signature.push_str(header.trim_start_matches(|c| c != ','));
+        }
+        let request = HttpRequest::builder().method("POST").header("stripe-signature", signature);
+        request.body(Body::Text(body)).unwrap()
+    }
+
+    /// Lets an instance go on to where it stands still next; what it asks for may go wrong.
+    pub fn resume(
+        &mut self,
+        number: usize,
+        fault: Option<Fault>,
+    ) -> Result<Option<Answered>, Violation> {
+        let its_now = self.world().now + self.workers[number].door.skew_seconds();
+        let Some(job) = self.workers[number].job.as_mut() else { return Ok(None) };
+        // Signed too long ago by its clock; or with a secret that it can't know of yet.
+        job.excuses.may_mistrust |= (its_now - job.signed_at).abs() > 300 || self.rolls >= 3;
+        {
+            let mut world = self.world.lock().unwrap();
+            world.fault = fault;
+            world.is_refused = false;
+        }
+        let parcel = job.parcel;
+        let polled = job.future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        let (violation, has_met) = {
+            let mut world = self.world.lock().unwrap();
+            let left = world.fault.take();
+            let has_met = fault.is_some() && left.is_none();
+            job.excuses.is_troubled |= has_met || world.is_refused;
+            (world.violation.take(), has_met)
+        };
+        if let Some(fault) = fault.filter(|_| has_met) {
+            self.tell(|_| format!("instance {number} meets a fault: {}", words(fault)));
+        }
+        if let Some(violation) = violation {
+            return Err(violation);
+        }
+        match polled {
+            Poll::Pending => {
+                self.tell(|run| {
+                    let stage = run.workers[number].door.stage().words();
+                    format!("instance {number} stands still {stage}")
+                });
+                Ok(None)
+            }
+            Poll::Ready(answer) => {
+                self.answered(number, &answer)?;
+                Ok(Some(Answered { parcel, is_acknowledged: answer.status == 200 }))
+            }
+        }
+    }
+
+    fn answered(&mut self, number: usize, answer: &Answer) -> Result<(), Violation> {
+        self.tell(|_| format!("instance {number} answers {} {}", answer.status, answer.outcome));
+        let Some(job) = self.workers[number].job.take() else { return Ok(()) };
+        let Parcel { telling, is_garbled } = self.parcels[job.parcel];
+        let telling = &self.stripe.tellings()[telling];
+        let mut world = self.world.lock().unwrap();
+        match answer.status {
+            200 => {
+                self.acknowledged[job.parcel] = true;
+                world.count(match answer.outcome.as_str() {
+                    "applied" => "applied",
+                    "duplicate" => "duplicate",
+                    "ignored" => "ignored",
+                    _ => "quarantined",
+                });
+            }
+            500..=599 => world.count("answered 5xx"),
+            _ => world.count("answered 4xx"),
+        }
+        let deleted = |event: &Value| event.as_str().is_some_and(|id| self.deleted.contains(id));
+        if deleted(&telling.body["id"]) {
+            // Its record may have gone before it was answered.
+            return Ok(());
+        }
+        Law::answered(telling, is_garbled, answer, job.excuses, &world.contents)
+    }
+
+    /// Ends an instance where it stands, as a time-out or a SIGKILL does, and starts another. Says
+    /// which parcel it had in hand.
+    pub fn crash(&mut self, number: usize) -> Option<usize> {
+        let worker = &self.workers[number];
+        if worker.job.is_some() {
+            let stage = worker.door.stage();
+            self.tell(|_| format!("instance {number} is killed {}", stage.words()));
+            let is_committed = stage == Stage::Committed;
+            self.world().count(if is_committed {
+                "killed after its commit"
+            } else {
+                "killed before its commit"
+            });
+        }
+        let ended = std::mem::replace(&mut self.workers[number], Worker::start(&self.world));
+        ended.job.map(|job| job.parcel)
+    }
+
+    /// Time passes for all.
+    pub fn pass(&mut self, seconds: i64) {
+        self.tell(|_| format!("{seconds} seconds pass"));
+        self.world().now += seconds;
+    }
+
+    /// The clock of an instance goes wrong, until it is replaced.
+    pub fn skew(&mut self, number: usize, seconds: i64) {
+        self.tell(|_| format!("instance {number}'s clock is {seconds} seconds off"));
+        self.world().count("clock skewed");
+        self.workers[number].door.skew(seconds);
+    }
+
+    /// The record of an event is deleted for its age.
+    pub fn forget(&mut self, number: usize) {
+        let events: Vec<_> = self.world().contents.events.keys().cloned().collect();
+        if events.is_empty() {
+            return;
+        }
+        let event = &events[number % events.len()];
+        self.tell(|_| format!("the record of {event} is deleted"));
+        let mut world = self.world.lock().unwrap();
+        world.count("record deleted");
+        world.contents.events.remove(event);
+        self.deleted.insert(event.to_string());
+    }
+
+    /// The signing secret is rolled, a step at a time: Stripe signs with both; the new one is
+    /// stored; Stripe signs with the new one alone.
+    pub fn roll(&mut self) {
+        let secret = format!("whsec_{}", self.rolls / 3 + 2);
+        match self.rolls % 3 {
+            0 => {
+                self.tell(|_| format!("Stripe signs with {secret} too"));
+                self.signing.insert(0, secret);
+            }
+            1 => {
+                self.tell(|_| format!("{secret} is stored"));
+                let mut world = self.world.lock().unwrap();
+                let now = world.now;
+                let (before, _) = std::mem::replace(&mut world.secret, (secret, now));
+                world.previous_secret = Some(before);
+            }
+            _ => {
+                self.tell(|_| format!("Stripe signs with {secret} alone"));
+                self.signing.truncate(1);
+            }
+        }
+        self.rolls += 1;
+        self.world().count("signing secret rolled");
+    }
+
+    /// Nothing fails any more, and Stripe comes again until all is acknowledged. Then the end is
+    /// held against the truth.
+    pub fn finish(&mut self) -> Result<(), Violation> {
+        for number in 0..self.workers.len() {
+            while self.workers[number].job.is_some() {
+                self.resume(number, None)?;
+            }
+            // Clocks are right again.
+            self.workers[number].door.skew(0);
+        }
+        if self.rolls % 3 == 2 {
+            // Whoever rolls a secret does not stop half way.
+            self.roll();
+        }
+        for parcel in 0..self.parcels.len() {
+            let mut attempts = 0;
+            while !self.acknowledged[parcel] {
+                attempts += 1;
+                if attempts > LAST_ATTEMPTS_MAX {
+                    let law = "what fails is delivered again, and then succeeds";
+                    return Err(Violation {
+                        law,
+                        what: format!("{} never does", self.name(parcel)),
+                    });
+                }
+                self.pass(BETWEEN_ATTEMPTS_SECONDS);
+                self.start(parcel);
+                while self.workers[0].job.is_some() {
+                    self.resume(0, None)?;
+                }
+            }
+        }
+        let world = self.world.lock().unwrap();
+        world.law.ended(&world.contents, &self.deleted)
+    }
+}
+
+impl Worker {
+    fn start(world: &Arc<Mutex<World>>) -> Self {
+        let door = Instance::new(world);
+        let app = App {
+            ledger: door.clone(),
+            signing_secrets: SecretCache::signing_secrets_of(door.clone()),
+            mode: Mode::Test,
+            clock: door.clone(),
+        };
+        Self { door, app: Arc::new(app), job: None }
+    }
+}
+
+/// What a confirmation after the redirect does with the session that it has read.
+async fn read(door: Instance, json: String) -> Answer {
+    door.stand_at(Stage::Started).await;
+    let session = wire::Session::from_json(&json).unwrap();
+    match apply(&door, &door, Mode::Test, &session.news).await {
+        Ok(outcome) => Answer { status: 200, outcome: outcome.name().to_owned() },
+        Err(_) => Answer { status: 503, outcome: String::new() },
+    }
+}
+
+fn answer_of(response: &Response<Body>) -> Answer {
+    let body: &[u8] = response.body();
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    Answer {
+        status: response.status().as_u16(),
+        outcome: body["outcome"].as_str().unwrap_or_default().to_owned(),
+    }
+}
+
+const fn words(fault: Fault) -> &'static str {
+    match fault {
+        Fault::Unavailable => "what it asks for can't be reached",
+        Fault::AnswerLost => "its commit is made, and the answer is lost",
+        Fault::Conflict => "its commit meets another transaction",
+        Fault::Stale => "it reads what was there before",
+    }
+}

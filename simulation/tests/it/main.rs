@@ -1,0 +1,11 @@
+//! The laws, generated and exhaustive.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects,
+    reason = "a test that can't go on should stop where it is"
+)]
+
+mod histories;
+mod interleavings;
