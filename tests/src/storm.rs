@@ -133,6 +133,7 @@ impl Storm {
             let script = Arc::clone(&self.script);
             weather.spawn(ask(seed, number, script, doors.clone(), witness.clone()));
         }
+        weather.spawn(news(begun, self.deliveries.clone()));
 
         let mut thrown = JoinSet::new();
         let (deliveries, buyers) = (self.deliveries.clone(), self.buyers.clone());
@@ -284,6 +285,16 @@ async fn outages(seed: u64, secrets: Secrets, witness: Witness) {
         witness.count("outages");
         tokio::time::sleep(Duration::from_millis(random.within(300..=1000))).await;
         secrets.set_down(false);
+    }
+}
+
+/// Says how far it has come, for whoever waits.
+async fn news(begun: Instant, deliveries: Deliveries) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let (thrown, left) = (deliveries.thrown(), deliveries.left());
+        let seconds = begun.elapsed().as_secs();
+        eprintln!("{seconds:>5} s: {} of {thrown} deliveries are taken", thrown - left);
     }
 }
 

@@ -80,10 +80,7 @@ fn be(function: Function) -> Result<ExitCode, lambda_http::Error> {
 fn rage(arguments: Arguments) -> Result<ExitCode, lambda_http::Error> {
     let programs = match arguments.functions {
         Some(folder) => each_in(&folder)?,
-        None => Programs::One(Program {
-            file: std::env::current_exe()?,
-            arguments: vec!["function".to_owned()],
-        }),
+        None => this_program()?,
     };
     let options = Options {
         seed: arguments.seed,
@@ -102,13 +99,20 @@ fn rage(arguments: Arguments) -> Result<ExitCode, lambda_http::Error> {
                 Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
             }
             // The processes end with the runtime.
-            interrupted = tokio::signal::ctrl_c() => {
-                interrupted?;
-                println!("The storm is called off.");
+            called_off = tokio::signal::ctrl_c() => {
+                called_off?;
+                println!("The storm is called off: nothing is known.");
                 Ok(ExitCode::FAILURE)
             }
         }
     })
+}
+
+/// This program, as each of the functions.
+fn this_program() -> std::io::Result<Programs> {
+    let file = std::env::current_exe()?;
+    println!("the functions are {} function NAME", file.display());
+    Ok(Programs::One(Program { file, arguments: vec!["function".to_owned()] }))
 }
 
 /// The functions' own executables.
@@ -118,8 +122,14 @@ fn each_in(folder: &std::path::Path) -> std::io::Result<Programs> {
         let name = function.to_possible_value().map(|value| value.get_name().to_owned());
         let name = name.unwrap_or_default();
         let file = folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
-        println!("{name} is {}", file.display());
-        programs.insert(name, Program { file: file.canonicalize()?, arguments: Vec::new() });
+        if !file.is_file() {
+            return Err(std::io::Error::other(format!(
+                "there is no {}: build the functions, as `cargo xtask storm` does",
+                file.display()
+            )));
+        }
+        println!("the {name} function is {}", file.display());
+        programs.insert(name, Program { file, arguments: Vec::new() });
     }
     Ok(Programs::Each(programs))
 }

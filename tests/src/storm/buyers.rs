@@ -20,8 +20,20 @@ use super::witness::Witness;
 const PRODUCT: &str = "tutorclaw";
 /// At this price.
 const PRICE: &str = "tutorclaw_paid";
-/// So often they try each step: fewer times than a learner may ask in ten minutes.
-const TRIES_MAX: u32 = 16;
+/// So often they try each step.
+const TRIES_MAX: u64 = 100;
+/// A learner may ask for twenty sessions in ten minutes. One request may be counted three times:
+/// when `DynamoDB`'s answer is lost, its client asks again.
+const ADMITTED_MIN: u64 = 20 / 3;
+
+/// Why somebody has not bought.
+#[derive(Debug)]
+enum Stopped {
+    /// They have asked too often, and may come back in some minutes.
+    TooOften,
+    /// This must not be.
+    Wrong(String),
+}
 
 /// Everybody who buys. Clones are the same people.
 #[derive(Clone)]
@@ -49,7 +61,8 @@ impl Buyers {
         while let Some(one) = people.join_next().await {
             match one.unwrap() {
                 Ok(()) => self.witness.count("bought"),
-                Err(why) => self.witness.wrong(why),
+                Err(Stopped::TooOften) => self.witness.count("asked too often"),
+                Err(Stopped::Wrong(why)) => self.witness.wrong(why),
             }
         }
         self.is_over.store(true, Ordering::SeqCst);
@@ -83,109 +96,10 @@ impl Buyers {
         }
     }
 
-    async fn buy(&self, number: usize) -> Result<(), String> {
-        let mut random = Random::new(self.seed, &format!("buyer {number}"));
+    async fn buy(&self, number: usize) -> Result<(), Stopped> {
+        let random = Random::new(self.seed, &format!("buyer {number}"));
         let learner = self.doors.sign_in(&format!("buyer{number}@example.com")).await;
-        pause(&mut random, 5000).await;
-        let session = self.open(&learner, &mut random).await?;
-        let pair = (learner.id.clone(), PRODUCT.to_owned());
-        self.witness.may_be_let_in(&pair);
-        let pay = format!("checkout/sessions/{session}/pay");
-        if random.percent(30) {
-            let debit = json!({ "payment_method": "sepa_debit" });
-            self.doors.behind_the_scenes(&pay, &debit).await;
-            self.witness.count("paid by debit");
-            let confirm = format!("/checkout/{session}/confirm");
-            self.persist(&learner, &confirm, &json!({}), &mut random, |status, answer| {
-                status == 200 && answer["status"] == "processing"
-            })
-            .await?;
-            let settle = format!("checkout/sessions/{session}/settle");
-            self.doors.behind_the_scenes(&settle, &json!({ "outcome": "succeeded" })).await;
-        } else {
-            let card = json!({ "card": "4242424242424242" });
-            self.doors.behind_the_scenes(&pay, &card).await;
-            self.witness.count("paid by card");
-        }
-        self.confirm(&learner, &session, &mut random).await?;
-        self.witness.must_be_let_in(&pair);
-        self.asks_again(&learner, &mut random).await
-    }
-
-    /// Two tabs, one session.
-    async fn open(&self, learner: &Learner, random: &mut Random) -> Result<String, String> {
-        let mut sessions = Vec::new();
-        let mut tries = 0;
-        while sessions.len() < 2 {
-            let body = json!({ "price": PRICE });
-            let ask = || self.doors.post(learner, "/checkout", &body);
-            let (one, other) = tokio::join!(ask(), ask());
-            tries += 2;
-            for answered in [one, other] {
-                let (status, answer) = answered.unwrap_or_default();
-                self.witness.count(format!("checkout: {status}"));
-                match status {
-                    200 | 201 => sessions.push(answer["session_id"].clone()),
-                    0 | 500..=599 => {}
-                    _ => {
-                        let who = &learner.id;
-                        return Err(format!("{who} wants to buy: {status} {answer}, try {tries}"));
-                    }
-                }
-            }
-            if tries >= TRIES_MAX && sessions.is_empty() {
-                return Err(format!("{} can't get a session in {tries} tries", learner.id));
-            }
-            pause(random, 300).await;
-        }
-        if sessions.iter().any(|session| *session != sessions[0]) {
-            return Err(format!("{} was given more than one session: {sessions:?}", learner.id));
-        }
-        Ok(sessions[0].as_str().unwrap().to_owned())
-    }
-
-    async fn confirm(
-        &self,
-        learner: &Learner,
-        session: &str,
-        random: &mut Random,
-    ) -> Result<(), String> {
-        let path = format!("/checkout/{session}/confirm");
-        let granted = json!({ "status": "paid", "access": "granted" });
-        self.persist(learner, &path, &json!({}), random, |status, answer| {
-            status == 200 && *answer == granted
-        })
-        .await
-    }
-
-    /// Nothing is sold twice.
-    async fn asks_again(&self, learner: &Learner, random: &mut Random) -> Result<(), String> {
-        let body = json!({ "price": PRICE });
-        self.persist(learner, "/checkout", &body, random, |status, _| status == 409).await
-    }
-
-    /// Posts until this is answered. Only a failure of ours is a reason to try again.
-    async fn persist(
-        &self,
-        learner: &Learner,
-        path: &str,
-        body: &Value,
-        random: &mut Random,
-        is_it: impl Fn(u16, &Value) -> bool,
-    ) -> Result<(), String> {
-        let kind = path.rsplit('/').next().unwrap();
-        for _ in 0..TRIES_MAX {
-            let (status, answer) = self.doors.post(learner, path, body).await.unwrap_or_default();
-            self.witness.count(format!("{kind}: {status}"));
-            if is_it(status, &answer) {
-                return Ok(());
-            }
-            if !matches!(status, 0 | 500..=599) {
-                return Err(format!("{} at {path}: {status} {answer}", learner.id));
-            }
-            pause(random, 300).await;
-        }
-        Err(format!("{} at {path} fails {TRIES_MAX} times", learner.id))
+        Buying { buyers: self, learner, random, asked: 0 }.run().await
     }
 
     /// Adds what Stripe has of them to what must be in the table.
@@ -230,6 +144,116 @@ impl Buyers {
     }
 }
 
+/// One of them, on their way.
+struct Buying<'a> {
+    buyers: &'a Buyers,
+    learner: Learner,
+    random: Random,
+    /// How often they have asked for something.
+    asked: u64,
+}
+
+impl Buying<'_> {
+    async fn run(&mut self) -> Result<(), Stopped> {
+        let Buyers { doors, witness, .. } = self.buyers;
+        self.pause(5000).await;
+        let session = self.open().await?;
+        let pair = (self.learner.id.clone(), PRODUCT.to_owned());
+        witness.may_be_let_in(&pair);
+        let pay = format!("checkout/sessions/{session}/pay");
+        let confirm = format!("/checkout/{session}/confirm");
+        if self.random.percent(30) {
+            let debit = json!({ "payment_method": "sepa_debit" });
+            doors.behind_the_scenes(&pay, &debit).await;
+            witness.count("paid by debit");
+            let on_its_way = json!({ "status": "processing", "access": "denied" });
+            self.persist(&confirm, |status, answer| status == 200 && *answer == on_its_way).await?;
+            let settle = format!("checkout/sessions/{session}/settle");
+            doors.behind_the_scenes(&settle, &json!({ "outcome": "succeeded" })).await;
+        } else {
+            let card = json!({ "card": "4242424242424242" });
+            doors.behind_the_scenes(&pay, &card).await;
+            witness.count("paid by card");
+        }
+        let granted = json!({ "status": "paid", "access": "granted" });
+        self.persist(&confirm, |status, answer| status == 200 && *answer == granted).await?;
+        witness.must_be_let_in(&pair);
+        // Nothing is sold twice.
+        self.persist("/checkout", |status, _| status == 409).await
+    }
+
+    /// Two tabs, one session.
+    async fn open(&mut self) -> Result<String, Stopped> {
+        let mut sessions = Vec::new();
+        for _ in 0..TRIES_MAX {
+            let (one, other) = tokio::join!(self.post("/checkout"), self.post("/checkout"));
+            self.asked += 2;
+            for (status, answer) in [one, other] {
+                match status {
+                    200 | 201 => sessions.push(answer["session_id"].clone()),
+                    _ => self.is_excused("/checkout", status, &answer)?,
+                }
+            }
+            if sessions.len() > 1 {
+                break;
+            }
+            self.pause(300).await;
+        }
+        match sessions.as_slice() {
+            [first, others @ ..] if others.iter().all(|session| session == first) => {
+                Ok(first.as_str().unwrap().to_owned())
+            }
+            _ => Err(self.wrong(&format!("is given the sessions {sessions:?}"))),
+        }
+    }
+
+    /// Posts until this is answered. Only a failure of ours is a reason to try again.
+    async fn persist(
+        &mut self,
+        path: &str,
+        is_it: impl Fn(u16, &Value) -> bool,
+    ) -> Result<(), Stopped> {
+        for _ in 0..TRIES_MAX {
+            let (status, answer) = self.post(path).await;
+            self.asked += 1;
+            if is_it(status, &answer) {
+                return Ok(());
+            }
+            self.is_excused(path, status, &answer)?;
+            self.pause(300).await;
+        }
+        Err(self.wrong(&format!("posts to {path} {TRIES_MAX} times in vain")))
+    }
+
+    /// Status and answer; zero where there is none.
+    async fn post(&self, path: &str) -> (u16, Value) {
+        let body = if path == "/checkout" { json!({ "price": PRICE }) } else { json!({}) };
+        let answered = self.buyers.doors.post(&self.learner, path, &body).await;
+        let (status, answer) = answered.unwrap_or_default();
+        let kind = path.rsplit('/').next().unwrap();
+        self.buyers.witness.count(format!("{kind}: {status}"));
+        (status, answer)
+    }
+
+    /// Whether this answer is one after which to try again.
+    fn is_excused(&self, path: &str, status: u16, answer: &Value) -> Result<(), Stopped> {
+        match status {
+            0 | 500..=599 => Ok(()),
+            429 if self.asked >= ADMITTED_MIN => Err(Stopped::TooOften),
+            _ => Err(self.wrong(&format!("posts to {path}: {status} {answer}"))),
+        }
+    }
+
+    fn wrong(&self, what: &str) -> Stopped {
+        Stopped::Wrong(format!("{} {what}, having asked {} times", self.learner.id, self.asked))
+    }
+
+    async fn pause(&mut self, most_ms: u64) {
+        let ms = self.random.within(10..=most_ms);
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+    }
+}
+
 /// What these events tell of one purchase that its buyer has also confirmed.
 fn source(events: &[Value], charged: i64) -> Source {
     let is_paid = |event: &&Value| event["data"]["object"]["payment_status"] == "paid";
@@ -241,8 +265,4 @@ fn source(events: &[Value], charged: i64) -> Source {
         readings_max: 2,
         ..Source::sold(&events[0]["data"]["object"])
     }
-}
-
-async fn pause(random: &mut Random, most_ms: u64) {
-    tokio::time::sleep(Duration::from_millis(random.within(10..=most_ms))).await;
 }

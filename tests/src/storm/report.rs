@@ -9,6 +9,9 @@ use serde_json::Value;
 
 use super::{Options, Storm};
 
+/// What the gateway answers when a process dies with its event.
+const KILLED_AT_WORK: &str = "answered: 502 ";
+
 /// What was thrown, what happened, what it came to.
 #[derive(Debug, Clone)]
 pub struct Report {
@@ -47,7 +50,7 @@ impl Report {
         let mut faults = vec![("requests".to_owned(), storm.faults.requests())];
         let injected = storm.faults.injected();
         faults.extend(injected.iter().map(|(name, times)| ((*name).to_owned(), *times)));
-        let bought: Vec<_> = ["bought", "paid by card", "paid by debit"]
+        let bought: Vec<_> = ["bought", "asked too often", "paid by card", "paid by debit"]
             .map(|what| (what.to_owned(), witness.times(what)))
             .into_iter()
             .chain(counts("checkout:").into_iter().map(|(it, n)| (format!("checkout {it}"), n)))
@@ -64,6 +67,9 @@ impl Report {
         ];
         let mut wrong = witness.all_wrong();
         wrong.extend(missing(&parts));
+        if witness.times(KILLED_AT_WORK) == 0 {
+            wrong.push("no process was killed at work; take more events".to_owned());
+        }
         let delivered = deliveries.thrown() - deliveries.left();
         let options = storm.options.clone();
         Self { options, parts, took, stormed, delivered, wrong, kept: None }
