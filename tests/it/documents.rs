@@ -73,3 +73,32 @@ fn the_guides_name_parameters_and_outputs_that_there_are() {
         }
     }
 }
+
+#[test]
+fn every_fault_is_shown_by_tests_that_exist_or_said_to_come_later() {
+    let document = read("docs/FAULTS.md");
+    let (now, later) = document.split_once("## Not yet").unwrap();
+    let mut named: Vec<u32> = Vec::new();
+    let mut sources = String::new();
+    for folder in ["cli", "functions", "fuzz", "local", "shared", "simulation", "tests"] {
+        for file in crate::tidy::files(folder, ".rs") {
+            sources.push_str(&read(file.to_str().unwrap()));
+        }
+    }
+    for row in now.lines().filter_map(|line| line.strip_prefix("| F")) {
+        let cells: Vec<&str> = row.trim_end_matches(" |").split(" | ").collect();
+        let [number, wrong, happens, shown] = cells[..] else { panic!("four cells: {row}") };
+        named.push(number.parse().unwrap());
+        assert!(wrong.ends_with('.') && happens.ends_with('.'), "{row}");
+        let tests = quoted(shown);
+        assert!(!tests.is_empty(), "no test shows F{number}");
+        for test in tests {
+            let there = ["(", "<"].iter().any(|next| sources.contains(&format!("fn {test}{next}")));
+            assert!(there, "there is no test {test}, which F{number} names");
+        }
+    }
+    let words = later.split(|c: char| !c.is_ascii_alphanumeric());
+    named.extend(words.filter_map(|word| word.strip_prefix('F')?.parse::<u32>().ok()));
+    named.sort_unstable();
+    assert_eq!(named, (1..=60).collect::<Vec<u32>>(), "each fault once");
+}

@@ -16,6 +16,7 @@ mod convergence;
 mod costs;
 mod documents;
 mod endpoint;
+mod faults;
 mod key;
 mod links;
 mod log_hygiene;

@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, reason = "a command talks to whoever types it")]
 
 mod checks;
+mod fuzz;
 mod sam;
 mod signing;
 mod storm;
@@ -30,6 +31,17 @@ enum Chore {
     Advisories,
     /// Write what each function is linked from to target/sbom, in CycloneDX.
     Sbom,
+    /// Look for inputs that a target of fuzz/ does not stand, with libFuzzer.
+    Fuzz {
+        /// The target, one of the folders in fuzz/corpus.
+        target: String,
+        /// For how long.
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+        /// Put what reaches more code than the inputs in fuzz/corpus beside them.
+        #[arg(long)]
+        keep: bool,
+    },
     /// Run every function in Docker by SAM, with every sample of its folder in events/.
     Sam,
     /// Measure the functions against a floor and against peers: one table. `--help` says more.
@@ -70,6 +82,7 @@ fn main() -> ExitCode {
                 println!("{}", file.display());
             }
         }),
+        Chore::Fuzz { target, seconds, keep } => fuzz::run(&target, seconds, keep),
         Chore::Sam => sam::run(),
         Chore::Bench { arguments } => bench(&arguments),
         Chore::Storm { arguments } => storm::run(&arguments),

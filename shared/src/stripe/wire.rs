@@ -160,9 +160,9 @@ impl EventShape {
         News {
             event: Some(Event {
                 id: self.id.0,
-                kind: self.kind,
+                kind: plain_kind(self.kind),
                 object: object_id(&self.data.object),
-                api_version: self.api_version,
+                api_version: self.api_version.filter(|version| is_plain(version)),
                 created,
             }),
             mode: mode_of(self.livemode),
@@ -176,11 +176,19 @@ const fn mode_of(livemode: bool) -> Mode {
     if livemode { Mode::Live } else { Mode::Test }
 }
 
-// Ids are not secret and not personal; anything else that stands in their place is not repeated.
+// Ids, types and versions are not secret and not personal, and are short. Anything else that stands
+// in their place is neither written down nor repeated.
+fn is_plain(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    text.len() <= 255 && text.bytes().all(plain)
+}
+
 fn object_id(object: &Value) -> Option<String> {
-    let id = object.get("id")?.as_str()?;
-    let printable = id.len() <= 255 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    printable.then(|| id.to_owned())
+    object.get("id")?.as_str().filter(|id| is_plain(id)).map(ToOwned::to_owned)
+}
+
+fn plain_kind(kind: String) -> String {
+    if is_plain(&kind) { kind } else { "unknown".to_owned() }
 }
 
 fn unreadable_event(body: &str, error: &serde_json::Error, ours: Mode) -> News {
@@ -197,9 +205,9 @@ fn unreadable_event(body: &str, error: &serde_json::Error, ours: Mode) -> News {
     News {
         event: id.map(|id| Event {
             id,
-            kind,
+            kind: plain_kind(kind),
             object: value.pointer("/data/object").and_then(object_id),
-            api_version: text("api_version"),
+            api_version: text("api_version").filter(|version| is_plain(version)),
             created: Timestamp::from_unix_seconds(
                 value.get("created").and_then(Value::as_i64).unwrap_or_default(),
             ),

@@ -1,0 +1,193 @@
+//! What comes through API Gateway. The first line is the route as API Gateway matched it; fields
+//! are `path.NAME`, `query.NAME`, `claim.NAME` and `header.NAME`. Without a claim there is no token.
+
+use std::sync::LazyLock;
+
+use lambda_http::Request;
+use serde_json::{Map, Value};
+use shared::domain::decide::Mode;
+use shared::domain::id::LearnerId;
+use shared::dynamo::Table;
+use shared::dynamo::catalog::CatalogCache;
+use shared::secrets::SecretCache;
+use shared::stripe::api::StripeApi;
+use simulation::clock::ManualClock;
+
+use crate::database::{Aws, OWNED, OWNER, catalog};
+use crate::message::Message;
+use crate::{NOW, answered, assert_problem, block_on};
+
+const SITE_ORIGIN: &str = "https://learn.example.com";
+
+fn clock() -> ManualClock {
+    ManualClock::at(NOW.unix_seconds())
+}
+
+/// A table with the demo catalog, in which somebody owns something.
+fn aws() -> Aws {
+    let aws = Aws::default();
+    aws.reset();
+    aws
+}
+
+/// Any request to the checkout function: it is answered; Stripe is asked for known learners and
+/// prices only; and nothing is written but of the learner whom the token allows.
+pub fn checkout(bytes: &[u8]) {
+    thread_local! {
+        static APP: (Aws, checkout::App<ManualClock>) = checkout_app();
+    }
+    let message = Message::parse(bytes);
+    let Some(request) = request(&message) else { return };
+    APP.with(|(aws, app)| {
+        aws.reset();
+        let response = block_on(checkout::handle(app, &request));
+        let (status, answer) = answered(&response);
+        let learner = learner(&message);
+        // Stripe's key is a placeholder here, so this is how far a request comes that Stripe is
+        // asked about.
+        let asked = status == 503 && answer["type"] == "urn:coursegate:problem:unavailable";
+        assert!(status < 500 || asked, "{status} {answer}");
+        if asked {
+            assert!(is_for_stripe(&message), "Stripe was asked: {answer}");
+        }
+        if status >= 400 {
+            assert_problem(&response);
+        } else {
+            assert_eq!(status, 201, "{answer}");
+            let url = answer["url"].as_str().unwrap();
+            assert!(url.starts_with(SITE_ORIGIN), "{answer}");
+        }
+        for key in aws.keys_written() {
+            let learner = learner.as_ref().expect("only who has a token changes anything");
+            let is_theirs = key == format!("LEARNER#{learner}") || key.starts_with("LINK#");
+            assert!(is_theirs, "{key} is not of {learner}");
+        }
+        assert!(learner.is_some() || matches!(status, 401 | 403 | 404 | 422), "{status} {answer}");
+    });
+}
+
+fn checkout_app() -> (Aws, checkout::App<ManualClock>) {
+    let aws = aws();
+    let key = SecretCache::api_key(aws.secrets_manager(), "stripe-api-key".to_owned());
+    let app = checkout::App {
+        table: aws.table(),
+        catalog: CatalogCache::new(aws.table()),
+        stripe: StripeApi::new(None, Mode::Test, key),
+        site_origin: SITE_ORIGIN.to_owned(),
+        mode: Mode::Test,
+        clock: clock(),
+    };
+    (aws, app)
+}
+
+/// Whether Stripe has to be asked for this: a price that is sold, or a session.
+fn is_for_stripe(message: &Message<'_>) -> bool {
+    match message.first.as_str() {
+        "POST /checkout" => {
+            let body: Value = serde_json::from_slice(message.body).unwrap_or_default();
+            let sold = catalog().catalog.prices().iter().map(|price| price.key.as_str());
+            sold.into_iter().any(|price| body["price"] == price)
+        }
+        "POST /checkout/{session}/confirm"
+        | "POST /learners/{learner}/checkout/{session}/confirm" => {
+            message.field("path.session").is_some_and(|session| session.starts_with("cs_"))
+        }
+        _ => false,
+    }
+}
+
+/// The learner whom a request may be about: their own token says so, or a service's path.
+fn learner(message: &Message<'_>) -> Option<LearnerId> {
+    let scopes = message.field("claim.scope")?;
+    let has = |scope: &str| scopes.split(' ').any(|one| one == scope);
+    if message.first.contains("/learners/{learner}/") {
+        message.field("path.learner").filter(|_| has("coursegate/learners"))?.parse().ok()
+    } else {
+        let subject = message.field("claim.sub").filter(|_| has("coursegate/learn"))?;
+        subject.parse().ok().filter(|_| !subject.starts_with("x-"))
+    }
+}
+
+/// Any request to the entitlements function: it is answered, from the catalog and what one learner
+/// owns, whom the token allows; nothing is written.
+pub fn entitlements(bytes: &[u8]) {
+    thread_local! {
+        static APP: (Aws, entitlements::App<Table, ManualClock>) = entitlements_app();
+    }
+    let message = Message::parse(bytes);
+    let Some(request) = request(&message) else { return };
+    APP.with(|(aws, app)| {
+        let response = block_on(entitlements::handle(app, &request));
+        let (status, answer) = answered(&response);
+        assert!(status < 500, "{status} {answer}");
+        assert!(aws.keys_written().is_empty());
+        if status != 200 {
+            assert_problem(&response);
+            return;
+        }
+        if message.first == "GET /courses" {
+            return;
+        }
+        let learner = learner(&message).expect("only who has a token is told of a learner");
+        let owns = learner.as_str() == OWNER;
+        assert_eq!(answer["tier"], if owns { "paid" } else { "free" }, "{learner}: {answer}");
+        if message.first.ends_with("/entitlements") {
+            assert_eq!(answer["learner"], learner.as_str());
+        } else {
+            assert_opened_as_bought(&answer, owns);
+        }
+    });
+}
+
+fn entitlements_app() -> (Aws, entitlements::App<Table, ManualClock>) {
+    let aws = aws();
+    let app = entitlements::App {
+        access: aws.table(),
+        catalog: CatalogCache::new(aws.table()),
+        clock: clock(),
+    };
+    (aws, app)
+}
+
+/// What is open is free, or has been bought.
+fn assert_opened_as_bought(answer: &Value, owns: bool) {
+    let course = answer["course"].as_str().unwrap().parse().unwrap();
+    let course = catalog().catalog.course(&course).expect("a course that there is");
+    let chapter = answer["chapter"].as_u64().map(|chapter| usize::try_from(chapter).unwrap());
+    let bought = owns && course.id.as_str() == OWNED;
+    let expected = if bought || course.is_free(chapter) { "granted" } else { "denied" };
+    assert_eq!(answer["access"], expected, "{answer}");
+}
+
+/// What API Gateway hands on; none if it hands on nothing of the kind.
+fn request(message: &Message<'_>) -> Option<Request> {
+    static ENVELOPE: LazyLock<Value> = LazyLock::new(|| {
+        serde_json::from_str(include_str!("../../events/checkout/checkout.json")).unwrap()
+    });
+    let mut event = ENVELOPE.clone();
+    event["routeKey"] = message.first.as_str().into();
+    let map = |kind: &str| -> Map<String, Value> {
+        message.fields_of(kind).map(|(name, value)| (name.to_owned(), value.into())).collect()
+    };
+    event["pathParameters"] = map("path").into();
+    event["queryStringParameters"] = map("query").into();
+    let headers = event["headers"].as_object_mut().unwrap();
+    headers.extend(map("header"));
+    let context = event["requestContext"].as_object_mut().unwrap();
+    context.insert("routeKey".to_owned(), message.first.as_str().into());
+    let method = message.first.split(' ').next().unwrap_or_default();
+    context["http"]["method"] = method.into();
+    let claims = map("claim");
+    if claims.is_empty() {
+        context.remove("authorizer");
+    } else {
+        context["authorizer"]["jwt"]["claims"] = claims.into();
+    }
+    if let Ok(text) = std::str::from_utf8(message.body) {
+        event["body"] = text.into();
+    } else {
+        event["body"] = aws_smithy_types::base64::encode(message.body).into();
+        event["isBase64Encoded"] = true.into();
+    }
+    lambda_http::request::from_str(&event.to_string()).ok()
+}

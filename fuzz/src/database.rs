@@ -1,0 +1,196 @@
+//! DynamoDB and Secrets Manager without a socket: AWS's clients speak to them by a function call.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock, Mutex};
+
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_types::body::SdkBody;
+use dynoxide::{Database, DynoxideError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use shared::apply::apply;
+use shared::domain::catalog::{Catalog, PublishedCatalog};
+use shared::domain::decide::{Mode, Outcome};
+use shared::dynamo::Table;
+use shared::dynamo::key::{PK, SK};
+use shared::stripe::wire::Session;
+use simulation::clock::ManualClock;
+
+use crate::{NOW, block_on, root};
+
+const TABLE: &str = "coursegate";
+
+/// The learner who owns something.
+pub(crate) const OWNER: &str = "grace";
+/// The product that they own, and the course that it opens.
+pub(crate) const OWNED: &str = "tutorclaw";
+
+/// DynamoDB and Secrets Manager. Clones are the same.
+#[derive(Clone, Default)]
+pub(crate) struct Aws(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    database: Option<Database>,
+    keys_written: Vec<String>,
+}
+
+impl std::fmt::Debug for Aws {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Aws")
+    }
+}
+
+/// The demo catalog as it is on sale.
+pub(crate) fn catalog() -> &'static PublishedCatalog {
+    static CATALOG: LazyLock<PublishedCatalog> = LazyLock::new(|| {
+        let catalog: Catalog = coursegate::catalog::read(&root().join("catalog.toml")).unwrap();
+        let keys = catalog.prices().iter().map(|price| price.key.clone());
+        let stripe_prices: BTreeMap<_, _> =
+            keys.map(|key| (key.clone(), format!("price_{key}").parse().unwrap())).collect();
+        PublishedCatalog { catalog, stripe_prices, version: 1 }
+    });
+    &CATALOG
+}
+
+/// What [`OWNER`] has bought.
+fn purchase() -> Session {
+    let session = json!({
+        "id": "cs_test_owner",
+        "object": "checkout.session",
+        "mode": "payment",
+        "status": "complete",
+        "payment_status": "paid",
+        "payment_intent": "pi_owner",
+        "metadata": { "learner_id": OWNER, "product": OWNED, "price": "tutorclaw_paid" },
+        "created": NOW.unix_seconds() - 60,
+        "livemode": false,
+    });
+    Session::from_json(&session.to_string()).unwrap()
+}
+
+impl Aws {
+    /// Begins anew, with the demo catalog on sale and one learner who owns something.
+    pub(crate) fn reset(&self) {
+        let database = Database::memory().unwrap();
+        let definition = json!({
+            "TableName": TABLE,
+            "BillingMode": "PAY_PER_REQUEST",
+            "AttributeDefinitions": [
+                { "AttributeName": PK, "AttributeType": "S" },
+                { "AttributeName": SK, "AttributeType": "S" },
+            ],
+            "KeySchema": [
+                { "AttributeName": PK, "KeyType": "HASH" },
+                { "AttributeName": SK, "KeyType": "RANGE" },
+            ],
+        });
+        database.create_table(serde_json::from_value(definition).unwrap()).unwrap();
+        *self.0.lock().unwrap() = State { database: Some(database), keys_written: Vec::new() };
+        let table = self.table();
+        assert!(block_on(table.publish_catalog(catalog())).unwrap());
+        let clock = ManualClock::at(NOW.unix_seconds());
+        let bought = block_on(apply(&table, &clock, Mode::Test, &purchase().news)).unwrap();
+        assert_eq!(bought, Outcome::Applied);
+        self.0.lock().unwrap().keys_written.clear();
+    }
+
+    /// The partition key of each item that was written since.
+    pub(crate) fn keys_written(&self) -> Vec<String> {
+        self.0.lock().unwrap().keys_written.clone()
+    }
+
+    /// The table.
+    pub(crate) fn table(&self) -> Table {
+        let config = aws_sdk_dynamodb::Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+            .http_client(self.client());
+        Table::new(aws_sdk_dynamodb::Client::from_conf(config.build()), TABLE.to_owned())
+    }
+
+    /// Secrets Manager, which holds placeholders only.
+    pub(crate) fn secrets_manager(&self) -> aws_sdk_secretsmanager::Client {
+        let config = aws_sdk_secretsmanager::Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+            .http_client(self.client());
+        aws_sdk_secretsmanager::Client::from_conf(config.build())
+    }
+
+    fn client(&self) -> SharedHttpClient {
+        let connector = SharedHttpConnector::new(self.clone());
+        http_client_fn(move |_, _| connector.clone())
+    }
+
+    fn answer(&self, request: &HttpRequest) -> HttpResponse {
+        let target = request.headers().get("x-amz-target").unwrap_or_default().to_owned();
+        let body = request.body().bytes().unwrap_or_default();
+        let mut state = self.0.lock().unwrap();
+        let (status, body) = match target.rsplit_once('.').map(|(_, operation)| operation) {
+            Some("GetSecretValue") => (200, json!({ "SecretString": "placeholder" }).to_string()),
+            Some(operation) => state.dispatch(operation, body),
+            None => panic!("a request without a target"),
+        };
+        HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body))
+    }
+}
+
+impl HttpConnector for Aws {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        HttpConnectorFuture::ready(Ok(self.answer(&request)))
+    }
+}
+
+impl State {
+    fn dispatch(&mut self, operation: &str, body: &[u8]) -> (u16, String) {
+        let database = self.database.as_ref().expect("reset comes first");
+        let answer = match operation {
+            "GetItem" => run(body, |request| database.get_item(request)),
+            "BatchGetItem" => run(body, |request| database.batch_get_item(request)),
+            "PutItem" => run(body, |request| database.put_item(request)),
+            "UpdateItem" => run(body, |request| database.update_item(request)),
+            "TransactWriteItems" => run(body, |request| database.transact_write_items(request)),
+            other => panic!("{other} is not among what the functions may do"),
+        };
+        match answer {
+            Ok(answer) => {
+                self.keys_written.extend(keys_written(operation, body));
+                (200, answer)
+            }
+            Err(error) => (error.status_code(), error.to_json()),
+        }
+    }
+}
+
+fn run<Q: DeserializeOwned, A: Serialize>(
+    body: &[u8],
+    operation: impl FnOnce(Q) -> Result<A, DynoxideError>,
+) -> Result<String, DynoxideError> {
+    operation(serde_json::from_slice(body).unwrap())
+        .map(|answer| serde_json::to_string(&answer).unwrap())
+}
+
+/// The partition keys that an operation has written.
+fn keys_written(operation: &str, body: &[u8]) -> Vec<String> {
+    let request: Value = serde_json::from_slice(body).unwrap();
+    let key = |write: &Value| {
+        let key = write.get("Key").or_else(|| write.get("Item")).unwrap();
+        key[PK]["S"].as_str().unwrap().to_owned()
+    };
+    match operation {
+        "PutItem" | "UpdateItem" => vec![key(&request)],
+        "TransactWriteItems" => {
+            let writes = request["TransactItems"].as_array().unwrap().iter();
+            writes.flat_map(|write| write.as_object().unwrap().values()).map(key).collect()
+        }
+        _ => Vec::new(),
+    }
+}

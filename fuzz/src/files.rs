@@ -1,0 +1,70 @@
+//! What Stripe answers when it is asked, and what an operator writes.
+
+use std::path::Path;
+
+use shared::apply::apply;
+use shared::domain::access::Status;
+use shared::domain::decide::{Content, Mode, Outcome};
+use shared::domain::facts::Payment;
+use shared::ports::AccessReader;
+use shared::stripe::wire::Session;
+use simulation::clock::ManualClock;
+
+use crate::ledger::Watched;
+use crate::{NOW, block_on};
+
+/// Any answer of Stripe's about a session: it is read or not; and what is taken in opens what it
+/// says, to whom it says.
+pub fn session(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let session = match Session::from_json(text) {
+        Ok(session) => session,
+        Err(reason) => {
+            assert!(!reason.is_empty() && reason.len() < 300, "{reason}");
+            return;
+        }
+    };
+    let ledger = Watched::default();
+    let clock = ManualClock::at(NOW.unix_seconds());
+    let take_in = || block_on(apply(&ledger, &clock, Mode::Test, &session.news)).unwrap();
+    let outcome = take_in();
+    let contents = ledger.inner.contents();
+    assert!(contents.events.is_empty(), "no event has told it");
+    match (&outcome, &session.news.content) {
+        (Outcome::Applied, Content::Purchase(source, purchase)) => {
+            let learner = &purchase.sale.learner;
+            assert_eq!(session.learner.as_ref(), Some(learner));
+            let holdings = block_on(ledger.inner.holdings(learner)).unwrap();
+            let grants: Vec<_> = holdings.iter().collect();
+            let [(granted, grant)] = grants[..] else { panic!("{grants:?}") };
+            assert_eq!(granted, source);
+            let paid = matches!(purchase.payment, Payment::Paid { .. });
+            assert_eq!(grant.status == Status::Active, paid);
+            assert_eq!(take_in(), Outcome::Duplicate);
+        }
+        (Outcome::Ignored(_) | Outcome::Quarantined { .. }, _) => {
+            assert_eq!(ledger.commits(), 0);
+            assert_eq!(take_in(), outcome);
+        }
+        _ => panic!("an empty ledger answers {outcome:?}"),
+    }
+    assert_eq!(ledger.inner.contents(), contents, "the same again changes nothing");
+}
+
+/// Any catalog file: it is a catalog, or what is wrong is said.
+pub fn catalog(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    match coursegate::catalog::parse(text, Path::new("catalog.toml")) {
+        Ok(catalog) => {
+            // Whatever is sold opens courses that there are.
+            for price in catalog.prices() {
+                let offer = catalog.offer(&price.key).expect("a price sells something");
+                assert!(price.money.amount_minor >= 0);
+                for course in &offer.product.courses {
+                    assert!(catalog.course(course).is_some(), "{course}");
+                }
+            }
+        }
+        Err(error) => assert!(error.to_string().starts_with("catalog.toml")),
+    }
+}

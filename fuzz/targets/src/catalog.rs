@@ -1,0 +1,5 @@
+//! `fuzz::files::catalog`, as libFuzzer runs it.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz::files::catalog(bytes));

@@ -1,0 +1,5 @@
+//! `fuzz::api::entitlements`, as libFuzzer runs it.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| fuzz::api::entitlements(bytes));

@@ -1,0 +1,74 @@
+//! Every input that is kept, and variations of them, against every target. libFuzzer looks further:
+//! `cargo xtask fuzz`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that can't go on should stop where it is"
+)]
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use fuzz::mutation::{Numbers, varied};
+use fuzz::{TARGETS, Target, corpus, root, target};
+
+/// How many variations are tried of each target's inputs, so that all together take about twenty
+/// seconds.
+const VARIATIONS: [(&str, usize); 7] = [
+    ("signature", 20_000),
+    ("delivery", 5_000),
+    ("signed", 5_000),
+    ("checkout", 500),
+    ("entitlements", 5_000),
+    ("session", 20_000),
+    ("catalog", 5_000),
+];
+
+/// The same in each run, so that what passes passes anywhere.
+const SEED: u64 = 1;
+
+/// Tries a target, and says how to do it again where it fails.
+fn try_out(target: &Target, bytes: &[u8], file: &Path) {
+    let tried = catch_unwind(AssertUnwindSafe(|| (target.run)(bytes)));
+    if tried.is_err() {
+        if !file.exists() {
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, bytes).unwrap();
+        }
+        let name = target.name;
+        panic!(
+            "{name} does not hold, see above. Again: cargo run -p fuzz -- {name} {}\n\
+             Once it holds, keep the file in fuzz/corpus/{name} under a name that says what it is.",
+            file.display()
+        );
+    }
+}
+
+#[test]
+fn what_has_ever_been_found_holds() {
+    for target in TARGETS {
+        let inputs = corpus(target.name);
+        assert!(!inputs.is_empty(), "fuzz/corpus/{} is empty", target.name);
+        for (file, bytes) in inputs {
+            try_out(&target, &bytes, &file);
+        }
+    }
+}
+
+#[test]
+fn variations_of_what_is_known_hold() {
+    assert_eq!(VARIATIONS.map(|(name, _)| name), TARGETS.map(|target| target.name));
+    for (name, count) in VARIATIONS {
+        let target = target(name).unwrap();
+        let inputs: Vec<Vec<u8>> = corpus(name).into_iter().map(|(_, bytes)| bytes).collect();
+        let mut numbers = Numbers::new(SEED);
+        let started = std::time::Instant::now();
+        for number in 0..count {
+            let bytes = varied(&mut numbers, &inputs);
+            let file = root().join(format!("target/fuzz/{name}-{SEED}-{number}"));
+            try_out(&target, &bytes, &file);
+        }
+        println!("{name}: {count} variations in {:.1} s", started.elapsed().as_secs_f32());
+    }
+}
