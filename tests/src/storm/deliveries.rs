@@ -1,7 +1,7 @@
 //! Events on their way, as Stripe sends them: each more than once, in no order, again until it is
 //! taken.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -22,16 +22,45 @@ const ATTEMPTS_MAX: u32 = 150;
 /// So long after the storm its last calls to `DynamoDB` may still fail.
 const GRACE: Duration = Duration::from_secs(6);
 
-/// A body on its way.
-#[derive(Debug, Clone)]
+/// One copy of an event on its way.
+#[derive(Debug, Clone, Copy)]
 struct Delivery {
-    /// Which telling it is of.
+    /// Which telling it is.
     telling: usize,
     /// Whether it is told in a way that can't be read.
     is_garbled: bool,
-    /// How often it is sent at the very same moment.
-    copies: usize,
     attempts: u32,
+}
+
+/// Rounds of deliveries: each round at the very same moment, once the round before is answered.
+type Volley = Vec<Vec<Delivery>>;
+
+/// Each telling two to four times, alone or all at once, in no order; and all that is told of one
+/// source, mostly for the first time: one telling, and then all the others at once.
+fn volleys(script: &Script, random: &mut Random) -> Vec<Volley> {
+    let mut volleys = Vec::new();
+    let mut of_sources: BTreeMap<&str, Vec<Delivery>> = BTreeMap::new();
+    for (number, telling) in script.tellings.iter().enumerate() {
+        let one = Delivery { telling: number, is_garbled: false, attempts: 0 };
+        let garbled = telling.garbled.as_ref().map(|_| Delivery { is_garbled: true, ..one });
+        let times = usize::try_from(random.within(2..=4)).unwrap();
+        let copies = std::iter::repeat_n(one, times).chain(garbled);
+        if random.percent(25) {
+            volleys.push(vec![copies.collect()]);
+        } else {
+            volleys.extend(copies.map(|copy| vec![vec![copy]]));
+        }
+        if let Effect::Source(source) = &telling.effect {
+            of_sources.entry(source).or_default().push(one);
+        }
+    }
+    random.shuffle(&mut volleys);
+    for mut told in of_sources.into_values().filter(|told| told.len() > 1) {
+        random.shuffle(&mut told);
+        let others = told.split_off(1);
+        volleys.insert(random.below(volleys.len() / 4 + 1), vec![told, others]);
+    }
+    volleys
 }
 
 /// All that is to be delivered. Clones are the same.
@@ -45,7 +74,7 @@ struct Inner {
     doors: Doors,
     witness: Witness,
     random: Mutex<Random>,
-    queue: Mutex<VecDeque<Delivery>>,
+    queue: Mutex<VecDeque<Volley>>,
     /// Copies that have not been taken yet.
     left: AtomicUsize,
     thrown: usize,
@@ -53,25 +82,12 @@ struct Inner {
 }
 
 impl Deliveries {
-    /// Each telling two to four times, some of them at the same moment, all shuffled.
+    /// Everything, more than once and shuffled.
     #[must_use]
     pub fn of(script: Arc<Script>, seed: u64, doors: Doors, witness: Witness) -> Self {
         let mut random = Random::new(seed, "deliveries");
-        let mut queue = Vec::new();
-        for (number, telling) in script.tellings.iter().enumerate() {
-            let one = Delivery { telling: number, is_garbled: false, copies: 1, attempts: 0 };
-            let times = usize::try_from(random.within(2..=4)).unwrap();
-            if random.percent(25) {
-                queue.push(Delivery { copies: times, ..one.clone() });
-            } else {
-                queue.extend(std::iter::repeat_n(one.clone(), times));
-            }
-            if telling.garbled.is_some() {
-                queue.push(Delivery { is_garbled: true, ..one });
-            }
-        }
-        random.shuffle(&mut queue);
-        let thrown = queue.iter().map(|delivery| delivery.copies).sum();
+        let queue = volleys(&script, &mut random);
+        let thrown = queue.iter().flatten().map(Vec::len).sum();
         let inner = Inner {
             script,
             doors,
@@ -120,7 +136,11 @@ impl Inner {
         while self.left.load(Ordering::SeqCst) > 0 {
             let next = self.queue.lock().unwrap().pop_front();
             match next {
-                Some(delivery) => self.send(delivery).await,
+                Some(volley) => {
+                    for round in volley {
+                        join_all(round.into_iter().map(|delivery| self.send(delivery))).await;
+                    }
+                }
                 // What is left is in others' hands, and may come back.
                 None => tokio::time::sleep(Duration::from_millis(10)).await,
             }
@@ -136,32 +156,28 @@ impl Inner {
         let body = if delivery.is_garbled { telling.garbled.as_ref() } else { Some(&telling.body) };
         let body = format!("{:#}", body.unwrap());
         let is_calm = self.calm_since.get().is_some_and(|calm| calm.elapsed() > GRACE);
-        let copies = (0..delivery.copies).map(|_| self.doors.deliver(&body));
-        for answered in join_all(copies).await {
-            if self.is_taken(telling, &delivery, &answered) {
-                self.left.fetch_sub(1, Ordering::SeqCst);
-                if let Some(pair) =
-                    opens.as_ref().filter(|pair| self.script.holders.contains(*pair))
-                {
-                    self.witness.must_be_let_in(pair);
-                }
-                continue;
+        let answered = self.doors.deliver(&body).await;
+        if self.is_taken(telling, delivery, &answered) {
+            self.left.fetch_sub(1, Ordering::SeqCst);
+            if let Some(pair) = opens.filter(|pair| self.script.holders.contains(pair)) {
+                self.witness.must_be_let_in(&pair);
             }
-            if is_calm {
-                self.witness.wrong(format!("{telling} fails in the calm: {answered:?}"));
-            }
-            let attempts = delivery.attempts + 1;
-            if attempts == ATTEMPTS_MAX {
-                self.witness.wrong(format!("{telling} fails {attempts} times: {answered:?}"));
-                self.left.fetch_sub(1, Ordering::SeqCst);
-            } else {
-                self.come_again(Delivery { copies: 1, attempts, ..delivery.clone() }).await;
-            }
+            return;
+        }
+        if is_calm {
+            self.witness.wrong(format!("{telling} fails in the calm: {answered:?}"));
+        }
+        let attempts = delivery.attempts + 1;
+        if attempts == ATTEMPTS_MAX {
+            self.witness.wrong(format!("{telling} fails {attempts} times: {answered:?}"));
+            self.left.fetch_sub(1, Ordering::SeqCst);
+        } else {
+            self.come_again(Delivery { attempts, ..delivery }).await;
         }
     }
 
     /// Whether Stripe would send no more; says if it should not have been answered so.
-    fn is_taken(&self, telling: &Telling, delivery: &Delivery, answered: &Answered) -> bool {
+    fn is_taken(&self, telling: &Telling, delivery: Delivery, answered: &Answered) -> bool {
         let Some((status, answer)) = answered else {
             self.witness.count("answered: not at all");
             return false;
@@ -200,6 +216,6 @@ impl Inner {
         tokio::time::sleep(Duration::from_millis(pause_ms)).await;
         let mut queue = self.queue.lock().unwrap();
         let place = place.min(queue.len());
-        queue.insert(place, delivery);
+        queue.insert(place, vec![vec![delivery]]);
     }
 }

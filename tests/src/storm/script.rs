@@ -133,17 +133,17 @@ pub fn opened_by(telling: &Telling) -> Option<Pair> {
 fn word(random: &mut Random) -> Word {
     let number = random.byte();
     match random.within(1..=100) {
-        1..=30 => Word::Open { learner: number, product: random.byte() },
-        31 => Word::Decline { session: number },
-        32..=49 => Word::Card { session: number },
-        50..=52 => Word::Nothing { session: number },
-        53..=64 => Word::Debit { session: number },
-        65..=72 => Word::Settle { session: number },
-        73..=76 => Word::Refuse { session: number },
-        77..=79 => Word::Expire { session: number },
-        80..=87 => Word::Repeat { event: number, later: random.percent(50) },
-        88..=93 => Word::Garble { event: number },
-        94..=95 => Word::Stray { kind: number },
+        1..=24 => Word::Open { learner: number, product: random.byte() },
+        25 => Word::Decline { session: number },
+        26..=36 => Word::Card { session: number },
+        37..=39 => Word::Nothing { session: number },
+        40..=54 => Word::Debit { session: number },
+        55..=66 => Word::Settle { session: number },
+        67..=70 => Word::Refuse { session: number },
+        71..=72 => Word::Expire { session: number },
+        73..=90 => Word::Repeat { event: number, later: random.percent(80) },
+        91..=95 => Word::Garble { event: number },
+        96..=97 => Word::Stray { kind: number },
         _ => Word::Wait { seconds: number.into() },
     }
 }
