@@ -128,7 +128,8 @@ impl Storm {
         self.faults.turn(Weather::Storm);
         let (seed, doors, witness) = (self.options.seed, &self.doors, &self.witness);
         weather.spawn(lightning(seed, doors.clone(), witness.clone()));
-        weather.spawn(outages(seed, self.stack.secrets().clone(), witness.clone()));
+        weather.spawn(without_secrets(seed, self.stack.secrets().clone(), witness.clone()));
+        weather.spawn(without_dynamodb(seed, self.faults.clone(), witness.clone()));
         for number in 0..ASKING {
             let script = Arc::clone(&self.script);
             weather.spawn(ask(seed, number, script, doors.clone(), witness.clone()));
@@ -276,15 +277,27 @@ async fn lightning(seed: u64, doors: Doors, witness: Witness) {
     }
 }
 
-/// Has Secrets Manager go away for a second now and then.
-async fn outages(seed: u64, secrets: Secrets, witness: Witness) {
-    let mut random = Random::new(seed, "outages");
+/// Has Secrets Manager go away for a moment now and then.
+async fn without_secrets(seed: u64, secrets: Secrets, witness: Witness) {
+    let mut random = Random::new(seed, "without secrets");
     loop {
         tokio::time::sleep(Duration::from_millis(random.within(1500..=4000))).await;
         secrets.set_down(true);
-        witness.count("outages");
+        witness.count("without Secrets Manager");
         tokio::time::sleep(Duration::from_millis(random.within(300..=1000))).await;
         secrets.set_down(false);
+    }
+}
+
+/// The same of `DynamoDB`, which fails in the meantime too.
+async fn without_dynamodb(seed: u64, faults: Faults, witness: Witness) {
+    let mut random = Random::new(seed, "without DynamoDB");
+    loop {
+        tokio::time::sleep(Duration::from_millis(random.within(2500..=6000))).await;
+        faults.turn(Weather::Gone);
+        witness.count("without DynamoDB");
+        tokio::time::sleep(Duration::from_millis(random.within(300..=1000))).await;
+        faults.turn(Weather::Storm);
     }
 }
 

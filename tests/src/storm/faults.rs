@@ -79,7 +79,7 @@ impl Fault {
         (ConflictAndThrottled, 4, "TransactionConflict and ThrottlingError"),
         (InProgress, 4, "TransactionInProgressException"),
         (WriteConflict, 12, "TransactionConflictException of a single write"),
-        (Unprocessed, 8, "UnprocessedKeys"),
+        (Unprocessed, 24, "UnprocessedKeys"),
     ];
 
     /// One of those that can befall this request; first what has never happened.
@@ -123,6 +123,8 @@ pub enum Weather {
     Fine,
     /// Everything does, in its turn.
     Storm,
+    /// Nothing is answered, in one way or another.
+    Gone,
     /// This befalls every request.
     Only(Fault),
 }
@@ -214,6 +216,10 @@ impl Faults {
         let fault = match weather {
             Weather::Fine => return None,
             Weather::Only(fault) => fault,
+            Weather::Gone => {
+                let gone = [Throttled, ThroughputExceeded, Failed, Unavailable, NotReached];
+                *self.inner.random.lock().unwrap().pick(&gone)
+            }
             Weather::Storm => {
                 let mut random = self.inner.random.lock().unwrap();
                 let is_read = matches!(request.operation.as_str(), "GetItem" | "BatchGetItem");

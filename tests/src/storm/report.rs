@@ -41,7 +41,8 @@ impl Report {
             ("deliveries of them".to_owned(), number(deliveries.thrown())),
             ("people buying".to_owned(), number(storm.buyers_count())),
             ("processes killed".to_owned(), witness.times("killed")),
-            ("times without Secrets Manager".to_owned(), witness.times("outages")),
+            ("times without Secrets Manager".to_owned(), witness.times("without Secrets Manager")),
+            ("times without DynamoDB".to_owned(), witness.times("without DynamoDB")),
         ];
         let functions = functions.as_object().unwrap().iter();
         let cold_starts = functions
