@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
+use serde_json::Value;
 use shared::apply::apply;
 use shared::domain::access::Status;
 use shared::domain::decide::{Content, Mode, Outcome};
-use shared::domain::facts::Payment;
 use shared::ports::AccessReader;
 use shared::stripe::wire::Session;
 use simulation::clock::ManualClock;
@@ -38,8 +38,12 @@ pub fn session(bytes: &[u8]) {
             let grants: Vec<_> = holdings.iter().collect();
             let [(granted, grant)] = grants[..] else { panic!("{grants:?}") };
             assert_eq!(granted, source);
-            let paid = matches!(purchase.payment, Payment::Paid { .. });
-            assert_eq!(grant.status == Status::Active, paid);
+            let told: Value = serde_json::from_str(text).unwrap();
+            let status = told["payment_status"].as_str();
+            let paid = matches!(status, Some("paid" | "no_payment_required"));
+            assert_eq!(grant.status == Status::Active, paid, "{status:?}");
+            assert_eq!(told["metadata"]["learner_id"], learner.as_str());
+            assert_eq!(told["metadata"]["product"], grant.product.as_str());
             assert_eq!(take_in(), Outcome::Duplicate);
         }
         (Outcome::Ignored(_) | Outcome::Quarantined { .. }, _) => {
