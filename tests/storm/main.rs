@@ -22,7 +22,7 @@ fn storm(arguments: &[&str]) -> Command {
 
 #[test]
 fn nothing_is_lost_or_doubled_while_processes_are_killed_and_dynamodb_fails() {
-    let output = storm(&["--seed", "4", "--events", "300", "--seconds", "90"]).output().unwrap();
+    let output = storm(&["--seed", "4", "--events", "250", "--seconds", "90"]).output().unwrap();
     let (said, errors) = (output.stdout, output.stderr);
     let (said, errors) = (String::from_utf8_lossy(&said), String::from_utf8_lossy(&errors));
     println!("{said}{errors}");

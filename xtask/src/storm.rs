@@ -8,7 +8,9 @@ const FUNCTIONS: [&str; 3] = ["checkout", "entitlements", "webhook"];
 
 /// Builds the functions, each by itself as for a deployment, and lets the storm loose on them.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Box<dyn std::error::Error>> {
-    for function in FUNCTIONS {
+    // Whoever only wants to know what it can do need not wait for it.
+    let is_question = arguments.iter().any(|argument| argument == "--help" || argument == "-h");
+    for function in FUNCTIONS.into_iter().filter(|_| !is_question) {
         cargo(&["build", "--quiet", "--release", "--package", function], &[])?;
     }
     let functions = tools::root().join("target/release").display().to_string();

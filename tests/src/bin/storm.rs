@@ -19,10 +19,10 @@ struct Arguments {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// How many events, at least.
-    #[arg(long, default_value_t = 4000)]
+    #[arg(long, default_value_t = 3000)]
     events: usize,
     /// Processes of one function at most.
-    #[arg(long, default_value_t = 6)]
+    #[arg(long, default_value_t = 8)]
     instances: usize,
     /// After this long the weather is fine, and what is left is delivered in it.
     #[arg(long, default_value_t = 600)]
