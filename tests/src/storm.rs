@@ -6,7 +6,7 @@
 //! - [`deliveries`]: Stripe's events on their way. [`buyers`]: people at the API and the simulator.
 //! - [`faults`]: `DynamoDB` on a bad day.
 //! - [`doors`]: how they all reach the stack. [`witness`]: what they see.
-//! - [`audit`]: nothing lost, nothing doubled.
+//! - [`mod@audit`]: nothing lost, nothing doubled.
 //! - [`random`]: the seed decides what is thrown. What meets what is up to the machine.
 
 pub mod audit;
