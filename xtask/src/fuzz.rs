@@ -8,13 +8,6 @@ use xtask::tools;
 
 type Fault = Box<dyn std::error::Error>;
 
-/// The release profile, but for what takes long to build or hides where something has failed.
-const PROFILE: [(&str, &str); 3] = [
-    ("CARGO_PROFILE_RELEASE_DEBUG", "line-tables-only"),
-    ("CARGO_PROFILE_RELEASE_LTO", "off"),
-    ("CARGO_PROFILE_RELEASE_STRIP", "none"),
-];
-
 /// Runs libFuzzer on a target for so long; with `keep`, puts the inputs that reach more code than
 /// those of the corpus into it.
 pub(crate) fn run(target: &str, seconds: u32, keep: bool) -> Result<(), Fault> {
@@ -26,7 +19,7 @@ pub(crate) fn run(target: &str, seconds: u32, keep: bool) -> Result<(), Fault> {
         )
         .into());
     }
-    tools::install_crate(tools::FUZZ)?;
+    build(target)?;
     let found = PathBuf::from("target/fuzz/corpus").join(target);
     std::fs::create_dir_all(tools::root().join(&found))?;
     // What is found goes into the first folder.
@@ -38,27 +31,34 @@ pub(crate) fn run(target: &str, seconds: u32, keep: bool) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Builds a target. Our own code reports where it has been, by options that a stable compiler takes;
+/// the libraries need not, and so are built once for all purposes.
+fn build(target: &str) -> Result<(), Fault> {
+    let status = Command::new("cargo")
+        .args(["build", "--package", "fuzz-targets", "--features", "libfuzzer", "--bin"])
+        .arg(format!("fuzz_{target}"))
+        .env("RUSTC_WORKSPACE_WRAPPER", tools::root().join("fuzz/instrument.sh"))
+        .current_dir(tools::root())
+        .status()?;
+    if status.success() {
+        return Ok(());
+    }
+    Err("it can't be built: see above. libFuzzer is compiled from C++, which g++ does.".into())
+}
+
 fn libfuzzer(target: &str, folders: [&PathBuf; 2], arguments: &[&str]) -> Result<(), Fault> {
-    let program = tools::find("cargo-fuzz").ok_or("cargo-fuzz is missing: `cargo xtask tools`")?;
-    let status = Command::new(program)
-        // Without a sanitizer, a stable compiler does; there is no unsafe code of ours to look into.
-        .args(["run", "--fuzz-dir", "fuzz/targets", "--sanitizer", "none"])
-        // The code as it is: some crates do less under `cfg(fuzzing)`.
-        .args(["--no-cfg-fuzzing", "--codegen-units", "16", "--features", "libfuzzer"])
-        .args(["--target-dir", "target/fuzz/build", target])
+    let status = Command::new(tools::root().join(format!("target/debug/fuzz_{target}")))
         .args(folders)
-        .args(["--", "-artifact_prefix=target/fuzz/"])
+        .arg("-artifact_prefix=target/fuzz/")
         .args(arguments)
-        .envs(PROFILE)
         .current_dir(tools::root())
         .status()?;
     if status.success() {
         return Ok(());
     }
     Err(format!(
-        "\n{target} does not hold, or could not be built: see above. libFuzzer is compiled from \
-         C++, which g++ does.\nWhat was found is in target/fuzz. Again, without libFuzzer: \
-         cargo run -p fuzz -- {target} target/fuzz/crash-…\nOnce it holds, keep the file in \
+        "\n{target} does not hold: see above.\nWhat was found is in target/fuzz. Again, without \
+         libFuzzer: cargo run -p fuzz -- {target} target/fuzz/crash-…\nOnce it holds, keep the file in \
          fuzz/corpus/{target} under a name that says what it is."
     )
     .into())

@@ -51,6 +51,14 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Play generated histories of purchases, in every order and with every fault, and hold each end
+    /// against the truth. `--help` says more.
+    #[command(disable_help_flag = true)]
+    Simulate {
+        /// What `simulate` is given.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Run the whole system while processes are killed and DynamoDB fails, and hold every item
     /// against the truth. `--help` says more.
     #[command(disable_help_flag = true)]
@@ -85,6 +93,9 @@ fn main() -> ExitCode {
         Chore::Fuzz { target, seconds, keep } => fuzz::run(&target, seconds, keep),
         Chore::Sam => sam::run(),
         Chore::Bench { arguments } => bench(&arguments),
+        Chore::Simulate { arguments } => {
+            storm::cargo(&["run", "--quiet", "--package", "simulation", "--"], &arguments)
+        }
         Chore::Storm { arguments } => storm::run(&arguments),
         Chore::Sign { file, secret, secrets_port } => {
             signing::run(&file, secret, secrets_port).map(|event| {

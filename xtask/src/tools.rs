@@ -23,9 +23,6 @@ pub struct CrateTool {
 /// read what cargo says today.
 pub const DENY: CrateTool = CrateTool { name: "cargo-deny", version: "0.20.2" };
 
-/// Builds and runs fuzz targets; only `cargo xtask fuzz` needs it.
-pub const FUZZ: CrateTool = CrateTool { name: "cargo-fuzz", version: "0.13.2" };
-
 /// Why there are no tools.
 #[derive(Debug, thiserror::Error)]
 pub enum ToolsError {

@@ -1,0 +1,9 @@
+#!/bin/sh
+# In rustc's place for our own crates: libFuzzer learns which code an input reaches.
+rustc=$1
+shift
+exec "$rustc" "$@" -Cpasses=sancov-module \
+  -Cllvm-args=-sanitizer-coverage-level=4 \
+  -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+  -Cllvm-args=-sanitizer-coverage-pc-table \
+  -Cllvm-args=-sanitizer-coverage-trace-compares
