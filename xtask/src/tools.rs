@@ -1,5 +1,5 @@
 //! Tools that tests and chores need, each of one version: they are put into `target/tools`. Those
-//! written in Python are named by `tools/requirements.txt`, those compiled from crates.io here.
+//! written in Python are named by `tools/requirements.txt`, those compiled from Cargo's registry here.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ const TEST_ALL: &str = "COURSEGATE_TEST_ALL";
 /// What `aws-sam-cli` asks for, with all that it takes to make an environment.
 const IS_PYTHON_USABLE: &str = "import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))";
 
-/// A tool that is compiled from crates.io, with the dependencies that its authors have tried.
+/// A tool that is compiled from Cargo's registry, with the dependencies that its authors have tried.
 #[derive(Debug, Clone, Copy)]
 pub struct CrateTool {
     /// Its crate, and its executable.
@@ -33,7 +33,7 @@ pub enum ToolsError {
     )]
     NoPython,
     /// A tool could not be compiled, and cargo has said why.
-    #[error("cargo install {0} failed: see above. It needs a connection to crates.io")]
+    #[error("cargo install {0} failed: see above. It needs a connection to Cargo's registry")]
     Crate(&'static str),
     /// A command failed, and has said why.
     #[error(
@@ -102,7 +102,7 @@ pub fn install() -> Result<(), ToolsError> {
     install_crate(DENY)
 }
 
-/// Puts a tool from crates.io into `target/tools`, unless this version of it is there.
+/// Puts a tool from Cargo's registry into `target/tools`, unless this version of it is there.
 pub fn install_crate(tool: CrateTool) -> Result<(), ToolsError> {
     let said = Command::new(program(tool.name)).arg("--version").output();
     let said = said.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
