@@ -1,6 +1,8 @@
 //! Clients of AWS, from what Lambda puts into the environment: no profile, file or metadata
 //! service is looked for, which also keeps their code out of the binary.
 
+mod https;
+
 use std::time::Duration;
 
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
@@ -24,6 +26,7 @@ macro_rules! client {
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::new(aws.region.clone()))
             .credentials_provider(credentials)
+            .http_client(https::client())
             .timeout_config($timeouts);
         config.set_endpoint_url($endpoint.clone());
         $sdk::Client::from_conf(config.build())

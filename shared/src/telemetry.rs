@@ -131,7 +131,7 @@ where
     // The libraries below say what they send and receive, or that they can't read it.
     let quiet = Targets::new()
         .with_default(LevelFilter::INFO)
-        .with_targets(["stripe", "stripe_webhook"].map(|target| (target, LevelFilter::OFF)))
+        .with_target("stripe", LevelFilter::OFF)
         .with_targets(
             ["aws_smithy_runtime", "lambda_http", "lambda_runtime", "hyper", "rustls"]
                 .map(|target| (target, LevelFilter::WARN)),

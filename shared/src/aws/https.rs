@@ -1,0 +1,74 @@
+//! The way to AWS: HTTP/1.1, which is all that DynamoDB and Secrets Manager speak, over TLS.
+//!
+//! The SDK's own client reads the machine's certificate authorities from hundreds of files, and
+//! parses them again for each client and once more for its first request: more than half of a cold
+//! start. Mozilla's are compiled in, ready to use, since the client of Stripe trusts them too.
+
+use std::error::Error;
+
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_types::body::SdkBody;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::HttpConnector as TcpConnector;
+use hyper_util::client::legacy::{self, Client};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+/// Connections that stay open between requests. How long a request may take is the SDK's business.
+#[derive(Debug)]
+struct Connections(Client<HttpsConnector<TcpConnector>, SdkBody>);
+
+/// A client with connections of its own.
+pub(super) fn client() -> SharedHttpClient {
+    let mut tcp = TcpConnector::new();
+    tcp.set_nodelay(true);
+    tcp.enforce_http(false);
+    let https = HttpsConnectorBuilder::new().with_webpki_roots().https_or_http();
+    let https = https.enable_http1().wrap_connector(tcp);
+    let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(https);
+    let connector = SharedHttpConnector::new(Connections(client));
+    http_client_fn(move |_, _| connector.clone())
+}
+
+impl HttpConnector for Connections {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let request = match request.try_into_http1x() {
+            Ok(request) => request,
+            Err(error) => {
+                return HttpConnectorFuture::ready(Err(ConnectorError::user(error.into())));
+            }
+        };
+        let answer = self.0.request(request);
+        HttpConnectorFuture::new(async move {
+            let answer = answer.await.map_err(failed)?;
+            HttpResponse::try_from(answer.map(SdkBody::from_body_1_x))
+                .map_err(|error| ConnectorError::other(error.into(), None))
+        })
+    }
+}
+
+/// Tells the SDK whether another attempt may do better: not when what came is no HTTP.
+fn failed(error: legacy::Error) -> ConnectorError {
+    if error.is_connect() || is_broken_off(&error) {
+        ConnectorError::io(error.into())
+    } else {
+        ConnectorError::other(error.into(), None)
+    }
+}
+
+fn is_broken_off(error: &legacy::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let is_hyper_s = error.downcast_ref::<hyper::Error>().is_some_and(|error| {
+            error.is_closed() || error.is_canceled() || error.is_incomplete_message()
+        });
+        if is_hyper_s || error.is::<std::io::Error>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
