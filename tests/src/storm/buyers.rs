@@ -83,10 +83,10 @@ impl Buyers {
         }
     }
 
-    /// Waits until the simulator has delivered everything.
+    /// Waits until the simulator has delivered everything; it comes again within a minute.
     pub async fn all_told(&self) {
         let mut undelivered = Vec::new();
-        for _ in 0..600 {
+        for _ in 0..1200 {
             undelivered = self.doors.undelivered().await;
             if undelivered.is_empty() {
                 return;
