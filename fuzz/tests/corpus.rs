@@ -8,13 +8,12 @@
 )]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::PathBuf;
 
 use fuzz::mutation::{Numbers, varied};
 use fuzz::{TARGETS, Target, corpus, root, target};
 
-/// How many variations are tried of each target's inputs, so that all together take about twenty
-/// seconds.
+/// How many variations are tried of each target's inputs: of what takes longer, fewer.
 const VARIATIONS: [(&str, usize); 7] = [
     ("signature", 20_000),
     ("delivery", 5_000),
@@ -28,21 +27,26 @@ const VARIATIONS: [(&str, usize); 7] = [
 /// The same in each run, so that what passes passes anywhere.
 const SEED: u64 = 1;
 
-/// Tries a target, and says how to do it again where it fails.
-fn try_out(target: &Target, bytes: &[u8], file: &Path) {
+/// Tries a target. Where it fails, asks in which file the bytes are, and says how to do it again.
+fn try_out(target: &Target, bytes: &[u8], file: impl FnOnce() -> PathBuf) {
     let tried = catch_unwind(AssertUnwindSafe(|| (target.run)(bytes)));
     if tried.is_err() {
-        if !file.exists() {
-            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-            std::fs::write(file, bytes).unwrap();
-        }
         let name = target.name;
         panic!(
             "{name} does not hold, see above. Again: cargo run -p fuzz -- {name} {}\n\
              Once it holds, keep the file in fuzz/corpus/{name} under a name that says what it is.",
-            file.display()
+            file().display()
         );
     }
+}
+
+/// Writes an input that was generated, over whatever an earlier run left there.
+fn written(name: &str, bytes: &[u8]) -> PathBuf {
+    let folder = root().join("target/fuzz");
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join(name);
+    std::fs::write(&file, bytes).unwrap();
+    file
 }
 
 #[test]
@@ -51,7 +55,7 @@ fn what_has_ever_been_found_holds() {
         let inputs = corpus(target.name);
         assert!(!inputs.is_empty(), "fuzz/corpus/{} is empty", target.name);
         for (file, bytes) in inputs {
-            try_out(&target, &bytes, &file);
+            try_out(&target, &bytes, || file);
         }
     }
 }
@@ -66,8 +70,7 @@ fn variations_of_what_is_known_hold() {
         let started = std::time::Instant::now();
         for number in 0..count {
             let bytes = varied(&mut numbers, &inputs);
-            let file = root().join(format!("target/fuzz/{name}-{SEED}-{number}"));
-            try_out(&target, &bytes, &file);
+            try_out(&target, &bytes, || written(&format!("{name}-{SEED}-{number}"), &bytes));
         }
         println!("{name}: {count} variations in {:.1} s", started.elapsed().as_secs_f32());
     }
