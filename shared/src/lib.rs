@@ -5,6 +5,7 @@
 //! - [`ports`]: what is asked of the outside world.
 //! - [`stripe`], [`dynamo`], [`secrets`], [`http`]: the edges.
 //! - [`config`], [`aws`], [`telemetry`]: what a function is started with, and what it says.
+//! - `https`: the connections to AWS and Stripe.
 
 pub mod apply;
 pub mod aws;
@@ -12,6 +13,7 @@ pub mod config;
 pub mod domain;
 pub mod dynamo;
 pub mod http;
+mod https;
 pub mod ports;
 pub mod secrets;
 pub mod stripe;

@@ -1,5 +1,6 @@
 //! The Stripe edge: signatures, the shapes of its objects, and calls to its API.
 
 pub mod api;
+mod client;
 pub mod signature;
 pub mod wire;

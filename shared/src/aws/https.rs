@@ -1,8 +1,8 @@
-//! The way to AWS: HTTP/1.1, which is all that DynamoDB and Secrets Manager speak, over TLS.
+//! The way to AWS, in the SDK's terms. HTTP/1.1 is all that DynamoDB and Secrets Manager speak.
 //!
 //! The SDK's own client reads the machine's certificate authorities from hundreds of files, and
 //! parses them again for each client and once more for its first request: more than half of a cold
-//! start. Mozilla's are compiled in, ready to use, since the client of Stripe trusts them too.
+//! start.
 
 use std::error::Error;
 
@@ -12,23 +12,20 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::HttpConnector as TcpConnector;
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
+use crate::https::{Connector, connector};
+
 /// Connections that stay open between requests. How long a request may take is the SDK's business.
 #[derive(Debug)]
-struct Connections(Client<HttpsConnector<TcpConnector>, SdkBody>);
+struct Connections(Client<Connector, SdkBody>);
 
 /// A client with connections of its own.
 pub(super) fn client() -> SharedHttpClient {
-    let mut tcp = TcpConnector::new();
-    tcp.set_nodelay(true);
-    tcp.enforce_http(false);
-    let https = HttpsConnectorBuilder::new().with_webpki_roots().https_or_http();
-    let https = https.enable_http1().wrap_connector(tcp);
-    let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(https);
+    let client = Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .build(connector());
     let connector = SharedHttpConnector::new(Connections(client));
     http_client_fn(move |_, _| connector.clone())
 }

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use stripe::{Client, ClientBuilder, IdempotencyKey, RequestStrategy, StripeRequest};
 use stripe_checkout::CheckoutSessionMode;
 use stripe_checkout::checkout_session::{
     CreateCheckoutSession, CreateCheckoutSessionLineItems, CreateCheckoutSessionPaymentIntentData,
     ExpireCheckoutSession, RetrieveCheckoutSession,
 };
+use stripe_client_core::{IdempotencyKey, StripeRequest};
 use stripe_core::customer::CreateCustomer;
 use tokio::sync::Mutex;
 
+use super::client::Client;
 use super::wire::{Session, metadata};
 use crate::domain::decide::Mode;
 use crate::domain::id::{
@@ -22,8 +23,6 @@ use crate::domain::id::{
 use crate::domain::time::Timestamp;
 use crate::secrets::{SecretCache, SecretError};
 
-/// How long one attempt may take. Three of them and their pauses stay within the function's time.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(6);
 const ATTEMPTS_MAX: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
@@ -215,33 +214,22 @@ impl StripeApi {
     }
 
     /// Sends a request up to three times, under one idempotency key, and returns the answer's JSON.
-    ///
-    /// The library retries only under keys of its own making, so the loop is here. Where Stripe
-    /// says not to retry, a retry under the same key brings the saved answer and changes nothing.
+    /// Where Stripe says not to retry, the same key brings the saved answer and changes nothing.
     async fn send<R: StripeRequest>(
         &self,
         request: &R,
         key: Option<&str>,
         now: Timestamp,
     ) -> Result<String, StripeError> {
-        let strategy = match key.map(IdempotencyKey::new) {
-            Some(Ok(key)) => RequestStrategy::Idempotent(key),
-            Some(Err(error)) => return Err(StripeError::Unreadable(error.to_string())),
-            None => RequestStrategy::Once,
-        };
+        let key = key.map(IdempotencyKey::new).transpose();
+        let key = key.map_err(|error| StripeError::Unreadable(error.to_string()))?;
         let mut pause = FIRST_PAUSE;
         let mut attempt = 1;
         loop {
             let client = self.client(now).await?;
-            let answer = request
-                .build()
-                .customize::<miniserde::json::Value>()
-                .request_strategy(strategy.clone())
-                .send(&*client)
-                .await;
-            let error = match answer {
-                Ok(json) => return Ok(miniserde::json::to_string(&json)),
-                Err(error) => classify(error),
+            let error = match client.send(request.build(), key.as_ref()).await {
+                Ok(json) => return Ok(json),
+                Err(error) => error,
             };
             // A key that Stripe no longer takes may have been rotated since it was cached.
             let rotated = matches!(error, StripeError::Unauthorized)
@@ -267,38 +255,8 @@ impl StripeApi {
         {
             return Ok(Arc::clone(client));
         }
-        let mut builder = ClientBuilder::new(key.expose_secret()).timeout(ATTEMPT_TIMEOUT);
-        if let Some(url) = &self.url {
-            builder = builder.url(url);
-        }
-        let built = Arc::new(builder.build().map_err(classify)?);
+        let built = Arc::new(Client::new(self.url.as_deref(), key)?);
         *client = Some((key.clone(), Arc::clone(&built)));
         Ok(built)
-    }
-}
-
-/// Sorts the library's errors. Messages stay behind: they may quote what was sent.
-fn classify(error: stripe::StripeError) -> StripeError {
-    match error {
-        stripe::StripeError::Stripe(error, status) => {
-            let code = error
-                .code
-                .as_ref()
-                .map_or_else(|| error.type_.as_str().to_owned(), |code| code.as_str().to_owned());
-            match status {
-                401 | 403 => StripeError::Unauthorized,
-                409 | 429 => StripeError::Busy,
-                500.. => StripeError::Failed { status },
-                _ if status == 404 || code == "resource_missing" => {
-                    StripeError::Missing { param: error.param.unwrap_or_default() }
-                }
-                _ => StripeError::Refused { status, code },
-            }
-        }
-        // An error page of something between Stripe and us, with a status that the library drops.
-        stripe::StripeError::JSONDeserialize(_)
-        | stripe::StripeError::ClientError(_)
-        | stripe::StripeError::Timeout => StripeError::Unreachable,
-        stripe::StripeError::ConfigError(error) => StripeError::Unreadable(error),
     }
 }

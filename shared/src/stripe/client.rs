@@ -1,0 +1,175 @@
+//! One request to Stripe, and its answer.
+//!
+//! The library describes requests; its own client would bring HTTP/2, and for an error's sake the
+//! types of all that an error may mention.
+
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use hyper::body::Bytes;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
+use hyper::{Method, Request, StatusCode};
+use hyper_util::client::legacy;
+use hyper_util::rt::TokioExecutor;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use stripe_client_core::{IdempotencyKey, RequestBuilder, StripeMethod, VERSION};
+
+use super::api::StripeError;
+use crate::https::{Connector, connector};
+
+const STRIPE: &str = "https://api.stripe.com";
+const WHO_ASKS: &str = concat!("coursegate/", env!("CARGO_PKG_VERSION"));
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// How long one request may take. Three of them and their pauses stay within the function's time.
+const TIMEOUT: Duration = Duration::from_secs(6);
+
+/// Stripe's API, with one key.
+pub(super) struct Client {
+    connections: legacy::Client<Connector, String>,
+    url: String,
+    authorization: HeaderValue,
+}
+
+/// <https://docs.stripe.com/api/errors>
+#[derive(Deserialize)]
+struct ErrorShape {
+    error: ErrorFields,
+}
+
+#[derive(Deserialize)]
+struct ErrorFields {
+    #[serde(rename = "type")]
+    kind: String,
+    code: Option<String>,
+    param: Option<String>,
+}
+
+impl Client {
+    /// The API at this address, or at Stripe's own.
+    pub(super) fn new(url: Option<&str>, key: &SecretString) -> Result<Self, StripeError> {
+        let authorization = HeaderValue::try_from(format!("Bearer {}", key.expose_secret()));
+        // What can't be sent is no key of Stripe's.
+        let Ok(mut authorization) = authorization else { return Err(StripeError::Unauthorized) };
+        authorization.set_sensitive(true);
+        // A connection that lay idle while Lambda slept may be gone, so none is kept.
+        let connections = legacy::Client::builder(TokioExecutor::new())
+            .pool_max_idle_per_host(0)
+            .build(connector());
+        let url = url.unwrap_or(STRIPE).trim_end_matches('/').to_owned();
+        Ok(Self { connections, url, authorization })
+    }
+
+    /// Sends it once, and returns the answer's JSON.
+    pub(super) async fn send(
+        &self,
+        request: RequestBuilder,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<String, StripeError> {
+        let request = self.http(request, key)?;
+        let answered = tokio::time::timeout(TIMEOUT, self.answer(request)).await;
+        // Which of the many ways to get no answer it was changes nothing.
+        let (status, body) = answered.ok().flatten().ok_or(StripeError::Unreachable)?;
+        let json = std::str::from_utf8(&body).ok();
+        if !status.is_success() {
+            return Err(json.map_or(StripeError::Unreachable, |json| refusal(status, json)));
+        }
+        let json = json.filter(|json| serde_json::from_str::<IgnoredAny>(json).is_ok());
+        json.map(str::to_owned).ok_or(StripeError::Unreachable)
+    }
+
+    async fn answer(&self, request: Request<String>) -> Option<(StatusCode, Bytes)> {
+        let answer = self.connections.request(request).await.ok()?;
+        let status = answer.status();
+        Some((status, answer.into_body().collect().await.ok()?.to_bytes()))
+    }
+
+    fn http(
+        &self,
+        request: RequestBuilder,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Request<String>, StripeError> {
+        let method = match request.method {
+            StripeMethod::Get => Method::GET,
+            StripeMethod::Post => Method::POST,
+            StripeMethod::Delete => Method::DELETE,
+        };
+        let query = request.query.map_or_else(String::new, |query| format!("?{query}"));
+        let mut http = Request::builder()
+            .method(method)
+            .uri(format!("{}/v1{}{query}", self.url, request.path))
+            .header(AUTHORIZATION, &self.authorization)
+            .header(USER_AGENT, WHO_ASKS)
+            .header("stripe-version", VERSION.as_str());
+        if let Some(key) = key {
+            http = http.header("idempotency-key", key.as_str());
+        }
+        if request.body.is_some() {
+            http = http.header(CONTENT_TYPE, FORM);
+        }
+        http.body(request.body.unwrap_or_default())
+            .map_err(|error| StripeError::Unreadable(error.to_string()))
+    }
+}
+
+/// Sorts Stripe's errors. Messages stay behind: they may quote what was sent.
+fn refusal(status: StatusCode, json: &str) -> StripeError {
+    let Ok(ErrorShape { error }) = serde_json::from_str(json) else {
+        // An error page of something between Stripe and us: Stripe itself may not have answered.
+        return StripeError::Unreachable;
+    };
+    let code = error.code.unwrap_or(error.kind);
+    match status.as_u16() {
+        401 | 403 => StripeError::Unauthorized,
+        409 | 429 => StripeError::Busy,
+        status @ 500.. => StripeError::Failed { status },
+        status if status == 404 || code == "resource_missing" => {
+            StripeError::Missing { param: error.param.unwrap_or_default() }
+        }
+        status => StripeError::Refused { status, code },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_sorted_by_status_and_code_and_its_message_stays_behind() {
+        let cases = [
+            (401, r#"{"error": {"type": "invalid_request_error"}}"#, "Unauthorized"),
+            (403, r#"{"error": {"type": "invalid_request_error"}}"#, "Unauthorized"),
+            (409, r#"{"error": {"type": "idempotency_error"}}"#, "Busy"),
+            (429, r#"{"error": {"type": "invalid_request_error", "code": "rate_limit"}}"#, "Busy"),
+            (500, r#"{"error": {"type": "api_error"}}"#, "Failed { status: 500 }"),
+            (
+                404,
+                r#"{"error": {"type": "invalid_request_error", "param": "id"}}"#,
+                r#"Missing { param: "id" }"#,
+            ),
+            (
+                400,
+                r#"{"error": {"type": "invalid_request_error", "code": "resource_missing", "message": "No such price: 'p'"}}"#,
+                r#"Missing { param: "" }"#,
+            ),
+            (
+                400,
+                r#"{"error": {"type": "new_error", "code": "new_code", "message": "pm_card_ada", "payment_intent": {"id": 7}}}"#,
+                r#"Refused { status: 400, code: "new_code" }"#,
+            ),
+            (
+                402,
+                r#"{"error": {"type": "card_error"}}"#,
+                r#"Refused { status: 402, code: "card_error" }"#,
+            ),
+            (502, "<html>Bad Gateway</html>", "Unreachable"),
+            (400, r#"{"message": "somebody else's"}"#, "Unreachable"),
+        ];
+        for (status, json, expected) in cases {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(format!("{:?}", refusal(status, json)), expected, "{json}");
+        }
+    }
+}
