@@ -26,7 +26,7 @@ macro_rules! client {
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::new(aws.region.clone()))
             .credentials_provider(credentials)
-            .http_client(https::client())
+            .http_client(https::client($endpoint.as_deref()))
             .timeout_config($timeouts);
         config.set_endpoint_url($endpoint.clone());
         $sdk::Client::from_conf(config.build())

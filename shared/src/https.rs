@@ -1,17 +1,35 @@
 //! The way out: HTTP/1.1 over TLS, trusting Mozilla's certificate authorities, which are compiled
 //! in. Whoever uses it says how long a request may take, and whether connections stay open.
 
+use hyper_rustls::builderstates::WantsSchemes;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector as TcpConnector;
 
 /// Opens connections.
 pub(crate) type Connector = HttpsConnector<TcpConnector>;
 
-/// Connections to `https://`, and on a developer's machine to `http://`.
-pub(crate) fn connector() -> Connector {
+/// Connections to `https://`. To `http://` only where the endpoint that is configured says so, as on
+/// a developer's machine.
+pub(crate) fn connector(endpoint: Option<&str>) -> Connector {
+    over(HttpsConnectorBuilder::new().with_webpki_roots(), endpoint)
+}
+
+fn over(tls: HttpsConnectorBuilder<WantsSchemes>, endpoint: Option<&str>) -> Connector {
     let mut tcp = TcpConnector::new();
     tcp.set_nodelay(true);
     tcp.enforce_http(false);
-    let https = HttpsConnectorBuilder::new().with_webpki_roots().https_or_http();
-    https.enable_http1().wrap_connector(tcp)
+    let is_in_the_clear = endpoint.is_some_and(|url| url.starts_with("http://"));
+    let schemes = if is_in_the_clear { tls.https_or_http() } else { tls.https_only() };
+    schemes.enable_http1().wrap_connector(tcp)
+}
+
+/// Connections to `https://` that trust this authority and no other.
+#[cfg(test)]
+pub(crate) fn connector_trusting(
+    authority: rustls::pki_types::CertificateDer<'static>,
+) -> Connector {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(authority).unwrap();
+    let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    over(HttpsConnectorBuilder::new().with_tls_config(tls), None)
 }

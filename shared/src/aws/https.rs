@@ -21,13 +21,17 @@ use crate::https::{Connector, connector};
 #[derive(Debug)]
 struct Connections(Client<Connector, SdkBody>);
 
-/// A client with connections of its own.
-pub(super) fn client() -> SharedHttpClient {
-    let client = Client::builder(TokioExecutor::new())
-        .pool_timer(TokioTimer::new())
-        .build(connector());
-    let connector = SharedHttpConnector::new(Connections(client));
-    http_client_fn(move |_, _| connector.clone())
+/// A client with connections of its own, to this endpoint or else to AWS.
+pub(super) fn client(endpoint: Option<&str>) -> SharedHttpClient {
+    let connections = SharedHttpConnector::new(Connections::over(connector(endpoint)));
+    http_client_fn(move |_, _| connections.clone())
+}
+
+impl Connections {
+    fn over(connector: Connector) -> Self {
+        let timed = TokioTimer::new();
+        Self(Client::builder(TokioExecutor::new()).pool_timer(timed).build(connector))
+    }
 }
 
 impl HttpConnector for Connections {
@@ -69,3 +73,6 @@ fn is_broken_off(error: &legacy::Error) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+mod tests;

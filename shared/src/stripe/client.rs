@@ -57,7 +57,7 @@ impl Client {
         // A connection that lay idle while Lambda slept may be gone, so none is kept.
         let connections = legacy::Client::builder(TokioExecutor::new())
             .pool_max_idle_per_host(0)
-            .build(connector());
+            .build(connector(url));
         let url = url.unwrap_or(STRIPE).trim_end_matches('/').to_owned();
         Ok(Self { connections, url, authorization })
     }

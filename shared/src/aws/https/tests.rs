@@ -1,0 +1,151 @@
+//! Against servers of our own, each with a certificate that was made for the test.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use super::*;
+use crate::https::{connector, connector_trusting};
+
+const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
+
+/// A server for one connection.
+struct Server {
+    port: u16,
+    /// The request that it has read, once the connection is over.
+    heard: JoinHandle<String>,
+}
+
+impl Server {
+    fn start(serve: impl FnOnce(TcpStream) -> String + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        Self { port, heard: std::thread::spawn(move || serve(listener.accept().unwrap().0)) }
+    }
+
+    /// Without TLS.
+    fn in_the_clear(answer: &'static str) -> Self {
+        Self::start(move |tcp| answered(tcp, answer))
+    }
+
+    /// With a certificate for this name, signed by itself.
+    fn with_certificate(name: &str, answer: &'static str) -> (Self, CertificateDer<'static>) {
+        let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+        let certificate = made.cert.der().clone();
+        let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+        let config = ServerConfig::builder().with_no_client_auth();
+        let config = Arc::new(config.with_single_cert(vec![certificate.clone()], key).unwrap());
+        let tls = ServerConnection::new(config).unwrap();
+        (Self::start(move |tcp| answered(StreamOwned::new(tls, tcp), answer)), certificate)
+    }
+
+    fn heard(self) -> String {
+        self.heard.join().unwrap()
+    }
+}
+
+/// Reads a request, answers it, and breaks the connection off. Returns what it has read, be it cut
+/// short.
+fn answered(mut connection: impl Read + Write, answer: &str) -> String {
+    let mut heard = Vec::new();
+    let mut byte = [0];
+    while !heard.ends_with(b"\r\n\r\n") {
+        match connection.read(&mut byte) {
+            Ok(1) => heard.push(byte[0]),
+            _ => return String::from_utf8(heard).unwrap(),
+        }
+    }
+    connection.write_all(answer.as_bytes()).unwrap();
+    connection.flush().unwrap();
+    String::from_utf8(heard).unwrap()
+}
+
+/// What is got from there, or how the SDK sees the failure.
+async fn get(connector: Connector, url: &str) -> Result<String, ConnectorError> {
+    let request = HttpRequest::get(url).unwrap();
+    let connections = Connections::over(connector);
+    let answer = connections.call(request).await?;
+    let body = http_body_util::BodyExt::collect(answer.into_body()).await.unwrap().to_bytes();
+    Ok(String::from_utf8(body.to_vec()).unwrap())
+}
+
+/// What has gone wrong, from the outside in.
+fn causes(error: &dyn Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {}", causes(cause)),
+        None => error.to_string(),
+    }
+}
+
+#[tokio::test]
+async fn a_server_whose_authority_is_trusted_is_asked_and_answers() {
+    let (server, authority) = Server::with_certificate("127.0.0.1", ANSWER);
+    let url = format!("https://127.0.0.1:{}/path", server.port);
+    assert_eq!(get(connector_trusting(authority), &url).await.unwrap(), "hello");
+    assert!(server.heard().starts_with("GET /path HTTP/1.1\r\n"));
+}
+
+#[tokio::test]
+async fn a_server_of_an_unknown_authority_is_told_nothing() {
+    for endpoint in [None, Some("http://127.0.0.1:4566")] {
+        let (server, _) = Server::with_certificate("127.0.0.1", ANSWER);
+        let url = format!("https://127.0.0.1:{}/", server.port);
+        let error = get(connector(endpoint), &url).await.unwrap_err();
+        assert!(causes(&error).contains("UnknownIssuer"), "{}", causes(&error));
+        assert!(error.is_io());
+        assert_eq!(server.heard(), "");
+    }
+}
+
+#[tokio::test]
+async fn a_server_under_another_name_is_told_nothing_though_its_authority_is_trusted() {
+    let (server, authority) = Server::with_certificate("dynamodb.example.com", ANSWER);
+    let url = format!("https://127.0.0.1:{}/", server.port);
+    let error = get(connector_trusting(authority), &url).await.unwrap_err();
+    assert!(causes(&error).contains("not valid for name"), "{}", causes(&error));
+    assert!(error.is_io());
+    assert_eq!(server.heard(), "");
+}
+
+#[tokio::test]
+async fn nothing_goes_in_the_clear_but_where_an_endpoint_says_so() {
+    let server = Server::in_the_clear(ANSWER);
+    let url = format!("http://127.0.0.1:{}/", server.port);
+    for endpoint in [None, Some("https://127.0.0.1:4566")] {
+        let error = get(connector(endpoint), &url).await.unwrap_err();
+        assert!(causes(&error).contains("unsupported scheme http"), "{}", causes(&error));
+    }
+    assert_eq!(get(connector(Some(&url)), &url).await.unwrap(), "hello");
+    // The server takes one connection: this was the first.
+    assert!(server.heard().starts_with("GET / HTTP/1.1\r\n"));
+}
+
+#[tokio::test]
+async fn what_ends_without_an_answer_is_tried_again_and_what_is_no_http_is_not() {
+    for (answer, is_tried_again) in [
+        ("", true),
+        ("HTTP/1.1 20", true),
+        ("220 mail.example.com at your service\r\n\r\n", false),
+        ("HTTP/1.1 two hundred\r\n\r\n", false),
+    ] {
+        let (server, authority) = Server::with_certificate("127.0.0.1", answer);
+        let url = format!("https://127.0.0.1:{}/", server.port);
+        let error = get(connector_trusting(authority), &url).await.unwrap_err();
+        assert_eq!(error.is_io(), is_tried_again, "{answer}: {}", causes(&error));
+        assert_eq!(error.is_other(), !is_tried_again, "{answer}: {}", causes(&error));
+        assert!(server.heard().ends_with("\r\n\r\n"));
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_refused_is_tried_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}/", listener.local_addr().unwrap());
+    drop(listener);
+    let error = get(connector(None), &url).await.unwrap_err();
+    assert!(error.is_io(), "{}", causes(&error));
+}
