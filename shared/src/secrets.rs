@@ -81,6 +81,7 @@ pub struct SecretCache<S = SecretsManager> {
 struct Cached {
     values: Option<(Arc<[SecretString]>, Timestamp)>,
     last_try: Option<Timestamp>,
+    has_last_try_failed: bool,
 }
 
 impl SecretCache {
@@ -119,8 +120,7 @@ impl<S: SecretReader> SecretCache<S> {
                 return self.usable(Arc::clone(values));
             }
         }
-        cached.last_try = Some(now);
-        match (self.read(now).await, &cached.values) {
+        match (self.try_reading(&mut cached, now).await, &cached.values) {
             (Ok(values), _) => {
                 cached.values = Some((Arc::clone(&values), now));
                 self.usable(values)
@@ -133,14 +133,14 @@ impl<S: SecretReader> SecretCache<S> {
     }
 
     /// Reads again out of turn, because a cached value did not do. Says whether there is news; at
-    /// most every ten seconds, so that forged requests can't make us ask more often.
+    /// most every ten seconds, so that forged requests can't make us ask more often. Meanwhile the
+    /// last try counts: that there is no news, or that nobody knows.
     pub async fn refresh(&self, now: Timestamp) -> Result<bool, SecretError> {
         let mut cached = self.cached.lock().await;
         if !cached.may_try(now) {
-            return Ok(false);
+            return if cached.has_last_try_failed { Err(failed_just_now()) } else { Ok(false) };
         }
-        cached.last_try = Some(now);
-        let values = self.read(now).await?;
+        let values = self.try_reading(&mut cached, now).await?;
         let before = cached.values.as_ref().map(|(before, _)| exposed(before));
         let is_news = before.as_deref() != Some(exposed(&values).as_slice());
         cached.values = Some((values, now));
@@ -153,6 +153,17 @@ impl<S: SecretReader> SecretCache<S> {
             return Err(SecretError::Placeholder { expected });
         }
         Ok(values)
+    }
+
+    async fn try_reading(
+        &self,
+        cached: &mut Cached,
+        now: Timestamp,
+    ) -> Result<Arc<[SecretString]>, SecretError> {
+        cached.last_try = Some(now);
+        let read = self.read(now).await;
+        cached.has_last_try_failed = read.is_err();
+        read
     }
 
     async fn read(&self, now: Timestamp) -> Result<Arc<[SecretString]>, SecretError> {
@@ -174,6 +185,10 @@ impl<S: SecretReader> SecretCache<S> {
             .map(SecretString::from)
             .collect()
     }
+}
+
+fn failed_just_now() -> SecretError {
+    SecretUnavailable("it was asked a moment ago, in vain".into()).into()
 }
 
 fn no_version() -> SecretError {

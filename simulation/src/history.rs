@@ -74,6 +74,7 @@ fn turns() -> impl Strategy<Value = Turn> {
     let fault = prop_oneof![
         proptest::strategy::Just(Fault::Unavailable),
         proptest::strategy::Just(Fault::AnswerLost),
+        proptest::strategy::Just(Fault::DoneLate),
         proptest::strategy::Just(Fault::Conflict),
         proptest::strategy::Just(Fault::Stale),
     ];
@@ -95,7 +96,7 @@ fn histories() -> impl Strategy<Value = History> {
 }
 
 impl History {
-    /// Plays it, on a table with this flaw if there is one; says how often each kind of thing
+    /// Plays it, with this flaw if there is one; says how often each kind of thing
     /// happened, or which law was broken.
     pub fn play(&self, flaw: Option<Flaw>) -> Result<Tally, Violation> {
         let mut run = self.begin(flaw);
@@ -105,7 +106,7 @@ impl History {
 
     fn begin(&self, flaw: Option<Flaw>) -> Run {
         let stripe = Arc::new(Stripe::after(&self.words, "", START));
-        let run = Run::new(&stripe, INSTANCES);
+        let run = Run::new(&stripe, INSTANCES).with_torn_reads();
         match flaw {
             Some(flaw) => run.with(flaw),
             None => run,
@@ -176,7 +177,7 @@ pub struct Broken {
     pub number: u64,
     /// The shortest history that still breaks a law.
     pub shortest: History,
-    /// On a table with this flaw.
+    /// With this flaw.
     pub flaw: Option<Flaw>,
     /// That law.
     pub violation: Violation,
@@ -190,7 +191,12 @@ impl fmt::Display for Broken {
         for line in self.shortest.story(self.flaw) {
             writeln!(f, "  {line}")?;
         }
-        write!(f, "to see it again: cargo xtask simulate --seed {seed} --history {number}")
+        match self.flaw {
+            Some(flaw) => write!(f, "with this flaw on purpose: {flaw:?}"),
+            None => {
+                write!(f, "to see it again: cargo xtask simulate --seed {seed} --history {number}")
+            }
+        }
     }
 }
 
@@ -274,7 +280,7 @@ const fn mixed(number: u64) -> u64 {
     number ^ (number >> 31)
 }
 
-/// Plays so many histories on all cores, on a table with this flaw if there is one. The same seed
+/// Plays so many histories on all cores, with this flaw if there is one. The same seed
 /// plays the same ones on any machine.
 pub fn play_all(seed: u64, count: u64, flaw: Option<Flaw>) -> Result<Tally, Box<Broken>> {
     let next = AtomicU64::new(0);

@@ -1,4 +1,4 @@
-//! Every way in which a few functions can get in each other's way.
+//! Every way in which a few functions can get in each other's way, as far as the bounds reach.
 //!
 //! Not a model of the code but the code itself, run once for each order of the points at which one
 //! function can notice another: when it is given something, when it reads the table, when it
@@ -118,7 +118,7 @@ fn walk(
 fn hurry(run: &mut Run, waiting: &mut Vec<usize>, troubles: usize) -> Result<(), Violation> {
     let is_private = |stage| match stage {
         Stage::Started | Stage::AskingForSecret | Stage::Read | Stage::Sleeping => true,
-        Stage::Committed => troubles == 0,
+        Stage::Answered => troubles == 0,
         Stage::Reading | Stage::Committing => false,
     };
     loop {
@@ -132,7 +132,7 @@ fn hurry(run: &mut Run, waiting: &mut Vec<usize>, troubles: usize) -> Result<(),
 
 fn steps(run: &Run, waiting: &[usize], troubles: usize) -> Vec<Step> {
     // Whether it is ended between its commit and its answer is settled at once.
-    if let Some((instance, _)) = run.busy().find(|(_, stage)| *stage == Stage::Committed) {
+    if let Some((instance, _)) = run.busy().find(|(_, stage)| *stage == Stage::Answered) {
         return vec![Step::Go(instance), Step::Crash(instance)];
     }
     let mut steps = Vec::new();
@@ -141,7 +141,7 @@ fn steps(run: &Run, waiting: &[usize], troubles: usize) -> Vec<Step> {
         if troubles > 0 {
             let is_committing = stage == Stage::Committing;
             let faults: &[Fault] = if is_committing {
-                &[Fault::Unavailable, Fault::AnswerLost, Fault::Conflict]
+                &[Fault::Unavailable, Fault::AnswerLost, Fault::DoneLate, Fault::Conflict]
             } else {
                 &[Fault::Unavailable, Fault::Stale]
             };

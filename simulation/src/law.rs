@@ -4,14 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use shared::domain::access::{Grant, Status};
+use shared::domain::access::{self, Grant, Status};
+use shared::domain::catalog::{Catalog, Category, Course, Product};
 use shared::domain::decide::{Recorded, Write};
 use shared::domain::facts;
 use shared::domain::id::SourceId;
 use shared::domain::time::Timestamp;
 
 use crate::memory::Contents;
-use crate::oracle::{Door, Effect, Held, Payment, Stripe, Telling};
+use crate::oracle::{Door, Effect, Held, PRODUCTS, Payment, Stripe, Telling};
 
 /// A law, and how it was broken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,12 +40,22 @@ pub struct Answer {
 
 /// What may excuse an answer that is no 2xx.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Excuses {
-    /// Something that the function asked for was refused, or others were quicker.
-    pub is_troubled: bool,
-    /// Its clock is wrong, or it can't know of a new signing secret yet.
-    pub may_mistrust: bool,
+#[expect(clippy::struct_excessive_bools, reason = "each is an excuse of its own")]
+pub(crate) struct Excuses {
+    /// The last thing that it asked for was refused; or a secret was, within ten seconds.
+    pub(crate) has_last_failed: bool,
+    /// So often others were at work on what it wrote.
+    pub(crate) conflicts: u32,
+    /// It has had its time.
+    pub(crate) is_late: bool,
+    /// By its clock the signature is too old, or of the future.
+    pub(crate) is_clock_off: bool,
+    /// It can't know the secret yet, having looked within ten seconds.
+    pub(crate) may_not_know: bool,
 }
+
+/// How often it is decided anew, before it is left to Stripe.
+const CONFLICTS_MAX: u32 = 4;
 
 /// The truth, to be held against the table.
 pub(crate) struct Law {
@@ -120,45 +131,26 @@ impl Law {
         holds(!is_paid || was_paid, law, || format!("{source} counts as paid, and is {held:?}"))
     }
 
-    /// Judges an answer, given the table as it is now.
+    /// Judges an answer, given the table as it is now; the event's record may have been deleted.
     pub(crate) fn answered(
         telling: &Telling,
         is_garbled: bool,
         answer: &Answer,
         excuses: Excuses,
+        is_deleted: bool,
         contents: &Contents,
     ) -> Result<(), Violation> {
         let law = "a 2xx means committed, known, irrelevant by a rule, or kept for later; our own \
-                   trouble is a 5xx";
-        let what = || format!("{telling} is answered {} {}", answer.status, answer.outcome);
-        match answer.status {
-            200 => {}
-            500..=599 => return holds(excuses.is_troubled, law, what),
-            _ => return holds(excuses.may_mistrust, law, what),
-        }
-        let event = telling.body["id"].as_str().unwrap_or_default();
-        let recorded = contents.events.iter().find(|(id, _)| id.as_str() == event);
-        let recorded = recorded.map(|(_, recorded)| *recorded);
-        let is_kept = match (answer.outcome.as_str(), &telling.effect, telling.door) {
-            ("ignored", effect, _) => *effect == Effect::Nothing,
-            ("applied" | "duplicate", Effect::Source(source), Door::Reading) => {
-                contents.sources.keys().any(|stored| stored.as_str() == source)
-            }
-            ("applied", Effect::Source(_), Door::Webhook) => {
-                !is_garbled && recorded.is_some_and(|recorded| recorded != Recorded::Quarantined)
-            }
-            // Somebody else may have been quicker, and read it better.
-            ("duplicate", Effect::Source(_), Door::Webhook) => {
-                recorded.is_some_and(|recorded| recorded != Recorded::Quarantined)
-            }
-            ("quarantined", Effect::Source(_), Door::Webhook) => {
-                is_garbled
-                    && recorded.is_some()
-                    && contents.quarantine.keys().any(|id| id.as_str() == event)
-            }
+                   trouble is a 503";
+        let is_lawful = match answer.status {
+            200 => is_kept(telling, is_garbled, &answer.outcome, is_deleted, contents),
+            503 => excuses.has_last_failed || excuses.conflicts >= CONFLICTS_MAX || excuses.is_late,
+            400 => excuses.is_clock_off || excuses.may_not_know,
             _ => false,
         };
-        holds(is_kept, law, what)
+        holds(is_lawful, law, || {
+            format!("{telling} is answered {} {}: {excuses:?}", answer.status, answer.outcome)
+        })
     }
 
     /// Judges the end, when all has been told and acknowledged; but for these records, which were
@@ -167,25 +159,46 @@ impl Law {
         &self,
         contents: &Contents,
         deleted: &BTreeSet<String>,
+        now: i64,
     ) -> Result<(), Violation> {
         self.every_event_is_on_record(contents, deleted)?;
         let law = "in the end everybody has what they have paid for, and nothing else";
-        let grants = contents.access.iter().flat_map(|(learner, grants)| {
-            grants.iter().map(move |(source, grant)| {
-                (source.as_str().to_owned(), held(learner.as_str(), grant))
-            })
-        });
-        let grants: BTreeMap<String, Held> = grants.collect();
+        let kept: BTreeMap<&str, Held> = contents
+            .sources
+            .iter()
+            .map(|(source, stored)| (source.as_str(), held(&stored.purchase)))
+            .collect();
         for (source, expected) in &self.truth {
-            let given = grants.get(source);
+            let given = kept.get(source.as_str());
             holds(given == Some(expected), law, || {
-                format!("{source} gives {given:?}, and should {expected:?}")
+                format!("{source} is kept as {given:?}, and should be {expected:?}")
             })?;
         }
-        let count = (grants.len(), contents.sources.len());
-        holds(count == (self.truth.len(), self.truth.len()), law, || {
-            format!("there are {count:?} grants and sources, and {} at Stripe", self.truth.len())
-        })
+        holds(kept.len() == self.truth.len(), law, || {
+            format!("{} sources, and {} at Stripe", kept.len(), self.truth.len())
+        })?;
+        self.what_is_paid_is_open(contents, Timestamp::from_unix_seconds(now))
+    }
+
+    /// Asks as a learner would, for every course and everybody.
+    fn what_is_paid_is_open(&self, contents: &Contents, now: Timestamp) -> Result<(), Violation> {
+        let catalog = catalog();
+        let learners: BTreeSet<&str> =
+            self.truth.values().map(|held| held.learner.as_str()).collect();
+        for (learner, product) in learners.iter().flat_map(|it| PRODUCTS.map(|of| (*it, of))) {
+            let grants = contents.access.iter().find(|(id, _)| id.as_str() == learner);
+            let grants = grants.into_iter().flat_map(|(_, grants)| grants.clone());
+            let course = catalog.course(&product.parse().unwrap()).unwrap();
+            let access = access::check(&catalog, course, None, &grants.collect(), now);
+            let is_paid = self.truth.values().any(|held| {
+                let is_theirs = held.learner == learner && held.product == product;
+                is_theirs && matches!(held.payment, Payment::Paid { .. })
+            });
+            holds(access.granted == is_paid, "who has paid is let in, and nobody else", || {
+                format!("{learner} is let in to {product}: {}; paid: {is_paid}", access.granted)
+            })?;
+        }
+        Ok(())
     }
 
     fn every_event_is_on_record(
@@ -210,19 +223,70 @@ impl Law {
     }
 }
 
-/// A grant as Stripe's side would put it.
-fn held(learner: &str, grant: &Grant) -> Held {
+/// Whether what an outcome says is so in the table.
+fn is_kept(
+    telling: &Telling,
+    is_garbled: bool,
+    outcome: &str,
+    is_deleted: bool,
+    contents: &Contents,
+) -> bool {
+    let event = telling.body["id"].as_str().unwrap_or_default();
+    let recorded = contents.events.iter().find(|(id, _)| id.as_str() == event);
+    let recorded = recorded.map(|(_, recorded)| *recorded);
+    let is_applied =
+        is_deleted || recorded.is_some_and(|recorded| recorded != Recorded::Quarantined);
+    let is_stored =
+        |source: &String| contents.sources.keys().any(|stored| stored.as_str() == source);
+    match (outcome, &telling.effect, telling.door) {
+        ("ignored", effect, _) => *effect == Effect::Nothing,
+        ("applied" | "duplicate", Effect::Source(source), Door::Reading) => is_stored(source),
+        ("applied", Effect::Source(source), Door::Webhook) => {
+            !is_garbled && is_applied && is_stored(source)
+        }
+        // Somebody else may have been quicker, and read it better.
+        ("duplicate", Effect::Source(source), Door::Webhook) => is_applied && is_stored(source),
+        ("quarantined", Effect::Source(_), Door::Webhook) => {
+            let is_listed = contents.quarantine.keys().any(|id| id.as_str() == event);
+            is_garbled && is_listed && (is_deleted || recorded.is_some())
+        }
+        _ => false,
+    }
+}
+
+/// A purchase as Stripe's side would put it.
+fn held(purchase: &facts::Purchase) -> Held {
+    let sale = &purchase.sale;
     Held {
-        learner: learner.to_owned(),
-        product: grant.product.as_str().to_owned(),
-        payment: match (grant.status, grant.since) {
-            (Status::Processing, _) => Payment::Processing,
-            (Status::Failed, _) => Payment::Failed,
-            (Status::Active, since) => {
-                Payment::Paid { since: since.map_or(0, Timestamp::unix_seconds) }
-            }
+        learner: sale.learner.to_string(),
+        product: sale.product.to_string(),
+        price: sale.price.to_string(),
+        session: sale.session.to_string(),
+        amount: sale.total.map_or(-1, |total| total.amount_minor),
+        payment: match purchase.payment {
+            facts::Payment::Processing => Payment::Processing,
+            facts::Payment::Failed => Payment::Failed,
+            facts::Payment::Paid { at } => Payment::Paid { since: at.0.unix_seconds() },
         },
     }
+}
+
+/// A course for each product.
+fn catalog() -> Catalog {
+    let courses = PRODUCTS.map(|id| Course {
+        id: id.parse().unwrap(),
+        title: id.to_owned(),
+        summary: String::new(),
+        category: Category::Alacarte,
+        chapters: vec!["One".to_owned()],
+        free_chapters: 0,
+    });
+    let products = PRODUCTS.map(|id| Product {
+        id: id.parse().unwrap(),
+        name: id.to_owned(),
+        courses: vec![id.parse().unwrap()],
+    });
+    Catalog::new(courses.to_vec(), products.to_vec(), Vec::new()).unwrap()
 }
 
 /// `DynamoDB` refuses a transaction that writes an item twice, and takes time for large ones.
@@ -254,16 +318,25 @@ fn records_only_rise(before: &Contents, after: &Contents) -> Result<(), Violatio
     })
 }
 
-/// Facts are joined, never taken back; each time the version rises by one.
+/// What was sold stays, a payment only comes further, and each time the version rises by one.
 fn facts_only_rise(before: &Contents, after: &Contents) -> Result<(), Violation> {
     before.sources.iter().try_for_each(|(source, was)| {
-        let law = "facts are joined and never taken back, and each change has a version";
+        let law = "facts are never taken back, and each change has a version";
         let Some(is) = after.sources.get(source) else {
             return Err(Violation { law, what: format!("{source} is gone") });
         };
-        let joined = was.purchase.clone().join(is.purchase.clone()) == is.purchase;
-        let version = was.version + u64::from(was.purchase != is.purchase);
-        holds(joined && is.version == version, law, || format!("{was:?} became {is:?}"))
+        let (old, new) = (held(&was.purchase), held(&is.purchase));
+        let rises = match (old.payment, new.payment) {
+            (Payment::Processing, _) => true,
+            (Payment::Failed, new) => new != Payment::Processing,
+            (Payment::Paid { since: old }, Payment::Paid { since: new }) => new <= old,
+            (Payment::Paid { .. }, _) => false,
+        };
+        let is_same_sale = Held { payment: new.payment, ..old.clone() } == new;
+        let version = was.version + u64::from(old != new);
+        holds(rises && is_same_sale && is.version == version, law, || {
+            format!("{was:?} became {is:?}")
+        })
     })
 }
 
@@ -271,10 +344,17 @@ fn facts_only_rise(before: &Contents, after: &Contents) -> Result<(), Violation>
 fn access_is_the_fold_of_facts(contents: &Contents) -> Result<(), Violation> {
     let law = "access is what follows from the facts, and nothing else";
     for (source, stored) in &contents.sources {
-        let learner = &stored.purchase.sale.learner;
-        let grant = contents.access.get(learner).and_then(|grants| grants.get(source));
-        holds(grant == Some(&Grant::of(&stored.purchase)), law, || {
-            format!("{source} gives {learner} {grant:?}")
+        let sale = &stored.purchase.sale;
+        let grants = contents.access.get(&sale.learner);
+        let (status, since) = match stored.purchase.payment {
+            facts::Payment::Processing => (Status::Processing, None),
+            facts::Payment::Failed => (Status::Failed, None),
+            facts::Payment::Paid { at } => (Status::Active, Some(at.0)),
+        };
+        let follows = Grant { product: sale.product.clone(), status, since, until: None };
+        let given = grants.and_then(|grants| grants.get(source));
+        holds(given == Some(&follows), law, || {
+            format!("{source} gives {} {given:?}", sale.learner)
         })?;
     }
     let grants: usize = contents.access.values().map(BTreeMap::len).sum();

@@ -15,7 +15,7 @@ use crate::rendering::{Session, event};
 /// Who buys.
 const LEARNERS: [&str; 3] = ["ada", "bob", "eve"];
 /// What is sold.
-const PRODUCTS: [&str; 2] = ["tutorclaw", "curriculum"];
+pub(crate) const PRODUCTS: [&str; 2] = ["tutorclaw", "curriculum"];
 /// Events that are none of our business.
 const STRAYS: [&str; 4] = [
     "of a type that nothing depends on",
@@ -138,6 +138,12 @@ pub struct Held {
     pub learner: String,
     /// Of what.
     pub product: String,
+    /// At which price.
+    pub price: String,
+    /// Through which session.
+    pub session: String,
+    /// What it came to, in cents: whatever the catalog says.
+    pub amount: i64,
     /// What became of the payment.
     pub payment: Payment,
 }
@@ -215,6 +221,9 @@ impl Stripe {
                 Held {
                     learner: purchase.session.learner.clone(),
                     product: purchase.session.product.clone(),
+                    price: purchase.session.price.clone(),
+                    session: purchase.session.id.clone(),
+                    amount: purchase.session.amount_total,
                     payment: purchase.payment?,
                 },
             ))
@@ -261,13 +270,17 @@ impl Stripe {
     fn open(&mut self, learner: u8, product: u8) -> String {
         let number = self.purchases.len();
         let learner = LEARNERS[usize::from(learner) % LEARNERS.len()];
+        let product = PRODUCTS[usize::from(product) % PRODUCTS.len()];
         let session = Session {
             id: self.id("cs", number),
             status: "open",
             payment_status: "unpaid",
             payment_intent: Value::Null,
             learner: format!("{learner}{}", self.prefix),
-            product: PRODUCTS[usize::from(product) % PRODUCTS.len()].to_owned(),
+            product: product.to_owned(),
+            price: format!("{product}_paid"),
+            // Each another, as after an edit of the catalog.
+            amount_total: 2900 + i64::try_from(number).unwrap_or_default(),
             created: self.now,
         };
         let said = format!("{} opens {} for {}", session.learner, session.id, session.product);
@@ -308,6 +321,9 @@ impl Stripe {
         purchase.session.status = "complete";
         purchase.session.payment_status = payment_status;
         purchase.session.payment_intent = json!(payment_intent);
+        if charged.is_none() {
+            purchase.session.amount_total = 0;
+        }
         purchase.payment = Some(payment);
         purchase.charged = charged;
         Some(self.tell_of(index, "completed"))
@@ -420,6 +436,8 @@ impl Stripe {
             payment_intent: self.id("pi_stray", self.tellings.len()).into(),
             learner: format!("{}{}", LEARNERS[0], self.prefix),
             product: PRODUCTS[0].to_owned(),
+            price: "stray".to_owned(),
+            amount_total: 2900,
             created: self.now,
         };
         let mut object = session.json();

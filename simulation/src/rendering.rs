@@ -17,6 +17,10 @@ pub struct Session {
     pub learner: String,
     /// Of what.
     pub product: String,
+    /// At which price, by our own name for it.
+    pub price: String,
+    /// What it comes to, in cents.
+    pub amount_total: i64,
     /// When it was opened, in Unix seconds.
     pub created: i64,
 }
@@ -35,9 +39,9 @@ impl Session {
             "metadata": {
                 "learner_id": self.learner,
                 "product": self.product,
-                "price": format!("{}_paid", self.product),
+                "price": self.price,
             },
-            "amount_total": 2900,
+            "amount_total": self.amount_total,
             "currency": "usd",
             "created": self.created,
             "expires_at": self.created.saturating_add(86_400),

@@ -21,6 +21,10 @@ use crate::world::{Fault, Flaw, Instance, Stage, Tally, World};
 
 /// How often Stripe comes again at the end, when nothing fails any more.
 const LAST_ATTEMPTS_MAX: u32 = 3;
+/// A signature is Stripe's for so long.
+const SIGNATURE_SECONDS: i64 = 300;
+/// A function that has no answer after this says so.
+const LATE_SECONDS: i64 = 8;
 /// A function asks for a secret out of turn once in ten seconds.
 const BETWEEN_ATTEMPTS_SECONDS: i64 = 11;
 
@@ -49,9 +53,10 @@ pub struct Answered {
 
 struct Job {
     parcel: usize,
-    signed_at: i64,
+    started_at: i64,
+    /// Whether its clock was so far off that what has just been signed seems old.
+    is_clock_off: bool,
     future: Pin<Box<dyn Future<Output = Answer> + Send>>,
-    excuses: Excuses,
 }
 
 /// A run.
@@ -103,14 +108,23 @@ impl Run {
     #[must_use]
     pub fn again(&self, instances: usize) -> Self {
         let again = Self::new(&self.stripe, instances);
-        again.world().flaw = self.world().flaw;
-        again
+        let flaw = self.world().flaw;
+        flaw.into_iter().fold(again, Self::with)
     }
 
-    /// The same, on a table with this flaw.
+    /// The same, with this flaw.
     #[must_use]
-    pub fn with(self, flaw: Flaw) -> Self {
+    pub fn with(mut self, flaw: Flaw) -> Self {
         self.world().flaw = Some(flaw);
+        let instances = self.workers.len();
+        self.workers = (0..instances).map(|_| Worker::start(&self.world)).collect();
+        self
+    }
+
+    /// The same, where an event's record and its source may be read at two moments.
+    #[must_use]
+    pub fn with_torn_reads(self) -> Self {
+        self.world().tears_reads = true;
         self
     }
 
@@ -186,7 +200,8 @@ impl Run {
             }
             Door::Reading => Box::pin(read(worker.door.clone(), telling.body.to_string())),
         };
-        let job = Job { parcel, signed_at: now, future, excuses: Excuses::default() };
+        worker.door.begin();
+        let job = Job { parcel, started_at: now, is_clock_off: false, future };
         self.workers[number].job = Some(job);
     }
 
@@ -209,21 +224,18 @@ impl Run {
     ) -> Result<Option<Answered>, Violation> {
         let its_now = self.world().now + self.workers[number].door.skew_seconds();
         let Some(job) = self.workers[number].job.as_mut() else { return Ok(None) };
-        // Signed too long ago by its clock; or with a secret that it can't know of yet.
-        job.excuses.may_mistrust |= (its_now - job.signed_at).abs() > 300 || self.rolls >= 3;
+        job.is_clock_off |= (its_now - job.started_at).abs() > SIGNATURE_SECONDS;
         {
             let mut world = self.world.lock().unwrap();
+            world.catch_up();
             world.fault = fault;
-            world.is_refused = false;
         }
         let parcel = job.parcel;
         let polled = job.future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         let (violation, has_met) = {
             let mut world = self.world.lock().unwrap();
             let left = world.fault.take();
-            let has_met = fault.is_some() && left.is_none();
-            job.excuses.is_troubled |= has_met || world.is_refused;
-            (world.violation.take(), has_met)
+            (world.violation.take(), fault.is_some() && left.is_none())
         };
         if let Some(fault) = fault.filter(|_| has_met) {
             self.tell(|_| format!("instance {number} meets a fault: {}", words(fault)));
@@ -265,27 +277,37 @@ impl Run {
             500..=599 => world.count("answered 5xx"),
             _ => world.count("answered 4xx"),
         }
-        let deleted = |event: &Value| event.as_str().is_some_and(|id| self.deleted.contains(id));
-        if deleted(&telling.body["id"]) {
-            // Its record may have gone before it was answered.
-            return Ok(());
-        }
-        Law::answered(telling, is_garbled, answer, job.excuses, &world.contents)
+        let now = world.now;
+        drop(world);
+        let door = &self.workers[number].door;
+        let asked = door.asked();
+        let (may_not_know, has_looked_in_vain) = door.ignorance(&self.signing);
+        let excuses = Excuses {
+            has_last_failed: asked.has_last_failed || has_looked_in_vain,
+            conflicts: asked.conflicts,
+            is_late: now - job.started_at >= LATE_SECONDS,
+            is_clock_off: job.is_clock_off,
+            may_not_know,
+        };
+        let is_deleted =
+            telling.body["id"].as_str().is_some_and(|event| self.deleted.contains(event));
+        let contents = &self.world().contents;
+        Law::answered(telling, is_garbled, answer, excuses, is_deleted, contents)
     }
 
     /// Ends an instance where it stands, as a time-out or a SIGKILL does, and starts another. Says
     /// which parcel it had in hand.
     pub fn crash(&mut self, number: usize) -> Option<usize> {
-        let worker = &self.workers[number];
-        if worker.job.is_some() {
+        if self.workers[number].job.is_some() {
+            let worker = &self.workers[number];
             let stage = worker.door.stage();
-            self.tell(|_| format!("instance {number} is killed {}", stage.words()));
-            let is_committed = stage == Stage::Committed;
+            let is_committed = stage == Stage::Answered && worker.door.asked().is_committed;
             self.world().count(if is_committed {
                 "killed after its commit"
             } else {
                 "killed before its commit"
             });
+            self.tell(|_| format!("instance {number} is killed {}", stage.words()));
         }
         let ended = std::mem::replace(&mut self.workers[number], Worker::start(&self.world));
         ended.job.map(|job| job.parcel)
@@ -375,18 +397,20 @@ impl Run {
                 }
             }
         }
-        let world = self.world.lock().unwrap();
-        world.law.ended(&world.contents, &self.deleted)
+        let mut world = self.world.lock().unwrap();
+        world.catch_up();
+        world.law.ended(&world.contents, &self.deleted, world.now)
     }
 }
 
 impl Worker {
     fn start(world: &Arc<Mutex<World>>) -> Self {
         let door = Instance::new(world);
+        let is_live = world.lock().unwrap().flaw == Some(Flaw::LiveMode);
         let app = App {
             ledger: door.clone(),
             signing_secrets: SecretCache::signing_secrets_of(door.clone()),
-            mode: Mode::Test,
+            mode: if is_live { Mode::Live } else { Mode::Test },
             clock: door.clone(),
         };
         Self { door, app: Arc::new(app), job: None }
@@ -416,6 +440,7 @@ const fn words(fault: Fault) -> &'static str {
     match fault {
         Fault::Unavailable => "what it asks for can't be reached",
         Fault::AnswerLost => "its commit is made, and the answer is lost",
+        Fault::DoneLate => "its commit is made when it has given up",
         Fault::Conflict => "its commit meets another transaction",
         Fault::Stale => "it reads what was there before",
     }

@@ -11,7 +11,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use secrecy::ExposeSecret;
+use shared::domain::access::Status;
 use shared::domain::decide::{Needs, State, Write};
+use shared::domain::facts::Payment;
 use shared::domain::time::Timestamp;
 use shared::ports::{
     Clock, Commit, Ledger, LedgerError, SecretReader, SecretUnavailable, SecretVersion,
@@ -27,25 +30,37 @@ pub enum Fault {
     Unavailable,
     /// A commit is made, and its answer lost.
     AnswerLost,
+    /// A commit is made when nobody waits for it any more, and perhaps after the next try.
+    DoneLate,
     /// A commit meets another transaction; nothing is written. No emulator ever says so.
     Conflict,
     /// A read answers with what was there before the last commit.
     Stale,
 }
 
-/// What is wrong with a table on purpose, to see whether the laws notice.
+/// What is wrong on purpose, to see whether the laws notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flaw {
-    /// It stores a source's facts whatever version they were decided on.
+    /// The table stores a source's facts whatever version they were decided on.
     VersionUnchecked,
-    /// It records an event that is on record already.
+    /// The table records an event that is on record already.
     RecordUnchecked,
-    /// It records the event first, and the facts in a second transaction.
+    /// The event is recorded first, and the facts in a second transaction.
     TwoTransactions,
-    /// It says that it has committed, and will do so later.
-    CommitsLater,
-    /// It leaves out what a purchase gives.
+    /// The table says that it has committed, and has not.
+    NeverCommits,
+    /// The table refuses for ever.
+    AlwaysRefuses,
+    /// The table loses the records of other events.
+    LosesRecords,
+    /// What a purchase gives is left out.
     GrantForgotten,
+    /// What a purchase gives is written twice.
+    GrantTwice,
+    /// A payment that is on its way counts as paid.
+    UnpaidGranted,
+    /// The function belongs to live mode.
+    LiveMode,
 }
 
 /// Where a function stands.
@@ -61,8 +76,8 @@ pub enum Stage {
     Read,
     /// It is about to commit.
     Committing,
-    /// It has committed, and does not know it yet.
-    Committed,
+    /// Its commit has been answered, and it does not know yet.
+    Answered,
     /// It sleeps.
     Sleeping,
 }
@@ -77,7 +92,7 @@ impl Stage {
             Self::Reading => "before it reads the table",
             Self::Read => "after it has read the table",
             Self::Committing => "before it commits",
-            Self::Committed => "after it has committed",
+            Self::Answered => "after its commit",
             Self::Sleeping => "while it waits to try again",
         }
     }
@@ -99,8 +114,10 @@ pub(crate) struct World {
     pub(crate) flaw: Option<Flaw>,
     /// What goes wrong with the next question; none again once it has.
     pub(crate) fault: Option<Fault>,
-    /// Whether the last commit was refused, by a fault or since somebody else was quicker.
-    pub(crate) is_refused: bool,
+    /// Commits that are made later.
+    late: Vec<Vec<Write>>,
+    /// Whether event and source are read at two moments, as `BatchGetItem` may.
+    pub(crate) tears_reads: bool,
     pub(crate) violation: Option<Violation>,
     pub(crate) tally: Tally,
 }
@@ -116,7 +133,8 @@ impl World {
             now,
             flaw: None,
             fault: None,
-            is_refused: false,
+            late: Vec::new(),
+            tears_reads: false,
             violation: None,
             tally: Tally::new(),
         }
@@ -146,26 +164,43 @@ impl World {
     }
 
     fn commit(&mut self, writes: &[Write]) -> Result<Commit, LedgerError> {
-        let fault = self.meets(&[Fault::Unavailable, Fault::AnswerLost, Fault::Conflict]);
+        let fault =
+            self.meets(&[Fault::Unavailable, Fault::AnswerLost, Fault::DoneLate, Fault::Conflict]);
         match fault {
             Some(Fault::Unavailable) => {
                 self.count("commit refused");
-                return Err(unavailable());
+                Err(unavailable())
             }
             Some(Fault::Conflict) => {
                 self.count("transaction conflict");
-                self.is_refused = true;
-                return Ok(Commit::Conflict);
+                Ok(Commit::Conflict)
             }
-            _ => {}
+            Some(Fault::DoneLate) => {
+                self.count("commit done late");
+                self.late.push(writes.to_vec());
+                Err(unavailable())
+            }
+            Some(_) => {
+                self.count("commit's answer lost");
+                self.transact(writes);
+                Err(unavailable())
+            }
+            None => Ok(self.transact(writes)),
         }
+    }
+
+    /// Makes the commits that nobody waits for any more.
+    pub(crate) fn catch_up(&mut self) {
+        for writes in std::mem::take(&mut self.late) {
+            self.transact(&writes);
+        }
+    }
+
+    fn transact(&mut self, writes: &[Write]) -> Commit {
         let before = self.contents.clone();
         let answer = match self.flaw {
-            None | Some(Flaw::TwoTransactions | Flaw::CommitsLater) => self.contents.commit(writes),
-            Some(flaw) => {
-                let flawed = flawed(writes, flaw, &before);
-                self.contents.commit(&flawed)
-            }
+            None => self.contents.commit(writes),
+            Some(flaw) => self.flawed(writes, flaw),
         };
         if answer == Commit::Applied {
             let judged = self.law.committed(&before, writes, &self.contents);
@@ -173,13 +208,53 @@ impl World {
             self.before = before;
         } else {
             self.count("commit overtaken");
-            self.is_refused = true;
         }
-        if fault == Some(Fault::AnswerLost) {
-            self.count("commit's answer lost");
-            return Err(unavailable());
+        answer
+    }
+
+    /// What a flawed table makes of these writes.
+    fn flawed(&mut self, writes: &[Write], flaw: Flaw) -> Commit {
+        let mut writes = writes.to_vec();
+        for write in &mut writes {
+            match write {
+                Write::StoreSource { source, replaces, .. } if flaw == Flaw::VersionUnchecked => {
+                    *replaces = self.contents.sources.get(source).map(|stored| stored.version);
+                }
+                Write::RecordEvent { event, replaces, .. } if flaw == Flaw::RecordUnchecked => {
+                    *replaces = self.contents.events.get(&event.id).copied();
+                }
+                Write::StoreSource { purchase, .. }
+                    if flaw == Flaw::UnpaidGranted
+                        && !matches!(purchase.payment, Payment::Paid { .. }) =>
+                {
+                    purchase.payment = Payment::paid(Timestamp::from_unix_seconds(self.now));
+                }
+                Write::SetGrant { grant, .. }
+                    if flaw == Flaw::UnpaidGranted && grant.since.is_none() =>
+                {
+                    grant.status = Status::Active;
+                    grant.since = Some(Timestamp::from_unix_seconds(self.now));
+                }
+                Write::StoreSource { .. }
+                | Write::RecordEvent { .. }
+                | Write::ListQuarantined { .. }
+                | Write::ResolveQuarantined { .. }
+                | Write::SetGrant { .. } => {}
+            }
         }
-        Ok(answer)
+        match flaw {
+            Flaw::NeverCommits => return Commit::Applied,
+            Flaw::AlwaysRefuses => return Commit::Conflict,
+            Flaw::LosesRecords => self.contents.events.clear(),
+            Flaw::GrantForgotten => writes.retain(|write| !matches!(write, Write::SetGrant { .. })),
+            Flaw::VersionUnchecked
+            | Flaw::RecordUnchecked
+            | Flaw::TwoTransactions
+            | Flaw::GrantTwice
+            | Flaw::UnpaidGranted
+            | Flaw::LiveMode => {}
+        }
+        self.contents.commit(&writes)
     }
 
     fn secret(&mut self, stage: &str) -> Result<Option<SecretVersion>, SecretUnavailable> {
@@ -198,30 +273,6 @@ impl World {
     }
 }
 
-/// What a flawed table makes of these writes.
-fn flawed(writes: &[Write], flaw: Flaw, contents: &Contents) -> Vec<Write> {
-    let mut writes = writes.to_vec();
-    if flaw == Flaw::GrantForgotten {
-        writes.retain(|write| !matches!(write, Write::SetGrant { .. }));
-    }
-    for write in &mut writes {
-        match write {
-            Write::StoreSource { source, replaces, .. } if flaw == Flaw::VersionUnchecked => {
-                *replaces = contents.sources.get(source).map(|stored| stored.version);
-            }
-            Write::RecordEvent { event, replaces, .. } if flaw == Flaw::RecordUnchecked => {
-                *replaces = contents.events.get(&event.id).copied();
-            }
-            Write::StoreSource { .. }
-            | Write::RecordEvent { .. }
-            | Write::ListQuarantined { .. }
-            | Write::ResolveQuarantined { .. }
-            | Write::SetGrant { .. } => {}
-        }
-    }
-    writes
-}
-
 fn unavailable() -> LedgerError {
     LedgerError::Unavailable("as the scheduler has it".into())
 }
@@ -237,11 +288,40 @@ pub(crate) struct Instance {
 struct Own {
     stage: Stage,
     skew_seconds: i64,
+    /// Its last questions, while it has had something to do.
+    asked: Asked,
+    /// The secrets that it has read, and when it last tried to, by its clock.
+    secrets: Vec<String>,
+    last_secret_try: Option<SecretTry>,
+}
+
+/// When an instance has last asked for a secret, by its clock, and whether in vain.
+#[derive(Debug, Clone, Copy)]
+struct SecretTry {
+    at: i64,
+    has_failed: bool,
+}
+
+/// What became of what a function has asked for, on the way to one answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Asked {
+    /// Whether the last question failed.
+    pub(crate) has_last_failed: bool,
+    /// How often a commit was not made because of others.
+    pub(crate) conflicts: u32,
+    /// Whether the last commit was made.
+    pub(crate) is_committed: bool,
 }
 
 impl Instance {
     pub(crate) fn new(world: &Arc<Mutex<World>>) -> Self {
-        let own = Own { stage: Stage::Started, skew_seconds: 0 };
+        let own = Own {
+            stage: Stage::Started,
+            skew_seconds: 0,
+            asked: Asked::default(),
+            secrets: Vec::new(),
+            last_secret_try: None,
+        };
         Self { world: Arc::clone(world), own: Arc::new(Mutex::new(own)) }
     }
 
@@ -255,6 +335,26 @@ impl Instance {
 
     pub(crate) fn skew_seconds(&self) -> i64 {
         self.own.lock().unwrap().skew_seconds
+    }
+
+    pub(crate) fn asked(&self) -> Asked {
+        self.own.lock().unwrap().asked
+    }
+
+    /// It is given something new to do.
+    pub(crate) fn begin(&self) {
+        let mut own = self.own.lock().unwrap();
+        (own.stage, own.asked) = (Stage::Started, Asked::default());
+    }
+
+    /// Whether it has looked for secrets within ten seconds and can't know any of these; and whether
+    /// it has then looked in vain.
+    pub(crate) fn ignorance(&self, secrets: &[String]) -> (bool, bool) {
+        let now = self.now().unix_seconds();
+        let own = self.own.lock().unwrap();
+        let knows = secrets.iter().any(|secret| own.secrets.contains(secret));
+        let recent = own.last_secret_try.filter(|last| (0..10).contains(&(now - last.at)));
+        (!knows && recent.is_some(), recent.is_some_and(|last| last.has_failed))
     }
 
     pub(crate) fn skew(&self, seconds: i64) {
@@ -281,34 +381,64 @@ impl Future for Once {
     }
 }
 
+impl Instance {
+    fn note<T, E>(&self, answer: &Result<T, E>) {
+        self.own.lock().unwrap().asked.has_last_failed = answer.is_err();
+    }
+
+    async fn read(&self, needs: Needs<'_>) -> Result<State, LedgerError> {
+        self.stand_at(Stage::Reading).await;
+        self.world().load(needs)
+    }
+
+    async fn transact(&self, writes: &[Write]) -> Result<Commit, LedgerError> {
+        self.stand_at(Stage::Committing).await;
+        self.world().commit(writes)
+    }
+}
+
 impl Ledger for Instance {
     async fn load(&self, needs: Needs<'_>) -> Result<State, LedgerError> {
-        self.stand_at(Stage::Reading).await;
-        let answer = self.world().load(needs);
+        let tears_reads = self.world().tears_reads;
+        let answer = if tears_reads {
+            match self.read(Needs { source: None, ..needs }).await {
+                Ok(first) => {
+                    let second = self.read(Needs { event: None, ..needs }).await;
+                    second.map(|second| State { event: first.event, ..second })
+                }
+                Err(error) => Err(error),
+            }
+        } else {
+            self.read(needs).await
+        };
+        self.note(&answer);
         self.stand_at(Stage::Read).await;
         answer
     }
 
     async fn commit(&self, writes: &[Write]) -> Result<Commit, LedgerError> {
-        self.stand_at(Stage::Committing).await;
         let flaw = self.world().flaw;
-        let answer = match flaw {
-            Some(Flaw::TwoTransactions) => {
-                let is_record = |write: &&Write| matches!(write, Write::RecordEvent { .. });
-                let (record, rest): (Vec<&Write>, Vec<&Write>) = writes.iter().partition(is_record);
-                let first = self.world().commit(&record.into_iter().cloned().collect::<Vec<_>>());
-                if matches!(first, Ok(Commit::Applied)) {
-                    self.stand_at(Stage::Committing).await;
-                    self.world().commit(&rest.into_iter().cloned().collect::<Vec<_>>())
-                } else {
-                    first
-                }
+        let answer = if flaw == Some(Flaw::TwoTransactions) {
+            let is_record = |write: &Write| matches!(write, Write::RecordEvent { .. });
+            let (record, rest): (Vec<_>, Vec<_>) = writes.iter().cloned().partition(is_record);
+            match self.transact(&record).await {
+                Ok(Commit::Applied) => self.transact(&rest).await,
+                other => other,
             }
-            // And it never does.
-            Some(Flaw::CommitsLater) => Ok(Commit::Applied),
-            _ => self.world().commit(writes),
+        } else if flaw == Some(Flaw::GrantTwice) {
+            let grants = writes.iter().filter(|write| matches!(write, Write::SetGrant { .. }));
+            self.transact(&writes.iter().chain(grants).cloned().collect::<Vec<_>>()).await
+        } else {
+            self.transact(writes).await
         };
-        self.stand_at(Stage::Committed).await;
+        self.note(&answer);
+        {
+            let mut own = self.own.lock().unwrap();
+            own.asked.is_committed = matches!(answer, Ok(Commit::Applied));
+            own.asked.conflicts +=
+                u32::from(matches!(answer, Ok(Commit::Conflict | Commit::AlreadyProcessed)));
+        }
+        self.stand_at(Stage::Answered).await;
         answer
     }
 }
@@ -316,7 +446,15 @@ impl Ledger for Instance {
 impl SecretReader for Instance {
     async fn version(&self, stage: &str) -> Result<Option<SecretVersion>, SecretUnavailable> {
         self.stand_at(Stage::AskingForSecret).await;
-        self.world().secret(stage)
+        let now = self.now().unix_seconds();
+        let answer = self.world().secret(stage);
+        self.note(&answer);
+        let mut own = self.own.lock().unwrap();
+        own.last_secret_try = Some(SecretTry { at: now, has_failed: answer.is_err() });
+        if let Ok(Some(version)) = &answer {
+            own.secrets.push(version.text.expose_secret().to_owned());
+        }
+        answer
     }
 }
 
@@ -325,7 +463,15 @@ impl Clock for Instance {
         Timestamp::from_unix_seconds(self.world().now + self.skew_seconds())
     }
 
-    async fn sleep(&self, _: Duration) {
-        self.stand_at(Stage::Sleeping).await;
+    /// A pause is over at the next step; longer ones when so much time has passed.
+    async fn sleep(&self, duration: Duration) {
+        let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+        if seconds == 0 {
+            return self.stand_at(Stage::Sleeping).await;
+        }
+        let until = self.world().now.saturating_add(seconds);
+        while self.world().now < until {
+            Once::default().await;
+        }
     }
 }

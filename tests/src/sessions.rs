@@ -28,6 +28,8 @@ pub fn event(line: &str) -> Value {
         payment_intent: json!((payment_intent != "-").then_some(payment_intent)),
         learner: learner.to_owned(),
         product: product.to_owned(),
+        price: format!("{product}_paid"),
+        amount_total: 2900,
         created: created - 60,
     };
     rendering::event(id, &format!("checkout.session.{kind}"), created, &session.json())

@@ -4,6 +4,8 @@
 //! already, is none by an explicit rule, or is kept for code that can read it; whatever fails on
 //! our side is a 5xx, so that Stripe comes again.
 
+use std::time::Duration;
+
 use lambda_http::http::{Method, StatusCode};
 use lambda_http::{Body, Request, Response, service_fn};
 use serde::Serialize;
@@ -20,6 +22,9 @@ use tracing::Instrument;
 
 /// Stripe publishes no limit of its own; its events are a few kilobytes.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// Lambda ends the function after ten seconds, as `template.yaml` says; before that, Stripe is told.
+const ANSWER_WITHIN: Duration = Duration::from_secs(8);
 
 /// All that the function works with.
 pub struct App<L, C, S = SecretsManager> {
@@ -64,7 +69,14 @@ pub async fn handle<L: Ledger, C: Clock, S: SecretReader>(
     request: &Request,
 ) -> Response<Body> {
     let incoming = Incoming::new(request);
-    match deliver(app, request).instrument(incoming.span()).await {
+    let delivered = async {
+        tokio::select! {
+            biased;
+            delivered = deliver(app, request) => delivered,
+            () = app.clock.sleep(ANSWER_WITHIN) => Err(too_slow()),
+        }
+    };
+    match delivered.instrument(incoming.span()).await {
         Ok(outcome) => json(StatusCode::OK, &Acknowledgement { outcome: outcome.name() }),
         Err(problem) => problem.response(incoming.request_id()),
     }
@@ -92,6 +104,12 @@ async fn deliver<L: Ledger, C: Clock, S: SecretReader>(
     apply(&app.ledger, &app.clock, app.mode, &news)
         .await
         .map_err(|error| not_applied(&news, &error))
+}
+
+fn too_slow() -> Problem {
+    telemetry::count(Metric::Failed);
+    tracing::error!(outcome = "failed", "no answer within {} s", ANSWER_WITHIN.as_secs());
+    Problem::new(ProblemKind::Unavailable, "This takes too long. Please deliver the event again.")
 }
 
 fn not_applied(news: &News, cause: &ApplyError) -> Problem {
@@ -149,8 +167,8 @@ async fn verify<'a>(
         Err(SignatureError::Mismatch) => {}
         verified => return verified.map_err(bad_signature),
     }
-    // The secret may have been rotated. If the refresh fails, what was at hand decides.
-    if !secrets.refresh(now).await.unwrap_or(false) {
+    // The secret may have been rotated. If nobody can say, it is not for us to refuse it.
+    if !secrets.refresh(now).await.map_err(|error| no_secret(&error))? {
         return Err(bad_signature(SignatureError::Mismatch));
     }
     let fresh = secrets.get(now).await.map_err(|error| no_secret(&error))?;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use simulation::interleaving::{Bounds, explore};
 use simulation::oracle::{Stripe, Word};
-use simulation::world::Flaw;
+use simulation::run::Run;
+use simulation::world::{Flaw, Stage};
 
 const OPEN: Word = Word::Open { learner: 0, product: 0 };
 const CARD: Word = Word::Card { session: 0 };
@@ -94,6 +95,33 @@ fn wherever_one_function_is_killed_or_fails_the_other_and_the_next_make_it_good(
     }
     assert!(explored(&[OPEN, DEBIT, SETTLE], &[2, 1], TROUBLED) > 20_000);
     assert!(explored(&[OPEN, CARD, garble(0)], &[1, 1], TWICE_TROUBLED) > 30_000);
+}
+
+#[test]
+fn a_function_that_has_had_its_time_says_so_and_the_next_delivery_applies() {
+    let stripe = Arc::new(Stripe::after(&[OPEN, CARD], "", 1_800_000_000));
+    let mut run = Run::new(&stripe, 1);
+    run.start(0);
+    while run.busy().all(|(_, stage)| stage != Stage::Committing) {
+        assert_eq!(run.resume(0, None).unwrap(), None);
+    }
+    run.pass(7);
+    // Its commit is made, but the answer takes too long.
+    assert_eq!(run.resume(0, None).unwrap(), None);
+    run.pass(1);
+    let answered = loop {
+        if let Some(answered) = run.resume(0, None).unwrap() {
+            break answered;
+        }
+    };
+    assert!(answered.is_acknowledged, "what is there in time is said");
+    run.start(0);
+    assert_eq!(run.resume(0, None).unwrap(), None);
+    run.pass(8);
+    let answered = run.resume(0, None).unwrap();
+    assert_eq!(answered.map(|answered| answered.is_acknowledged), Some(false));
+    assert_eq!(run.tally().get("answered 5xx"), Some(&1));
+    run.finish().unwrap();
 }
 
 #[test]
