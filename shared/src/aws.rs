@@ -36,9 +36,13 @@ macro_rules! client {
 /// The table.
 #[must_use]
 pub fn table(config: &TableConfig) -> Table {
-    let client =
-        client!(aws_sdk_dynamodb, &config.aws, config.dynamodb_endpoint, dynamo::timeouts());
-    Table::new(client, config.table_name.clone())
+    Table::new(dynamodb(config), config.table_name.clone())
+}
+
+/// DynamoDB, where the table is.
+#[must_use]
+pub fn dynamodb(config: &TableConfig) -> aws_sdk_dynamodb::Client {
+    client!(aws_sdk_dynamodb, &config.aws, config.dynamodb_endpoint, dynamo::timeouts())
 }
 
 /// Secrets Manager. It answers slower than DynamoDB, and is asked once in minutes.

@@ -1,16 +1,19 @@
-//! The storm's `DynamoDB` is phrased as the real one: what the SDK and our code make of each fault.
+//! The storm's `DynamoDB` is phrased as the real one: what the functions' own client makes of each
+//! fault, and after which it asks again.
+
+use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Config, Credentials, Region};
 use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata as _, SdkError};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, Put, TransactWriteItem};
 use tests::storm::faults::{Fault, Faults, Weather};
-use tests::world::{TABLE, dynamodb};
+use tests::world::{TABLE, dynamodb, table_config};
 use tokio::task::JoinSet;
 
-/// A `DynamoDB` with faults, and a client that asks once.
+/// A `DynamoDB` with faults, and the functions' own client, but one that asks twice at most, and
+/// soon.
 struct Ill {
     faults: Faults,
     client: Client,
@@ -25,19 +28,17 @@ impl Ill {
         let (faults, url, serving) = Faults::new(1).await;
         servers.spawn(serving);
         faults.leads_to(dynamodb_url);
-        let config = Config::builder()
-            .behavior_version(BehaviorVersion::v2026_01_12())
-            .region(Region::new("us-east-1"))
-            .credentials_provider(Credentials::new("test", "test", None, None, "test"))
-            .retry_config(RetryConfig::disabled())
-            .timeout_config(shared::dynamo::timeouts())
-            .endpoint_url(url);
-        Self { faults, client: Client::from_conf(config.build()), _servers: servers }
+        let twice = RetryConfig::standard().with_max_attempts(2);
+        let twice = twice.with_initial_backoff(Duration::from_millis(1));
+        let config = shared::aws::dynamodb(&table_config(&url)).config().to_builder();
+        let client = Client::from_conf(config.retry_config(twice).build());
+        Self { faults, client, _servers: servers }
     }
 
-    /// How a transaction of two items fares, and whether it is done.
-    async fn transact(&self, fault: Fault, id: &str) -> (String, bool) {
+    /// How a transaction of two items fares, how often it is asked for, and whether it is done.
+    async fn transact(&self, fault: Fault, id: &str) -> (String, u64, bool) {
         self.faults.turn(Weather::Only(fault));
+        let before = self.faults.requests();
         let transaction = ["a", "b"].map(|part| {
             let put = Put::builder().table_name(TABLE);
             let put = put.item("pk", text(id)).item("sk", text(part)).build().unwrap();
@@ -45,11 +46,13 @@ impl Ill {
         });
         let transact = self.client.transact_write_items();
         let answer = transact.set_transact_items(Some(transaction.to_vec())).send().await;
-        self.faults.are_over().await;
+        self.faults.are_over().await.unwrap();
+        let times = self.faults.requests() - before;
         self.faults.turn(Weather::Fine);
         let get = self.client.get_item().table_name(TABLE).consistent_read(true);
         let found = get.key("pk", text(id)).key("sk", text("a")).send().await.unwrap();
-        (answer.map_or_else(|error| said(&error), |_| "well".to_owned()), found.item.is_some())
+        let said = answer.map_or_else(|error| said(&error), |_| "well".to_owned());
+        (said, times, found.item.is_some())
     }
 }
 
@@ -80,34 +83,35 @@ fn said(error: &SdkError<TransactWriteItemsError>) -> String {
 }
 
 #[tokio::test]
-async fn the_sdk_takes_each_fault_for_what_it_is() {
+async fn a_function_takes_each_fault_for_what_it_is_and_asks_again_where_that_may_help() {
     let ill = Ill::new().await;
     let canceled = "TransactionCanceledException";
-    for (number, (fault, expected, is_done)) in [
-        (Fault::Throttled, "ThrottlingException".to_owned(), false),
-        (Fault::ThroughputExceeded, "ProvisionedThroughputExceededException".to_owned(), false),
-        (Fault::Failed, "InternalServerError".to_owned(), false),
-        (Fault::Unavailable, "ServiceUnavailableException".to_owned(), false),
-        (Fault::NotReached, "no answer".to_owned(), false),
-        (Fault::AnswerLost, "no answer".to_owned(), true),
-        (Fault::DoneAndFailed, "InternalServerError".to_owned(), true),
-        (Fault::Slow, "well".to_owned(), true),
-        (Fault::AnsweredTooLate, "timeout".to_owned(), true),
-        (Fault::DoneTooLate, "timeout".to_owned(), true),
-        (Fault::Conflict, format!("{canceled}: None, TransactionConflict"), false),
+    for (number, (fault, expected, times, is_done)) in [
+        (Fault::Throttled, "ThrottlingException".to_owned(), 2, false),
+        (Fault::ThroughputExceeded, "ProvisionedThroughputExceededException".to_owned(), 2, false),
+        (Fault::Failed, "InternalServerError".to_owned(), 2, false),
+        (Fault::Unavailable, "ServiceUnavailableException".to_owned(), 2, false),
+        (Fault::NotReached, "no answer".to_owned(), 2, false),
+        (Fault::AnswerLost, "no answer".to_owned(), 2, true),
+        (Fault::DoneAndFailed, "InternalServerError".to_owned(), 2, true),
+        (Fault::Slow, "well".to_owned(), 1, true),
+        (Fault::AnsweredTooLate, "timeout".to_owned(), 2, true),
+        (Fault::DoneTooLate, "timeout".to_owned(), 2, true),
+        (Fault::Conflict, format!("{canceled}: None, TransactionConflict"), 1, false),
         (
             Fault::ConflictAndThrottled,
             format!("{canceled}: ThrottlingError, TransactionConflict"),
+            1,
             false,
         ),
-        (Fault::InProgress, "TransactionInProgressException".to_owned(), false),
-        (Fault::WriteConflict, "TransactionConflictException".to_owned(), false),
+        (Fault::InProgress, "TransactionInProgressException".to_owned(), 2, false),
+        (Fault::WriteConflict, "TransactionConflictException".to_owned(), 1, false),
     ]
     .into_iter()
     .enumerate()
     {
         let fared = ill.transact(fault, &format!("item {number}")).await;
-        assert_eq!(fared, (expected, is_done), "{fault:?}");
+        assert_eq!(fared, (expected, times, is_done), "{fault:?}");
     }
 }
 

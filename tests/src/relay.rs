@@ -59,17 +59,25 @@ impl Answer {
 }
 
 /// The way to a `DynamoDB`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Relay {
     client: reqwest::Client,
     target: OnceLock<String>,
+}
+
+impl Default for Relay {
+    /// The way to a `DynamoDB` that is not there yet.
+    fn default() -> Self {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { client, target: OnceLock::new() }
+    }
 }
 
 impl Relay {
     /// The way to the `DynamoDB` at this address.
     #[must_use]
     pub fn to(target: String) -> Self {
-        Self { client: reqwest::Client::new(), target: OnceLock::from(target) }
+        Self { target: OnceLock::from(target), ..Self::default() }
     }
 
     /// Where the `DynamoDB` is that was not there yet when somebody was to be put before it.
@@ -81,9 +89,10 @@ impl Relay {
     pub async fn pass_on(&self, request: &Request) -> Answer {
         let target = self.target.get().expect("a relay that leads somewhere");
         let post = self.client.post(target).headers(request.headers.clone());
-        let answer = post.body(request.body.to_string()).send().await.unwrap();
+        let answer = post.body(request.body.to_string()).send().await;
+        let answer = answer.expect("a DynamoDB that answers the relay");
         let status = answer.status();
-        Answer { status, body: answer.json().await.unwrap_or_default() }
+        Answer { status, body: answer.json().await.expect("an answer that is JSON") }
     }
 }
 

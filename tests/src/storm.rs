@@ -21,7 +21,6 @@ pub mod witness;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,6 +33,7 @@ use local::lambda::Programs;
 use local::observer::Observer;
 use local::secrets::Secrets;
 use local::stack::{self, Ports, Stack, secret_name};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use shared::ports::{Clock as _, SystemClock};
 use simulation::oracle::Effect;
@@ -103,6 +103,7 @@ impl Storm {
         servers.spawn(serving);
         let stack = start(&options, proxy_url).await;
         faults.leads_to(stack.addresses().dynamodb.clone());
+        eprintln!("the gateway is {}", stack.addresses().gateway);
 
         let signing_secret = stack.secrets().current(&secret_name("StripeSigningSecret")).unwrap();
         let doors = Doors::of(stack.addresses(), signing_secret).await;
@@ -151,7 +152,10 @@ impl Storm {
         let is_over = Duration::from_secs(self.options.seconds);
         let came_in_time = tokio::time::timeout(is_over, &mut all_has_come).await.is_ok();
 
-        weather.shutdown().await;
+        weather.abort_all();
+        while let Some(ended) = weather.join_next().await {
+            assert!(ended.is_err_and(|why| why.is_cancelled()), "it panicked: see above");
+        }
         self.stack.secrets().set_down(false);
         self.faults.turn(Weather::Fine);
         self.deliveries.calm();
@@ -162,7 +166,9 @@ impl Storm {
             self.witness.wrong(format!("{calm} s after the storm {left} deliveries are left"));
         }
         self.buyers.all_told().await;
-        self.faults.are_over().await;
+        if let Err(why) = self.faults.are_over().await {
+            self.witness.wrong(why);
+        }
         stormed
     }
 
@@ -267,11 +273,10 @@ async fn lightning(seed: u64, doors: Doors, witness: Witness) {
         if processes.is_empty() {
             continue;
         }
-        let process = random.pick(&processes).to_string();
-        let mut kill = Command::new("kill");
-        kill.args(["-KILL", &process]).stderr(Stdio::null());
+        let process = i32::try_from(random.pick(&processes).as_i64().unwrap()).unwrap();
+        let process = Pid::from_raw(process).unwrap();
         // It may have ended by itself meanwhile, with its function's time.
-        if kill.status().unwrap().success() {
+        if kill_process(process, Signal::KILL).is_ok() {
             witness.count("killed");
         }
     }
@@ -322,6 +327,7 @@ async fn ask(seed: u64, number: usize, script: Arc<Script>, doors: Doors, witnes
         match doors.may_open(pair).await {
             Some((200, answer)) => {
                 let is_let_in = answer["access"] == "granted";
+                witness.count(if is_let_in { "asked: granted" } else { "asked: denied" });
                 witness.after_asking(pair, before, is_let_in, script.holders.contains(pair));
             }
             None | Some((500..=599, _)) => witness.count("asked: no answer"),

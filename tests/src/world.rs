@@ -110,12 +110,18 @@ pub async fn dynamodb() -> (String, impl Future<Output = ()> + Send + 'static) {
 /// The table at this address.
 #[must_use]
 pub fn table_at(dynamodb_url: &str) -> Table {
-    shared::aws::table(&TableConfig {
+    shared::aws::table(&table_config(dynamodb_url))
+}
+
+/// What a function is told of the table at this address.
+#[must_use]
+pub fn table_config(dynamodb_url: &str) -> TableConfig {
+    TableConfig {
         aws: aws(),
         table_name: TABLE.to_owned(),
         dynamodb_endpoint: Some(dynamodb_url.to_owned()),
         mode: Mode::Test,
-    })
+    }
 }
 
 fn aws() -> AwsConfig {

@@ -10,13 +10,32 @@
     reason = "a test that can't go on should stop where it is"
 )]
 
-use std::process::{Child, Command, Stdio};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 use std::time::Duration;
 
-/// The program that is the storm, and in debug builds the functions too.
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use serde_json::Value;
+
+const STORM: &str = env!("CARGO_BIN_EXE_storm");
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+/// The functions' own executables are built here, once.
+static FUNCTIONS: LazyLock<String> = LazyLock::new(|| {
+    let target = Path::new(STORM).ancestors().nth(2).unwrap();
+    let mut build = Command::new(env!("CARGO"));
+    build.current_dir(ROOT).args(["build", "--quiet", "--target-dir"]).arg(target);
+    build.args(["-p", "checkout", "-p", "entitlements", "-p", "webhook"]);
+    assert!(build.status().unwrap().success(), "the functions can't be built: see above");
+    target.join("debug").display().to_string()
+});
+
+/// The storm, with the functions' own executables.
 fn storm(arguments: &[&str]) -> Command {
-    let mut storm = Command::new(env!("CARGO_BIN_EXE_storm"));
-    storm.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).args(arguments);
+    let mut storm = Command::new(STORM);
+    storm.current_dir(ROOT).args(["--functions", &FUNCTIONS]).args(arguments);
     storm
 }
 
@@ -30,39 +49,44 @@ fn nothing_is_lost_or_doubled_while_processes_are_killed_and_dynamodb_fails() {
     assert!(said.contains("Nothing is lost and nothing is doubled (seed 4)."), "{said}");
 }
 
-/// The processes that this one has started.
-fn children(parent: &Child) -> Vec<String> {
-    let output = Command::new("ps")
-        .args(["-o", "pid=", "--ppid", &parent.id().to_string()])
-        .output()
-        .unwrap();
-    let list = String::from_utf8(output.stdout).unwrap();
-    list.split_whitespace().map(str::to_owned).collect()
+/// The processes that the stack behind this gateway runs now.
+async fn processes(gateway: &str) -> Vec<Pid> {
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let health = client.get(format!("{gateway}/local/health")).send().await.unwrap();
+    let health: Value = health.json().await.unwrap();
+    let functions = health["functions"].as_object().unwrap().values();
+    let processes = functions.flat_map(|function| function["processes"].as_array().unwrap());
+    let pid = |process: &Value| i32::try_from(process.as_i64().unwrap()).ok();
+    processes.map(|process| pid(process).and_then(Pid::from_raw).unwrap()).collect()
 }
 
-fn is_running(process: &str) -> bool {
-    let probe = Command::new("kill").args(["-0", process]).stderr(Stdio::null()).status();
-    probe.unwrap().success()
+/// Where a storm says that its gateway is.
+fn gateway(said: &mut impl BufRead) -> String {
+    let line = said.lines().next().expect("a storm that begins").unwrap();
+    line.strip_prefix("the gateway is ").expect(&line).to_owned()
 }
 
-#[test]
-fn a_storm_that_is_called_off_leaves_no_process_behind() {
-    let mut storm = storm(&["--events", "300"]).stdout(Stdio::null()).spawn().unwrap();
+#[tokio::test]
+async fn a_storm_that_is_called_off_leaves_no_process_behind() {
+    let mut storm = storm(&["--events", "300"]);
+    let mut storm = storm.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    // As long as this is there, the storm can say more.
+    let mut said = BufReader::new(storm.stderr.take().unwrap());
+    let gateway = gateway(&mut said);
     let mut functions = Vec::new();
     while functions.len() < 4 {
         assert_eq!(storm.try_wait().unwrap(), None, "the storm ends before it has begun");
-        std::thread::sleep(Duration::from_millis(50));
-        functions = children(&storm);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        functions = processes(&gateway).await;
     }
-    let interrupt = Command::new("kill").args(["-INT", &storm.id().to_string()]).status();
-    assert!(interrupt.unwrap().success());
+    kill_process(Pid::from_child(&storm), Signal::INT).unwrap();
     assert!(!storm.wait().unwrap().success(), "called off, and nothing is known");
     for _ in 0..100 {
-        functions.retain(|process| is_running(process));
+        functions.retain(|process| test_kill_process(*process).is_ok());
         if functions.is_empty() {
             return;
         }
-        std::thread::sleep(Duration::from_millis(50));
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("left behind: {functions:?}");
 }

@@ -3,18 +3,19 @@
 #![allow(clippy::print_stdout, reason = "a command talks to whoever types it")]
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::Parser;
 use local::lambda::{Program, Programs};
 use tests::storm::{self, Options};
+
+const FUNCTIONS: [&str; 3] = ["checkout", "entitlements", "webhook"];
 
 #[derive(Parser)]
 #[command(name = "cargo xtask storm", about = "The whole system in bad weather", version)]
 struct Arguments {
-    #[command(subcommand)]
-    command: Option<Role>,
     /// What is thrown follows from this number; what meets what is up to the machine.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -27,35 +28,16 @@ struct Arguments {
     /// After this long the weather is fine, and what is left is delivered in it.
     #[arg(long, default_value_t = 600)]
     seconds: u64,
-    /// The folder of the functions' own executables. Without it this program is all of them.
+    /// The folder of the functions' executables.
     #[arg(long)]
-    functions: Option<PathBuf>,
+    functions: PathBuf,
     /// Where to leave the logs and the table if anything is wrong.
     #[arg(long, default_value = "target/storm")]
     folder: PathBuf,
 }
 
-#[derive(Subcommand)]
-enum Role {
-    /// Be a function, as the local Lambda starts it.
-    #[command(hide = true)]
-    Function { name: Function },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Function {
-    Checkout,
-    Entitlements,
-    Webhook,
-}
-
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let result = match arguments.command {
-        Some(Role::Function { name }) => be(name),
-        None => rage(arguments),
-    };
-    match result {
+    match rage(Arguments::parse()) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("{error}");
@@ -64,30 +46,13 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs a function, on one thread as its own executable has it.
-fn be(function: Function) -> Result<ExitCode, lambda_http::Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        match function {
-            Function::Checkout => checkout::run().await,
-            Function::Entitlements => entitlements::run().await,
-            Function::Webhook => webhook::run().await,
-        }
-    })?;
-    Ok(ExitCode::SUCCESS)
-}
-
-fn rage(arguments: Arguments) -> Result<ExitCode, lambda_http::Error> {
-    let programs = match arguments.functions {
-        Some(folder) => each_in(&folder)?,
-        None => this_program()?,
-    };
+fn rage(arguments: Arguments) -> Result<ExitCode, io::Error> {
     let options = Options {
         seed: arguments.seed,
         events: arguments.events,
         instances: arguments.instances,
         seconds: arguments.seconds,
-        programs,
+        programs: each_in(&arguments.functions)?,
         folder: arguments.folder,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -108,28 +73,19 @@ fn rage(arguments: Arguments) -> Result<ExitCode, lambda_http::Error> {
     })
 }
 
-/// This program, as each of the functions.
-fn this_program() -> std::io::Result<Programs> {
-    let file = std::env::current_exe()?;
-    println!("the functions are {} function NAME", file.display());
-    Ok(Programs::One(Program { file, arguments: vec!["function".to_owned()] }))
-}
-
 /// The functions' own executables.
-fn each_in(folder: &std::path::Path) -> std::io::Result<Programs> {
+fn each_in(folder: &Path) -> io::Result<Programs> {
     let mut programs = BTreeMap::new();
-    for function in Function::value_variants() {
-        let name = function.to_possible_value().map(|value| value.get_name().to_owned());
-        let name = name.unwrap_or_default();
+    for name in FUNCTIONS {
         let file = folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
         if !file.is_file() {
-            return Err(std::io::Error::other(format!(
+            return Err(io::Error::other(format!(
                 "there is no {}: build the functions, as `cargo xtask storm` does",
                 file.display()
             )));
         }
         println!("the {name} function is {}", file.display());
-        programs.insert(name, Program { file, arguments: Vec::new() });
+        programs.insert(name.to_owned(), Program { file, arguments: Vec::new() });
     }
     Ok(Programs::Each(programs))
 }

@@ -18,6 +18,8 @@ use crate::relay::{self, Answer, Relay, Request};
 const READS_PERCENT: u64 = 12;
 /// And of a hundred that write.
 const WRITES_PERCENT: u64 = 35;
+/// A request takes a second and a half in any weather; on a busy machine, some more.
+const UNDER_WAY_MAX: Duration = Duration::from_secs(30);
 /// What `DynamoDB` calls its own errors.
 const OURS: &str = "com.amazonaws.dynamodb.v20120810";
 
@@ -142,7 +144,27 @@ struct Inner {
     weather: Mutex<Weather>,
     requests: AtomicU64,
     under_way: AtomicU64,
+    panics: AtomicU64,
     injected: Mutex<BTreeMap<Fault, u64>>,
+}
+
+/// A request that is under way, until it is answered or its handler has panicked.
+struct UnderWay<'a>(&'a Inner);
+
+impl<'a> UnderWay<'a> {
+    fn new(inner: &'a Inner) -> Self {
+        inner.under_way.fetch_add(1, Ordering::SeqCst);
+        Self(inner)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.panics.fetch_add(1, Ordering::SeqCst);
+        }
+        self.0.under_way.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Faults {
@@ -156,6 +178,7 @@ impl Faults {
             weather: Mutex::new(Weather::Fine),
             requests: AtomicU64::new(0),
             under_way: AtomicU64::new(0),
+            panics: AtomicU64::new(0),
             injected: Mutex::default(),
         };
         let faults = Self { inner: Arc::new(inner) };
@@ -192,22 +215,30 @@ impl Faults {
         Fault::ALL.map(|(fault, _, name)| (name, times(fault))).to_vec()
     }
 
-    /// Waits until nothing is under way that nobody waits for any more.
-    pub async fn are_over(&self) {
-        while self.inner.under_way.load(Ordering::SeqCst) > 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+    /// Waits until nothing is under way that nobody waits for any more. Says so if that takes too
+    /// long, or if the proxy has panicked: then what failed was not `DynamoDB`.
+    pub async fn are_over(&self) -> Result<(), String> {
+        let none_is_left = async {
+            while self.inner.under_way.load(Ordering::SeqCst) > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let is_over = tokio::time::timeout(UNDER_WAY_MAX, none_is_left).await.is_ok();
+        let seconds = UNDER_WAY_MAX.as_secs();
+        match self.inner.panics.load(Ordering::SeqCst) {
+            0 if is_over => Ok(()),
+            0 => Err(format!("a request to DynamoDB takes more than {seconds} s")),
+            times => Err(format!("the proxy before DynamoDB panicked {times} times: see stderr")),
         }
     }
 
     async fn pass_on(&self, request: Request) -> Option<Answer> {
         self.inner.requests.fetch_add(1, Ordering::SeqCst);
-        self.inner.under_way.fetch_add(1, Ordering::SeqCst);
-        let answer = match self.draw(&request) {
+        let _under_way = UnderWay::new(&self.inner);
+        match self.draw(&request) {
             Some(fault) => self.befall(fault, request).await,
             None => Some(self.inner.relay.pass_on(&request).await),
-        };
-        self.inner.under_way.fetch_sub(1, Ordering::SeqCst);
-        answer
+        }
     }
 
     fn draw(&self, request: &Request) -> Option<Fault> {

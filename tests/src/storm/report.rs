@@ -11,6 +11,13 @@ use super::{Options, Storm};
 
 /// What the gateway answers when a process dies with its event.
 const KILLED_AT_WORK: &str = "answered: 502 ";
+/// What must have happened to people, by part; of the other parts below everything must.
+const MUST: [(&str, &str); 4] = [
+    ("access asked for", "granted"),
+    ("access asked for", "denied"),
+    ("purchases", "bought"),
+    ("purchases", "checkout 409"),
+];
 
 /// What was thrown, what happened, what it came to.
 #[derive(Debug, Clone)]
@@ -116,11 +123,16 @@ impl Report {
 /// What did not happen at all: then nothing is known of it.
 fn missing(parts: &[(&'static str, Vec<(String, u64)>)]) -> Vec<String> {
     let must = |name: &str| matches!(name, "thrown" | "DynamoDB" | "cold starts");
-    let parts = parts.iter().filter(|(name, _)| must(name));
-    let never = parts.flat_map(|(part, counts)| {
-        counts.iter().filter(|(_, times)| *times == 0).map(move |(what, _)| (*part, what))
+    let whole = parts.iter().filter(|(name, _)| must(name));
+    let never = whole.flat_map(|(part, counts)| {
+        counts.iter().filter(|(_, times)| *times == 0).map(move |(what, _)| (*part, what.as_str()))
     });
+    let has_happened = |(part, what): &(&str, &str)| {
+        let counts = parts.iter().filter(|(name, _)| name == part).flat_map(|(_, counts)| counts);
+        counts.filter(|(name, _)| name == what).any(|(_, times)| *times > 0)
+    };
     never
+        .chain(MUST.into_iter().filter(|must| !has_happened(must)))
         .map(|(part, what)| format!("{part}, {what}: it never happened; take more events"))
         .collect()
 }

@@ -99,7 +99,6 @@ impl Witness {
     /// must be for ever.
     pub fn after_asking(&self, pair: &Pair, before: Must, is_let_in: bool, stays: bool) {
         let (learner, product) = pair;
-        self.count(if is_let_in { "asked: granted" } else { "asked: denied" });
         if is_let_in && !self.seen().may.contains(pair) {
             self.wrong(format!("{learner} is let into {product}, and nobody has said they paid"));
         }
