@@ -23,6 +23,11 @@ async fn what_stripe_does_wrong_is_said_clearly_and_trying_again_is_safe() {
         ("409", json!({ "status": 409, "times": 3 }), (503, "stripe-unavailable")),
         ("429", json!({ "status": 429, "times": 3 }), (503, "stripe-unavailable")),
         ("500", json!({ "status": 500, "times": 3 }), (503, "stripe-unavailable")),
+        (
+            "500, not to be tried again",
+            json!({ "status": 500, "should_retry": false }),
+            (503, "stripe-unavailable"),
+        ),
         ("500, kept", json!({ "status": 500, "save": true }), (503, "stripe-unavailable")),
         (
             "503, done",
@@ -87,6 +92,7 @@ async fn a_moment_s_trouble_at_stripe_is_bridged_with_one_session() {
         json!({ "status": 429, "times": 2 }),
         json!({ "status": 500 }),
         json!({ "status": 409, "times": 2 }),
+        json!({ "status": 400, "should_retry": true, "times": 2 }),
         json!({ "drop": true, "after": true }),
         json!({ "delay_ms": 6500, "after": true }),
     ];

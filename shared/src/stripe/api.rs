@@ -214,7 +214,8 @@ impl StripeApi {
     }
 
     /// Sends a request up to three times, under one idempotency key, and returns the answer's JSON.
-    /// Where Stripe says not to retry, the same key brings the saved answer and changes nothing.
+    /// What Stripe says of trying again counts; where it says nothing, what kind of error it was.
+    /// <https://docs.stripe.com/error-low-level>
     async fn send<R: StripeRequest>(
         &self,
         request: &R,
@@ -227,14 +228,16 @@ impl StripeApi {
         let mut attempt = 1;
         loop {
             let client = self.client(now).await?;
-            let error = match client.send(request.build(), key.as_ref()).await {
+            let unanswered = match client.send(request.build(), key.as_ref()).await {
                 Ok(json) => return Ok(json),
-                Err(error) => error,
+                Err(unanswered) => unanswered,
             };
+            let error = unanswered.error;
+            let may_help = unanswered.should_retry.unwrap_or(error.is_worth_another_try());
             // A key that Stripe no longer takes may have been rotated since it was cached.
             let rotated = matches!(error, StripeError::Unauthorized)
                 && self.keys.refresh(now).await.unwrap_or(false);
-            if attempt >= ATTEMPTS_MAX || !(rotated || error.is_worth_another_try()) {
+            if attempt >= ATTEMPTS_MAX || !(rotated || may_help) {
                 return Err(error);
             }
             attempt = attempt.saturating_add(1);

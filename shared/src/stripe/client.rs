@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use http_body_util::BodyExt;
 use hyper::body::Bytes;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
-use hyper::{Method, Request, StatusCode};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::client::legacy;
 use hyper_util::rt::TokioExecutor;
 use secrecy::{ExposeSecret, SecretString};
@@ -31,6 +31,23 @@ pub(super) struct Client {
     connections: legacy::Client<Connector, String>,
     url: String,
     authorization: HeaderValue,
+}
+
+/// What Stripe says of trying again, whatever the status: `true` or `false`.
+const SHOULD_RETRY: &str = "stripe-should-retry";
+
+/// A request that was not answered as it should be.
+pub(super) struct Unanswered {
+    /// Why.
+    pub(super) error: StripeError,
+    /// Whether to try again, where Stripe says so itself.
+    pub(super) should_retry: Option<bool>,
+}
+
+impl From<StripeError> for Unanswered {
+    fn from(error: StripeError) -> Self {
+        Self { error, should_retry: None }
+    }
 }
 
 /// <https://docs.stripe.com/api/errors>
@@ -67,23 +84,25 @@ impl Client {
         &self,
         request: RequestBuilder,
         key: Option<&IdempotencyKey>,
-    ) -> Result<String, StripeError> {
+    ) -> Result<String, Unanswered> {
         let request = self.http(request, key)?;
         let answered = tokio::time::timeout(TIMEOUT, self.answer(request)).await;
         // Which of the many ways to get no answer it was changes nothing.
-        let (status, body) = answered.ok().flatten().ok_or(StripeError::Unreachable)?;
+        let answer = answered.ok().flatten().ok_or(StripeError::Unreachable)?;
+        let (parts, body) = answer.into_parts();
         let json = std::str::from_utf8(&body).ok();
-        if !status.is_success() {
-            return Err(json.map_or(StripeError::Unreachable, |json| refusal(status, json)));
+        if !parts.status.is_success() {
+            let error = json.map_or(StripeError::Unreachable, |json| refusal(parts.status, json));
+            return Err(Unanswered { error, should_retry: should_retry(&parts.headers) });
         }
         let json = json.filter(|json| serde_json::from_str::<IgnoredAny>(json).is_ok());
-        json.map(str::to_owned).ok_or(StripeError::Unreachable)
+        Ok(json.map(str::to_owned).ok_or(StripeError::Unreachable)?)
     }
 
-    async fn answer(&self, request: Request<String>) -> Option<(StatusCode, Bytes)> {
+    async fn answer(&self, request: Request<String>) -> Option<Response<Bytes>> {
         let answer = self.connections.request(request).await.ok()?;
-        let status = answer.status();
-        Some((status, answer.into_body().collect().await.ok()?.to_bytes()))
+        let (parts, body) = answer.into_parts();
+        Some(Response::from_parts(parts, body.collect().await.ok()?.to_bytes()))
     }
 
     fn http(
@@ -111,6 +130,14 @@ impl Client {
         }
         http.body(request.body.unwrap_or_default())
             .map_err(|error| StripeError::Unreadable(error.to_string()))
+    }
+}
+
+fn should_retry(headers: &HeaderMap) -> Option<bool> {
+    match headers.get(SHOULD_RETRY)?.as_bytes() {
+        b"true" => Some(true),
+        b"false" => Some(false),
+        _ => None,
     }
 }
 
