@@ -1,6 +1,7 @@
 //! Variations of inputs, by a seed: the same seed, the same variations.
 
 use serde_json::Value;
+use simulation::random::SplitMix64;
 
 /// What parsers stumble over, and what our inputs are made of.
 const WORDS: &[&str] = &[
@@ -44,29 +45,20 @@ const WORDS: &[&str] = &[
     "base64: ",
 ];
 
-/// Numbers that are the same for the same seed: splitmix64,
-/// <https://doi.org/10.1145/2714064.2660195>.
-pub struct Numbers(u64);
+/// Numbers that are the same for the same seed.
+pub struct Numbers(SplitMix64);
 
 impl Numbers {
     /// The numbers of this seed.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        Self(SplitMix64::new(seed))
     }
 
     /// One of so many, at least one.
     fn below(&mut self, bound: usize) -> usize {
         let bound = u64::try_from(bound.max(1)).unwrap();
-        usize::try_from(self.next() % bound).unwrap()
+        usize::try_from(self.0.next() % bound).unwrap()
     }
 
     fn one_of<'a, T>(&mut self, of: &'a [T]) -> &'a T {

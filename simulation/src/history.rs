@@ -11,6 +11,7 @@ use proptest::{collection, prop_oneof};
 
 use crate::law::Violation;
 use crate::oracle::{Stripe, Word};
+use crate::random::SplitMix64;
 use crate::run::Run;
 use crate::world::{Fault, Flaw, Stage, Tally};
 
@@ -208,9 +209,10 @@ pub fn history(seed: u64, number: u64) -> History {
 
 fn tree(seed: u64, number: u64) -> impl ValueTree<Value = History> {
     let mut bytes = [0; 16];
-    let start = mixed(seed) ^ number;
-    bytes[..8].copy_from_slice(&mixed(start).to_le_bytes());
-    bytes[8..].copy_from_slice(&mixed(!start).to_le_bytes());
+    // Neighbours become strangers.
+    let start = SplitMix64::new(seed).next() ^ number;
+    bytes[..8].copy_from_slice(&SplitMix64::new(start).next().to_le_bytes());
+    bytes[8..].copy_from_slice(&SplitMix64::new(!start).next().to_le_bytes());
     let rng = TestRng::from_seed(RngAlgorithm::XorShift, &bytes);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
     histories().new_tree(&mut runner).unwrap()
@@ -269,15 +271,6 @@ impl Shortest {
         }
         before != (self.history.words.len(), self.history.turns.len())
     }
-}
-
-/// The finalizer of `SplitMix64`: neighbours become strangers.
-/// <https://prng.di.unimi.it/splitmix64.c>
-const fn mixed(number: u64) -> u64 {
-    let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ (number >> 31)
 }
 
 /// Plays so many histories on all cores, with this flaw if there is one. The same seed

@@ -6,8 +6,8 @@
 //! - [`law`]: what must hold after each commit, at each answer, and at the end.
 //! - [`history`]: all of this generated from a seed, and made shorter when it breaks a law.
 //! - [`interleaving`]: all of it, exhaustively, for a few events.
-//! - [`memory`], [`clock`], [`rendering`]: a ledger in memory with every condition of the table's, a
-//!   clock that is moved by hand, Stripe's objects as JSON.
+//! - [`memory`], [`clock`], [`rendering`], [`random`]: a ledger in memory with every condition of
+//!   the table's, a clock that is moved by hand, Stripe's objects as JSON, numbers from a seed.
 
 #![allow(
     clippy::unwrap_used,
@@ -25,6 +25,7 @@ pub mod interleaving;
 pub mod law;
 pub mod memory;
 pub mod oracle;
+pub mod random;
 pub mod rendering;
 pub mod run;
 pub mod world;

@@ -92,9 +92,12 @@ fn main() -> ExitCode {
         }),
         Chore::Fuzz { target, seconds, keep } => fuzz::run(&target, seconds, keep),
         Chore::Sam => sam::run(),
-        Chore::Bench { arguments } => bench(&arguments),
+        Chore::Bench { arguments } => {
+            let bench = ["run", "--quiet", "--profile", "bench", "--package", "bench", "--"];
+            cargo(&bench, &arguments)
+        }
         Chore::Simulate { arguments } => {
-            storm::cargo(&["run", "--quiet", "--package", "simulation", "--"], &arguments)
+            cargo(&["run", "--quiet", "--package", "simulation", "--"], &arguments)
         }
         Chore::Storm { arguments } => storm::run(&arguments),
         Chore::Sign { file, secret, secrets_port } => {
@@ -113,9 +116,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// What measures is built to be quick, as what it measures is.
-fn bench(arguments: &[String]) -> Result<(), Box<dyn std::error::Error>> {
-    let run = ["run", "--quiet", "--profile", "bench", "--package", "bench", "--"];
-    let status = std::process::Command::new("cargo").args(run).args(arguments).status()?;
-    if status.success() { Ok(()) } else { Err("nothing was measured: see above".into()) }
+/// Runs cargo with this, and what was given to the chore.
+fn cargo(command: &[&str], arguments: &[String]) -> Result<(), Box<dyn std::error::Error>> {
+    let mut cargo = std::process::Command::new("cargo");
+    let status = cargo.args(command).args(arguments).current_dir(xtask::tools::root()).status()?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(format!("cargo {} failed: see above", command.join(" ")).into())
 }

@@ -2,30 +2,26 @@
 
 use std::ops::RangeInclusive;
 
-/// Steele, Lea and Flood's `SplitMix64`: <https://doi.org/10.1145/2660193.2660195>.
+use simulation::random::SplitMix64;
+
+/// A sequence of them.
 #[derive(Debug, Clone)]
-pub struct Random(u64);
+pub struct Random(SplitMix64);
 
 impl Random {
     /// A sequence of its own for each seed and purpose, so that what one part of the storm draws
     /// changes nothing for the others.
     #[must_use]
     pub fn new(seed: u64, purpose: &str) -> Self {
-        let fold = |state: u64, byte: u8| Self(state ^ u64::from(byte)).next();
-        Self(purpose.bytes().fold(Self(seed).next(), fold))
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
+        let first = |seed| SplitMix64::new(seed).next();
+        let fold = |state: u64, byte: u8| first(state ^ u64::from(byte));
+        Self(SplitMix64::new(purpose.bytes().fold(first(seed), fold)))
     }
 
     /// One of these.
     pub fn within(&mut self, range: RangeInclusive<u64>) -> u64 {
         let (first, last) = range.into_inner();
-        first + self.next() % (last - first + 1)
+        first + self.0.next() % (last - first + 1)
     }
 
     /// Less than this, which is not zero.
@@ -36,7 +32,7 @@ impl Random {
 
     /// Any byte.
     pub fn byte(&mut self) -> u8 {
-        self.next().to_le_bytes()[0]
+        self.0.next().to_le_bytes()[0]
     }
 
     /// True so many times in a hundred.
