@@ -5,9 +5,14 @@
 
 use std::time::Duration;
 
-use crate::domain::decide::{Content, Irrelevance, Mode, News, Outcome, State, decide};
+use crate::domain::decide::{
+    Content, Decision, Irrelevance, Mode, News, Notice, Outcome, Question, Settled, State, decide,
+};
+use crate::domain::id::{LearnerId, SessionId, SourceId};
 use crate::domain::time::Timestamp;
-use crate::ports::{Clock, Commit, Ledger, LedgerError};
+use crate::ports::{
+    AccessReader, Clock, Commit, Ledger, LedgerError, StripeReader, StripeUnavailable,
+};
 use crate::telemetry::{self, Metric};
 
 /// How often a decision is made when what it was based on changes meanwhile.
@@ -19,38 +24,51 @@ pub enum ApplyError {
     /// The ledger failed.
     #[error("the ledger failed")]
     Ledger(#[source] LedgerError),
+    /// Stripe could not be asked.
+    #[error("Stripe could not be asked")]
+    Stripe(#[source] StripeUnavailable),
     /// Others changed the same source each time.
     #[error("the source was changed by others {ATTEMPTS_MAX} times in a row")]
     Contended,
 }
 
 /// Applies news to the ledger, as a deployment of mode `ours`, and says what became of it.
-pub async fn apply<L: Ledger>(
+pub async fn apply<L: Ledger + AccessReader>(
     ledger: &L,
+    stripe: &impl StripeReader,
     clock: &impl Clock,
     ours: Mode,
     news: &News,
 ) -> Result<Outcome, ApplyError> {
+    let mut is_claimed = false;
     for attempt in 1..=ATTEMPTS_MAX {
-        let state = match news.needs(ours) {
+        let mut state = match news.needs(ours) {
             Some(needs) => ledger.load(needs).await.map_err(ApplyError::Ledger)?,
             None => State::default(),
         };
+        state.is_claimed = is_claimed;
         let now = clock.now();
-        let decision = decide(&state, news, ours, now);
-        let commit = if decision.writes.is_empty() {
+        let settled = loop {
+            match decide(&state, news, ours, now) {
+                Decision::Settled(settled) => break settled,
+                Decision::Ask(question) => ask(ledger, stripe, &mut state, question, now).await?,
+            }
+        };
+        let commit = if settled.writes.is_empty() {
             Commit::Applied
         } else {
-            ledger.commit(&decision.writes).await.map_err(ApplyError::Ledger)?
+            ledger.commit(&settled.writes).await.map_err(ApplyError::Ledger)?
         };
         match commit {
             Commit::Applied => {
-                tell(news, &decision.outcome);
-                if !decision.writes.is_empty() {
-                    measure_age(news, &decision.outcome, now);
+                tell(news, &settled);
+                if !settled.writes.is_empty() {
+                    measure_age(news, &settled.outcome, now);
                 }
-                return Ok(decision.outcome);
+                return Ok(settled.outcome);
             }
+            // Not a race: the next decision knows more.
+            Commit::Claimed => is_claimed = true,
             // Another instance has just recorded this very event, or changed its source. Read what
             // it left: of an event on record the decision will be to write nothing.
             Commit::AlreadyProcessed | Commit::Conflict => {
@@ -62,6 +80,32 @@ pub async fn apply<L: Ledger>(
         }
     }
     Err(ApplyError::Contended)
+}
+
+/// Adds the answer to what the decision is made on. Each question is asked once.
+async fn ask<L: AccessReader>(
+    ledger: &L,
+    stripe: &impl StripeReader,
+    state: &mut State,
+    question: Question,
+    now: Timestamp,
+) -> Result<(), ApplyError> {
+    let answers = &mut state.answers;
+    match question {
+        Question::IsOurs(payment) => {
+            let is_ours = stripe.is_ours(&payment, now).await.map_err(ApplyError::Stripe)?;
+            answers.is_ours = Some(is_ours);
+        }
+        Question::Dispute(id) => {
+            let status = stripe.dispute(&id, now).await.map_err(ApplyError::Stripe)?;
+            answers.dispute = Some(status);
+        }
+        Question::Holdings(learner) => {
+            let holdings = ledger.holdings(&learner).await.map_err(ApplyError::Ledger)?;
+            answers.holdings = Some(holdings);
+        }
+    }
+    Ok(())
 }
 
 /// Lets whoever was quicker finish: 10 to 40 ms, then twice and four times that.
@@ -83,7 +127,8 @@ fn measure_age(news: &News, outcome: &Outcome, now: Timestamp) {
 }
 
 /// Counts what became of the news, and logs it by all that a payment is traced by.
-fn tell(news: &News, outcome: &Outcome) {
+fn tell(news: &News, settled: &Settled) {
+    let outcome = &settled.outcome;
     let (metric, reason) = match outcome {
         Outcome::Applied => (Metric::Applied, None),
         Outcome::Duplicate => (Metric::Duplicate, None),
@@ -94,24 +139,45 @@ fn tell(news: &News, outcome: &Outcome) {
     if *outcome == Outcome::Ignored(Irrelevance::OtherMode) {
         telemetry::count(Metric::OtherMode);
     }
-    let purchase = match &news.content {
-        Content::Purchase(source, purchase) => Some((source, &purchase.sale)),
-        Content::Irrelevant(_) | Content::Unreadable { .. } => None,
+    let (source, session) = match &news.content {
+        Content::Facts(source, facts) => {
+            (Some(source), facts.purchase().map(|purchase| &purchase.sale.session))
+        }
+        Content::CustomerDeleted(..) | Content::Irrelevant(_) | Content::Unreadable { .. } => {
+            (None, None)
+        }
     };
     let event = news.event.as_ref();
+    let learner = settled.learner.as_ref().map(LearnerId::as_str);
     tracing::info!(
         stripe.event_id = event.map(|event| event.id.as_str()),
         stripe.event_type = event.map(|event| event.kind.as_str()),
         stripe.object_id = match event {
             Some(event) => event.object.as_deref(),
-            None => purchase.map(|(_, sale)| sale.session.as_str()),
+            None => session.map(SessionId::as_str),
         },
         stripe.api_version = event.and_then(|event| event.api_version.as_deref()),
-        source = purchase.map(|(source, _)| source.as_str()),
-        learner.id = purchase.map(|(_, sale)| sale.learner.as_str()),
+        source = source.map(SourceId::as_str),
+        learner.id = learner,
         outcome = outcome.name(),
         reason,
         "{}",
-        if event.is_some() { "event handled" } else { "session read" },
+        match (event, session) {
+            (Some(_), _) => "event handled",
+            (None, Some(_)) => "session read",
+            (None, None) => "facts written by hand",
+        },
     );
+    for notice in &settled.notices {
+        let (metric, what) = match notice {
+            Notice::DoublePayment => {
+                (Metric::DoublePayment, "a learner has paid for the same product twice")
+            }
+            Notice::FraudWarning => {
+                (Metric::FraudWarning, "Stripe warns that a payment's card may be stolen")
+            }
+        };
+        telemetry::count(metric);
+        tracing::warn!(source = source.map(SourceId::as_str), learner.id = learner, "{what}");
+    }
 }

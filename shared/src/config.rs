@@ -4,6 +4,7 @@ use std::fmt;
 
 use secrecy::SecretString;
 
+use crate::domain::access::RefundThreshold;
 use crate::domain::decide::Mode;
 
 /// Names of the environment variables, and what they hold.
@@ -18,6 +19,10 @@ pub mod variable {
     pub const STRIPE_API_URL: &str = "STRIPE_API_URL";
     /// Name or ARN of the secret that holds the Stripe API key.
     pub const STRIPE_API_KEY_SECRET_ID: &str = "STRIPE_API_KEY_SECRET_ID";
+    /// Name or ARN of the secret that holds the Stripe API key which only reads.
+    pub const STRIPE_READ_KEY_SECRET_ID: &str = "STRIPE_READ_KEY_SECRET_ID";
+    /// How much of a purchase has to be refunded before it opens nothing, in percent.
+    pub const REFUND_THRESHOLD_PERCENT: &str = "REFUND_THRESHOLD_PERCENT";
     /// Name or ARN of the secret that holds the webhook endpoint's signing secrets.
     pub const STRIPE_SIGNING_SECRET_ID: &str = "STRIPE_SIGNING_SECRET_ID";
     /// Address of DynamoDB; empty for AWS.
@@ -86,6 +91,8 @@ pub struct SecretConfig {
 pub struct EntitlementsConfig {
     /// The table.
     pub table: TableConfig,
+    /// How much of a purchase has to be refunded before it opens nothing.
+    pub refund_threshold: RefundThreshold,
 }
 
 /// What the webhook function is started with.
@@ -95,6 +102,10 @@ pub struct WebhookConfig {
     pub table: TableConfig,
     /// The signing secrets.
     pub signing_secret: SecretConfig,
+    /// The Stripe API key which only reads.
+    pub read_key: SecretConfig,
+    /// Stripe's address, if it is not Stripe.
+    pub stripe_api_url: Option<String>,
 }
 
 /// What the checkout function is started with.
@@ -108,6 +119,8 @@ pub struct CheckoutConfig {
     pub stripe_api_url: Option<String>,
     /// Where learners are sent back to.
     pub site_origin: String,
+    /// How much of a purchase has to be refunded before it opens nothing.
+    pub refund_threshold: RefundThreshold,
 }
 
 impl EntitlementsConfig {
@@ -115,7 +128,8 @@ impl EntitlementsConfig {
     pub fn parse(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
         let mut environment = Environment::new(lookup);
         let table = environment.table();
-        environment.done(Self { table })
+        let refund_threshold = environment.refund_threshold();
+        environment.done(Self { table, refund_threshold })
     }
 }
 
@@ -125,7 +139,9 @@ impl WebhookConfig {
         let mut environment = Environment::new(lookup);
         let table = environment.table();
         let signing_secret = environment.secret(variable::STRIPE_SIGNING_SECRET_ID);
-        environment.done(Self { table, signing_secret })
+        let read_key = environment.secret(variable::STRIPE_READ_KEY_SECRET_ID);
+        let stripe_api_url = environment.stripe_api_url(table.mode);
+        environment.done(Self { table, signing_secret, read_key, stripe_api_url })
     }
 }
 
@@ -137,7 +153,8 @@ impl CheckoutConfig {
         let api_key = environment.secret(variable::STRIPE_API_KEY_SECRET_ID);
         let stripe_api_url = environment.stripe_api_url(table.mode);
         let site_origin = environment.origin(variable::SITE_ORIGIN);
-        environment.done(Self { table, api_key, stripe_api_url, site_origin })
+        let refund_threshold = environment.refund_threshold();
+        environment.done(Self { table, api_key, stripe_api_url, site_origin, refund_threshold })
     }
 }
 
@@ -214,6 +231,15 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
         }
     }
 
+    fn refund_threshold(&mut self) -> RefundThreshold {
+        let name = variable::REFUND_THRESHOLD_PERCENT;
+        let Some(text) = self.optional(name) else { return RefundThreshold::ALL };
+        text.parse().unwrap_or_else(|_| {
+            self.faults.push(format!("{name} must be a whole number from 1 to 100"));
+            RefundThreshold::ALL
+        })
+    }
+
     fn stripe_api_url(&mut self, mode: Mode) -> Option<String> {
         let url = self.optional(variable::STRIPE_API_URL);
         if mode == Mode::Live && url.is_some() {
@@ -260,6 +286,7 @@ mod tests {
         assert_eq!(config.stripe_api_url, None);
         assert_eq!(config.table.dynamodb_endpoint, None);
         assert_eq!(config.table.mode, Mode::Live);
+        assert_eq!(config.refund_threshold, RefundThreshold::ALL);
     }
 
     #[test]
@@ -268,6 +295,7 @@ mod tests {
             variable::STRIPE_MODE => Some("sk_live_secret".to_owned()),
             variable::SITE_ORIGIN => Some("https://learn.example.com/path".to_owned()),
             variable::TABLE_NAME => None,
+            variable::REFUND_THRESHOLD_PERCENT => Some("0".to_owned()),
             other => complete(other),
         };
         let errors = CheckoutConfig::parse(broken).err().unwrap().to_string();
@@ -275,7 +303,8 @@ mod tests {
             errors,
             "the environment is not complete: TABLE_NAME is not set; \
              STRIPE_MODE must be test or live; \
-             SITE_ORIGIN must be an origin like https://learn.example.com"
+             SITE_ORIGIN must be an origin like https://learn.example.com; \
+             REFUND_THRESHOLD_PERCENT must be a whole number from 1 to 100"
         );
     }
 

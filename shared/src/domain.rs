@@ -14,3 +14,4 @@ pub mod id;
 pub mod money;
 pub mod rate;
 pub mod time;
+pub mod why;

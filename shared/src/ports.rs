@@ -1,12 +1,14 @@
 //! What the functions ask of the outside world, each trait as narrow as its callers.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use secrecy::SecretString;
 
 use crate::domain::access::Holdings;
-use crate::domain::decide::{Needs, State, Write};
-use crate::domain::id::LearnerId;
+use crate::domain::decide::{Needs, State, StoredSource, Write};
+use crate::domain::facts::DisputeStatus;
+use crate::domain::id::{DisputeId, LearnerId, PaymentIntentId, SourceId};
 use crate::domain::time::Timestamp;
 
 /// Where facts are kept.
@@ -25,6 +27,12 @@ pub trait AccessReader {
         &self,
         learner: &LearnerId,
     ) -> impl Future<Output = Result<Holdings, LedgerError>> + Send;
+
+    /// These sources with their facts, strongly consistent; those that don't exist are left out.
+    fn sources(
+        &self,
+        sources: &[SourceId],
+    ) -> impl Future<Output = Result<BTreeMap<SourceId, StoredSource>, LedgerError>> + Send;
 }
 
 /// What became of a commit. A failed condition is an answer, not an error.
@@ -36,7 +44,32 @@ pub enum Commit {
     AlreadyProcessed,
     /// Something that the decision was based on has changed; nothing is written. Read again.
     Conflict,
+    /// Another payment has opened the product before; nothing is written. Look at what the learner
+    /// has.
+    Claimed,
 }
+
+/// Who can be asked what only Stripe knows.
+pub trait StripeReader {
+    /// Whether our server has made this payment: whether its metadata names a learner.
+    fn is_ours(
+        &self,
+        payment: &PaymentIntentId,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<bool, StripeUnavailable>> + Send;
+
+    /// How this dispute stands.
+    fn dispute(
+        &self,
+        id: &DisputeId,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<DisputeStatus, StripeUnavailable>> + Send;
+}
+
+/// Stripe did not say.
+#[derive(Debug, thiserror::Error)]
+#[error("Stripe does not say what is asked")]
+pub struct StripeUnavailable(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 
 /// The ledger could not answer.
 #[derive(Debug, thiserror::Error)]

@@ -45,6 +45,10 @@ pub enum Metric {
     Refused,
     /// A decision had to be made anew.
     Conflict,
+    /// A learner has paid for the same product more than once.
+    DoublePayment,
+    /// Stripe warns that a payment's card may be stolen.
+    FraudWarning,
     /// A session was opened.
     SessionOpened,
     /// A request could not be answered for a reason of ours, or of something that we need.
@@ -53,7 +57,7 @@ pub enum Metric {
 
 impl Metric {
     /// Each of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Applied,
         Self::Duplicate,
         Self::Ignored,
@@ -64,6 +68,8 @@ impl Metric {
         Self::TooLarge,
         Self::Refused,
         Self::Conflict,
+        Self::DoublePayment,
+        Self::FraudWarning,
         Self::SessionOpened,
         Self::Failed,
     ];
@@ -82,6 +88,8 @@ impl Metric {
             Self::TooLarge => "too_large",
             Self::Refused => "refused",
             Self::Conflict => "conflict",
+            Self::DoublePayment => "double_payment",
+            Self::FraudWarning => "fraud_warning",
             Self::SessionOpened => "session_opened",
             Self::Failed => "failed",
         }
@@ -131,7 +139,6 @@ where
     // The libraries below say what they send and receive, or that they can't read it.
     let quiet = Targets::new()
         .with_default(LevelFilter::INFO)
-        .with_target("stripe", LevelFilter::OFF)
         .with_targets(
             ["aws_smithy_runtime", "lambda_http", "lambda_runtime", "hyper", "rustls"]
                 .map(|target| (target, LevelFilter::WARN)),

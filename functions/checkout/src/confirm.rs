@@ -1,9 +1,9 @@
 //! The success page does not wait for the webhook: it asks us to look at Stripe.
 
 use serde::Serialize;
+use shared::domain::access::{Grant, Standing};
 use shared::domain::checkout::SessionState;
 use shared::domain::decide::{Content, Outcome};
-use shared::domain::facts::Payment;
 use shared::domain::id::{LearnerId, SessionId};
 use shared::dynamo::key::Action;
 use shared::ports::{AccessReader, Clock};
@@ -14,7 +14,8 @@ use crate::failure::Failure;
 /// What became of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Confirmation {
-    /// `open`, `processing`, `paid`, `failed` or `expired`.
+    /// `open` or `expired`; and once the buyer has done their part `processing`, `paid`, `failed`,
+    /// `refunded`, `suspended` or `revoked`.
     status: &'static str,
     /// Whether what was bought is open to the learner now: `granted` or `denied`.
     access: &'static str,
@@ -38,20 +39,27 @@ impl<C: Clock> App<C> {
         if let Outcome::Quarantined { reason } = outcome {
             return Err(Failure::Unreadable(reason));
         }
-        let Content::Purchase(_, purchase) = &found.news.content else {
+        let Content::Facts(source, facts) = &found.news.content else {
             let open = matches!(found.state, SessionState::Open(_));
             let status = if open { "open" } else { "expired" };
             return Ok(Confirmation { status, access: "denied" });
         };
+        // What was refunded or disputed since is known to the table alone.
         let holdings = self.table.holdings(learner).await?;
-        let owned = holdings.owns(&purchase.sale.product, now);
+        let told = || Grant::of(facts).map(|(_, grant)| grant);
+        let grant = holdings.of(source).cloned().or_else(told);
+        let grant = grant.ok_or_else(|| Failure::Unreadable("nothing was sold".to_owned()))?;
         Ok(Confirmation {
-            status: match purchase.payment {
-                Payment::Paid { .. } => "paid",
-                Payment::Processing => "processing",
-                Payment::Failed => "failed",
+            status: match grant.standing(self.refund_threshold, now) {
+                Standing::Active => "paid",
+                standing @ (Standing::Ended
+                | Standing::Processing
+                | Standing::Failed
+                | Standing::Refunded
+                | Standing::Suspended
+                | Standing::Revoked) => standing.name(),
             },
-            access: if owned { "granted" } else { "denied" },
+            access: if self.owns(&holdings, &grant.product, now) { "granted" } else { "denied" },
         })
     }
 }

@@ -17,8 +17,9 @@ use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, Response, service_fn};
 use serde::{Deserialize, Serialize};
 use shared::apply::{ApplyError, apply};
+use shared::domain::access::{Holdings, RefundThreshold};
 use shared::domain::decide::{Mode, News, Outcome};
-use shared::domain::id::{LearnerId, PriceKey};
+use shared::domain::id::{LearnerId, PriceKey, ProductId};
 use shared::domain::rate::{Limit, TooOften};
 use shared::domain::time::{HOUR, MINUTE, Timestamp};
 use shared::dynamo::Table;
@@ -60,6 +61,8 @@ pub struct App<C> {
     pub site_origin: String,
     /// The world that this deployment belongs to.
     pub mode: Mode,
+    /// How much of a purchase has to be refunded before it opens nothing.
+    pub refund_threshold: RefundThreshold,
     /// The time.
     pub clock: C,
 }
@@ -96,6 +99,7 @@ pub async fn run() -> Result<(), lambda_http::Error> {
         stripe: StripeApi::new(config.stripe_api_url, config.table.mode, api_key),
         site_origin: config.site_origin,
         mode: config.table.mode,
+        refund_threshold: config.refund_threshold,
         clock: SystemClock,
     };
     lambda_http::run(service_fn(move |request: Request| async move {
@@ -172,7 +176,12 @@ impl<C: Clock> App<C> {
 
     /// Takes in what Stripe says of a session, by the webhook's own decide and commit.
     async fn take_in(&self, news: &News) -> Result<Outcome, ApplyError> {
-        apply(&self.table, &self.clock, self.mode, news).await
+        apply(&self.table, &self.stripe, &self.clock, self.mode, news).await
+    }
+
+    /// Whether a learner who has this owns the product now.
+    fn owns(&self, holdings: &Holdings, product: &ProductId, now: Timestamp) -> bool {
+        holdings.owns(product, self.refund_threshold, now)
     }
 
     /// Counts one more of these for the learner, or says when to come back.

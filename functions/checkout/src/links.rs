@@ -27,7 +27,8 @@ impl<C: Clock> App<C> {
         let published = self.catalog.get(now).await?;
         let offer = published.catalog.offer(price).ok_or(Failure::UnknownPrice)?;
         self.admit(learner, Action::Link, now).await?;
-        if self.table.holdings(learner).await?.owns(&offer.product.id, now) {
+        let holdings = self.table.holdings(learner).await?;
+        if self.owns(&holdings, &offer.product.id, now) {
             return Err(Failure::AlreadyEntitled { location: format!("{}/", self.site_origin) });
         }
         let id: LinkId = random_id::<_, LINK_BYTES>()?;

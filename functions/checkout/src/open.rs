@@ -9,7 +9,6 @@ use shared::domain::access::Holdings;
 use shared::domain::catalog::{Offer, PublishedCatalog};
 use shared::domain::checkout::{Attempt, Next, OpenSession, Plan, SessionState, next, plan};
 use shared::domain::decide::{Content, Needs};
-use shared::domain::facts::Payment;
 use shared::domain::id::{AttemptId, CustomerId, IdError, LearnerId, PriceKey, SessionId};
 use shared::domain::time::Timestamp;
 use shared::dynamo::checkouts::Buyer;
@@ -111,7 +110,7 @@ impl<C: Clock> App<C> {
             (Way::Link, _) => None,
             (Way::SignedIn, Some(customer)) => Some(customer.clone()),
             (Way::SignedIn, None) => {
-                self.make_customer(wish, None).await?;
+                self.make_customer(wish, buyer.deleted_customer.as_ref()).await?;
                 return Ok(Step::Again);
             }
         };
@@ -131,7 +130,7 @@ impl<C: Clock> App<C> {
             Some(course) => format!("{}/course/{course}", self.site_origin),
             None => format!("{}/", self.site_origin),
         };
-        if holdings.owns(&product.id, wish.now) {
+        if self.owns(holdings, &product.id, wish.now) {
             return Err(Failure::AlreadyEntitled { location: location() });
         }
         if holdings.awaits(&product.id) {
@@ -144,9 +143,10 @@ impl<C: Clock> App<C> {
     /// keep the learner waiting for ever. Without an answer they stay on their way.
     async fn look_at_awaited(&self, wish: &Wish<'_>, holdings: &Holdings) -> Result<(), Failure> {
         for source in holdings.awaited(&wish.offer.product.id) {
-            let needs = Needs { event: None, source: Some(source) };
+            let needs = Needs { source: Some(source), ..Needs::default() };
             let Some(stored) = self.table.load(needs).await?.source else { continue };
-            let session = &stored.purchase.sale.session;
+            let Some(purchase) = stored.facts.purchase() else { continue };
+            let session = &purchase.sale.session;
             if let Ok(Some(found)) = self.stripe.session(session, wish.now).await {
                 self.take_in(&found.news).await?;
             }
@@ -296,12 +296,15 @@ impl<C: Clock> App<C> {
                 self.take_in(&found.news).await?;
                 let holdings = self.table.holdings(wish.learner).await?;
                 self.refuse_what_is_paid(wish, &holdings)?;
-                // Only a payment that has failed for good leaves something to buy.
-                let failed = matches!(
-                    &found.news.content,
-                    Content::Purchase(_, purchase) if purchase.payment == Payment::Failed
-                );
-                if !failed {
+                // What has failed, or was taken back, leaves something to buy. What opens the
+                // product, or may yet, was refused just now.
+                let is_told = match &found.news.content {
+                    Content::Facts(source, _) => holdings.of(source).is_some(),
+                    Content::CustomerDeleted(..)
+                    | Content::Irrelevant(_)
+                    | Content::Unreadable { .. } => false,
+                };
+                if !is_told {
                     let reason = "a session is complete, and it can't be told how";
                     return Err(Failure::Unreadable(reason.to_owned()));
                 }

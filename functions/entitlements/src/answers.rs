@@ -1,11 +1,22 @@
 //! The shapes of the answers.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
-use shared::domain::access::{Access, Grant, Holdings, Reason, Status, Tier};
+use shared::domain::access::{Access, Grant, Holdings, Reason, RefundThreshold, Standing, Tier};
 use shared::domain::catalog::{Catalog, Category, Course, Offer};
-use shared::domain::id::{CourseId, LearnerId, SourceId};
+use shared::domain::decide::StoredSource;
+use shared::domain::id::{CourseId, LearnerId, ProductId, SourceId};
 use shared::domain::time::Timestamp;
+use shared::domain::why::{Fact, Step, why as steps};
 use shared::http::rfc3339;
+
+/// By what a grant is judged.
+#[derive(Clone, Copy)]
+pub(crate) struct Terms {
+    pub(crate) threshold: RefundThreshold,
+    pub(crate) now: Timestamp,
+}
 
 #[derive(Serialize)]
 pub(crate) struct CoursesAnswer<'a> {
@@ -56,6 +67,34 @@ struct EntitlementAnswer<'a> {
     status: &'static str,
     since: Option<String>,
     until: Option<String>,
+    refunded_percent: u8,
+    /// Whether an earlier payment has bought the same.
+    paid_twice: bool,
+}
+
+#[derive(Serialize)]
+pub(crate) struct WhyAnswer<'a> {
+    learner: &'a str,
+    product: &'a str,
+    access: &'static str,
+    sources: Vec<SourceAnswer<'a>>,
+}
+
+#[derive(Serialize)]
+struct SourceAnswer<'a> {
+    source: &'a str,
+    status: &'static str,
+    paid_twice: bool,
+    facts: Vec<FactAnswer>,
+}
+
+#[derive(Serialize)]
+struct FactAnswer {
+    at: Option<String>,
+    id: String,
+    fact: &'static str,
+    effect: &'static str,
+    text: String,
 }
 
 #[derive(Serialize)]
@@ -110,41 +149,65 @@ pub(crate) fn entitlements<'a>(
     learner: &'a LearnerId,
     catalog: &'a Catalog,
     holdings: &'a Holdings,
-    now: Timestamp,
+    terms: Terms,
 ) -> EntitlementsAnswer<'a> {
-    EntitlementsAnswer {
-        learner: learner.as_str(),
-        tier: tier_name(holdings.tier(now)),
-        entitlements: holdings
-            .iter()
-            .map(|(source, grant)| entitlement(catalog, source, grant, now))
-            .collect(),
-    }
-}
-
-fn entitlement<'a>(
-    catalog: &'a Catalog,
-    source: &'a SourceId,
-    grant: &'a Grant,
-    now: Timestamp,
-) -> EntitlementAnswer<'a> {
-    let product = catalog.product(&grant.product);
-    EntitlementAnswer {
+    let entitlement = |(source, grant): (&'a SourceId, &'a Grant)| EntitlementAnswer {
         product: grant.product.as_str(),
-        courses: product
+        courses: catalog
+            .product(&grant.product)
             .iter()
             .flat_map(|product| &product.courses)
             .map(CourseId::as_str)
             .collect(),
         source: source.as_str(),
-        status: match grant.status {
-            Status::Active if grant.is_live(now) => "active",
-            Status::Active => "ended",
-            Status::Processing => "processing",
-            Status::Failed => "failed",
-        },
+        status: grant.standing(terms.threshold, terms.now).name(),
         since: grant.since.map(rfc3339),
         until: grant.until.map(rfc3339),
+        refunded_percent: grant.refunded_percent,
+        paid_twice: holdings.is_double(source),
+    };
+    EntitlementsAnswer {
+        learner: learner.as_str(),
+        tier: tier_name(holdings.tier(terms.threshold, terms.now)),
+        entitlements: holdings.iter().map(entitlement).collect(),
+    }
+}
+
+pub(crate) fn why<'a>(
+    learner: &'a LearnerId,
+    product: &'a ProductId,
+    holdings: &Holdings,
+    stored: &'a BTreeMap<SourceId, StoredSource>,
+    terms: Terms,
+) -> WhyAnswer<'a> {
+    let answer = |(source, stored): (&'a SourceId, &'a StoredSource)| {
+        let (_, grant) = Grant::of(&stored.facts)?;
+        let steps = steps(source, &stored.facts, terms.threshold, terms.now);
+        Some(SourceAnswer {
+            source: source.as_str(),
+            status: grant.standing(terms.threshold, terms.now).name(),
+            paid_twice: holdings.is_double(source),
+            // Who is suspected of what is not for the learner.
+            facts: steps.into_iter().filter(|it| it.fact != Fact::FraudWarning).map(fact).collect(),
+        })
+    };
+    let sources: Vec<SourceAnswer<'_>> = stored.iter().filter_map(answer).collect();
+    let is_open = sources.iter().any(|source| source.status == Standing::Active.name());
+    WhyAnswer {
+        learner: learner.as_str(),
+        product: product.as_str(),
+        access: if is_open { "granted" } else { "denied" },
+        sources,
+    }
+}
+
+fn fact(step: Step) -> FactAnswer {
+    FactAnswer {
+        at: step.at.map(rfc3339),
+        fact: step.fact.name(),
+        effect: step.effect.name(),
+        text: step.fact.words(),
+        id: step.id,
     }
 }
 
@@ -165,6 +228,7 @@ pub(crate) fn access<'a>(
             Reason::Purchased => "purchased",
             Reason::PaymentRequired => "payment_required",
             Reason::PaymentProcessing => "payment_processing",
+            Reason::PaymentDisputed => "payment_disputed",
         },
         until: access.until.map(rfc3339),
         offers: access.offers.iter().copied().map(offer_answer).collect(),

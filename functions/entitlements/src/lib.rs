@@ -7,9 +7,9 @@ mod answers;
 
 use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, Response, service_fn};
-use shared::domain::access;
+use shared::domain::access::{self, RefundThreshold};
 use shared::domain::catalog::{Course, PublishedCatalog};
-use shared::domain::id::LearnerId;
+use shared::domain::id::{LearnerId, ProductId, SourceId};
 use shared::dynamo::catalog::CatalogCache;
 use shared::http::{Caller, Incoming, Problem, ProblemKind, json};
 use shared::ports::{AccessReader, Clock, LedgerError, SystemClock};
@@ -17,13 +17,17 @@ use shared::telemetry::{self, Metric};
 use shared::{aws, config};
 use tracing::Instrument;
 
+use answers::Terms;
+
 /// The routes of this function, as `template.yaml` declares them.
 pub const ROUTES: &[&str] = &[
     "GET /courses",
     "GET /courses/{course}/access",
     "GET /entitlements",
+    "GET /entitlements/{product}/why",
     "GET /learners/{learner}/courses/{course}/access",
     "GET /learners/{learner}/entitlements",
+    "GET /learners/{learner}/entitlements/{product}/why",
 ];
 
 /// All that the function works with.
@@ -32,6 +36,8 @@ pub struct App<R, C> {
     pub access: R,
     /// What is sold.
     pub catalog: CatalogCache,
+    /// How much of a purchase has to be refunded before it opens nothing.
+    pub refund_threshold: RefundThreshold,
     /// The time.
     pub clock: C,
 }
@@ -42,7 +48,12 @@ pub async fn run() -> Result<(), lambda_http::Error> {
     let config = config::EntitlementsConfig::parse(config::process_environment)?;
     let table = aws::table(&config.table);
     let catalog = CatalogCache::new(table.clone());
-    let app = &App { access: table, catalog, clock: SystemClock };
+    let app = &App {
+        access: table,
+        catalog,
+        refund_threshold: config.refund_threshold,
+        clock: SystemClock,
+    };
     lambda_http::run(service_fn(move |request: Request| async move {
         Ok::<_, std::convert::Infallible>(handle(app, &request).await)
     }))
@@ -73,6 +84,10 @@ async fn answer<R: AccessReader, C: Clock>(
         "GET /learners/{learner}/courses/{course}/access" => {
             course_access(app, incoming, Caller::Service).await
         }
+        "GET /entitlements/{product}/why" => why(app, incoming, Caller::Learner).await,
+        "GET /learners/{learner}/entitlements/{product}/why" => {
+            why(app, incoming, Caller::Service).await
+        }
         _ => Err(Problem::new(ProblemKind::UnknownRoute, "See the API's documentation.")),
     }
 }
@@ -91,7 +106,37 @@ async fn entitlements<R: AccessReader, C: Clock>(
     let now = app.clock.now();
     let published = app.catalog.get(now).await.map_err(|error| failed(&error))?;
     let holdings = app.access.holdings(&learner).await.map_err(|error| failed(&error))?;
-    let answer = answers::entitlements(&learner, &published.catalog, &holdings, now);
+    let terms = Terms { threshold: app.refund_threshold, now };
+    let answer = answers::entitlements(&learner, &published.catalog, &holdings, terms);
+    Ok(json(StatusCode::OK, &answer))
+}
+
+/// The facts that access to a product follows from. They are read after what the learner has, each
+/// strongly consistent: what changes in between is seen in its source.
+async fn why<R: AccessReader, C: Clock>(
+    app: &App<R, C>,
+    incoming: &Incoming<'_>,
+    caller: Caller,
+) -> Result<Response<Body>, Problem> {
+    let learner = incoming.learner(caller)?;
+    let now = app.clock.now();
+    let published = app.catalog.get(now).await.map_err(|error| failed(&error))?;
+    let holdings = app.access.holdings(&learner).await.map_err(|error| failed(&error))?;
+    let product = incoming.path("product").parse().ok().filter(|product| {
+        published.catalog.product(product).is_some()
+            || holdings.iter().any(|(_, grant)| grant.product == *product)
+    });
+    let product: ProductId = product.ok_or_else(|| {
+        Problem::new(
+            ProblemKind::UnknownProduct,
+            "GET /courses names the products that there are, and GET /entitlements those that the learner has.",
+        )
+    })?;
+    let of_product = holdings.iter().filter(|(_, grant)| grant.product == product);
+    let sources: Vec<SourceId> = of_product.map(|(source, _)| source.clone()).collect();
+    let stored = app.access.sources(&sources).await.map_err(|error| failed(&error))?;
+    let terms = Terms { threshold: app.refund_threshold, now };
+    let answer = answers::why(&learner, &product, &holdings, &stored, terms);
     Ok(json(StatusCode::OK, &answer))
 }
 
@@ -114,9 +159,10 @@ async fn course_access<R: AccessReader, C: Clock>(
         return Err(Problem::new(ProblemKind::UnknownChapter, detail));
     }
     let holdings = app.access.holdings(&learner).await.map_err(|error| failed(&error))?;
-    let access = access::check(&published.catalog, course, chapter, &holdings, now);
+    let threshold = app.refund_threshold;
+    let access = access::check(&published.catalog, course, chapter, &holdings, threshold, now);
     log_access(&learner, course, &access);
-    let answer = answers::access(course, chapter, holdings.tier(now), &access);
+    let answer = answers::access(course, chapter, holdings.tier(threshold, now), &access);
     Ok(json(StatusCode::OK, &answer))
 }
 

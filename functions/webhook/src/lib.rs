@@ -13,8 +13,9 @@ use shared::apply::{ApplyError, apply};
 use shared::domain::decide::{Mode, News, Outcome};
 use shared::domain::time::Timestamp;
 use shared::http::{Incoming, Problem, ProblemKind, json};
-use shared::ports::{Clock, Ledger, SecretReader, SystemClock};
+use shared::ports::{AccessReader, Clock, Ledger, SecretReader, StripeReader, SystemClock};
 use shared::secrets::{SecretCache, SecretError, SecretsManager};
+use shared::stripe::api::StripeApi;
 use shared::stripe::signature::{SignatureError, UnverifiedDelivery, VerifiedDelivery};
 use shared::telemetry::{self, Metric};
 use shared::{aws, config};
@@ -27,9 +28,11 @@ const BODY_BYTES_MAX: usize = 1024 * 1024;
 const ANSWER_WITHIN: Duration = Duration::from_secs(8);
 
 /// All that the function works with.
-pub struct App<L, C, S = SecretsManager> {
+pub struct App<L, C, R, S = SecretsManager> {
     /// Where facts are kept.
     pub ledger: L,
+    /// Who is asked what only Stripe knows. No event of a purchase needs it.
+    pub stripe: R,
     /// The secrets that Stripe may sign with.
     pub signing_secrets: SecretCache<S>,
     /// The world that this deployment belongs to.
@@ -48,8 +51,13 @@ pub async fn run() -> Result<(), lambda_http::Error> {
     telemetry::init(config::function_name());
     let config = config::WebhookConfig::parse(config::process_environment)?;
     let secrets_manager = aws::secrets_manager(&config.table.aws, &config.signing_secret);
+    let stripe_keys = SecretCache::api_key(
+        aws::secrets_manager(&config.table.aws, &config.read_key),
+        config.read_key.secret_id,
+    );
     let app = &App {
         ledger: aws::table(&config.table),
+        stripe: StripeApi::new(config.stripe_api_url, config.table.mode, stripe_keys),
         signing_secrets: SecretCache::signing_secrets(
             secrets_manager,
             config.signing_secret.secret_id,
@@ -64,8 +72,8 @@ pub async fn run() -> Result<(), lambda_http::Error> {
 }
 
 /// Answers one delivery.
-pub async fn handle<L: Ledger, C: Clock, S: SecretReader>(
-    app: &App<L, C, S>,
+pub async fn handle<L: Ledger + AccessReader, C: Clock, R: StripeReader, S: SecretReader>(
+    app: &App<L, C, R, S>,
     request: &Request,
 ) -> Response<Body> {
     let incoming = Incoming::new(request);
@@ -82,8 +90,8 @@ pub async fn handle<L: Ledger, C: Clock, S: SecretReader>(
     }
 }
 
-async fn deliver<L: Ledger, C: Clock, S: SecretReader>(
-    app: &App<L, C, S>,
+async fn deliver<L: Ledger + AccessReader, C: Clock, R: StripeReader, S: SecretReader>(
+    app: &App<L, C, R, S>,
     request: &Request,
 ) -> Result<Outcome, Problem> {
     if request.method() != Method::POST {
@@ -101,7 +109,7 @@ async fn deliver<L: Ledger, C: Clock, S: SecretReader>(
         ));
     }
     let news = delivery.read(app.mode);
-    apply(&app.ledger, &app.clock, app.mode, &news)
+    apply(&app.ledger, &app.stripe, &app.clock, app.mode, &news)
         .await
         .map_err(|error| not_applied(&news, &error))
 }

@@ -1,11 +1,14 @@
 //! What a learner may open: a fold of what is known and the time.
 
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
 use super::catalog::{Catalog, Course, Offer};
-use super::facts::{Payment, Purchase};
-use super::id::{ProductId, SourceId};
+use super::facts::{DisputeStatus, Facts, Origin, Payment};
+use super::id::{LearnerId, ProductId, SourceId};
 use super::time::Timestamp;
 
-/// What one source gives its learner, as a pure function of that source.
+/// What one source gives its learner, as a pure function of that source's facts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
     /// The product it is about.
@@ -16,9 +19,11 @@ pub struct Grant {
     pub since: Option<Timestamp>,
     /// Until when; none for ever.
     pub until: Option<Timestamp>,
+    /// How much of it is refunded, in percent. Whether that ends it is the deployment's to say.
+    pub refunded_percent: u8,
 }
 
-/// What a source gives, before the time is asked.
+/// What a source gives, before the time and the refunds are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
     /// It opens its product's courses.
@@ -27,36 +32,151 @@ pub enum Status {
     Processing,
     /// The payment failed.
     Failed,
+    /// The payment is disputed, and the bank has not decided.
+    Suspended,
+    /// The dispute was lost, or the operator has taken it back.
+    Revoked,
+}
+
+/// How much of a purchase has to be refunded before it opens nothing any more, in percent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RefundThreshold(u8);
+
+impl RefundThreshold {
+    /// All of it.
+    pub const ALL: Self = Self(100);
+
+    /// In percent.
+    #[must_use]
+    pub const fn percent(self) -> u8 {
+        self.0
+    }
+}
+
+/// Not a threshold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a refund threshold is a whole number of percent, 1 to 100")]
+pub struct RefundThresholdError;
+
+impl FromStr for RefundThreshold {
+    type Err = RefundThresholdError;
+
+    fn from_str(text: &str) -> Result<Self, RefundThresholdError> {
+        let percent = text.parse().ok().filter(|percent| (1..=100).contains(percent));
+        percent.map(Self).ok_or(RefundThresholdError)
+    }
+}
+
+/// What a source gives now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It opens its product's courses.
+    Active,
+    /// Its time is over.
+    Ended,
+    /// It will open them when the payment arrives.
+    Processing,
+    /// The payment failed.
+    Failed,
+    /// The money went back.
+    Refunded,
+    /// The payment is disputed.
+    Suspended,
+    /// The dispute was lost, or the operator has taken it back.
+    Revoked,
+}
+
+impl Standing {
+    /// Its name in answers.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Ended => "ended",
+            Self::Processing => "processing",
+            Self::Failed => "failed",
+            Self::Refunded => "refunded",
+            Self::Suspended => "suspended",
+            Self::Revoked => "revoked",
+        }
+    }
 }
 
 impl Grant {
-    /// What this purchase gives.
+    /// What follows from these facts, and for whom. Nothing before it is known what was sold, and
+    /// nothing for a learner who is forgotten.
     #[must_use]
-    pub fn of(purchase: &Purchase) -> Self {
-        let (status, since) = match purchase.payment {
-            Payment::Paid { at } => (Status::Active, Some(at.0)),
-            Payment::Processing => (Status::Processing, None),
-            Payment::Failed => (Status::Failed, None),
+    pub fn of(facts: &Facts) -> Option<(LearnerId, Self)> {
+        let origin = facts.origin.as_ref().filter(|_| facts.forgotten.is_none())?;
+        let (arrived, since, until) = match origin {
+            Origin::Purchase(purchase) => match purchase.payment {
+                Payment::Paid { at } => (Status::Active, Some(at.0), None),
+                Payment::Processing => (Status::Processing, None, None),
+                Payment::Failed => (Status::Failed, None, None),
+            },
+            Origin::Manual(grant) => (Status::Active, Some(grant.deed.at), grant.until),
         };
-        Self { product: purchase.sale.product.clone(), status, since, until: None }
+        let grant = Self {
+            product: origin.product().clone(),
+            status: if facts.revoked.is_some() {
+                Status::Revoked
+            } else if arrived == Status::Active {
+                disputed(facts)
+            } else {
+                arrived
+            },
+            since,
+            until,
+            refunded_percent: facts.refunded_percent(),
+        };
+        Some((origin.learner().clone(), grant))
     }
 
-    /// Whether it opens anything at this time.
+    /// How it stands at this time.
     #[must_use]
-    pub fn is_live(&self, now: Timestamp) -> bool {
-        self.status == Status::Active && self.until.is_none_or(|until| now < until)
+    pub fn standing(&self, threshold: RefundThreshold, now: Timestamp) -> Standing {
+        match self.status {
+            Status::Processing => Standing::Processing,
+            Status::Failed => Standing::Failed,
+            Status::Revoked => Standing::Revoked,
+            _ if self.refunded_percent >= threshold.percent() => Standing::Refunded,
+            Status::Suspended => Standing::Suspended,
+            Status::Active if self.until.is_some_and(|until| until <= now) => Standing::Ended,
+            Status::Active => Standing::Active,
+        }
+    }
+
+    /// Whether it opens its product, whatever the threshold and the time.
+    #[must_use]
+    pub fn is_paid_for(&self) -> bool {
+        self.status == Status::Active && self.refunded_percent < RefundThreshold::ALL.percent()
+    }
+}
+
+/// What disputes leave of a payment that has arrived.
+fn disputed(facts: &Facts) -> Status {
+    let statuses = || facts.disputes.values().filter_map(super::facts::Dispute::status);
+    if statuses().any(DisputeStatus::is_against_us) {
+        Status::Revoked
+    } else if statuses().any(|status| status == DisputeStatus::Open) {
+        Status::Suspended
+    } else {
+        Status::Active
     }
 }
 
 /// All that one learner has, each with where it comes from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Holdings(Vec<(SourceId, Grant)>);
+pub struct Holdings {
+    grants: Vec<(SourceId, Grant)>,
+    claims: BTreeMap<ProductId, SourceId>,
+}
 
 impl FromIterator<(SourceId, Grant)> for Holdings {
     fn from_iter<I: IntoIterator<Item = (SourceId, Grant)>>(grants: I) -> Self {
         let mut grants: Vec<_> = grants.into_iter().collect();
         grants.sort_by(|(a, _), (b, _)| a.cmp(b));
-        Self(grants)
+        Self { grants, claims: BTreeMap::new() }
     }
 }
 
@@ -70,21 +190,37 @@ pub enum Tier {
 }
 
 impl Holdings {
+    /// The same, with the payment that was the first to open each product.
+    #[must_use]
+    pub fn with_claims(mut self, claims: BTreeMap<ProductId, SourceId>) -> Self {
+        self.claims = claims;
+        self
+    }
+
     /// Each grant and its source, in the order of the sources.
     pub fn iter(&self) -> impl Iterator<Item = (&SourceId, &Grant)> {
-        self.0.iter().map(|(source, grant)| (source, grant))
+        self.grants.iter().map(|(source, grant)| (source, grant))
+    }
+
+    /// What this source gives.
+    #[must_use]
+    pub fn of(&self, source: &SourceId) -> Option<&Grant> {
+        self.iter().find_map(|(known, grant)| (known == source).then_some(grant))
     }
 
     /// The tier at this time.
     #[must_use]
-    pub fn tier(&self, now: Timestamp) -> Tier {
-        if self.iter().any(|(_, grant)| grant.is_live(now)) { Tier::Paid } else { Tier::Free }
+    pub fn tier(&self, threshold: RefundThreshold, now: Timestamp) -> Tier {
+        let is_live = |grant: &Grant| grant.standing(threshold, now) == Standing::Active;
+        if self.iter().any(|(_, grant)| is_live(grant)) { Tier::Paid } else { Tier::Free }
     }
 
     /// Whether a live source of this very product is there.
     #[must_use]
-    pub fn owns(&self, product: &ProductId, now: Timestamp) -> bool {
-        self.iter().any(|(_, grant)| grant.product == *product && grant.is_live(now))
+    pub fn owns(&self, product: &ProductId, threshold: RefundThreshold, now: Timestamp) -> bool {
+        self.iter().any(|(_, grant)| {
+            grant.product == *product && grant.standing(threshold, now) == Standing::Active
+        })
     }
 
     /// Whether a payment for this product is still on its way.
@@ -99,6 +235,37 @@ impl Holdings {
             |grant: &Grant| grant.product == *product && grant.status == Status::Processing;
         self.iter().filter(move |(_, grant)| processing(grant)).map(|(source, _)| source)
     }
+
+    /// The payment that was the first to open this product.
+    #[must_use]
+    pub fn claimant(&self, product: &ProductId) -> Option<&SourceId> {
+        self.claims.get(product)
+    }
+
+    /// Whether this source is a payment for what an earlier one has paid for already. Of two at the
+    /// same second, the one with the smaller id counts as the earlier.
+    #[must_use]
+    pub fn is_double(&self, source: &SourceId) -> bool {
+        let order = |source: &SourceId, grant: &Grant| (grant.since, source.clone());
+        let Some(grant) = self.of(source).filter(|_| is_payment(source)) else { return false };
+        let rank = order(source, grant);
+        grant.is_paid_for()
+            && self
+                .paid_for(&grant.product)
+                .any(|(other, grant)| other != source && order(other, grant) < rank)
+    }
+
+    /// The payments that open this product, but for their refunds up to a part.
+    pub fn paid_for(&self, product: &ProductId) -> impl Iterator<Item = (&SourceId, &Grant)> {
+        self.iter().filter(move |(source, grant)| {
+            is_payment(source) && grant.product == *product && grant.is_paid_for()
+        })
+    }
+}
+
+/// Whether money has moved for it.
+pub(super) const fn is_payment(source: &SourceId) -> bool {
+    matches!(source, SourceId::Payment(_))
 }
 
 /// Why a chapter opens, or does not.
@@ -108,12 +275,14 @@ pub enum Reason {
     FreeCourse,
     /// The chapter is free for everybody.
     FreeChapter,
-    /// A source that was paid for opens it.
+    /// A source opens it: it was paid for, or given.
     Purchased,
     /// Nothing opens it, and something is for sale that would.
     PaymentRequired,
     /// A payment that would open it is on its way.
     PaymentProcessing,
+    /// The payment that would open it is disputed.
+    PaymentDisputed,
 }
 
 /// The answer to "may they open this?".
@@ -137,6 +306,7 @@ pub fn check<'a>(
     course: &Course,
     chapter: Option<usize>,
     holdings: &Holdings,
+    threshold: RefundThreshold,
     now: Timestamp,
 ) -> Access<'a> {
     let granted = |reason, until| Access { granted: true, reason, until, offers: Vec::new() };
@@ -150,16 +320,25 @@ pub fn check<'a>(
         catalog.product(&grant.product).is_some_and(|product| product.courses.contains(&course.id))
     };
     let relevant = || holdings.iter().map(|(_, grant)| grant).filter(|grant| opens(grant));
-    let live: Vec<&Grant> = relevant().filter(|grant| grant.is_live(now)).collect();
+    let standing = |standing: Standing| {
+        relevant().filter(move |grant| grant.standing(threshold, now) == standing)
+    };
+    let live: Vec<&Grant> = standing(Standing::Active).collect();
     if !live.is_empty() {
         // For ever if any of them is; otherwise as long as the longest.
         let ends: Option<Vec<Timestamp>> = live.iter().map(|grant| grant.until).collect();
         return granted(Reason::Purchased, ends.and_then(|ends| ends.into_iter().max()));
     }
-    let processing = relevant().any(|grant| grant.status == Status::Processing);
+    let reason = if standing(Standing::Processing).next().is_some() {
+        Reason::PaymentProcessing
+    } else if standing(Standing::Suspended).next().is_some() {
+        Reason::PaymentDisputed
+    } else {
+        Reason::PaymentRequired
+    };
     Access {
         granted: false,
-        reason: if processing { Reason::PaymentProcessing } else { Reason::PaymentRequired },
+        reason,
         until: None,
         offers: catalog
             .offers_for(&course.id)
@@ -206,7 +385,7 @@ mod tests {
         .unwrap()
     }
 
-    /// Holdings in words: `all active`, `tutor processing`, `tutor active until 900`.
+    /// Holdings in words: `all active`, `tutor processing`, `tutor active until 900`, `tutor 50%`.
     fn holdings(words: &[&str]) -> Holdings {
         words
             .iter()
@@ -214,15 +393,22 @@ mod tests {
             .map(|(number, line)| {
                 let mut words = line.split(' ');
                 let product = words.next().unwrap().parse().unwrap();
-                let status = match words.next().unwrap() {
+                let word = words.next().unwrap();
+                let status = match word {
                     "active" => Status::Active,
                     "processing" => Status::Processing,
                     "failed" => Status::Failed,
-                    other => panic!("{other}"),
+                    "suspended" => Status::Suspended,
+                    "revoked" => Status::Revoked,
+                    refunded => {
+                        assert!(refunded.ends_with('%'), "{refunded}");
+                        Status::Active
+                    }
                 };
+                let refunded_percent = word.trim_end_matches('%').parse().unwrap_or(0);
                 let until = words.nth(1).map(|until| until.parse().unwrap());
                 let until = until.map(Timestamp::from_unix_seconds);
-                let grant = Grant { product, status, since: None, until };
+                let grant = Grant { product, status, since: None, until, refunded_percent };
                 (format!("pi_{number}").parse().unwrap(), grant)
             })
             .collect()
@@ -233,7 +419,14 @@ mod tests {
         let catalog = shop();
         let (id, chapter) = question.split_once(' ').unwrap();
         let course = catalog.course(&id.parse().unwrap()).unwrap();
-        let access = check(&catalog, course, chapter.parse().ok(), &holdings(held), NOW);
+        let access = check(
+            &catalog,
+            course,
+            chapter.parse().ok(),
+            &holdings(held),
+            RefundThreshold::ALL,
+            NOW,
+        );
         let until =
             access.until.map_or("ever".to_owned(), |until| until.unix_seconds().to_string());
         let offers: Vec<_> = access.offers.iter().map(|offer| offer.price.key.as_str()).collect();
@@ -271,10 +464,60 @@ mod tests {
     }
 
     #[test]
+    fn money_that_went_back_or_is_disputed_closes_its_own_source_and_no_other() {
+        let closed = "denied PaymentRequired ever tutor_paid+all_paid";
+        check_that(&["tutor 100%"], "tutor 6", closed);
+        check_that(&["tutor 99%"], "tutor 6", "granted Purchased ever");
+        check_that(&["tutor revoked"], "tutor 6", closed);
+        let disputed = "denied PaymentDisputed ever tutor_paid+all_paid";
+        check_that(&["tutor suspended"], "tutor 6", disputed);
+        check_that(&["tutor 100%", "all active"], "tutor 6", "granted Purchased ever");
+        check_that(&["tutor suspended", "all active"], "tutor 6", "granted Purchased ever");
+    }
+
+    #[test]
+    fn how_much_has_to_be_refunded_is_the_deployments_to_say() {
+        let half: RefundThreshold = "50".parse().unwrap();
+        let standing = |held: &str, threshold| {
+            holdings(&[held]).iter().next().unwrap().1.standing(threshold, NOW)
+        };
+        assert_eq!(standing("tutor 49%", half), Standing::Active);
+        assert_eq!(standing("tutor 50%", half), Standing::Refunded);
+        assert_eq!(standing("tutor 50%", RefundThreshold::ALL), Standing::Active);
+        for text in ["0", "101", "-1", "", "half", "50%"] {
+            assert_eq!(text.parse::<RefundThreshold>(), Err(RefundThresholdError), "{text}");
+        }
+    }
+
+    #[test]
+    fn of_several_payments_for_one_product_all_but_the_first_are_double() {
+        let grant = |since: i64, word: &str| {
+            let (_, grant) =
+                holdings(&[word]).iter().next().map(|(id, it)| (id.clone(), it.clone())).unwrap();
+            Grant { since: Some(Timestamp::from_unix_seconds(since)), ..grant }
+        };
+        let doubles = |held: &[(&str, Grant)]| {
+            let holdings: Holdings =
+                held.iter().map(|(id, grant)| (id.parse().unwrap(), grant.clone())).collect();
+            let doubles = holdings.iter().filter(|(source, _)| holdings.is_double(source));
+            doubles.map(|(source, _)| source.to_string()).collect::<Vec<_>>()
+        };
+        let (early, late) = (grant(1, "tutor active"), grant(2, "tutor active"));
+        assert_eq!(doubles(&[("pi_a", late.clone()), ("pi_b", early.clone())]), ["pi_a"]);
+        assert_eq!(doubles(&[("pi_a", early.clone()), ("pi_b", early.clone())]), ["pi_b"]);
+        assert_eq!(doubles(&[("pi_a", early.clone()), ("pi_b", grant(2, "all active"))]), [""; 0]);
+        assert_eq!(doubles(&[("pi_a", grant(1, "tutor 100%")), ("pi_b", late.clone())]), [""; 0]);
+        // What was given, or cost nothing, was not paid twice.
+        assert_eq!(doubles(&[("grant_a", early.clone()), ("pi_b", late.clone())]), [""; 0]);
+        assert_eq!(doubles(&[("cs_a", early), ("pi_b", late)]), [""; 0]);
+    }
+
+    #[test]
     fn the_tier_is_paid_while_any_source_is_live() {
-        assert_eq!(holdings(&[]).tier(NOW), Tier::Free);
-        assert_eq!(holdings(&["tutor processing", "tutor failed"]).tier(NOW), Tier::Free);
-        assert_eq!(holdings(&["tutor active until 1000"]).tier(NOW), Tier::Free);
-        assert_eq!(holdings(&["tutor active"]).tier(NOW), Tier::Paid);
+        let tier = |held: &[&str]| holdings(held).tier(RefundThreshold::ALL, NOW);
+        assert_eq!(tier(&[]), Tier::Free);
+        assert_eq!(tier(&["tutor processing", "tutor failed", "tutor revoked"]), Tier::Free);
+        assert_eq!(tier(&["tutor active until 1000"]), Tier::Free);
+        assert_eq!(tier(&["tutor active"]), Tier::Paid);
     }
 }

@@ -1,8 +1,8 @@
 //! What to write when Stripe tells us something: pure, total, and leaving no choice to the shell.
 
-use super::access::Grant;
-use super::facts::Purchase;
-use super::id::{EventId, LearnerId, SourceId};
+use super::access::{Grant, Holdings, is_payment};
+use super::facts::{DisputeStatus, Facts};
+use super::id::{CustomerId, DisputeId, EventId, LearnerId, PaymentIntentId, ProductId, SourceId};
 use super::time::Timestamp;
 
 /// Which of Stripe's two worlds. They never mix.
@@ -45,8 +45,10 @@ pub struct News {
 /// What a piece of news says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
-    /// Facts about a purchase.
-    Purchase(SourceId, Purchase),
+    /// Facts about a source.
+    Facts(SourceId, Box<Facts>),
+    /// A learner's customer is deleted at Stripe. What they have paid for is theirs.
+    CustomerDeleted(LearnerId, CustomerId),
     /// Nothing that concerns access, by an explicit rule.
     Irrelevant(Irrelevance),
     /// It concerns us, and a field that is needed could not be read.
@@ -100,18 +102,53 @@ pub enum Recorded {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredSource {
     /// The facts.
-    pub purchase: Purchase,
+    pub facts: Facts,
     /// How often they have been written; the next write names it.
     pub version: u64,
 }
 
-/// What must be read before a decision, and what was found.
+/// What must be seen before a decision, and what was found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct State {
     /// What is on record of the event.
     pub event: Option<Recorded>,
     /// The source that the news is about.
     pub source: Option<StoredSource>,
+    /// The learner's Stripe customer, unless it is known to be deleted.
+    pub customer: Option<CustomerId>,
+    /// Whether a commit has found another payment that was the first to open the product.
+    pub is_claimed: bool,
+    /// What the questions were answered with.
+    pub answers: Answers,
+}
+
+/// What a decision may hang on besides, and is asked for only then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Question {
+    /// Whether this payment is ours: whether its metadata at Stripe names a learner.
+    IsOurs(PaymentIntentId),
+    /// How this dispute stands at Stripe.
+    Dispute(DisputeId),
+    /// What this learner has.
+    Holdings(LearnerId),
+}
+
+/// The answers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// To [`Question::IsOurs`].
+    pub is_ours: Option<bool>,
+    /// To [`Question::Dispute`].
+    pub dispute: Option<DisputeStatus>,
+    /// To [`Question::Holdings`].
+    pub holdings: Option<Holdings>,
+}
+
+/// That a payment is the first to open its product for its learner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The payment that was so before and opens it no more. Without one, nobody else may be.
+    pub replaces: Option<SourceId>,
 }
 
 /// One change to the table. A list of them is committed as a whole or not at all.
@@ -149,7 +186,7 @@ pub enum Write {
         /// The source.
         source: SourceId,
         /// All facts, joined.
-        purchase: Purchase,
+        facts: Facts,
         /// The version that was read; none if there was no such source.
         replaces: Option<u64>,
     },
@@ -161,7 +198,62 @@ pub enum Write {
         source: SourceId,
         /// What.
         grant: Grant,
+        /// That it is the first payment to open its product, which must then be so.
+        claim: Option<Claim>,
     },
+    /// Put this learner and product on the operator's list of what was paid for more than once.
+    ListDoublePayment {
+        /// Whose.
+        learner: LearnerId,
+        /// What.
+        product: ProductId,
+        /// When it was noticed.
+        at: Timestamp,
+    },
+    /// Note that the learner's customer is deleted at Stripe. It must still be this one.
+    UnlinkCustomer {
+        /// Whose.
+        learner: LearnerId,
+        /// Which.
+        customer: CustomerId,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// The item of the table that a write is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target<'a> {
+    /// The record of an event.
+    Event(&'a EventId),
+    /// An event on the list of what could not be read.
+    Quarantined(&'a EventId),
+    /// A source.
+    Source(&'a SourceId),
+    /// What a learner's sources give them.
+    Access(&'a LearnerId),
+    /// A learner and a product on the list of double payments.
+    DoublePayment(&'a LearnerId, &'a ProductId),
+    /// A learner's customer.
+    Customer(&'a LearnerId),
+}
+
+impl Write {
+    /// The item that it is about. No two writes of a decision are about the same.
+    #[must_use]
+    pub const fn target(&self) -> Target<'_> {
+        match self {
+            Self::RecordEvent { event, .. } => Target::Event(&event.id),
+            Self::ListQuarantined { event, .. } => Target::Quarantined(&event.id),
+            Self::ResolveQuarantined { event, .. } => Target::Quarantined(event),
+            Self::StoreSource { source, .. } => Target::Source(source),
+            Self::SetGrant { learner, .. } => Target::Access(learner),
+            Self::ListDoublePayment { learner, product, .. } => {
+                Target::DoublePayment(learner, product)
+            }
+            Self::UnlinkCustomer { learner, .. } => Target::Customer(learner),
+        }
+    }
 }
 
 /// What became of a piece of news.
@@ -193,22 +285,46 @@ impl Outcome {
     }
 }
 
+/// What somebody has to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    /// A learner has paid for the same product more than once.
+    DoublePayment,
+    /// Stripe warns that a card may be stolen.
+    FraudWarning,
+}
+
 /// What to write, and what it means.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Decision {
+pub struct Settled {
     /// What became of the news once the writes are committed.
     pub outcome: Outcome,
     /// The writes, all or none; when empty there is nothing to commit.
     pub writes: Vec<Write>,
+    /// Whom it concerns, where that is known.
+    pub learner: Option<LearnerId>,
+    /// What somebody has to be told once it is committed.
+    pub notices: Vec<Notice>,
+}
+
+/// A decision, or what it hangs on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// It is decided.
+    Settled(Settled),
+    /// It hangs on the answer to this.
+    Ask(Question),
 }
 
 /// The items that [`decide`] needs to see for this news; none when a rule settles it unseen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Needs<'a> {
     /// The record of this event.
     pub event: Option<&'a EventId>,
     /// This source.
     pub source: Option<&'a SourceId>,
+    /// This learner's customer.
+    pub customer: Option<&'a LearnerId>,
 }
 
 impl News {
@@ -218,7 +334,7 @@ impl News {
             _ if self.mode != ours => Some(Irrelevance::OtherMode),
             _ if self.connected_account => Some(Irrelevance::ConnectedAccount),
             Content::Irrelevant(irrelevance) => Some(*irrelevance),
-            Content::Purchase(..) | Content::Unreadable { .. } => None,
+            Content::Facts(..) | Content::CustomerDeleted(..) | Content::Unreadable { .. } => None,
         }
     }
 
@@ -228,11 +344,12 @@ impl News {
         if self.irrelevance(ours).is_some() {
             return None;
         }
-        let source = match &self.content {
-            Content::Purchase(source, _) => Some(source),
-            Content::Irrelevant(_) | Content::Unreadable { .. } => None,
-        };
-        Some(Needs { event: self.event.as_ref().map(|event| &event.id), source })
+        let needs = Needs { event: self.event.as_ref().map(|event| &event.id), ..Needs::default() };
+        Some(match &self.content {
+            Content::Facts(source, _) => Needs { source: Some(source), ..needs },
+            Content::CustomerDeleted(learner, _) => Needs { customer: Some(learner), ..needs },
+            Content::Irrelevant(_) | Content::Unreadable { .. } => needs,
+        })
     }
 }
 
@@ -240,69 +357,181 @@ impl News {
 #[must_use]
 pub fn decide(state: &State, news: &News, ours: Mode, now: Timestamp) -> Decision {
     if let Some(irrelevance) = news.irrelevance(ours) {
-        return Decision { outcome: Outcome::Ignored(irrelevance), writes: Vec::new() };
+        return nothing(Outcome::Ignored(irrelevance));
     }
-    match (&news.content, state.event) {
-        (_, Some(Recorded::Applied | Recorded::Unchanged)) => {
-            Decision { outcome: Outcome::Duplicate, writes: Vec::new() }
-        }
-        (Content::Purchase(source, purchase), recorded) => {
-            let mut decision = join(state.source.as_ref(), source, purchase);
-            let outcome = if decision.outcome == Outcome::Applied {
-                Recorded::Applied
-            } else {
-                Recorded::Unchanged
-            };
-            if let Some(event) = &news.event {
-                decision.writes.extend(record(event, outcome, recorded, now));
-            }
-            decision
-        }
-        (Content::Unreadable { reason }, recorded) => {
-            let event = news.event.as_ref().filter(|_| recorded.is_none());
-            Decision {
-                outcome: Outcome::Quarantined { reason: reason.clone() },
+    if matches!(state.event, Some(Recorded::Applied | Recorded::Unchanged)) {
+        return nothing(Outcome::Duplicate);
+    }
+    let settled = match &news.content {
+        Content::Facts(source, facts) => match join(state, source, facts, now) {
+            Ok(settled) => settled,
+            Err(question) => return Decision::Ask(question),
+        },
+        Content::CustomerDeleted(learner, customer) => unlink(state, learner, customer, now),
+        Content::Unreadable { reason } => {
+            let event = news.event.as_ref().filter(|_| state.event.is_none());
+            return Decision::Settled(Settled {
                 writes: event.map_or_else(Vec::new, |event| quarantine(event, reason, now)),
-            }
+                ..Settled::of(Outcome::Quarantined { reason: reason.clone() })
+            });
         }
         // Settled above; here so that the match is total without a catch-all.
-        (Content::Irrelevant(irrelevance), _) => {
-            Decision { outcome: Outcome::Ignored(*irrelevance), writes: Vec::new() }
+        Content::Irrelevant(irrelevance) => Settled::of(Outcome::Ignored(*irrelevance)),
+    };
+    Decision::Settled(recorded(settled, state, news, now))
+}
+
+impl Settled {
+    fn of(outcome: Outcome) -> Self {
+        Self { outcome, writes: Vec::new(), learner: None, notices: Vec::new() }
+    }
+}
+
+fn nothing(outcome: Outcome) -> Decision {
+    Decision::Settled(Settled::of(outcome))
+}
+
+/// Joins facts to what is stored, or says what that hangs on.
+fn join(
+    state: &State,
+    source: &SourceId,
+    facts: &Facts,
+    now: Timestamp,
+) -> Result<Settled, Question> {
+    let stored = state.source.as_ref();
+    let before = stored.map(|stored| &stored.facts);
+    let mut joined = match before {
+        Some(before) => before.clone().join(facts.clone()),
+        None => facts.clone(),
+    };
+    if !is_ours(state, source, &joined)? {
+        return Ok(Settled::of(Outcome::Ignored(Irrelevance::NotOurs)));
+    }
+    settle_disputes(state, facts, &mut joined)?;
+    let granted = Grant::of(&joined);
+    let mut settled = Settled {
+        learner: granted.as_ref().map(|(learner, _)| learner.clone()),
+        ..Settled::of(if before == Some(&joined) { Outcome::Duplicate } else { Outcome::Applied })
+    };
+    // Whoever has asked Stripe about a dispute meanwhile may know less than this verdict: it is
+    // written even if it is known, so that they find another version, and ask again.
+    let is_verdict = facts.disputes.values().any(super::facts::Dispute::has_verdict);
+    if settled.outcome == Outcome::Duplicate && !is_verdict {
+        return Ok(settled);
+    }
+    let known = before.and_then(Grant::of);
+    if let Some((learner, grant)) = granted.filter(|granted| known.as_ref() != Some(granted)) {
+        let was_open = known.is_some_and(|(_, grant)| grant.is_paid_for());
+        let opens = is_payment(source) && grant.is_paid_for() && !was_open;
+        let claim = if opens { claim(state, &learner, source, &grant)? } else { Claiming::None };
+        if matches!(claim, Claiming::Double) {
+            let product = grant.product.clone();
+            settled.notices.push(Notice::DoublePayment);
+            settled.writes.push(Write::ListDoublePayment {
+                learner: learner.clone(),
+                product,
+                at: now,
+            });
+        }
+        let claim = claim.into_claim();
+        settled.writes.push(Write::SetGrant { learner, source: source.clone(), grant, claim });
+    }
+    let warnings = |facts: &Facts| facts.fraud_warnings.len();
+    if warnings(&joined) > before.map_or(0, warnings) {
+        settled.notices.push(Notice::FraudWarning);
+    }
+    let replaces = stored.map(|stored| stored.version);
+    settled.writes.push(Write::StoreSource { source: source.clone(), facts: joined, replaces });
+    Ok(settled)
+}
+
+/// Whether a source is this shop's. What we have stored is, and what says what was sold; of another
+/// payment only Stripe knows.
+fn is_ours(state: &State, source: &SourceId, joined: &Facts) -> Result<bool, Question> {
+    match (source, state.answers.is_ours) {
+        _ if state.source.is_some() || joined.origin.is_some() => Ok(true),
+        (SourceId::Payment(payment), None) => Err(Question::IsOurs(payment.clone())),
+        (SourceId::Payment(_), Some(is_ours)) => Ok(is_ours),
+        (SourceId::Session(_) | SourceId::Grant(_), _) => Ok(false),
+    }
+}
+
+/// Where verdicts on a dispute contradict each other, Stripe says how it stands.
+fn settle_disputes(state: &State, news: &Facts, joined: &mut Facts) -> Result<(), Question> {
+    for (id, dispute) in &mut joined.disputes {
+        let is_told = news.disputes.get(id).is_some_and(super::facts::Dispute::has_verdict);
+        if is_told && dispute.is_contradictory() {
+            let status = state.answers.dispute.ok_or_else(|| Question::Dispute(id.clone()))?;
+            if dispute.status() != Some(status) || dispute.settled.is_none() {
+                dispute.settle(status);
+            }
+        }
+    }
+    Ok(())
+}
+
+enum Claiming {
+    None,
+    Claim(Claim),
+    Double,
+}
+
+impl Claiming {
+    fn into_claim(self) -> Option<Claim> {
+        match self {
+            Self::Claim(claim) => Some(claim),
+            Self::None | Self::Double => None,
         }
     }
 }
 
-fn join(stored: Option<&StoredSource>, source: &SourceId, purchase: &Purchase) -> Decision {
-    let joined = match stored {
-        Some(stored) => stored.purchase.clone().join(purchase.clone()),
-        None => purchase.clone(),
-    };
-    if stored.is_some_and(|stored| stored.purchase == joined) {
-        return Decision { outcome: Outcome::Duplicate, writes: Vec::new() };
+/// Whether a payment that comes to open its product is the only one that does. That is taken for
+/// granted, and the commit fails where it is not so; then what the learner has is looked at.
+fn claim(
+    state: &State,
+    learner: &LearnerId,
+    source: &SourceId,
+    grant: &Grant,
+) -> Result<Claiming, Question> {
+    if !state.is_claimed {
+        return Ok(Claiming::Claim(Claim { replaces: None }));
     }
-    let grant = Grant::of(&joined);
-    let learner = joined.sale.learner.clone();
-    let writes = vec![
-        Write::StoreSource {
-            source: source.clone(),
-            purchase: joined,
-            replaces: stored.map(|stored| stored.version),
-        },
-        Write::SetGrant { learner, source: source.clone(), grant },
-    ];
-    Decision { outcome: Outcome::Applied, writes }
+    let Some(holdings) = &state.answers.holdings else {
+        return Err(Question::Holdings(learner.clone()));
+    };
+    if holdings.paid_for(&grant.product).any(|(other, _)| other != source) {
+        return Ok(Claiming::Double);
+    }
+    let replaces = holdings.claimant(&grant.product).filter(|other| *other != source).cloned();
+    Ok(Claiming::Claim(Claim { replaces }))
 }
 
-fn record(
-    event: &Event,
-    recorded: Recorded,
-    before: Option<Recorded>,
-    at: Timestamp,
-) -> impl Iterator<Item = Write> {
-    let resolve = (before == Some(Recorded::Quarantined))
-        .then(|| Write::ResolveQuarantined { event: event.id.clone(), at });
-    let record = Write::RecordEvent { event: event.clone(), recorded, replaces: before, at };
-    [record].into_iter().chain(resolve)
+fn unlink(state: &State, learner: &LearnerId, customer: &CustomerId, at: Timestamp) -> Settled {
+    let is_linked = state.customer.as_ref() == Some(customer);
+    let settled = Settled::of(if is_linked { Outcome::Applied } else { Outcome::Duplicate });
+    let write = Write::UnlinkCustomer { learner: learner.clone(), customer: customer.clone(), at };
+    let writes = if is_linked { vec![write] } else { Vec::new() };
+    Settled { learner: Some(learner.clone()), writes, ..settled }
+}
+
+/// The same, with the record of the event that brought it, which comes first: an event on record
+/// settles a commit, whatever else has moved.
+fn recorded(settled: Settled, state: &State, news: &News, at: Timestamp) -> Settled {
+    let Some(event) = &news.event else { return settled };
+    let replaces = state.event;
+    let recorded = match settled.outcome {
+        Outcome::Applied => Recorded::Applied,
+        Outcome::Duplicate => Recorded::Unchanged,
+        // It need not wait any longer for somebody who can read it.
+        Outcome::Ignored(_) if replaces == Some(Recorded::Quarantined) => Recorded::Unchanged,
+        Outcome::Ignored(_) | Outcome::Quarantined { .. } => return settled,
+    };
+    let mut writes = vec![Write::RecordEvent { event: event.clone(), recorded, replaces, at }];
+    if replaces == Some(Recorded::Quarantined) {
+        writes.push(Write::ResolveQuarantined { event: event.id.clone(), at });
+    }
+    writes.extend(settled.writes);
+    Settled { writes, ..settled }
 }
 
 fn quarantine(event: &Event, reason: &str, at: Timestamp) -> Vec<Write> {

@@ -1,18 +1,21 @@
-//! What Stripe has told us of a purchase, and how two tellings are joined.
+//! What is known of one source of access, and how two tellings of it are joined.
 //!
 //! Events come twice, late, out of order and as two ids for one change. So nothing here is "the
-//! last status seen": [`Purchase::join`] is idempotent, commutative and associative, and whatever
-//! the order, the same tellings make the same purchase.
+//! last status seen": each event adds facts, and [`Facts::join`] is idempotent, commutative and
+//! associative. Whatever the order, the same tellings make the same facts.
 
-use super::id::{LearnerId, PriceKey, ProductId, SessionId};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use super::id::{DisputeId, FraudWarningId, LearnerId, PriceKey, ProductId, RefundId, SessionId};
 use super::money::Money;
 use super::time::Timestamp;
 
 /// What was sold, as our own server wrote it into the session's metadata, and so for ever.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sale {
-    /// To whom.
-    pub learner: LearnerId,
     /// What they own once it is paid.
     pub product: ProductId,
     /// At which of its prices.
@@ -21,6 +24,8 @@ pub struct Sale {
     pub session: SessionId,
     /// What the session came to, discounts and taxes included, where it could be read.
     pub total: Option<Money>,
+    /// To whom. Last, so that the order of two sales does not hang on whether it is forgotten.
+    pub learner: LearnerId,
 }
 
 /// How far the payment has come. The order is the join's: a later one is never undone by an
@@ -35,7 +40,7 @@ pub enum Payment {
     /// event's; the earlier is kept.
     Paid {
         /// The earliest time that Stripe has given for it.
-        at: std::cmp::Reverse<Timestamp>,
+        at: Reverse<Timestamp>,
     },
 }
 
@@ -43,12 +48,12 @@ impl Payment {
     /// Paid at this time.
     #[must_use]
     pub const fn paid(at: Timestamp) -> Self {
-        Self::Paid { at: std::cmp::Reverse(at) }
+        Self::Paid { at: Reverse(at) }
     }
 }
 
-/// All that is known of one purchase.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// A purchase.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Purchase {
     /// What was sold.
     pub sale: Sale,
@@ -57,67 +62,384 @@ pub struct Purchase {
 }
 
 impl Purchase {
-    /// Joins two tellings of one purchase: the fuller sale, the furthest payment.
+    /// The fuller sale, the furthest payment.
     ///
     /// Two tellings never differ in their sale, since metadata is written once; that one of them
     /// is chosen by its order makes the join total, so that a surprise cannot make it depend on
     /// which came first.
-    #[must_use]
-    pub fn join(self, other: Self) -> Self {
+    fn join(self, other: Self) -> Self {
         Self { sale: self.sale.max(other.sale), payment: self.payment.max(other.payment) }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What an operator wrote down: up to 500 characters on one line.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Remark(String);
 
-    fn purchase(session: &str, payment: Payment) -> Purchase {
-        Purchase {
-            sale: Sale {
-                learner: "ada".parse().unwrap(),
-                product: "tutorclaw".parse().unwrap(),
-                price: "tutorclaw_paid".parse().unwrap(),
-                session: session.parse().unwrap(),
-                total: Some(Money { amount_minor: 2900, currency: "usd".parse().unwrap() }),
-            },
-            payment,
-        }
-    }
+/// Not a remark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a remark is 1 to 500 characters on one line")]
+pub struct RemarkError;
 
-    #[test]
-    fn the_join_is_idempotent_commutative_and_associative() {
-        let at = |seconds| Payment::paid(Timestamp::from_unix_seconds(seconds));
-        let tellings: Vec<Purchase> = ["cs_a", "cs_b"]
-            .iter()
-            .flat_map(|session| {
-                [Payment::Processing, Payment::Failed, at(1), at(2)]
-                    .map(|payment| purchase(session, payment))
-            })
-            .collect();
-        for a in &tellings {
-            assert_eq!(a.clone().join(a.clone()), *a);
-            for b in &tellings {
-                let ab = a.clone().join(b.clone());
-                assert_eq!(ab, b.clone().join(a.clone()));
-                for c in &tellings {
-                    let left = ab.clone().join(c.clone());
-                    assert_eq!(left, a.clone().join(b.clone().join(c.clone())));
-                }
-            }
-        }
-    }
+impl FromStr for Remark {
+    type Err = RemarkError;
 
-    #[test]
-    fn paid_beats_failed_and_failed_beats_processing_whatever_came_first() {
-        let paid = Payment::paid(Timestamp::from_unix_seconds(9));
-        assert!(paid > Payment::Failed && Payment::Failed > Payment::Processing);
-    }
-
-    #[test]
-    fn of_two_times_of_payment_the_earlier_is_kept() {
-        let early = Payment::paid(Timestamp::from_unix_seconds(5));
-        let late = Payment::paid(Timestamp::from_unix_seconds(7));
-        assert_eq!(early.max(late), early);
+    fn from_str(text: &str) -> Result<Self, RemarkError> {
+        let text = text.trim();
+        let is_remark =
+            (1..=500).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+        if is_remark { Ok(Self(text.to_owned())) } else { Err(RemarkError) }
     }
 }
+
+impl fmt::Display for Remark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Remark {
+    fn forgotten() -> Self {
+        Self("forgotten".to_owned())
+    }
+}
+
+/// Who did something by hand, when and why.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Deed {
+    /// When.
+    pub at: Timestamp,
+    /// Who: an AWS identity, or a name on a laptop.
+    pub by: Remark,
+    /// Why.
+    pub reason: Remark,
+}
+
+/// Access that an operator gave by hand.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ManualGrant {
+    /// To what.
+    pub product: ProductId,
+    /// Until when; none for ever.
+    pub until: Option<Timestamp>,
+    /// By whom, when and why.
+    pub deed: Deed,
+    /// To whom.
+    pub learner: LearnerId,
+}
+
+/// Where access comes from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Origin {
+    /// It was sold.
+    Purchase(Purchase),
+    /// It was given.
+    Manual(ManualGrant),
+}
+
+impl Origin {
+    fn join(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Purchase(a), Self::Purchase(b)) => Self::Purchase(a.join(b)),
+            (a, b) => a.max(b),
+        }
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub const fn learner(&self) -> &LearnerId {
+        match self {
+            Self::Purchase(purchase) => &purchase.sale.learner,
+            Self::Manual(grant) => &grant.learner,
+        }
+    }
+
+    /// What it opens.
+    #[must_use]
+    pub const fn product(&self) -> &ProductId {
+        match self {
+            Self::Purchase(purchase) => &purchase.sale.product,
+            Self::Manual(grant) => &grant.product,
+        }
+    }
+}
+
+/// The statuses that Stripe has told of something, each with the earliest time at which it did. It
+/// only grows, so the order of the tellings does not matter.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Told<S: Ord>(BTreeMap<S, Timestamp>);
+
+impl<S: Ord + Copy> Told<S> {
+    /// One status, told at this time.
+    #[must_use]
+    pub fn once(status: S, at: Timestamp) -> Self {
+        Self(BTreeMap::from([(status, at)]))
+    }
+
+    /// Each status and when it was first told, in the order of the statuses.
+    #[must_use]
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (S, Timestamp)> {
+        self.0.iter().map(|(status, at)| (*status, *at))
+    }
+
+    fn furthest(&self) -> Option<S> {
+        self.0.keys().next_back().copied()
+    }
+
+    fn join(mut self, other: Self) -> Self {
+        for (status, at) in other.0 {
+            let known = self.0.entry(status).or_insert(at);
+            *known = at.min(*known);
+        }
+        self
+    }
+}
+
+impl<S: Ord> FromIterator<(S, Timestamp)> for Told<S> {
+    fn from_iter<I: IntoIterator<Item = (S, Timestamp)>>(statuses: I) -> Self {
+        Self(statuses.into_iter().collect())
+    }
+}
+
+/// How far a refund has come. The order is the join's: a refund that failed has succeeded before,
+/// as far as anybody knew. <https://docs.stripe.com/refunds#failed-refunds>
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RefundStatus {
+    /// The bank has it.
+    Pending,
+    /// The buyer has to do something.
+    RequiresAction,
+    /// The money is on its way back.
+    Succeeded,
+    /// It was called off.
+    Canceled,
+    /// The bank could not pay it back.
+    Failed,
+}
+
+/// A refund of a payment, or of a part of it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Refund {
+    /// How much, in the payment's currency.
+    pub amount_minor: i64,
+    /// What Stripe has told of it.
+    pub told: Told<RefundStatus>,
+}
+
+impl Refund {
+    /// Whether the money is going back, or has gone.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        !matches!(self.told.furthest(), Some(RefundStatus::Failed | RefundStatus::Canceled) | None)
+    }
+
+    fn join(self, other: Self) -> Self {
+        Self {
+            amount_minor: self.amount_minor.max(other.amount_minor),
+            told: self.told.join(other.told),
+        }
+    }
+}
+
+/// How far a dispute has come. The order is the join's, up to the verdict: verdicts may follow one
+/// another, and then Stripe is asked which holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DisputeStatus {
+    /// The bank asks; no money has moved.
+    Inquiry,
+    /// The bank asks no more.
+    InquiryClosed,
+    /// The money is held back until it is decided.
+    Open,
+    /// Decided for us.
+    Won,
+    /// It was prevented, and the money stays.
+    Blocked,
+    /// Decided against us.
+    Lost,
+    /// It was prevented by paying the money back.
+    Resolved,
+}
+
+impl DisputeStatus {
+    /// Whether it is decided, as far as anything is.
+    #[must_use]
+    pub const fn is_verdict(self) -> bool {
+        matches!(self, Self::Won | Self::Blocked | Self::Lost | Self::Resolved)
+    }
+
+    /// Whether the money has gone back.
+    #[must_use]
+    pub const fn is_against_us(self) -> bool {
+        matches!(self, Self::Lost | Self::Resolved)
+    }
+}
+
+/// A dispute of a payment.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Dispute {
+    /// What Stripe has told of it.
+    pub told: Told<DisputeStatus>,
+    /// Where verdicts contradict each other: what Stripe answered when it was asked last.
+    pub settled: Option<Settled>,
+}
+
+/// What Stripe answered when it was asked how a dispute stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Settled {
+    /// Which answer this is, from 1. Each was stored on the version that was read before Stripe was
+    /// asked, so a later one is newer.
+    pub reading: u64,
+    /// How it stands.
+    pub status: DisputeStatus,
+}
+
+impl Dispute {
+    /// How it stands.
+    #[must_use]
+    pub fn status(&self) -> Option<DisputeStatus> {
+        let settled = self.settled.filter(|_| self.is_contradictory());
+        settled.map(|settled| settled.status).or_else(|| self.told.furthest())
+    }
+
+    /// Whether more than one verdict was told.
+    #[must_use]
+    pub fn is_contradictory(&self) -> bool {
+        self.told.iter().filter(|(status, _)| status.is_verdict()).count() > 1
+    }
+
+    /// Whether a verdict was told.
+    #[must_use]
+    pub fn has_verdict(&self) -> bool {
+        self.told.iter().any(|(status, _)| status.is_verdict())
+    }
+
+    /// Takes in what Stripe has answered just now.
+    pub fn settle(&mut self, status: DisputeStatus) {
+        let before = self.settled.map_or(0, |settled| settled.reading);
+        self.settled = Some(Settled { reading: before.saturating_add(1), status });
+    }
+
+    fn join(self, other: Self) -> Self {
+        Self { told: self.told.join(other.told), settled: self.settled.max(other.settled) }
+    }
+}
+
+/// All that is known of one source, or all that one telling says of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Facts {
+    /// Where the access comes from; none before that is known, as when a refund is told first.
+    pub origin: Option<Origin>,
+    /// Its refunds.
+    pub refunds: BTreeMap<RefundId, Refund>,
+    /// Its disputes. There may be several of one payment.
+    pub disputes: BTreeMap<DisputeId, Dispute>,
+    /// Stripe's warnings that the card may be stolen, and since when. They change no access.
+    pub fraud_warnings: BTreeMap<FraudWarningId, Timestamp>,
+    /// That an operator has taken the access back, the first time. It is for good.
+    pub revoked: Option<Deed>,
+    /// When the learner was forgotten. It is for good.
+    pub forgotten: Option<Timestamp>,
+}
+
+impl From<Origin> for Facts {
+    fn from(origin: Origin) -> Self {
+        Self { origin: Some(origin), ..Self::default() }
+    }
+}
+
+impl From<Purchase> for Facts {
+    fn from(purchase: Purchase) -> Self {
+        Origin::Purchase(purchase).into()
+    }
+}
+
+impl Facts {
+    /// Joins two tellings of one source.
+    #[must_use]
+    pub fn join(self, other: Self) -> Self {
+        let mut joined = Self {
+            origin: both(self.origin, other.origin, Origin::join),
+            refunds: all(self.refunds, other.refunds, Refund::join),
+            disputes: all(self.disputes, other.disputes, Dispute::join),
+            fraud_warnings: all(self.fraud_warnings, other.fraud_warnings, Timestamp::min),
+            revoked: both(self.revoked, other.revoked, Deed::min),
+            forgotten: both(self.forgotten, other.forgotten, Timestamp::min),
+        };
+        if joined.forgotten.is_some() {
+            joined.drop_names();
+        }
+        joined
+    }
+
+    /// The purchase, if that is what it is.
+    #[must_use]
+    pub const fn purchase(&self) -> Option<&Purchase> {
+        match &self.origin {
+            Some(Origin::Purchase(purchase)) => Some(purchase),
+            Some(Origin::Manual(_)) | None => None,
+        }
+    }
+
+    /// What is refunded, or being refunded, in the payment's currency.
+    #[must_use]
+    pub fn refunded_minor(&self) -> i64 {
+        let live = self.refunds.values().filter(|refund| refund.is_live());
+        live.fold(0, |sum, refund| sum.saturating_add(refund.amount_minor.max(0)))
+    }
+
+    /// How much of the payment that is, in percent, rounded down; all of it, where it can't be
+    /// told what the payment came to.
+    #[must_use]
+    pub fn refunded_percent(&self) -> u8 {
+        let refunded = self.refunded_minor();
+        let total = self.purchase().and_then(|purchase| purchase.sale.total);
+        let percent = match total.map(|total| total.amount_minor) {
+            _ if refunded == 0 => 0,
+            Some(total) if refunded < total => {
+                refunded.saturating_mul(100).checked_div(total).unwrap_or(100)
+            }
+            _ => 100,
+        };
+        u8::try_from(percent).unwrap_or(100).min(100)
+    }
+
+    fn drop_names(&mut self) {
+        match &mut self.origin {
+            Some(Origin::Purchase(purchase)) => purchase.sale.learner = LearnerId::forgotten(),
+            Some(Origin::Manual(grant)) => {
+                grant.learner = LearnerId::forgotten();
+                grant.deed.reason = Remark::forgotten();
+            }
+            None => {}
+        }
+        if let Some(revoked) = &mut self.revoked {
+            revoked.reason = Remark::forgotten();
+        }
+    }
+}
+
+fn both<T>(a: Option<T>, b: Option<T>, join: impl FnOnce(T, T) -> T) -> Option<T> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(join(a, b)),
+        (a, b) => a.or(b),
+    }
+}
+
+fn all<K: Ord, V>(
+    mut a: BTreeMap<K, V>,
+    b: BTreeMap<K, V>,
+    join: impl Fn(V, V) -> V,
+) -> BTreeMap<K, V> {
+    for (key, value) in b {
+        let joined = match a.remove(&key) {
+            Some(known) => join(known, value),
+            None => value,
+        };
+        a.insert(key, joined);
+    }
+    a
+}
+
+#[cfg(test)]
+mod tests;

@@ -75,9 +75,24 @@ id!(
     |text| is_stripe_id(text, "cus_")
 );
 id!(
+    /// A dispute of a payment at Stripe.
+    DisputeId, "Stripe dispute id", "like du_…",
+    |text| is_stripe_id(text, "du_") || is_stripe_id(text, "dp_")
+);
+id!(
     /// A Stripe event.
     EventId, "Stripe event id", "like evt_…",
     |text| is_stripe_id(text, "evt_")
+);
+id!(
+    /// An early fraud warning of Stripe's Radar.
+    FraudWarningId, "Stripe early fraud warning id", "like issfr_…",
+    |text| is_stripe_id(text, "issfr_")
+);
+id!(
+    /// A grant that the operator made by hand: ours, random.
+    GrantId, "grant id", "like grant_…",
+    |text| is_stripe_id(text, "grant_")
 );
 id!(
     /// A learner: opaque, from the `sub` claim of a verified token, or named by a service.
@@ -105,6 +120,11 @@ id!(
     |text| is_word(text, 1, 64)
 );
 id!(
+    /// A refund of a payment at Stripe.
+    RefundId, "Stripe refund id", "like re_…",
+    |text| is_stripe_id(text, "re_") || is_stripe_id(text, "pyr_")
+);
+id!(
     /// A Stripe Checkout session.
     SessionId, "Stripe checkout session id", "like cs_…",
     |text| is_stripe_id(text, "cs_")
@@ -115,22 +135,33 @@ id!(
     |text| is_stripe_id(text, "price_")
 );
 
-/// The Stripe object that a learner's access flows from.
+impl LearnerId {
+    /// Stands where a learner stood who is forgotten. Nothing is granted to it.
+    #[must_use]
+    pub fn forgotten() -> Self {
+        Self("forgotten".to_owned())
+    }
+}
+
+/// What a learner's access flows from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SourceId {
     /// A payment; refunds and disputes name it.
     Payment(PaymentIntentId),
     /// A session that had nothing to pay, and therefore no payment.
     Session(SessionId),
+    /// A grant by the operator's hand.
+    Grant(GrantId),
 }
 
 impl SourceId {
-    /// The Stripe id as text.
+    /// The id as text; Stripe's, but for grants.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
             Self::Payment(id) => id.as_str(),
             Self::Session(id) => id.as_str(),
+            Self::Grant(id) => id.as_str(),
         }
     }
 }
@@ -141,6 +172,8 @@ impl FromStr for SourceId {
     fn from_str(text: &str) -> Result<Self, IdError> {
         if text.starts_with("pi_") {
             text.parse().map(Self::Payment)
+        } else if text.starts_with("grant_") {
+            text.parse().map(Self::Grant)
         } else {
             text.parse().map(Self::Session)
         }
@@ -173,8 +206,8 @@ mod tests {
     }
 
     #[test]
-    fn a_source_is_a_payment_or_a_session_and_comes_back_from_its_text() {
-        for text in ["pi_3Abc", "cs_test_a1"] {
+    fn a_source_is_a_payment_a_session_or_a_grant_and_comes_back_from_its_text() {
+        for text in ["pi_3Abc", "cs_test_a1", "grant_x9"] {
             assert_eq!(text.parse::<SourceId>().unwrap().to_string(), text);
         }
         assert!("ch_1".parse::<SourceId>().is_err());

@@ -46,3 +46,51 @@ pub struct Money {
     /// Of which currency.
     pub currency: Currency,
 }
+
+/// Currencies without a minor unit, and those with three digits of it:
+/// <https://docs.stripe.com/currencies#minor-units>.
+const NO_DIGITS: [&str; 15] = [
+    "bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv", "xaf",
+    "xof", "xpf",
+];
+const THREE_DIGITS: [&str; 5] = ["bhd", "jod", "kwd", "omr", "tnd"];
+
+/// For people: `29.00 USD`.
+impl fmt::Display for Money {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = match self.currency.as_str() {
+            code if NO_DIGITS.contains(&code) => 0,
+            code if THREE_DIGITS.contains(&code) => 3,
+            _ => 2_usize,
+        };
+        let sign = if self.amount_minor < 0 { "-" } else { "" };
+        let amount = self.amount_minor.unsigned_abs();
+        let text = format!("{amount:0>width$}", width = digits.saturating_add(1));
+        let whole = text.len().saturating_sub(digits);
+        let (whole, part) = text.split_at_checked(whole).unwrap_or((&text, ""));
+        let point = if part.is_empty() { "" } else { "." };
+        write!(f, "{sign}{whole}{point}{part} {}", self.currency.as_str().to_uppercase())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn money_is_written_with_the_digits_of_its_currency() {
+        for (amount_minor, currency, text) in [
+            (2900, "usd", "29.00 USD"),
+            (5, "eur", "0.05 EUR"),
+            (-105, "eur", "-1.05 EUR"),
+            (2900, "jpy", "2900 JPY"),
+            (2900, "kwd", "2.900 KWD"),
+            (500, "isk", "5.00 ISK"),
+            (500, "ugx", "5.00 UGX"),
+            (i64::MIN, "usd", "-92233720368547758.08 USD"),
+        ] {
+            let currency = currency.parse().unwrap();
+            assert_eq!(Money { amount_minor, currency }.to_string(), text);
+        }
+    }
+}

@@ -10,7 +10,7 @@ use super::Table;
 use super::attributes::{Item, Reader, number, text, time};
 use super::failure::{held, ledger_error};
 use super::key::{Action, Key, PK, SK, TTL};
-use super::ledger::holdings;
+use super::ledger::{customer, holdings};
 use crate::domain::access::Holdings;
 use crate::domain::checkout::{Attempt, OpenSession};
 use crate::domain::id::{AttemptId, CustomerId, LearnerId, LinkId, PriceKey, SessionId};
@@ -34,6 +34,8 @@ pub struct Buyer {
     pub holdings: Holdings,
     /// Their Stripe customer.
     pub customer: Option<CustomerId>,
+    /// The one they had, if Stripe has told us that it was deleted.
+    pub deleted_customer: Option<CustomerId>,
     /// Their latest attempt at this price.
     pub attempt: Option<Attempt>,
 }
@@ -62,7 +64,10 @@ impl Table {
             let reader = Reader(&item);
             match Key::parse(reader.text(PK)?, reader.text(SK)?) {
                 Some(Key::Access(_)) => buyer.holdings = holdings(&item)?,
-                Some(Key::Customer(_)) => buyer.customer = Some(reader.parsed("customer")?),
+                Some(Key::Customer(_)) => {
+                    let customer = customer(&reader)?;
+                    (buyer.customer, buyer.deleted_customer) = (customer.linked, customer.deleted);
+                }
                 Some(Key::Checkout(..)) => buyer.attempt = Some(attempt(&reader)?),
                 _ => return Err(LedgerError::Unreadable("an item that nobody asked for".into())),
             }

@@ -2,16 +2,17 @@
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{CancellationReason, Put, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{AttributeValue, CancellationReason, Put, TransactWriteItem, Update};
 
 use super::Table;
 use super::attributes::{Item, number, text, time};
 use super::failure::ledger_error;
 use super::key::{Key, TTL};
+use super::source;
 use crate::domain::access::{Grant, Status};
-use crate::domain::decide::{Event, Recorded, Write};
-use crate::domain::facts::{Payment, Purchase};
-use crate::domain::id::SourceId;
+use crate::domain::decide::{Claim, Event, Recorded, Write};
+use crate::domain::facts::Facts;
+use crate::domain::id::{LearnerId, SourceId};
 use crate::domain::time::{DAY, Timestamp};
 use crate::ports::{Commit, LedgerError};
 
@@ -30,12 +31,15 @@ pub(super) mod name {
     pub(in crate::dynamo) const APPLIED: &str = "applied";
     pub(in crate::dynamo) const UNCHANGED: &str = "unchanged";
     pub(in crate::dynamo) const QUARANTINED: &str = "quarantined";
-    pub(in crate::dynamo) const VERSION: &str = "version";
-    pub(in crate::dynamo) const PAYMENT: &str = "payment";
-    pub(in crate::dynamo) const PAID: &str = "paid";
     pub(in crate::dynamo) const PROCESSING: &str = "processing";
     pub(in crate::dynamo) const FAILED: &str = "failed";
     pub(in crate::dynamo) const ACTIVE: &str = "active";
+    pub(in crate::dynamo) const SUSPENDED: &str = "suspended";
+    pub(in crate::dynamo) const REVOKED: &str = "revoked";
+    pub(in crate::dynamo) const REFUNDED_PERCENT: &str = "refunded_percent";
+    /// Followed by a product: the payment that was the first to open it.
+    pub(in crate::dynamo) const FIRST: &str = "first#";
+    pub(in crate::dynamo) const DELETED_AT: &str = "deleted_at";
 }
 
 impl Table {
@@ -92,6 +96,10 @@ fn classify(writes: &[Write], reasons: &[CancellationReason]) -> Cancelled {
             ("ConditionalCheckFailed", Write::RecordEvent { .. }) => {
                 answer = Some(Commit::AlreadyProcessed);
             }
+            // Whatever else has moved is read again with what the learner has.
+            ("ConditionalCheckFailed", Write::SetGrant { .. }) => {
+                answer = answer.filter(|it| *it != Commit::Conflict).or(Some(Commit::Claimed));
+            }
             ("ConditionalCheckFailed" | "TransactionConflict", _) => {
                 answer = answer.or(Some(Commit::Conflict));
             }
@@ -106,19 +114,20 @@ fn classify(writes: &[Write], reasons: &[CancellationReason]) -> Cancelled {
 
 fn transact_item(table: &str, write: &Write) -> Result<TransactWriteItem, LedgerError> {
     let item = TransactWriteItem::builder();
+    let key = Key::from(write.target());
     let item = match write {
         Write::RecordEvent { event, recorded, replaces, at } => {
             item.put(record_event(table, event, *recorded, *replaces, *at)?)
         }
         Write::ListQuarantined { event, reason, at } => {
-            let mut attributes = event_attributes(&Key::Quarantined(event.id.clone()), event, *at);
+            let mut attributes = event_attributes(&key, event, *at);
             attributes.insert("reason".to_owned(), text(reason));
             // The event's record fences it.
             let put = Put::builder().table_name(table).set_item(Some(attributes));
             item.put(put.build().map_err(ours)?)
         }
-        Write::ResolveQuarantined { event, at } => item.update(
-            update(table, &Key::Quarantined(event.clone()))
+        Write::ResolveQuarantined { at, .. } => item.update(
+            update(table, &key)
                 .update_expression("SET resolved_at = :at, #ttl = :ttl")
                 .expression_attribute_names("#ttl", TTL)
                 .expression_attribute_values(":at", time(*at))
@@ -126,17 +135,26 @@ fn transact_item(table: &str, write: &Write) -> Result<TransactWriteItem, Ledger
                 .build()
                 .map_err(ours)?,
         ),
-        Write::StoreSource { source, purchase, replaces } => {
-            item.update(store_source(table, source, purchase, *replaces)?)
+        Write::StoreSource { source, facts, replaces } => {
+            item.update(store_source(table, source, facts, *replaces)?)
         }
-        Write::SetGrant { learner, source, grant } => item.update(
-            update(table, &Key::Access(learner.clone()))
-                .update_expression("SET #source = :grant")
-                .expression_attribute_names("#source", source.as_str())
-                .expression_attribute_values(
-                    ":grant",
-                    aws_sdk_dynamodb::types::AttributeValue::M(grant_attributes(grant)),
-                )
+        Write::SetGrant { learner, source, grant, claim } => {
+            item.update(set_grant(table, learner, source, grant, claim.as_ref())?)
+        }
+        Write::ListDoublePayment { at, .. } => item.update(
+            update(table, &key)
+                .update_expression("SET noticed_at = :at")
+                .expression_attribute_values(":at", time(*at))
+                .build()
+                .map_err(ours)?,
+        ),
+        Write::UnlinkCustomer { customer, at, .. } => item.update(
+            update(table, &key)
+                .update_expression("SET #deleted_at = :at")
+                .condition_expression("customer = :customer")
+                .expression_attribute_names("#deleted_at", name::DELETED_AT)
+                .expression_attribute_values(":at", time(*at))
+                .expression_attribute_values(":customer", text(customer.as_str()))
                 .build()
                 .map_err(ours)?,
         ),
@@ -198,44 +216,57 @@ fn record_event(
 fn store_source(
     table: &str,
     source: &SourceId,
-    purchase: &Purchase,
+    facts: &Facts,
     replaces: Option<u64>,
 ) -> Result<Update, LedgerError> {
-    let sale = &purchase.sale;
-    let (payment, paid_at) = match purchase.payment {
-        Payment::Processing => (name::PROCESSING, None),
-        Payment::Failed => (name::FAILED, None),
-        Payment::Paid { at } => (name::PAID, Some(at.0)),
-    };
-    let mut values = vec![
-        ("learner", text(sale.learner.as_str())),
-        ("product", text(sale.product.as_str())),
-        ("price", text(sale.price.as_str())),
-        ("session", text(sale.session.as_str())),
-        (name::PAYMENT, text(payment)),
-        (name::VERSION, number(replaces.unwrap_or_default().saturating_add(1))),
-    ];
-    if let Some(total) = sale.total {
-        values.push(("amount", number(total.amount_minor)));
-        values.push(("currency", text(total.currency.as_str())));
-    }
-    if let Some(paid_at) = paid_at {
-        values.push(("paid_at", time(paid_at)));
-    }
-    let assignments: Vec<String> =
-        values.iter().map(|(name, _)| format!("#{name} = :{name}")).collect();
-    let mut update = update(table, &Key::Source(source.clone()))
-        .update_expression(format!("SET {}", assignments.join(", ")));
-    for (name, value) in values {
+    let version = replaces.unwrap_or_default().saturating_add(1);
+    let mut update = update(table, &Key::Source(source.clone()));
+    let mut assignments = Vec::new();
+    for (number, (name, value)) in source::attributes(facts, version).into_iter().enumerate() {
+        assignments.push(format!("#a{number} = :a{number}"));
         update = update
-            .expression_attribute_names(format!("#{name}"), name)
-            .expression_attribute_values(format!(":{name}"), value);
+            .expression_attribute_names(format!("#a{number}"), name)
+            .expression_attribute_values(format!(":a{number}"), value);
     }
+    let update = update.update_expression(format!("SET {}", assignments.join(", ")));
     let update = match replaces {
         None => update.condition_expression("attribute_not_exists(pk)"),
-        Some(version) => update
+        Some(replaces) => update
             .condition_expression("#version = :replaces")
-            .expression_attribute_values(":replaces", number(version)),
+            .expression_attribute_names("#version", source::VERSION)
+            .expression_attribute_values(":replaces", number(replaces)),
+    };
+    update.build().map_err(ours)
+}
+
+/// Sets what a source gives and, where it claims to be the first payment to open its product, that
+/// it is.
+fn set_grant(
+    table: &str,
+    learner: &LearnerId,
+    source: &SourceId,
+    grant: &Grant,
+    claim: Option<&Claim>,
+) -> Result<Update, LedgerError> {
+    let update = update(table, &Key::Access(learner.clone()))
+        .expression_attribute_names("#source", source.as_str())
+        .expression_attribute_values(":grant", AttributeValue::M(grant_attributes(grant)));
+    let update = match claim {
+        None => update.update_expression("SET #source = :grant"),
+        Some(claim) => {
+            let update = update
+                .update_expression("SET #source = :grant, #first = :source")
+                .expression_attribute_names("#first", format!("{}{}", name::FIRST, grant.product))
+                .expression_attribute_values(":source", text(source.as_str()));
+            match &claim.replaces {
+                None => {
+                    update.condition_expression("attribute_not_exists(#first) OR #first = :source")
+                }
+                Some(before) => update
+                    .condition_expression("#first = :before")
+                    .expression_attribute_values(":before", text(before.as_str())),
+            }
+        }
     };
     update.build().map_err(ours)
 }
@@ -245,6 +276,8 @@ fn grant_attributes(grant: &Grant) -> Item {
         Status::Active => name::ACTIVE,
         Status::Processing => name::PROCESSING,
         Status::Failed => name::FAILED,
+        Status::Suspended => name::SUSPENDED,
+        Status::Revoked => name::REVOKED,
     };
     let mut item = Item::from([
         ("product".to_owned(), text(grant.product.as_str())),
@@ -254,6 +287,9 @@ fn grant_attributes(grant: &Grant) -> Item {
         if let Some(value) = value {
             item.insert(name.to_owned(), time(value));
         }
+    }
+    if grant.refunded_percent > 0 {
+        item.insert(name::REFUNDED_PERCENT.to_owned(), number(grant.refunded_percent));
     }
     item
 }
@@ -297,5 +333,41 @@ mod tests {
         check(["ValidationError", "ConditionalCheckFailed"], Cancelled::Refused);
         check(["ThrottlingError", "ItemCollectionSizeLimitExceeded"], Cancelled::Refused);
         check(["SomethingNew", "None"], Cancelled::Passing);
+    }
+
+    #[test]
+    fn a_claim_that_fails_is_told_from_a_version_that_has_moved() {
+        let source: SourceId = "pi_1".parse().unwrap();
+        let grant = Grant {
+            product: "tutorclaw".parse().unwrap(),
+            status: Status::Active,
+            since: None,
+            until: None,
+            refunded_percent: 0,
+        };
+        let [_, event] = <[Write; 2]>::try_from(writes()).unwrap();
+        let writes = [
+            event,
+            Write::SetGrant {
+                learner: "ada".parse().unwrap(),
+                source: source.clone(),
+                grant,
+                claim: Some(Claim { replaces: None }),
+            },
+            Write::StoreSource { source, facts: Facts::default(), replaces: None },
+        ];
+        let failed = "ConditionalCheckFailed";
+        for (codes, expected) in [
+            (["None", failed, "None"], Commit::Claimed),
+            (["None", failed, failed], Commit::Claimed),
+            (["None", failed, "TransactionConflict"], Commit::Claimed),
+            (["None", "TransactionConflict", "None"], Commit::Conflict),
+            (["None", "None", failed], Commit::Conflict),
+            ([failed, failed, "None"], Commit::AlreadyProcessed),
+        ] {
+            let reasons = codes.map(|code| CancellationReason::builder().code(code).build());
+            let answer = classify(&writes, &reasons);
+            assert_eq!(answer, Cancelled::Answer(expected), "{codes:?}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Every key of the table, and nothing of it anywhere else.
 
-use crate::domain::id::{EventId, LearnerId, LinkId, PriceKey, SourceId};
+use crate::domain::decide::Target;
+use crate::domain::id::{EventId, LearnerId, LinkId, PriceKey, ProductId, SourceId};
 
 /// The partition key's attribute.
 pub const PK: &str = "pk";
@@ -41,6 +42,8 @@ pub enum Key {
     Event(EventId),
     /// An event that could not be read.
     Quarantined(EventId),
+    /// A learner who has paid for a product more than once.
+    DoublePayment(LearnerId, ProductId),
     /// The facts of a source.
     Source(SourceId),
     /// What a learner's sources give them.
@@ -57,6 +60,21 @@ pub enum Key {
     Catalog,
 }
 
+impl From<Target<'_>> for Key {
+    fn from(target: Target<'_>) -> Self {
+        match target {
+            Target::Event(id) => Self::Event(id.clone()),
+            Target::Quarantined(id) => Self::Quarantined(id.clone()),
+            Target::Source(id) => Self::Source(id.clone()),
+            Target::Access(learner) => Self::Access(learner.clone()),
+            Target::DoublePayment(learner, product) => {
+                Self::DoublePayment(learner.clone(), product.clone())
+            }
+            Target::Customer(learner) => Self::Customer(learner.clone()),
+        }
+    }
+}
+
 impl Key {
     /// The partition key.
     #[must_use]
@@ -64,6 +82,7 @@ impl Key {
         match self {
             Self::Event(id) => format!("EVENT#{id}"),
             Self::Quarantined(_) => "QUARANTINE".to_owned(),
+            Self::DoublePayment(..) => "DOUBLE_PAYMENT".to_owned(),
             Self::Source(id) => format!("SOURCE#{id}"),
             Self::Access(learner)
             | Self::Customer(learner)
@@ -80,6 +99,7 @@ impl Key {
         match self {
             Self::Event(_) => "EVENT".to_owned(),
             Self::Quarantined(id) => id.to_string(),
+            Self::DoublePayment(learner, product) => format!("{learner}#{product}"),
             Self::Source(_) => "SOURCE".to_owned(),
             Self::Access(_) => "ACCESS".to_owned(),
             Self::Customer(_) => "CUSTOMER".to_owned(),
@@ -98,6 +118,9 @@ impl Key {
             ("EVENT", ("EVENT", "")) => id.parse().ok().map(Self::Event),
             ("QUARANTINE", (event, "")) if id.is_empty() => {
                 event.parse().ok().map(Self::Quarantined)
+            }
+            ("DOUBLE_PAYMENT", (learner, product)) if id.is_empty() => {
+                Some(Self::DoublePayment(learner.parse().ok()?, product.parse().ok()?))
             }
             ("SOURCE", ("SOURCE", "")) => id.parse().ok().map(Self::Source),
             ("LEARNER", (kind, detail)) => Self::of_learner(id.parse().ok()?, kind, detail),
@@ -133,6 +156,7 @@ mod tests {
             Key::Quarantined("evt_1".parse().unwrap()),
             Key::Source("pi_1".parse().unwrap()),
             Key::Source("cs_1".parse().unwrap()),
+            Key::DoublePayment(learner.clone(), "p".parse().unwrap()),
             Key::Access(learner.clone()),
             Key::Customer(learner.clone()),
             Key::Checkout(learner.clone(), "p".parse().unwrap()),

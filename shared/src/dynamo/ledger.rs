@@ -1,6 +1,6 @@
 //! The ledger and the access reader, on the table.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 
@@ -9,15 +9,14 @@ use super::attributes::{Item, Reader};
 use super::commit::name;
 use super::failure::ledger_error;
 use super::key::{Key, PK, SK};
+use super::source;
 use crate::domain::access::{Grant, Holdings, Status};
 use crate::domain::decide::{Needs, Recorded, State, StoredSource, Write};
-use crate::domain::facts::{Payment, Purchase, Sale};
-use crate::domain::id::{EventId, LearnerId, SourceId};
-use crate::domain::money::Money;
+use crate::domain::id::{CustomerId, EventId, LearnerId, SourceId};
 use crate::ports::{AccessReader, Commit, Ledger, LedgerError};
 
 /// The API calls that reading access makes, as IAM names them.
-pub const ACCESS_ACTIONS: &[&str] = &["dynamodb:GetItem"];
+pub const ACCESS_ACTIONS: &[&str] = &["dynamodb:GetItem", "dynamodb:BatchGetItem"];
 
 /// The API calls that loading and committing make, as IAM names them.
 pub fn ledger_actions() -> impl Iterator<Item = &'static str> {
@@ -32,14 +31,18 @@ const BATCH_KEYS_MAX: usize = 100;
 
 impl Ledger for Table {
     async fn load(&self, needs: Needs<'_>) -> Result<State, LedgerError> {
-        let keys = needs.event.map(|event| Key::Event(event.clone()));
-        let keys = keys.into_iter().chain(needs.source.map(|source| Key::Source(source.clone())));
+        let keys = [
+            needs.event.map(|event| Key::Event(event.clone())),
+            needs.source.map(|source| Key::Source(source.clone())),
+            needs.customer.map(|learner| Key::Customer(learner.clone())),
+        ];
         let mut state = State::default();
-        for item in self.batch_get(keys.collect()).await? {
+        for item in self.batch_get(keys.into_iter().flatten().collect()).await? {
             let reader = Reader(&item);
             match Key::parse(reader.text(PK)?, reader.text(SK)?) {
                 Some(Key::Event(_)) => state.event = Some(recorded(&reader)?),
-                Some(Key::Source(_)) => state.source = Some(stored_source(&reader)?),
+                Some(Key::Source(_)) => state.source = Some(source::stored(&item)?),
+                Some(Key::Customer(_)) => state.customer = customer(&reader)?.linked,
                 _ => return Err(LedgerError::Unreadable("an item that nobody asked for".into())),
             }
         }
@@ -63,6 +66,23 @@ impl AccessReader for Table {
             .await
             .map_err(ledger_error)?;
         answer.item().map_or_else(|| Ok(Holdings::default()), holdings)
+    }
+
+    async fn sources(
+        &self,
+        sources: &[SourceId],
+    ) -> Result<BTreeMap<SourceId, StoredSource>, LedgerError> {
+        let mut found = BTreeMap::new();
+        for sources in sources.chunks(BATCH_KEYS_MAX) {
+            let keys = sources.iter().cloned().map(Key::Source).collect();
+            for item in self.batch_get(keys).await? {
+                let reader = Reader(&item);
+                if let Some(Key::Source(id)) = Key::parse(reader.text(PK)?, reader.text(SK)?) {
+                    found.insert(id, source::stored(&item)?);
+                }
+            }
+        }
+        Ok(found)
     }
 }
 
@@ -124,41 +144,41 @@ fn recorded(event: &Reader<'_>) -> Result<Recorded, LedgerError> {
     }
 }
 
-fn stored_source(source: &Reader<'_>) -> Result<StoredSource, LedgerError> {
-    let payment = match source.text(name::PAYMENT)? {
-        name::PROCESSING => Payment::Processing,
-        name::FAILED => Payment::Failed,
-        name::PAID => Payment::paid(source.time("paid_at")?),
-        other => return Err(LedgerError::Unreadable(format!("source with payment {other}"))),
-    };
-    let total = match source.maybe_number("amount")? {
-        Some(amount_minor) => Some(Money { amount_minor, currency: source.parsed("currency")? }),
-        None => None,
-    };
-    let sale = Sale {
-        learner: source.parsed("learner")?,
-        product: source.parsed("product")?,
-        price: source.parsed("price")?,
-        session: source.parsed("session")?,
-        total,
-    };
-    Ok(StoredSource {
-        purchase: Purchase { sale, payment },
-        version: source.number(name::VERSION)?,
+/// A learner's Stripe customer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Customer {
+    /// As far as we know it is there.
+    pub(super) linked: Option<CustomerId>,
+    /// Stripe has told us that it was deleted.
+    pub(super) deleted: Option<CustomerId>,
+}
+
+pub(super) fn customer(item: &Reader<'_>) -> Result<Customer, LedgerError> {
+    let id = Some(item.parsed("customer")?);
+    Ok(match item.maybe_time(name::DELETED_AT)? {
+        None => Customer { linked: id, deleted: None },
+        Some(_) => Customer { linked: None, deleted: id },
     })
 }
 
-/// Every attribute of the access item but its key is a source. What newer code has written there
-/// and this code does not know opens nothing, and stands in nobody's way.
+/// Every attribute of the access item but its key is a source, or says which payment was the first
+/// to open a product. What newer code has written there and this code does not know opens nothing,
+/// and stands in nobody's way.
 pub(super) fn holdings(item: &Item) -> Result<Holdings, LedgerError> {
-    let mut grants = Vec::new();
+    let (mut grants, mut claims) = (Vec::new(), BTreeMap::new());
     for (name, value) in item {
+        if let (Some(product), Ok(source)) = (name.strip_prefix(name::FIRST), value.as_s()) {
+            if let (Ok(product), Ok(source)) = (product.parse(), source.parse()) {
+                claims.insert(product, source);
+            }
+            continue;
+        }
         let (Ok(source), Ok(grant)) = (name.parse::<SourceId>(), value.as_m()) else { continue };
         if let Some(grant) = grant_of(&Reader(grant))? {
             grants.push((source, grant));
         }
     }
-    Ok(grants.into_iter().collect())
+    Ok(grants.into_iter().collect::<Holdings>().with_claims(claims))
 }
 
 fn grant_of(grant: &Reader<'_>) -> Result<Option<Grant>, LedgerError> {
@@ -166,6 +186,8 @@ fn grant_of(grant: &Reader<'_>) -> Result<Option<Grant>, LedgerError> {
         name::ACTIVE => Status::Active,
         name::PROCESSING => Status::Processing,
         name::FAILED => Status::Failed,
+        name::SUSPENDED => Status::Suspended,
+        name::REVOKED => Status::Revoked,
         _ => return Ok(None),
     };
     Ok(Some(Grant {
@@ -173,5 +195,6 @@ fn grant_of(grant: &Reader<'_>) -> Result<Option<Grant>, LedgerError> {
         status,
         since: grant.maybe_time("since")?,
         until: grant.maybe_time("until")?,
+        refunded_percent: grant.maybe_number(name::REFUNDED_PERCENT)?.unwrap_or(0),
     }))
 }

@@ -62,6 +62,8 @@ problems! {
     UnknownCourse 404 "unknown-course" "There is no such course";
     /// No such chapter.
     UnknownChapter 404 "unknown-chapter" "There is no such chapter";
+    /// No such product.
+    UnknownProduct 404 "unknown-product" "There is no such product";
     /// No such price.
     UnknownPrice 404 "unknown-price" "There is no such price";
     /// No such session, or another learner's.
@@ -167,7 +169,7 @@ impl From<&ApplyError> for Problem {
     fn from(error: &ApplyError) -> Self {
         match error {
             ApplyError::Ledger(error) => Self::from(error),
-            ApplyError::Contended => Self::new(
+            ApplyError::Stripe(_) | ApplyError::Contended => Self::new(
                 ProblemKind::Unavailable,
                 "Nothing is lost. Please try again in a moment.",
             )

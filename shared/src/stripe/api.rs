@@ -10,17 +10,20 @@ use stripe_checkout::checkout_session::{
     CreateCheckoutSession, CreateCheckoutSessionLineItems, CreateCheckoutSessionPaymentIntentData,
     ExpireCheckoutSession, RetrieveCheckoutSession,
 };
-use stripe_client_core::{IdempotencyKey, StripeRequest};
+use stripe_client_core::{IdempotencyKey, RequestBuilder, StripeMethod, StripeRequest};
 use stripe_core::customer::CreateCustomer;
 use tokio::sync::Mutex;
 
 use super::client::Client;
-use super::wire::{Session, metadata};
+use super::wire::{Session, dispute_status_from_api, is_our_payment, metadata};
 use crate::domain::decide::Mode;
+use crate::domain::facts::DisputeStatus;
 use crate::domain::id::{
-    AttemptId, CustomerId, LearnerId, PriceKey, ProductId, SessionId, StripePriceId,
+    AttemptId, CustomerId, DisputeId, LearnerId, PaymentIntentId, PriceKey, ProductId, SessionId,
+    StripePriceId,
 };
 use crate::domain::time::Timestamp;
+use crate::ports::{StripeReader, StripeUnavailable};
 use crate::secrets::{SecretCache, SecretError};
 
 const ATTEMPTS_MAX: u32 = 3;
@@ -145,7 +148,7 @@ impl StripeApi {
         let after = replaces.map_or("nobody", CustomerId::as_str);
         let other = other_key.map_or("", AttemptId::as_str);
         let key = format!("coursegate-customer-{learner}-after-{after}-{other}");
-        let json = self.send(&request, Some(&key), now).await?;
+        let json = self.send(|| request.build(), Some(&key), now).await?;
         let id = serde_json::from_str::<serde_json::Value>(&json)
             .ok()
             .and_then(|customer| customer.get("id")?.as_str()?.parse().ok());
@@ -189,7 +192,7 @@ impl StripeApi {
             None => create,
         };
         let key = format!("coursegate-checkout-{attempt}");
-        let json = self.send(&create, Some(&key), now).await?;
+        let json = self.send(|| create.build(), Some(&key), now).await?;
         Session::from_json(&json).map_err(StripeError::Unreadable)
     }
 
@@ -201,7 +204,7 @@ impl StripeApi {
     ) -> Result<Option<Session>, StripeError> {
         let request = RetrieveCheckoutSession::new(id.as_str())
             .expand(vec!["payment_intent.latest_charge".to_owned()]);
-        match self.send(&request, None, now).await {
+        match self.send(|| request.build(), None, now).await {
             Ok(json) => Session::from_json(&json).map(Some).map_err(StripeError::Unreadable),
             Err(StripeError::Missing { .. }) => Ok(None),
             Err(error) => Err(error),
@@ -210,15 +213,21 @@ impl StripeApi {
 
     /// Closes a session. A session that is no longer open is refused: read it again.
     pub async fn expire_session(&self, id: &SessionId, now: Timestamp) -> Result<(), StripeError> {
-        self.send(&ExpireCheckoutSession::new(id.as_str()), None, now).await.map(|_| ())
+        let request = ExpireCheckoutSession::new(id.as_str());
+        self.send(|| request.build(), None, now).await.map(drop)
+    }
+
+    /// Sends a request that only reads, for the JSON of one object.
+    async fn read(&self, path: &str, now: Timestamp) -> Result<String, StripeError> {
+        self.send(|| RequestBuilder::new(StripeMethod::Get, path), None, now).await
     }
 
     /// Sends a request up to three times, under one idempotency key, and returns the answer's JSON.
     /// What Stripe says of trying again counts; where it says nothing, what kind of error it was.
     /// <https://docs.stripe.com/error-low-level>
-    async fn send<R: StripeRequest>(
+    async fn send(
         &self,
-        request: &R,
+        request: impl Fn() -> RequestBuilder,
         key: Option<&str>,
         now: Timestamp,
     ) -> Result<String, StripeError> {
@@ -228,7 +237,7 @@ impl StripeApi {
         let mut attempt = 1;
         loop {
             let client = self.client(now).await?;
-            let unanswered = match client.send(request.build(), key.as_ref()).await {
+            let unanswered = match client.send(request(), key.as_ref()).await {
                 Ok(json) => return Ok(json),
                 Err(unanswered) => unanswered,
             };
@@ -261,5 +270,37 @@ impl StripeApi {
         let built = Arc::new(Client::new(self.url.as_deref(), key)?);
         *client = Some((key.clone(), Arc::clone(&built)));
         Ok(built)
+    }
+}
+
+impl StripeReader for StripeApi {
+    async fn is_ours(
+        &self,
+        payment: &PaymentIntentId,
+        now: Timestamp,
+    ) -> Result<bool, StripeUnavailable> {
+        match self.read(&format!("/payment_intents/{payment}"), now).await {
+            Ok(json) => {
+                is_our_payment(&json).map_err(|reason| StripeError::Unreadable(reason).into())
+            }
+            // Somebody else's.
+            Err(StripeError::Missing { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn dispute(
+        &self,
+        id: &DisputeId,
+        now: Timestamp,
+    ) -> Result<DisputeStatus, StripeUnavailable> {
+        let json = self.read(&format!("/disputes/{id}"), now).await?;
+        dispute_status_from_api(&json).map_err(|reason| StripeError::Unreadable(reason).into())
+    }
+}
+
+impl From<StripeError> for StripeUnavailable {
+    fn from(error: StripeError) -> Self {
+        Self(Box::new(error))
     }
 }

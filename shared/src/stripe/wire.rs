@@ -14,7 +14,9 @@ use sha2::{Digest, Sha256};
 use super::signature::VerifiedDelivery;
 use crate::domain::checkout::{OpenSession, SessionState};
 use crate::domain::decide::{Content, Event, Irrelevance, Mode, News};
-use crate::domain::facts::{Payment, Purchase, Sale};
+use crate::domain::facts::{
+    Dispute, DisputeStatus, Facts, Payment, Purchase, Refund, RefundStatus, Sale, Told,
+};
 use crate::domain::id::{EventId, IdError, LearnerId, PaymentIntentId, SessionId, SourceId};
 use crate::domain::money::Money;
 use crate::domain::time::Timestamp;
@@ -29,7 +31,7 @@ pub mod metadata {
     pub const PRICE: &str = "price";
 }
 
-/// What an event tells of its checkout session.
+/// What an event tells of its object.
 #[derive(Clone, Copy)]
 enum Telling {
     /// The buyer has done their part. If it is not paid, this is how far the payment has come.
@@ -37,12 +39,22 @@ enum Telling {
         /// What `unpaid` means in an event of this type.
         unpaid_means: Payment,
     },
-    /// It ended before that.
+    /// A session ended before that.
     Expired,
+    /// How far a refund has come.
+    Refund,
+    /// How far a dispute has come. The event's type adds nothing to the dispute's own status: an
+    /// inquiry is `created` too, and funds are withdrawn while it is open.
+    Dispute,
+    /// The card may be stolen.
+    FraudWarning,
+    /// A customer is gone.
+    CustomerDeleted,
 }
 
-/// Every type of event that is acted on; an endpoint need not send any other.
-const TELLINGS: [(&str, Telling); 4] = [
+/// Every type of event that is acted on; an endpoint need not send any other. What a refund does to
+/// its charge is told by the refund's own events, and what a dispute does by the dispute's.
+const TELLINGS: [(&str, Telling); 14] = [
     ("checkout.session.completed", Telling::Bought { unpaid_means: Payment::Processing }),
     (
         "checkout.session.async_payment_succeeded",
@@ -50,6 +62,16 @@ const TELLINGS: [(&str, Telling); 4] = [
     ),
     ("checkout.session.async_payment_failed", Telling::Bought { unpaid_means: Payment::Failed }),
     ("checkout.session.expired", Telling::Expired),
+    ("refund.created", Telling::Refund),
+    ("refund.updated", Telling::Refund),
+    ("refund.failed", Telling::Refund),
+    ("charge.dispute.created", Telling::Dispute),
+    ("charge.dispute.updated", Telling::Dispute),
+    ("charge.dispute.closed", Telling::Dispute),
+    ("charge.dispute.funds_withdrawn", Telling::Dispute),
+    ("charge.dispute.funds_reinstated", Telling::Dispute),
+    ("radar.early_fraud_warning.created", Telling::FraudWarning),
+    ("customer.deleted", Telling::CustomerDeleted),
 ];
 
 /// The types of event that an endpoint has to send.
@@ -140,21 +162,36 @@ impl VerifiedDelivery<'_> {
     /// news too, and is kept.
     #[must_use]
     pub fn read(self, ours: Mode) -> News {
-        match serde_json::from_str::<EventShape>(self.body()) {
-            Ok(shape) => shape.into_news(),
-            Err(error) => unreadable_event(self.body(), &error, ours),
-        }
+        read(self.body(), ours)
+    }
+}
+
+/// What an event says that we have read from Stripe ourselves, to a deployment of mode `ours`.
+#[must_use]
+pub fn event_from_api(json: &str, ours: Mode) -> News {
+    read(json, ours)
+}
+
+fn read(json: &str, ours: Mode) -> News {
+    match serde_json::from_str::<EventShape>(json) {
+        Ok(shape) => shape.into_news(),
+        Err(error) => unreadable_event(json, &error, ours),
     }
 }
 
 impl EventShape {
     fn into_news(self) -> News {
         let created = Timestamp::from_unix_seconds(self.created);
+        let object = &self.data.object;
         let content = match telling(&self.kind) {
-            Some(Telling::Bought { unpaid_means }) => {
-                session_event(&self.data.object, created, unpaid_means)
+            Some(Telling::Bought { unpaid_means }) => session_event(object, created, unpaid_means),
+            Some(Telling::Expired) => expired_event(object),
+            Some(Telling::Refund) => payment_event(object, "refund", refund(object, created)),
+            Some(Telling::Dispute) => payment_event(object, "dispute", dispute(object, created)),
+            Some(Telling::FraudWarning) => {
+                payment_event(object, "early fraud warning", fraud_warning(object, created))
             }
-            Some(Telling::Expired) => expired_event(&self.data.object),
+            Some(Telling::CustomerDeleted) => customer_deleted(object),
             None => Content::Irrelevant(Irrelevance::UnknownType),
         };
         News {
@@ -258,6 +295,109 @@ fn expired_event(object: &Value) -> Content {
     })
 }
 
+/// What is told of something that names a payment. What names none is not ours: we sell through
+/// payment intents only.
+fn payment_event(object: &Value, what: &str, facts: Result<Facts, String>) -> Content {
+    let payment = object.get("payment_intent").filter(|payment| !payment.is_null());
+    let Some(payment) = payment else { return Content::Irrelevant(Irrelevance::NotOurs) };
+    // An id, or the whole object.
+    let id = payment.as_str().or_else(|| payment.get("id")?.as_str());
+    let source = id
+        .ok_or_else(|| "payment_intent is no id".to_owned())
+        .and_then(|id| id.parse().map_err(|error: IdError| error.to_string()))
+        .map(SourceId::Payment);
+    match source.and_then(|source| Ok(Content::Facts(source, Box::new(facts?)))) {
+        Ok(content) => content,
+        Err(reason) => Content::Unreadable { reason: format!("{what}: {reason}") },
+    }
+}
+
+fn field<T: std::str::FromStr<Err = IdError>>(object: &Value, name: &str) -> Result<T, String> {
+    let text = text(object, name)?;
+    text.parse().map_err(|error| format!("{name}: {error}"))
+}
+
+fn text<'a>(object: &'a Value, name: &str) -> Result<&'a str, String> {
+    let value = object.get(name).ok_or_else(|| format!("{name} is missing"))?;
+    value.as_str().ok_or_else(|| format!("{name} is no text"))
+}
+
+/// <https://docs.stripe.com/api/refunds/object>
+fn refund(object: &Value, at: Timestamp) -> Result<Facts, String> {
+    let status = match object.get("status") {
+        // Stripe's own type allows it to have none, which says nothing about the money yet.
+        None | Some(Value::Null) => RefundStatus::Pending,
+        Some(_) => match text(object, "status")? {
+            "pending" => RefundStatus::Pending,
+            "requires_action" => RefundStatus::RequiresAction,
+            "succeeded" => RefundStatus::Succeeded,
+            "canceled" => RefundStatus::Canceled,
+            "failed" => RefundStatus::Failed,
+            _ => return Err("status is not a known one".to_owned()),
+        },
+    };
+    let amount = object.get("amount").and_then(Value::as_i64);
+    let amount_minor = amount.ok_or_else(|| "amount is no whole number".to_owned())?;
+    let refund = Refund { amount_minor, told: Told::once(status, at) };
+    Ok(Facts { refunds: [(field(object, "id")?, refund)].into(), ..Facts::default() })
+}
+
+fn dispute(object: &Value, at: Timestamp) -> Result<Facts, String> {
+    let told = Told::once(dispute_status(object)?, at);
+    let dispute = Dispute { told, settled: None };
+    Ok(Facts { disputes: [(field(object, "id")?, dispute)].into(), ..Facts::default() })
+}
+
+/// How a dispute stands. <https://docs.stripe.com/api/disputes/object>
+fn dispute_status(object: &Value) -> Result<DisputeStatus, String> {
+    // How it was prevented: the bank was kept from disputing, or the money was paid back.
+    // <https://docs.stripe.com/changelog/basil/2025-08-27/add-preventions-to-dispute>
+    let case = object.pointer("/payment_method_details/card/case_type").and_then(Value::as_str);
+    Ok(match (text(object, "status")?, case) {
+        ("warning_needs_response" | "warning_under_review", _) => DisputeStatus::Inquiry,
+        ("warning_closed", _) => DisputeStatus::InquiryClosed,
+        ("needs_response" | "under_review", _) => DisputeStatus::Open,
+        ("won", _) => DisputeStatus::Won,
+        ("lost", _) => DisputeStatus::Lost,
+        ("prevented", Some("block")) => DisputeStatus::Blocked,
+        ("prevented", _) => DisputeStatus::Resolved,
+        _ => return Err("status is not a known one".to_owned()),
+    })
+}
+
+/// How a dispute stands, as Stripe answered it to us.
+pub fn dispute_status_from_api(json: &str) -> Result<DisputeStatus, String> {
+    let object: Value = serde_json::from_str(json).map_err(|error| describe("dispute", &error))?;
+    dispute_status(&object).map_err(|reason| format!("dispute: {reason}"))
+}
+
+/// Whether our server has made a payment, which Stripe answered to us.
+pub fn is_our_payment(json: &str) -> Result<bool, String> {
+    let object: Value =
+        serde_json::from_str(json).map_err(|error| describe("payment intent", &error))?;
+    Ok(names_a_learner(&object))
+}
+
+/// <https://docs.stripe.com/api/radar/early_fraud_warnings/object>
+fn fraud_warning(object: &Value, at: Timestamp) -> Result<Facts, String> {
+    let fraud_warnings = [(field(object, "id")?, at)].into();
+    Ok(Facts { fraud_warnings, ..Facts::default() })
+}
+
+/// <https://docs.stripe.com/api/customers/object>
+fn customer_deleted(object: &Value) -> Content {
+    let learner = object.pointer(&format!("/metadata/{}", metadata::LEARNER));
+    let Some(learner) = learner else { return Content::Irrelevant(Irrelevance::NotOurs) };
+    let read = || -> Result<Content, String> {
+        let learner: LearnerId = learner
+            .as_str()
+            .and_then(|learner| learner.parse().ok())
+            .ok_or_else(|| format!("metadata.{} is no learner id", metadata::LEARNER))?;
+        Ok(Content::CustomerDeleted(learner, field(object, "id")?))
+    };
+    read().unwrap_or_else(|reason| Content::Unreadable { reason: format!("customer: {reason}") })
+}
+
 fn names_a_learner(object: &Value) -> bool {
     object.get("metadata").and_then(|metadata| metadata.get(metadata::LEARNER)).is_some()
 }
@@ -283,13 +423,13 @@ impl SessionShape {
             None => SourceId::Session(session.clone()),
         };
         let sale = Sale {
-            learner: self.metadata(metadata::LEARNER)?,
             product: self.metadata(metadata::PRODUCT)?,
             price: self.metadata(metadata::PRICE)?,
             session,
             total: self.total(),
+            learner: self.metadata(metadata::LEARNER)?,
         };
-        Ok(Content::Purchase(source, Purchase { sale, payment }))
+        Ok(Content::Facts(source, Box::new(Purchase { sale, payment }.into())))
     }
 
     fn payment_intent(&self) -> Result<Option<PaymentIntentId>, String> {

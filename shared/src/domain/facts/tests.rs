@@ -1,0 +1,177 @@
+use super::*;
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_unix_seconds(seconds)
+}
+
+fn purchase(session: &str, payment: Payment) -> Purchase {
+    Purchase {
+        sale: Sale {
+            learner: "ada".parse().unwrap(),
+            product: "tutorclaw".parse().unwrap(),
+            price: "tutorclaw_paid".parse().unwrap(),
+            session: session.parse().unwrap(),
+            total: Some(Money { amount_minor: 2900, currency: "usd".parse().unwrap() }),
+        },
+        payment,
+    }
+}
+
+fn refund(id: &str, amount_minor: i64, status: RefundStatus, seconds: i64) -> Facts {
+    let refund = Refund { amount_minor, told: Told::once(status, at(seconds)) };
+    Facts { refunds: [(id.parse().unwrap(), refund)].into(), ..Facts::default() }
+}
+
+fn dispute(id: &str, status: DisputeStatus, seconds: i64) -> Facts {
+    let dispute = Dispute { told: Told::once(status, at(seconds)), settled: None };
+    Facts { disputes: [(id.parse().unwrap(), dispute)].into(), ..Facts::default() }
+}
+
+fn settled(id: &str, reading: u64, status: DisputeStatus) -> Facts {
+    let mut facts = dispute(id, status, 9);
+    for dispute in facts.disputes.values_mut() {
+        dispute.settled = Some(Settled { reading, status });
+    }
+    facts
+}
+
+fn deed(seconds: i64) -> Deed {
+    Deed { at: at(seconds), by: "grace".parse().unwrap(), reason: "by mistake".parse().unwrap() }
+}
+
+/// One telling of each kind, and some that contradict each other.
+fn tellings() -> Vec<Facts> {
+    let manual = |until| ManualGrant {
+        learner: "ada".parse().unwrap(),
+        product: "tutorclaw".parse().unwrap(),
+        until,
+        deed: deed(1),
+    };
+    let mut tellings = vec![
+        Facts::default(),
+        Origin::Manual(manual(None)).into(),
+        Origin::Manual(manual(Some(at(9)))).into(),
+        refund("re_1", 2900, RefundStatus::Pending, 3),
+        refund("re_1", 2900, RefundStatus::Succeeded, 4),
+        refund("re_1", 2900, RefundStatus::Failed, 5),
+        refund("re_2", 100, RefundStatus::Succeeded, 5),
+        dispute("du_1", DisputeStatus::Inquiry, 3),
+        dispute("du_1", DisputeStatus::Open, 4),
+        dispute("du_1", DisputeStatus::Open, 2),
+        dispute("du_1", DisputeStatus::Lost, 5),
+        dispute("du_1", DisputeStatus::Won, 6),
+        settled("du_1", 1, DisputeStatus::Won),
+        settled("du_1", 2, DisputeStatus::Lost),
+        dispute("du_2", DisputeStatus::Resolved, 5),
+        Facts { fraud_warnings: [("issfr_1".parse().unwrap(), at(5))].into(), ..Facts::default() },
+        Facts { fraud_warnings: [("issfr_1".parse().unwrap(), at(4))].into(), ..Facts::default() },
+        Facts { revoked: Some(deed(7)), ..Facts::default() },
+        Facts { revoked: Some(deed(8)), ..Facts::default() },
+        Facts { forgotten: Some(at(9)), ..Facts::default() },
+    ];
+    for session in ["cs_a", "cs_b"] {
+        let payments =
+            [Payment::Processing, Payment::Failed, Payment::paid(at(1)), Payment::paid(at(2))];
+        tellings.extend(payments.map(|payment| purchase(session, payment).into()));
+    }
+    tellings
+}
+
+#[test]
+fn the_join_is_idempotent_commutative_and_associative() {
+    let tellings = tellings();
+    for a in &tellings {
+        assert_eq!(a.clone().join(a.clone()), *a);
+        for b in &tellings {
+            let ab = a.clone().join(b.clone());
+            assert_eq!(ab, b.clone().join(a.clone()));
+            assert_eq!(ab, ab.clone().join(a.clone()));
+            for c in &tellings {
+                let left = ab.clone().join(c.clone());
+                assert_eq!(left, a.clone().join(b.clone().join(c.clone())));
+            }
+        }
+    }
+}
+
+#[test]
+fn paid_beats_failed_and_failed_beats_processing_whatever_came_first() {
+    let paid = Payment::paid(at(9));
+    assert!(paid > Payment::Failed && Payment::Failed > Payment::Processing);
+}
+
+#[test]
+fn of_two_times_of_payment_the_earlier_is_kept() {
+    let (early, late) = (Payment::paid(at(5)), Payment::paid(at(7)));
+    assert_eq!(early.max(late), early);
+}
+
+#[track_caller]
+fn percent(tellings: &[Facts], expected: u8) {
+    let all = tellings.iter().cloned().fold(Facts::default(), Facts::join);
+    assert_eq!(all.refunded_percent(), expected);
+}
+
+#[test]
+fn refunds_add_up_and_those_that_fail_or_are_called_off_do_not_count() {
+    use RefundStatus::{Canceled, Failed, Pending, RequiresAction, Succeeded};
+    let sold = || purchase("cs_a", Payment::paid(at(1))).into();
+    percent(&[sold()], 0);
+    percent(&[sold(), refund("re_1", 2900, Succeeded, 2)], 100);
+    percent(&[sold(), refund("re_1", 2900, Pending, 2)], 100);
+    percent(&[sold(), refund("re_1", 2900, RequiresAction, 2)], 100);
+    percent(&[sold(), refund("re_1", 1450, Succeeded, 2)], 50);
+    // Rounded down: all of it is all of it.
+    percent(&[sold(), refund("re_1", 2899, Succeeded, 2)], 99);
+    let halves = [refund("re_1", 1450, Succeeded, 2), refund("re_2", 1450, Pending, 3)];
+    percent(&[vec![sold()], halves.to_vec()].concat(), 100);
+    // The same refund, told as often as one likes, is one refund.
+    percent(&[sold(), halves[0].clone(), halves[0].clone(), halves[0].clone()], 50);
+    percent(&[sold(), refund("re_1", 2900, Succeeded, 2), refund("re_1", 2900, Failed, 3)], 0);
+    percent(&[sold(), refund("re_1", 2900, Failed, 3), refund("re_1", 2900, Succeeded, 2)], 0);
+    percent(&[sold(), refund("re_1", 2900, Pending, 2), refund("re_1", 2900, Canceled, 3)], 0);
+}
+
+#[test]
+fn a_refund_of_what_nobody_knows_the_total_of_counts_as_all_of_it() {
+    let succeeded = RefundStatus::Succeeded;
+    percent(&[refund("re_1", 1, succeeded, 2)], 100);
+    let mut unknown = purchase("cs_a", Payment::paid(at(1)));
+    unknown.sale.total = None;
+    percent(&[unknown.into(), refund("re_1", 1, succeeded, 2)], 100);
+    percent(&[refund("re_1", i64::MAX, succeeded, 2), refund("re_2", i64::MAX, succeeded, 2)], 100);
+}
+
+#[test]
+fn of_contradicting_verdicts_that_holds_which_stripe_gave_last_when_asked() {
+    use DisputeStatus::{Lost, Open, Won};
+    let status = |tellings: &[Facts]| {
+        let all = tellings.iter().cloned().fold(Facts::default(), Facts::join);
+        all.disputes.values().next().unwrap().status().unwrap()
+    };
+    assert_eq!(status(&[dispute("du_1", Open, 1), dispute("du_1", Won, 2)]), Won);
+    assert_eq!(status(&[dispute("du_1", Won, 2), dispute("du_1", Open, 1)]), Won);
+    let both = [dispute("du_1", Lost, 1), settled("du_1", 1, Won)];
+    assert_eq!(status(&both), Won);
+    assert_eq!(status(&[&both[..], &[settled("du_1", 2, Lost)]].concat()), Lost);
+    // Nobody has asked yet: the worse counts.
+    assert_eq!(status(&[dispute("du_1", Won, 2), dispute("du_1", Lost, 1)]), Lost);
+}
+
+#[test]
+fn whoever_is_forgotten_stays_forgotten_whatever_is_told_later() {
+    let forgotten = Facts { forgotten: Some(at(9)), ..Facts::default() };
+    let sold: Facts = purchase("cs_a", Payment::paid(at(1))).into();
+    let all = sold.clone().join(forgotten).join(Facts { revoked: Some(deed(7)), ..sold });
+    let text = format!("{all:?}");
+    assert!(!text.contains("ada") && !text.contains("by mistake"), "{text}");
+    assert!(text.contains("tutorclaw_paid") && text.contains("2900"), "{text}");
+}
+
+#[test]
+fn a_remark_is_one_line_of_some_length() {
+    assert_eq!(" a gift ".parse::<Remark>().unwrap().to_string(), "a gift");
+    for text in ["", "  ", "a\nb", &"x".repeat(501)] {
+        assert_eq!(text.parse::<Remark>(), Err(RemarkError), "{text}");
+    }
+}

@@ -1,0 +1,335 @@
+//! A source's item: its facts, attribute by attribute.
+//!
+//! One attribute a fact, so that what newer code has written beside it stays. A refund, dispute or
+//! warning is an attribute of its own, named by its id.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use super::attributes::{Item, Reader, number, text, time};
+use crate::domain::decide::StoredSource;
+use crate::domain::facts::{
+    Deed, Dispute, DisputeStatus, Facts, ManualGrant, Origin, Payment, Purchase, Refund,
+    RefundStatus, Sale, Settled, Told,
+};
+use crate::domain::money::Money;
+use crate::domain::time::Timestamp;
+use crate::ports::LedgerError;
+
+/// How many times the facts that a source has have become more. Code that knows fewer must not
+/// decide on a source: it would give what a fact that it can't see has taken.
+const SHAPE: u64 = 1;
+
+const SHAPE_NAME: &str = "shape";
+pub(super) const VERSION: &str = "version";
+
+const REFUND: &str = "refund#";
+const DISPUTE: &str = "dispute#";
+const FRAUD_WARNING: &str = "fraud_warning#";
+
+const PROCESSING: &str = "processing";
+const FAILED: &str = "failed";
+const PAID: &str = "paid";
+
+const REFUND_STATUSES: [(RefundStatus, &str); 5] = [
+    (RefundStatus::Pending, "pending"),
+    (RefundStatus::RequiresAction, "requires_action"),
+    (RefundStatus::Succeeded, "succeeded"),
+    (RefundStatus::Canceled, "canceled"),
+    (RefundStatus::Failed, "failed"),
+];
+
+const DISPUTE_STATUSES: [(DisputeStatus, &str); 7] = [
+    (DisputeStatus::Inquiry, "inquiry"),
+    (DisputeStatus::InquiryClosed, "inquiry_closed"),
+    (DisputeStatus::Open, "open"),
+    (DisputeStatus::Won, "won"),
+    (DisputeStatus::Blocked, "blocked"),
+    (DisputeStatus::Lost, "lost"),
+    (DisputeStatus::Resolved, "resolved"),
+];
+
+/// All attributes but the key, for a source in this version.
+pub(super) fn attributes(facts: &Facts, version: u64) -> Vec<(String, AttributeValue)> {
+    let mut attributes =
+        vec![(SHAPE_NAME.to_owned(), number(SHAPE)), (VERSION.to_owned(), number(version))];
+    let mut put = |name: &str, value| attributes.push((name.to_owned(), value));
+    match &facts.origin {
+        Some(Origin::Purchase(purchase)) => put_purchase(&mut put, purchase),
+        Some(Origin::Manual(grant)) => {
+            put("learner", text(grant.learner.as_str()));
+            put("product", text(grant.product.as_str()));
+            if let Some(until) = grant.until {
+                put("until", time(until));
+            }
+            put_deed(&mut put, "granted", &grant.deed);
+        }
+        None => {}
+    }
+    for (id, refund) in &facts.refunds {
+        put(&format!("{REFUND}{id}"), AttributeValue::M(refund_item(refund)));
+    }
+    for (id, dispute) in &facts.disputes {
+        put(&format!("{DISPUTE}{id}"), AttributeValue::M(dispute_item(dispute)));
+    }
+    for (id, at) in &facts.fraud_warnings {
+        put(&format!("{FRAUD_WARNING}{id}"), time(*at));
+    }
+    if let Some(revoked) = &facts.revoked {
+        put_deed(&mut put, "revoked", revoked);
+    }
+    if let Some(at) = facts.forgotten {
+        put("forgotten_at", time(at));
+    }
+    attributes
+}
+
+fn put_purchase(put: &mut impl FnMut(&str, AttributeValue), purchase: &Purchase) {
+    let sale = &purchase.sale;
+    put("learner", text(sale.learner.as_str()));
+    put("product", text(sale.product.as_str()));
+    put("price", text(sale.price.as_str()));
+    put("session", text(sale.session.as_str()));
+    if let Some(total) = sale.total {
+        put("amount", number(total.amount_minor));
+        put("currency", text(total.currency.as_str()));
+    }
+    match purchase.payment {
+        Payment::Processing => put("payment", text(PROCESSING)),
+        Payment::Failed => put("payment", text(FAILED)),
+        Payment::Paid { at } => {
+            put("payment", text(PAID));
+            put("paid_at", time(at.0));
+        }
+    }
+}
+
+fn put_deed(put: &mut impl FnMut(&str, AttributeValue), what: &str, deed: &Deed) {
+    put(&format!("{what}_at"), time(deed.at));
+    put(&format!("{what}_by"), text(deed.by.to_string()));
+    put(&format!("{what}_for"), text(deed.reason.to_string()));
+}
+
+fn refund_item(refund: &Refund) -> Item {
+    let mut item = told_item(&refund.told, &REFUND_STATUSES);
+    item.insert("amount".to_owned(), number(refund.amount_minor));
+    item
+}
+
+fn dispute_item(dispute: &Dispute) -> Item {
+    let mut item = told_item(&dispute.told, &DISPUTE_STATUSES);
+    if let Some(settled) = dispute.settled {
+        item.insert("reading".to_owned(), number(settled.reading));
+        item.insert("read".to_owned(), text(name_of(&DISPUTE_STATUSES, settled.status)));
+    }
+    item
+}
+
+fn told_item<S: Copy + Ord>(told: &Told<S>, names: &[(S, &'static str)]) -> Item {
+    told.iter().map(|(status, at)| (name_of(names, status).to_owned(), time(at))).collect()
+}
+
+fn name_of<S: Copy + PartialEq>(names: &[(S, &'static str)], status: S) -> &'static str {
+    names.iter().find_map(|(known, name)| (*known == status).then_some(*name)).unwrap_or_default()
+}
+
+/// Reads it back.
+pub(super) fn stored(item: &Item) -> Result<StoredSource, LedgerError> {
+    let reader = Reader(item);
+    // Absent in what the first version has written.
+    if reader.maybe_number::<u64>(SHAPE_NAME)?.is_some_and(|shape| shape > SHAPE) {
+        let reason =
+            "a source was written by a newer version, which knows facts that this does not";
+        return Err(LedgerError::Unreadable(reason.to_owned()));
+    }
+    let facts = Facts {
+        origin: origin(&reader)?,
+        refunds: named(item, REFUND, |value| refund(&Reader(map(value)?)))?,
+        disputes: named(item, DISPUTE, |value| dispute(&Reader(map(value)?)))?,
+        fraud_warnings: named(item, FRAUD_WARNING, |value| {
+            let seconds = value.as_n().ok().and_then(|seconds| seconds.parse().ok());
+            Ok(Timestamp::from_unix_seconds(seconds.ok_or_else(|| unreadable(FRAUD_WARNING))?))
+        })?,
+        revoked: deed(&reader, "revoked")?,
+        forgotten: reader.maybe_time("forgotten_at")?,
+    };
+    Ok(StoredSource { facts, version: reader.number(VERSION)? })
+}
+
+fn origin(source: &Reader<'_>) -> Result<Option<Origin>, LedgerError> {
+    if source.maybe_text("learner").is_none() {
+        return Ok(None);
+    }
+    let learner = source.parsed("learner")?;
+    let product = source.parsed("product")?;
+    if let Some(deed) = deed(source, "granted")? {
+        let until = source.maybe_time("until")?;
+        return Ok(Some(Origin::Manual(ManualGrant { product, until, deed, learner })));
+    }
+    let payment = match source.text("payment")? {
+        PROCESSING => Payment::Processing,
+        FAILED => Payment::Failed,
+        PAID => Payment::paid(source.time("paid_at")?),
+        other => return Err(LedgerError::Unreadable(format!("source with payment {other}"))),
+    };
+    let total = match source.maybe_number("amount")? {
+        Some(amount_minor) => Some(Money { amount_minor, currency: source.parsed("currency")? }),
+        None => None,
+    };
+    let (price, session) = (source.parsed("price")?, source.parsed("session")?);
+    let sale = Sale { product, price, session, total, learner };
+    Ok(Some(Origin::Purchase(Purchase { sale, payment })))
+}
+
+fn deed(source: &Reader<'_>, what: &str) -> Result<Option<Deed>, LedgerError> {
+    let Some(at) = source.maybe_time(&format!("{what}_at"))? else { return Ok(None) };
+    Ok(Some(Deed {
+        at,
+        by: source.parsed(&format!("{what}_by"))?,
+        reason: source.parsed(&format!("{what}_for"))?,
+    }))
+}
+
+fn refund(item: &Reader<'_>) -> Result<Refund, LedgerError> {
+    Ok(Refund { amount_minor: item.number("amount")?, told: told(item, &REFUND_STATUSES)? })
+}
+
+fn dispute(item: &Reader<'_>) -> Result<Dispute, LedgerError> {
+    let settled = match item.maybe_number("reading")? {
+        None => None,
+        Some(reading) => {
+            let read = item.text("read")?;
+            let status = DISPUTE_STATUSES.iter().find(|(_, name)| *name == read);
+            let status = status.ok_or_else(|| unreadable("read"))?.0;
+            Some(Settled { reading, status })
+        }
+    };
+    Ok(Dispute { told: told(item, &DISPUTE_STATUSES)?, settled })
+}
+
+fn told<S: Copy + Ord>(
+    item: &Reader<'_>,
+    names: &[(S, &'static str)],
+) -> Result<Told<S>, LedgerError> {
+    let mut told = Vec::new();
+    for (status, name) in names {
+        if let Some(at) = item.maybe_time(name)? {
+            told.push((*status, at));
+        }
+    }
+    Ok(told.into_iter().collect())
+}
+
+/// The attributes whose names begin so, by the id that follows.
+fn named<K: FromStr + Ord, V>(
+    item: &Item,
+    prefix: &str,
+    read: impl Fn(&AttributeValue) -> Result<V, LedgerError>,
+) -> Result<BTreeMap<K, V>, LedgerError> {
+    let mut all = BTreeMap::new();
+    for (name, value) in item {
+        let Some(id) = name.strip_prefix(prefix) else { continue };
+        let id = id.parse().ok().ok_or_else(|| unreadable(prefix))?;
+        all.insert(id, read(value)?);
+    }
+    Ok(all)
+}
+
+fn map(value: &AttributeValue) -> Result<&Item, LedgerError> {
+    value.as_m().ok().ok_or_else(|| unreadable("of a refund or dispute"))
+}
+
+fn unreadable(name: &str) -> LedgerError {
+    LedgerError::Unreadable(format!("attribute {name} is of another kind"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_unix_seconds(seconds)
+    }
+
+    fn item(facts: &Facts) -> Item {
+        attributes(facts, 7).into_iter().collect()
+    }
+
+    fn everything() -> Facts {
+        let deed = |seconds| Deed {
+            at: at(seconds),
+            by: "arn:aws:iam::1:user/grace".parse().unwrap(),
+            reason: "asked for by mail".parse().unwrap(),
+        };
+        let told =
+            REFUND_STATUSES.iter().zip(1..).map(|((status, _), second)| (*status, at(second)));
+        let refund = Refund { amount_minor: 2900, told: told.collect() };
+        let told =
+            DISPUTE_STATUSES.iter().zip(1..).map(|((status, _), second)| (*status, at(second)));
+        let settled = Some(Settled { reading: 3, status: DisputeStatus::Won });
+        let dispute = Dispute { told: told.collect(), settled };
+        let open = Dispute { told: Told::once(DisputeStatus::Open, at(9)), settled: None };
+        let sale = Sale {
+            learner: "ada".parse().unwrap(),
+            product: "tutorclaw".parse().unwrap(),
+            price: "tutorclaw_paid".parse().unwrap(),
+            session: "cs_1".parse().unwrap(),
+            total: Some(Money { amount_minor: 2900, currency: "usd".parse().unwrap() }),
+        };
+        Facts {
+            refunds: [("re_1".parse().unwrap(), refund)].into(),
+            disputes: [("du_1".parse().unwrap(), dispute), ("dp_2".parse().unwrap(), open)].into(),
+            fraud_warnings: [("issfr_1".parse().unwrap(), at(4))].into(),
+            revoked: Some(deed(5)),
+            forgotten: Some(at(6)),
+            ..Purchase { sale, payment: Payment::paid(at(1)) }.into()
+        }
+    }
+
+    #[test]
+    fn every_fact_is_read_back_as_it_was_written() {
+        let facts = everything();
+        assert_eq!(stored(&item(&facts)).unwrap(), StoredSource { facts, version: 7 });
+        let Facts { refunds, disputes, .. } = everything();
+        let grant = ManualGrant {
+            learner: "ada".parse().unwrap(),
+            product: "tutorclaw".parse().unwrap(),
+            until: Some(at(9)),
+            deed: everything().revoked.unwrap(),
+        };
+        // Before it is known what was sold, and what was given by hand.
+        for facts in [
+            Facts { refunds, ..Facts::default() },
+            Facts { disputes, ..Facts::default() },
+            Origin::Manual(grant).into(),
+        ] {
+            assert_eq!(stored(&item(&facts)).unwrap().facts, facts);
+        }
+    }
+
+    #[test]
+    fn what_newer_code_has_written_is_not_decided_on() {
+        let mut newer = item(&everything());
+        newer.insert(SHAPE_NAME.to_owned(), number(SHAPE + 1));
+        let error = stored(&newer).unwrap_err().to_string();
+        assert!(error.contains("newer version"), "{error}");
+    }
+
+    #[test]
+    fn a_fact_that_cannot_be_read_is_not_overlooked() {
+        for (name, value) in [
+            ("refund#re_1", text("lost")),
+            ("refund#", number(1)),
+            ("dispute#du_1", number(1)),
+            ("fraud_warning#issfr_1", text("yesterday")),
+            ("payment", text("in kind")),
+            ("revoked_by", number(1)),
+        ] {
+            let mut item = item(&everything());
+            item.insert(name.to_owned(), value);
+            assert!(stored(&item).is_err(), "{name}");
+        }
+    }
+}
