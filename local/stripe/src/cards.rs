@@ -1,5 +1,8 @@
 //! Stripe's published test cards and what each of them does.
 
+use serde_json::Value;
+
+use crate::document::Document;
 use crate::error::ApiError;
 
 /// A card number that means something in test mode.
@@ -7,67 +10,104 @@ use crate::error::ApiError;
 pub(crate) struct TestCard {
     pub(crate) number: &'static str,
     pub(crate) brand: &'static str,
-    /// How the bank declines it; accepted when none.
-    decline: Option<Decline>,
+    pub(crate) behaviour: Behaviour,
     /// What a person reads beside it.
     pub(crate) meaning: &'static str,
 }
 
+/// What comes of paying by a card.
 #[derive(Debug)]
-struct Decline {
+pub(crate) enum Behaviour {
+    Pays,
+    Declines(Decline),
+    /// Pays, and is disputed at once, as often as there are complaints.
+    Disputes(&'static [Complaint]),
+    /// Pays, and the bank warns of fraud at once.
+    Warns,
+    /// Pays; a refund begins in the first status, and the bank brings it to the second later.
+    RefundsLate(&'static str, &'static str),
+}
+
+/// How the bank declines a card.
+#[derive(Debug)]
+pub(crate) struct Decline {
     code: &'static str,
     /// The `decline_code`, where the bank gives one.
     reason: Option<&'static str>,
     message: &'static str,
 }
 
-const fn accepted(number: &'static str, brand: &'static str, meaning: &'static str) -> TestCard {
-    TestCard { number, brand, decline: None, meaning }
+/// What the holder of a card tells the bank.
+#[derive(Debug)]
+pub(crate) struct Complaint {
+    /// The status of the dispute that it opens.
+    pub(crate) status: &'static str,
+    pub(crate) reason: &'static str,
 }
 
-const fn declined(
+const FRAUD: Complaint = Complaint { status: "needs_response", reason: "fraudulent" };
+const NOT_RECEIVED: Complaint =
+    Complaint { status: "needs_response", reason: "product_not_received" };
+const INQUIRY: Complaint = Complaint { status: "warning_needs_response", reason: "fraudulent" };
+
+const fn pays(number: &'static str, brand: &'static str, meaning: &'static str) -> TestCard {
+    TestCard { number, brand, behaviour: Behaviour::Pays, meaning }
+}
+
+const fn visa(number: &'static str, behaviour: Behaviour, meaning: &'static str) -> TestCard {
+    TestCard { number, brand: "visa", behaviour, meaning }
+}
+
+const fn declines(
     number: &'static str,
     code: &'static str,
     reason: Option<&'static str>,
     message: &'static str,
     meaning: &'static str,
 ) -> TestCard {
-    TestCard { number, brand: "visa", decline: Some(Decline { code, reason, message }), meaning }
+    visa(number, Behaviour::Declines(Decline { code, reason, message }), meaning)
 }
 
-/// <https://docs.stripe.com/testing> has these and more.
+/// <https://docs.stripe.com/testing> has these and more. Those of one group stand together.
 pub(crate) const TEST_CARDS: &[TestCard] = &[
-    accepted("4242424242424242", "visa", "Pays"),
-    accepted("5555555555554444", "mastercard", "Pays"),
-    declined(
+    pays("4242424242424242", "visa", "Pays"),
+    pays("5555555555554444", "mastercard", "Pays"),
+    declines(
         "4000000000000002",
         "card_declined",
         Some("generic_decline"),
         "Your card was declined.",
         "Declined",
     ),
-    declined(
+    declines(
         "4000000000009995",
         "card_declined",
         Some("insufficient_funds"),
         "Your card has insufficient funds.",
         "Insufficient funds",
     ),
-    declined("4000000000000069", "expired_card", None, "Your card has expired.", "Expired"),
-    declined(
+    declines("4000000000000069", "expired_card", None, "Your card has expired.", "Expired"),
+    declines(
         "4000000000000127",
         "incorrect_cvc",
         None,
         "Your card's security code is incorrect.",
         "Wrong CVC",
     ),
-    declined(
+    declines(
         "4000000000000119",
         "processing_error",
         None,
         "An error occurred while processing your card. Try again in a little bit.",
         "Processing error",
     ),
+    visa("4000000000000259", Behaviour::Disputes(&[FRAUD]), "Disputed as fraud"),
+    visa("4000000000002685", Behaviour::Disputes(&[NOT_RECEIVED]), "Disputed as not received"),
+    visa("4000000404000079", Behaviour::Disputes(&[FRAUD, NOT_RECEIVED]), "Disputed twice"),
+    visa("4000000000001976", Behaviour::Disputes(&[INQUIRY]), "Inquiry"),
+    visa("4000000000005423", Behaviour::Warns, "Early fraud warning"),
+    visa("4000000000007726", Behaviour::RefundsLate("pending", "succeeded"), "Succeeds later"),
+    visa("4000000000005126", Behaviour::RefundsLate("succeeded", "failed"), "Fails later"),
 ];
 
 impl TestCard {
@@ -80,6 +120,17 @@ impl TestCard {
                 .with("code", "incorrect_number")
                 .with("param", "number")
         })
+    }
+
+    /// The card that a charge was paid by, if it was one.
+    pub(crate) fn of(charge: &Value) -> Option<&'static Self> {
+        let fingerprint = charge.field("payment_method_details").field("card").text("fingerprint");
+        TEST_CARDS.iter().find(|card| card.fingerprint() == fingerprint)
+    }
+
+    /// The same card has the same fingerprint, here simply made of its number.
+    pub(crate) fn fingerprint(&self) -> String {
+        format!("sim{}", self.number.get(3..).unwrap_or_default())
     }
 
     pub(crate) fn last4(&self) -> &'static str {
@@ -98,9 +149,19 @@ impl TestCard {
         grouped
     }
 
+    /// What a person reads above the cards of its group.
+    pub(crate) fn group(&self) -> &'static str {
+        match self.behaviour {
+            Behaviour::Pays => "Pay",
+            Behaviour::Declines(_) => "Are declined",
+            Behaviour::Disputes(_) | Behaviour::Warns => "Pay, and the bank objects",
+            Behaviour::RefundsLate(..) => "Pay, and a refund takes its time",
+        }
+    }
+
     /// The error that the bank answers with, if it declines.
     pub(crate) fn decline(&self) -> Option<ApiError> {
-        let decline = self.decline.as_ref()?;
+        let Behaviour::Declines(decline) = &self.behaviour else { return None };
         let error = ApiError::new(402, "card_error", decline.message).with("code", decline.code);
         Some(match decline.reason {
             Some(reason) => error.with("decline_code", reason),

@@ -23,7 +23,9 @@ use crate::id;
 use crate::payments::{self, Buyer, Payment, Settlement};
 use crate::permissions::{self, Level};
 use crate::resources::payment_methods::Method;
-use crate::resources::{portal_configurations, webhook_endpoints};
+use crate::resources::{
+    charges, disputes, early_fraud_warnings, portal_configurations, refunds, webhook_endpoints,
+};
 use crate::state::{Core, Origin};
 use crate::store::Kind;
 
@@ -37,6 +39,10 @@ pub(crate) fn routes() -> Router<Arc<Core>> {
         .route("/_sim/health", get(health))
         .route("/_sim/checkout/sessions/{id}/pay", post(pay))
         .route("/_sim/checkout/sessions/{id}/settle", post(settle))
+        .route("/_sim/refunds/{id}/settle", post(settle_refund))
+        .route("/_sim/disputes", post(open_dispute))
+        .route("/_sim/disputes/{id}", post(move_dispute))
+        .route("/_sim/early_fraud_warnings", post(warn_of_fraud))
         .route("/_sim/deliveries", get(list_deliveries))
         .route("/_sim/deliveries/hold", post(hold))
         .route("/_sim/deliveries/release", post(release))
@@ -132,6 +138,73 @@ async fn settle(State(core): Shared, Path(session): Path<String>, bytes: Bytes) 
     let SettleBody { outcome } = body(&bytes)?;
     core.transact(Origin::default(), |call| payments::settle(call, &session, outcome))
         .map(|session| ok(&session))
+}
+
+/// What a bank says of a refund.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SettleRefundBody {
+    /// The status to bring it to.
+    outcome: String,
+}
+
+async fn settle_refund(State(core): Shared, Path(refund): Path<String>, bytes: Bytes) -> Answer {
+    let SettleRefundBody { outcome } = body(&bytes)?;
+    core.transact(Origin::default(), |call| refunds::settle(call, &refund, &outcome))
+        .map(|refund| ok(&refund))
+}
+
+/// What a buyer claims from their bank.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DisputeBody {
+    payment_intent: String,
+    status: Option<String>,
+    reason: Option<String>,
+    amount: Option<i64>,
+}
+
+async fn open_dispute(State(core): Shared, bytes: Bytes) -> Answer {
+    let asked: DisputeBody = body(&bytes)?;
+    let status = asked.status.as_deref().unwrap_or("needs_response");
+    let reason = asked.reason.as_deref().unwrap_or("fraudulent");
+    core.transact(Origin::default(), |call| {
+        let charge = charges::paying(call, &asked.payment_intent)?;
+        disputes::open(call, &charge, asked.amount, status, reason)
+    })
+    .map(|dispute| ok(&dispute))
+}
+
+/// What a bank does with a dispute.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MoveDisputeBody {
+    status: String,
+    /// How it was prevented: `resolution`, or `block`.
+    case_type: Option<String>,
+}
+
+async fn move_dispute(State(core): Shared, Path(dispute): Path<String>, bytes: Bytes) -> Answer {
+    let MoveDisputeBody { status, case_type } = body(&bytes)?;
+    core.transact(Origin::default(), |call| {
+        disputes::move_to(call, &dispute, &status, case_type.as_deref())
+    })
+    .map(|dispute| ok(&dispute))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WarningBody {
+    payment_intent: String,
+}
+
+async fn warn_of_fraud(State(core): Shared, bytes: Bytes) -> Answer {
+    let WarningBody { payment_intent } = body(&bytes)?;
+    core.transact(Origin::default(), |call| {
+        let charge = charges::paying(call, &payment_intent)?;
+        Ok(early_fraud_warnings::add(call, &charge))
+    })
+    .map(|warning| ok(&warning))
 }
 
 /// The latest deliveries, newest first.
@@ -280,7 +353,12 @@ async fn count_state(State(core): Shared) -> Response {
     let state = core.lock();
     let counts: Map<String, Value> = Kind::ALL
         .into_iter()
-        .filter(|kind| !matches!(kind, Kind::Setting | Kind::SigningSecrets | Kind::SessionDetails))
+        .filter(|kind| {
+            !matches!(
+                kind,
+                Kind::BankAnswer | Kind::Setting | Kind::SigningSecrets | Kind::SessionDetails
+            )
+        })
         .map(|kind| (kind.name().to_owned(), state.store.count(kind).into()))
         .collect();
     ok(&Value::Object(counts))

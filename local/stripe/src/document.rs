@@ -17,6 +17,8 @@ pub(crate) trait Document {
     fn elements(&self, field: &str) -> &[Value];
     /// Sets a field.
     fn set(&mut self, field: &str, value: impl Into<Value>);
+    /// Takes a field away.
+    fn unset(&mut self, field: &str);
 }
 
 impl Document for Value {
@@ -43,6 +45,12 @@ impl Document for Value {
     fn set(&mut self, field: &str, value: impl Into<Value>) {
         if let Some(fields) = self.as_object_mut() {
             fields.insert(field.to_owned(), value.into());
+        }
+    }
+
+    fn unset(&mut self, field: &str) {
+        if let Some(fields) = self.as_object_mut() {
+            fields.remove(field);
         }
     }
 }

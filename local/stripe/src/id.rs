@@ -53,6 +53,18 @@ pub(crate) fn charge() -> String {
     random("ch_3", 23)
 }
 
+pub(crate) fn refund() -> String {
+    random("re_3", 23)
+}
+
+pub(crate) fn dispute() -> String {
+    random("du_1", 23)
+}
+
+pub(crate) fn early_fraud_warning() -> String {
+    random("issfr_1", 23)
+}
+
 pub(crate) fn balance_transaction() -> String {
     random("txn_3", 23)
 }

@@ -8,6 +8,7 @@
 //!   `faults`.
 //! - `resources`: the table of operations, and one module for each kind of object.
 //! - `payments`: what happens when a buyer pays; `cards` are Stripe's test cards.
+//! - `later`: what happens by itself, once its time has come.
 //! - `events` and `deliveries`: what is told to whom, and until they have heard it.
 //! - `page`: the hosted page. `control`: `/_sim`. `connection`: connections that can be cut.
 //!
@@ -32,6 +33,7 @@ mod faults;
 mod form;
 mod id;
 mod idempotency;
+mod later;
 mod page;
 mod parameters;
 mod payments;
@@ -53,7 +55,7 @@ use crate::connection::{Connection, CuttableListener};
 use crate::resources::webhook_endpoints;
 use crate::state::{Core, Origin};
 
-/// How often the simulator looks for sessions that expired and for what it may forget.
+/// How often the simulator looks for what is due and for what it may forget.
 const TICK: Duration = Duration::from_millis(500);
 
 /// How to start a simulator.

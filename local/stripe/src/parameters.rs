@@ -35,6 +35,12 @@ pub(crate) enum Shape {
     TimeRange,
 }
 
+impl Parameter {
+    pub(crate) const fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
 pub(crate) const fn required(name: &'static str, shape: Shape) -> Parameter {
     Parameter { name, shape, required: true }
 }

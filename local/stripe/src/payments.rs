@@ -2,12 +2,13 @@
 
 use serde_json::{Value, json};
 
+use crate::cards::{Behaviour, TestCard};
 use crate::document::Document;
 use crate::error::ApiError;
 use crate::resources::charges::{self, ChargeState};
 use crate::resources::checkout_sessions::{self, customer_details, session_details};
 use crate::resources::payment_methods::{self, Method};
-use crate::resources::{customers, payment_intents};
+use crate::resources::{customers, disputes, early_fraud_warnings, payment_intents};
 use crate::state::Call;
 use crate::store::Kind;
 
@@ -65,6 +66,7 @@ pub(crate) fn pay(
         Method::Card(card) => match card.decline() {
             None => {
                 let charge = charges::add(call, &intent, &payment_method, &ChargeState::Succeeded);
+                bank_objects(call, card, &charge);
                 succeed(call, intent, charge.text("id"));
                 Ok(Payment::Completed(complete(call, session, "paid", buyer)))
             }
@@ -85,6 +87,21 @@ pub(crate) fn pay(
             Ok(Payment::Completed(complete(call, session, "unpaid", buyer)))
         }
     }
+}
+
+/// What the bank has against a charge at once, with some test cards. Stripe tells of it before it
+/// tells that the payment intent succeeded.
+fn bank_objects(call: &mut Call<'_>, card: &TestCard, charge: &Value) {
+    // It is the bank that does it, so its events name no request.
+    let origin = std::mem::take(&mut call.origin);
+    match card.behaviour {
+        Behaviour::Disputes(complaints) => disputes::complain(call, charge, complaints),
+        Behaviour::Warns => {
+            early_fraud_warnings::add(call, charge);
+        }
+        Behaviour::Pays | Behaviour::Declines(_) | Behaviour::RefundsLate(..) => {}
+    }
+    call.origin = origin;
 }
 
 /// The session's payment intent, made at the first attempt. A customer who is to be created is

@@ -11,52 +11,62 @@ use crate::store::Kind;
 
 /// A kind of resource that permissions are about.
 struct Resource {
-    /// Where it is under `/v1/`.
-    path: &'static str,
+    /// Where it is under `/v1/`; the first of these names it.
+    paths: &'static [&'static str],
     /// What Stripe calls its permission, between `rak_` and `_read` or `_write`. Some names are
     /// older than the resource.
     permission: &'static str,
     /// The objects of it that others can be expanded by.
-    kind: Option<Kind>,
+    kinds: &'static [Kind],
     /// Resources that whoever may read this one may read too.
     implies: &'static [&'static str],
 }
 
-/// <https://docs.stripe.com/stripe-apps/reference/permissions>
+/// <https://docs.stripe.com/stripe-apps/reference/permissions>. Refunds have no permission but that
+/// of charges; for early fraud warnings Stripe names none.
 const RESOURCES: &[Resource] = &[
-    resource("account", "accounts_kyc_basic", None, &[]),
-    resource("billing_portal/configurations", "customer_portal", None, &[]),
-    resource("charges", "charge", Some(Kind::Charge), &[]),
-    resource("checkout/sessions", "checkout_session", None, &["payment_intents", "products"]),
-    resource("customers", "customer", Some(Kind::Customer), &[]),
-    resource("events", "event", None, &[]),
-    resource("payment_intents", "payment_intent", Some(Kind::PaymentIntent), &["products"]),
-    resource("payment_methods", "payment_method", Some(Kind::PaymentMethod), &[]),
-    resource("prices", "plan", Some(Kind::Price), &["products"]),
-    resource("products", "product", Some(Kind::Product), &[]),
-    resource("tax/settings", "tax_settings", None, &[]),
-    resource("webhook_endpoints", "webhook", None, &[]),
+    resource(&["account"], "accounts_kyc_basic", &[], &[]),
+    resource(&["billing_portal/configurations"], "customer_portal", &[], &[]),
+    resource(
+        &["charges", "refunds", "radar/early_fraud_warnings"],
+        "charge",
+        &[Kind::Charge, Kind::Refund, Kind::EarlyFraudWarning],
+        &[],
+    ),
+    resource(&["checkout/sessions"], "checkout_session", &[], &["payment_intents", "products"]),
+    resource(&["customers"], "customer", &[Kind::Customer], &[]),
+    resource(&["disputes"], "dispute", &[Kind::Dispute], &[]),
+    resource(&["events"], "event", &[], &[]),
+    resource(&["payment_intents"], "payment_intent", &[Kind::PaymentIntent], &["products"]),
+    resource(&["payment_methods"], "payment_method", &[Kind::PaymentMethod], &[]),
+    resource(&["prices"], "plan", &[Kind::Price], &["products"]),
+    resource(&["products"], "product", &[Kind::Product], &[]),
+    resource(&["tax/settings"], "tax_settings", &[], &[]),
+    resource(&["webhook_endpoints"], "webhook", &[], &[]),
 ];
 
 const fn resource(
-    path: &'static str,
+    paths: &'static [&'static str],
     permission: &'static str,
-    kind: Option<Kind>,
+    kinds: &'static [Kind],
     implies: &'static [&'static str],
 ) -> Resource {
-    Resource { path, permission, kind, implies }
+    Resource { paths, permission, kinds, implies }
 }
 
 impl Resource {
     /// What the control surface calls it.
     fn name(&self) -> String {
-        self.path.replace('/', "_")
+        self.paths.first().copied().unwrap_or_default().replace('/', "_")
     }
 
     /// Whether a request's path is about it.
     fn is_at(&self, path: &str) -> bool {
-        let rest = path.strip_prefix("/v1/").and_then(|path| path.strip_prefix(self.path));
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        let Some(path) = path.strip_prefix("/v1/") else { return false };
+        self.paths
+            .iter()
+            .filter_map(|own| path.strip_prefix(own))
+            .any(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 }
 
@@ -142,7 +152,7 @@ impl Permissions {
 
     /// Refuses to expand what the key may not read.
     pub(crate) fn check_expanded(&self, kind: Kind) -> Result<(), ApiError> {
-        match RESOURCES.iter().find(|resource| resource.kind == Some(kind)) {
+        match RESOURCES.iter().find(|resource| resource.kinds.contains(&kind)) {
             Some(resource) => self.require(resource, Level::Read),
             None => Ok(()),
         }
@@ -169,7 +179,7 @@ impl Restricted {
             ("write", _) | ("read", Level::Read) => true,
             (_, Level::Write) => false,
             (_, _) => RESOURCES.iter().any(|other| {
-                other.implies.contains(&resource.path)
+                other.implies.contains(&resource.name().as_str())
                     && matches!(self.levels.text(&other.name()), "read" | "write")
             }),
         }

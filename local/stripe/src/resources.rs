@@ -4,6 +4,8 @@ pub(crate) mod account;
 pub(crate) mod charges;
 pub(crate) mod checkout_sessions;
 pub(crate) mod customers;
+pub(crate) mod disputes;
+pub(crate) mod early_fraud_warnings;
 pub(crate) mod expand;
 pub(crate) mod lists;
 pub(crate) mod payment_intents;
@@ -11,6 +13,7 @@ pub(crate) mod payment_methods;
 pub(crate) mod portal_configurations;
 pub(crate) mod prices;
 pub(crate) mod products;
+pub(crate) mod refunds;
 pub(crate) mod tax_settings;
 pub(crate) mod webhook_endpoints;
 
@@ -89,6 +92,22 @@ fn dispatch(call: &mut Call<'_>, request: &ApiRequest, sent: &Value) -> Result<V
         ("GET", ["charges"]) => charges::list(call, sent),
         ("GET", ["charges", id]) => none(sent, |()| call.find(Kind::Charge, "charge", id)),
 
+        ("POST", ["refunds"]) => refunds::create(call, sent),
+        ("GET", ["refunds"]) => refunds::list(call, sent),
+        ("GET", ["refunds", id]) => none(sent, |()| refunds::find(call, id)),
+        ("POST", ["refunds", id]) => refunds::update(call, id, sent),
+        ("POST", ["refunds", id, "cancel"]) => none(sent, |()| refunds::cancel(call, id)),
+
+        ("GET", ["disputes"]) => disputes::list(call, sent),
+        ("GET", ["disputes", id]) => none(sent, |()| disputes::find(call, id)),
+        ("POST", ["disputes", id]) => disputes::update(call, id, sent),
+        ("POST", ["disputes", id, "close"]) => none(sent, |()| disputes::close(call, id)),
+
+        ("GET", ["radar", "early_fraud_warnings"]) => early_fraud_warnings::list(call, sent),
+        ("GET", ["radar", "early_fraud_warnings", id]) => {
+            none(sent, |()| call.find(Kind::EarlyFraudWarning, "early_fraud_warning", id))
+        }
+
         ("GET", ["payment_methods", id]) => none(sent, |()| call.find(Kind::PaymentMethod, "PaymentMethod", id)),
 
         ("GET", ["events"]) => call.list_events(sent),
@@ -142,6 +161,28 @@ pub(crate) fn save_updated(
     call.store.put(kind, before.text("id"), after.clone());
     call.emit_updated(event_type, before, &after);
     after
+}
+
+/// Whether something may go from one status to another, by a table of moves.
+pub(crate) fn check_move(
+    moves: &[(&str, &[&str])],
+    noun: &str,
+    from: &str,
+    to: &str,
+) -> Result<(), ApiError> {
+    let reachable = moves
+        .iter()
+        .find(|(status, _)| *status == from)
+        .map_or(&[][..], |(_, reachable)| reachable);
+    if reachable.contains(&to) {
+        return Ok(());
+    }
+    let message = if reachable.is_empty() {
+        format!("A {noun} that is {from} stays so.")
+    } else {
+        format!("A {noun} that is {from} cannot become '{to}', but {}.", reachable.join(" or "))
+    };
+    Err(ApiError::invalid_request(message))
 }
 
 /// An address as Stripe shows it: every part, unknown ones null.

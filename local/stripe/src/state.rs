@@ -12,7 +12,7 @@ use crate::document::Document;
 use crate::error::ApiError;
 use crate::faults::Fault;
 use crate::id;
-use crate::resources::checkout_sessions;
+use crate::later;
 use crate::store::{Kind, Store};
 
 /// The version of Stripe's API whose objects the simulator speaks.
@@ -51,8 +51,8 @@ pub(crate) struct State {
     pub(crate) faults: Vec<Fault>,
     /// Idempotency keys whose request is still being executed.
     pub(crate) in_flight: BTreeSet<String>,
-    /// No open session expires before this time; 0 until they have been looked through.
-    next_expiry: i64,
+    /// Nothing happens by itself before this time; 0 until it has been looked through.
+    next_due: i64,
 }
 
 /// The request that causes a change, as events tell it. Both are null for what happens by itself.
@@ -71,8 +71,8 @@ pub(crate) struct Call<'a> {
     pub(crate) origin: Origin,
     /// Deliveries to start once the operation is committed.
     pub(crate) to_deliver: Vec<String>,
-    /// See [`State::next_expiry`].
-    pub(crate) next_expiry: &'a mut i64,
+    /// See [`State::next_due`].
+    pub(crate) next_due: &'a mut i64,
 }
 
 impl Core {
@@ -87,7 +87,7 @@ impl Core {
             store: Store::open(file)?,
             faults: Vec::new(),
             in_flight: BTreeSet::new(),
-            next_expiry: 0,
+            next_due: 0,
         };
         Ok(Arc::new(Self { url, http, stopping, state: Mutex::new(state), deliveries }))
     }
@@ -104,19 +104,19 @@ impl Core {
         operation: impl FnOnce(&mut Call<'_>) -> Result<T, ApiError>,
     ) -> Result<T, ApiError> {
         let mut state = self.lock();
-        let State { store, next_expiry, .. } = &mut *state;
+        let State { store, next_due, .. } = &mut *state;
         // What a panic may have left half done.
         store.rollback();
         let now = machine_time_ms() / 1000 + clock_offset(store);
         let mut call =
-            Call { store, url: &self.url, now, origin, to_deliver: Vec::new(), next_expiry };
-        if now >= *call.next_expiry {
-            checkout_sessions::expire_due(&mut call);
+            Call { store, url: &self.url, now, origin, to_deliver: Vec::new(), next_due };
+        if now >= *call.next_due {
+            later::happen(&mut call);
         }
         let due = std::mem::take(&mut call.to_deliver);
         if let Err(error) = commit(call.store) {
-            // They are open again, and must be found again.
-            *call.next_expiry = 0;
+            // What was due still is, and must be found again.
+            *call.next_due = 0;
             return Err(error);
         }
         self.deliver(due);
@@ -177,7 +177,7 @@ impl Call<'_> {
         let offset = clock_offset(self.store) + seconds;
         self.store.put(Kind::Setting, CLOCK, json!({ "offset_seconds": offset }));
         self.now += seconds;
-        checkout_sessions::expire_due(self);
+        later::happen(self);
     }
 
     /// Takes back what the operation has done so far.

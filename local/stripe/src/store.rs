@@ -22,6 +22,11 @@ pub(crate) enum Kind {
     PaymentIntent,
     PaymentMethod,
     Charge,
+    Refund,
+    Dispute,
+    EarlyFraudWarning,
+    /// What a bank will say, under the id of the refund or dispute that it will be about.
+    BankAnswer,
     Event,
     WebhookEndpoint,
     /// The signing secrets of a webhook endpoint, under the endpoint's id.
@@ -37,7 +42,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::Customer,
         Self::Product,
         Self::Price,
@@ -46,6 +51,10 @@ impl Kind {
         Self::PaymentIntent,
         Self::PaymentMethod,
         Self::Charge,
+        Self::Refund,
+        Self::Dispute,
+        Self::EarlyFraudWarning,
+        Self::BankAnswer,
         Self::Event,
         Self::WebhookEndpoint,
         Self::SigningSecrets,
@@ -67,6 +76,10 @@ impl Kind {
             Self::PaymentIntent => "payment_intent",
             Self::PaymentMethod => "payment_method",
             Self::Charge => "charge",
+            Self::Refund => "refund",
+            Self::Dispute => "dispute",
+            Self::EarlyFraudWarning => "early_fraud_warning",
+            Self::BankAnswer => "bank_answer",
             Self::Event => "event",
             Self::WebhookEndpoint => "webhook_endpoint",
             Self::SigningSecrets => "signing_secrets",

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::{Entered, Problem, money};
-use crate::cards::TEST_CARDS;
+use crate::cards::{TEST_CARDS, TestCard};
 use crate::document::Document;
 use crate::resources::account::BUSINESS_NAME;
 
@@ -224,14 +224,19 @@ fn methods(session: &Value, entered: &Entered, problem: Option<&Problem>) -> Str
 }
 
 fn test_cards() -> String {
-    let mut rows = String::new();
-    for card in TEST_CARDS {
+    let mut groups = String::new();
+    for cards in TEST_CARDS.chunk_by(|one, next| one.group() == next.group()) {
+        let title = cards.first().map_or("", TestCard::group);
         // Writing to a string does not fail.
-        let _written =
-            write!(rows, "<div><dt>{}</dt><dd>{}</dd></div>", card.grouped(), escape(card.meaning));
+        let _written = write!(groups, "<h3>{title}</h3><dl>");
+        for card in cards {
+            let (number, meaning) = (card.grouped(), escape(card.meaning));
+            let _written = write!(groups, "<div><dt>{number}</dt><dd>{meaning}</dd></div>");
+        }
+        groups.push_str("</dl>");
     }
     format!(
-        r#"<details class="test-cards" open><summary>Test cards</summary><dl>{rows}</dl><p class="hint">Any future expiry date and any CVC.</p></details>"#
+        r#"<details class="test-cards" open><summary>Test cards</summary>{groups}<p class="hint">Any future expiry date and any CVC.</p></details>"#
     )
 }
 

@@ -6,7 +6,7 @@ use crate::document::Document;
 use crate::error::ApiError;
 use crate::id;
 use crate::parameters::{self, Parameter, Shape, optional};
-use crate::resources::lists;
+use crate::resources::{lists, refunds};
 use crate::state::Call;
 use crate::store::Kind;
 
@@ -136,6 +136,42 @@ fn outcome(network_status: &str, reason: Option<&str>, seller_message: &str, kin
         "seller_message": seller_message,
         "type": kind,
     })
+}
+
+/// The charge that a payment intent was paid by.
+pub(crate) fn paying(call: &Call<'_>, intent: &str) -> Result<Value, ApiError> {
+    let found = call.find(Kind::PaymentIntent, "payment_intent", intent)?;
+    let charge = call.store.get(Kind::Charge, found.text("latest_charge"));
+    charge.filter(|charge| charge.is_true("paid")).cloned().ok_or_else(|| {
+        ApiError::invalid_request(format!(
+            "The payment intent '{intent}' has no charge that succeeded; pay it first."
+        ))
+    })
+}
+
+/// Writes into a charge what its refunds come to. What has failed or was cancelled does not count;
+/// what is still pending does, because it is promised.
+pub(crate) fn count_refunds(call: &mut Call<'_>, id: &str) -> Value {
+    let refunded: i64 = refunds::of(call.store, id)
+        .filter(|refund| !matches!(refund.text("status"), "failed" | "canceled"))
+        .map(|refund| refund.integer("amount"))
+        .sum();
+    edit(call, id, |charge| {
+        charge.set("amount_refunded", refunded);
+        charge.set("refunded", refunded == charge.integer("amount"));
+    })
+}
+
+/// A charge that was disputed once stays marked so, whoever wins.
+pub(crate) fn mark_disputed(call: &mut Call<'_>, id: &str) {
+    edit(call, id, |charge| charge.set("disputed", true));
+}
+
+fn edit(call: &mut Call<'_>, id: &str, how: impl FnOnce(&mut Value)) -> Value {
+    let mut charge = call.store.get(Kind::Charge, id).cloned().unwrap_or_default();
+    how(&mut charge);
+    call.store.put(Kind::Charge, id, charge.clone());
+    charge
 }
 
 /// A charge shows more of a card than the payment method does.

@@ -134,7 +134,7 @@ pub(crate) fn create(call: &mut Call<'_>, sent: &Value) -> Result<Value, ApiErro
     });
     call.store.put(Kind::SessionDetails, &id, details);
     call.store.put(Kind::CheckoutSession, &id, session.clone());
-    *call.next_expiry = (*call.next_expiry).min(expires_at);
+    *call.next_due = (*call.next_due).min(expires_at);
     Ok(session)
 }
 
@@ -426,18 +426,14 @@ pub(crate) fn expire_due(call: &mut Call<'_>) {
         .filter(|(_, _, session)| session.text("status") == "open")
         .map(|(_, _, session)| session.clone())
         .collect();
-    *call.next_expiry = i64::MAX;
-    // Nobody asked for it, so its events name no request.
-    let origin = std::mem::take(&mut call.origin);
     for session in open {
         let expires_at = session.integer("expires_at");
         if expires_at <= call.now {
             end(call, session);
         } else {
-            *call.next_expiry = (*call.next_expiry).min(expires_at);
+            *call.next_due = (*call.next_due).min(expires_at);
         }
     }
-    call.origin = origin;
 }
 
 fn end(call: &mut Call<'_>, mut session: Value) -> Value {

@@ -6,7 +6,7 @@ use crate::document::Document;
 use crate::error::ApiError;
 use crate::parameters::{self, Shape, optional};
 use crate::permissions::Permissions;
-use crate::resources::checkout_sessions;
+use crate::resources::{checkout_sessions, refunds};
 use crate::store::{Kind, Store};
 
 /// Stripe expands at most four levels.
@@ -21,6 +21,14 @@ const EXPANDABLE: &[(&str, &str, Kind)] = &[
     ("payment_intent", "payment_method", Kind::PaymentMethod),
     ("charge", "customer", Kind::Customer),
     ("charge", "payment_intent", Kind::PaymentIntent),
+    ("refund", "charge", Kind::Charge),
+    ("refund", "customer", Kind::Customer),
+    ("refund", "payment_intent", Kind::PaymentIntent),
+    ("refund", "payment_method", Kind::PaymentMethod),
+    ("dispute", "charge", Kind::Charge),
+    ("dispute", "payment_intent", Kind::PaymentIntent),
+    ("radar.early_fraud_warning", "charge", Kind::Charge),
+    ("radar.early_fraud_warning", "payment_intent", Kind::PaymentIntent),
     ("payment_method", "customer", Kind::Customer),
     ("price", "product", Kind::Product),
     ("product", "default_price", Kind::Price),
@@ -36,8 +44,14 @@ const EMPTY: &[(&str, &str)] = &[
     ("charge", "review"),
 ];
 
+/// Finds a part by the id of its whole.
+type FindPart = fn(&Store, &str) -> Value;
+
 /// Parts that a response leaves out unless they are asked for.
-const INCLUDABLE: &[(&str, &str)] = &[("checkout.session", "line_items")];
+const INCLUDABLE: &[(&str, &str, FindPart)] = &[
+    ("checkout.session", "line_items", checkout_sessions::first_line_items),
+    ("charge", "refunds", refunds::first_of),
+];
 
 /// Takes the paths to expand out of a request's parameters.
 pub(crate) fn paths(sent: &Value) -> Result<(Value, Vec<String>), ApiError> {
@@ -98,16 +112,19 @@ fn follow(
     if node.is_true("deleted") {
         return Ok(());
     }
-    let known = |listed: &[(&str, &str)]| listed.contains(&(object.as_str(), *step));
     let expandable = EXPANDABLE.iter().find(|(of, field, _)| *of == object && field == step);
     if let Some((_, _, kind)) = expandable {
         source.permissions.check_expanded(*kind)?;
         if let Some(named) = node.field(step).as_str().and_then(|id| source.store.get(*kind, id)) {
             node.set(step, named.clone());
         }
-    } else if known(INCLUDABLE) {
-        node.set(step, checkout_sessions::first_line_items(source.store, node.text("id")));
-    } else if !known(EMPTY) && (rest.is_empty() || !node.field(step).is_object()) {
+    } else if let Some((_, _, find_part)) =
+        INCLUDABLE.iter().find(|(of, field, _)| *of == object && field == step)
+    {
+        node.set(step, find_part(source.store, node.text("id")));
+    } else if !EMPTY.contains(&(object.as_str(), *step))
+        && (rest.is_empty() || !node.field(step).is_object())
+    {
         return Err(refused(path, &format!("{step} of {object} is not a reference")));
     }
     match node.get_mut(*step) {

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use crate::document::Document;
 use crate::error::ApiError;
-use crate::parameters::{Parameter, Shape, optional};
+use crate::parameters::{self, Parameter, Shape, optional};
+use crate::state::Call;
 use crate::store::{Kind, Store};
 
 pub(crate) const LIMIT: Parameter = optional("limit", Shape::Integer { min: 1, max: 100 });
@@ -55,6 +56,30 @@ pub(crate) fn list(
         found.reverse();
     }
     Ok(page_of(url, found, has_more))
+}
+
+/// A page of what charges have: refunds, disputes, early fraud warnings.
+pub(crate) fn of_charge(
+    call: &Call<'_>,
+    kind: Kind,
+    url: &str,
+    sent: &Value,
+) -> Result<Value, ApiError> {
+    const FILTERS: &[Parameter] = &[
+        optional("charge", Shape::Text),
+        optional("created", Shape::TimeRange),
+        optional("payment_intent", Shape::Text),
+        LIMIT,
+        STARTING_AFTER,
+        ENDING_BEFORE,
+    ];
+    let filters = parameters::check(FILTERS, sent)?;
+    list(call.store, kind, url, &filters, |document| {
+        ["charge", "payment_intent"]
+            .into_iter()
+            .all(|filter| equals(&filters, filter, document.text(filter)))
+            && in_range(filters.field("created"), document.integer("created"))
+    })
 }
 
 /// The list object itself.

@@ -70,8 +70,7 @@ fn card_details(card: &TestCard) -> Value {
         "display_brand": card.brand,
         "exp_month": 12,
         "exp_year": 2034,
-        // The same card has the same fingerprint, here simply made of its number.
-        "fingerprint": format!("sim{}", card.number.get(3..).unwrap_or_default()),
+        "fingerprint": card.fingerprint(),
         "funding": "credit",
         "generated_from": null,
         "last4": card.last4(),

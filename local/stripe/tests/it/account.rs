@@ -155,6 +155,11 @@ async fn a_restricted_key_is_refused_by_the_name_of_what_it_lacks() {
         (Method::GET, "/v1/account", "rak_accounts_kyc_basic_read"),
         (Method::GET, "/v1/billing_portal/configurations", "rak_customer_portal_read"),
         (Method::GET, "/v1/charges", "rak_charge_read"),
+        (Method::GET, "/v1/refunds", "rak_charge_read"),
+        (Method::POST, "/v1/refunds/re_none/cancel", "rak_charge_write"),
+        (Method::GET, "/v1/radar/early_fraud_warnings", "rak_charge_read"),
+        (Method::GET, "/v1/disputes", "rak_dispute_read"),
+        (Method::POST, "/v1/disputes/du_none/close", "rak_dispute_write"),
         (Method::GET, "/v1/customers", "rak_customer_read"),
         (Method::POST, "/v1/customers", "rak_customer_write"),
         (Method::DELETE, "/v1/customers/cus_none", "rak_customer_write"),
@@ -195,7 +200,7 @@ async fn a_restricted_key_does_what_it_may_and_reads_what_that_implies() {
     key.send(Method::GET, "/v1/products", "").await.ok();
     assert_eq!(key.lacks(Method::POST, "/v1/products", "name=x").await, "rak_product_write");
     // An unknown address is unknown to everybody, and is nobody's permission.
-    assert_eq!(key.send(Method::GET, "/v1/refunds", "").await.error().0, 404);
+    assert_eq!(key.send(Method::GET, "/v1/subscriptions", "").await.error().0, 404);
 }
 
 #[tokio::test]
@@ -212,6 +217,25 @@ async fn what_a_key_may_not_read_it_may_not_expand_either() {
     let both = json!({"checkout_sessions": "read", "charges": "read"});
     let key = Restricted::new(&shop, "rk_test_reads", both).await;
     key.send(Method::GET, &charge, "").await.ok();
+}
+
+#[tokio::test]
+async fn whoever_may_charge_may_refund_and_whoever_reads_disputes_may_not_read_charges() {
+    let shop = Shop::open().await;
+    let intent = shop.purchase("4242424242424242").await;
+    let key = Restricted::new(&shop, "rk_test_back", json!({"charges": "write"})).await;
+    let form = format!("payment_intent={intent}&amount=100");
+    let refund = key.send(Method::POST, "/v1/refunds", &form).await.ok();
+    let path = format!("/v1/refunds/{}", refund["id"].as_str().unwrap());
+    key.send(Method::GET, &format!("{path}?expand[]=charge"), "").await.ok();
+    let intent_too = format!("{path}?expand[]=payment_intent");
+    assert_eq!(key.lacks(Method::GET, &intent_too, "").await, "rak_payment_intent_read");
+
+    shop.control(Method::POST, "/disputes", json!({"payment_intent": intent})).await.ok();
+    let key = Restricted::new(&shop, "rk_test_back", json!({"disputes": "read"})).await;
+    key.send(Method::GET, "/v1/disputes", "").await.ok();
+    let charge = "/v1/disputes?expand[]=data.charge";
+    assert_eq!(key.lacks(Method::GET, charge, "").await, "rak_charge_read");
 }
 
 #[tokio::test]

@@ -141,7 +141,7 @@ async fn what_does_not_exist_is_404_in_the_path_and_400_in_a_parameter() {
 async fn an_unknown_url_says_so() {
     let shop = Shop::open().await;
     for path in [
-        "/v1/refunds",
+        "/v1/subscriptions",
         "/v1",
         "/customers",
         "/v1/v1/customers",
@@ -179,7 +179,9 @@ async fn metadata_is_merged_and_unset_key_by_key() {
 #[tokio::test]
 async fn a_deleted_customer_is_a_tombstone() {
     let shop = Shop::open().await;
-    let id = shop.post("/v1/customers", &[]).await.ok()["id"].as_str().unwrap().to_owned();
+    let form = [("email", "ada@example.com"), ("metadata[learner_id]", "ada")];
+    let customer = shop.post("/v1/customers", &form).await.ok();
+    let id = customer["id"].as_str().unwrap().to_owned();
     let path = format!("/v1/customers/{id}");
     let tombstone = json!({"id": id, "object": "customer", "deleted": true});
     assert_eq!(shop.delete(&path).await.ok(), tombstone);
@@ -190,6 +192,9 @@ async fn a_deleted_customer_is_a_tombstone() {
     let price = shop.price(100).await;
     assert_eq!(shop.session_with(&price, &[("customer", &id)]).await.error().0, 400);
     assert_eq!(shop.event_types().await, ["customer.created", "customer.deleted"]);
+    // The event still tells who it was.
+    let event = shop.get("/v1/events?type=customer.deleted").await.ok()["data"][0].clone();
+    assert_eq!(event["data"], json!({ "object": customer }));
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use stripe_checkout::CheckoutSession;
 use stripe_core::{Charge, Customer, Event, PaymentIntent};
 use stripe_product::{Price, Product};
-use stripe_shared::Account;
+use stripe_shared::{Account, Dispute, Refund};
 use stripe_types::List;
 
 use crate::shop::Shop;
@@ -94,10 +94,20 @@ async fn every_events_object_parses_as_its_type() {
     shop.pay(&session, "4242424242424242").await.ok();
     let session = shop.session().await;
     shop.post(&format!("/v1/checkout/sessions/{session}/expire"), &[]).await.ok();
+    refund_and_dispute(&shop).await;
 
-    let events = shop.get("/v1/events?limit=100").await.ok();
-    parses::<List<Event>>(&events);
-    for event in events["data"].as_array().unwrap() {
+    let mut page = shop.get("/v1/events?limit=100").await.ok();
+    let mut events = Vec::new();
+    loop {
+        parses::<List<Event>>(&page);
+        events.extend(page["data"].as_array().unwrap().clone());
+        if page["has_more"] == false {
+            break;
+        }
+        let last = events.last().unwrap()["id"].as_str().unwrap();
+        page = shop.get(&format!("/v1/events?limit=100&starting_after={last}")).await.ok();
+    }
+    for event in &events {
         for field in [
             "api_version",
             "created",
@@ -119,9 +129,129 @@ async fn every_events_object_parses_as_its_type() {
             "payment_intent" => drop(parses::<PaymentIntent>(object)),
             "charge" => drop(parses::<Charge>(object)),
             "checkout.session" => drop(parses::<CheckoutSession>(object)),
+            "refund" => drop(parses::<Refund>(object)),
+            "dispute" => drop(parses::<Dispute>(object)),
+            // No type of async-stripe's that is compiled here describes it; a test of its own does.
+            "radar.early_fraud_warning" => {}
             other => panic!("an event about {other}"),
         }
     }
+}
+
+/// Refunds and disputes in each of their states, by card and by bank debit.
+async fn refund_and_dispute(shop: &Shop) {
+    let debit = json!({"payment_method": "sepa_debit", "email": "ada@example.com"});
+    for means in [json!({"card": "4242424242424242"}), debit] {
+        for outcomes in [&["requires_action", "succeeded", "failed"][..], &["failed"]] {
+            let intent = shop.purchase_by(means.clone()).await;
+            let form = [("payment_intent", intent.as_str()), ("metadata[a]", "b")];
+            let refund = shop.post("/v1/refunds", &form).await.ok();
+            let path = format!("/refunds/{}/settle", refund["id"].as_str().unwrap());
+            for outcome in outcomes {
+                // A card's refund has succeeded, and can only fail.
+                shop.control(Method::POST, &path, json!({ "outcome": outcome })).await;
+            }
+            let warned = json!({ "payment_intent": intent });
+            shop.control(Method::POST, "/early_fraud_warnings", warned).await.ok();
+            let body = json!({"payment_intent": intent, "status": "warning_needs_response"});
+            let dispute = shop.control(Method::POST, "/disputes", body).await.ok();
+            let path = format!("/disputes/{}", dispute["id"].as_str().unwrap());
+            let mut statuses =
+                vec!["warning_under_review", "needs_response", "under_review", "won", "lost"];
+            if outcomes.len() == 1 {
+                statuses = vec!["prevented"];
+            }
+            for status in statuses {
+                shop.control(Method::POST, &path, json!({ "status": status })).await.ok();
+            }
+        }
+    }
+    parses::<List<Refund>>(&shop.get("/v1/refunds?expand[]=data.payment_intent").await.ok());
+    parses::<List<Dispute>>(&shop.get("/v1/disputes?expand[]=data.charge").await.ok());
+}
+
+/// Every field of an object, in order.
+fn fields(object: &Value) -> Vec<&str> {
+    object.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+const REFUND: &[&str] = &[
+    "amount",
+    "balance_transaction",
+    "charge",
+    "created",
+    "currency",
+    "customer",
+    "customer_account",
+    "destination_details",
+    "id",
+    "metadata",
+    "object",
+    "payment_intent",
+    "payment_method",
+    "reason",
+    "receipt_number",
+    "source_transfer_reversal",
+    "status",
+    "transfer_reversal",
+];
+
+const DISPUTE: &[&str] = &[
+    "amount",
+    "balance_transactions",
+    "charge",
+    "created",
+    "currency",
+    "enhanced_eligibility_types",
+    "evidence",
+    "evidence_details",
+    "id",
+    "is_charge_refundable",
+    "livemode",
+    "metadata",
+    "object",
+    "payment_intent",
+    "payment_method_details",
+    "reason",
+    "status",
+];
+
+const BALANCE_TRANSACTION: &[&str] = &[
+    "amount",
+    "available_on",
+    "balance_type",
+    "created",
+    "currency",
+    "description",
+    "exchange_rate",
+    "fee",
+    "fee_details",
+    "id",
+    "net",
+    "object",
+    "reporting_category",
+    "source",
+    "status",
+    "type",
+];
+
+/// The types are lenient about what may be null, so the fields are named too.
+#[tokio::test]
+async fn refunds_and_disputes_have_every_field_that_stripe_sends() {
+    let shop = Shop::open().await;
+    let intent = shop.purchase("4242424242424242").await;
+    let form = [("payment_intent", intent.as_str()), ("amount", "1")];
+    let refund = shop.post("/v1/refunds", &form).await.ok();
+    assert_eq!(fields(&refund), REFUND);
+    let body = json!({ "payment_intent": intent });
+    let dispute = shop.control(Method::POST, "/disputes", body).await.ok();
+    assert_eq!(fields(&dispute), DISPUTE);
+    assert_eq!(dispute["evidence"].as_object().unwrap().len(), 28);
+    assert_eq!(
+        fields(&dispute["evidence_details"]),
+        ["due_by", "enhanced_eligibility", "has_evidence", "past_due", "submission_count"]
+    );
+    assert_eq!(fields(&dispute["balance_transactions"][0]), BALANCE_TRANSACTION);
 }
 
 /// No type of async-stripe's that is compiled here describes an endpoint, so its fields are named.

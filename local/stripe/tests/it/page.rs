@@ -44,6 +44,16 @@ async fn the_page_shows_what_is_bought_for_how_much() {
     ] {
         assert!(html(&page).contains(part), "{part}");
     }
+    assert_eq!(html(&page).matches("<dt>").count(), 14, "test cards");
+    for (group, first) in [
+        ("Pay</h3>", "4242 4242 4242 4242"),
+        ("Are declined</h3>", "4000 0000 0000 0002"),
+        ("Pay, and the bank objects</h3>", "4000 0000 0000 0259"),
+        ("Pay, and a refund takes its time</h3>", "4000 0000 0000 7726"),
+    ] {
+        let (_, cards) = html(&page).split_once(group).unwrap();
+        assert!(cards.starts_with(&format!("<dl><div><dt>{first}</dt>")), "{group}");
+    }
     let style = Shop::send(shop.request(Method::GET, "/c/style.css")).await;
     assert_eq!(style.header("content-type"), Some("text/css; charset=utf-8"));
 }

@@ -80,6 +80,34 @@ async fn the_account_its_tax_settings_and_its_keys_outlive_a_restart() {
 }
 
 #[tokio::test]
+async fn refunds_disputes_and_warnings_outlive_a_restart_and_the_bank_s_answer_still_comes() {
+    let file = StateFile::new("money-back");
+    let shop = Shop::open_with(Some(&file.0)).await;
+    let intent = shop.purchase("4000000000005423").await;
+    let form = [("payment_intent", intent.as_str()), ("amount", "100")];
+    shop.post("/v1/refunds", &form).await.ok();
+    let late = shop.purchase("4000000000005126").await;
+    let late = shop.post("/v1/refunds", &[("payment_intent", &late)]).await.ok();
+    let late = format!("/v1/refunds/{}", late["id"].as_str().unwrap());
+    let disputed = shop.purchase("4000000000001976").await;
+    let paths = ["/v1/refunds", "/v1/disputes", "/v1/radar/early_fraud_warnings"];
+    let mut before = Vec::new();
+    for path in paths {
+        before.push(shop.get(path).await.ok());
+    }
+    shop.simulator.shutdown().await;
+
+    let shop = Shop::open_with(Some(&file.0)).await;
+    for (path, before) in paths.into_iter().zip(before) {
+        assert_eq!(shop.get(path).await.ok(), before, "{path}");
+    }
+    shop.wait_seconds(10).await;
+    assert_eq!(shop.get(&late).await.ok()["status"], "failed");
+    let charge = shop.charge_of(&disputed).await;
+    assert_eq!((&charge["disputed"], &charge["amount_refunded"]), (&json!(true), &json!(0)));
+}
+
+#[tokio::test]
 async fn after_a_restart_the_webhook_can_be_elsewhere() {
     let file = StateFile::new("moved");
     let shop = Shop::open_with(Some(&file.0)).await;

@@ -135,6 +135,33 @@ impl Shop {
         .await
     }
 
+    /// Buys something for 29 dollars by this card; the id of the payment intent.
+    pub(crate) async fn purchase(&self, card: &str) -> String {
+        self.purchase_by(json!({ "card": card })).await
+    }
+
+    /// Buys something for 29 dollars in this way; the id of the payment intent.
+    pub(crate) async fn purchase_by(&self, means: Value) -> String {
+        let path = format!("/checkout/sessions/{}", self.session().await);
+        let session = self.control(Method::POST, &format!("{path}/pay"), means).await.ok();
+        if session["payment_status"] == "unpaid" {
+            let outcome = json!({ "outcome": "succeeded" });
+            self.control(Method::POST, &format!("{path}/settle"), outcome).await.ok();
+        }
+        session["payment_intent"].as_str().unwrap().to_owned()
+    }
+
+    /// The charge that a payment intent was paid by, as it is now.
+    pub(crate) async fn charge_of(&self, intent: &str) -> Value {
+        let path = format!("/v1/payment_intents/{intent}?expand[]=latest_charge");
+        self.get(&path).await.ok()["latest_charge"].clone()
+    }
+
+    /// Moves the clock on.
+    pub(crate) async fn wait_seconds(&self, seconds: u32) {
+        self.control(Method::POST, "/advance", json!({ "seconds": seconds })).await.ok();
+    }
+
     /// The types of all events so far, oldest first, without those of setting up the shop.
     pub(crate) async fn event_types(&self) -> Vec<String> {
         let events = self.get("/v1/events?limit=100").await.ok();
@@ -148,6 +175,25 @@ impl Shop {
         types.reverse();
         types
     }
+
+    /// The id of the newest event.
+    pub(crate) async fn newest_event(&self) -> String {
+        let events = self.get("/v1/events?limit=1").await.ok();
+        events["data"][0]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// The events that came after this one, oldest first.
+    pub(crate) async fn events_since(&self, event: &str) -> Vec<Value> {
+        let path = format!("/v1/events?limit=100&ending_before={event}");
+        let mut events = self.get(&path).await.ok()["data"].as_array().unwrap().clone();
+        events.reverse();
+        events
+    }
+}
+
+/// The types of events.
+pub(crate) fn types(events: &[Value]) -> Vec<&str> {
+    events.iter().map(|event| event["type"].as_str().unwrap()).collect()
 }
 
 fn encode(form: &[(&str, &str)]) -> String {

@@ -1,0 +1,50 @@
+//! What happens by itself, once its time has come: sessions expire, and banks answer.
+
+use serde_json::{Value, json};
+
+use crate::document::Document;
+use crate::resources::{checkout_sessions, disputes, refunds};
+use crate::state::Call;
+use crate::store::Kind;
+
+/// How long a bank takes to answer. In Stripe's test mode, too, it is a matter of seconds.
+const BANK_TAKES_SECONDS: i64 = 10;
+
+/// Has a bank bring a refund or a dispute to a status, in a while.
+pub(crate) fn let_bank_answer(call: &mut Call<'_>, kind: Kind, id: &str, status: &str) {
+    let due = call.now + BANK_TAKES_SECONDS;
+    let answer = json!({ "about": kind.name(), "due": due, "status": status });
+    call.store.put(Kind::BankAnswer, id, answer);
+    *call.next_due = (*call.next_due).min(due);
+}
+
+/// Lets happen what is due, and notes when the next thing will be.
+pub(crate) fn happen(call: &mut Call<'_>) {
+    *call.next_due = i64::MAX;
+    // Nobody asked for it, so its events name no request.
+    let origin = std::mem::take(&mut call.origin);
+    checkout_sessions::expire_due(call);
+    let answers: Vec<(String, Value)> = call
+        .store
+        .iterate(Kind::BankAnswer)
+        .map(|(_, id, answer)| (id.to_owned(), answer.clone()))
+        .collect();
+    for (id, answer) in answers {
+        let due = answer.integer("due");
+        if due > call.now {
+            *call.next_due = (*call.next_due).min(due);
+            continue;
+        }
+        call.store.remove(Kind::BankAnswer, &id);
+        let status = answer.text("status");
+        let done = if answer.text("about") == Kind::Refund.name() {
+            refunds::settle(call, &id, status)
+        } else {
+            disputes::move_to(call, &id, status, None)
+        };
+        if let Err(error) = done {
+            tracing::debug!(id, error = error.message(), "somebody was faster than the bank");
+        }
+    }
+    call.origin = origin;
+}
