@@ -35,6 +35,7 @@ pub const TABLE: &str = "coursegate";
 /// Stripe's own address.
 const STRIPE_API_URL: &str = "https://api.stripe.com";
 const STRIPE_API_KEY: &str = "StripeApiKey";
+const STRIPE_READ_KEY: &str = "StripeReadKey";
 const STRIPE_SIGNING_SECRET: &str = "StripeSigningSecret";
 
 /// How to run the stack.
@@ -319,22 +320,27 @@ impl<S> StripeSide<S> {
     }
 
     /// Stores what the functions need: the account's key and signing secret, or at the simulator
-    /// a key that stays the same for as long as the state lives.
+    /// keys that stay the same for as long as the state lives.
     fn share_secrets(&self, secrets: &Secrets) -> Result<(), StateError> {
-        let (key, signing_secret) =
-            (secret_name(STRIPE_API_KEY), secret_name(STRIPE_SIGNING_SECRET));
-        match self {
-            StripeSide::Simulator(_) => {
-                let kept = secrets.current(&key).filter(|key| key.starts_with("sk_test_"));
-                let value =
-                    kept.unwrap_or_else(|| format!("sk_test_local{}", random::token::<12>()));
-                secrets.set_current(&key, &value)
-            }
-            StripeSide::Account(account) => {
-                secrets.set_current(&key, account.api_key.expose_secret())?;
-                secrets.set_current(&signing_secret, account.signing_secret.expose_secret())
+        let keys = [(STRIPE_API_KEY, "sk_test_"), (STRIPE_READ_KEY, "rk_test_")];
+        for (key, prefix) in keys.map(|(key, prefix)| (secret_name(key), prefix)) {
+            match self {
+                StripeSide::Simulator(_) => {
+                    let kept = secrets.current(&key).filter(|key| key.starts_with(prefix));
+                    let value =
+                        kept.unwrap_or_else(|| format!("{prefix}local{}", random::token::<12>()));
+                    secrets.set_current(&key, &value)?;
+                }
+                StripeSide::Account(account) => {
+                    secrets.set_current(&key, account.api_key.expose_secret())?;
+                }
             }
         }
+        if let StripeSide::Account(account) = self {
+            let signing_secret = secret_name(STRIPE_SIGNING_SECRET);
+            secrets.set_current(&signing_secret, account.signing_secret.expose_secret())?;
+        }
+        Ok(())
     }
 }
 
@@ -433,6 +439,7 @@ fn references(addresses: &Addresses) -> References {
         ("Table", TABLE.to_owned()),
         ("Table.Arn", table_arn),
         (STRIPE_API_KEY, secrets::arn(&secret_name(STRIPE_API_KEY))),
+        (STRIPE_READ_KEY, secrets::arn(&secret_name(STRIPE_READ_KEY))),
         (STRIPE_SIGNING_SECRET, secrets::arn(&secret_name(STRIPE_SIGNING_SECRET))),
     ]
     .map(|(name, value)| (name.to_owned(), value))

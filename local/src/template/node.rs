@@ -34,6 +34,9 @@ impl<'a> Resolver<'a> {
     fn look_up(&self, name: &str) -> Option<Json> {
         let parameter = self.document.get("Parameters").and_then(|all| all.get(name));
         let field = |field| parameter.and_then(|one| one.get(field)).and_then(Value::as_str);
+        // A number is handed on as text, as CloudFormation does.
+        let number = parameter.and_then(|one| one.get("Default")).and_then(Value::as_i64);
+        let number = number.map(|number| number.to_string());
         let pseudo =
             || PSEUDO_PARAMETERS.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
         let value = self
@@ -41,6 +44,7 @@ impl<'a> Resolver<'a> {
             .get(name)
             .map(String::as_str)
             .or_else(|| field("Default"))
+            .or(number.as_deref())
             .or_else(pseudo)?;
         Some(match field("Type") {
             Some("CommaDelimitedList") => value.split(',').map(str::trim).collect(),

@@ -11,6 +11,7 @@ fn references() -> References {
         ("JwtAudience", "one, two"),
         ("Table", "coursegate"),
         ("StripeApiKey", "arn:key"),
+        ("StripeReadKey", "arn:read"),
         ("StripeSigningSecret", "arn:secret"),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -34,6 +35,7 @@ fn the_projects_template_is_understood() {
     assert_eq!(checkout.variables["SITE_ORIGIN"], "http://site");
     assert_eq!(checkout.variables["TABLE_NAME"], "coursegate", "from Globals");
     assert_eq!(checkout.variables["STRIPE_MODE"], "test", "the parameter's default");
+    assert_eq!(checkout.variables["REFUND_THRESHOLD_PERCENT"], "100", "a number's default");
     let route = checkout.routes.iter().find(|route| route.path == "/checkout").unwrap();
     assert_eq!(route.key(), "POST /checkout");
     assert_eq!(route.access, Access::Token { scopes: vec!["coursegate/learn".to_owned()] });
@@ -42,7 +44,7 @@ fn the_projects_template_is_understood() {
     assert!(find("webhook").function_url && !checkout.function_url);
     assert!(!find("entitlements").variables.contains_key("STRIPE_API_KEY_SECRET_ID"));
     assert_eq!(template.table.ttl_attribute.as_deref(), Some("ttl"));
-    assert_eq!(template.secrets.len(), 2);
+    assert_eq!(template.secrets.len(), 3);
 }
 
 #[test]
