@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use shared::domain::access::{self, Grant, Status};
+use shared::domain::access::{self, Grant, RefundThreshold, Status};
 use shared::domain::catalog::{Catalog, Category, Course, Product};
-use shared::domain::decide::{Recorded, Write};
+use shared::domain::decide::{Recorded, StoredSource, Write};
 use shared::domain::facts;
 use shared::domain::id::SourceId;
 use shared::domain::time::Timestamp;
@@ -96,7 +96,7 @@ impl Law {
         facts_only_rise(before, after)?;
         access_is_the_fold_of_facts(after)?;
         after.sources.iter().try_for_each(|(source, stored)| {
-            self.nobody_has_what_they_have_not_paid_for(source, &stored.purchase)
+            self.nobody_has_what_they_have_not_paid_for(source, sold(stored))
         })
     }
 
@@ -166,7 +166,7 @@ impl Law {
         let kept: BTreeMap<&str, Held> = contents
             .sources
             .iter()
-            .map(|(source, stored)| (source.as_str(), held(&stored.purchase)))
+            .map(|(source, stored)| (source.as_str(), held(sold(stored))))
             .collect();
         for (source, expected) in &self.truth {
             let given = kept.get(source.as_str());
@@ -187,9 +187,10 @@ impl Law {
             self.truth.values().map(|held| held.learner.as_str()).collect();
         for (learner, product) in learners.iter().flat_map(|it| PRODUCTS.map(|of| (*it, of))) {
             let grants = contents.access.iter().find(|(id, _)| id.as_str() == learner);
-            let grants = grants.into_iter().flat_map(|(_, grants)| grants.clone());
+            let grants = grants.into_iter().flat_map(|(_, access)| access.grants.clone());
             let course = catalog.course(&product.parse().unwrap()).unwrap();
-            let access = access::check(&catalog, course, None, &grants.collect(), now);
+            let (holdings, all) = (grants.collect(), RefundThreshold::ALL);
+            let access = access::check(&catalog, course, None, &holdings, all, now);
             let is_paid = self.truth.values().any(|held| {
                 let is_theirs = held.learner == learner && held.product == product;
                 is_theirs && matches!(held.payment, Payment::Paid { .. })
@@ -254,6 +255,11 @@ fn is_kept(
     }
 }
 
+/// What was sold; so far nothing is told of a source before that.
+fn sold(stored: &StoredSource) -> &facts::Purchase {
+    stored.facts.purchase().unwrap()
+}
+
 /// A purchase as Stripe's side would put it.
 fn held(purchase: &facts::Purchase) -> Held {
     let sale = &purchase.sale;
@@ -291,14 +297,7 @@ fn catalog() -> Catalog {
 
 /// `DynamoDB` refuses a transaction that writes an item twice, and takes time for large ones.
 fn each_item_is_written_once(writes: &[Write]) -> Result<(), Violation> {
-    let item = |write: &Write| match write {
-        Write::RecordEvent { event, .. } => format!("event {}", event.id),
-        Write::ListQuarantined { event, .. } => format!("quarantined {}", event.id),
-        Write::ResolveQuarantined { event, .. } => format!("quarantined {event}"),
-        Write::StoreSource { source, .. } => format!("source {source}"),
-        Write::SetGrant { learner, .. } => format!("access {learner}"),
-    };
-    let items: BTreeSet<String> = writes.iter().map(item).collect();
+    let items: BTreeSet<_> = writes.iter().map(Write::target).collect();
     holds(
         items.len() == writes.len() && writes.len() <= 10,
         "a transaction writes each item once, and ten at most",
@@ -325,7 +324,7 @@ fn facts_only_rise(before: &Contents, after: &Contents) -> Result<(), Violation>
         let Some(is) = after.sources.get(source) else {
             return Err(Violation { law, what: format!("{source} is gone") });
         };
-        let (old, new) = (held(&was.purchase), held(&is.purchase));
+        let (old, new) = (held(sold(was)), held(sold(is)));
         let rises = match (old.payment, new.payment) {
             (Payment::Processing, _) => true,
             (Payment::Failed, new) => new != Payment::Processing,
@@ -344,20 +343,22 @@ fn facts_only_rise(before: &Contents, after: &Contents) -> Result<(), Violation>
 fn access_is_the_fold_of_facts(contents: &Contents) -> Result<(), Violation> {
     let law = "access is what follows from the facts, and nothing else";
     for (source, stored) in &contents.sources {
-        let sale = &stored.purchase.sale;
-        let grants = contents.access.get(&sale.learner);
-        let (status, since) = match stored.purchase.payment {
+        let purchase = sold(stored);
+        let sale = &purchase.sale;
+        let grants = contents.access.get(&sale.learner).map(|access| &access.grants);
+        let (status, since) = match purchase.payment {
             facts::Payment::Processing => (Status::Processing, None),
             facts::Payment::Failed => (Status::Failed, None),
             facts::Payment::Paid { at } => (Status::Active, Some(at.0)),
         };
-        let follows = Grant { product: sale.product.clone(), status, since, until: None };
+        let product = sale.product.clone();
+        let follows = Grant { product, status, since, until: None, refunded_percent: 0 };
         let given = grants.and_then(|grants| grants.get(source));
         holds(given == Some(&follows), law, || {
             format!("{source} gives {} {given:?}", sale.learner)
         })?;
     }
-    let grants: usize = contents.access.values().map(BTreeMap::len).sum();
+    let grants: usize = contents.access.values().map(|access| access.grants.len()).sum();
     holds(grants == contents.sources.len(), law, || {
         format!("{grants} grants from {} sources", contents.sources.len())
     })

@@ -1,12 +1,12 @@
 //! A ledger in memory. It checks every condition that the table checks: a fake that takes any
 //! write would prove nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use shared::domain::access::{Grant, Holdings};
 use shared::domain::decide::{Needs, Recorded, State, StoredSource, Write};
-use shared::domain::id::{EventId, LearnerId, SourceId};
+use shared::domain::id::{CustomerId, EventId, LearnerId, ProductId, SourceId};
 use shared::ports::{AccessReader, Commit, Ledger, LedgerError};
 
 /// All that the table would hold.
@@ -19,7 +19,29 @@ pub struct Contents {
     /// Each source's facts and version.
     pub sources: BTreeMap<SourceId, StoredSource>,
     /// What each learner's sources give them.
-    pub access: BTreeMap<LearnerId, BTreeMap<SourceId, Grant>>,
+    pub access: BTreeMap<LearnerId, Access>,
+    /// What learners have paid for more than once.
+    pub double_payments: BTreeSet<(LearnerId, ProductId)>,
+    /// Each learner's customer at Stripe.
+    pub customers: BTreeMap<LearnerId, Customer>,
+}
+
+/// What a learner's sources give them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Access {
+    /// Each source's part.
+    pub grants: BTreeMap<SourceId, Grant>,
+    /// The payment that was the first to open each product.
+    pub claims: BTreeMap<ProductId, SourceId>,
+}
+
+/// A learner's customer at Stripe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Customer {
+    /// Its id.
+    pub id: CustomerId,
+    /// Whether it is known to be deleted there.
+    pub is_deleted: bool,
 }
 
 /// A ledger in memory. Clones share their contents.
@@ -50,14 +72,14 @@ impl Ledger for MemoryLedger {
 
 impl AccessReader for MemoryLedger {
     async fn holdings(&self, learner: &LearnerId) -> Result<Holdings, LedgerError> {
-        let contents = self.lock();
-        Ok(contents
-            .access
-            .get(learner)
-            .into_iter()
-            .flatten()
-            .map(|(source, grant)| (source.clone(), grant.clone()))
-            .collect())
+        Ok(self.lock().holdings(learner))
+    }
+
+    async fn sources(
+        &self,
+        sources: &[SourceId],
+    ) -> Result<BTreeMap<SourceId, StoredSource>, LedgerError> {
+        Ok(self.lock().those(sources))
     }
 }
 
@@ -65,24 +87,41 @@ impl Contents {
     /// What is there of what a decision needs.
     #[must_use]
     pub fn state(&self, needs: Needs<'_>) -> State {
+        let customer = needs.customer.and_then(|learner| self.customers.get(learner));
         State {
             event: needs.event.and_then(|event| self.events.get(event).copied()),
             source: needs.source.and_then(|source| self.sources.get(source).cloned()),
+            customer: customer.filter(|it| !it.is_deleted).map(|it| it.id.clone()),
+            ..State::default()
         }
     }
 
-    /// Makes all of these writes, or none.
+    /// All that this learner has.
+    #[must_use]
+    pub fn holdings(&self, learner: &LearnerId) -> Holdings {
+        let Access { grants, claims } = self.access.get(learner).cloned().unwrap_or_default();
+        grants.into_iter().collect::<Holdings>().with_claims(claims)
+    }
+
+    /// Those of these sources that there are.
+    #[must_use]
+    pub fn those(&self, sources: &[SourceId]) -> BTreeMap<SourceId, StoredSource> {
+        let stored = |source: &SourceId| Some((source.clone(), self.sources.get(source)?.clone()));
+        sources.iter().filter_map(stored).collect()
+    }
+
+    /// Makes all of these writes, or none. Of several conditions that fail the answer names the
+    /// one that the table's would.
     pub fn commit(&mut self, writes: &[Write]) -> Commit {
         let mut answer = Commit::Applied;
-        for write in writes {
-            if self.allows(write) {
-                continue;
-            }
-            if matches!(write, Write::RecordEvent { .. }) {
-                answer = Commit::AlreadyProcessed;
-            } else if answer == Commit::Applied {
-                answer = Commit::Conflict;
-            }
+        for write in writes.iter().filter(|write| !self.allows(write)) {
+            answer = match (write, answer) {
+                (Write::RecordEvent { .. }, _) | (_, Commit::AlreadyProcessed) => {
+                    Commit::AlreadyProcessed
+                }
+                (Write::SetGrant { .. }, _) | (_, Commit::Claimed) => Commit::Claimed,
+                _ => Commit::Conflict,
+            };
         }
         if answer == Commit::Applied {
             for write in writes {
@@ -100,10 +139,22 @@ impl Contents {
             Write::StoreSource { source, replaces, .. } => {
                 self.sources.get(source).map(|stored| stored.version) == *replaces
             }
-            // Fenced by the event's record, and by the source's version.
+            Write::SetGrant { learner, source, grant, claim: Some(claim) } => {
+                let access = self.access.get(learner);
+                let first = access.and_then(|access| access.claims.get(&grant.product));
+                match &claim.replaces {
+                    None => first.is_none_or(|first| first == source),
+                    Some(before) => first == Some(before),
+                }
+            }
+            Write::UnlinkCustomer { learner, customer, .. } => {
+                self.customers.get(learner).is_some_and(|it| it.id == *customer)
+            }
+            // Fenced by the event's record, or by the source's version.
             Write::ListQuarantined { .. }
             | Write::ResolveQuarantined { .. }
-            | Write::SetGrant { .. } => true,
+            | Write::SetGrant { claim: None, .. }
+            | Write::ListDoublePayment { .. } => true,
         }
     }
 
@@ -118,14 +169,23 @@ impl Contents {
             Write::ResolveQuarantined { event, .. } => {
                 self.quarantine.entry(event.clone()).or_default().1 = true;
             }
-            Write::StoreSource { source, purchase, replaces } => {
+            Write::StoreSource { source, facts, replaces } => {
                 let version = replaces.unwrap_or_default() + 1;
-                let stored = StoredSource { purchase: purchase.clone(), version };
+                let stored = StoredSource { facts: facts.clone(), version };
                 self.sources.insert(source.clone(), stored);
             }
-            Write::SetGrant { learner, source, grant } => {
-                let grants = self.access.entry(learner.clone()).or_default();
-                grants.insert(source.clone(), grant.clone());
+            Write::SetGrant { learner, source, grant, claim } => {
+                let access = self.access.entry(learner.clone()).or_default();
+                access.grants.insert(source.clone(), grant.clone());
+                if claim.is_some() {
+                    access.claims.insert(grant.product.clone(), source.clone());
+                }
+            }
+            Write::ListDoublePayment { learner, product, .. } => {
+                self.double_payments.insert((learner.clone(), product.clone()));
+            }
+            Write::UnlinkCustomer { learner, .. } => {
+                self.customers.entry(learner.clone()).and_modify(|it| it.is_deleted = true);
             }
         }
     }

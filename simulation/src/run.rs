@@ -38,7 +38,7 @@ struct Parcel {
 /// One instance of the function, as Lambda keeps it: warm from event to event.
 struct Worker {
     door: Instance,
-    app: Arc<App<Instance, Instance, Instance>>,
+    app: Arc<App<Instance, Instance, Instance, Instance>>,
     job: Option<Job>,
 }
 
@@ -409,6 +409,7 @@ impl Worker {
         let is_live = world.lock().unwrap().flaw == Some(Flaw::LiveMode);
         let app = App {
             ledger: door.clone(),
+            stripe: door.clone(),
             signing_secrets: SecretCache::signing_secrets_of(door.clone()),
             mode: if is_live { Mode::Live } else { Mode::Test },
             clock: door.clone(),
@@ -421,7 +422,7 @@ impl Worker {
 async fn read(door: Instance, json: String) -> Answer {
     door.stand_at(Stage::Started).await;
     let session = wire::Session::from_json(&json).unwrap();
-    match apply(&door, &door, Mode::Test, &session.news).await {
+    match apply(&door, &door, &door, Mode::Test, &session.news).await {
         Ok(outcome) => Answer { status: 200, outcome: outcome.name().to_owned() },
         Err(_) => Answer { status: 503, outcome: String::new() },
     }

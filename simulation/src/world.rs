@@ -12,12 +12,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
-use shared::domain::access::Status;
-use shared::domain::decide::{Needs, State, Write};
-use shared::domain::facts::Payment;
+use shared::domain::access::{Holdings, Status};
+use shared::domain::decide::{Needs, State, StoredSource, Write};
+use shared::domain::facts::{DisputeStatus, Origin, Payment};
+use shared::domain::id::{DisputeId, LearnerId, PaymentIntentId, SourceId};
 use shared::domain::time::Timestamp;
 use shared::ports::{
-    Clock, Commit, Ledger, LedgerError, SecretReader, SecretUnavailable, SecretVersion,
+    AccessReader, Clock, Commit, Ledger, LedgerError, SecretReader, SecretUnavailable,
+    SecretVersion, StripeReader, StripeUnavailable,
 };
 
 use crate::law::{Law, Violation};
@@ -223,11 +225,12 @@ impl World {
                 Write::RecordEvent { event, replaces, .. } if flaw == Flaw::RecordUnchecked => {
                     *replaces = self.contents.events.get(&event.id).copied();
                 }
-                Write::StoreSource { purchase, .. }
-                    if flaw == Flaw::UnpaidGranted
-                        && !matches!(purchase.payment, Payment::Paid { .. }) =>
-                {
-                    purchase.payment = Payment::paid(Timestamp::from_unix_seconds(self.now));
+                Write::StoreSource { facts, .. } if flaw == Flaw::UnpaidGranted => {
+                    if let Some(Origin::Purchase(purchase)) = &mut facts.origin
+                        && !matches!(purchase.payment, Payment::Paid { .. })
+                    {
+                        purchase.payment = Payment::paid(Timestamp::from_unix_seconds(self.now));
+                    }
                 }
                 Write::SetGrant { grant, .. }
                     if flaw == Flaw::UnpaidGranted && grant.since.is_none() =>
@@ -239,7 +242,9 @@ impl World {
                 | Write::RecordEvent { .. }
                 | Write::ListQuarantined { .. }
                 | Write::ResolveQuarantined { .. }
-                | Write::SetGrant { .. } => {}
+                | Write::SetGrant { .. }
+                | Write::ListDoublePayment { .. }
+                | Write::UnlinkCustomer { .. } => {}
             }
         }
         match flaw {
@@ -401,7 +406,8 @@ impl Ledger for Instance {
     async fn load(&self, needs: Needs<'_>) -> Result<State, LedgerError> {
         let tears_reads = self.world().tears_reads;
         let answer = if tears_reads {
-            match self.read(Needs { source: None, ..needs }).await {
+            let event = Needs { event: needs.event, ..Needs::default() };
+            match self.read(event).await {
                 Ok(first) => {
                     let second = self.read(Needs { event: None, ..needs }).await;
                     second.map(|second| State { event: first.event, ..second })
@@ -435,11 +441,44 @@ impl Ledger for Instance {
         {
             let mut own = self.own.lock().unwrap();
             own.asked.is_committed = matches!(answer, Ok(Commit::Applied));
-            own.asked.conflicts +=
-                u32::from(matches!(answer, Ok(Commit::Conflict | Commit::AlreadyProcessed)));
+            own.asked.conflicts += u32::from(matches!(
+                answer,
+                Ok(Commit::Conflict | Commit::AlreadyProcessed | Commit::Claimed)
+            ));
         }
         self.stand_at(Stage::Answered).await;
         answer
+    }
+}
+
+impl AccessReader for Instance {
+    async fn holdings(&self, learner: &LearnerId) -> Result<Holdings, LedgerError> {
+        self.stand_at(Stage::Reading).await;
+        let answer = Ok(self.world().contents.holdings(learner));
+        self.note(&answer);
+        self.stand_at(Stage::Read).await;
+        answer
+    }
+
+    async fn sources(
+        &self,
+        sources: &[SourceId],
+    ) -> Result<BTreeMap<SourceId, StoredSource>, LedgerError> {
+        Ok(self.world().contents.those(sources))
+    }
+}
+
+impl StripeReader for Instance {
+    async fn is_ours(&self, _: &PaymentIntentId, _: Timestamp) -> Result<bool, StripeUnavailable> {
+        Err(StripeUnavailable("nobody has told of a refund".into()))
+    }
+
+    async fn dispute(
+        &self,
+        _: &DisputeId,
+        _: Timestamp,
+    ) -> Result<DisputeStatus, StripeUnavailable> {
+        Err(StripeUnavailable("nobody has told of a dispute".into()))
     }
 }
 
