@@ -4,9 +4,12 @@ use futures_util::future::join_all;
 use shared::domain::access::{Grant, Status};
 use shared::domain::catalog::PublishedCatalog;
 use shared::domain::checkout::{Attempt, OpenSession};
-use shared::domain::decide::{Event, Needs, Recorded, State, Write};
-use shared::domain::facts::{Payment, Purchase, Sale};
-use shared::domain::id::{EventId, LearnerId, SourceId};
+use shared::domain::decide::{Claim, Event, Needs, Recorded, State, Write};
+use shared::domain::facts::{
+    Deed, Dispute, DisputeStatus, Facts, ManualGrant, Origin, Payment, Purchase, Refund,
+    RefundStatus, Sale, Settled, Told,
+};
+use shared::domain::id::{CustomerId, EventId, LearnerId, SourceId};
 use shared::domain::rate::Rate;
 use shared::domain::time::Timestamp;
 use shared::dynamo::Table;
@@ -40,6 +43,8 @@ pub(crate) async fn keeps_the_contract<L: Ledger + AccessReader>(ledger: &L) {
     a_quarantined_event_may_be_applied_and_never_the_reverse(ledger).await;
     two_sources_of_one_learner_stand_side_by_side(ledger).await;
     of_many_commits_at_once_exactly_one_is_made(ledger).await;
+    facts_of_every_kind_are_kept_before_and_after_what_was_sold_is_known(ledger).await;
+    the_first_payment_for_a_product_is_told_from_the_others(ledger).await;
 }
 
 fn at(seconds: i64) -> Timestamp {
@@ -62,31 +67,40 @@ fn record(id: &str, recorded: Recorded) -> Write {
 
 fn purchase(learner: &str, payment: Payment) -> Purchase {
     let sale = Sale {
-        learner: learner.parse().unwrap(),
         product: "tutorclaw".parse().unwrap(),
         price: "tutorclaw_paid".parse().unwrap(),
         session: "cs_1".parse().unwrap(),
         total: None,
+        learner: learner.parse().unwrap(),
     };
     Purchase { sale, payment }
 }
 
-/// The writes of a purchase that is news.
-fn store(source: &str, learner: &str, payment: Payment, replaces: Option<u64>) -> Vec<Write> {
-    let purchase = purchase(learner, payment);
-    let source: SourceId = source.parse().unwrap();
-    let grant = Grant::of(&purchase);
-    let learner = purchase.sale.learner.clone();
-    vec![
-        Write::StoreSource { source: source.clone(), purchase, replaces },
-        Write::SetGrant { learner, source, grant },
-    ]
+/// The writes of facts that are news.
+fn store(source: &str, facts: impl Into<Facts>, replaces: Option<u64>) -> Vec<Write> {
+    store_claiming(source, facts, replaces, None)
+}
+
+fn store_claiming(
+    source: &str,
+    facts: impl Into<Facts>,
+    replaces: Option<u64>,
+    claim: Option<Claim>,
+) -> Vec<Write> {
+    let (source, facts): (SourceId, Facts) = (source.parse().unwrap(), facts.into());
+    let grant = Grant::of(&facts);
+    let mut writes = vec![Write::StoreSource { source: source.clone(), facts, replaces }];
+    if let Some((learner, grant)) = grant {
+        writes.push(Write::SetGrant { learner, source, grant, claim });
+    }
+    writes
 }
 
 async fn load(ledger: &impl Ledger, event: &str, source: &str) -> State {
     let event: EventId = event.parse().unwrap();
     let source: SourceId = source.parse().unwrap();
-    ledger.load(Needs { event: Some(&event), source: Some(&source) }).await.unwrap()
+    let needs = Needs { event: Some(&event), source: Some(&source), customer: None };
+    ledger.load(needs).await.unwrap()
 }
 
 async fn statuses(ledger: &impl AccessReader, learner: &str) -> Vec<(String, Status)> {
@@ -101,19 +115,19 @@ async fn what_is_not_there_is_read_as_nothing<L: Ledger + AccessReader>(ledger: 
 }
 
 async fn what_is_committed_is_read_back<L: Ledger + AccessReader>(ledger: &L) {
-    let mut writes = store("pi_a", "ada", Payment::paid(at(7)), None);
+    let mut writes = store("pi_a", purchase("ada", Payment::paid(at(7))), None);
     writes.push(record("evt_a", Recorded::Applied));
     assert_eq!(ledger.commit(&writes).await.unwrap(), Commit::Applied);
     let state = load(ledger, "evt_a", "pi_a").await;
     assert_eq!(state.event, Some(Recorded::Applied));
     let stored = state.source.unwrap();
-    assert_eq!(stored.purchase, purchase("ada", Payment::paid(at(7))));
+    assert_eq!(stored.facts, purchase("ada", Payment::paid(at(7))).into());
     assert_eq!(stored.version, 1);
     assert_eq!(statuses(ledger, "ada").await, [("pi_a".to_owned(), Status::Active)]);
 }
 
 async fn an_event_on_record_settles_the_whole_commit<L: Ledger + AccessReader>(ledger: &L) {
-    let mut writes = store("pi_b", "ada", Payment::paid(at(7)), None);
+    let mut writes = store("pi_b", purchase("ada", Payment::paid(at(7))), None);
     writes.push(record("evt_a", Recorded::Applied));
     assert_eq!(ledger.commit(&writes).await.unwrap(), Commit::AlreadyProcessed);
     assert_eq!(load(ledger, "evt_a", "pi_b").await.source, None);
@@ -124,14 +138,14 @@ async fn a_version_that_has_moved_is_a_conflict_and_nothing_is_written<L: Ledger
     ledger: &L,
 ) {
     for (replaces, event) in [(None, "evt_b1"), (Some(2), "evt_b2")] {
-        let mut writes = store("pi_a", "ada", Payment::Failed, replaces);
+        let mut writes = store("pi_a", purchase("ada", Payment::Failed), replaces);
         writes.push(record(event, Recorded::Applied));
         assert_eq!(ledger.commit(&writes).await.unwrap(), Commit::Conflict);
         let state = load(ledger, event, "pi_a").await;
         assert_eq!(state.event, None);
         assert_eq!(state.source.unwrap().version, 1);
     }
-    let writes = store("pi_a", "ada", Payment::paid(at(6)), Some(1));
+    let writes = store("pi_a", purchase("ada", Payment::paid(at(6))), Some(1));
     assert_eq!(ledger.commit(&writes).await.unwrap(), Commit::Applied);
     assert_eq!(load(ledger, "evt_a", "pi_a").await.source.unwrap().version, 2);
 }
@@ -159,7 +173,7 @@ async fn a_quarantined_event_may_be_applied_and_never_the_reverse<L: Ledger>(led
 
 async fn two_sources_of_one_learner_stand_side_by_side<L: Ledger + AccessReader>(ledger: &L) {
     for (source, payment) in [("pi_c", Payment::Processing), ("cs_c", Payment::paid(at(1)))] {
-        let writes = store(source, "cleo", payment, None);
+        let writes = store(source, purchase("cleo", payment), None);
         assert_eq!(ledger.commit(&writes).await.unwrap(), Commit::Applied);
     }
     let expected = [("pi_c".to_owned(), Status::Processing), ("cs_c".to_owned(), Status::Active)];
@@ -167,17 +181,119 @@ async fn two_sources_of_one_learner_stand_side_by_side<L: Ledger + AccessReader>
 }
 
 async fn of_many_commits_at_once_exactly_one_is_made<L: Ledger + AccessReader>(ledger: &L) {
-    let mut writes = store("pi_d", "dan", Payment::paid(at(7)), None);
+    let mut writes = store("pi_d", purchase("dan", Payment::paid(at(7))), None);
     writes.push(record("evt_d", Recorded::Applied));
     let commits = (0..20).map(|_| ledger.commit(&writes));
     let mut applied = 0;
     for commit in join_all(commits).await {
         match commit.unwrap() {
             Commit::Applied => applied += 1,
-            Commit::AlreadyProcessed | Commit::Conflict => {}
+            Commit::AlreadyProcessed | Commit::Conflict | Commit::Claimed => {}
         }
     }
     assert_eq!(applied, 1);
+}
+
+async fn facts_of_every_kind_are_kept_before_and_after_what_was_sold_is_known<
+    L: Ledger + AccessReader,
+>(
+    ledger: &L,
+) {
+    let deed = || Deed {
+        at: at(5),
+        by: "grace".parse().unwrap(),
+        reason: "asked for by mail".parse().unwrap(),
+    };
+    let refund = Refund { amount_minor: 1000, told: Told::once(RefundStatus::Succeeded, at(3)) };
+    let told = [(DisputeStatus::Open, at(3)), (DisputeStatus::Won, at(4))].into_iter().collect();
+    let settled = Some(Settled { reading: 2, status: DisputeStatus::Won });
+    let mut facts = Facts {
+        refunds: [("re_1".parse().unwrap(), refund)].into(),
+        disputes: [("du_1".parse().unwrap(), Dispute { told, settled })].into(),
+        fraud_warnings: [("issfr_1".parse().unwrap(), at(4))].into(),
+        ..Facts::default()
+    };
+    let kept = async |facts: &Facts, replaces: Option<u64>| {
+        let writes = store("pi_f", facts.clone(), replaces);
+        assert_eq!(ledger.commit(&writes).await.unwrap(), Commit::Applied);
+        let id: SourceId = "pi_f".parse().unwrap();
+        let stored = ledger.sources(std::slice::from_ref(&id)).await.unwrap().remove(&id).unwrap();
+        assert_eq!((&stored.facts, stored.version), (facts, replaces.unwrap_or(0) + 1));
+        assert_eq!(load(ledger, "evt_none", "pi_f").await.source, Some(stored));
+    };
+    kept(&facts, None).await;
+    facts.origin = Some(Origin::Purchase(purchase("fay", Payment::paid(at(1)))));
+    kept(&facts, Some(1)).await;
+    // Of what came to an unknown sum, any part refunded is all of it.
+    assert_eq!(statuses(ledger, "fay").await, [("pi_f".to_owned(), Status::Active)]);
+    let holdings = ledger.holdings(&"fay".parse().unwrap()).await.unwrap();
+    assert_eq!(holdings.iter().map(|(_, grant)| grant.refunded_percent).max(), Some(100));
+    facts.revoked = Some(deed());
+    kept(&facts, Some(2)).await;
+    assert_eq!(statuses(ledger, "fay").await, [("pi_f".to_owned(), Status::Revoked)]);
+    facts = facts.join(Facts { forgotten: Some(at(9)), ..Facts::default() });
+    kept(&facts, Some(3)).await;
+
+    let until = Some(at(99));
+    let (product, learner) = ("tutorclaw".parse().unwrap(), "gil".parse().unwrap());
+    let manual = ManualGrant { product, until, deed: deed(), learner };
+    let writes = store("grant_1", Origin::Manual(manual.clone()), None);
+    assert_eq!(ledger.commit(&writes).await.unwrap(), Commit::Applied);
+    let stored = load(ledger, "evt_none", "grant_1").await.source.unwrap();
+    assert_eq!(stored.facts, Origin::Manual(manual).into());
+    let holdings = ledger.holdings(&"gil".parse().unwrap()).await.unwrap();
+    assert_eq!(holdings.iter().map(|(_, grant)| grant.until).collect::<Vec<_>>(), [until]);
+    assert!(ledger.sources(&["pi_none".parse().unwrap()]).await.unwrap().is_empty());
+}
+
+async fn the_first_payment_for_a_product_is_told_from_the_others<L: Ledger + AccessReader>(
+    ledger: &L,
+) {
+    let first = |source: &str, replaces: Option<&str>| {
+        let replaces = replaces.map(|source| source.parse().unwrap());
+        store_claiming(
+            source,
+            purchase("hal", Payment::paid(at(1))),
+            None,
+            Some(Claim { replaces }),
+        )
+    };
+    let claimant = async || {
+        let holdings = ledger.holdings(&"hal".parse().unwrap()).await.unwrap();
+        holdings.claimant(&"tutorclaw".parse().unwrap()).map(ToString::to_string)
+    };
+    assert_eq!(claimant().await, None);
+    assert_eq!(ledger.commit(&first("pi_h1", None)).await.unwrap(), Commit::Applied);
+    assert_eq!(claimant().await.as_deref(), Some("pi_h1"));
+    assert_eq!(ledger.commit(&first("pi_h2", None)).await.unwrap(), Commit::Claimed);
+    assert_eq!(load(ledger, "evt_none", "pi_h2").await.source, None);
+    assert_eq!(ledger.commit(&first("pi_h2", Some("pi_h9"))).await.unwrap(), Commit::Claimed);
+    assert_eq!(ledger.commit(&first("pi_h2", Some("pi_h1"))).await.unwrap(), Commit::Applied);
+    assert_eq!(claimant().await.as_deref(), Some("pi_h2"));
+    // Whoever claims again what it has claimed is still the first.
+    let mut again = first("pi_h2", None);
+    again.remove(0);
+    assert_eq!(ledger.commit(&again).await.unwrap(), Commit::Applied);
+    // Another product is another matter, and so is an event that is on record.
+    let mut known = first("pi_h3", None);
+    known.push(record("evt_a", Recorded::Applied));
+    assert_eq!(ledger.commit(&known).await.unwrap(), Commit::AlreadyProcessed);
+    let product = "curriculum".parse().unwrap();
+    let mut other = first("pi_h4", None);
+    for write in &mut other {
+        if let Write::SetGrant { grant, .. } = write {
+            grant.product = product;
+            break;
+        }
+    }
+    assert_eq!(ledger.commit(&other).await.unwrap(), Commit::Applied);
+    assert_eq!(claimant().await.as_deref(), Some("pi_h2"));
+    let listed = Write::ListDoublePayment {
+        learner: "hal".parse().unwrap(),
+        product: "tutorclaw".parse().unwrap(),
+        at: at(9),
+    };
+    assert_eq!(ledger.commit(&[listed]).await.unwrap(), Commit::Applied);
 }
 
 /// What checkout keeps: whoever read what is there replaces it, and nobody else.
@@ -214,7 +330,23 @@ async fn a_customer_and_an_attempt_are_replaced_by_who_has_read_them(table: &Tab
     assert!(!table.begin_attempt(&bob, &price, &second, Some(&second.id)).await.unwrap());
     assert!(table.begin_attempt(&bob, &price, &second, Some(&first.id)).await.unwrap());
     let buyer = table.buyer(&bob, &price).await.unwrap();
-    assert_eq!((buyer.customer, buyer.attempt), (Some(two), Some(second)));
+    assert_eq!((buyer.customer, buyer.attempt), (Some(two.clone()), Some(second)));
+
+    let unlink = |customer: &CustomerId| {
+        [Write::UnlinkCustomer { learner: bob.clone(), customer: customer.clone(), at: at(7) }]
+    };
+    let linked = async || {
+        let needs = Needs { customer: Some(&bob), ..Needs::default() };
+        table.load(needs).await.unwrap().customer
+    };
+    assert_eq!(table.commit(&unlink(&one)).await.unwrap(), Commit::Conflict);
+    assert_eq!(linked().await, Some(two.clone()));
+    assert_eq!(table.commit(&unlink(&two)).await.unwrap(), Commit::Applied);
+    assert_eq!(linked().await, None);
+    let buyer = table.buyer(&bob, &price).await.unwrap();
+    assert_eq!((buyer.customer, buyer.deleted_customer), (None, Some(two.clone())));
+    assert!(table.set_customer(&bob, &one, Some(&two)).await.unwrap());
+    assert_eq!(linked().await, Some(one));
 }
 
 async fn a_session_is_recorded_once_for_the_attempt_that_opened_it(table: &Table) {

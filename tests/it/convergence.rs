@@ -11,7 +11,7 @@ use shared::dynamo::Table;
 use shared::ports::{AccessReader, Ledger, SystemClock};
 use shared::stripe::wire::Session;
 use simulation::memory::MemoryLedger;
-use tests::sessions::{event, news, permutations};
+use tests::sessions::{Unasked, event, news, permutations};
 use tests::world::{dynamodb, table_at};
 
 /// What Stripe may say of one purchase by bank debit: it fails and succeeds, which happens when a
@@ -66,13 +66,13 @@ struct End {
 
 async fn deliver<L: Ledger + AccessReader>(ledger: &L, all: &[News], number: usize) -> End {
     for news in all {
-        apply(ledger, &SystemClock, Mode::Test, news).await.unwrap();
+        apply(ledger, &Unasked, &SystemClock, Mode::Test, news).await.unwrap();
     }
     let learner: LearnerId = format!("ada-{number}").parse().unwrap();
     let source: SourceId = format!("pi_{number}").parse().unwrap();
-    let state = ledger.load(Needs { event: None, source: Some(&source) }).await.unwrap();
+    let state = ledger.load(Needs { source: Some(&source), ..Needs::default() }).await.unwrap();
     End {
-        purchase: state.source.map(|stored| stored.purchase),
+        purchase: state.source.and_then(|stored| stored.facts.purchase().cloned()),
         holdings: ledger.holdings(&learner).await.unwrap(),
     }
 }

@@ -418,7 +418,7 @@ fn metrics_watched(resources: &[&serde_norway::Value]) -> usize {
 }
 
 #[tokio::test]
-async fn for_a_month_aws_charges_less_than_two_dollars_beyond_what_is_free() {
+async fn for_a_month_aws_charges_less_than_three_dollars_beyond_what_is_free() {
     let text = std::fs::read_to_string(tests::world::root().join("template.yaml")).unwrap();
     let template: serde_norway::Value = serde_norway::from_str(&text).unwrap();
     let resources: Vec<_> = template["Resources"].as_mapping().unwrap().values().collect();
@@ -443,5 +443,5 @@ async fn for_a_month_aws_charges_less_than_two_dollars_beyond_what_is_free() {
         (what, quantity, quantity * price)
     });
     let sum = print("For a month, beyond what is free in an account", &charged);
-    assert!((1..2_000_000).contains(&sum), "{}", dollars(sum));
+    assert!((1..3_000_000).contains(&sum), "{}", dollars(sum));
 }

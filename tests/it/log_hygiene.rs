@@ -60,7 +60,7 @@ pub(crate) fn lines() -> Vec<Value> {
 }
 
 /// How often this was counted.
-fn counted(lines: &[Value], metric: &str) -> u64 {
+pub(crate) fn counted(lines: &[Value], metric: &str) -> u64 {
     lines
         .iter()
         .filter(|line| line["_aws"]["CloudWatchMetrics"][0]["Metrics"][0]["Name"] == metric)

@@ -24,6 +24,7 @@ mod moto;
 mod openapi;
 mod reading;
 mod replay;
+mod reversals;
 mod sbom;
 mod secrets;
 mod stack;

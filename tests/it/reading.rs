@@ -52,6 +52,8 @@ async fn a_bundle_opens_all_of_its_courses_and_no_other() {
             "status": "active",
             "since": "1970-01-01T00:16:40Z",
             "until": null,
+            "refunded_percent": 0,
+            "paid_twice": false,
         }],
     });
     assert_eq!(answer, expected);

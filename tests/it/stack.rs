@@ -18,6 +18,7 @@ use coursegate::{key, webhook as endpoint};
 use lambda_http::{Body, Response};
 use serde_json::{Value, json};
 use serde_norway::Value as Yaml;
+use shared::domain::access::RefundThreshold;
 use shared::domain::decide::Mode;
 use shared::dynamo::Table;
 use shared::dynamo::catalog::CatalogCache;
@@ -147,6 +148,7 @@ impl Shop {
             stripe: StripeApi::new(Some(self.stripe.url()), deployment.mode, key),
             site_origin: deployment.site_origin.clone(),
             mode: deployment.mode,
+            refund_threshold: RefundThreshold::ALL,
             clock: SystemClock,
         }
     }
@@ -162,9 +164,12 @@ impl Shop {
         let unauthorized = async || StatusCode::UNAUTHORIZED;
         let (table, secrets_manager) = (deployment.table(), deployment.secrets_manager.clone());
         let secret_id = deployment.signing_secret_id.clone();
+        let (read_key_id, stripe_url) = (deployment.read_key_id.clone(), self.stripe.url());
         let deliver = async move |headers: HeaderMap, body: String| {
+            let key = SecretCache::api_key(secrets_manager.clone(), read_key_id.clone());
             let app = webhook::App {
                 ledger: table.clone(),
+                stripe: StripeApi::new(Some(stripe_url.clone()), mode, key),
                 signing_secrets: SecretCache::signing_secrets(
                     secrets_manager.clone(),
                     secret_id.clone(),
@@ -321,7 +326,12 @@ fn respond(response: &Response<Body>) -> (StatusCode, Json<Value>) {
 /// The entitlements function, as if just started.
 fn entitlements(table: &Table) -> entitlements::App<Table, SystemClock> {
     let catalog = CatalogCache::new(table.clone());
-    entitlements::App { access: table.clone(), catalog, clock: SystemClock }
+    entitlements::App {
+        access: table.clone(),
+        catalog,
+        refund_threshold: RefundThreshold::ALL,
+        clock: SystemClock,
+    }
 }
 
 async fn recover(deployment: &Deployment, is_enabled: bool) {

@@ -258,6 +258,7 @@ fn what_a_function_is_given_is_this_deployment_s() {
     let Some(deployments) = deployments() else { return };
     let (table, key) = (json!({ "Ref": "Table" }), json!({ "Ref": "StripeApiKey" }));
     let secret = json!({ "Ref": "StripeSigningSecret" });
+    let read_key = json!({ "Ref": "StripeReadKey" });
     for deployment in deployments {
         for (function, variable, value) in [
             ("EntitlementsFunction", "TABLE_NAME", &table),
@@ -265,6 +266,10 @@ fn what_a_function_is_given_is_this_deployment_s() {
             ("WebhookFunction", "TABLE_NAME", &table),
             ("CheckoutFunction", "STRIPE_API_KEY_SECRET_ID", &key),
             ("WebhookFunction", "STRIPE_SIGNING_SECRET_ID", &secret),
+            ("WebhookFunction", "STRIPE_READ_KEY_SECRET_ID", &read_key),
+            ("WebhookFunction", "STRIPE_API_URL", &json!("")),
+            ("CheckoutFunction", "REFUND_THRESHOLD_PERCENT", &json!(100)),
+            ("EntitlementsFunction", "REFUND_THRESHOLD_PERCENT", &json!(100)),
             ("CheckoutFunction", "SITE_ORIGIN", &deployment.parameters["SiteOrigin"]),
             ("CheckoutFunction", "STRIPE_MODE", &json!("test")),
             ("WebhookFunction", "STRIPE_MODE", &json!("test")),
@@ -350,7 +355,7 @@ fn the_api_alone_calls_its_functions_and_the_public_the_webhook_by_its_url_alone
 #[test]
 fn what_can_t_be_made_again_outlives_the_stack_and_a_slip_of_the_hand() {
     let Some([pool, other]) = deployments() else { return };
-    let kept = ["Table", "StripeApiKey", "StripeSigningSecret"];
+    let kept = ["Table", "StripeApiKey", "StripeReadKey", "StripeSigningSecret"];
     for (deployment, kept) in [(pool, [&kept[..], &["UserPool"]].concat()), (other, kept.to_vec())]
     {
         for name in kept {
@@ -363,7 +368,7 @@ fn what_can_t_be_made_again_outlives_the_stack_and_a_slip_of_the_hand() {
         assert_eq!(table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], true);
         assert_eq!(table["SSESpecification"]["SSEEnabled"], true);
         assert_eq!(table["BillingMode"], "PAY_PER_REQUEST");
-        for secret in ["StripeApiKey", "StripeSigningSecret"] {
+        for secret in ["StripeApiKey", "StripeReadKey", "StripeSigningSecret"] {
             let properties = &deployment.resource(secret)["Properties"];
             assert_eq!(properties["SecretString"], "placeholder", "no secret is in a template");
         }
@@ -630,9 +635,11 @@ fn the_outputs_are_those_that_the_operator_s_commands_read() {
         "ApiUrl",
         "DashboardUrl",
         "JwtIssuer",
+        "RefundThresholdPercent",
         "SiteOrigin",
         "StripeApiKeyArn",
         "StripeMode",
+        "StripeReadKeyArn",
         "StripeSigningSecretArn",
         "TableName",
         "Version",

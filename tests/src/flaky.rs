@@ -1,10 +1,12 @@
 //! A ledger with faults on demand: those that emulators never raise.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
-use shared::domain::decide::{Needs, State, Write};
-use shared::ports::{Commit, Ledger, LedgerError};
+use shared::domain::access::Holdings;
+use shared::domain::decide::{Needs, State, StoredSource, Write};
+use shared::domain::id::{LearnerId, SourceId};
+use shared::ports::{AccessReader, Commit, Ledger, LedgerError};
 
 /// What is to go wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,5 +68,18 @@ impl<L: Ledger + Sync> Ledger for Flaky<L> {
             Some(Fault::Commit | Fault::Load) => Err(unavailable()),
             None => self.inner.commit(writes).await,
         }
+    }
+}
+
+impl<L: AccessReader + Sync> AccessReader for Flaky<L> {
+    async fn holdings(&self, learner: &LearnerId) -> Result<Holdings, LedgerError> {
+        self.inner.holdings(learner).await
+    }
+
+    async fn sources(
+        &self,
+        sources: &[SourceId],
+    ) -> Result<BTreeMap<SourceId, StoredSource>, LedgerError> {
+        self.inner.sources(sources).await
     }
 }

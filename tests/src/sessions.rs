@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 use shared::domain::decide::{Mode, News};
-use shared::ports::{Clock, SystemClock};
+use shared::domain::facts::DisputeStatus;
+use shared::domain::id::{DisputeId, PaymentIntentId};
+use shared::domain::time::Timestamp;
+use shared::ports::{Clock, StripeReader, StripeUnavailable, SystemClock};
 use shared::stripe::signature::UnverifiedDelivery;
 use simulation::rendering::{self, Session};
 
@@ -61,4 +64,21 @@ pub fn news(event: &Value) -> News {
     let signature = xtask::sign::signature(&body, SECRET, now.unix_seconds());
     let delivery = UnverifiedDelivery { unverified_signature: &signature, unverified_body: &body };
     delivery.verify(&[SECRET.into()], now).unwrap().read(Mode::Test)
+}
+
+/// Stripe, where nothing has to be asked of it.
+pub struct Unasked;
+
+impl StripeReader for Unasked {
+    async fn is_ours(&self, id: &PaymentIntentId, _: Timestamp) -> Result<bool, StripeUnavailable> {
+        Err(StripeUnavailable(format!("nobody should ask about {id}").into()))
+    }
+
+    async fn dispute(
+        &self,
+        id: &DisputeId,
+        _: Timestamp,
+    ) -> Result<DisputeStatus, StripeUnavailable> {
+        Err(StripeUnavailable(format!("nobody should ask about {id}").into()))
+    }
 }

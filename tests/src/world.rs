@@ -13,6 +13,7 @@ use local::secrets::Secrets;
 use local::template::{References, Template};
 use serde_json::Value;
 use shared::config::{AwsConfig, SecretConfig, TableConfig};
+use shared::domain::access::RefundThreshold;
 use shared::domain::catalog::Catalog;
 use shared::domain::decide::Mode;
 use shared::dynamo::Table;
@@ -34,8 +35,10 @@ pub const SIGNING_SECRET: &str = "whsec_of_the_test";
 /// Where the learners of every world are sent back to.
 pub const SITE_ORIGIN: &str = "https://learn.example.com";
 
-/// The names of the two secrets.
+/// The names of the secrets.
 pub const API_KEY_ID: &str = "stripe-api-key";
+/// See [`API_KEY_ID`].
+pub const READ_KEY_ID: &str = "stripe-read-key";
 /// See [`API_KEY_ID`].
 pub const SIGNING_SECRET_ID: &str = "stripe-signing-secret";
 
@@ -74,6 +77,7 @@ pub fn template() -> Template {
         ("Table", TABLE),
         ("Table.Arn", "arn:aws:dynamodb:us-east-1:000000000000:table/coursegate"),
         ("StripeApiKey", API_KEY_ID),
+        ("StripeReadKey", READ_KEY_ID),
         ("StripeSigningSecret", SIGNING_SECRET_ID),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -142,6 +146,7 @@ impl World {
 
         let secrets = Secrets::in_memory().unwrap();
         secrets.create_if_missing(API_KEY_ID, "sk_test_world").unwrap();
+        secrets.create_if_missing(READ_KEY_ID, "rk_test_world").unwrap();
         secrets.create_if_missing(SIGNING_SECRET_ID, SIGNING_SECRET).unwrap();
         let (listener, secrets_url) = listen().await;
         let router = secrets.clone().router();
@@ -232,8 +237,10 @@ impl World {
     /// The webhook function on this ledger, as if just started.
     #[must_use]
     pub fn webhook_on<L>(&self, ledger: L) -> webhook::App<L, ManualClock> {
+        let key = SecretCache::api_key(self.secrets_manager(), READ_KEY_ID.to_owned());
         webhook::App {
             ledger,
+            stripe: StripeApi::new(Some(self.stripe_url.clone()), Mode::Test, key),
             signing_secrets: self.signing_secrets(),
             mode: Mode::Test,
             clock: self.clock.clone(),
@@ -244,11 +251,13 @@ impl World {
     /// delivery meets a function that has just started.
     pub async fn serve_webhook(&mut self) -> String {
         let (table, secrets_manager) = (self.table(), self.secrets_manager());
-        let clock = self.clock.clone();
+        let (clock, stripe_url) = (self.clock.clone(), self.stripe_url.clone());
         let deliver = async move |headers: axum::http::HeaderMap, body: String| {
             let secret_id = SIGNING_SECRET_ID.to_owned();
+            let key = SecretCache::api_key(secrets_manager.clone(), READ_KEY_ID.to_owned());
             let app = webhook::App {
                 ledger: table.clone(),
+                stripe: StripeApi::new(Some(stripe_url.clone()), Mode::Test, key),
                 signing_secrets: SecretCache::signing_secrets(secrets_manager.clone(), secret_id),
                 mode: Mode::Test,
                 clock: clock.clone(),
@@ -298,6 +307,7 @@ impl World {
             stripe: StripeApi::new(Some(stripe_url.to_owned()), Mode::Test, key),
             site_origin: SITE_ORIGIN.to_owned(),
             mode: Mode::Test,
+            refund_threshold: RefundThreshold::ALL,
             clock: self.clock.clone(),
         })
     }
@@ -308,6 +318,7 @@ impl World {
         entitlements::App {
             access: self.table(),
             catalog: CatalogCache::new(self.table()),
+            refund_threshold: RefundThreshold::ALL,
             clock: self.clock.clone(),
         }
     }
@@ -355,6 +366,18 @@ impl World {
     pub async fn stripe_post(&self, path: &str, body: &Value) -> (u16, Value) {
         let url = format!("{}{path}", self.stripe_url);
         let response = reqwest::Client::new().post(url).json(body).send().await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap_or_default())
+    }
+
+    /// Has Stripe's API create something.
+    pub async fn stripe_form(&self, path: &str, form: &[(String, String)]) -> (u16, Value) {
+        let url = format!("{}{path}", self.stripe_url);
+        let mut query = reqwest::Url::parse(&url).unwrap();
+        query.query_pairs_mut().extend_pairs(form);
+        let body = query.query().unwrap_or_default().to_owned();
+        let request = reqwest::Client::new().post(url).bearer_auth("sk_test_world");
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        let response = request.body(body).send().await.unwrap();
         (response.status().as_u16(), response.json().await.unwrap_or_default())
     }
 

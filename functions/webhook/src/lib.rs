@@ -28,7 +28,7 @@ const BODY_BYTES_MAX: usize = 1024 * 1024;
 const ANSWER_WITHIN: Duration = Duration::from_secs(8);
 
 /// All that the function works with.
-pub struct App<L, C, R, S = SecretsManager> {
+pub struct App<L, C, R = StripeApi, S = SecretsManager> {
     /// Where facts are kept.
     pub ledger: L,
     /// Who is asked what only Stripe knows. No event of a purchase needs it.

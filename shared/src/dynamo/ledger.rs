@@ -20,7 +20,7 @@ pub const ACCESS_ACTIONS: &[&str] = &["dynamodb:GetItem", "dynamodb:BatchGetItem
 
 /// The API calls that loading and committing make, as IAM names them.
 pub fn ledger_actions() -> impl Iterator<Item = &'static str> {
-    ["dynamodb:BatchGetItem"].into_iter().chain(super::commit::ACTIONS.iter().copied())
+    ACCESS_ACTIONS.iter().chain(super::commit::ACTIONS).copied()
 }
 
 /// How often unread keys are asked for again; DynamoDB may answer a part under load.

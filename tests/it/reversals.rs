@@ -1,0 +1,639 @@
+//! Money that goes back: refunds, disputes, warnings and double payments, from Stripe to the
+//! learner's door.
+
+use serde_json::{Value, json};
+use tests::requests::{Who, answer, api, learner};
+use tests::sessions::event;
+use tests::world::World;
+
+use crate::log_hygiene::{counted, lines, listen};
+
+/// A shop, and Stripe's events as far as they were delivered.
+struct Shop {
+    world: World,
+    told: usize,
+}
+
+impl Shop {
+    async fn open() -> Self {
+        Self { world: World::new().await, told: 0 }
+    }
+
+    /// A shop in which ada has paid for the demo course, and Stripe has told us: and the payment.
+    async fn sold() -> (Self, String) {
+        let mut shop = Self::open().await;
+        let payment = shop.pay("ada").await;
+        shop.tell().await;
+        assert_eq!(shop.access("ada").await, ("granted".into(), "purchased".into()));
+        (shop, payment)
+    }
+
+    /// Has a learner pay for the demo course. Nobody has told us yet.
+    async fn pay(&self, who: &str) -> String {
+        let session = self.world.buy(&learner(who)).await;
+        self.world.pay(&session).await;
+        let session = self.world.stripe_get(&format!("/v1/checkout/sessions/{session}")).await;
+        session["payment_intent"].as_str().unwrap().to_owned()
+    }
+
+    /// Stripe's events that were not delivered yet, the oldest first.
+    async fn untold(&mut self) -> Vec<Value> {
+        let list = self.world.stripe_get("/v1/events?limit=100").await;
+        let mut events = list["data"].as_array().unwrap().clone();
+        events.reverse();
+        let untold = events.split_off(self.told);
+        self.told += untold.len();
+        untold
+    }
+
+    /// Delivers them; answers with the types of those that changed anything.
+    async fn tell(&mut self) -> Vec<String> {
+        let mut applied = Vec::new();
+        for event in self.untold().await {
+            let (status, answer) = self.world.deliver(&event).await;
+            assert_eq!(status, 200, "{answer}");
+            if answer["outcome"] == "applied" {
+                applied.push(event["type"].as_str().unwrap().to_owned());
+            }
+        }
+        applied
+    }
+
+    async fn access(&self, who: &str) -> (Value, Value) {
+        self.access_to("tutorclaw", who).await
+    }
+
+    async fn access_to(&self, course: &str, who: &str) -> (Value, Value) {
+        let target = format!("/courses/{course}/access?chapter=6");
+        let target = if course == "tutorclaw" { target } else { target.replace("=6", "=2") };
+        let read = self.world.read("GET /courses/{course}/access", &target, &learner(who)).await;
+        (read.1["access"].clone(), read.1["reason"].clone())
+    }
+
+    async fn is_open(&self) -> bool {
+        self.access("ada").await.0 == "granted"
+    }
+
+    /// Status of each of ada's sources.
+    async fn statuses(&self) -> Vec<Value> {
+        let read = self.world.read("GET /entitlements", "/entitlements", &learner("ada")).await;
+        let all = read.1["entitlements"].as_array().unwrap().clone();
+        all.into_iter().map(|entitlement| entitlement["status"].clone()).collect()
+    }
+
+    async fn refund(&self, payment: &str, amount: Option<i64>) -> String {
+        let mut form = vec![("payment_intent".to_owned(), payment.to_owned())];
+        form.extend(amount.map(|amount| ("amount".to_owned(), amount.to_string())));
+        let (status, refund) = self.world.stripe_form("/v1/refunds", &form).await;
+        assert_eq!(status, 200, "{refund}");
+        refund["id"].as_str().unwrap().to_owned()
+    }
+
+    async fn settle_refund(&self, refund: &str, outcome: &str) {
+        let path = format!("/_sim/refunds/{refund}/settle");
+        let (status, answer) = self.world.stripe_post(&path, &json!({ "outcome": outcome })).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+
+    async fn dispute(&self, payment: &str, status: &str) -> String {
+        let opened = json!({ "payment_intent": payment, "status": status });
+        let (status, dispute) = self.world.stripe_post("/_sim/disputes", &opened).await;
+        assert_eq!(status, 200, "{dispute}");
+        dispute["id"].as_str().unwrap().to_owned()
+    }
+
+    async fn decide(&self, dispute: &str, verdict: Value) {
+        let path = format!("/_sim/disputes/{dispute}");
+        let (status, answer) = self.world.stripe_post(&path, &verdict).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+
+    async fn warn(&self, payment: &str) {
+        let (status, answer) = self
+            .world
+            .stripe_post("/_sim/early_fraud_warnings", &json!({ "payment_intent": payment }))
+            .await;
+        assert_eq!(status, 200, "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_full_refund_closes_what_was_bought_and_what_is_refunded_can_be_bought_again() {
+    let (mut shop, payment) = Shop::sold().await;
+    shop.refund(&payment, None).await;
+    assert_eq!(shop.tell().await, ["refund.created"]);
+    assert_eq!(shop.access("ada").await, ("denied".into(), "payment_required".into()));
+    assert_eq!(shop.statuses().await, ["refunded"]);
+    // The attempt of the first purchase is still on record, and its session is complete.
+    shop.pay("ada").await;
+    shop.tell().await;
+    assert!(shop.is_open().await);
+    let mut statuses: Vec<String> = shop.statuses().await.iter().map(ToString::to_string).collect();
+    statuses.sort();
+    assert_eq!(statuses, ["\"active\"", "\"refunded\""]);
+    assert!(shop.world.items_of("DOUBLE_PAYMENT", "").await.is_empty());
+}
+
+#[tokio::test]
+async fn partial_refunds_add_up_and_close_at_all_of_it() {
+    let (mut shop, payment) = Shop::sold().await;
+    for (amount, is_open) in [(1000, true), (1000, true), (900, false)] {
+        shop.refund(&payment, Some(amount)).await;
+        shop.tell().await;
+        assert_eq!(shop.is_open().await, is_open, "{amount}");
+    }
+    assert_eq!(shop.world.items_of("SOURCE#", "").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_deployment_may_close_at_less_than_all_also_for_purchases_of_the_past() {
+    let (mut shop, payment) = Shop::sold().await;
+    shop.refund(&payment, Some(1450)).await;
+    shop.tell().await;
+    assert!(shop.is_open().await);
+    let mut stricter = shop.world.entitlements();
+    stricter.refund_threshold = "50".parse().unwrap();
+    let target = "/courses/tutorclaw/access?chapter=6";
+    let request = api("GET /courses/{course}/access", target, &learner("ada"), None);
+    let (_, answered) = answer(&entitlements::handle(&stricter, &request).await);
+    assert_eq!(answered["access"], "denied");
+    stricter.refund_threshold = "51".parse().unwrap();
+    let (_, answered) = answer(&entitlements::handle(&stricter, &request).await);
+    assert_eq!(answered["access"], "granted");
+}
+
+#[tokio::test]
+async fn a_refund_that_fails_gives_the_access_back() {
+    let (mut shop, payment) = Shop::sold().await;
+    let refund = shop.refund(&payment, None).await;
+    shop.tell().await;
+    assert!(!shop.is_open().await);
+    shop.settle_refund(&refund, "failed").await;
+    shop.tell().await;
+    assert!(shop.is_open().await);
+    assert_eq!(shop.statuses().await, ["active"]);
+}
+
+#[tokio::test]
+async fn a_purchase_is_born_refunded_when_its_refund_is_told_first() {
+    let mut shop = Shop::open().await;
+    let payment = shop.pay("ada").await;
+    shop.refund(&payment, None).await;
+    let mut events = shop.untold().await;
+    // Whatever Stripe has to say, the newest first.
+    events.reverse();
+    for event in &events {
+        assert_eq!(shop.world.deliver(event).await.0, 200, "{event}");
+        assert!(!shop.is_open().await, "after {}", event["type"]);
+    }
+    assert_eq!(shop.statuses().await, ["refunded"]);
+}
+
+#[tokio::test]
+async fn nothing_is_kept_of_another_shop_s_refunds_and_disputes() {
+    let shop = Shop::open().await;
+    // A session of the same account that our server has not opened.
+    let product = [("name".to_owned(), "Somebody else's".to_owned())];
+    let (_, product) = shop.world.stripe_form("/v1/products", &product).await;
+    let price = [("product", product["id"].as_str().unwrap()), ("unit_amount", "500")];
+    let price = [price[0], price[1], ("currency", "usd")].map(|(a, b)| (a.into(), b.into()));
+    let (_, price) = shop.world.stripe_form("/v1/prices", &price).await;
+    let session = [
+        ("mode", "payment"),
+        ("line_items[0][price]", price["id"].as_str().unwrap()),
+        ("line_items[0][quantity]", "1"),
+        ("success_url", "https://elsewhere.example.com"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let (status, session) = shop.world.stripe_form("/v1/checkout/sessions", &session).await;
+    assert_eq!(status, 200, "{session}");
+    let session = session["id"].as_str().unwrap();
+    shop.world.pay(session).await;
+    let session = shop.world.stripe_get(&format!("/v1/checkout/sessions/{session}")).await;
+    let payment = session["payment_intent"].as_str().unwrap();
+    shop.refund(payment, Some(100)).await;
+    shop.dispute(payment, "needs_response").await;
+    shop.warn(payment).await;
+    for kind in ["refund.created", "charge.dispute.created", "radar.early_fraud_warning.created"] {
+        let events = shop.world.events(kind).await;
+        assert_eq!(events.len(), 1, "{kind}");
+        let ignored = (200, json!({ "outcome": "ignored" }));
+        assert_eq!(shop.world.deliver(&events[0]).await, ignored, "{kind}");
+    }
+    assert!(shop.world.items().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_refund_of_an_unknown_payment_waits_for_stripe_to_say_whose_it_is() {
+    let shop = Shop::open().await;
+    let payment = shop.pay("ada").await;
+    shop.refund(&payment, None).await;
+    let refund = shop.world.events("refund.created").await.remove(0);
+    let items = shop.world.items().await.len();
+    for fault in [
+        json!({ "path": "/v1/payment_intents", "status": 500, "times": 3 }),
+        json!({ "path": "/v1/payment_intents", "status": 401, "times": 3 }),
+        json!({ "path": "/v1/payment_intents", "drop": true, "times": 3 }),
+        json!({ "path": "/v1/payment_intents", "status": 200, "times": 1, "body": "<html>" }),
+    ] {
+        assert_eq!(shop.world.stripe_post("/_sim/faults", &fault).await.0, 200);
+        let (status, answer) = shop.world.deliver(&refund).await;
+        assert_eq!(status, 503, "{fault}: {answer}");
+        assert_eq!(shop.world.items().await.len(), items, "{fault}");
+        let clear = reqwest::Client::new();
+        clear.delete(format!("{}/_sim/faults", shop.world.stripe_url)).send().await.unwrap();
+    }
+    assert_eq!(shop.world.deliver(&refund).await.1["outcome"], "applied");
+    assert_eq!(shop.world.deliver(&refund).await.1["outcome"], "duplicate");
+}
+
+#[tokio::test]
+async fn without_a_key_that_reads_a_refund_of_an_unknown_payment_waits_and_a_known_one_does_not() {
+    let mut shop = Shop::open().await;
+    let payment = shop.pay("ada").await;
+    shop.refund(&payment, Some(2900)).await;
+    shop.world.secrets.set_current(tests::world::READ_KEY_ID, "placeholder").unwrap();
+    let refund = shop.world.events("refund.created").await.remove(0);
+    assert_eq!(shop.world.deliver(&refund).await.0, 503);
+    for event in shop.untold().await {
+        assert_eq!(shop.world.deliver(&event).await.0, 200, "{event}");
+    }
+    assert_eq!(shop.statuses().await, ["refunded"]);
+}
+
+#[tokio::test]
+async fn an_inquiry_changes_nothing_until_it_escalates_and_what_is_won_is_open_again() {
+    let (mut shop, payment) = Shop::sold().await;
+    let dispute = shop.dispute(&payment, "warning_needs_response").await;
+    assert_eq!(shop.tell().await, ["charge.dispute.created"]);
+    assert!(shop.is_open().await);
+    shop.decide(&dispute, json!({ "status": "warning_under_review" })).await;
+    shop.tell().await;
+    assert!(shop.is_open().await);
+    shop.decide(&dispute, json!({ "status": "needs_response" })).await;
+    shop.tell().await;
+    assert_eq!(shop.access("ada").await, ("denied".into(), "payment_disputed".into()));
+    assert_eq!(shop.statuses().await, ["suspended"]);
+    shop.decide(&dispute, json!({ "status": "under_review" })).await;
+    shop.tell().await;
+    assert!(!shop.is_open().await);
+    shop.decide(&dispute, json!({ "status": "won" })).await;
+    shop.tell().await;
+    assert!(shop.is_open().await);
+}
+
+#[tokio::test]
+async fn an_inquiry_that_is_closed_leaves_everything_as_it_was() {
+    let (mut shop, payment) = Shop::sold().await;
+    let dispute = shop.dispute(&payment, "warning_needs_response").await;
+    shop.decide(&dispute, json!({ "status": "warning_closed" })).await;
+    let mut events = shop.untold().await;
+    events.reverse();
+    for event in events {
+        assert_eq!(shop.world.deliver(&event).await.0, 200);
+        assert!(shop.is_open().await);
+    }
+}
+
+#[tokio::test]
+async fn what_is_lost_is_closed_and_what_was_prevented_is_where_the_money_went_back() {
+    for (verdict, is_open, status) in [
+        (json!({ "status": "lost" }), false, "revoked"),
+        (json!({ "status": "prevented", "case_type": "resolution" }), false, "revoked"),
+        (json!({ "status": "prevented", "case_type": "block" }), true, "active"),
+        (json!({ "status": "won" }), true, "active"),
+    ] {
+        let (mut shop, payment) = Shop::sold().await;
+        let dispute = shop.dispute(&payment, "needs_response").await;
+        shop.decide(&dispute, verdict.clone()).await;
+        shop.tell().await;
+        assert_eq!(shop.is_open().await, is_open, "{verdict}");
+        assert_eq!(shop.statuses().await, [status], "{verdict}");
+    }
+}
+
+#[tokio::test]
+async fn a_verdict_that_flips_is_asked_about_at_stripe_in_whatever_order_it_is_told() {
+    for order in [0, 1, 2, 3] {
+        let (mut shop, payment) = Shop::sold().await;
+        let dispute = shop.dispute(&payment, "needs_response").await;
+        let verdicts: &[&str] = if order < 2 { &["lost", "won"] } else { &["won", "lost"] };
+        for verdict in verdicts {
+            shop.decide(&dispute, json!({ "status": verdict })).await;
+        }
+        let mut events = shop.untold().await;
+        if order % 2 == 1 {
+            events.reverse();
+        }
+        for event in &events {
+            assert_eq!(shop.world.deliver(event).await.0, 200, "{event}");
+        }
+        assert_eq!(shop.is_open().await, order < 2, "{verdicts:?}, order {order}");
+        // Told again, nothing changes.
+        for event in &events {
+            let (_, answer) = shop.world.deliver(event).await;
+            assert_ne!(answer["outcome"], "applied", "{event}");
+        }
+        assert_eq!(shop.is_open().await, order < 2);
+    }
+}
+
+#[tokio::test]
+async fn of_two_disputes_of_one_payment_one_that_is_lost_is_enough() {
+    let (mut shop, payment) = Shop::sold().await;
+    let first = shop.dispute(&payment, "needs_response").await;
+    shop.decide(&first, json!({ "status": "won" })).await;
+    let second = shop.dispute(&payment, "needs_response").await;
+    shop.tell().await;
+    assert_eq!(shop.statuses().await, ["suspended"]);
+    shop.decide(&second, json!({ "status": "lost" })).await;
+    shop.tell().await;
+    assert_eq!(shop.statuses().await, ["revoked"]);
+}
+
+#[tokio::test]
+async fn what_was_refunded_does_not_come_back_with_a_dispute_that_is_won() {
+    let (mut shop, payment) = Shop::sold().await;
+    shop.refund(&payment, None).await;
+    shop.tell().await;
+    let source = shop.world.items_of("SOURCE#", "").await.remove(0);
+    let source = source["pk"].as_str().unwrap().trim_start_matches("SOURCE#").to_owned();
+    let closed = |kind: &str, status: &str| {
+        let dispute = json!({
+            "id": "du_1", "object": "dispute", "status": status, "payment_intent": source,
+        });
+        simulation::rendering::event(&format!("evt_{status}"), kind, 1000, &dispute)
+    };
+    shop.world.deliver(&closed("charge.dispute.created", "needs_response")).await;
+    assert_eq!(shop.statuses().await, ["refunded"]);
+    shop.world.deliver(&closed("charge.dispute.closed", "won")).await;
+    assert_eq!(shop.statuses().await, ["refunded"]);
+    assert!(!shop.is_open().await);
+}
+
+#[tokio::test]
+async fn access_ends_with_the_last_source_that_opens_the_course() {
+    let mut shop = Shop::open().await;
+    // The whole curriculum twice over: bought, and given to her by another payment of a product
+    // that opens one of its courses.
+    let catalog = tests::world::edited_catalog(|text| {
+        text + "\n[[product]]\nid = \"memory\"\nname = \"Memory\"\ncourses = [\"memory\"]\n\n\
+                [[price]]\nlookup_key = \"memory_paid\"\nproduct = \"memory\"\namount = 900\n\
+                currency = \"usd\"\n"
+    });
+    shop.world.publish(&catalog).await.unwrap();
+    shop.world.clock.advance(120);
+    for line in [
+        "evt_1 completed paid cs_a pi_a ada curriculum @1000",
+        "evt_2 completed paid cs_b pi_b ada memory @1000",
+    ] {
+        assert_eq!(shop.world.deliver(&event(line)).await.0, 200);
+    }
+    let refund = |id: &str, payment: &str, amount: i64| {
+        let refund = json!({
+            "id": format!("re_{id}"), "object": "refund", "status": "succeeded", "amount": amount,
+            "payment_intent": payment,
+        });
+        simulation::rendering::event(&format!("evt_{id}"), "refund.created", 2000, &refund)
+    };
+    let open = async |shop: &Shop| {
+        let (memory, evaluation) =
+            (shop.access_to("memory", "ada").await.0, shop.access_to("evaluation", "ada").await.0);
+        (memory == "granted", evaluation == "granted")
+    };
+    assert_eq!(open(&shop).await, (true, true));
+    shop.world.deliver(&refund("a", "pi_a", 2900)).await;
+    assert_eq!(open(&shop).await, (true, false));
+    shop.world.deliver(&refund("b", "pi_b", 2900)).await;
+    assert_eq!(open(&shop).await, (false, false));
+    assert_eq!(shop.untold().await.len(), shop.told);
+}
+
+#[tokio::test]
+async fn who_pays_twice_has_access_once_and_the_later_payment_is_flagged_counted_and_listed() {
+    // In either order, and at the same second, where the id decides.
+    for (first, second, double) in [
+        ("pi_a ada tutorclaw @1000", "pi_b ada tutorclaw @2000", "pi_b"),
+        ("pi_b ada tutorclaw @2000", "pi_a ada tutorclaw @1000", "pi_b"),
+        ("pi_b ada tutorclaw @1000", "pi_a ada tutorclaw @1000", "pi_b"),
+    ] {
+        let shop = Shop::open().await;
+        listen();
+        for (number, line) in [first, second].into_iter().enumerate() {
+            let line = format!("evt_{number} completed paid cs_{number} {line}");
+            assert_eq!(shop.world.deliver(&event(&line)).await.1["outcome"], "applied");
+            assert_eq!(shop.world.deliver(&event(&line)).await.1["outcome"], "duplicate");
+        }
+        assert_eq!(counted(&lines(), "double_payment"), 1);
+        let listed = shop.world.items_of("DOUBLE_PAYMENT", "").await;
+        assert_eq!(listed.len(), 1);
+        assert_eq!(listed[0]["sk"], "ada#tutorclaw");
+        let flagged = async || {
+            let target = ("GET /entitlements", "/entitlements");
+            let read = shop.world.read(target.0, target.1, &learner("ada")).await;
+            let all = read.1["entitlements"].as_array().unwrap().clone();
+            let flagged = all.iter().filter(|one| one["paid_twice"] == true);
+            flagged.map(|one| one["source"].clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(flagged().await, [double]);
+        assert!(shop.is_open().await);
+        // Refunding it leaves the access.
+        let refund = json!({
+            "id": "re_1", "object": "refund", "status": "succeeded", "amount": 2900,
+            "payment_intent": double,
+        });
+        let refund = simulation::rendering::event("evt_r", "refund.created", 3000, &refund);
+        assert_eq!(shop.world.deliver(&refund).await.1["outcome"], "applied");
+        assert!(shop.is_open().await);
+        assert!(flagged().await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn two_payments_at_once_are_noticed_once() {
+    let shop = Shop::open().await;
+    let lines = ["pi_a", "pi_b", "pi_c"].map(|payment| {
+        let session = payment.replace("pi_", "cs_");
+        let event_id = payment.replace("pi_", "evt_");
+        event(&format!("{event_id} completed paid {session} {payment} ada tutorclaw @1000"))
+    });
+    let answers =
+        futures_util::future::join_all(lines.iter().map(|event| shop.world.deliver(event))).await;
+    assert!(answers.iter().all(|(status, _)| *status == 200), "{answers:?}");
+    assert_eq!(shop.world.items_of("DOUBLE_PAYMENT", "").await.len(), 1);
+    assert_eq!(shop.statuses().await, ["active"; 3]);
+}
+
+#[tokio::test]
+async fn a_warning_of_fraud_is_recorded_and_counted_and_closes_nothing() {
+    let (mut shop, payment) = Shop::sold().await;
+    shop.warn(&payment).await;
+    listen();
+    assert_eq!(shop.tell().await, ["radar.early_fraud_warning.created"]);
+    assert_eq!(counted(&lines(), "fraud_warning"), 1);
+    assert!(shop.is_open().await);
+    let source = shop.world.items_of("SOURCE#", "").await.remove(0);
+    let is_warning = |name: &&String| name.starts_with("fraud_warning#issfr_");
+    assert_eq!(source.as_object().unwrap().keys().filter(is_warning).count(), 1);
+}
+
+#[tokio::test]
+async fn a_customer_who_is_deleted_keeps_what_they_paid_for_and_gets_another_when_they_buy() {
+    let (mut shop, _) = Shop::sold().await;
+    let customer = shop.world.items_of("LEARNER#ada", "CUSTOMER").await.remove(0);
+    let customer = customer["customer"].as_str().unwrap().to_owned();
+    let url = format!("{}/v1/customers/{customer}", shop.world.stripe_url);
+    let deleted = reqwest::Client::new().delete(url).bearer_auth("sk_test_world").send().await;
+    assert_eq!(deleted.unwrap().status(), 200);
+    assert_eq!(shop.tell().await, ["customer.deleted"]);
+    assert!(shop.is_open().await);
+    let body = Some(r#"{"price": "curriculum_paid"}"#);
+    let opened = shop.world.ask("POST /checkout", "/checkout", &learner("ada"), body).await;
+    assert_eq!(opened.status(), 201);
+    let now = shop.world.items_of("LEARNER#ada", "CUSTOMER").await.remove(0);
+    assert_ne!(now["customer"], customer);
+    assert_eq!(now.get("deleted_at"), None);
+    // Told once more, or of a customer that was replaced long ago: nothing to unlink.
+    let told = shop.world.events("customer.deleted").await.remove(0);
+    let mut again = told.clone();
+    again["id"] = "evt_again".into();
+    assert_eq!(shop.world.deliver(&told).await.1["outcome"], "duplicate");
+    assert_eq!(shop.world.deliver(&again).await.1["outcome"], "duplicate");
+    assert_eq!(shop.world.items_of("LEARNER#ada", "CUSTOMER").await, [now]);
+}
+
+#[tokio::test]
+async fn what_payments_charges_reviews_and_credit_notes_tell_is_told_elsewhere() {
+    // A payment never opens anything without its session, and what a refund or a dispute does to
+    // its charge is told by their own events.
+    let (shop, payment) = Shop::sold().await;
+    let before = shop.world.items().await;
+    for kind in [
+        "payment_intent.succeeded",
+        "payment_intent.processing",
+        "payment_intent.payment_failed",
+        "payment_intent.canceled",
+        "charge.succeeded",
+        "charge.updated",
+        "charge.failed",
+        "charge.refunded",
+        "charge.refund.updated",
+        "credit_note.created",
+        "credit_note.voided",
+        "radar.early_fraud_warning.updated",
+        "review.opened",
+        "review.closed",
+    ] {
+        let object = json!({
+            "id": "ch_1", "object": "charge", "payment_intent": payment, "status": "succeeded",
+            "amount": 2900, "amount_refunded": 2900, "refunded": true, "disputed": true,
+            "metadata": { "learner_id": "ada", "product": "tutorclaw", "price": "tutorclaw_paid" },
+        });
+        let told = simulation::rendering::event("evt_x", kind, 1000, &object);
+        let (status, answer) = shop.world.deliver(&told).await;
+        assert_eq!((status, &answer["outcome"]), (200, &"ignored".into()), "{kind}");
+    }
+    assert_eq!(shop.world.items().await, before);
+}
+
+#[tokio::test]
+async fn a_refund_or_dispute_that_cannot_be_read_is_kept_and_applied_once_it_can_be() {
+    let (shop, payment) = Shop::sold().await;
+    let cases = [
+        (
+            "refund.created",
+            json!({ "id": "re_1", "amount": 2900, "status": "succeeded" }),
+            "status",
+        ),
+        ("refund.updated", json!({ "id": "re_2", "amount": 1, "status": "pending" }), "amount"),
+        ("refund.failed", json!({ "id": "re_3", "amount": 1, "status": "failed" }), "id"),
+        ("charge.dispute.created", json!({ "id": "du_1", "status": "under_review" }), "status"),
+        ("charge.dispute.closed", json!({ "id": "du_2", "status": "won" }), "id"),
+        ("radar.early_fraud_warning.created", json!({ "id": "issfr_1" }), "id"),
+        (
+            "refund.created",
+            json!({ "id": "re_4", "amount": 1, "status": "pending" }),
+            "payment_intent",
+        ),
+    ];
+    for (number, (kind, mut object, field)) in cases.into_iter().enumerate() {
+        object["payment_intent"] = payment.clone().into();
+        let id = format!("evt_{number}");
+        let readable = simulation::rendering::event(&id, kind, 1000, &object);
+        let mut unreadable = readable.clone();
+        unreadable["data"]["object"][field] = json!({ "of": "another age" });
+        let (_, answer) = shop.world.deliver(&unreadable).await;
+        assert_eq!(answer["outcome"], "quarantined", "{kind} {field}");
+        let listed = shop.world.items_of("QUARANTINE", &id).await;
+        assert!(listed[0]["reason"].as_str().unwrap().contains(field), "{}", listed[0]);
+        let (_, answer) = shop.world.deliver(&readable).await;
+        assert_eq!(answer["outcome"], "applied", "{kind}");
+        let listed = shop.world.items_of("QUARANTINE", &id).await;
+        assert!(listed[0]["resolved_at"].is_number());
+    }
+}
+
+#[tokio::test]
+async fn nobody_but_the_learner_and_a_service_may_ask_why() {
+    let (shop, _) = Shop::sold().await;
+    let own = "GET /entitlements/{product}/why";
+    let of_learner = "GET /learners/{learner}/entitlements/{product}/why";
+    for (route, target, who, status) in [
+        (own, "/entitlements/tutorclaw/why", learner("ada"), 200),
+        (own, "/entitlements/tutorclaw/why", Who::Service, 403),
+        (own, "/entitlements/tutorclaw/why", Who::Anyone, 401),
+        (of_learner, "/learners/ada/entitlements/tutorclaw/why", Who::Service, 200),
+        (of_learner, "/learners/ada/entitlements/tutorclaw/why", learner("ada"), 403),
+        (own, "/entitlements/nothing/why", learner("ada"), 404),
+    ] {
+        assert_eq!(shop.world.read(route, target, &who).await.0, status, "{target} {who:?}");
+    }
+}
+
+#[tokio::test]
+async fn why_says_what_is_known_in_the_order_of_time_and_what_each_did() {
+    let (mut shop, payment) = Shop::sold().await;
+    shop.warn(&payment).await;
+    let dispute = shop.dispute(&payment, "warning_needs_response").await;
+    for status in ["needs_response", "won"] {
+        shop.world.stripe_post("/_sim/advance", &json!({ "seconds": 86_400 })).await;
+        shop.decide(&dispute, json!({ "status": status })).await;
+    }
+    shop.world.stripe_post("/_sim/advance", &json!({ "seconds": 86_400 })).await;
+    let refund = shop.refund(&payment, None).await;
+    shop.tell().await;
+    let target = "/entitlements/tutorclaw/why";
+    let (_, answer) =
+        shop.world.read("GET /entitlements/{product}/why", target, &learner("ada")).await;
+    assert_eq!((&answer["learner"], &answer["product"]), (&"ada".into(), &"tutorclaw".into()));
+    assert_eq!(answer["access"], "denied");
+    assert_eq!(answer["sources"].as_array().unwrap().len(), 1);
+    let source = &answer["sources"][0];
+    assert_eq!((&source["source"], &source["status"]), (&json!(payment), &"refunded".into()));
+    let facts: Vec<String> = source["facts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|fact| {
+            let word = |name: &str| fact[name].as_str().unwrap().to_owned();
+            assert!(word("at").ends_with('Z'));
+            let id = word("id").replace(&payment, "pi").replace(&dispute, "du");
+            let id = id.replace(&refund, "re");
+            format!("{id} {} {}: {}", word("fact"), word("effect"), word("text"))
+        })
+        .collect();
+    assert_eq!(
+        facts,
+        [
+            "pi paid opens: The payment of 29.00 USD arrived.",
+            "du dispute_inquiry nothing: The bank has asked about the payment.",
+            "du dispute_open suspends: The payment is disputed at the bank.",
+            "du dispute_won restores: The bank has decided the dispute: the payment stands.",
+            "re refunded closes: The refund was made.",
+        ]
+    );
+    // Nothing known, nothing to tell.
+    let (_, nothing) =
+        shop.world.read("GET /entitlements/{product}/why", target, &learner("bob")).await;
+    assert_eq!((&nothing["access"], &nothing["sources"]), (&"denied".into(), &json!([])));
+}
