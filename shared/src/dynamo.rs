@@ -7,6 +7,7 @@ mod commit;
 mod failure;
 pub mod key;
 pub mod ledger;
+pub mod operator;
 mod source;
 
 use std::time::Duration;

@@ -76,13 +76,18 @@ impl From<Target<'_>> for Key {
 }
 
 impl Key {
+    /// The partition key of the list of events that could not be read.
+    pub const QUARANTINE_LIST: &str = "QUARANTINE";
+    /// The partition key of the list of double payments.
+    pub const DOUBLE_PAYMENT_LIST: &str = "DOUBLE_PAYMENT";
+
     /// The partition key.
     #[must_use]
     pub fn pk(&self) -> String {
         match self {
             Self::Event(id) => format!("EVENT#{id}"),
-            Self::Quarantined(_) => "QUARANTINE".to_owned(),
-            Self::DoublePayment(..) => "DOUBLE_PAYMENT".to_owned(),
+            Self::Quarantined(_) => Self::QUARANTINE_LIST.to_owned(),
+            Self::DoublePayment(..) => Self::DOUBLE_PAYMENT_LIST.to_owned(),
             Self::Source(id) => format!("SOURCE#{id}"),
             Self::Access(learner)
             | Self::Customer(learner)
@@ -116,10 +121,10 @@ impl Key {
         let (kind, id) = pk.split_once('#').unwrap_or((pk, ""));
         match (kind, sk.split_once('#').unwrap_or((sk, ""))) {
             ("EVENT", ("EVENT", "")) => id.parse().ok().map(Self::Event),
-            ("QUARANTINE", (event, "")) if id.is_empty() => {
+            (Self::QUARANTINE_LIST, (event, "")) if id.is_empty() => {
                 event.parse().ok().map(Self::Quarantined)
             }
-            ("DOUBLE_PAYMENT", (learner, product)) if id.is_empty() => {
+            (Self::DOUBLE_PAYMENT_LIST, (learner, product)) if id.is_empty() => {
                 Some(Self::DoublePayment(learner.parse().ok()?, product.parse().ok()?))
             }
             ("SOURCE", ("SOURCE", "")) => id.parse().ok().map(Self::Source),

@@ -1,0 +1,194 @@
+//! What only an operator's command does with the table: reading lists, finding all that is held of
+//! a learner, and erasing it. No function does any of it, and no role of a function allows it.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde_json::{Map, Value};
+
+use super::Table;
+use super::attributes::{Item, Reader, text};
+use super::failure::ledger_error;
+use super::key::{Key, PK, SK};
+use crate::domain::decide::Event;
+use crate::domain::id::{LearnerId, PaymentIntentId, ProductId, SourceId};
+use crate::domain::time::Timestamp;
+use crate::ports::LedgerError;
+
+/// An event that waits for code that can read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quarantined {
+    /// Which.
+    pub event: Event,
+    /// What could not be read.
+    pub reason: String,
+    /// Since when it waits.
+    pub since: Timestamp,
+}
+
+/// That a learner had paid for a product more than once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedDoublePayment {
+    /// Who.
+    pub learner: LearnerId,
+    /// For what.
+    pub product: ProductId,
+    /// When it was noticed last.
+    pub noticed_at: Timestamp,
+}
+
+/// An item that says something of a learner.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeldItem {
+    /// What it is; none if this version does not know such items.
+    pub key: Option<Key>,
+    /// All of it, its key included.
+    pub json: Value,
+}
+
+impl HeldItem {
+    fn new(item: &Item) -> Self {
+        let reader = Reader(item);
+        let (pk, sk) = (reader.maybe_text(PK), reader.maybe_text(SK));
+        let key = pk.zip(sk).and_then(|(pk, sk)| Key::parse(pk, sk));
+        Self { key, json: object(item) }
+    }
+}
+
+/// The events that wait for code that can read them, in the order of their ids.
+pub async fn quarantined(table: &Table) -> Result<Vec<Quarantined>, LedgerError> {
+    let mut waiting = Vec::new();
+    for item in list(table, Key::QUARANTINE_LIST).await? {
+        let reader = Reader(&item);
+        if reader.maybe_time("resolved_at")?.is_some() {
+            continue;
+        }
+        waiting.push(Quarantined {
+            event: Event {
+                id: reader.parsed(SK)?,
+                kind: reader.text("type")?.to_owned(),
+                object: reader.maybe_text("object").map(ToOwned::to_owned),
+                api_version: reader.maybe_text("api_version").map(ToOwned::to_owned),
+                created: reader.time("created")?,
+            },
+            reason: reader.text("reason")?.to_owned(),
+            since: reader.time("at")?,
+        });
+    }
+    Ok(waiting)
+}
+
+/// Who had paid for what more than once. Since then it may have been refunded.
+pub async fn double_payments(table: &Table) -> Result<Vec<ListedDoublePayment>, LedgerError> {
+    let mut listed = Vec::new();
+    for item in list(table, Key::DOUBLE_PAYMENT_LIST).await? {
+        let reader = Reader(&item);
+        let key = Key::parse(reader.text(PK)?, reader.text(SK)?);
+        let Some(Key::DoublePayment(learner, product)) = key else { continue };
+        let noticed_at = reader.time("noticed_at")?;
+        listed.push(ListedDoublePayment { learner, product, noticed_at });
+    }
+    Ok(listed)
+}
+
+/// Every item that says something of this learner, by a scan of the whole table: what is under
+/// their key, their sources and links, and where they are on the list of double payments.
+pub async fn held_of(table: &Table, learner: &LearnerId) -> Result<Vec<HeldItem>, LedgerError> {
+    let scan = table
+        .client
+        .scan()
+        .table_name(&table.name)
+        .consistent_read(true)
+        .filter_expression("#pk = :own OR #learner = :learner OR #pk = :double")
+        .expression_attribute_names("#pk", PK)
+        .expression_attribute_names("#learner", "learner")
+        .expression_attribute_values(":own", text(Key::Access(learner.clone()).pk()))
+        .expression_attribute_values(":learner", text(learner.as_str()))
+        .expression_attribute_values(":double", text(Key::DOUBLE_PAYMENT_LIST));
+    let items: Result<Vec<Item>, _> = scan.into_paginator().items().send().collect().await;
+    let items = items.map_err(ledger_error)?;
+    let mut held: Vec<HeldItem> = items.iter().map(HeldItem::new).collect();
+    // Of the whole list, what is about this learner.
+    held.retain(|item| {
+        item.text(PK) != Key::DOUBLE_PAYMENT_LIST
+            || matches!(&item.key, Some(Key::DoublePayment(of, _)) if of == learner)
+    });
+    held.sort_by_cached_key(|item| format!("{} {}", item.text(PK), item.text(SK)));
+    Ok(held)
+}
+
+/// Deletes an item, whatever it has become since it was read.
+pub async fn erase(table: &Table, item: &HeldItem) -> Result<(), LedgerError> {
+    let key = [PK, SK].map(|name| (name.to_owned(), text(item.text(name))));
+    let delete = table.client.delete_item().table_name(&table.name);
+    let delete = delete.set_key(Some(HashMap::from(key)));
+    delete.send().await.map(drop).map_err(ledger_error)
+}
+
+/// Some of the payments that the table knows, at most so many: to see whether a Stripe key is
+/// of the same account.
+pub async fn some_payments(
+    table: &Table,
+    count_max: usize,
+) -> Result<Vec<PaymentIntentId>, LedgerError> {
+    let scan = table.client.scan().table_name(&table.name).projection_expression("#pk, #sk");
+    let scan = scan.expression_attribute_names("#pk", PK).expression_attribute_names("#sk", SK);
+    let mut items = scan.into_paginator().items().send();
+    let mut found = Vec::new();
+    while let Some(item) = items.try_next().await.map_err(ledger_error)? {
+        let reader = Reader(&item);
+        let key = Key::parse(reader.text(PK)?, reader.text(SK)?);
+        if let Some(Key::Source(SourceId::Payment(payment))) = key {
+            found.push(payment);
+        }
+        if found.len() >= count_max {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// All items of a list.
+async fn list(table: &Table, pk: &str) -> Result<Vec<Item>, LedgerError> {
+    let query = table
+        .client
+        .query()
+        .table_name(&table.name)
+        .consistent_read(true)
+        .key_condition_expression("#pk = :pk")
+        .expression_attribute_names("#pk", PK)
+        .expression_attribute_values(":pk", text(pk));
+    let items: Result<Vec<Item>, _> = query.into_paginator().items().send().collect().await;
+    items.map_err(ledger_error)
+}
+
+impl HeldItem {
+    /// An attribute that is text; empty if there is none.
+    #[must_use]
+    pub fn text(&self, name: &str) -> &str {
+        self.json.get(name).and_then(Value::as_str).unwrap_or_default()
+    }
+}
+
+fn object(item: &Item) -> Value {
+    let fields = item.iter().map(|(name, value)| (name.clone(), json(value)));
+    Value::Object(fields.collect::<Map<_, _>>())
+}
+
+/// A value as JSON. A number that JSON has no room for, and what we never write, is text.
+fn json(value: &AttributeValue) -> Value {
+    match value {
+        AttributeValue::S(text) => text.as_str().into(),
+        AttributeValue::N(number) => {
+            number.parse::<i64>().map_or_else(|_| number.as_str().into(), Value::from)
+        }
+        AttributeValue::Bool(is_so) => (*is_so).into(),
+        AttributeValue::Null(_) => Value::Null,
+        AttributeValue::M(item) => object(item),
+        AttributeValue::L(values) => values.iter().map(json).collect(),
+        AttributeValue::Ss(texts) => texts.iter().map(String::as_str).collect(),
+        other @ (AttributeValue::B(_) | AttributeValue::Bs(_) | AttributeValue::Ns(_) | _) => {
+            format!("{other:?}").into()
+        }
+    }
+}
