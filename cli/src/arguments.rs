@@ -4,7 +4,11 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use coursegate::calendar;
 use coursegate::deployment::Place;
+use shared::domain::facts::Remark;
+use shared::domain::id::{EventId, LearnerId, ProductId, SourceId};
+use shared::domain::time::Timestamp;
 
 use crate::function::Name;
 
@@ -28,9 +32,61 @@ pub(crate) enum Command {
     /// The webhook endpoint at Stripe: create it or bring it up to date, rotate its signing secret
     #[command(subcommand)]
     Webhook(WebhookCommand),
-    /// The Stripe API key that the functions use
+    /// The Stripe API keys that the functions use
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Say why a learner can open what they have, or can't: each payment, refund, dispute and grant
+    Why {
+        /// Whose; the `sub` of their token, or the service's name for them
+        learner: LearnerId,
+        /// Only this product
+        product: Option<ProductId>,
+        #[command(flatten)]
+        place: PlaceArguments,
+    },
+    /// Give a learner a product, without a payment
+    Grant {
+        /// To whom
+        learner: LearnerId,
+        /// What
+        product: ProductId,
+        /// Why; it is kept with your name, and told to whoever asks `why`
+        #[arg(long, value_name = "TEXT")]
+        reason: Remark,
+        /// Until when: a date, with which it ends, or a time like 2027-01-31T12:00:00Z; all in UTC
+        #[arg(long, value_name = "DATE", value_parser = end)]
+        until: Option<Timestamp>,
+        #[command(flatten)]
+        place: PlaceArguments,
+    },
+    /// Take back what a payment or a grant opens, for good; moves no money
+    Revoke {
+        /// Which, as `why` names it: pi_…, cs_… or grant_…
+        source: SourceId,
+        /// Why; it is kept with your name, and told to whoever asks `why`
+        #[arg(long, value_name = "TEXT")]
+        reason: Remark,
+        #[command(flatten)]
+        place: PlaceArguments,
+    },
+    /// Read an event from Stripe once more, and apply it
+    Replay {
+        /// Which: evt_…
+        event: EventId,
+        #[command(flatten)]
+        place: PlaceArguments,
+    },
+    /// Events that could not be read, and wait for a version that can
+    #[command(subcommand)]
+    Quarantine(QuarantineCommand),
+    /// Who has paid for the same product twice, and what to pay back
+    DoublePayments {
+        #[command(flatten)]
+        place: PlaceArguments,
+    },
+    /// All that is held of a learner: write it out, or erase it
+    #[command(subcommand)]
+    Learner(LearnerCommand),
     /// Look at everything, say what is wrong and what to do; fails if anything is
     Doctor {
         #[command(flatten)]
@@ -114,9 +170,58 @@ pub(crate) enum WebhookCommand {
 pub(crate) enum KeyCommand {
     /// Read a key from standard input, try it, and store it in Secrets Manager
     Store {
+        /// The webhook's key, which only reads, instead of that with which is sold
+        #[arg(long)]
+        webhook: bool,
         #[command(flatten)]
         place: PlaceArguments,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum QuarantineCommand {
+    /// Say what waits, since when and why
+    List {
+        #[command(flatten)]
+        place: PlaceArguments,
+    },
+    /// Read each from Stripe once more and apply it; fails if any is left
+    Drain {
+        #[command(flatten)]
+        place: PlaceArguments,
+    },
+    /// Take one off the list without applying it, once you have seen to it otherwise
+    Dismiss {
+        /// Which: evt_…
+        event: EventId,
+        #[command(flatten)]
+        place: PlaceArguments,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LearnerCommand {
+    /// Write all that is held of a learner to standard output, as JSON
+    Export {
+        /// Whose
+        learner: LearnerId,
+        #[command(flatten)]
+        place: PlaceArguments,
+    },
+    /// Erase all that is held of a learner, but for what accounting needs, without their name
+    Forget {
+        /// Whom
+        learner: LearnerId,
+        /// Don't ask
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        place: PlaceArguments,
+    },
+}
+
+fn end(text: &str) -> Result<Timestamp, &'static str> {
+    calendar::end(text).ok_or("give a date like 2027-01-31, or a time like 2027-01-31T12:00:00Z")
 }
 
 /// Whose Stripe.

@@ -8,11 +8,17 @@ use local::addresses::Addresses;
 use secrecy::SecretString;
 use serde::Deserialize;
 use shared::config::process_environment;
+use shared::domain::access::RefundThreshold;
 use shared::domain::decide::Mode;
+use shared::domain::facts::{DisputeStatus, Remark};
+use shared::domain::id::{DisputeId, PaymentIntentId};
+use shared::domain::time::Timestamp;
 use shared::dynamo::{self, Table};
+use shared::ports::{StripeReader, StripeUnavailable};
+use shared::stripe::wire::{dispute_status_from_api, is_our_payment};
 use shared::telemetry::Chain;
 
-use crate::account::{Account, AccountError};
+use crate::account::{Account, AccountError, NoParameters};
 
 /// The operator's own key, which may do more than the functions' key.
 pub const STRIPE_API_KEY: &str = "STRIPE_API_KEY";
@@ -70,6 +76,15 @@ pub enum DeploymentError {
         /// What is missing.
         output: &'static str,
     },
+    /// The stack's refund threshold is none.
+    #[error("stack {0} says no whole number of percent for RefundThresholdPercent: deploy it anew")]
+    NoThreshold(String),
+    /// AWS does not say who the operator is.
+    #[error(
+        "AWS does not say who you are, which is written down with what you do: {0}; look at your \
+         credentials with `aws sts get-caller-identity`"
+    )]
+    Nobody(String),
     /// The stack's mode is neither.
     #[error("stack {0} says neither test nor live for StripeMode: deploy it anew")]
     NoMode(String),
@@ -113,8 +128,12 @@ pub struct Deployment {
     pub table_name: String,
     /// The secret that holds the functions' API key.
     pub api_key_id: String,
+    /// The secret that holds the webhook's API key, which only reads.
+    pub read_key_id: String,
     /// The secret that holds the webhook endpoint's signing secrets.
     pub signing_secret_id: String,
+    /// How much of a purchase has to be refunded before it opens nothing.
+    pub refund_threshold: RefundThreshold,
     /// `DynamoDB`.
     pub dynamodb: aws_sdk_dynamodb::Client,
     /// Secrets Manager.
@@ -135,6 +154,8 @@ pub struct Cloud {
     pub alarm_topic: String,
     /// SNS.
     pub sns: aws_sdk_sns::Client,
+    /// STS, which knows who the operator is.
+    pub sts: aws_sdk_sts::Client,
 }
 
 /// What `GET /local/health` says, as far as it is needed.
@@ -188,7 +209,9 @@ impl Deployment {
             site_origin: gateway.clone(),
             table_name: local::stack::TABLE.to_owned(),
             api_key_id: local::stack::secret_name("StripeApiKey"),
+            read_key_id: local::stack::secret_name("StripeReadKey"),
             signing_secret_id: local::stack::secret_name("StripeSigningSecret"),
+            refund_threshold: RefundThreshold::ALL,
             dynamodb: dynamodb_client(&at(dynamodb)),
             secrets_manager: aws_sdk_secretsmanager::Client::new(&at(secrets_manager)),
             operator_key: None,
@@ -231,7 +254,11 @@ impl Deployment {
             site_origin: output("SiteOrigin")?,
             table_name: output("TableName")?,
             api_key_id: output("StripeApiKeyArn")?,
+            read_key_id: output("StripeReadKeyArn")?,
             signing_secret_id: output("StripeSigningSecretArn")?,
+            refund_threshold: output("RefundThresholdPercent")?
+                .parse()
+                .map_err(|_none| DeploymentError::NoThreshold(name.to_owned()))?,
             dynamodb: dynamodb_client(config),
             secrets_manager: aws_sdk_secretsmanager::Client::new(config),
             operator_key,
@@ -240,6 +267,7 @@ impl Deployment {
                 status: status.to_owned(),
                 alarm_topic: output("AlarmTopicArn")?,
                 sns: aws_sdk_sns::Client::new(config),
+                sts: aws_sdk_sts::Client::new(config),
             }),
         })
     }
@@ -260,6 +288,19 @@ impl Deployment {
         Ok(Account::new(self.stripe_url.as_deref(), &key, self.mode)?)
     }
 
+    /// Who the operator is: an AWS identity, or on a laptop the user's name.
+    pub async fn operator(&self) -> Result<Remark, DeploymentError> {
+        let Some(cloud) = &self.cloud else {
+            let names = ["USER", "LOGNAME", "USERNAME"].into_iter().filter_map(process_environment);
+            let name = names.into_iter().find_map(|name| name.parse().ok());
+            return name.map_or_else(|| "somebody".parse().map_err(|_none| nobody("")), Ok);
+        };
+        let answer = cloud.sts.get_caller_identity().send().await;
+        let answer = answer.map_err(|error| nobody(&Chain(&error).to_string()))?;
+        let arn = answer.arn().unwrap_or_default();
+        arn.parse().map_err(|_none| nobody("the answer names nobody"))
+    }
+
     /// The current value of a secret.
     pub async fn secret(&self, id: &str) -> Result<String, DeploymentError> {
         let answer = self.secrets_manager.get_secret_value().secret_id(id).send().await;
@@ -272,6 +313,49 @@ impl Deployment {
         let put = self.secrets_manager.put_secret_value().secret_id(id).secret_string(value);
         put.send().await.map(drop).map_err(|error| secret_error(id, &error))
     }
+}
+
+/// Asks with the operator's key, which is looked for only then: most of what is done by hand hangs
+/// on nothing that only Stripe knows.
+impl StripeReader for Deployment {
+    async fn is_ours(
+        &self,
+        payment: &PaymentIntentId,
+        _now: Timestamp,
+    ) -> Result<bool, StripeUnavailable> {
+        match self.ask(&format!("/payment_intents/{payment}")).await {
+            Ok(json) => is_our_payment(&json).map_err(unreadable),
+            // Somebody else's.
+            Err(DeploymentError::Account(error)) if error.is_missing() => Ok(false),
+            Err(error) => Err(StripeUnavailable(Box::new(error))),
+        }
+    }
+
+    async fn dispute(
+        &self,
+        id: &DisputeId,
+        _now: Timestamp,
+    ) -> Result<DisputeStatus, StripeUnavailable> {
+        let answer = self.ask(&format!("/disputes/{id}")).await;
+        let json = answer.map_err(|error| StripeUnavailable(Box::new(error)))?;
+        dispute_status_from_api(&json).map_err(unreadable)
+    }
+}
+
+impl Deployment {
+    async fn ask(&self, path: &str) -> Result<String, DeploymentError> {
+        let account = self.account().await?;
+        let object: serde_json::Value = account.get(path, &NoParameters {}).await?;
+        Ok(object.to_string())
+    }
+}
+
+fn unreadable(reason: String) -> StripeUnavailable {
+    StripeUnavailable(Box::new(AccountError::Unreadable(reason)))
+}
+
+fn nobody(why: &str) -> DeploymentError {
+    DeploymentError::Nobody(why.to_owned())
 }
 
 fn dynamodb_client(config: &SdkConfig) -> aws_sdk_dynamodb::Client {

@@ -5,6 +5,7 @@
 mod aws;
 mod doors;
 mod stripe;
+mod waiting;
 
 use std::path::PathBuf;
 
@@ -88,12 +89,15 @@ pub async fn examine(
     note("table", aws::table(&patient).await);
     note("alarms", aws::alarms(&patient).await);
     note("functions' key", stripe::functions_key(&patient).await);
+    note("webhook's key", stripe::webhooks_key(&patient).await);
     note("your key", stripe::operators_key(&patient));
     note("account", stripe::account(&patient).await);
     note("prices", stripe::prices(&patient).await);
     note("catalog file", stripe::catalog_file(&patient).await);
     note("endpoint", stripe::endpoint(&patient).await);
     note("deliveries", stripe::deliveries(&patient).await);
+    note("quarantine", waiting::quarantine(&patient).await);
+    note("double payments", waiting::double_payments(&patient).await);
     note("customer portal", stripe::portal(&patient).await);
     note("tax", stripe::tax(&patient).await);
     note("signed probe", doors::signed_probe(&patient).await);

@@ -1,5 +1,8 @@
-//! The functions' Stripe API key: tried before it is stored, so that what is missing is said here
-//! and not to a learner.
+//! The functions' Stripe API keys: tried before they are stored, so that what is missing is said
+//! here and not to a learner. This is the checkout function's, which sells; that of the webhook only
+//! reads, see [`reading`].
+
+pub mod reading;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
@@ -42,8 +45,14 @@ pub enum KeyFault {
          `coursegate catalog push --force` and a key of yours of the new account"
     )]
     OtherAccount,
-    /// What is on sale can't be read.
-    #[error("the table does not say what is on sale, which the key is tried with: {0}")]
+    /// What was paid is in another account.
+    #[error(
+        "it is of another Stripe account or sandbox than the shop, and knows none of the payments \
+         that the table has: take one of the shop's account"
+    )]
+    KnowsNoPayment,
+    /// What is on sale, or was paid, can't be read.
+    #[error("the table does not say what the key is to be tried with: {0}")]
     Table(#[from] LedgerError),
 }
 
@@ -68,7 +77,7 @@ pub async fn store(deployment: &Deployment, key: &SecretString) -> Result<(), Ke
 /// Tries whether the functions of a deployment can sell with this key.
 pub async fn try_out(deployment: &Deployment, key: &SecretString) -> Result<(), KeyFault> {
     let account = Account::new(deployment.stripe_url.as_deref(), key, deployment.mode)?;
-    let lacks = lacks(&account).await?;
+    let lacks = refused(&account, PERMISSIONS).await?;
     if !lacks.is_empty() {
         return Err(KeyFault::Lacks(lacks));
     }
@@ -88,17 +97,20 @@ pub fn is_unrestricted(key: &SecretString) -> bool {
     key.expose_secret().starts_with("sk_")
 }
 
-/// The permissions that the functions need and this key lacks.
-async fn lacks(account: &Account) -> Result<Vec<&'static str>, AccountError> {
-    let mut lacks = Vec::new();
-    for (permission, attempt) in PERMISSIONS {
+/// Those of these permissions that a key lacks.
+async fn refused(
+    account: &Account,
+    permissions: impl IntoIterator<Item = (&'static str, Try)>,
+) -> Result<Vec<&'static str>, AccountError> {
+    let mut refused = Vec::new();
+    for (permission, attempt) in permissions {
         match attempt.make(account).await {
             Ok(()) => {}
-            Err(error) if error.is_forbidden() => lacks.push(permission),
+            Err(error) if error.is_forbidden() => refused.push(permission),
             Err(error) => return Err(error),
         }
     }
-    Ok(lacks)
+    Ok(refused)
 }
 
 #[derive(Serialize)]
@@ -115,8 +127,8 @@ impl Try {
             Self::Post(path) => {
                 let form = Unknown { coursegate_permission_check: true };
                 match account.post::<serde_json::Value>(path, &form).await {
-                    // Permission is looked at first, then the parameters.
-                    Err(AccountError::Refused { status: 400, .. }) | Ok(_) => Ok(()),
+                    // Permission is looked at first, then the object and the parameters.
+                    Err(AccountError::Refused { status: 400 | 404, .. }) | Ok(_) => Ok(()),
                     Err(error) => Err(error),
                 }
             }

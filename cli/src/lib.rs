@@ -4,12 +4,24 @@
 //! - [`account`]: the Stripe account, with the operator's key.
 //! - [`catalog`]: `catalog.toml` becomes the shop, in Stripe and in the table.
 //! - [`webhook`]: the endpoint at Stripe and its signing secret.
-//! - [`key`]: the functions' Stripe API key, tried before it is stored.
+//! - [`key`]: the functions' Stripe API keys, tried before they are stored.
 //! - [`doctor`]: what is wrong with a deployment, and what to do about it.
+//! - [`why`]: why a product is open for a learner, or is not.
+//! - [`hand`]: access that is given and taken back by hand.
+//! - [`events`]: events once more, and those that wait in quarantine.
+//! - [`double_payments`]: who has paid twice.
+//! - [`learner`]: all that is held of a learner, and its erasure.
+//! - [`calendar`]: times as they are read and written.
 
 pub mod account;
+pub mod calendar;
 pub mod catalog;
 pub mod deployment;
 pub mod doctor;
+pub mod double_payments;
+pub mod events;
+pub mod hand;
 pub mod key;
+pub mod learner;
 pub mod webhook;
+pub mod why;

@@ -25,6 +25,19 @@ fn main() -> ExitCode {
         Some(Command::Webhook(command)) => operator::webhook(command),
         Some(Command::Key(command)) => operator::key(command),
         Some(Command::Doctor { place, catalog }) => operator::doctor(place, catalog),
+        Some(Command::Why { learner, product, place }) => {
+            operator::support::why(place, &learner, product.as_ref())
+        }
+        Some(Command::Grant { learner, product, reason, until, place }) => {
+            operator::support::grant(place, &learner, &product, reason, until)
+        }
+        Some(Command::Revoke { source, reason, place }) => {
+            operator::support::revoke(place, &source, reason)
+        }
+        Some(Command::DoublePayments { place }) => operator::support::double_payments(place),
+        Some(Command::Learner(command)) => operator::learner::learner(command),
+        Some(Command::Replay { event, place }) => operator::events::replay(place, &event),
+        Some(Command::Quarantine(command)) => operator::events::quarantine(command),
         Some(Command::Up(options)) => up::run(options).map_err(|error| error.to_string()),
         None => up::run(arguments.up).map_err(|error| error.to_string()),
     };

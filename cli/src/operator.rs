@@ -1,12 +1,16 @@
 //! The operator's commands, from the command line to what the terminal says.
 
+pub(crate) mod events;
+pub(crate) mod learner;
+pub(crate) mod support;
+
 use std::io::{BufRead as _, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
 use coursegate::catalog::{self, Closing, Plan};
 use coursegate::deployment::Deployment;
 use coursegate::doctor::{self, Finding};
-use coursegate::key;
+use coursegate::key::{self, reading};
 use coursegate::webhook::{self, Ending};
 use secrecy::SecretString;
 use shared::ports::{Clock as _, SystemClock};
@@ -120,31 +124,53 @@ pub(crate) fn webhook(command: WebhookCommand) -> Ended {
 }
 
 pub(crate) fn key(command: KeyCommand) -> Ended {
-    let KeyCommand::Store { place } = command;
+    let KeyCommand::Store { webhook, place } = command;
     run(async {
         let deployment = find_to_change(place).await?;
-        let key = read_key(&deployment)?;
-        key::store(&deployment, &key).await.map_err(say)?;
-        terminal::print(&format!(
-            "The key was tried and stored in {}; running functions take it within five minutes.",
-            deployment.api_key_id
-        ));
-        if key::is_unrestricted(&key) {
-            terminal::print(&format!(
-                "This key may do everything in the account. A restricted key is enough, with {}.",
-                key::permissions().collect::<Vec<_>>().join(", ")
-            ));
-        }
-        Ok(())
+        if webhook { store_reading_key(&deployment).await } else { store_key(&deployment).await }
     })
 }
 
+async fn store_key(deployment: &Deployment) -> Ended {
+    let key = read_key(deployment, "the functions")?;
+    key::store(deployment, &key).await.map_err(say)?;
+    stored(&deployment.api_key_id);
+    if key::is_unrestricted(&key) {
+        terminal::print(&format!(
+            "This key may do everything in the account. A restricted key is enough, with {}.",
+            key::permissions().collect::<Vec<_>>().join(", ")
+        ));
+    }
+    Ok(())
+}
+
+async fn store_reading_key(deployment: &Deployment) -> Ended {
+    let key = read_key(deployment, "the webhook")?;
+    let surplus = reading::store(deployment, &key).await.map_err(say)?;
+    stored(&deployment.read_key_id);
+    if !surplus.is_empty() {
+        terminal::print(&format!(
+            "This key may do more than read: {}. Take that from it in Stripe's Dashboard: {} is \
+             enough.",
+            surplus.join(", "),
+            reading::names()
+        ));
+    }
+    Ok(())
+}
+
+fn stored(id: &str) {
+    terminal::print(&format!(
+        "The key was tried and stored in {id}; running functions take it within five minutes."
+    ));
+}
+
 /// From standard input, so that it stands in no argument, history or process list.
-fn read_key(deployment: &Deployment) -> Result<SecretString, String> {
+fn read_key(deployment: &Deployment, whose: &str) -> Result<SecretString, String> {
     let line = if std::io::stdin().is_terminal() {
         let mode = coursegate::account::name_of(deployment.mode);
         rpassword::prompt_password(format!(
-            "Paste the {mode} restricted key for the functions (rk_…), then Enter; it is not shown: "
+            "Paste the {mode} restricted key for {whose} (rk_…), then Enter; it is not shown: "
         ))
         .map_err(say)?
     } else {

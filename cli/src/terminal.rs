@@ -1,10 +1,15 @@
-//! What the developer sees.
+//! What the developer and the operator see.
+
+mod explanation;
 
 use std::io::{IsTerminal as _, Write as _};
 
+use coursegate::calendar::utc;
 use coursegate::doctor::Finding;
+use coursegate::why::SourceStory;
 use local::addresses::{Addresses, Step};
 use local::observer::Served;
+use shared::domain::money::Money;
 
 const DIM: &str = "\x1b[2m";
 const BOLD: &str = "\x1b[1m";
@@ -73,7 +78,25 @@ impl Terminal {
 
     /// Whom the doctor looks at.
     pub(crate) fn diagnosis(self, name: &str, mode: &str) {
-        print(&format!("{} {}\n", self.paint(BOLD, name), self.paint(DIM, mode)));
+        self.headline(name, mode);
+        print("");
+    }
+
+    /// What the following lines are about.
+    pub(crate) fn headline(self, what: &str, kind: &str) {
+        print(format!("{} {}", self.paint(BOLD, what), self.paint(DIM, kind)).trim_end());
+    }
+
+    /// One of the payments for the same product, with what of it has not gone back.
+    pub(crate) fn double_payment(self, story: &SourceStory, kept: Option<Money>) {
+        let paid = story.grant.since.map(utc).unwrap_or_default();
+        let kept = kept.map(|kept| kept.to_string()).unwrap_or_default();
+        let what = if story.is_double {
+            self.paint(YELLOW, "the later one: refund it")
+        } else {
+            self.paint(DIM, "the first one: it stays")
+        };
+        print(&format!("  {}  {kept:>12}  {paid}  {what}", story.source));
     }
 
     /// One line a check, and another with the remedy where one is needed.
@@ -100,7 +123,11 @@ impl Terminal {
     }
 
     fn paint(self, colour: &str, text: &str) -> String {
-        if self.has_colour { format!("{colour}{text}{PLAIN}") } else { text.to_owned() }
+        if self.has_colour && !text.is_empty() {
+            format!("{colour}{text}{PLAIN}")
+        } else {
+            text.to_owned()
+        }
     }
 }
 

@@ -15,9 +15,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use shared::domain::time::{DAY, Timestamp};
 use shared::stripe::wire::handled_event_types;
-use time::OffsetDateTime;
 
 use crate::account::{API_VERSION, Account, AccountError, Listed, NoParameters};
+use crate::calendar::utc;
 use crate::deployment::{Deployment, DeploymentError};
 
 const PATH: &str = "/webhook_endpoints";
@@ -213,7 +213,7 @@ pub async fn rotate(
         bring_up_to_date(account, deployment, &endpoint, tell).await?;
         if ending == Ending::WhenDelivered && now < endpoint.settled_at() {
             tell("both signing secrets are accepted".to_owned());
-            tell(come_again(&date(endpoint.settled_at())));
+            tell(come_again(&utc(endpoint.settled_at())));
             return Ok(());
         }
         return end(account, deployment, &secret, &replaced, ending, tell).await;
@@ -224,7 +224,7 @@ pub async fn rotate(
         return end(account, deployment, &secret, &old, ending, tell).await;
     }
     tell("both signing secrets are accepted".to_owned());
-    tell(come_again(&date(now.plus_seconds(RETRIES_SECONDS))));
+    tell(come_again(&utc(now.plus_seconds(RETRIES_SECONDS))));
     Ok(())
 }
 
@@ -233,13 +233,6 @@ fn come_again(when: &str) -> String {
         "run `coursegate webhook rotate` after {when}, when Stripe retries nothing of the old \
          endpoint any more; or with --now, if its secret has leaked"
     )
-}
-
-/// `2026-11-24 13:05 UTC`
-fn date(at: Timestamp) -> String {
-    let at = OffsetDateTime::from_unix_timestamp(at.unix_seconds());
-    let format = time::macros::format_description!("[year]-[month]-[day] [hour]:[minute] UTC");
-    at.ok().and_then(|at| at.format(format).ok()).unwrap_or_else(|| "three days".to_owned())
 }
 
 /// Leaves this secret alone in Secrets Manager, then deletes the endpoints that others belong to.

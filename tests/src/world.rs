@@ -286,6 +286,7 @@ impl World {
         Deployment {
             webhook_url: webhook_url.to_owned(),
             api_key_id: API_KEY_ID.to_owned(),
+            read_key_id: READ_KEY_ID.to_owned(),
             signing_secret_id: SIGNING_SECRET_ID.to_owned(),
             ..Deployment::local(&addresses)
         }

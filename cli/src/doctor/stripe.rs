@@ -15,7 +15,7 @@ use crate::account::{
 };
 use crate::catalog::{self, PushError};
 use crate::deployment::{Deployment, DeploymentError};
-use crate::key::{self, KeyFault};
+use crate::key::{self, KeyFault, reading};
 use crate::webhook;
 
 const NO_ACCOUNT: &str = "the account can't be looked at without a key of yours";
@@ -74,17 +74,42 @@ pub(super) async fn functions_key(patient: &Patient<'_>) -> Finding {
             ),
         ),
         Ok(()) => Finding::good(format!("a {mode} key with all that it needs")),
-        Err(KeyFault::Account(
-            error @ (AccountError::Unreachable(_)
-            | AccountError::Unreadable(_)
-            | AccountError::Refused { .. }),
-        )) => Finding::bad(error.to_string(), ASK_AGAIN),
-        Err(error @ KeyFault::Account(AccountError::NotStripe)) => {
-            Finding::bad(error.to_string(), THEN_ASK)
-        }
-        Err(error @ KeyFault::Table(_)) => Finding::bad(error.to_string(), "look at the table"),
-        Err(error) => Finding::bad(error.to_string(), "store one with `coursegate key store`"),
+        Err(fault) => key_fault(&fault, "store one with `coursegate key store`"),
     }
+}
+
+pub(super) async fn webhooks_key(patient: &Patient<'_>) -> Finding {
+    let deployment = patient.deployment;
+    let key = match deployment.secret(&deployment.read_key_id).await {
+        Ok(key) => SecretString::from(key.trim()),
+        Err(error) => return Finding::bad(error.to_string(), SECRET_UNREAD),
+    };
+    let mode = name_of(deployment.mode);
+    match reading::try_out(deployment, &key).await {
+        Ok(surplus) if !surplus.is_empty() && deployment.cloud.is_some() => Finding::note(
+            format!("a {mode} key that may also change things: {}", surplus.join(", ")),
+            format!("take that from it: {} is enough", reading::names()),
+        ),
+        Ok(_) => Finding::good(format!("a {mode} key with all that it needs")),
+        Err(fault) => key_fault(&fault, "store one with `coursegate key store --webhook`"),
+    }
+}
+
+fn key_fault(fault: &KeyFault, store: &str) -> Finding {
+    let remedy = match fault {
+        KeyFault::Account(
+            AccountError::Unreachable(_)
+            | AccountError::Unreadable(_)
+            | AccountError::Refused { .. },
+        ) => ASK_AGAIN,
+        KeyFault::Account(AccountError::NotStripe) => THEN_ASK,
+        KeyFault::Table(_) => "look at the table",
+        KeyFault::Account(_)
+        | KeyFault::Lacks(_)
+        | KeyFault::OtherAccount
+        | KeyFault::KnowsNoPayment => store,
+    };
+    Finding::bad(fault.to_string(), remedy)
 }
 
 pub(super) fn operators_key(patient: &Patient<'_>) -> Finding {

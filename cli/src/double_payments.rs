@@ -1,0 +1,42 @@
+//! Who has paid for the same product more than once, and has not been paid back.
+
+use shared::domain::id::{LearnerId, ProductId, SourceId};
+use shared::domain::time::Timestamp;
+use shared::dynamo::operator;
+use shared::ports::{AccessReader as _, LedgerError};
+
+use crate::deployment::Deployment;
+use crate::why::{SourceStory, stories};
+
+/// A learner and a product with more than one payment that stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DoublePayment {
+    /// Who.
+    pub learner: LearnerId,
+    /// For what.
+    pub product: ProductId,
+    /// The payments that stand, the earliest first. All but that are to be paid back.
+    pub payments: Vec<SourceStory>,
+}
+
+/// Looks at each learner and product on the list, and leaves out what is settled by now.
+pub async fn look(
+    deployment: &Deployment,
+    now: Timestamp,
+) -> Result<Vec<DoublePayment>, LedgerError> {
+    let table = deployment.table();
+    let mut found = Vec::new();
+    for listed in operator::double_payments(&table).await? {
+        let holdings = table.holdings(&listed.learner).await?;
+        let standing = holdings.paid_for(&listed.product).map(|(source, _)| source.clone());
+        let standing: Vec<SourceId> = standing.collect();
+        if !standing.iter().any(|source| holdings.is_double(source)) {
+            continue;
+        }
+        let stored = table.sources(&standing).await?;
+        let payments = stories(&holdings, &stored, deployment.refund_threshold, now);
+        let payments = payments.into_values().flatten().collect();
+        found.push(DoublePayment { learner: listed.learner, product: listed.product, payments });
+    }
+    Ok(found)
+}

@@ -1,0 +1,137 @@
+//! Events once more: read from Stripe by their id, and applied as the webhook applies them.
+
+use serde_json::Value;
+use shared::apply::{ApplyError, apply};
+use shared::domain::decide::{Event, Needs, News, Outcome, Recorded, Write};
+use shared::domain::id::EventId;
+use shared::domain::time::Timestamp;
+use shared::dynamo::operator::{self, Quarantined};
+use shared::ports::{Commit, Ledger as _, LedgerError, SystemClock};
+use shared::stripe::wire::event_from_api;
+use shared::telemetry::Chain;
+
+use crate::account::{Account, AccountError, NoParameters};
+use crate::deployment::Deployment;
+
+/// Why an event could not be applied.
+#[derive(Debug, thiserror::Error)]
+pub enum EventError {
+    /// Stripe has it no more, or never had.
+    #[error(
+        "Stripe has no {0}: it keeps events for 30 days, and shows only those of your key's \
+         account and mode; look at what the event was about in Stripe's Dashboard"
+    )]
+    Gone(EventId),
+    /// Stripe can't be asked.
+    #[error("the event can't be read: {0}")]
+    Account(#[source] AccountError),
+    /// It was read, and not written.
+    #[error("{}: do it again", Chain(.0))]
+    Apply(#[from] ApplyError),
+    /// The table failed.
+    #[error("{}: look at your permissions and your network, then do it again", Chain(.0))]
+    Table(#[from] LedgerError),
+    /// Somebody else was at it.
+    #[error("somebody else has recorded {0} at this moment: do it again")]
+    Overtaken(EventId),
+    /// It is on no list.
+    #[error("{0} does not wait in quarantine: `coursegate quarantine list` names those that do")]
+    NotWaiting(EventId),
+}
+
+/// What became of an event that was read once more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replayed {
+    /// What it says.
+    pub news: News,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// Reads an event from Stripe and applies it as the webhook would.
+pub async fn replay(
+    deployment: &Deployment,
+    account: &Account,
+    id: &EventId,
+    now: Timestamp,
+) -> Result<Replayed, EventError> {
+    let answer = account.get::<Value>(&format!("/events/{id}"), &NoParameters {}).await;
+    let event = match answer {
+        Ok(event) => event.to_string(),
+        Err(error) if error.is_missing() => return Err(EventError::Gone(id.clone())),
+        Err(error) => return Err(EventError::Account(error)),
+    };
+    let news = event_from_api(&event, deployment.mode);
+    let (table, clock) = (deployment.table(), SystemClock);
+    let outcome = apply(&table, deployment, &clock, deployment.mode, &news).await?;
+    if let (Outcome::Ignored(_), Some(event)) = (&outcome, &news.event) {
+        // A rule that came later settles what was kept; the decision itself writes nothing.
+        if recorded(deployment, id).await? == Some(Recorded::Quarantined) {
+            take_off(deployment, event, Some(Recorded::Quarantined), now).await?;
+        }
+    }
+    Ok(Replayed { news, outcome })
+}
+
+impl Replayed {
+    /// Whether somebody still has to do something about the event.
+    #[must_use]
+    pub const fn is_settled(&self) -> bool {
+        !matches!(self.outcome, Outcome::Quarantined { .. })
+    }
+}
+
+/// Replays every event that waits in quarantine, and hands over what became of each. Says how many
+/// wait still.
+pub async fn drain(
+    deployment: &Deployment,
+    account: &Account,
+    now: Timestamp,
+    mut tell: impl FnMut(&Quarantined, &Result<Replayed, EventError>),
+) -> Result<usize, EventError> {
+    let mut left: usize = 0;
+    for waiting in operator::quarantined(&deployment.table()).await? {
+        let became = replay(deployment, account, &waiting.event.id, now).await;
+        if !became.as_ref().is_ok_and(Replayed::is_settled) {
+            left = left.saturating_add(1);
+        }
+        tell(&waiting, &became);
+    }
+    Ok(left)
+}
+
+/// Takes an event off the list without applying it: somebody has seen to it.
+pub async fn dismiss(
+    deployment: &Deployment,
+    id: &EventId,
+    now: Timestamp,
+) -> Result<(), EventError> {
+    let waiting = operator::quarantined(&deployment.table()).await?;
+    let waiting = waiting.into_iter().find(|waiting| waiting.event.id == *id);
+    let waiting = waiting.ok_or_else(|| EventError::NotWaiting(id.clone()))?;
+    let before = recorded(deployment, id).await?;
+    take_off(deployment, &waiting.event, before, now).await
+}
+
+async fn recorded(deployment: &Deployment, id: &EventId) -> Result<Option<Recorded>, LedgerError> {
+    let needs = Needs { event: Some(id), ..Needs::default() };
+    Ok(deployment.table().load(needs).await?.event)
+}
+
+async fn take_off(
+    deployment: &Deployment,
+    event: &Event,
+    replaces: Option<Recorded>,
+    at: Timestamp,
+) -> Result<(), EventError> {
+    let writes = [
+        Write::RecordEvent { event: event.clone(), recorded: Recorded::Unchanged, replaces, at },
+        Write::ResolveQuarantined { event: event.id.clone(), at },
+    ];
+    match deployment.table().commit(&writes).await? {
+        Commit::Applied => Ok(()),
+        Commit::AlreadyProcessed | Commit::Conflict | Commit::Claimed => {
+            Err(EventError::Overtaken(event.id.clone()))
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What an operator does by hand: giving access, and taking it back. Both are facts of a source,
+//! with who and why, and go the way of everything that is learnt from Stripe.
+
+use shared::apply::{ApplyError, apply};
+use shared::domain::catalog::Catalog;
+use shared::domain::decide::{Content, News, Outcome, StoredSource};
+use shared::domain::facts::{Deed, Facts, ManualGrant, Origin, Remark};
+use shared::domain::id::{LearnerId, ProductId, SourceId};
+use shared::domain::time::Timestamp;
+use shared::ports::{AccessReader as _, LedgerError, SystemClock};
+use shared::telemetry::Chain;
+
+use crate::deployment::{Deployment, DeploymentError};
+use crate::why::{products, there_are};
+
+/// Why it is not done.
+#[derive(Debug, thiserror::Error)]
+pub enum HandError {
+    /// The table can't be read.
+    #[error("{}: look at your permissions and your network, then do it again", Chain(.0))]
+    Table(#[from] LedgerError),
+    /// It could not be written.
+    #[error(
+        "{}: it may have been written or not; look with `coursegate why`, then do it again",
+        Chain(.0)
+    )]
+    Apply(#[from] ApplyError),
+    /// The operator is not known.
+    #[error(transparent)]
+    Deployment(#[from] DeploymentError),
+    /// The catalog has no such product.
+    #[error("the catalog has no product {product}: {}", there_are(.products))]
+    UnknownProduct {
+        /// What was asked for.
+        product: ProductId,
+        /// Those of the catalog.
+        products: Vec<ProductId>,
+    },
+    /// The grant would be over before it began.
+    #[error("the grant would end before now: give a later --until")]
+    Over,
+    /// It stands for those who were forgotten.
+    #[error("nothing is given to {0}: that is what those are called who were forgotten")]
+    Forgotten(LearnerId),
+    /// The table has no such source.
+    #[error(
+        "the table has no source {0}: `coursegate why LEARNER` names those of a learner; a payment \
+         of which no event has come is refunded in Stripe's Dashboard"
+    )]
+    UnknownSource(SourceId),
+    /// The machine gives no random numbers.
+    #[error("no random id can be made on this machine ({0}): try again")]
+    NoRandom(#[from] getrandom::Error),
+}
+
+/// Applies facts of a source, which no event has told.
+pub(crate) async fn tell(
+    deployment: &Deployment,
+    source: &SourceId,
+    facts: Facts,
+) -> Result<Outcome, ApplyError> {
+    let news = News {
+        event: None,
+        mode: deployment.mode,
+        connected_account: false,
+        content: Content::Facts(source.clone(), Box::new(facts)),
+    };
+    let (table, clock) = (deployment.table(), SystemClock);
+    apply(&table, deployment, &clock, deployment.mode, &news).await
+}
+
+/// Gives a learner a product, until then or for ever. Returns the new source.
+pub async fn grant(
+    deployment: &Deployment,
+    learner: &LearnerId,
+    product: &ProductId,
+    until: Option<Timestamp>,
+    reason: Remark,
+    now: Timestamp,
+) -> Result<SourceId, HandError> {
+    if *learner == LearnerId::forgotten() {
+        return Err(HandError::Forgotten(learner.clone()));
+    }
+    if until.is_some_and(|until| until <= now) {
+        return Err(HandError::Over);
+    }
+    let published = deployment.table().catalog().await?;
+    let catalog: Option<&Catalog> = published.as_ref().map(|published| &published.catalog);
+    if catalog.and_then(|catalog| catalog.product(product)).is_none() {
+        let (product, products) = (product.clone(), products(catalog));
+        return Err(HandError::UnknownProduct { product, products });
+    }
+    let source = fresh_grant()?;
+    let deed = Deed { at: now, by: deployment.operator().await?, reason };
+    let (learner, product) = (learner.clone(), product.clone());
+    let facts = Origin::Manual(ManualGrant { product, until, deed, learner }).into();
+    tell(deployment, &source, facts).await?;
+    Ok(source)
+}
+
+fn fresh_grant() -> Result<SourceId, HandError> {
+    let mut bytes = [0; 10];
+    getrandom::fill(&mut bytes)?;
+    let id = bytes.iter().fold("grant_".to_owned(), |id, byte| format!("{id}{byte:02x}"));
+    id.parse().map_err(|_none| HandError::NoRandom(getrandom::Error::UNEXPECTED))
+}
+
+/// Takes back what a source gives, for good. Returns its facts as they are then.
+pub async fn revoke(
+    deployment: &Deployment,
+    source: &SourceId,
+    reason: Remark,
+    now: Timestamp,
+) -> Result<Revoked, HandError> {
+    let unknown = || HandError::UnknownSource(source.clone());
+    let before = facts_of(deployment, source).await?.ok_or_else(unknown)?;
+    if let Some(deed) = before.revoked.clone() {
+        return Ok(Revoked { facts: before, earlier: Some(deed) });
+    }
+    let deed = Deed { at: now, by: deployment.operator().await?, reason };
+    tell(deployment, source, Facts { revoked: Some(deed), ..Facts::default() }).await?;
+    let facts = facts_of(deployment, source).await?.ok_or_else(unknown)?;
+    Ok(Revoked { facts, earlier: None })
+}
+
+/// A source that was taken back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revoked {
+    /// Its facts.
+    pub facts: Facts,
+    /// Who had done so before, if somebody had.
+    pub earlier: Option<Deed>,
+}
+
+async fn facts_of(
+    deployment: &Deployment,
+    source: &SourceId,
+) -> Result<Option<Facts>, LedgerError> {
+    let mut found = deployment.table().sources(std::slice::from_ref(source)).await?;
+    Ok(found.remove(source).map(|StoredSource { facts, .. }| facts))
+}

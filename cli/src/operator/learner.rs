@@ -1,0 +1,106 @@
+//! What is held of a learner, written out or erased.
+
+use std::io::{BufRead as _, Write as _};
+
+use coursegate::learner::{self, Held};
+use shared::domain::id::{LearnerId, SourceId};
+use shared::domain::time::Timestamp;
+use shared::ports::{Clock as _, SystemClock};
+
+use super::{Ended, count, find, find_to_change, run, say};
+use crate::arguments::{LearnerCommand, PlaceArguments};
+use crate::terminal;
+
+pub(crate) fn learner(command: LearnerCommand) -> Ended {
+    run(async {
+        match command {
+            LearnerCommand::Export { learner, place } => export(place, &learner).await,
+            LearnerCommand::Forget { learner, yes, place } => forget(place, &learner, yes).await,
+        }
+    })
+}
+
+async fn export(place: PlaceArguments, learner: &LearnerId) -> Ended {
+    let deployment = find(place).await?;
+    let held = learner::look(&deployment, learner).await.map_err(say)?;
+    terminal::print(&held.export(SystemClock.now()));
+    Ok(())
+}
+
+async fn forget(place: PlaceArguments, learner: &LearnerId, yes: bool) -> Ended {
+    let deployment = find_to_change(place).await?;
+    let now = SystemClock.now();
+    let held = learner::look(&deployment, learner).await.map_err(say)?;
+    if held.items.is_empty() {
+        terminal::print(&format!("Nothing is held of {learner}."));
+        return Ok(());
+    }
+    plan(&held, now);
+    if !yes {
+        ask(learner)?;
+    }
+    let deleted = learner::forget(&deployment, learner, now).await.map_err(say)?;
+    terminal::print(&format!(
+        "Done: {} deleted, and {learner} is nowhere in the table any more.",
+        count(deleted, "item")
+    ));
+    Ok(())
+}
+
+/// What will become of what is held. It is said before anything is done, since afterwards nobody
+/// knows any more what is to be deleted elsewhere.
+fn plan(held: &Held, now: Timestamp) {
+    let learner = &held.learner;
+    let sources: Vec<&str> = held.sources().map(SourceId::as_str).collect();
+    let others = held.items.len() - sources.len();
+    terminal::print(&format!("Of {learner} is held: {}.", count(held.items.len(), "item")));
+    terminal::print(&format!(
+        "- {} will be deleted, and with them all access.",
+        count(others, "item")
+    ));
+    if !sources.is_empty() {
+        terminal::print(
+            "- Kept for accounting, without whose they were and without reasons given by hand, each \
+             with\n  its product, price, amounts, times and Stripe ids:",
+        );
+        for source in sources {
+            terminal::print(&format!("  - {source}"));
+        }
+    }
+    terminal::print("What is elsewhere is for you to delete:");
+    if let Some(customer) = held.customer() {
+        terminal::print(&format!(
+            "- {customer} in Stripe's Dashboard: their name, e-mail and cards. What Stripe keeps of\n  \
+             payments names {learner} in its metadata."
+        ));
+    }
+    for session in held.open_sessions(now) {
+        terminal::print(&format!(
+            "- {session}\n  can still be paid, and whoever pays it is known again. Close it:\n  \
+             stripe checkout sessions expire {session}"
+        ));
+    }
+    terminal::print(&format!(
+        "- Their account where they sign in: in Cognito the user whose sub is\n  {learner}."
+    ));
+    terminal::print(
+        "The functions' logs name them for LogRetentionDays more, and the table's point-in-time\n\
+         recovery remembers 35 days; both end by themselves.",
+    );
+}
+
+fn ask(learner: &LearnerId) -> Ended {
+    print_question(&format!("It can't be undone. Type {learner} to go on: "));
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line).map_err(say)?;
+    if line.trim() == learner.as_str() {
+        return Ok(());
+    }
+    Err("nothing was done: type the learner's id when asked, or give --yes".to_owned())
+}
+
+fn print_question(question: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = write!(out, "{question}");
+    let _ = out.flush();
+}

@@ -1,0 +1,159 @@
+//! What somebody does who helps learners: says why, gives, takes back, finds what was paid twice.
+
+use coursegate::calendar::utc;
+use coursegate::deployment::Deployment;
+use coursegate::double_payments::{self, DoublePayment};
+use coursegate::hand::{self, Revoked};
+use coursegate::why::{self, SourceStory};
+use shared::domain::access::{Grant, Standing};
+use shared::domain::facts::{Facts, Payment, Remark};
+use shared::domain::id::{LearnerId, ProductId, SourceId};
+use shared::domain::money::Money;
+use shared::domain::time::Timestamp;
+use shared::ports::{Clock as _, SystemClock};
+use shared::telemetry::Chain;
+
+use super::{Ended, complete, find, find_to_change, run, say};
+use crate::arguments::PlaceArguments;
+use crate::terminal::{self, Terminal};
+
+pub(crate) fn why(
+    place: PlaceArguments,
+    learner: &LearnerId,
+    product: Option<&ProductId>,
+) -> Ended {
+    run(async {
+        let deployment = find(place).await?;
+        let now = SystemClock.now();
+        let found = why::explain(&deployment, learner, product, now).await;
+        let found = found.map_err(|error| complete(&deployment, &error.to_string()))?;
+        let terminal = Terminal::new();
+        for (number, explanation) in found.iter().enumerate() {
+            if number > 0 {
+                terminal::print("");
+            }
+            terminal.explanation(learner, explanation);
+        }
+        if found.is_empty() {
+            nothing_known(&deployment, learner, product);
+        }
+        Ok(())
+    })
+}
+
+fn nothing_known(deployment: &Deployment, learner: &LearnerId, product: Option<&ProductId>) {
+    let of = product.map_or_else(String::new, |product| format!(" of {product}"));
+    for line in [
+        &format!("Nothing{of} is known of {learner}: no payment, and no grant."),
+        "If they have paid, they may be known by another id, or the event has not come:",
+        "- `coursegate doctor` names the payments that Stripe could not tell of,",
+        "- `coursegate quarantine list` those that could not be read.",
+    ] {
+        terminal::print(&complete(deployment, line));
+    }
+}
+
+pub(crate) fn grant(
+    place: PlaceArguments,
+    learner: &LearnerId,
+    product: &ProductId,
+    reason: Remark,
+    until: Option<Timestamp>,
+) -> Ended {
+    run(async {
+        let deployment = find_to_change(place).await?;
+        let now = SystemClock.now();
+        let granted = hand::grant(&deployment, learner, product, until, reason, now).await;
+        let source = granted.map_err(|error| complete(&deployment, &error.to_string()))?;
+        let until = until.map_or_else(|| "for ever".to_owned(), |it| format!("until {}", utc(it)));
+        terminal::print(&format!("{source} gives {product} to {learner} {until}."));
+        let says = format!("To take it back: `coursegate revoke {source} --reason TEXT`.");
+        terminal::print(&complete(&deployment, &says));
+        Ok(())
+    })
+}
+
+pub(crate) fn revoke(place: PlaceArguments, source: &SourceId, reason: Remark) -> Ended {
+    run(async {
+        let deployment = find_to_change(place).await?;
+        let now = SystemClock.now();
+        let revoked = hand::revoke(&deployment, source, reason, now).await;
+        let revoked = revoked.map_err(|error| complete(&deployment, &error.to_string()))?;
+        let Revoked { facts, earlier } = revoked;
+        terminal::print(&match earlier {
+            Some(deed) => format!(
+                "{source} was taken back already, {} by {}: {}",
+                utc(deed.at),
+                deed.by,
+                deed.reason
+            ),
+            None => format!("{source} opens nothing any more, and never will again."),
+        });
+        if let Some((learner, grant)) = Grant::of(&facts) {
+            still_open(&deployment, &learner, &grant, now).await?;
+        }
+        if let Some(kept) = kept(&facts) {
+            terminal::print(&format!(
+                "This moves no money: {kept} of the payment is not refunded.\nIf it shall go back, \
+                 refund it in Stripe's Dashboard."
+            ));
+        }
+        Ok(())
+    })
+}
+
+/// Says how the product stands now.
+async fn still_open(
+    deployment: &Deployment,
+    learner: &LearnerId,
+    grant: &Grant,
+    now: Timestamp,
+) -> Ended {
+    let product = &grant.product;
+    let found = why::explain(deployment, learner, Some(product), now).await.map_err(say)?;
+    let mut live = found.iter().filter(|it| it.is_open).flat_map(|it| &it.sources);
+    let live = live.find(|story| story.standing == Standing::Active);
+    let says = match live {
+        Some(SourceStory { source, .. }) => {
+            format!("{product} stays open for {learner}: {source} opens it too.")
+        }
+        None => format!(
+            "{product} is closed for {learner}.\nTo undo it, give it anew: `coursegate grant \
+             {learner} {product} --reason TEXT`."
+        ),
+    };
+    terminal::print(&complete(deployment, &says));
+    Ok(())
+}
+
+/// What of a payment has not gone back; none if nothing was paid.
+fn kept(facts: &Facts) -> Option<Money> {
+    let purchase = facts.purchase()?;
+    let total = purchase.sale.total.filter(|_| matches!(purchase.payment, Payment::Paid { .. }))?;
+    let amount_minor = total.amount_minor.saturating_sub(facts.refunded_minor());
+    (amount_minor > 0).then_some(Money { amount_minor, ..total })
+}
+
+pub(crate) fn double_payments(place: PlaceArguments) -> Ended {
+    run(async {
+        let deployment = find(place).await?;
+        let found = double_payments::look(&deployment, SystemClock.now()).await;
+        let found = found.map_err(|error| {
+            format!("{}: look at your permissions and your network", Chain(&error))
+        })?;
+        let terminal = Terminal::new();
+        for DoublePayment { learner, product, payments } in &found {
+            terminal.headline(&format!("{learner}: {product}"), "");
+            for payment in payments {
+                terminal.double_payment(payment, kept(&payment.facts));
+            }
+        }
+        terminal::print(&match found.len() {
+            0 => "Nobody has paid twice for the same product.".to_owned(),
+            _ => "\nRefund the later ones in Stripe's Dashboard: it closes nothing.\nOnce Stripe has \
+                  told of a refund, the payment is gone from here."
+                .to_owned(),
+        });
+        Ok(())
+    })
+}
