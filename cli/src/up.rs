@@ -121,6 +121,7 @@ async fn start(
         demo: demo(catalog),
         account,
         dynamodb_proxy: None,
+        stripe_proxy: None,
     })
     .await?;
     if let Err(error) = open(options, catalog, &mut stack).await {

@@ -59,6 +59,8 @@ pub struct Options {
     pub account: Option<StripeAccount>,
     /// Where functions find DynamoDB, if something stands between them and the stack's.
     pub dynamodb_proxy: Option<String>,
+    /// Where the functions find Stripe, if something stands before it.
+    pub stripe_proxy: Option<String>,
 }
 
 /// A Stripe account of the developer's own, in test mode.
@@ -192,6 +194,9 @@ impl Stack {
         }
         if let Some(proxy) = options.dynamodb_proxy {
             references.insert("DynamoDbEndpoint".to_owned(), proxy);
+        }
+        if let Some(proxy) = options.stripe_proxy {
+            references.insert("StripeApiUrl".to_owned(), proxy);
         }
         let template = Template::read(&options.template, &references)?;
         let state = state::State::open(options.keep.clone())?;

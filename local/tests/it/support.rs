@@ -28,6 +28,7 @@ pub(crate) fn options(keep: Keep) -> Options {
         demo: None,
         account: None,
         dynamodb_proxy: None,
+        stripe_proxy: None,
     }
 }
 
