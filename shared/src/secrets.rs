@@ -160,7 +160,8 @@ impl<S: SecretReader> SecretCache<S> {
         cached: &mut Cached,
         now: Timestamp,
     ) -> Result<Arc<[SecretString]>, SecretError> {
-        cached.last_try = Some(now);
+        // Should nobody wait for the answer, it was a try in vain.
+        (cached.last_try, cached.has_last_try_failed) = (Some(now), true);
         let read = self.read(now).await;
         cached.has_last_try_failed = read.is_err();
         read
