@@ -72,7 +72,10 @@ impl Bench {
         for operation in OPERATIONS {
             let file = xtask::tools::root().join("events").join(operation.sample);
             let sample = read(&file)?;
-            for subject in subjects.iter().filter(|it| it.function == operation.function) {
+            let does = |it: &&Subject| {
+                it.function == operation.function && (it.is_ours() || operation.is_for_peers)
+            };
+            for subject in subjects.iter().filter(does) {
                 rows.push(Row::new(operation, subject.clone(), sample.clone()));
             }
         }

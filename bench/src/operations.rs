@@ -5,7 +5,7 @@ use serde_json::Value;
 /// The table that an operation is asked of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Shop {
-    /// Its learners come as they buy.
+    /// Its learners come as they buy; [`REFUNDABLE`] are there.
     Growing,
     /// It has the learners that [`ONE`] and [`THOUSAND`] name.
     Small,
@@ -17,6 +17,9 @@ pub(crate) enum Shop {
 pub(crate) const ONE: &str = "ada";
 /// A learner with a thousand.
 pub(crate) const THOUSAND: &str = "thousand";
+
+/// How many learners have a payment that can be refunded.
+pub(crate) const REFUNDABLE: u64 = 2_000;
 
 /// Something that a function is asked to do.
 #[derive(Debug)]
@@ -39,6 +42,8 @@ pub(crate) struct Operation {
     pub(crate) is_started: bool,
     /// Whether many are done at once.
     pub(crate) is_loaded: bool,
+    /// Whether those who stand in for the function can do it too.
+    pub(crate) is_for_peers: bool,
 }
 
 /// One call.
@@ -65,6 +70,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         says: "",
         is_started: true,
         is_loaded: true,
+        is_for_peers: true,
     },
     Operation {
         name: "event applied",
@@ -76,6 +82,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         says: r#""outcome":"applied""#,
         is_started: true,
         is_loaded: true,
+        is_for_peers: true,
     },
     Operation {
         name: "event again",
@@ -87,6 +94,19 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         says: r#""outcome":"duplicate""#,
         is_started: false,
         is_loaded: false,
+        is_for_peers: true,
+    },
+    Operation {
+        name: "refund applied",
+        function: "webhook",
+        sample: "webhook/refund_created.json",
+        shop: Shop::Growing,
+        change: a_new_refund,
+        status: 200,
+        says: r#""outcome":"applied""#,
+        is_started: false,
+        is_loaded: false,
+        is_for_peers: false,
     },
     Operation {
         name: "access, 1 purchase",
@@ -98,6 +118,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         says: r#""access":"granted""#,
         is_started: true,
         is_loaded: true,
+        is_for_peers: true,
     },
     Operation {
         name: "access, 1,000 purchases",
@@ -109,6 +130,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         says: r#""access":"granted""#,
         is_started: false,
         is_loaded: false,
+        is_for_peers: true,
     },
     Operation {
         name: "access, 100,000 learners",
@@ -120,6 +142,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         says: r#""access":"granted""#,
         is_started: false,
         is_loaded: false,
+        is_for_peers: true,
     },
     Operation {
         name: "session opened",
@@ -131,6 +154,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         says: r#""session_id":"#,
         is_started: true,
         is_loaded: false,
+        is_for_peers: true,
     },
 ];
 
@@ -140,6 +164,20 @@ fn a_new_purchase(event: &mut Value, call: &Call) {
 
 fn the_same_purchase(event: &mut Value, call: &Call) {
     purchase(&mut event["body"], &format!("{}same", call.by));
+}
+
+fn a_new_refund(event: &mut Value, call: &Call) {
+    let event = &mut event["body"];
+    let refund = format!("{}{}", call.by, call.number);
+    event["id"] = format!("evt_refund{refund}").into();
+    event["data"]["object"]["id"] = format!("re_{refund}").into();
+    let payment = refundable(call.number % REFUNDABLE);
+    event["data"]["object"]["payment_intent"] = format!("pi_{payment}1").into();
+}
+
+/// A learner whose payment can be refunded.
+pub(crate) fn refundable(number: u64) -> String {
+    format!("refundable{number}")
 }
 
 /// Makes an event of Stripe's that of this learner's only purchase.

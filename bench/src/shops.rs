@@ -11,7 +11,7 @@ use tests::sessions::event;
 use tests::world::{TABLE, World};
 use tokio::runtime::Handle;
 
-use crate::operations::{ONE, Shop, THOUSAND};
+use crate::operations::{ONE, REFUNDABLE, Shop, THOUSAND, refundable};
 
 const PURCHASES: u64 = 1_000;
 const LEARNERS: usize = 100_000;
@@ -28,7 +28,11 @@ impl Shops {
         for shop in [Shop::Growing, Shop::Small, Shop::Large] {
             let world = servers.spawn(World::new()).await.expect("a world is made");
             match shop {
-                Shop::Growing => {}
+                Shop::Growing => {
+                    for number in 0..REFUNDABLE {
+                        buy(&world, &refundable(number), 1).await;
+                    }
+                }
                 Shop::Small => {
                     buy(&world, ONE, 1).await;
                     buy(&world, THOUSAND, PURCHASES).await;

@@ -63,6 +63,7 @@ const TRIPS: Reads = |row| Some(row.round_trips);
 const READ: Reads = |row| Some(row.read_units);
 const WRITTEN: Reads = |row| Some(row.write_units);
 
+const REFUNDED: (&str, &str) = ("webhook", "refund applied");
 const ACCESS: (&str, &str) = ("entitlements", "access, 1 purchase");
 const ACCESS_OF_MANY: (&str, &str) = ("entitlements", "access, 1,000 purchases");
 const ACCESS_AMONG_MANY: (&str, &str) = ("entitlements", "access, 100,000 learners");
@@ -82,6 +83,9 @@ pub(crate) const TARGETS: &[Target] = &[
     of("event applied, units read", ("webhook", APPLIED), READ, Limit::Count(2)),
     of("event applied, units written", ("webhook", APPLIED), WRITTEN, Limit::Count(6)),
     of("event again, round trips", ("webhook", "event again"), TRIPS, Limit::Count(1)),
+    of("refund applied, round trips", REFUNDED, TRIPS, Limit::Count(2)),
+    of("refund applied, units read", REFUNDED, READ, Limit::Count(2)),
+    of("refund applied, units written", REFUNDED, WRITTEN, Limit::Count(6)),
     of("access, round trips", ACCESS, TRIPS, Limit::Count(1)),
     of("access, units read", ACCESS, READ, Limit::Count(1)),
     of("access of 1,000 purchases, units read", ACCESS_OF_MANY, READ, Limit::Count(1)),

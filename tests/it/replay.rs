@@ -25,14 +25,12 @@ fn files(function: &str) -> Vec<PathBuf> {
     files
 }
 
-/// A world in which grace owns the demo course and is a Stripe customer, at the time of the samples.
+/// A world in which grace owns the demo course, at the time of the samples.
 async fn world() -> World {
     let mut world = World::new().await;
     world.clock = ManualClock::at(SENT);
     let grace = event("evt_grace completed paid cs_grace pi_grace grace tutorclaw @1795000000");
     assert_eq!(world.deliver(&grace).await.0, 200);
-    let (grace, customer) = ("grace".parse().unwrap(), "cus_Grace".parse().unwrap());
-    assert!(world.table().set_customer(&grace, &customer, None).await.unwrap());
     world
 }
 

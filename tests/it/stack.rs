@@ -329,6 +329,7 @@ fn entitlements(table: &Table) -> entitlements::App<Table, SystemClock> {
     entitlements::App {
         access: table.clone(),
         catalog,
+        content: tests::world::content_links(None),
         refund_threshold: RefundThreshold::ALL,
         clock: SystemClock,
     }

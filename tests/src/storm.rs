@@ -4,11 +4,12 @@
 //!
 //! - [`script`]: what happens at Stripe, and what must be true in the end.
 //! - [`deliveries`]: Stripe's events on their way. [`buyers`]: people at the API and the simulator.
-//! - [`faults`]: `DynamoDB` on a bad day.
+//! - [`faults`]: `DynamoDB` on a bad day. [`asked`]: Stripe, as the functions ask it.
 //! - [`doors`]: how they all reach the stack. [`witness`]: what they see.
 //! - [`mod@audit`]: nothing lost, nothing doubled.
 //! - [`random`]: the seed decides what is thrown. What meets what is up to the machine.
 
+pub mod asked;
 pub mod audit;
 pub mod buyers;
 pub mod deliveries;
@@ -40,6 +41,7 @@ use simulation::oracle::Effect;
 use tokio::task::JoinSet;
 
 use crate::world::{catalog, plain, root};
+use asked::Asked;
 use audit::{Expected, audit};
 use buyers::Buyers;
 use deliveries::Deliveries;
@@ -79,6 +81,7 @@ struct Storm {
     options: Options,
     stack: Stack,
     script: Arc<Script>,
+    asked: Asked,
     faults: Faults,
     doors: Doors,
     witness: Witness,
@@ -101,20 +104,24 @@ impl Storm {
         let mut servers = JoinSet::new();
         let (faults, proxy_url, serving) = Faults::new(options.seed).await;
         servers.spawn(serving);
-        let stack = start(&options, proxy_url).await;
+        // Some time ago, so that nothing comes from the future.
+        let begun = SystemClock.now().unix_seconds() - 86_400;
+        let script = Arc::new(Script::write(options.seed, options.events, begun));
+        let witness = Witness::default();
+        let told = (Arc::clone(&script), options.seed, witness.clone());
+        let (asked, stripe_url, serving) = Asked::new(told.0, told.1, told.2).await;
+        servers.spawn(serving);
+        let stack = start(&options, proxy_url, stripe_url).await;
         faults.leads_to(stack.addresses().dynamodb.clone());
+        asked.leads_to(stack.addresses().stripe.clone());
         eprintln!("the gateway is {}", stack.addresses().gateway);
 
         let signing_secret = stack.secrets().current(&secret_name("StripeSigningSecret")).unwrap();
         let doors = Doors::of(stack.addresses(), signing_secret).await;
-        let witness = Witness::default();
-        // Some time ago, so that nothing comes from the future.
-        let start = SystemClock.now().unix_seconds() - 86_400;
-        let script = Arc::new(Script::write(options.seed, options.events, start));
         let of = Arc::clone(&script);
         let deliveries = Deliveries::of(of, options.seed, doors.clone(), witness.clone());
         let buyers = Buyers::new(options.seed, doors.clone(), witness.clone());
-        Self { options, stack, script, faults, doors, witness, deliveries, buyers, servers }
+        Self { options, stack, script, asked, faults, doors, witness, deliveries, buyers, servers }
     }
 
     fn buyers_count(&self) -> usize {
@@ -127,6 +134,7 @@ impl Storm {
         let begun = Instant::now();
         let mut weather = JoinSet::new();
         self.faults.turn(Weather::Storm);
+        self.asked.storms(true);
         let (seed, doors, witness) = (self.options.seed, &self.doors, &self.witness);
         weather.spawn(lightning(seed, doors.clone(), witness.clone()));
         weather.spawn(without_secrets(seed, self.stack.secrets().clone(), witness.clone()));
@@ -158,6 +166,7 @@ impl Storm {
         }
         self.stack.secrets().set_down(false);
         self.faults.turn(Weather::Fine);
+        self.asked.storms(false);
         self.deliveries.calm();
         let stormed = begun.elapsed();
         if !came_in_time && tokio::time::timeout(CALM_MAX, all_has_come).await.is_err() {
@@ -185,7 +194,7 @@ impl Storm {
                 }
             };
             let is_let_in = access == "granted";
-            self.witness.after_asking(&pair, before, is_let_in, holds);
+            self.witness.after_asking(&pair, before, is_let_in, self.script.steady.contains(&pair));
             if is_let_in != holds {
                 self.witness.wrong(format!("{pair:?} ends as {access}, and holds it: {holds}"));
             }
@@ -209,14 +218,22 @@ impl Storm {
     }
 
     async fn expected(&self) -> Expected {
-        let mut expected = Expected { sources: self.script.sources.clone(), ..Expected::default() };
+        let mut expected = Expected {
+            sources: self.script.sources.clone(),
+            verdicts: self.script.verdicts.clone(),
+            ..Expected::default()
+        };
         for telling in &self.script.tellings {
             let event = telling.body["id"].as_str().unwrap().to_owned();
             if telling.garbled.is_some() {
                 expected.garbled.insert(event.clone());
             }
-            if let Effect::Source(source) = &telling.effect {
-                expected.events.insert(event, source.clone());
+            match &telling.effect {
+                Effect::Source(source) => drop(expected.events.insert(event, source.clone())),
+                Effect::Customer(learner) => {
+                    expected.events.insert(event, format!("the customer of {learner}"));
+                }
+                Effect::Nothing => {}
             }
         }
         self.buyers.expect(&mut expected).await;
@@ -238,7 +255,7 @@ impl Storm {
 }
 
 /// A stack with the demo catalog on sale, whose functions find `DynamoDB` behind the proxy.
-async fn start(options: &Options, proxy_url: String) -> Stack {
+async fn start(options: &Options, proxy_url: String, stripe_url: String) -> Stack {
     let stack = Stack::start(stack::Options {
         template: root().join("template.yaml"),
         keep: Keep::Memory,
@@ -249,6 +266,7 @@ async fn start(options: &Options, proxy_url: String) -> Stack {
         demo: None,
         account: None,
         dynamodb_proxy: Some(proxy_url),
+        stripe_proxy: Some(stripe_url),
     })
     .await
     .unwrap();
@@ -328,7 +346,7 @@ async fn ask(seed: u64, number: usize, script: Arc<Script>, doors: Doors, witnes
             Some((200, answer)) => {
                 let is_let_in = answer["access"] == "granted";
                 witness.count(if is_let_in { "asked: granted" } else { "asked: denied" });
-                witness.after_asking(pair, before, is_let_in, script.holders.contains(pair));
+                witness.after_asking(pair, before, is_let_in, script.steady.contains(pair));
             }
             None | Some((500..=599, _)) => witness.count("asked: no answer"),
             Some((status, answer)) => witness.wrong(format!("{pair:?} asks: {status} {answer}")),

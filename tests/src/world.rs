@@ -12,7 +12,8 @@ use local::addresses::Addresses;
 use local::secrets::Secrets;
 use local::template::{References, Template};
 use serde_json::Value;
-use shared::config::{AwsConfig, SecretConfig, TableConfig};
+use shared::config::{AwsConfig, ContentConfig, SecretConfig, TableConfig};
+use shared::content::ContentLinks;
 use shared::domain::access::RefundThreshold;
 use shared::domain::catalog::Catalog;
 use shared::domain::decide::Mode;
@@ -34,6 +35,9 @@ pub const TABLE: &str = "coursegate";
 pub const SIGNING_SECRET: &str = "whsec_of_the_test";
 /// Where the learners of every world are sent back to.
 pub const SITE_ORIGIN: &str = "https://learn.example.com";
+
+/// The bucket of the chapters.
+pub const CONTENT_BUCKET: &str = "coursegate-content";
 
 /// The names of the secrets.
 pub const API_KEY_ID: &str = "stripe-api-key";
@@ -74,6 +78,9 @@ pub fn template() -> Template {
         ("StripeApiUrl", ""),
         ("DynamoDbEndpoint", ""),
         ("SecretsManagerEndpoint", ""),
+        ("ContentEndpoint", ""),
+        ("CorsOrigins", ""),
+        ("ContentBucket", CONTENT_BUCKET),
         ("Table", TABLE),
         ("Table.Arn", "arn:aws:dynamodb:us-east-1:000000000000:table/coursegate"),
         ("StripeApiKey", API_KEY_ID),
@@ -126,6 +133,15 @@ pub fn table_config(dynamodb_url: &str) -> TableConfig {
         dynamodb_endpoint: Some(dynamodb_url.to_owned()),
         mode: Mode::Test,
     }
+}
+
+/// Links to the chapters, in AWS or at this address of S3's.
+#[must_use]
+pub fn content_links(endpoint: Option<String>) -> ContentLinks {
+    shared::aws::content_links(
+        &aws(),
+        &ContentConfig { bucket: CONTENT_BUCKET.to_owned(), endpoint },
+    )
 }
 
 fn aws() -> AwsConfig {
@@ -319,6 +335,7 @@ impl World {
         entitlements::App {
             access: self.table(),
             catalog: CatalogCache::new(self.table()),
+            content: content_links(None),
             refund_threshold: RefundThreshold::ALL,
             clock: self.clock.clone(),
         }

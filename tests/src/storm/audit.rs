@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
-use simulation::oracle::Payment;
+use simulation::oracle::{DisputeState, Payment, RefundState};
 
 use super::script::Source;
 
@@ -14,6 +14,8 @@ pub struct Expected {
     pub sources: BTreeMap<String, Source>,
     /// Each event that tells of a source, and which.
     pub events: BTreeMap<String, String>,
+    /// Those of them that tell a verdict: each moves its source's version, also if it is known.
+    pub verdicts: BTreeSet<String>,
     /// Events that were also delivered in a way that can't be read.
     pub garbled: BTreeSet<String>,
     /// Whoever has bought by themselves, with all that Stripe has of them.
@@ -36,6 +38,7 @@ struct Found<'a> {
     quarantined: BTreeMap<&'a str, &'a Value>,
     sources: BTreeMap<&'a str, &'a Value>,
     accesses: BTreeMap<&'a str, &'a Value>,
+    double_payments: BTreeSet<(&'a str, &'a str)>,
     customers: BTreeMap<&'a str, &'a Value>,
     checkouts: BTreeMap<(&'a str, &'a str), &'a Value>,
     others: Vec<(&'a str, &'a str)>,
@@ -51,6 +54,7 @@ pub fn audit(items: &[Value], expected: &Expected) -> Vec<String> {
     found.check_quarantine(expected, &mut wrong);
     found.check_sources(expected, &mut wrong);
     found.check_accesses(&mut wrong);
+    found.check_double_payments(&mut wrong);
     found.check_buyers(expected, &mut wrong);
     wrong
 }
@@ -65,6 +69,9 @@ impl<'a> Found<'a> {
             match (kind, what) {
                 ("EVENT", "EVENT") => drop(found.events.insert(id, item)),
                 ("QUARANTINE", event) => drop(found.quarantined.insert(event, item)),
+                ("DOUBLE_PAYMENT", learner) => {
+                    found.double_payments.extend([(learner, detail)]);
+                }
                 ("SOURCE", "SOURCE") => drop(found.sources.insert(id, item)),
                 ("LEARNER", "ACCESS") => drop(found.accesses.insert(id, item)),
                 ("LEARNER", "CUSTOMER") => drop(found.customers.insert(id, item)),
@@ -88,8 +95,13 @@ impl<'a> Found<'a> {
                 Some(_) => {}
             }
         }
-        for event in self.events.keys().filter(|event| !expected.events.contains_key(**event)) {
-            wrong.push(format!("{event} is on record and changes nothing"));
+        let is_expected = |event: &str| expected.events.contains_key(event);
+        for (event, item) in self.events.iter().filter(|(event, _)| !is_expected(event)) {
+            // What is none of our business is told from its object, which could not be read.
+            let was_garbled = expected.garbled.contains(*event) && item["outcome"] != "applied";
+            if !was_garbled {
+                wrong.push(format!("{event} is on record and changes nothing"));
+            }
         }
     }
 
@@ -98,7 +110,7 @@ impl<'a> Found<'a> {
         for (event, item) in &self.quarantined {
             if !expected.garbled.contains(*event) {
                 wrong.push(format!("{event} is in quarantine and could be read"));
-            } else if item["resolved_at"].is_null() {
+            } else if item["resolved_at"].is_null() && expected.events.contains_key(*event) {
                 wrong.push(format!("{event} stays in quarantine, and has been read since"));
             }
         }
@@ -119,12 +131,13 @@ impl<'a> Found<'a> {
             for of_the_item in ["pk", "sk", "version"] {
                 facts.remove(of_the_item);
             }
+            forget_readings(&mut facts);
             if facts != facts_of(source) {
                 let (is, must) = (Value::Object(facts), Value::Object(facts_of(source)));
                 wrong.push(format!("{id} is {is}, and must be {must}"));
             }
             let version = item["version"].as_u64().unwrap_or_default();
-            let applied = self.applied_to(id, expected);
+            let applied = self.applied_to(id, expected) + self.verdicts_known_to(id, expected);
             if !(applied.max(1)..=applied + source.readings_max).contains(&version) {
                 wrong.push(format!(
                     "{id} was written {version} times, and {applied} events were applied to it"
@@ -138,6 +151,69 @@ impl<'a> Found<'a> {
         let is_applied =
             |event: &str| self.events.get(event).is_some_and(|item| item["outcome"] == "applied");
         of_source.filter(|(event, _)| is_applied(event)).map(|_| 1).sum()
+    }
+
+    fn verdicts_known_to(&self, source: &str, expected: &Expected) -> u64 {
+        let of_source = expected.events.iter().filter(|(_, told)| *told == source);
+        let is_unchanged =
+            |event: &str| self.events.get(event).is_some_and(|item| item["outcome"] == "unchanged");
+        let known = of_source
+            .filter(|(event, _)| expected.verdicts.contains(*event) && is_unchanged(event));
+        known.map(|_| 1).sum()
+    }
+
+    /// Whoever has two payments for one product that both stand is on the list, and nobody who has
+    /// never had two that arrived.
+    fn check_double_payments(&self, wrong: &mut Vec<String>) {
+        let mut arrived: BTreeMap<(&str, &str), (usize, usize)> = BTreeMap::new();
+        for (id, source) in self.sources.iter().filter(|(id, _)| id.starts_with("pi_")) {
+            let text = |name: &str| source[name].as_str().unwrap_or_default();
+            if text("payment") != "paid" {
+                continue;
+            }
+            let (all, standing) = arrived.entry((text("learner"), text("product"))).or_default();
+            *all += 1;
+            let grant = grant_of(self.sources[id]);
+            let stands = grant["status"] == "active" && grant["refunded_percent"] != 100;
+            *standing += usize::from(stands);
+        }
+        for (pair, (_, standing)) in &arrived {
+            if *standing > 1 && !self.double_payments.contains(pair) {
+                wrong.push(format!("{pair:?} is paid for {standing} times, and nobody is told"));
+            }
+        }
+        for pair in &self.double_payments {
+            if arrived.get(pair).is_none_or(|(all, _)| *all < 2) {
+                wrong.push(format!("{pair:?} is on the list of double payments, and is none"));
+            }
+        }
+    }
+
+    /// Takes the claims off what a learner has, having looked at them: a payment of theirs that has
+    /// arrived, for that product, and one for each product that a payment opens.
+    fn check_claims(&self, learner: &str, has: &mut Map<String, Value>, wrong: &mut Vec<String>) {
+        let mut claimed = BTreeSet::new();
+        has.retain(|name, value| {
+            let Some(product) = name.strip_prefix("first#") else { return true };
+            let source = self.sources.get(value.as_str().unwrap_or_default());
+            let is_theirs = source.is_some_and(|source| {
+                source["learner"] == learner
+                    && source["product"] == product
+                    && source["payment"] == "paid"
+            });
+            if !is_theirs {
+                wrong.push(format!("{learner} has {name} {value}, which is no payment for it"));
+            }
+            claimed.insert(product.to_owned());
+            false
+        });
+        for (source, grant) in has {
+            let product = grant["product"].as_str().unwrap_or_default();
+            let stands = grant["status"] == "active" && grant["refunded_percent"] != 100;
+            if source.starts_with("pi_") && stands && !claimed.contains(product) {
+                wrong.push(format!("{learner} has {product} by {source}, and nobody claims it"));
+            }
+        }
     }
 
     /// What each learner has is what their sources on record give, no more and no less.
@@ -156,6 +232,7 @@ impl<'a> Found<'a> {
             for of_the_item in ["pk", "sk"] {
                 has.remove(of_the_item);
             }
+            self.check_claims(learner, &mut has, wrong);
             let must = folded.remove(learner).unwrap_or_default();
             if has != must {
                 let (has, must) = (Value::Object(has), Value::Object(must));
@@ -215,25 +292,106 @@ fn facts_of(source: &Source) -> Map<String, Value> {
             Payment::Failed => "failed",
             Payment::Paid { .. } => "paid",
         },
+        "shape": 1,
     });
     if let Payment::Paid { since } = source.payment {
         facts["paid_at"] = since.into();
     }
+    for (id, refund) in &source.reversals.refunds {
+        let told = refund.told.iter().map(|(state, at)| (refund_word(*state).to_owned(), *at));
+        let mut item: Map<String, Value> = told.map(|(word, at)| (word, at.into())).collect();
+        item.insert("amount".to_owned(), refund.amount.into());
+        facts[format!("refund#{id}")] = item.into();
+    }
+    for (id, dispute) in &source.reversals.disputes {
+        let told = dispute.told.iter().map(|(state, at)| (dispute_word(*state).to_owned(), *at));
+        let mut item: Map<String, Value> = told.map(|(word, at)| (word, at.into())).collect();
+        if verdicts(&item) > 1 {
+            item.insert("read".to_owned(), dispute_word(dispute.state).into());
+        }
+        facts[format!("dispute#{id}")] = item.into();
+    }
+    for (id, at) in &source.reversals.warnings {
+        facts[format!("fraud_warning#{id}")] = (*at).into();
+    }
     facts.as_object().unwrap().clone()
+}
+
+/// How often Stripe was asked is up to the order in which it told.
+fn forget_readings(facts: &mut Map<String, Value>) {
+    for (name, value) in facts.iter_mut().filter(|(name, _)| name.starts_with("dispute#")) {
+        let dispute = value.as_object_mut().unwrap();
+        let is_read = dispute.remove("reading").is_some_and(|reading| reading.as_u64() > Some(0));
+        assert_eq!(is_read, dispute.contains_key("read"), "{name}");
+    }
+}
+
+const fn refund_word(state: RefundState) -> &'static str {
+    match state {
+        RefundState::Pending => "pending",
+        RefundState::RequiresAction => "requires_action",
+        RefundState::Succeeded => "succeeded",
+        RefundState::Canceled => "canceled",
+        RefundState::Failed => "failed",
+    }
+}
+
+const fn dispute_word(state: DisputeState) -> &'static str {
+    match state {
+        DisputeState::Inquiry => "inquiry",
+        DisputeState::InquiryClosed => "inquiry_closed",
+        DisputeState::Open => "open",
+        DisputeState::Won => "won",
+        DisputeState::Blocked => "blocked",
+        DisputeState::Lost => "lost",
+        DisputeState::Resolved => "resolved",
+    }
+}
+
+fn verdicts(dispute: &Map<String, Value>) -> usize {
+    ["won", "blocked", "lost", "resolved"].iter().filter(|it| dispute.contains_key(**it)).count()
 }
 
 /// What a source on record gives, by the table's own description.
 fn grant_of(source: &Value) -> Value {
-    match source["payment"].as_str() {
-        Some("paid") => json!({
-            "product": source["product"], "status": "active", "since": source["paid_at"],
-        }),
-        payment => json!({ "product": source["product"], "status": payment }),
+    let facts = source.as_object().unwrap();
+    let of = |prefix: &'static str| {
+        facts.iter().filter(move |(name, _)| name.starts_with(prefix)).map(|(_, value)| value)
+    };
+    let disputes: Vec<&str> = of("dispute#").map(standing).collect();
+    let status = match source["payment"].as_str() {
+        Some("paid") if disputes.iter().any(|it| ["lost", "resolved"].contains(it)) => "revoked",
+        Some("paid") if disputes.contains(&"open") => "suspended",
+        Some("paid") => "active",
+        payment => payment.unwrap_or_default(),
+    };
+    let mut grant = json!({ "product": source["product"], "status": status });
+    if source["payment"] == "paid" {
+        grant["since"] = source["paid_at"].clone();
     }
+    let live = of("refund#").filter(|it| it["failed"].is_null() && it["canceled"].is_null());
+    let refunded: i64 = live.filter_map(|refund| refund["amount"].as_i64()).sum();
+    if refunded > 0 {
+        let percent = (refunded * 100 / source["amount"].as_i64().unwrap()).min(100);
+        if percent > 0 {
+            grant["refunded_percent"] = percent.into();
+        }
+    }
+    grant
+}
+
+/// How a dispute on record stands: the furthest of what was told, unless Stripe had to be asked.
+fn standing(dispute: &Value) -> &str {
+    const FURTHER: [&str; 7] =
+        ["inquiry", "inquiry_closed", "open", "won", "blocked", "lost", "resolved"];
+    let furthest = FURTHER.iter().rev().find(|status| !dispute[**status].is_null());
+    dispute["read"].as_str().unwrap_or_else(|| furthest.unwrap())
 }
 
 #[cfg(test)]
 mod tests {
+    use simulation::oracle::Reversals;
+
     use super::*;
 
     const SINCE: i64 = 1_795_240_800;
@@ -247,6 +405,7 @@ mod tests {
             amount: 2900,
             currency: "usd".to_owned(),
             payment: Payment::Paid { since: SINCE },
+            reversals: Reversals::default(),
             readings_max: 0,
         };
         Expected {
@@ -265,7 +424,9 @@ mod tests {
         vec![
             json!({ "pk": "EVENT#evt_1", "sk": "EVENT", "outcome": "applied" }),
             source,
-            json!({ "pk": "LEARNER#ada", "sk": "ACCESS", "pi_1": grant }),
+            json!({
+                "pk": "LEARNER#ada", "sk": "ACCESS", "pi_1": grant, "first#tutorclaw": "pi_1",
+            }),
         ]
     }
 
@@ -293,6 +454,23 @@ mod tests {
         check(|items| items[1]["paid_at"] = (SINCE + 1).into(), "and must be");
         check(|items| drop(items.remove(2)), "ada has {}, and their sources give");
         check(|items| items[2]["pi_2"] = json!({}), "ada has");
+        check(|items| items[2]["first#tutorclaw"] = "pi_2".into(), "which is no payment for it");
+        check(
+            |items| drop(items[2].as_object_mut().unwrap().remove("first#tutorclaw")),
+            "nobody claims it",
+        );
+        check(
+            |items| items.push(json!({ "pk": "DOUBLE_PAYMENT", "sk": "ada#tutorclaw" })),
+            "on the list of double payments, and is none",
+        );
+        check(
+            |items| {
+                let mut second = items[1].clone();
+                second["pk"] = "SOURCE#pi_2".into();
+                items.push(second);
+            },
+            "is paid for 2 times, and nobody is told",
+        );
         check(
             |items| items.push(json!({ "pk": "EVENT#evt_2", "sk": "EVENT" })),
             "evt_2 is on record and changes nothing",

@@ -159,7 +159,11 @@ impl Inner {
         let answered = self.doors.deliver(&body).await;
         if self.is_taken(telling, delivery, &answered) {
             self.left.fetch_sub(1, Ordering::SeqCst);
-            if let Some(pair) = opens.filter(|pair| self.script.holders.contains(pair)) {
+            let opens = opens.filter(|_| match &telling.effect {
+                Effect::Source(source) => self.script.steady_sources.contains(source),
+                Effect::Customer(_) | Effect::Nothing => false,
+            });
+            if let Some(pair) = opens {
                 self.witness.must_be_let_in(&pair);
             }
             return;
@@ -194,9 +198,14 @@ impl Inner {
 
     fn check_outcome(&self, telling: &Telling, is_garbled: bool, outcome: &str) {
         let expected: &[&str] = match telling.effect {
+            // Of another shop's only Stripe can tell, and there is nothing to ask about.
+            Effect::Nothing if is_garbled => &["quarantined", "duplicate"],
+            Effect::Nothing if telling.garbled.is_some() => &["ignored", "duplicate"],
             Effect::Nothing => &["ignored"],
-            Effect::Source(_) if is_garbled => &["quarantined", "duplicate"],
+            Effect::Source(_) | Effect::Customer(_) if is_garbled => &["quarantined", "duplicate"],
             Effect::Source(_) => &["applied", "duplicate"],
+            // Nobody in the script has asked to buy here, so nobody is a customer.
+            Effect::Customer(_) => &["duplicate"],
         };
         if !expected.contains(&outcome) {
             self.witness.wrong(format!("{telling} was answered with {outcome}"));

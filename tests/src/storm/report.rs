@@ -12,7 +12,13 @@ use super::{Options, Storm};
 /// What the gateway answers when a process dies with its event.
 const KILLED_AT_WORK: &str = "answered: 502 ";
 /// What must have happened to people, by part; of the other parts below everything must.
-const MUST: [(&str, &str); 4] = [
+/// Where what is known is not enough.
+const STRIPE_ASKED: &str = "Stripe asked";
+
+const MUST: [(&str, &str); 7] = [
+    (STRIPE_ASKED, "payment_intents"),
+    (STRIPE_ASKED, "payment_intents, in vain"),
+    (STRIPE_ASKED, "disputes"),
     ("access asked for", "granted"),
     ("access asked for", "denied"),
     ("purchases", "bought"),
@@ -69,6 +75,7 @@ impl Report {
             ("DynamoDB", faults),
             ("cold starts", cold_starts),
             ("deliveries answered", counts("answered:")),
+            (STRIPE_ASKED, counts("asked Stripe:")),
             ("access asked for", counts("asked:")),
             ("purchases", bought),
             ("the table in the end", vec![("items".to_owned(), number(items))]),

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
-use simulation::oracle::{Effect, Payment, Stripe, Telling, Word};
+use simulation::oracle::{Effect, Held, Payment, Reversals, Stripe, Telling, Word};
 
 use super::random::Random;
 
 /// Things that happen to the few learners of one history.
-const WORDS: usize = 24;
+const WORDS: usize = 40;
+/// How much of a purchase has to be refunded before it opens nothing, in percent: the stack's own.
+const REFUND_THRESHOLD: i64 = 100;
 
 /// A learner and what they buy.
 pub type Pair = (String, String);
@@ -20,8 +22,16 @@ pub struct Script {
     pub tellings: Vec<Telling>,
     /// What each source must be.
     pub sources: BTreeMap<String, Source>,
-    /// Who holds something once all has been told, and so from the moment when it was first so.
+    /// Who holds something once all has been told.
     pub holders: BTreeSet<Pair>,
+    /// Those of them who hold it for ever once they hold it: nothing of theirs ever goes back.
+    pub steady: BTreeSet<Pair>,
+    /// The sources that open what was sold for ever once their payment is told.
+    pub steady_sources: BTreeSet<String>,
+    /// Events that tell a verdict: each moves its source's version, also if it is known.
+    pub verdicts: BTreeSet<String>,
+    /// Stripe, by the number of the history.
+    stripes: Vec<Stripe>,
 }
 
 /// A source as it must be on record.
@@ -41,6 +51,8 @@ pub struct Source {
     pub currency: String,
     /// What became of the payment.
     pub payment: Payment,
+    /// And of the money after that.
+    pub reversals: Reversals,
     /// How often the session may have been read besides what events tell.
     pub readings_max: u64,
 }
@@ -60,31 +72,53 @@ impl Script {
             for _ in 0..WORDS {
                 stripe.happen(word(&mut random));
             }
-            script.add(&stripe);
+            script.add(stripe);
         }
         script
     }
 
-    fn add(&mut self, stripe: &Stripe) {
-        let truth = stripe.truth();
-        for telling in stripe.tellings() {
-            if let Effect::Source(id) = &telling.effect {
-                let held = &truth[id];
-                let object = &telling.body["data"]["object"];
-                let source = Source {
-                    learner: held.learner.clone(),
-                    product: held.product.clone(),
-                    payment: held.payment,
-                    readings_max: 0,
-                    ..Source::sold(object)
-                };
-                if let Payment::Paid { .. } = source.payment {
-                    self.holders.insert((source.learner.clone(), source.product.clone()));
-                }
-                self.sources.insert(id.clone(), source);
+    fn add(&mut self, stripe: Stripe) {
+        let mut unsteady = BTreeSet::new();
+        for (id, held) in stripe.truth() {
+            let pair = (held.learner.clone(), held.product.clone());
+            let goes_back =
+                !held.reversals.refunds.is_empty() || !held.reversals.disputes.is_empty();
+            if goes_back {
+                unsteady.insert(pair.clone());
             }
+            if held.is_open(REFUND_THRESHOLD) {
+                self.holders.insert(pair);
+                if !goes_back {
+                    self.steady_sources.insert(id.clone());
+                }
+            }
+            self.sources.insert(id, Source::held(held));
         }
+        let of_this = stripe.truth().into_values().map(|held| (held.learner, held.product));
+        let steady = of_this.filter(|pair| self.holders.contains(pair) && !unsteady.contains(pair));
+        self.steady.extend(steady);
+        let is_verdict = |telling: &&Telling| {
+            let status = telling.body["data"]["object"]["status"].as_str().unwrap_or_default();
+            telling.moment.is_some() && ["won", "lost", "prevented"].contains(&status)
+        };
+        let verdicts = stripe.tellings().iter().filter(is_verdict);
+        self.verdicts.extend(verdicts.filter_map(|it| Some(it.body["id"].as_str()?.to_owned())));
         self.tellings.extend_from_slice(stripe.tellings());
+        self.stripes.push(stripe);
+    }
+
+    /// What Stripe answers at this path, if it is about something of the script. All has happened.
+    #[must_use]
+    pub fn read_at_stripe(&self, path: &str) -> Option<Value> {
+        let (what, id) = path.strip_prefix("/v1/")?.split_once('/')?;
+        let (_, number) = id.rsplit_once('_')?;
+        let (history, _) = number.strip_prefix('s')?.split_once('x')?;
+        let stripe = self.stripes.get(history.parse::<usize>().ok()?)?;
+        match what {
+            "payment_intents" => stripe.payment(id),
+            "disputes" => stripe.dispute(id, stripe.changes(id)).cloned(),
+            _ => None,
+        }
     }
 
     /// All of whom anything is told.
@@ -98,6 +132,20 @@ impl Script {
 }
 
 impl Source {
+    fn held(held: Held) -> Self {
+        Self {
+            learner: held.learner,
+            product: held.product,
+            price: held.price,
+            session: held.session,
+            amount: held.amount,
+            currency: "usd".to_owned(),
+            payment: held.payment,
+            reversals: held.reversals,
+            readings_max: 0,
+        }
+    }
+
     /// What a session says was sold.
     #[must_use]
     pub fn sold(session: &Value) -> Self {
@@ -111,6 +159,7 @@ impl Source {
             amount: session["amount_total"].as_i64().unwrap_or_default(),
             currency: text(&session["currency"]),
             payment: Payment::Processing,
+            reversals: Reversals::default(),
             readings_max: 0,
         }
     }
@@ -133,16 +182,28 @@ pub fn opened_by(telling: &Telling) -> Option<Pair> {
 fn word(random: &mut Random) -> Word {
     let number = random.byte();
     match random.within(1..=100) {
-        1..=24 => Word::Open { learner: number, product: random.byte() },
-        25 => Word::Decline { session: number },
-        26..=36 => Word::Card { session: number },
-        37..=39 => Word::Nothing { session: number },
-        40..=54 => Word::Debit { session: number },
-        55..=66 => Word::Settle { session: number },
-        67..=70 => Word::Refuse { session: number },
-        71..=72 => Word::Expire { session: number },
-        73..=90 => Word::Repeat { event: number, later: random.percent(80) },
-        91..=95 => Word::Garble { event: number },
+        1..=16 => Word::Open { learner: number, product: random.byte() },
+        17 => Word::Decline { session: number },
+        18..=27 => Word::Card { session: number },
+        28..=29 => Word::Nothing { session: number },
+        30..=37 => Word::Debit { session: number },
+        38..=44 => Word::Settle { session: number },
+        45..=46 => Word::Refuse { session: number },
+        47 => Word::Expire { session: number },
+        48..=53 => Word::Refund { session: number, parts: 1 + number % 3, start: random.byte() },
+        54..=55 => Word::RefundArrives { refund: number },
+        56 => Word::RefundIsCanceled { refund: number },
+        57..=58 => Word::RefundFails { refund: number },
+        59..=62 => Word::Dispute { session: number, is_inquiry: random.percent(40) },
+        63..=64 => Word::Escalate { dispute: number },
+        65 => Word::CloseInquiry { dispute: number },
+        66 => Word::Evidence { dispute: number },
+        67..=72 => Word::Decide { dispute: number, verdict: random.byte() },
+        73..=74 => Word::Warn { session: number },
+        75 => Word::DeleteCustomer { learner: number },
+        76..=77 => Word::Foreign { kind: number, is_garbled: random.percent(30) },
+        78..=91 => Word::Repeat { event: number, later: random.percent(80) },
+        92..=95 => Word::Garble { event: number },
         96..=97 => Word::Stray { kind: number },
         _ => Word::Wait { seconds: number.into() },
     }
