@@ -11,10 +11,10 @@ use super::{Options, Storm};
 
 /// What the gateway answers when a process dies with its event.
 const KILLED_AT_WORK: &str = "answered: 502 ";
-/// What must have happened to people, by part; of the other parts below everything must.
 /// Where what is known is not enough.
 const STRIPE_ASKED: &str = "Stripe asked";
-
+/// What must have happened to people and at Stripe, by part; of the other parts below everything
+/// must.
 const MUST: [(&str, &str); 7] = [
     (STRIPE_ASKED, "payment_intents"),
     (STRIPE_ASKED, "payment_intents, in vain"),
