@@ -60,6 +60,8 @@ fn every_command_of_the_first_purchase_does_what_the_readme_says() {
         "303 http://127.0.0.1:",
         "\"payment_status\": \"paid\"",
         "\"courses\":[\"memory\",\"evaluation\"]",
+        "\"status\":\"refunded\"",
+        "\"effect\":\"closes\",\"text\":\"The refund was made.\"",
     ] {
         assert!(said.contains(part), "{part} is not in:\n{said}");
     }

@@ -246,13 +246,10 @@ impl Holdings {
     /// same second, the one with the smaller id counts as the earlier.
     #[must_use]
     pub fn is_double(&self, source: &SourceId) -> bool {
-        let order = |source: &SourceId, grant: &Grant| (grant.since, source.clone());
         let Some(grant) = self.of(source).filter(|_| is_payment(source)) else { return false };
-        let rank = order(source, grant);
+        let rank = (grant.since, source);
         grant.is_paid_for()
-            && self
-                .paid_for(&grant.product)
-                .any(|(other, grant)| other != source && order(other, grant) < rank)
+            && self.paid_for(&grant.product).any(|(other, grant)| (grant.since, other) < rank)
     }
 
     /// The payments that open this product, but for their refunds up to a part.
