@@ -234,7 +234,7 @@ async fn a_refund_of_an_unknown_payment_waits_for_stripe_to_say_whose_it_is() {
         json!({ "path": "/v1/payment_intents", "status": 500, "times": 3 }),
         json!({ "path": "/v1/payment_intents", "status": 401, "times": 3 }),
         json!({ "path": "/v1/payment_intents", "drop": true, "times": 3 }),
-        json!({ "path": "/v1/payment_intents", "status": 200, "times": 1, "body": "<html>" }),
+        json!({ "path": "/v1/payment_intents", "status": 502, "times": 3, "body": "<html>" }),
     ] {
         assert_eq!(shop.world.stripe_post("/_sim/faults", &fault).await.0, 200);
         let (status, answer) = shop.world.deliver(&refund).await;
