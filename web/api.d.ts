@@ -1,0 +1,172 @@
+// The shapes of docs/openapi.yaml, under its schemas' names, and what the functions and the stack
+// answer beside it. Written by hand; nothing here reaches the browser.
+
+export interface Problem {
+  type: string;
+  title: string;
+  status: number;
+  detail: string;
+  instance?: string;
+}
+
+export interface AccessDenied extends Problem {
+  reason: Reason;
+  offers: Offer[];
+}
+
+export interface PriceChoice {
+  price: string;
+}
+
+export interface Offer {
+  price: string;
+  product: string;
+  name: string;
+  amount: number;
+  currency: string;
+  courses: string[];
+}
+
+export interface Courses {
+  courses: Course[];
+}
+
+export interface Course {
+  id: string;
+  title: string;
+  summary: string;
+  category: "free" | "curriculum" | "alacarte";
+  chapters: { number: number; title: string; free: boolean }[];
+  free_chapters: number;
+  offers: Offer[];
+}
+
+export type Tier = "free" | "paid";
+
+export interface Entitlements {
+  learner: string;
+  tier: Tier;
+  entitlements: Entitlement[];
+}
+
+export interface Entitlement {
+  product: string;
+  courses: string[];
+  source: string;
+  status: Status;
+  since: string | null;
+  until: string | null;
+  refunded_percent: number;
+  paid_twice: boolean;
+}
+
+export type Status =
+  | "active"
+  | "ended"
+  | "processing"
+  | "failed"
+  | "refunded"
+  | "suspended"
+  | "revoked";
+
+export interface Why {
+  learner: string;
+  product: string;
+  access: "granted" | "denied";
+  sources: {
+    source: string;
+    status: Status;
+    paid_twice: boolean;
+    facts: {
+      at: string | null;
+      id: string;
+      fact:
+        | "payment_processing"
+        | "payment_failed"
+        | "paid"
+        | "given"
+        | "refund_pending"
+        | "refund_requires_action"
+        | "refunded"
+        | "refund_canceled"
+        | "refund_failed"
+        | "dispute_inquiry"
+        | "dispute_inquiry_closed"
+        | "dispute_open"
+        | "dispute_won"
+        | "dispute_lost"
+        | "dispute_prevented"
+        | "revoked"
+        | "forgotten";
+      effect: "opens" | "suspends" | "closes" | "restores" | "nothing";
+      text: string;
+    }[];
+  }[];
+}
+
+export type Reason =
+  | "free_course"
+  | "free_chapter"
+  | "purchased"
+  | "payment_required"
+  | "payment_processing"
+  | "payment_disputed";
+
+export interface Access {
+  course: string;
+  chapter: number | null;
+  access: "granted" | "denied";
+  tier: Tier;
+  reason: Reason;
+  until: string | null;
+  offers: Offer[];
+}
+
+export interface Chapter {
+  course: string;
+  chapter: number;
+  url: string;
+  expires_at: string;
+}
+
+export interface Checkout {
+  session_id: string;
+  url: string;
+  expires_at: string;
+}
+
+export interface Confirmation {
+  status:
+    | "open"
+    | "processing"
+    | "paid"
+    | "failed"
+    | "expired"
+    | "ended"
+    | "refunded"
+    | "suspended"
+    | "revoked";
+  access: "granted" | "denied";
+}
+
+/** `config.json`, which the stack answers or `coursegate site deploy` writes. */
+export interface Config {
+  api: string;
+  sign_in: {
+    authorize: string;
+    token: string;
+    logout: string;
+    client_id: string;
+    scope: string;
+    redirect: string;
+  };
+  embed_origins: string[];
+}
+
+/** What the sign-in answers for a code. */
+export interface Tokens {
+  access_token: string;
+  id_token: string;
+  token_type: string;
+  expires_in: number;
+}

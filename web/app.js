@@ -1,0 +1,78 @@
+// @ts-check
+// The site: which page is where, the header, and the end of a sign-in.
+
+/** @import { Page } from "./router.js" */
+
+import "./elements.js";
+import { h, settle } from "./dom.js";
+import { buy } from "./pages/buy.js";
+import { cancel } from "./pages/cancel.js";
+import { chapter } from "./pages/chapter.js";
+import { connect } from "./pages/connect.js";
+import { course } from "./pages/course.js";
+import { dashboard } from "./pages/dashboard.js";
+import { nowhere } from "./pages/nowhere.js";
+import { purchases } from "./pages/purchases.js";
+import { begin, end } from "./pages/sign-in.js";
+import { success } from "./pages/success.js";
+import { forget } from "./places.js";
+import { Router } from "./router.js";
+import { session } from "./session.js";
+import { here, isReturn, signIn, signOut } from "./sign-in.js";
+
+/** @type {[RegExp, Page][]} */
+const ROUTES = [
+  [/^\/$/, dashboard],
+  [/^\/course\/([^/]+)\/?$/, course],
+  [/^\/course\/([^/]+)\/(\d+)\/?$/, chapter],
+  [/^\/purchases\/?$/, purchases],
+  [/^\/buy\/?$/, buy],
+  [/^\/success\/?$/, success],
+  [/^\/cancel\/?$/, cancel],
+  [/^\/connect\/?$/, connect],
+  [/^\/sign-in\/?$/, begin],
+  [/^/, nowhere],
+];
+
+/** @param {string} id */
+function part(id) {
+  const element = document.getElementById(id);
+  if (!element) throw new Error(`index.html has no #${id}`);
+  return element;
+}
+
+const router = new Router(ROUTES, part("main"));
+
+/** Who is signed in, at the end of the header. */
+function account() {
+  const email = session.email;
+  const content = email
+    ? [
+        h("span", { class: "email", title: email }, email),
+        h("button", {
+          class: "link",
+          type: "button",
+          onclick: () => {
+            forget();
+            void signOut().catch(() => router.go("/"));
+          },
+        }, "Sign out"),
+      ]
+    : [
+        h("button", {
+          class: "button quiet",
+          type: "button",
+          onclick: () => void signIn().catch(() => router.go(`/sign-in?to=${encodeURIComponent(here())}`)),
+        }, "Sign in"),
+      ];
+  settle(part("account"), content);
+}
+
+session.addEventListener("change", account);
+account();
+
+if (isReturn()) {
+  await end(part("main"), (path) => router.replace(path));
+} else {
+  await router.start();
+}

@@ -1,0 +1,99 @@
+// @ts-check
+// A chapter's text: asks the API for its link, reads it from the content bucket, and keeps of its
+// HTML what belongs in a text. Nothing of it runs, loads or looks like a part of the page.
+
+import { ApiError, api } from "./client.js";
+
+const KEPT = new Set(
+  ("A ABBR ARTICLE ASIDE B BLOCKQUOTE BR CAPTION CITE CODE DD DEL DETAILS DFN DIV DL DT EM FIGCAPTION " +
+    "FIGURE FOOTER H2 H3 H4 H5 H6 HEADER HR I IMG INS KBD LI MARK OL P PRE Q S SAMP SECTION SMALL SPAN " +
+    "STRONG SUB SUMMARY SUP TABLE TBODY TD TFOOT TH THEAD TIME TR U UL VAR").split(" "),
+);
+/** Of these not even the text is kept. */
+const DROPPED = new Set(
+  ("SCRIPT STYLE TEMPLATE IFRAME OBJECT EMBED FORM INPUT BUTTON SELECT TEXTAREA LINK META BASE TITLE " +
+    "SVG MATH NOSCRIPT AUDIO VIDEO CANVAS").split(" "),
+);
+/** @type {Record<string, RegExp>} */
+const ATTRIBUTES = {
+  href: /^(https?:|mailto:|#|\/(?!\/))/i,
+  src: /^data:image\/(png|jpeg|gif|webp|avif);/i,
+  alt: /^/,
+  title: /^/,
+  colspan: /^\d+$/,
+  rowspan: /^\d+$/,
+  scope: /^(row|col)$/,
+  start: /^\d+$/,
+  datetime: /^/,
+  open: /^/,
+};
+
+/**
+ * @param {Node} from
+ * @param {Node} to
+ */
+function keep(from, to) {
+  for (const node of from.childNodes) {
+    if (node instanceof Text) {
+      to.appendChild(document.createTextNode(node.data));
+    } else if (node instanceof Element) {
+      const name = node.tagName.toUpperCase();
+      if (DROPPED.has(name)) continue;
+      // The page has its own title: a text starts at the second level.
+      const kept = name === "H1" ? "H2" : name;
+      const place = KEPT.has(kept) ? to.appendChild(copy(node, kept)) : to;
+      keep(node, place);
+    }
+  }
+}
+
+/**
+ * @param {Element} node
+ * @param {string} name
+ */
+function copy(node, name) {
+  const element = document.createElement(name);
+  for (const [attribute, allowed] of Object.entries(ATTRIBUTES)) {
+    const value = node.getAttribute(attribute);
+    if (value !== null && allowed.test(value.trim())) element.setAttribute(attribute, value);
+  }
+  if (name === "A" && element.hasAttribute("href")) element.setAttribute("rel", "noopener");
+  // What may be wider than a phone is scrolled, and by the keyboard too.
+  if (name === "PRE") element.tabIndex = 0;
+  return element;
+}
+
+/**
+ * What belongs in a text, of any HTML.
+ * @param {string} html
+ */
+export function sanitised(html) {
+  const text = document.createDocumentFragment();
+  keep(new DOMParser().parseFromString(html, "text/html").body, text);
+  return text;
+}
+
+/**
+ * Reads a chapter, if the learner may.
+ * @param {string} course
+ * @param {number} chapter
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<DocumentFragment>}
+ */
+export async function read(course, chapter, signal) {
+  // A link works for minutes: one that is refused has aged on the way, and a second one won't have.
+  for (const isLast of [false, true]) {
+    const { url } = await api.chapter(course, chapter, signal);
+    const answer = await fetch(url, {
+      credentials: "omit",
+      referrerPolicy: "no-referrer",
+      signal,
+    }).catch((cause) => {
+      if (signal?.aborted) throw signal.reason;
+      throw new ApiError(navigator.onLine ? "unreachable" : "offline", { cause });
+    });
+    if (answer.ok) return sanitised(await answer.text());
+    if (isLast || answer.status !== 403) break;
+  }
+  throw new ApiError("unavailable");
+}

@@ -1,0 +1,66 @@
+// @ts-check
+// How a page becomes one of a learner's. On the site itself it goes to the sign-in. A page of
+// another origin opens the site's page `connect` in a window of its own, which signs in if it has to
+// and hands the token over; `pages/connect.js` is the other half.
+
+/** @import { SignedIn } from "./session.js" */
+
+import { embedded, site } from "./config.js";
+import { session } from "./session.js";
+import { shop } from "./shop.js";
+import { signIn } from "./sign-in.js";
+
+/** What the site's window says: it has signed in, or something was bought in it. */
+export const CONNECTED = "coursegate:connected";
+export const PAID = "coursegate:paid";
+
+const WINDOW = "popup,width=480,height=760";
+const LOOK_MS = 400;
+
+/** The window was closed, or never opened: nothing has gone wrong that the learner didn't see. */
+export class NotConnected extends Error {}
+
+/**
+ * Opens the site's window and waits until it has signed in. It has to be called by a click, else
+ * browsers keep it from opening.
+ * @returns {Promise<Window>} the window, to be led on or closed
+ */
+export function connect() {
+  const address = `${site}/connect?origin=${encodeURIComponent(location.origin)}`;
+  const popup = open(address, "coursegate", WINDOW);
+  return new Promise((resolve, reject) => {
+    if (!popup) {
+      reject(new NotConnected("Your browser has blocked a window. Allow it, and try again."));
+      return;
+    }
+    const end = new AbortController();
+    addEventListener(
+      "message",
+      ({ origin, source, data }) => {
+        if (origin !== site || source !== popup || data?.type !== CONNECTED) return;
+        end.abort();
+        session.begin(/** @type {SignedIn} */ (data.session));
+        resolve(popup);
+      },
+      { signal: end.signal },
+    );
+    const timer = setInterval(() => {
+      if (!popup.closed) return;
+      end.abort();
+      reject(new NotConnected("The window was closed before you were signed in."));
+    }, LOOK_MS);
+    end.signal.addEventListener("abort", () => clearInterval(timer));
+  });
+}
+
+/** Signs in, on whatever page this is, and stays on it. */
+export async function enter() {
+  if (!embedded) return signIn();
+  (await connect()).close();
+}
+
+if (embedded) {
+  addEventListener("message", ({ origin, data }) => {
+    if (origin === site && data?.type === PAID) void shop.refresh();
+  });
+}

@@ -1,0 +1,92 @@
+// @ts-check
+// How elements are made: `h("p", { class: "quiet" }, "text")`. Text is always text, never HTML.
+
+/** @typedef {Node | string | number | null | undefined | false | Child[]} Child */
+
+/**
+ * Makes an element. An attribute that is `true` is set without a value, one that is false, null or
+ * undefined is left out, and one that starts with "on" and is a function listens.
+ * @template {string} T
+ * @param {T} tag
+ * @param {Record<string, unknown>} [attributes]
+ * @param {...Child} children
+ * @returns {T extends keyof HTMLElementTagNameMap ? HTMLElementTagNameMap[T] : HTMLElement}
+ */
+export function h(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") {
+      element.addEventListener(name.slice(2), /** @type {EventListener} */ (value));
+    } else if (value === true) {
+      element.setAttribute(name, "");
+    } else if (value !== false && value !== null && value !== undefined) {
+      element.setAttribute(name, String(value));
+    }
+  }
+  element.append(...nodes(children));
+  return /** @type {any} */ (element);
+}
+
+/**
+ * @param {Child[]} children
+ * @returns {(Node | string)[]}
+ */
+export function nodes(children) {
+  return children.flatMap((child) => {
+    if (Array.isArray(child)) return nodes(child);
+    if (child === null || child === undefined || child === false) return [];
+    return [typeof child === "number" ? String(child) : child];
+  });
+}
+
+/**
+ * Makes the children of a node these, and leaves in place what is there already and looks the same:
+ * what has the focus keeps it, and a button that is at work goes on.
+ * @param {Node & ParentNode} parent
+ * @param {(Node | string)[]} fresh
+ */
+export function settle(parent, fresh) {
+  const old = [...parent.childNodes];
+  for (const [index, item] of fresh.entries()) {
+    const node = typeof item === "string" ? document.createTextNode(item) : item;
+    const was = old[index];
+    if (!was) parent.append(node);
+    else if (was === node || was.isEqualNode(node)) continue;
+    else if (isAlike(was, node)) settle(was, [...node.childNodes]);
+    else was.replaceWith(node);
+  }
+  for (const surplus of old.slice(fresh.length)) surplus.remove();
+}
+
+/**
+ * Whether two elements differ in their children only.
+ * @param {Node} one
+ * @param {Node} other
+ * @returns {one is Element}
+ */
+function isAlike(one, other) {
+  return one instanceof Element && one.cloneNode(false).isEqualNode(other.cloneNode(false));
+}
+
+const SVG = "http://www.w3.org/2000/svg";
+const ICONS = {
+  lock: "M5 10V7a5 5 0 0 1 10 0v3m-11 0h12v8H4z",
+  check: "m4 10.5 4.5 4.5L16.5 6",
+  clock: "M10 5.5V10l3 2m5-2a8 8 0 1 1-16 0 8 8 0 0 1 16 0z",
+  arrow: "M4 10h12m-5-5 5 5-5 5",
+};
+
+/**
+ * A small drawing that says nothing the text beside it doesn't.
+ * @param {keyof typeof ICONS} name
+ */
+export function icon(name) {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("class", "icon");
+  svg.setAttribute("viewBox", "0 0 20 20");
+  svg.setAttribute("aria-hidden", "true");
+  const path = document.createElementNS(SVG, "path");
+  path.setAttribute("d", ICONS[name]);
+  svg.append(path);
+  return svg;
+}

@@ -1,0 +1,133 @@
+// @ts-check
+// <course-card course="tutorclaw">: a course at a glance, and the one thing to do with it.
+
+/** @import { Child } from "../dom.js" */
+/** @import { Course, Entitlement, Offer } from "../api.d.ts" */
+/** @import { Standing } from "../shop.js" */
+
+import { site } from "../config.js";
+import { h, icon } from "../dom.js";
+import { choose, counted, money } from "../locale.js";
+import { place } from "../places.js";
+import { shop, standing } from "../shop.js";
+import { ruler } from "./ruler.js";
+import { ShopElement } from "./shop-element.js";
+import "./unlock-button.js";
+
+/** As many titles are seen through the blur. */
+const PREVIEW = 4;
+
+export class CourseCard extends ShopElement {
+  static observedAttributes = ["course", "heading"];
+
+  waiting() {
+    return h("div", { class: "card", "aria-hidden": "true" },
+      h("div", { class: "skeleton line" }),
+      h("div", { class: "skeleton title" }),
+      h("div", { class: "skeleton line" }),
+      h("div", { class: "skeleton box" }));
+  }
+
+  async content() {
+    const course = await shop.course(this.getAttribute("course") ?? "");
+    const stands = standing(course, await shop.holdings());
+    const level = this.getAttribute("heading") ?? "3";
+    const isFull = stands.standing === "free" || stands.standing === "owned";
+    return h("article", { class: `card ${stands.standing}`, part: "card", "aria-labelledby": "title" },
+      ruler(course, stands.standing),
+      h(/^[2-6]$/.test(level) ? `h${level}` : "h3", { id: "title" },
+        h("a", { href: `${site}/course/${course.id}` }, course.title)),
+      h("p", { class: "summary" }, course.summary),
+      h("p", { class: "facts" }, facts(course)),
+      isFull ? door(course, stands.standing) : gate(course, stands));
+  }
+}
+customElements.define("course-card", CourseCard);
+
+/** @param {Course} course */
+function facts(course) {
+  const chapters = counted(course.chapters.length, "chapter");
+  const isPart = course.free_chapters > 0 && course.free_chapters < course.chapters.length;
+  return isPart ? `${chapters}, the first ${course.free_chapters === 1 ? "one" : course.free_chapters} free` : chapters;
+}
+
+/**
+ * @param {Course} course
+ * @param {Standing} standing
+ */
+function door(course, standing) {
+  const last = place(course.id);
+  const chapter = last && last <= course.chapters.length ? last : null;
+  return h("p", { class: "door" },
+    h("a", {
+      class: "button quiet",
+      part: "button",
+      href: `${site}/course/${course.id}${chapter ? `/${chapter}` : ""}`,
+      "aria-label": chapter ? `Continue with chapter ${chapter}: ${course.title}` : `Open: ${course.title}`,
+    }, chapter ? `Continue with chapter ${chapter}` : "Open"),
+    h("span", { class: "state" }, standing === "owned" ? [icon("check"), "Yours"] : "Free"));
+}
+
+/**
+ * The paywall's overlay.
+ * @param {Course} course
+ * @param {{ standing: Standing, was?: Entitlement }} stands
+ */
+function gate(course, stands) {
+  const shut = course.chapters.filter((chapter) => !chapter.free).slice(0, PREVIEW);
+  const offer = choose(course.offers)[0];
+  return h("div", { class: "gate", part: "gate" },
+    h("ul", { class: "blurred", "aria-hidden": "true" },
+      shut.map((chapter) => h("li", {}, chapter.title))),
+    h("div", { class: "overlay" }, overlay(course, offer, stands)));
+}
+
+/**
+ * @param {Course} course
+ * @param {Offer | undefined} offer
+ * @param {{ standing: Standing, was?: Entitlement }} stands
+ * @returns {Child}
+ */
+function overlay(course, offer, { standing, was }) {
+  const purchases = h("a", { class: "button quiet", href: `${site}/purchases`, "aria-label": `Details of your purchase: ${course.title}` }, "Details");
+  if (standing === "processing") {
+    return [h("p", { class: "state" }, icon("clock"), "Your payment is on its way. It opens by itself."), purchases];
+  }
+  if (standing === "suspended") {
+    return [h("p", { class: "state" }, icon("lock"), "On hold: the payment is disputed at the bank."), purchases];
+  }
+  if (!offer) return h("p", { class: "state" }, icon("lock"), "Not on sale at the moment.");
+  return [
+    h("p", { class: "price", part: "price" }, icon("lock"), money(offer.amount, offer.currency)),
+    h("p", { class: "contains" }, contains(course, offer)),
+    before(was),
+    h("unlock-button", { price: offer.price, label: "Unlock", exportparts: "button" }),
+  ];
+}
+
+/**
+ * What an offer contains, seen from one of its courses.
+ * @param {Course} course
+ * @param {Offer} offer
+ */
+export function contains(course, offer) {
+  const count = offer.courses.length;
+  return count > 1
+    ? `${offer.name}: this and ${counted(count - 1, "more course")}`
+    : `All ${counted(course.chapters.length, "chapter")}`;
+}
+
+/**
+ * Why a course that was owned is shut again.
+ * @param {Entitlement | undefined} was
+ */
+export function before(was) {
+  const says = {
+    refunded: "Your purchase was refunded.",
+    revoked: "Your purchase was taken back.",
+    ended: "Your access has ended.",
+    failed: "Your last payment failed.",
+  };
+  const said = was && Object.entries(says).find(([status]) => status === was.status)?.[1];
+  return said && h("p", { class: "before" }, said);
+}

@@ -1,0 +1,188 @@
+// @ts-check
+// <course-paywall course="tutorclaw" chapter="6">teaser</course-paywall>: the teaser and the offer,
+// and in their place the chapter once access is granted.
+
+/** @import { Child } from "../dom.js" */
+/** @import { Course, Offer, Reason } from "../api.d.ts" */
+
+import { ApiError } from "../client.js";
+import { read } from "../chapter.js";
+import { embedded, site } from "../config.js";
+import { enter } from "../connect.js";
+import { h, icon } from "../dom.js";
+import { choose, counted, money } from "../locale.js";
+import { remember } from "../places.js";
+import { session } from "../session.js";
+import { shop, standing } from "../shop.js";
+import { before } from "./course-card.js";
+import { ShopElement } from "./shop-element.js";
+import "./unlock-button.js";
+
+/** While a payment is on its way it is asked again after so long, and each time half as long more. */
+const LOOK_MS = 4000;
+const LOOK_MAX_MS = 60_000;
+
+export class CoursePaywall extends ShopElement {
+  static observedAttributes = ["course", "chapter"];
+
+  /** The chapter that is shown, as "course/number". */
+  #shown = "";
+  #pause = LOOK_MS;
+  /** @type {number | undefined} */
+  #timer;
+
+  disconnectedCallback() {
+    super.disconnectedCallback();
+    clearTimeout(this.#timer);
+  }
+
+  waiting() {
+    return h("div", { class: "lines", "aria-hidden": "true" },
+      [1, 2, 3, 4].map(() => h("div", { class: "skeleton line" })));
+  }
+
+  /** @param {AbortSignal} signal */
+  async content(signal) {
+    clearTimeout(this.#timer);
+    const number = Number(this.getAttribute("chapter") ?? "1");
+    const course = await shop.course(this.getAttribute("course") ?? "");
+    const chapter = course.chapters.find((chapter) => chapter.number === number);
+    if (!chapter) throw new ApiError("unknown-chapter");
+    if (!session.token) {
+      this.#shut(course, number);
+      return chapter.free
+        ? this.#panel(freeToRead())
+        : this.#panel(offers(course, choose(course.offers)), chapter.title);
+    }
+    try {
+      const key = `${course.id}/${number}`;
+      const text = await read(course.id, number, signal);
+      if (signal.aborted || this.#shown === key) return undefined;
+      this.#open(key, text);
+      if (!embedded) remember(course.id, number);
+      this.tell("open", { course: course.id, chapter: number });
+      return h("slot", { name: "chapter" });
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      if (error.kind === "unauthorized") return this.#panel(signInAgain());
+      if (error.kind !== "access-denied") throw error;
+      this.#shut(course, number);
+      const { was } = standing(course, await shop.holdings().catch(() => []));
+      const reason = error.reason ?? "payment_required";
+      if (reason === "payment_processing") this.#lookAgain();
+      return this.#panel(denied(reason) ?? [before(was), offers(course, choose(error.offers))], chapter.title);
+    }
+  }
+
+  /**
+   * @param {string} key
+   * @param {DocumentFragment} text
+   */
+  #open(key, text) {
+    this.#clear();
+    this.#shown = key;
+    this.setAttribute("state", "open");
+    this.append(h("div", { slot: "chapter", class: "chapter" }, text));
+  }
+
+  /**
+   * @param {Course} course
+   * @param {number} chapter
+   */
+  #shut(course, chapter) {
+    this.#clear();
+    this.setAttribute("state", "locked");
+    this.tell("locked", { course: course.id, chapter });
+  }
+
+  #clear() {
+    this.#shown = "";
+    for (const child of this.querySelectorAll(":scope > [slot=chapter]")) child.remove();
+  }
+
+  #lookAgain() {
+    this.#timer = setTimeout(() => void shop.refresh().then(() => this.update()), this.#pause);
+    this.#pause = Math.min(this.#pause * 1.5, LOOK_MAX_MS);
+  }
+
+  /**
+   * @param {Child} says
+   * @param {string} [title] of the chapter that is shut
+   */
+  #panel(says, title) {
+    const hasTeaser = this.textContent?.trim() !== "" || this.childElementCount > 0;
+    const lines = [0, 1, 2, 3, 4].map(() => h("span"));
+    return h("div", { class: "wall" },
+      h("div", { class: "teaser", part: "teaser" }, h("slot")),
+      !hasTeaser && h("div", { class: "lines blurred", "aria-hidden": "true" }, lines, lines.map((line) => line.cloneNode())),
+      h("section", { class: "panel", part: "panel", "aria-label": title ? `Locked: ${title}` : "Sign in to read" }, says));
+  }
+}
+customElements.define("course-paywall", CoursePaywall);
+
+/** @param {string} label */
+function signInButton(label) {
+  return h("button", { class: "button", part: "button", type: "button", onclick: () => void enter().catch(() => {}) }, label);
+}
+
+function freeToRead() {
+  return [
+    h("p", { class: "lead" }, "This chapter is free."),
+    h("p", {}, "Sign in with your e-mail address to read it. No password, no card."),
+    signInButton("Sign in and read"),
+  ];
+}
+
+function signInAgain() {
+  return [
+    h("p", { class: "lead" }, "Your sign-in has ended."),
+    h("p", {}, "Sign in again, and go on reading where you are."),
+    signInButton("Sign in again"),
+  ];
+}
+
+/**
+ * Why nothing is offered, if nothing is.
+ * @param {Reason} reason
+ */
+function denied(reason) {
+  const purchases = h("a", { class: "button quiet", href: `${site}/purchases` }, "See your purchases");
+  if (reason === "payment_processing") {
+    return [
+      h("p", { class: "lead", role: "status" }, icon("clock"), "Your payment is on its way."),
+      h("p", {}, "The bank has not confirmed it yet. This page looks again by itself, and opens as soon as it has."),
+      purchases,
+    ];
+  }
+  if (reason === "payment_disputed") {
+    return [
+      h("p", { class: "lead" }, icon("lock"), "On hold: your payment is disputed."),
+      h("p", {}, "Your bank is looking into it. If it decides that the payment stands, this opens again."),
+      purchases,
+    ];
+  }
+}
+
+/**
+ * @param {Course} course
+ * @param {Offer[]} found
+ */
+function offers(course, found) {
+  const [first, ...others] = found;
+  if (!first) return h("p", { class: "lead" }, icon("lock"), "This course is not on sale at the moment.");
+  return [
+    h("p", { class: "lead" }, icon("lock"), first.name),
+    h("p", { class: "price", part: "price" }, money(first.amount, first.currency)),
+    h("p", { class: "contains" }, first.courses.length > 1
+      ? `${counted(first.courses.length, "course")} with all their chapters`
+      : `All ${counted(course.chapters.length, "chapter")} of ${course.title}`),
+    h("unlock-button", { price: first.price, exportparts: "button" }),
+    others.map((offer) => h("unlock-button", {
+      class: "other",
+      price: offer.price,
+      label: `Or ${offer.name} for ${money(offer.amount, offer.currency)}`,
+    })),
+    !session.token && h("p", { class: "small" }, "Bought it already? ",
+      h("button", { class: "link", type: "button", onclick: () => void enter().catch(() => {}) }, "Sign in")),
+  ];
+}

@@ -1,0 +1,148 @@
+// @ts-check
+// <unlock-button price="tutorclaw_paid">: one press leads to Stripe. The button can't be pressed
+// twice, and says what keeps it, if something does.
+
+/** @import { Offer } from "../api.d.ts" */
+
+import { ApiError } from "../client.js";
+import { checkout } from "../checkout.js";
+import { embedded, site } from "../config.js";
+import { NotConnected, connect } from "../connect.js";
+import { h, icon } from "../dom.js";
+import { money } from "../locale.js";
+import { notice } from "../notice.js";
+import { session } from "../session.js";
+import { shop } from "../shop.js";
+import { signIn } from "../sign-in.js";
+import { ShopElement } from "./shop-element.js";
+
+export class UnlockButton extends ShopElement {
+  static observedAttributes = ["price"];
+
+  /** @type {Offer | undefined} */
+  #offer;
+  #isBusy = false;
+  #label = h("span");
+  #button = h(
+    "button",
+    { class: "button", part: "button", type: "button", onclick: () => void this.#press() },
+    this.#label,
+  );
+  #below = h("div", { class: "below" });
+
+  connectedCallback() {
+    super.connectedCallback();
+    // The browser may keep this page as it was when the learner left for Stripe.
+    addEventListener("pageshow", () => this.#rest(), { signal: this.life });
+  }
+
+  waiting() {
+    return h("span", { class: "button skeleton", "aria-hidden": "true" }, "\u00a0");
+  }
+
+  async content() {
+    const offer = await shop.offer(this.getAttribute("price") ?? "");
+    const holdings = (await shop.holdings()).filter((held) => held.product === offer.product);
+    const has = (/** @type {string} */ status) => holdings.some((held) => held.status === status);
+    if (has("active")) {
+      return h("a", { class: "button", part: "button", href: `${site}/course/${offer.courses[0]}` },
+        icon("check"), "Yours: open");
+    }
+    if (has("processing")) {
+      return h("p", { class: "state" }, icon("clock"), "Your payment is on its way.");
+    }
+    // While the learner is on the way to Stripe, the button stays as it is.
+    if (this.#isBusy) return undefined;
+    this.#offer = offer;
+    this.#rest();
+    return [this.#button, this.#below];
+  }
+
+  /** Ready to be pressed. */
+  #rest() {
+    if (!this.#offer) return;
+    const { amount, currency, name } = this.#offer;
+    const price = money(amount, currency);
+    this.#isBusy = false;
+    this.#button.removeAttribute("aria-disabled");
+    this.#label.className = "";
+    const own = this.getAttribute("label");
+    this.#label.replaceChildren(own ?? `Unlock for ${price}`);
+    // Of several buttons on a page, each says what it unlocks; what is seen comes first in it.
+    this.#button.setAttribute("aria-label", `${own ?? `Unlock for ${price}`}: ${name}`);
+  }
+
+  /** @param {string} label */
+  #work(label) {
+    this.#isBusy = true;
+    this.#button.setAttribute("aria-disabled", "true");
+    this.#button.removeAttribute("aria-label");
+    this.#label.className = "busy";
+    this.#label.replaceChildren(label);
+    this.#below.replaceChildren(h("p", { class: "unseen", role: "status" }, label));
+  }
+
+  async #press() {
+    const offer = this.#offer;
+    if (!offer || this.#isBusy) return;
+    this.#work("Opening the checkout…");
+    try {
+      await (embedded ? this.#inWindow(offer) : this.#inPlace(offer));
+    } catch (problem) {
+      this.#fail(problem, offer);
+    }
+  }
+
+  /** @param {Offer} offer */
+  async #inPlace(offer) {
+    if (!session.token) return signIn(`/buy?price=${encodeURIComponent(offer.price)}`);
+    const url = await checkout(offer);
+    if (this.tell("checkout", { price: offer.price, url })) location.assign(url);
+    else this.#rest();
+  }
+
+  /**
+   * On another site, the checkout has a window of its own, and this page stays.
+   * @param {Offer} offer
+   */
+  async #inWindow(offer) {
+    const popup = await connect();
+    const url = await checkout(offer).catch((error) => {
+      popup.close();
+      throw error;
+    });
+    if (!this.tell("checkout", { price: offer.price, url })) return popup.close();
+    popup.location.replace(url);
+    this.#rest();
+    this.#below.replaceChildren(
+      h("p", { role: "status" }, "The checkout is open in its own window. This page opens by itself once you have paid."),
+    );
+  }
+
+  /**
+   * @param {unknown} problem
+   * @param {Offer} offer
+   */
+  #fail(problem, offer) {
+    this.#rest();
+    if (problem instanceof NotConnected) {
+      this.#below.replaceChildren(h("p", { role: "alert" }, problem.message));
+      return;
+    }
+    const error = ApiError.of(problem);
+    const retry = () => {
+      this.#below.replaceChildren();
+      void this.#press();
+    };
+    const again = error.way === "retry" ? retry : undefined;
+    this.#below.replaceChildren(
+      notice(error, { retry: again, course: offer.courses[0], signal: this.life }),
+    );
+    this.tell("error", { kind: error.kind, message: error.message });
+    // What has just been learnt, the rest of the page should know.
+    if (error.kind === "already-entitled" || error.kind === "payment-processing") {
+      void shop.refresh();
+    }
+  }
+}
+customElements.define("unlock-button", UnlockButton);

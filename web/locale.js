@@ -1,0 +1,91 @@
+// @ts-check
+// Money and dates as the visitor writes them.
+
+/** @import { Offer } from "./api.d.ts" */
+
+const languages = navigator.languages;
+
+/** Currencies that Stripe counts without a minor unit, and with three digits of it: https://docs.stripe.com/currencies */
+const WHOLE = "bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xof xpf".split(" ");
+const THOUSANDTHS = "bhd jod kwd omr tnd".split(" ");
+
+/**
+ * An amount of the currency's minor unit: 999 `usd` is $9.99, 2900 `usd` is $29.
+ * @param {number} amount
+ * @param {string} currency
+ */
+export function money(amount, currency) {
+  const digits = WHOLE.includes(currency) ? 0 : THOUSANDTHS.includes(currency) ? 3 : 2;
+  const major = amount / 10 ** digits;
+  const shown = Number.isInteger(major) ? 0 : digits;
+  return new Intl.NumberFormat(/** @type {string[]} */ (languages), {
+    style: "currency",
+    currency: currency.toUpperCase(),
+    minimumFractionDigits: shown,
+    maximumFractionDigits: shown,
+  }).format(major);
+}
+
+/** @param {string} time as in the API's answers */
+export function date(time) {
+  return new Intl.DateTimeFormat(/** @type {string[]} */ (languages), {
+    dateStyle: "long",
+  }).format(new Date(time));
+}
+
+/** Where which currency is money. Elsewhere, the author's first price is as good as any. */
+const CURRENCIES = /** @type {Record<string, string>} */ ({
+  eur: "AT BE CY DE EE ES FI FR GR HR IE IT LT LU LV MT NL PT SI SK",
+  usd: "US PR EC SV",
+  gbp: "GB",
+  chf: "CH LI",
+  jpy: "JP",
+  inr: "IN",
+  pkr: "PK",
+  cad: "CA",
+  aud: "AU",
+  brl: "BR",
+  mxn: "MX",
+  sek: "SE",
+  nok: "NO",
+  dkk: "DK",
+  pln: "PL",
+  aed: "AE",
+  sar: "SA",
+  sgd: "SG",
+  krw: "KR",
+  cny: "CN",
+});
+
+function ownCurrency() {
+  const region = new Intl.Locale(languages[0] ?? "en").maximize().region ?? "";
+  const found = Object.entries(CURRENCIES).find(([, regions]) => regions.includes(region));
+  return found?.[0];
+}
+
+/**
+ * One offer for each product: the one in the visitor's currency, else the author's first.
+ * @param {Offer[]} offers
+ * @returns {Offer[]}
+ */
+export function choose(offers) {
+  const own = ownCurrency();
+  /** @type {Map<string, Offer>} */
+  const chosen = new Map();
+  for (const offer of offers) {
+    const before = chosen.get(offer.product);
+    if (!before || (offer.currency === own && before.currency !== own)) {
+      chosen.set(offer.product, offer);
+    }
+  }
+  return [...chosen.values()];
+}
+
+/**
+ * "1 chapter", "2 chapters".
+ * @param {number} count
+ * @param {string} one
+ */
+export function counted(count, one) {
+  return `${count} ${one}${count === 1 ? "" : "s"}`;
+}

@@ -1,0 +1,84 @@
+// @ts-check
+// What has gone wrong, in a sentence, and the way on.
+
+import { ApiError } from "./client.js";
+import { site } from "./config.js";
+import { enter } from "./connect.js";
+import { h } from "./dom.js";
+import { shop } from "./shop.js";
+
+const SECOND_MS = 1000;
+
+/**
+ * Says what has gone wrong and offers what helps.
+ * @param {unknown} problem
+ * @param {{ retry?: () => void, course?: string, signal?: AbortSignal }} [on]
+ *   `retry` does it again, `course` is the course that it is about, `signal` ends all of it
+ */
+export function notice(problem, { retry, course, signal } = {}) {
+  const error = ApiError.of(problem);
+  if (error.kind === "offline" && retry) {
+    addEventListener("online", retry, { once: true, signal });
+  }
+  return h(
+    "div",
+    { class: "notice", "data-kind": error.kind },
+    h("p", { role: "alert" }, error.message),
+    wayOn(error, retry, course, signal),
+  );
+}
+
+/**
+ * @param {ApiError} error
+ * @param {(() => void) | undefined} retry
+ * @param {string | undefined} course
+ * @param {AbortSignal | undefined} signal
+ */
+function wayOn(error, retry, course, signal) {
+  switch (error.way) {
+    case "sign-in":
+      return button("Sign in again", () => void enter().catch(() => {}));
+    case "courses":
+      return link("See all courses", `${site}/`);
+    case "purchases":
+      return link("See your purchases", `${site}/purchases`);
+    case "course":
+      return link("Go to the course", error.location || `${site}/${course ? `course/${course}` : ""}`);
+    case "reload":
+      return button("Show what is current", () => {
+        shop.reload();
+        retry?.();
+      });
+    case "retry":
+      return retry && later(button("Try again", retry), error.retryAfter, signal);
+  }
+}
+
+/** @param {string} label @param {() => void} press */
+function button(label, press) {
+  return h("button", { class: "button quiet", type: "button", onclick: press }, label);
+}
+
+/** @param {string} label @param {string} href */
+function link(label, href) {
+  return h("a", { class: "button quiet", href }, label);
+}
+
+/**
+ * Keeps a button from being pressed for so many seconds, and counts them on it.
+ * @param {HTMLButtonElement} button
+ * @param {number} seconds
+ * @param {AbortSignal | undefined} signal
+ */
+function later(button, seconds, signal) {
+  const label = button.textContent;
+  const end = Date.now() + seconds * SECOND_MS;
+  const count = () => {
+    const rest = Math.ceil((end - Date.now()) / SECOND_MS);
+    button.disabled = rest > 0;
+    button.textContent = rest > 0 ? `${label} in ${rest} s` : label;
+    if (rest > 0 && !signal?.aborted) setTimeout(count, SECOND_MS);
+  };
+  count();
+  return button;
+}

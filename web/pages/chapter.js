@@ -1,0 +1,54 @@
+// @ts-check
+// `/course/{id}/{chapter}`: a chapter to read, or the paywall in its place.
+
+/** @import { Course } from "../api.d.ts" */
+/** @import { Visit } from "../router.js" */
+
+import { ApiError } from "../client.js";
+import { h } from "../dom.js";
+import { notice } from "../notice.js";
+import { shop } from "../shop.js";
+
+/** @param {Visit} visit */
+export async function chapter({ parts, show, signal }) {
+  const [id = "", text = ""] = parts;
+  const number = Number(text);
+  const draw = async () => {
+    try {
+      const course = await shop.course(id);
+      const chapter = course.chapters.find((chapter) => chapter.number === number);
+      if (!chapter) throw new ApiError("unknown-chapter");
+      show(`${chapter.title}, ${course.title}`,
+        h("p", { class: "back" }, h("a", { href: `/course/${course.id}` }, course.title)),
+        h("div", { class: "reading" },
+          h("p", { class: "count" }, `Chapter ${number} of ${course.chapters.length}`),
+          h("h1", {}, chapter.title),
+          h("course-paywall", { course: course.id, chapter: number }),
+          pager(course, number)));
+    } catch (error) {
+      show("Chapter", h("h1", {}, "This chapter can’t be shown"), notice(error, { retry: draw, course: id, signal }));
+    }
+  };
+  show("Chapter",
+    h("div", { class: "reading", "aria-hidden": "true" },
+      h("div", { class: "skeleton title" }),
+      h("div", { class: "skeleton box" })));
+  await draw();
+}
+
+/**
+ * @param {Course} course
+ * @param {number} number
+ */
+function pager(course, number) {
+  const to = (/** @type {number} */ other, /** @type {string} */ label, /** @type {string} */ rel) => {
+    const chapter = course.chapters.find((chapter) => chapter.number === other);
+    return chapter
+      ? h("a", { href: `/course/${course.id}/${other}`, rel },
+          h("span", { class: "count" }, label), " ", chapter.title)
+      : h("span");
+  };
+  return h("nav", { class: "pager", "aria-label": "Chapters" },
+    to(number - 1, "Before this", "prev"),
+    to(number + 1, "Next", "next"));
+}

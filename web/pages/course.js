@@ -1,0 +1,137 @@
+// @ts-check
+// `/course/{id}`: the chapters, and beside them what opens the rest.
+
+/** @import { Course, Entitlement } from "../api.d.ts" */
+/** @import { Child } from "../dom.js" */
+/** @import { Visit } from "../router.js" */
+/** @import { Standing } from "../shop.js" */
+
+import { h, icon } from "../dom.js";
+import { before } from "../elements/course-card.js";
+import { ruler } from "../elements/ruler.js";
+import { choose, counted, date, money } from "../locale.js";
+import { notice } from "../notice.js";
+import { place } from "../places.js";
+import { isOpen, shop, standing } from "../shop.js";
+
+/** @param {Visit} visit */
+export async function course({ parts, show, signal }) {
+  const [id = ""] = parts;
+  const draw = async () => {
+    try {
+      const [course, holdings] = await Promise.all([shop.course(id), shop.holdings()]);
+      show(course.title, ...content(course, holdings));
+    } catch (error) {
+      show("Course", h("h1", {}, "This course can’t be shown"), notice(error, { retry: draw, signal }));
+    }
+  };
+  shop.addEventListener("change", draw, { signal });
+  show("Course",
+    h("div", { class: "skeleton title", "aria-hidden": "true" }),
+    h("div", { class: "skeleton line", "aria-hidden": "true" }),
+    h("div", { class: "skeleton box", "aria-hidden": "true" }));
+  await draw();
+}
+
+/**
+ * @param {Course} course
+ * @param {Entitlement[]} holdings
+ * @returns {Child[]}
+ */
+function content(course, holdings) {
+  const stands = standing(course, holdings);
+  return [
+    h("p", { class: "back" }, h("a", { href: "/" }, "All courses")),
+    h("div", { class: "course-head" },
+      h("h1", {}, course.title),
+      h("p", { class: "summary" }, course.summary),
+      ruler(course, stands.standing)),
+    h("div", { class: "course" },
+      h("section", { "aria-labelledby": "chapters" },
+        h("h2", { id: "chapters" }, counted(course.chapters.length, "chapter")),
+        h("ol", { class: "chapters" },
+          course.chapters.map((chapter) => row(course, chapter, stands.standing)))),
+      h("aside", { class: "panel", "aria-label": "Access" }, ...access(course, holdings, stands))),
+  ];
+}
+
+/**
+ * @param {Course} course
+ * @param {Course["chapters"][number]} chapter
+ * @param {Standing} standing
+ */
+function row(course, chapter, standing) {
+  const open = isOpen(chapter, standing);
+  const label = !open ? [icon("lock"), "Locked"] : chapter.free && standing !== "owned" ? "Free" : null;
+  return h("li", { class: open ? "open" : "shut" },
+    h("a", { href: `/course/${course.id}/${chapter.number}` },
+      h("span", { class: "number", "aria-hidden": "true" }, chapter.number),
+      h("span", { class: "name" }, chapter.title),
+      label && h("span", { class: "state" }, label)));
+}
+
+/**
+ * @param {Course} course
+ * @param {Entitlement[]} holdings
+ * @param {{ standing: Standing, was?: Entitlement }} stands
+ * @returns {Child[]}
+ */
+function access(course, holdings, { standing, was }) {
+  const last = place(course.id);
+  const chapter = course.chapters.find((chapter) => chapter.number === last && isOpen(chapter, standing));
+  const first = course.chapters.find((chapter) => isOpen(chapter, standing));
+  const number = (chapter ?? first)?.number;
+  const read = (/** @type {string} */ kind) => number !== undefined &&
+    h("a", { class: `button ${kind}`, href: `/course/${course.id}/${number}` },
+      chapter ? `Continue with chapter ${number}` : "Start reading");
+  switch (standing) {
+    case "free":
+      return [h("p", { class: "lead" }, "Free"), h("p", {}, "Every chapter is open to everybody who signs in."), read("")];
+    case "owned": {
+      const until = holdings.find((held) => held.status === "active" && held.courses.includes(course.id))?.until;
+      return [
+        h("p", { class: "lead" }, icon("check"), "Yours"),
+        h("p", {}, until ? `Open to you until ${date(until)}.` : "Every chapter is open to you."),
+        read(""),
+      ];
+    }
+    case "processing":
+      return [
+        h("p", { class: "lead" }, icon("clock"), "Your payment is on its way"),
+        h("p", {}, "It opens by itself once the bank has confirmed it."),
+        h("a", { class: "button quiet", href: "/purchases" }, "See your purchases"),
+        read("quiet"),
+      ];
+    case "suspended":
+      return [
+        h("p", { class: "lead" }, icon("lock"), "On hold"),
+        h("p", {}, "Your payment is disputed at the bank. If it stands, the course opens again."),
+        h("a", { class: "button quiet", href: "/purchases" }, "See your purchases"),
+      ];
+    case "locked":
+      return [before(was), ...offers(course), read("quiet")];
+  }
+}
+
+/**
+ * @param {Course} course
+ * @returns {Child[]}
+ */
+function offers(course) {
+  const [first, ...others] = choose(course.offers);
+  if (!first) return [h("p", { class: "lead" }, "Not on sale at the moment")];
+  const titles = first.courses.length > 1;
+  return [
+    h("p", { class: "lead" }, first.name),
+    h("p", { class: "price" }, money(first.amount, first.currency)),
+    h("p", { class: "contains" }, titles
+      ? `${counted(first.courses.length, "course")} with all their chapters, this one among them.`
+      : `All ${counted(course.chapters.length, "chapter")}, opened at once.`),
+    h("unlock-button", { price: first.price, label: "Unlock" }),
+    others.map((offer) => h("unlock-button", {
+      class: "other",
+      price: offer.price,
+      label: `Or ${offer.name} for ${money(offer.amount, offer.currency)}`,
+    })),
+  ];
+}

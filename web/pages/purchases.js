@@ -1,0 +1,160 @@
+// @ts-check
+// `/purchases`: what I own, why, until when, and what became of it.
+
+/** @import { Course, Entitlement } from "../api.d.ts" */
+/** @import { Child } from "../dom.js" */
+/** @import { Visit } from "../router.js" */
+
+import { api } from "../client.js";
+import { h, icon } from "../dom.js";
+import { counted, date } from "../locale.js";
+import { notice } from "../notice.js";
+import { session } from "../session.js";
+import { shop } from "../shop.js";
+import { signIn } from "../sign-in.js";
+
+/** @param {Visit} visit */
+export async function purchases({ show, signal }) {
+  const heading = () => h("h1", {}, "Your purchases");
+  const draw = async () => {
+    if (!session.token) return show("Purchases", heading(), signedOut());
+    try {
+      const [courses, holdings] = await shop.all();
+      const newestFirst = [...holdings].sort((one, other) => (other.since ?? "").localeCompare(one.since ?? ""));
+      show("Purchases", heading(), holdings.length === 0
+        ? nothing()
+        : h("ul", { class: "purchases" }, newestFirst.map((held) => purchase(held, courses, signal))));
+    } catch (error) {
+      show("Purchases", heading(), notice(error, { retry: draw, signal }));
+    }
+  };
+  shop.addEventListener("change", draw, { signal });
+  show("Purchases", heading(), h("div", { class: "skeleton box", "aria-hidden": "true" }));
+  await draw();
+}
+
+function signedOut() {
+  return h("div", { class: "empty" },
+    h("p", {}, session.expired
+      ? "Your sign-in has ended. Sign in again to see what you own."
+      : "Sign in to see what you own."),
+    h("button", { class: "button", type: "button", onclick: () => void signIn() }, session.expired ? "Sign in again" : "Sign in"));
+}
+
+function nothing() {
+  return h("div", { class: "empty" },
+    h("p", {}, "You haven’t bought anything yet. What is free is open to you all the same."),
+    h("a", { class: "button", href: "/" }, "See the courses"));
+}
+
+/**
+ * What a purchase is called: as it is sold, or if it no longer is, by its courses.
+ * @param {Entitlement} held
+ * @param {Course[]} courses
+ */
+function name(held, courses) {
+  const offer = courses.flatMap((course) => course.offers).find((offer) => offer.product === held.product);
+  const titles = courses.filter((course) => held.courses.includes(course.id)).map((course) => course.title);
+  return offer?.name ?? (titles.length > 0 ? titles.join(", ") : held.product);
+}
+
+/**
+ * @param {Entitlement} held
+ * @param {Course[]} courses
+ * @param {AbortSignal} signal
+ */
+function purchase(held, courses, signal) {
+  const opened = courses.filter((course) => held.courses.includes(course.id));
+  return h("li", { class: `purchase ${held.status}` },
+    h("div", { class: "purchase-head" },
+      h("h2", {}, name(held, courses)),
+      h("p", { class: "state" }, icon(held.status === "active" ? "check" : held.status === "processing" ? "clock" : "lock"), label(held))),
+    words(held).map((text) => h("p", {}, text)),
+    held.status === "active" && opened.length > 0 && h("ul", { class: "opened" },
+      opened.map((course) => h("li", {},
+        h("a", { href: `/course/${course.id}` }, course.title),
+        h("span", { class: "quiet" }, ` ${counted(course.chapters.length, "chapter")}`)))),
+    why(held, signal));
+}
+
+/** @param {Entitlement} held */
+function label({ status, refunded_percent }) {
+  const labels = {
+    active: refunded_percent > 0 ? "Open, partly refunded" : "Open",
+    ended: "Ended",
+    processing: "On its way",
+    failed: "Payment failed",
+    refunded: "Refunded",
+    suspended: "On hold",
+    revoked: "Taken back",
+  };
+  return labels[status];
+}
+
+/**
+ * What has become of a purchase, in words.
+ * @param {Entitlement} held
+ * @returns {string[]}
+ */
+function words({ status, since, until, refunded_percent, paid_twice }) {
+  const from = since ? ` since ${date(since)}` : "";
+  const told = {
+    active: until ? `Open to you${from}, until ${date(until)}.` : `Open to you${from}, without an end.`,
+    ended: until ? `Your access ended on ${date(until)}.` : "Your access has ended.",
+    processing: "Your payment is on its way. Once the bank has confirmed it, this opens by itself; a bank debit can take some days.",
+    failed: "The bank did not make this payment. Nothing was opened, and you can try again.",
+    refunded: "Your money went back to you, so this is closed. You can buy it again.",
+    suspended: "The payment is disputed at the bank, so this is on hold. If the payment stands, it opens again by itself.",
+    revoked: "This was taken back, after a dispute was decided or by the author. Ask the author if that is a mistake.",
+  };
+  const more = [];
+  if (status !== "refunded" && refunded_percent > 0) {
+    more.push(`${refunded_percent}% of the price was refunded${status === "active" ? ", and it stays open" : ""}.`);
+  }
+  if (paid_twice) {
+    more.push("You have paid for this twice. Ask the author to refund this payment; what you bought stays open.");
+  }
+  return [told[status], ...more];
+}
+
+/**
+ * The facts behind it, asked for when somebody wants to know.
+ * @param {Entitlement} held
+ * @param {AbortSignal} signal
+ */
+function why(held, signal) {
+  const answer = h("div", { class: "facts-answer", "aria-live": "polite" });
+  let isAsked = false;
+  const ask = async () => {
+    answer.replaceChildren(h("div", { class: "skeleton line", "aria-hidden": "true" }));
+    try {
+      const { sources } = await api.why(held.product, signal);
+      const facts = sources.find((source) => source.source === held.source)?.facts ?? [];
+      answer.replaceChildren(facts.length > 0
+        ? h("ol", { class: "facts-list" }, facts.map(fact))
+        : h("p", {}, "Nothing more is known of it."));
+    } catch (error) {
+      if (!signal.aborted) answer.replaceChildren(notice(error, { retry: ask, signal }));
+    }
+  };
+  const open = () => {
+    if (isAsked) return;
+    isAsked = true;
+    void ask();
+  };
+  return h("details", { ontoggle: open },
+    h("summary", {}, "Why? ", h("span", { class: "unseen" }, "What is known of this purchase")),
+    answer,
+    h("p", { class: "quiet small" }, "If you ask somebody about it, name ", h("code", {}, held.source), "."));
+}
+
+/**
+ * @param {import("../api.d.ts").Why["sources"][number]["facts"][number]} fact
+ * @returns {Child}
+ */
+function fact({ at, text, effect }) {
+  const did = { opens: "It opened.", suspends: "It was put on hold.", closes: "It was closed.", restores: "It opened again.", nothing: "" };
+  return h("li", {},
+    h("span", { class: "quiet" }, at ? h("time", { datetime: at }, date(at)) : "Not yet"),
+    h("span", {}, text, did[effect] && [" ", h("strong", {}, did[effect])]));
+}

@@ -1,0 +1,265 @@
+// @ts-check
+// `/success?session_id=…`: back from Stripe. Asks the API at once what became of it, waits well while
+// the bank is at work, and goes on to the course by itself.
+
+/** @import { Confirmation, Entitlement, Offer } from "../api.d.ts" */
+/** @import { Note } from "../checkout.js" */
+/** @import { Child } from "../dom.js" */
+/** @import { Visit } from "../router.js" */
+
+import { ApiError, api } from "../client.js";
+import { kept } from "../checkout.js";
+import { h } from "../dom.js";
+import { counted, date, money } from "../locale.js";
+import { notice } from "../notice.js";
+import { session } from "../session.js";
+import { shop } from "../shop.js";
+import { signIn } from "../sign-in.js";
+import { tellOpener } from "./connect.js";
+
+/** While the bank is at work, the API is asked again after so long, then seldomer, then no more. */
+const PAUSES_S = [2, 3, 4, 6, 9, 13, 20, 30, 45, 60, 60, 60, 90, 90, 120, 120, 180, 180, 300, 300];
+/** Long enough to read what was bought. */
+const GO_ON_S = 6;
+
+/** @param {Visit} visit */
+export async function success(visit) {
+  const { query, show, signal } = visit;
+  const id = query.get("session_id") ?? "";
+  const note = kept({ session: id });
+  if (!/^cs_\w+$/.test(id)) {
+    return page(show, "Purchase", "Which purchase?",
+      "Stripe adds it to this address, and it is missing. Your purchases list all there are.",
+      ways(link("See your purchases", "/purchases")));
+  }
+  if (!session.token) return signedOut(show, note);
+  checking(show);
+  for (const pause of [...PAUSES_S, null]) {
+    const status = await confirmed(visit, id, note);
+    if (status !== "processing") return;
+    if (pause === null) return waiting(show, note, () => void success(visit));
+    waiting(show, note);
+    await seconds(pause, signal);
+    if (signal.aborted) return;
+  }
+}
+
+/**
+ * Asks what became of the session, and shows it unless it is to be waited for.
+ * @param {Visit} visit
+ * @param {string} id
+ * @param {Note | null} note
+ * @returns {Promise<Confirmation["status"] | "unknown">}
+ */
+async function confirmed(visit, id, note) {
+  const { show, signal } = visit;
+  try {
+    const { status } = await api.confirm(id, signal);
+    if (status !== "processing") await became(visit, status, note);
+    return status;
+  } catch (problem) {
+    if (signal.aborted) return "unknown";
+    const error = ApiError.of(problem);
+    const retry = () => void success(visit);
+    if (error.kind === "unauthorized") signedOut(show, note);
+    else if (error.kind === "unknown-session") {
+      page(show, "Purchase", "This purchase is not in your account.",
+        "If you came from a chat, go back there: what you bought is open there. If you paid with another account of yours, sign in with that one.",
+        ways(link("See your purchases", "/purchases")));
+    } else {
+      show("Purchase", h("div", { class: "narrow" },
+        h("h1", {}, "Your purchase can’t be looked up just now."),
+        h("p", { class: "summary" }, "If you have paid, it is safe: it opens without this page too."),
+        notice(error, { retry, signal })));
+    }
+    return "unknown";
+  }
+}
+
+/**
+ * @param {Visit} visit
+ * @param {Exclude<Confirmation["status"], "processing">} status
+ * @param {Note | null} note
+ */
+async function became(visit, status, note) {
+  const { show } = visit;
+  const path = note?.path ?? "/";
+  const back = link("Back to where you were", path);
+  const again = note && h("unlock-button", { price: note.offer.price, label: "Try again" });
+  const mine = link("See your purchases", "/purchases");
+  switch (status) {
+    case "paid":
+      return paid(visit, note);
+    case "open":
+      return page(show, "Not paid yet", "Not paid yet.",
+        "The checkout is still open, and nothing was charged.",
+        ways(note && h("unlock-button", { price: note.offer.price, label: "Back to the checkout" }), back));
+    case "expired":
+      return page(show, "Not paid", "The checkout has expired.",
+        "It was open for a day, and nothing was charged. You can open a new one.", ways(again, back));
+    case "failed":
+      return page(show, "Not paid", "The payment failed.",
+        "Your bank has not made it, so nothing was opened. Another card or another way to pay may work.", ways(again, back));
+    case "refunded":
+      return page(show, "Refunded", "This purchase was refunded.",
+        "Your money went back to you, and what it opened is closed.", ways(again, mine));
+    case "suspended":
+      return page(show, "On hold", "This purchase is on hold.",
+        "The payment is disputed at the bank. If it stands, what you bought opens again by itself.", ways(mine));
+    case "revoked":
+      return page(show, "Taken back", "This purchase was taken back.",
+        "A dispute was decided, or the author took it back. Ask the author if that is a mistake.", ways(mine));
+    case "ended":
+      return page(show, "Ended", "What you bought has ended.",
+        "It was open for the time that you paid for. You can buy it again.", ways(again, mine));
+  }
+}
+
+/** @param {Visit["show"]} show */
+function checking(show) {
+  page(show, "Purchase", "Thank you.", h("span", { class: "busy", role: "status" }, "Looking up your payment…"));
+}
+
+/**
+ * @param {Visit["show"]} show
+ * @param {Note | null} note
+ * @param {() => void} [again] when it is no longer asked by itself
+ */
+function waiting(show, note, again) {
+  page(show, "On its way", "Your payment is on its way.",
+    h("span", { role: "status" },
+      "Stripe waits for your bank to confirm it. A card takes seconds, a bank debit some days. ",
+      again ? "You can leave this page." : "This page asks again by itself."),
+    h("p", {}, note ? `${note.offer.name} opens by itself` : "What you bought opens by itself", " as soon as the bank has confirmed the payment. You don’t have to pay again."),
+    ways(
+      again && h("button", { class: "button", type: "button", onclick: again }, "Ask again now"),
+      link("See your purchases", "/purchases")));
+}
+
+/**
+ * Whoever came from a chat is signed in nowhere, and need not be.
+ * @param {Visit["show"]} show
+ * @param {Note | null} note
+ */
+function signedOut(show, note) {
+  const enter = (/** @type {string} */ label, /** @type {string} */ kind) =>
+    h("button", { class: `button ${kind}`, type: "button", onclick: () => void signIn() }, label);
+  if (note) {
+    return page(show, "Purchase", "Thank you. Your sign-in has ended meanwhile.",
+      "Your purchase is safe. Sign in again to see it.", ways(enter("Sign in again", "")));
+  }
+  page(show, "Paid", "Paid. Back to your chat.",
+    "Stripe has sent you here once your part was done. What you bought opens in the chat by itself: after a card in a moment, after a bank debit once the bank has confirmed it.",
+    h("p", {}, "You can close this page. Did you buy on this site instead?"),
+    ways(enter("Sign in to see it", "quiet")));
+}
+
+/**
+ * @param {Visit} visit
+ * @param {Note | null} note
+ */
+async function paid({ show, go, signal }, note) {
+  const host = tellOpener();
+  await shop.refresh();
+  const [courses, holdings] = await shop.all().catch(() => /** @type {const} */ ([[], []]));
+  const held = [...holdings]
+    .filter((held) => held.status === "active" && (!note || held.product === note.offer.product))
+    .sort((one, other) => (other.since ?? "").localeCompare(one.since ?? ""))[0];
+  const offer = note?.offer ?? courses.flatMap((course) => course.offers).find((offer) => offer.product === held?.product);
+  const opened = courses.filter((course) => (held ?? offer)?.courses.includes(course.id));
+  const path = note?.path.startsWith("/course/") ? note.path : opened[0] ? `/course/${opened[0].id}` : "/";
+  const stay = new AbortController();
+  const draw = (/** @type {string | null} */ payment, /** @type {boolean} */ goesOn) =>
+    page(show, "Paid", "Paid. It is yours.",
+      offer ? `${offer.name} is open to you.` : "What you bought is open to you.",
+      receipt(offer, held, opened.map((course) => course.title), payment),
+      ways(host
+        ? h("button", { class: "button", type: "button", onclick: () => window.close() }, `Back to ${host}`)
+        : link(`Go on${opened.length === 1 ? ` to ${opened[0]?.title}` : ""}`, path, "")),
+      !host && goesOn && h("p", { class: "small quiet going" },
+        h("span", { role: "status" }, `This goes on by itself in ${GO_ON_S} seconds. `),
+        h("button", {
+          class: "link",
+          type: "button",
+          onclick: () => {
+            stay.abort();
+            draw(payment, false);
+            document.getElementById("main")?.focus();
+          },
+        }, "Stay here")));
+  draw(null, true);
+  if (held) {
+    const payment = await arrived(held, signal);
+    if (payment) draw(payment, !stay.signal.aborted);
+  }
+  if (host) return;
+  await seconds(GO_ON_S, AbortSignal.any([signal, stay.signal]));
+  if (signal.aborted || stay.signal.aborted) return;
+  void go(path);
+}
+
+/**
+ * What the API knows of the payment, in words.
+ * @param {Entitlement} held
+ * @param {AbortSignal} signal
+ */
+async function arrived(held, signal) {
+  const why = await api.why(held.product, signal).catch(() => null);
+  const facts = why?.sources.find((source) => source.source === held.source)?.facts;
+  return facts?.find((fact) => fact.fact === "paid")?.text ?? null;
+}
+
+/**
+ * @param {Offer | undefined} offer
+ * @param {Entitlement | undefined} held
+ * @param {string[]} titles
+ * @param {string | null} payment
+ */
+function receipt(offer, held, titles, payment) {
+  const row = (/** @type {string} */ term, /** @type {Child} */ value) =>
+    value && h("div", {}, h("dt", {}, term), h("dd", {}, value));
+  return h("dl", { class: "receipt" },
+    row("Bought", offer?.name),
+    row("Opens", titles.length > 3 ? counted(titles.length, "course") : titles.join(", ")),
+    row("Price", offer && money(offer.amount, offer.currency)),
+    row("Payment", payment),
+    row("On", held?.since && date(held.since)),
+    row("For", session.email),
+    row("Reference", held && h("code", {}, held.source)));
+}
+
+/**
+ * @param {Visit["show"]} show
+ * @param {string} title
+ * @param {string} heading
+ * @param {Child} text
+ * @param {...Child} more
+ */
+function page(show, title, heading, text, ...more) {
+  show(title, h("div", { class: "narrow" }, h("h1", {}, heading), h("p", { class: "summary" }, text), more));
+}
+
+/** @param {...Child} ways */
+function ways(...ways) {
+  return h("div", { class: "ways" }, ways);
+}
+
+/** @param {string} label @param {string} href */
+function link(label, href, kind = "quiet") {
+  return h("a", { class: `button ${kind}`, href }, label);
+}
+
+/**
+ * @param {number} count
+ * @param {AbortSignal} signal
+ * @returns {Promise<void>}
+ */
+function seconds(count, signal) {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, count * 1000);
+    signal.addEventListener("abort", () => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+}

@@ -1,0 +1,130 @@
+// @ts-check
+// One document, several pages. A link of this site changes the page without loading the document;
+// the browser's history, the title, the focus and the place on the page are kept as a browser would.
+
+/** @import { Child } from "./dom.js" */
+
+import { nodes, settle } from "./dom.js";
+
+/**
+ * One visit of one page.
+ * @typedef {object} Visit
+ * @property {string[]} parts what the path's pattern has caught
+ * @property {URLSearchParams} query
+ * @property {AbortSignal} signal ends when the page is left
+ * @property {(title: string, ...content: Child[]) => void} show shows this content under this title
+ * @property {(path: string) => void} go leaves for another page, in the place of this one
+ */
+/** @typedef {(visit: Visit) => Promise<void>} Page */
+
+/** What Stripe's and the sign-in's redirects add belongs to the site too; these paths don't. */
+const NOT_OURS = /^\/(api|local|webhook)(\/|$)|\.[^/]*$/;
+
+export class Router {
+  #routes;
+  #main;
+  #leave = new AbortController();
+
+  /**
+   * @param {[RegExp, Page][]} routes the last one takes what no other does
+   * @param {HTMLElement} main where pages are shown
+   */
+  constructor(routes, main) {
+    this.#routes = routes;
+    this.#main = main;
+    history.scrollRestoration = "manual";
+    addEventListener("popstate", () => void this.#visit(true));
+    addEventListener("pagehide", () => this.#keepPlace());
+    document.addEventListener("click", (event) => this.#follow(event));
+  }
+
+  /** Shows the page of the address that the document was loaded with. */
+  start() {
+    return this.#visit(false);
+  }
+
+  /** @param {string} path */
+  go(path) {
+    this.#keepPlace();
+    history.pushState(null, "", path);
+    return this.#visit(true);
+  }
+
+  /** @param {string} path */
+  replace(path) {
+    history.replaceState(null, "", path);
+    return this.#visit(true);
+  }
+
+  /** Shows the same page anew. */
+  again() {
+    return this.#visit(false);
+  }
+
+  /** @param {MouseEvent} event */
+  #follow(event) {
+    if (event.defaultPrevented || event.button !== 0) return;
+    if (event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+    const link = event.composedPath().find((node) => node instanceof HTMLAnchorElement);
+    if (!link?.href || link.target || link.hasAttribute("download")) return;
+    const address = new URL(link.href);
+    if (address.origin !== location.origin || NOT_OURS.test(address.pathname)) return;
+    const path = address.pathname + address.search;
+    // A place on the same page is the browser's to find.
+    if (address.hash && path === location.pathname + location.search) return;
+    event.preventDefault();
+    void this.go(path);
+  }
+
+  #keepPlace() {
+    history.replaceState({ top: scrollY }, "");
+  }
+
+  /** @param {boolean} moved whether the learner has come from another page */
+  async #visit(moved) {
+    this.#leave.abort();
+    this.#leave = new AbortController();
+    const { signal } = this.#leave;
+    const top = Number(history.state?.top ?? 0);
+    let isFirst = moved;
+    /** @type {Visit["show"]} */
+    const show = (title, ...content) => {
+      if (signal.aborted) return;
+      document.title = title === "" ? "Coursegate" : `${title} · Coursegate`;
+      const hadFocus = document.activeElement?.tagName === "H1";
+      settle(this.#main, nodes(content));
+      if (isFirst || hadFocus) this.#focus();
+      if (isFirst) scrollTo({ top: 0, behavior: "instant" });
+      isFirst = false;
+    };
+    const [page, parts] = this.#find();
+    const query = new URLSearchParams(location.search);
+    await page({ parts, query, signal, show, go: (path) => void this.replace(path) });
+    if (!signal.aborted && top > 0) scrollTo({ top, behavior: "instant" });
+  }
+
+  /** @returns {[Page, string[]]} */
+  #find() {
+    for (const [pattern, page] of this.#routes) {
+      const match = pattern.exec(location.pathname);
+      if (match) return [page, match.slice(1).map(decoded)];
+    }
+    throw new Error("no route takes every path");
+  }
+
+  #focus() {
+    const heading = this.#main.querySelector("h1");
+    if (!heading) return;
+    heading.tabIndex = -1;
+    heading.focus({ preventScroll: true });
+  }
+}
+
+/** @param {string} part */
+function decoded(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}

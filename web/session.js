@@ -1,0 +1,132 @@
+// @ts-check
+// Who is signed in: the access token, in memory and in this tab's session storage, nowhere else.
+// The session tells a "change" whenever somebody comes, goes, or is signed out by time.
+
+/** @import { Tokens } from "./api.d.ts" */
+/** @typedef {{ token: string, email: string, expires: number }} SignedIn */
+
+const KEY = "coursegate.session";
+/** A token that ends this soon is not worth a request. */
+const MARGIN_MS = 20_000;
+/** Timers can't wait longer than this. */
+const TIMER_MAX_MS = 2 ** 31 - 1;
+
+class Session extends EventTarget {
+  /** @type {SignedIn | null} */
+  #who = null;
+  #expired = false;
+  /** @type {number | undefined} */
+  #timer;
+
+  constructor() {
+    super();
+    try {
+      this.#hold(JSON.parse(sessionStorage.getItem(KEY) ?? "null"));
+    } catch {
+      // Storage is off, or holds something else: nobody is signed in.
+    }
+    // A laptop that slept has slept through the timer too.
+    addEventListener("pageshow", () => this.#look());
+    document.addEventListener("visibilitychange", () => this.#look());
+  }
+
+  /** The access token, if somebody is signed in. */
+  get token() {
+    this.#look();
+    return this.#who?.token ?? null;
+  }
+
+  /** The e-mail address of whoever is signed in. */
+  get email() {
+    return this.#who?.email ?? null;
+  }
+
+  /** Whether somebody was signed in, until the token ended. */
+  get expired() {
+    return this.#expired;
+  }
+
+  /** All of it, to be handed to a page that embeds elements. */
+  get whole() {
+    this.#look();
+    return this.#who;
+  }
+
+  /** @param {SignedIn} who */
+  begin(who) {
+    this.#expired = false;
+    this.#hold(who);
+    try {
+      sessionStorage.setItem(KEY, JSON.stringify(who));
+    } catch {
+      // Then it lasts until the page is left.
+    }
+    this.#tell();
+  }
+
+  /** Signs out on this page. */
+  end() {
+    this.#drop(false);
+  }
+
+  /**
+   * The token is no longer accepted: whoever it was has to sign in again.
+   * @param {string | null} token the one that was refused
+   */
+  expire(token = this.#who?.token ?? null) {
+    if (this.#who && this.#who.token === token) this.#drop(true);
+  }
+
+  /** @param {SignedIn | null} who */
+  #hold(who) {
+    const isWhole = typeof who?.token === "string" && typeof who.expires === "number";
+    this.#who = isWhole ? who : null;
+    clearTimeout(this.#timer);
+    if (!this.#who) return;
+    const rest = this.#who.expires - MARGIN_MS - Date.now();
+    this.#timer = setTimeout(() => this.#look(), Math.min(Math.max(rest, 0), TIMER_MAX_MS));
+  }
+
+  #look() {
+    if (this.#who && this.#who.expires - MARGIN_MS <= Date.now()) this.#drop(true);
+  }
+
+  /** @param {boolean} expired */
+  #drop(expired) {
+    this.#expired = expired;
+    this.#hold(null);
+    try {
+      sessionStorage.removeItem(KEY);
+    } catch {
+      // There was nothing to remove.
+    }
+    this.#tell();
+  }
+
+  #tell() {
+    this.dispatchEvent(new Event("change"));
+  }
+}
+
+/** The one session of this page. */
+export const session = new Session();
+
+/**
+ * Reads the tokens that sign-in answers with. The id token came straight from the issuer over TLS,
+ * and is used to greet only; what may be opened is the API's to say, by the access token.
+ * @param {Tokens} tokens
+ * @returns {SignedIn}
+ */
+export function readTokens(tokens) {
+  const part = tokens.id_token.split(".")[1] ?? "";
+  const bytes = Uint8Array.from(
+    atob(part.replaceAll("-", "+").replaceAll("_", "/")),
+    (character) => character.charCodeAt(0),
+  );
+  const claims = JSON.parse(new TextDecoder().decode(bytes));
+  return {
+    token: tokens.access_token,
+    email: String(claims.email ?? ""),
+    expires: Date.now() + tokens.expires_in * 1000,
+  };
+}

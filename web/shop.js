@@ -1,0 +1,162 @@
+// @ts-check
+// What there is to learn and what the learner has of it: asked for once, shared by everything on
+// the page. Tells a "change" when somebody signs in or out, or something was bought or taken back.
+
+/** @import { Course, Entitlement, Offer } from "./api.d.ts" */
+
+import { ApiError, api } from "./client.js";
+import { session } from "./session.js";
+
+/** What was learnt so long ago is asked again when the page comes back to the front. */
+const STALE_MS = 15_000;
+
+/**
+ * How a course stands to the learner.
+ * - `free`: every chapter is open to everybody.
+ * - `owned`: bought or given.
+ * - `processing`: a payment is on its way.
+ * - `suspended`: the payment is disputed, and not decided.
+ * - `locked`: to be unlocked; `was` says if it was owned before.
+ * @typedef {"free" | "owned" | "processing" | "suspended" | "locked"} Standing
+ */
+
+class Shop extends EventTarget {
+  /** @type {Promise<Course[]> | undefined} */
+  #courses;
+  /** @type {Promise<Entitlement[]> | undefined} */
+  #holdings;
+  #asked = 0;
+
+  constructor() {
+    super();
+    session.addEventListener("change", () => {
+      this.#holdings = undefined;
+      this.#tell();
+    });
+    const look = () => {
+      const isStale = Date.now() - this.#asked > STALE_MS;
+      if (document.visibilityState === "visible" && isStale) void this.refresh();
+    };
+    document.addEventListener("visibilitychange", look);
+    addEventListener("focus", look);
+    // A page that the browser kept while the learner was at Stripe knows nothing of it.
+    addEventListener("pageshow", (event) => {
+      if (event.persisted) void this.refresh();
+    });
+  }
+
+  /**
+   * Every course, in the author's order.
+   * @returns {Promise<Course[]>}
+   */
+  courses() {
+    this.#courses ??= api
+      .courses()
+      .then((answer) => answer.courses)
+      .catch((error) => {
+        this.#courses = undefined;
+        throw error;
+      });
+    return this.#courses;
+  }
+
+  /**
+   * What the learner has; nothing while nobody is signed in.
+   * @returns {Promise<Entitlement[]>}
+   */
+  holdings() {
+    if (!session.token) return Promise.resolve([]);
+    if (this.#holdings) return this.#holdings;
+    this.#asked = Date.now();
+    const asked = api
+      .entitlements()
+      .then((answer) => answer.entitlements)
+      .catch((error) => {
+        if (this.#holdings === asked) this.#holdings = undefined;
+        if (ApiError.of(error).kind === "unauthorized") return [];
+        throw error;
+      });
+    this.#holdings = asked;
+    return asked;
+  }
+
+  /**
+   * Both, side by side.
+   * @returns {Promise<[Course[], Entitlement[]]>}
+   */
+  all() {
+    return Promise.all([this.courses(), this.holdings()]);
+  }
+
+  /**
+   * The course of this id.
+   * @param {string} id
+   * @returns {Promise<Course>}
+   */
+  async course(id) {
+    const course = (await this.courses()).find((course) => course.id === id);
+    if (!course) throw new ApiError("unknown-course");
+    return course;
+  }
+
+  /**
+   * The offer at this price.
+   * @param {string} price
+   * @returns {Promise<Offer>}
+   */
+  async offer(price) {
+    const offers = (await this.courses()).flatMap((course) => course.offers);
+    const offer = offers.find((offer) => offer.price === price);
+    if (!offer) throw new ApiError("unknown-price");
+    return offer;
+  }
+
+  /** Asks anew what the learner has, and tells if it is something else. */
+  async refresh() {
+    const before = await this.#holdings?.catch(() => null);
+    this.#holdings = undefined;
+    const after = await this.holdings().catch(() => null);
+    if (after && JSON.stringify(after) !== JSON.stringify(before)) this.#tell();
+  }
+
+  /** Asks everything anew, prices too. */
+  reload() {
+    this.#courses = undefined;
+    this.#holdings = undefined;
+    this.#tell();
+  }
+
+  #tell() {
+    this.dispatchEvent(new Event("change"));
+  }
+}
+
+/** The one shop of this page. */
+export const shop = new Shop();
+
+/**
+ * How a course stands to the learner, and if it is shut, how it stood before.
+ * @param {Course} course
+ * @param {Entitlement[]} holdings
+ * @returns {{ standing: Standing, was?: Entitlement }}
+ */
+export function standing(course, holdings) {
+  if (course.chapters.every((chapter) => chapter.free)) return { standing: "free" };
+  const own = holdings.filter((holding) => holding.courses.includes(course.id));
+  if (own.some((holding) => holding.status === "active")) return { standing: "owned" };
+  for (const status of /** @type {const} */ (["processing", "suspended"])) {
+    const was = own.find((holding) => holding.status === status);
+    if (was) return { standing: status, was };
+  }
+  return { standing: "locked", was: own.at(-1) };
+}
+
+/**
+ * Whether somebody of this standing may open the chapter. It only decides what is drawn; the
+ * chapter itself is handed out by the API.
+ * @param {{ free: boolean }} chapter
+ * @param {Standing} standing
+ */
+export function isOpen(chapter, standing) {
+  return chapter.free || standing === "free" || standing === "owned";
+}
