@@ -41,8 +41,8 @@ function keep(from, to) {
       if (DROPPED.has(name)) continue;
       // The page has its own title: a text starts at the second level.
       const kept = name === "H1" ? "H2" : name;
-      const place = KEPT.has(kept) ? to.appendChild(copy(node, kept)) : to;
-      keep(node, place);
+      const element = KEPT.has(kept) && copy(node, kept);
+      keep(node, element ? to.appendChild(element) : to);
     }
   }
 }
@@ -50,6 +50,7 @@ function keep(from, to) {
 /**
  * @param {Element} node
  * @param {string} name
+ * @returns {HTMLElement | null} nothing for a link or a picture that leads nowhere
  */
 function copy(node, name) {
   const element = document.createElement(name);
@@ -57,7 +58,14 @@ function copy(node, name) {
     const value = node.getAttribute(attribute);
     if (value !== null && allowed.test(value.trim())) element.setAttribute(attribute, value);
   }
-  if (name === "A" && element.hasAttribute("href")) element.setAttribute("rel", "noopener");
+  if (name === "A") {
+    if (!element.hasAttribute("href")) return null;
+    element.setAttribute("rel", "noopener");
+  }
+  if (name === "IMG") {
+    if (!element.hasAttribute("src")) return null;
+    if (!element.hasAttribute("alt")) element.setAttribute("alt", "");
+  }
   // What may be wider than a phone is scrolled, and by the keyboard too.
   if (name === "PRE") element.tabIndex = 0;
   return element;

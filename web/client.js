@@ -2,7 +2,7 @@
 // The client of the API, and the one error that everything that fails becomes: it knows what
 // happened, says it in a sentence, and names a way on.
 
-/** @import { Chapter, Checkout, Confirmation, Courses, Entitlements, Offer, Reason, Why } from "./api.d.ts" */
+/** @import { Access, Chapter, Checkout, Confirmation, Courses, Entitlements, Offer, Reason, Why } from "./api.d.ts" */
 
 import { config } from "./config.js";
 import { session } from "./session.js";
@@ -146,6 +146,12 @@ export const api = {
   /** @param {string} product @param {AbortSignal} [signal] */
   why: (product, signal) =>
     /** @type {Promise<Why>} */ (ask("GET", `/entitlements/${part(product)}/why`, { signal })),
+
+  /** @param {string} course @param {number} chapter @param {AbortSignal} [signal] */
+  access: (course, chapter, signal) =>
+    /** @type {Promise<Access>} */ (
+      ask("GET", `/courses/${part(course)}/access?chapter=${chapter}`, { signal })
+    ),
 
   /** @param {string} course @param {number} chapter @param {AbortSignal} [signal] */
   chapter: (course, chapter, signal) =>

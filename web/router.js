@@ -97,6 +97,7 @@ export class Router {
       if (isFirst) scrollTo({ top: 0, behavior: "instant" });
       isFirst = false;
     };
+    this.#mark();
     const [page, parts] = this.#find();
     const query = new URLSearchParams(location.search);
     await page({ parts, query, signal, show, go: (path) => void this.replace(path) });
@@ -110,6 +111,14 @@ export class Router {
       if (match) return [page, match.slice(1).map(decoded)];
     }
     throw new Error("no route takes every path");
+  }
+
+  /** Marks the links to the page that is shown. */
+  #mark() {
+    for (const link of document.querySelectorAll("nav a")) {
+      if (link.getAttribute("href") === location.pathname) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
+    }
   }
 
   #focus() {

@@ -34,11 +34,12 @@ export class CourseCard extends ShopElement {
     const level = this.getAttribute("heading") ?? "3";
     const isFull = stands.standing === "free" || stands.standing === "owned";
     return h("article", { class: `card ${stands.standing}`, part: "card", "aria-labelledby": "title" },
-      ruler(course, stands.standing),
-      h(/^[2-6]$/.test(level) ? `h${level}` : "h3", { id: "title" },
-        h("a", { href: `${site}/course/${course.id}` }, course.title)),
-      h("p", { class: "summary" }, course.summary),
-      h("p", { class: "facts" }, facts(course)),
+      h("div", { class: "about" },
+        ruler(course, stands.standing),
+        h(/^[2-6]$/.test(level) ? `h${level}` : "h3", { id: "title" },
+          h("a", { href: `${site}/course/${course.id}` }, course.title)),
+        h("p", { class: "summary" }, course.summary),
+        h("p", { class: "facts" }, facts(course))),
       isFull ? door(course, stands.standing) : gate(course, stands));
   }
 }
@@ -112,9 +113,10 @@ function overlay(course, offer, { standing, was }) {
  */
 export function contains(course, offer) {
   const count = offer.courses.length;
+  const shut = course.chapters.filter((chapter) => !chapter.free).length;
   return count > 1
-    ? `${offer.name}: this and ${counted(count - 1, "more course")}`
-    : `All ${counted(course.chapters.length, "chapter")}`;
+    ? `${offer.name}: this and ${counted(count - 1, "more course")}, with all their chapters.`
+    : `All ${counted(course.chapters.length, "chapter")}${shut < course.chapters.length ? `, ${shut} of them locked now` : ""}.`;
 }
 
 /**

@@ -3,18 +3,18 @@
 // and in their place the chapter once access is granted.
 
 /** @import { Child } from "../dom.js" */
-/** @import { Course, Offer, Reason } from "../api.d.ts" */
+/** @import { Access, Course, Offer, Reason } from "../api.d.ts" */
 
-import { ApiError } from "../client.js";
+import { ApiError, api } from "../client.js";
 import { read } from "../chapter.js";
 import { embedded, site } from "../config.js";
 import { enter } from "../connect.js";
 import { h, icon } from "../dom.js";
-import { choose, counted, money } from "../locale.js";
+import { choose, money } from "../locale.js";
 import { remember } from "../places.js";
 import { session } from "../session.js";
 import { shop, standing } from "../shop.js";
-import { before } from "./course-card.js";
+import { before, contains } from "./course-card.js";
 import { ShopElement } from "./shop-element.js";
 import "./unlock-button.js";
 
@@ -55,8 +55,11 @@ export class CoursePaywall extends ShopElement {
         : this.#panel(offers(course, choose(course.offers)), chapter.title);
     }
     try {
-      const key = `${course.id}/${number}`;
+      // What is known to be shut is not asked for in vain.
+      const access = await this.#ask(course, chapter, signal);
+      if (access.access === "denied") return this.#denied(course, chapter, access.reason, access.offers);
       const text = await read(course.id, number, signal);
+      const key = `${course.id}/${number}`;
       if (signal.aborted || this.#shown === key) return undefined;
       this.#open(key, text);
       if (!embedded) remember(course.id, number);
@@ -66,12 +69,35 @@ export class CoursePaywall extends ShopElement {
       if (!(error instanceof ApiError)) throw error;
       if (error.kind === "unauthorized") return this.#panel(signInAgain());
       if (error.kind !== "access-denied") throw error;
-      this.#shut(course, number);
-      const { was } = standing(course, await shop.holdings().catch(() => []));
-      const reason = error.reason ?? "payment_required";
-      if (reason === "payment_processing") this.#lookAgain();
-      return this.#panel(denied(reason) ?? [before(was), offers(course, choose(error.offers))], chapter.title);
+      return this.#denied(course, chapter, error.reason ?? "payment_required", error.offers);
     }
+  }
+
+  /**
+   * May the chapter be read? What is open as far as this page knows is tried.
+   * @param {Course} course
+   * @param {Course["chapters"][number]} chapter
+   * @param {AbortSignal} signal
+   * @returns {Promise<Pick<Access, "access" | "reason" | "offers">>}
+   */
+  async #ask(course, chapter, signal) {
+    const isTried = chapter.free || standing(course, await shop.holdings()).standing === "owned";
+    return isTried
+      ? { access: "granted", reason: "purchased", offers: [] }
+      : api.access(course.id, chapter.number, signal);
+  }
+
+  /**
+   * @param {Course} course
+   * @param {Course["chapters"][number]} chapter
+   * @param {Reason} reason
+   * @param {Offer[]} offered
+   */
+  async #denied(course, chapter, reason, offered) {
+    this.#shut(course, chapter.number);
+    if (reason === "payment_processing") this.#lookAgain();
+    const { was } = standing(course, await shop.holdings().catch(() => []));
+    return this.#panel(denied(reason) ?? [before(was), offers(course, choose(offered))], chapter.title);
   }
 
   /**
@@ -173,10 +199,8 @@ function offers(course, found) {
   return [
     h("p", { class: "lead" }, icon("lock"), first.name),
     h("p", { class: "price", part: "price" }, money(first.amount, first.currency)),
-    h("p", { class: "contains" }, first.courses.length > 1
-      ? `${counted(first.courses.length, "course")} with all their chapters`
-      : `All ${counted(course.chapters.length, "chapter")} of ${course.title}`),
-    h("unlock-button", { price: first.price, exportparts: "button" }),
+    h("p", { class: "contains" }, contains(course, first)),
+    h("unlock-button", { price: first.price, label: "Unlock", exportparts: "button" }),
     others.map((offer) => h("unlock-button", {
       class: "other",
       price: offer.price,

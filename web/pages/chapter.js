@@ -19,8 +19,8 @@ export async function chapter({ parts, show, signal }) {
       const chapter = course.chapters.find((chapter) => chapter.number === number);
       if (!chapter) throw new ApiError("unknown-chapter");
       show(`${chapter.title}, ${course.title}`,
-        h("p", { class: "back" }, h("a", { href: `/course/${course.id}` }, course.title)),
         h("div", { class: "reading" },
+          h("p", { class: "back" }, h("a", { href: `/course/${course.id}` }, course.title)),
           h("p", { class: "count" }, `Chapter ${number} of ${course.chapters.length}`),
           h("h1", {}, chapter.title),
           h("course-paywall", { course: course.id, chapter: number }),

@@ -7,7 +7,7 @@
 /** @import { Standing } from "../shop.js" */
 
 import { h, icon } from "../dom.js";
-import { before } from "../elements/course-card.js";
+import { before, contains } from "../elements/course-card.js";
 import { ruler } from "../elements/ruler.js";
 import { choose, counted, date, money } from "../locale.js";
 import { notice } from "../notice.js";
@@ -81,9 +81,9 @@ function access(course, holdings, { standing, was }) {
   const chapter = course.chapters.find((chapter) => chapter.number === last && isOpen(chapter, standing));
   const first = course.chapters.find((chapter) => isOpen(chapter, standing));
   const number = (chapter ?? first)?.number;
-  const read = (/** @type {string} */ kind) => number !== undefined &&
+  const read = (/** @type {string} */ kind, start = "Start reading") => number !== undefined &&
     h("a", { class: `button ${kind}`, href: `/course/${course.id}/${number}` },
-      chapter ? `Continue with chapter ${number}` : "Start reading");
+      chapter ? `Continue with chapter ${number}` : start);
   switch (standing) {
     case "free":
       return [h("p", { class: "lead" }, "Free"), h("p", {}, "Every chapter is open to everybody who signs in."), read("")];
@@ -109,7 +109,7 @@ function access(course, holdings, { standing, was }) {
         h("a", { class: "button quiet", href: "/purchases" }, "See your purchases"),
       ];
     case "locked":
-      return [before(was), ...offers(course), read("quiet")];
+      return [before(was), ...offers(course), read("quiet", "Read what is free")];
   }
 }
 
@@ -120,13 +120,10 @@ function access(course, holdings, { standing, was }) {
 function offers(course) {
   const [first, ...others] = choose(course.offers);
   if (!first) return [h("p", { class: "lead" }, "Not on sale at the moment")];
-  const titles = first.courses.length > 1;
   return [
     h("p", { class: "lead" }, first.name),
     h("p", { class: "price" }, money(first.amount, first.currency)),
-    h("p", { class: "contains" }, titles
-      ? `${counted(first.courses.length, "course")} with all their chapters, this one among them.`
-      : `All ${counted(course.chapters.length, "chapter")}, opened at once.`),
+    h("p", { class: "contains" }, contains(course, first)),
     h("unlock-button", { price: first.price, label: "Unlock" }),
     others.map((offer) => h("unlock-button", {
       class: "other",
