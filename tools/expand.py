@@ -52,6 +52,16 @@ def settle(value, names, parameters):
             value = {"Fn::Sub": value["Fn::Sub"].replace("${" + name + "}", str(given))}
         return value if "${" in value["Fn::Sub"] else value["Fn::Sub"]
     settled = {key: settle(item, names, parameters) for key, item in value.items()}
+    if "Fn::Split" in settled:
+        separator, text = settled["Fn::Split"]
+        return text.split(separator) if isinstance(text, str) else settled
+    if "Fn::Select" in settled and isinstance(settled["Fn::Select"][1], list):
+        number, items = settled["Fn::Select"]
+        return items[int(number)]
+    if "Fn::Join" in settled:
+        separator, parts = settled["Fn::Join"]
+        is_known = all(isinstance(part, str) for part in parts)
+        return separator.join(parts) if is_known else settled
     return {key: item for key, item in settled.items() if item != NO_VALUE}
 
 

@@ -5,32 +5,37 @@ mod https;
 
 use std::time::Duration;
 
+use aws_sdk_dynamodb::config::Credentials;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use secrecy::ExposeSecret;
 
-use crate::config::{AwsConfig, SecretConfig, TableConfig};
+use crate::config::{AwsConfig, ContentConfig, SecretConfig, TableConfig};
+use crate::content::ContentLinks;
 use crate::dynamo::{self, Table};
 
 macro_rules! client {
     ($sdk:ident, $aws:expr, $endpoint:expr, $timeouts:expr) => {{
-        use $sdk::config::{BehaviorVersion, Config, Credentials, Region};
+        use $sdk::config::{BehaviorVersion, Config, Region};
         let aws: &AwsConfig = $aws;
-        let credentials = Credentials::new(
-            aws.access_key_id.as_str(),
-            aws.secret_access_key.expose_secret(),
-            aws.session_token.as_ref().map(|token| token.expose_secret().to_owned()),
-            None,
-            "environment",
-        );
         let mut config = Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::new(aws.region.clone()))
-            .credentials_provider(credentials)
+            .credentials_provider(credentials(aws))
             .http_client(https::client($endpoint.as_deref()))
             .timeout_config($timeouts);
         config.set_endpoint_url($endpoint.clone());
         $sdk::Client::from_conf(config.build())
     }};
+}
+
+fn credentials(aws: &AwsConfig) -> Credentials {
+    Credentials::new(
+        aws.access_key_id.as_str(),
+        aws.secret_access_key.expose_secret(),
+        aws.session_token.as_ref().map(|token| token.expose_secret().to_owned()),
+        None,
+        "environment",
+    )
 }
 
 /// The table.
@@ -53,4 +58,15 @@ pub fn secrets_manager(aws: &AwsConfig, secret: &SecretConfig) -> aws_sdk_secret
         .operation_timeout(Duration::from_secs(5))
         .build();
     client!(aws_sdk_secretsmanager, aws, secret.endpoint, timeouts)
+}
+
+/// Links to the chapters. S3 finds the bucket by its host name, and another server by the path.
+#[must_use]
+pub fn content_links(aws: &AwsConfig, content: &ContentConfig) -> ContentLinks {
+    let ContentConfig { bucket, endpoint } = content;
+    let base_url = match endpoint {
+        Some(endpoint) => format!("{endpoint}/{bucket}"),
+        None => format!("https://{bucket}.s3.{}.amazonaws.com", aws.region),
+    };
+    ContentLinks::new(base_url, aws.region.clone(), credentials(aws).into())
 }

@@ -25,6 +25,10 @@ pub mod variable {
     pub const REFUND_THRESHOLD_PERCENT: &str = "REFUND_THRESHOLD_PERCENT";
     /// Name or ARN of the secret that holds the webhook endpoint's signing secrets.
     pub const STRIPE_SIGNING_SECRET_ID: &str = "STRIPE_SIGNING_SECRET_ID";
+    /// The bucket of the chapters.
+    pub const CONTENT_BUCKET: &str = "CONTENT_BUCKET";
+    /// Address of S3, where buckets are paths; empty for AWS.
+    pub const CONTENT_ENDPOINT: &str = "CONTENT_ENDPOINT";
     /// Address of DynamoDB; empty for AWS.
     pub const DYNAMODB_ENDPOINT: &str = "DYNAMODB_ENDPOINT";
     /// Address of Secrets Manager; empty for AWS.
@@ -86,11 +90,22 @@ pub struct SecretConfig {
     pub endpoint: Option<String>,
 }
 
+/// The chapters' place.
+#[derive(Clone)]
+pub struct ContentConfig {
+    /// Their bucket.
+    pub bucket: String,
+    /// S3's address, if it is not AWS.
+    pub endpoint: Option<String>,
+}
+
 /// What the entitlements function is started with.
 #[derive(Clone)]
 pub struct EntitlementsConfig {
     /// The table.
     pub table: TableConfig,
+    /// The chapters.
+    pub content: ContentConfig,
     /// How much of a purchase has to be refunded before it opens nothing.
     pub refund_threshold: RefundThreshold,
 }
@@ -128,8 +143,9 @@ impl EntitlementsConfig {
     pub fn parse(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
         let mut environment = Environment::new(lookup);
         let table = environment.table();
+        let content = environment.content();
         let refund_threshold = environment.refund_threshold();
-        environment.done(Self { table, refund_threshold })
+        environment.done(Self { table, content, refund_threshold })
     }
 }
 
@@ -250,6 +266,13 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
             ));
         }
         url
+    }
+
+    fn content(&mut self) -> ContentConfig {
+        ContentConfig {
+            bucket: self.required(variable::CONTENT_BUCKET),
+            endpoint: self.optional(variable::CONTENT_ENDPOINT),
+        }
     }
 
     fn secret(&mut self, name: &str) -> SecretConfig {

@@ -4,12 +4,14 @@
 //! - [`apply`]: read, decide, commit: the one way in which news becomes access.
 //! - [`ports`]: what is asked of the outside world.
 //! - [`stripe`], [`dynamo`], [`secrets`], [`http`]: the edges.
+//! - [`content`]: links to the chapters behind the paywall.
 //! - [`config`], [`aws`], [`telemetry`]: what a function is started with, and what it says.
 //! - `https`: the connections to AWS and Stripe.
 
 pub mod apply;
 pub mod aws;
 pub mod config;
+pub mod content;
 pub mod domain;
 pub mod dynamo;
 pub mod http;

@@ -56,7 +56,9 @@ fn template_for_moto() -> Yaml {
         }
     }
     // Addresses that AWS makes up.
-    for (output, resource) in [("ApiUrl", "Api"), ("WebhookUrl", "WebhookFunction")] {
+    for (output, resource) in
+        [("ApiUrl", "Api"), ("SiteUrl", "Site"), ("WebhookUrl", "WebhookFunction")]
+    {
         let value = template["Outputs"][output].get_mut("Value").unwrap();
         *value = serde_norway::from_str(&format!("!Ref {resource}")).unwrap();
     }

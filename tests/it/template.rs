@@ -79,11 +79,12 @@ fn deployments() -> Option<&'static [Deployment; 2]> {
     }))
 }
 
-/// `Table` of `{"Ref": "Table"}`, and `Table.Arn` of `{"Fn::GetAtt": ["Table", "Arn"]}`.
+/// `Table` of `{"Ref": "Table"}`, `Table.Arn` of `{"Fn::GetAtt": ["Table", "Arn"]}`, and what is
+/// substituted as it is written.
 fn named(reference: &Value) -> String {
-    match (&reference["Ref"], &reference["Fn::GetAtt"]) {
-        (Value::String(name), _) => name.clone(),
-        (_, Value::Array(path)) => {
+    match (&reference["Ref"], &reference["Fn::GetAtt"], &reference["Fn::Sub"]) {
+        (Value::String(name), _, _) | (_, _, Value::String(name)) => name.clone(),
+        (_, Value::Array(path), _) => {
             path.iter().map(|part| part.as_str().unwrap()).collect::<Vec<_>>().join(".")
         }
         _ => panic!("{reference} names nothing"),
@@ -355,7 +356,14 @@ fn the_api_alone_calls_its_functions_and_the_public_the_webhook_by_its_url_alone
 #[test]
 fn what_can_t_be_made_again_outlives_the_stack_and_a_slip_of_the_hand() {
     let Some([pool, other]) = deployments() else { return };
-    let kept = ["Table", "StripeApiKey", "StripeReadKey", "StripeSigningSecret"];
+    let kept = [
+        "ContentBucket",
+        "SiteBucket",
+        "StripeApiKey",
+        "StripeReadKey",
+        "StripeSigningSecret",
+        "Table",
+    ];
     for (deployment, kept) in [(pool, [&kept[..], &["UserPool"]].concat()), (other, kept.to_vec())]
     {
         for name in kept {
@@ -441,7 +449,7 @@ fn parameters_that_do_not_go_together_are_refused_before_anything_is_made() {
     let refused = |(name, value): (&str, Value)| -> Vec<&str> {
         let mut parameters = json!({
             "StripeMode": "live", "StripeApiUrl": "", "JwtIssuer": "", "JwtAudience": [""],
-            "SesIdentityArn": "", "SenderEmail": "",
+            "SesIdentityArn": "", "SenderEmail": "", "SiteDomain": "", "SiteCertificateArn": "",
         });
         parameters[name] = value;
         let applies = |rule: &Value| holds(&rule["RuleCondition"], &parameters);
@@ -457,6 +465,7 @@ fn parameters_that_do_not_go_together_are_refused_before_anything_is_made() {
         (("JwtIssuer", json!("https://issuer.example.com")), "IssuerAndAudienceGoTogether"),
         (("SesIdentityArn", json!("arn:aws:ses:…")), "SesIdentityAndSenderGoTogether"),
         (("StripeApiUrl", json!("http://127.0.0.1:12111")), "LiveKeyGoesToStripeOnly"),
+        (("SiteDomain", json!("learn.example.com")), "DomainAndCertificateGoTogether"),
     ] {
         assert_eq!(refused(parameter), [rule]);
     }
@@ -633,10 +642,15 @@ fn the_outputs_are_those_that_the_operator_s_commands_read() {
     let always = [
         "AlarmTopicArn",
         "ApiUrl",
+        "ContentBucketName",
+        "CorsOrigins",
         "DashboardUrl",
+        "DistributionId",
         "JwtIssuer",
         "RefundThresholdPercent",
+        "SiteBucketName",
         "SiteOrigin",
+        "SiteUrl",
         "StripeApiKeyArn",
         "StripeMode",
         "StripeReadKeyArn",

@@ -84,7 +84,7 @@ fn the_domain_is_pure() {
 
 #[test]
 fn arrows_between_the_modules_of_shared_point_inwards() {
-    let allowed: [(&str, &[&str]); 11] = [
+    let allowed: [(&str, &[&str]); 12] = [
         ("domain", &[]),
         ("https", &[]),
         ("ports", &["domain"]),
@@ -94,7 +94,8 @@ fn arrows_between_the_modules_of_shared_point_inwards() {
         ("apply", &["domain", "ports", "telemetry"]),
         ("stripe", &["domain", "https", "ports", "secrets"]),
         ("dynamo", &["domain", "ports"]),
-        ("aws", &["config", "dynamo", "https"]),
+        ("aws", &["config", "content", "dynamo", "https"]),
+        ("content", &["domain"]),
         ("http", &["apply", "domain", "ports"]),
     ];
     let mut seen = BTreeSet::new();
@@ -232,6 +233,7 @@ fn allowed(function: &str) -> BTreeSet<String> {
 
 /// What the adapters of each function do, and with what.
 pub(crate) fn done_by_adapters() -> [(&'static str, BTreeSet<String>); 3] {
+    use shared::content;
     use shared::dynamo::{catalog, checkouts, ledger};
     let on = |resource: &str, actions: &[&str]| {
         actions.iter().map(|action| format!("{action} on {resource}")).collect::<BTreeSet<_>>()
@@ -242,7 +244,10 @@ pub(crate) fn done_by_adapters() -> [(&'static str, BTreeSet<String>); 3] {
     let buying = [&applying, &reading, checkouts::ACTIONS].concat();
     let secret = |resource| on(resource, shared::secrets::ACTIONS);
     [
-        ("EntitlementsFunction", table(&reading)),
+        (
+            "EntitlementsFunction",
+            &table(&reading) | &on("${ContentBucket.Arn}/content/*", content::ACTIONS),
+        ),
         (
             "WebhookFunction",
             &(&table(&applying) | &secret("StripeSigningSecret")) | &secret("StripeReadKey"),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use shared::content::Link;
 use shared::domain::access::{Access, Grant, Holdings, Reason, RefundThreshold, Standing, Tier};
 use shared::domain::catalog::{Catalog, Category, Course, Offer};
 use shared::domain::decide::StoredSource;
@@ -105,6 +106,21 @@ pub(crate) struct AccessAnswer<'a> {
     tier: &'static str,
     reason: &'static str,
     until: Option<String>,
+    offers: Vec<OfferAnswer<'a>>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct ChapterLinkAnswer<'a> {
+    course: &'a str,
+    chapter: usize,
+    url: &'a str,
+    expires_at: String,
+}
+
+/// What a denial says beyond a problem's own members.
+#[derive(Serialize)]
+pub(crate) struct DenialMembers<'a> {
+    reason: &'static str,
     offers: Vec<OfferAnswer<'a>>,
 }
 
@@ -222,16 +238,40 @@ pub(crate) fn access<'a>(
         chapter,
         access: if access.granted { "granted" } else { "denied" },
         tier: tier_name(tier),
-        reason: match access.reason {
-            Reason::FreeCourse => "free_course",
-            Reason::FreeChapter => "free_chapter",
-            Reason::Purchased => "purchased",
-            Reason::PaymentRequired => "payment_required",
-            Reason::PaymentProcessing => "payment_processing",
-            Reason::PaymentDisputed => "payment_disputed",
-        },
+        reason: reason_name(access.reason),
         until: access.until.map(rfc3339),
         offers: access.offers.iter().copied().map(offer_answer).collect(),
+    }
+}
+
+pub(crate) fn chapter<'a>(
+    course: &'a Course,
+    chapter: usize,
+    link: &'a Link,
+) -> ChapterLinkAnswer<'a> {
+    ChapterLinkAnswer {
+        course: course.id.as_str(),
+        chapter,
+        url: &link.url,
+        expires_at: rfc3339(link.expires_at),
+    }
+}
+
+pub(crate) fn denial<'a>(access: &Access<'a>) -> DenialMembers<'a> {
+    DenialMembers {
+        reason: reason_name(access.reason),
+        offers: access.offers.iter().copied().map(offer_answer).collect(),
+    }
+}
+
+const fn reason_name(reason: Reason) -> &'static str {
+    match reason {
+        Reason::FreeCourse => "free_course",
+        Reason::FreeChapter => "free_chapter",
+        Reason::Purchased => "purchased",
+        Reason::PaymentRequired => "payment_required",
+        Reason::PaymentProcessing => "payment_processing",
+        Reason::PaymentDisputed => "payment_disputed",
     }
 }
 

@@ -1,13 +1,15 @@
 //! The entitlements function: what is for sale, and what a learner may open.
 //!
 //! It only reads: the access item of one learner, strongly consistent, and a catalog up to a
-//! minute old. It holds no secret and never speaks to Stripe.
+//! minute old. It holds no secret and never speaks to Stripe. Whoever may open a chapter gets a link
+//! to it, which is computed and not asked for.
 
 mod answers;
 
 use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, Response, service_fn};
-use shared::domain::access::{self, RefundThreshold};
+use shared::content::{ContentLinks, LinkError};
+use shared::domain::access::{self, Access, Reason, RefundThreshold};
 use shared::domain::catalog::{Course, PublishedCatalog};
 use shared::domain::id::{LearnerId, ProductId, SourceId};
 use shared::dynamo::catalog::CatalogCache;
@@ -23,6 +25,7 @@ use answers::Terms;
 pub const ROUTES: &[&str] = &[
     "GET /courses",
     "GET /courses/{course}/access",
+    "GET /courses/{course}/chapters/{chapter}",
     "GET /entitlements",
     "GET /entitlements/{product}/why",
     "GET /learners/{learner}/courses/{course}/access",
@@ -36,6 +39,8 @@ pub struct App<R, C> {
     pub access: R,
     /// What is sold.
     pub catalog: CatalogCache,
+    /// The chapters.
+    pub content: ContentLinks,
     /// How much of a purchase has to be refunded before it opens nothing.
     pub refund_threshold: RefundThreshold,
     /// The time.
@@ -47,10 +52,10 @@ pub async fn run() -> Result<(), lambda_http::Error> {
     telemetry::init(config::function_name());
     let config = config::EntitlementsConfig::parse(config::process_environment)?;
     let table = aws::table(&config.table);
-    let catalog = CatalogCache::new(table.clone());
     let app = &App {
+        catalog: CatalogCache::new(table.clone()),
         access: table,
-        catalog,
+        content: aws::content_links(&config.table.aws, &config.content),
         refund_threshold: config.refund_threshold,
         clock: SystemClock,
     };
@@ -84,6 +89,7 @@ async fn answer<R: AccessReader, C: Clock>(
         "GET /learners/{learner}/courses/{course}/access" => {
             course_access(app, incoming, Caller::Service).await
         }
+        "GET /courses/{course}/chapters/{chapter}" => chapter(app, incoming).await,
         "GET /entitlements/{product}/why" => why(app, incoming, Caller::Learner).await,
         "GET /learners/{learner}/entitlements/{product}/why" => {
             why(app, incoming, Caller::Service).await
@@ -150,13 +156,8 @@ async fn course_access<R: AccessReader, C: Clock>(
     let now = app.clock.now();
     let published = app.catalog.get(now).await.map_err(|error| failed(&error))?;
     let course = course(&published, incoming.path("course"))?;
-    if let Some(chapter) = chapter.filter(|chapter| !course.has_chapter(*chapter)) {
-        let detail = format!(
-            "Course {} has chapters 1 to {}, and no chapter {chapter}.",
-            course.id,
-            course.chapters.len()
-        );
-        return Err(Problem::new(ProblemKind::UnknownChapter, detail));
+    if chapter.is_some_and(|chapter| !course.has_chapter(chapter)) {
+        return Err(unknown_chapter(course));
     }
     let holdings = app.access.holdings(&learner).await.map_err(|error| failed(&error))?;
     let threshold = app.refund_threshold;
@@ -166,6 +167,30 @@ async fn course_access<R: AccessReader, C: Clock>(
     Ok(json(StatusCode::OK, &answer))
 }
 
+/// A link to a chapter, for who may open it.
+async fn chapter<R: AccessReader, C: Clock>(
+    app: &App<R, C>,
+    incoming: &Incoming<'_>,
+) -> Result<Response<Body>, Problem> {
+    let learner = incoming.learner(Caller::Learner)?;
+    let now = app.clock.now();
+    let published = app.catalog.get(now).await.map_err(|error| failed(&error))?;
+    let course = course(&published, incoming.path("course"))?;
+    let chapter = incoming.path("chapter").parse().ok();
+    let chapter = chapter.filter(|chapter| course.has_chapter(*chapter));
+    let chapter = chapter.ok_or_else(|| unknown_chapter(course))?;
+    let holdings = app.access.holdings(&learner).await.map_err(|error| failed(&error))?;
+    let threshold = app.refund_threshold;
+    let access =
+        access::check(&published.catalog, course, Some(chapter), &holdings, threshold, now);
+    log_access(&learner, course, &access);
+    if !access.granted {
+        return Err(denied(&access));
+    }
+    let link = app.content.chapter(&course.id, chapter, now).map_err(|error| no_link(&error))?;
+    Ok(json(StatusCode::OK, &answers::chapter(course, chapter, &link)))
+}
+
 fn course<'a>(published: &'a PublishedCatalog, id: &str) -> Result<&'a Course, Problem> {
     let course = id.parse().ok().and_then(|id| published.catalog.course(&id));
     course.ok_or_else(|| {
@@ -173,7 +198,24 @@ fn course<'a>(published: &'a PublishedCatalog, id: &str) -> Result<&'a Course, P
     })
 }
 
-fn log_access(learner: &LearnerId, course: &Course, access: &access::Access<'_>) {
+fn unknown_chapter(course: &Course) -> Problem {
+    let detail = format!("Course {} has chapters 1 to {}.", course.id, course.chapters.len());
+    Problem::new(ProblemKind::UnknownChapter, detail)
+}
+
+fn denied(access: &Access<'_>) -> Problem {
+    let detail = match access.reason {
+        Reason::PaymentProcessing => "The bank is still at work. Ask again once it has paid.",
+        Reason::PaymentDisputed => "The payment is disputed. It opens again if that is settled.",
+        Reason::PaymentRequired if access.offers.is_empty() => "It is not for sale at the moment.",
+        Reason::PaymentRequired | Reason::FreeCourse | Reason::FreeChapter | Reason::Purchased => {
+            "One of the offers opens it: ask POST /checkout for its price."
+        }
+    };
+    Problem::new(ProblemKind::AccessDenied, detail).with(&answers::denial(access))
+}
+
+fn log_access(learner: &LearnerId, course: &Course, access: &Access<'_>) {
     let outcome = if access.granted { "granted" } else { "denied" };
     tracing::info!(learner.id = %learner, course.id = %course.id, outcome, "access checked");
 }
@@ -184,4 +226,11 @@ fn failed(cause: &LedgerError) -> Problem {
     let error = telemetry::Chain(cause);
     tracing::error!(%error, "the table did not answer");
     Problem::from(cause)
+}
+
+fn no_link(cause: &LinkError) -> Problem {
+    telemetry::count(Metric::Failed);
+    let error = telemetry::Chain(cause);
+    tracing::error!(%error, "no link to the chapter");
+    Problem::new(ProblemKind::Internal, "Trying again does not help; we have been told.")
 }

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use lambda_http::http::StatusCode;
 use lambda_http::{Body, Response};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::answer::respond;
 use crate::apply::ApplyError;
@@ -56,6 +57,8 @@ problems! {
     Unauthorized 401 "unauthorized" "A valid token is needed";
     /// The token is for something else.
     Forbidden 403 "forbidden" "The token does not allow this";
+    /// The learner may not open this.
+    AccessDenied 403 "access-denied" "The learner may not open this";
     /// No such route.
     UnknownRoute 404 "unknown-route" "There is no such route";
     /// No such course.
@@ -98,6 +101,7 @@ pub struct Problem {
     kind: ProblemKind,
     detail: Cow<'static, str>,
     retry_after_seconds: Option<i64>,
+    members: Map<String, Value>,
 }
 
 /// <https://www.rfc-editor.org/rfc/rfc9457>
@@ -110,12 +114,25 @@ struct ProblemDocument<'a> {
     detail: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     instance: Option<&'a str>,
+    #[serde(flatten)]
+    members: &'a Map<String, Value>,
 }
 
 impl Problem {
     /// A problem of this kind; the detail is for the client to read.
     pub fn new(kind: ProblemKind, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { kind, detail: detail.into(), retry_after_seconds: None }
+        Self { kind, detail: detail.into(), retry_after_seconds: None, members: Map::new() }
+    }
+
+    /// The same with members of its own, which are the fields of a structure. RFC 9457 calls them
+    /// extension members.
+    #[must_use]
+    pub fn with(self, members: &impl Serialize) -> Self {
+        match serde_json::to_value(members) {
+            Ok(Value::Object(members)) => Self { members, ..self },
+            // Our own shapes are structures; the problem is told without what is none.
+            Ok(_) | Err(_) => self,
+        }
     }
 
     /// The same, with the advice to come back after so many seconds.
@@ -139,6 +156,7 @@ impl Problem {
             status: self.kind.status(),
             detail: &self.detail,
             instance: request_id,
+            members: &self.members,
         };
         let status =
             StatusCode::from_u16(self.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
