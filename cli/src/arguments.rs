@@ -266,6 +266,9 @@ pub(crate) struct Up {
     /// Secrets Manager [default: 4566]
     #[arg(long, value_name = "PORT")]
     pub(crate) secrets_port: Option<u16>,
+    /// S3, which has the chapters [default: 9000]
+    #[arg(long, value_name = "PORT")]
+    pub(crate) content_port: Option<u16>,
     /// Let containers reach DynamoDB, Stripe and Secrets Manager at this address of Docker's bridge
     /// [172.17.0.1 if none is given]. Docker Desktop's containers reach them without it
     #[arg(

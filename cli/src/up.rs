@@ -183,6 +183,7 @@ fn ports(options: &Up) -> Ports {
         dynamodb: port(options.dynamodb_port, 8000),
         stripe: port(options.stripe_port, 12111),
         secrets_manager: port(options.secrets_port, 4566),
+        content: port(options.content_port, 9000),
     }
 }
 

@@ -15,6 +15,8 @@ pub struct Addresses {
     pub stripe: String,
     /// Secrets Manager.
     pub secrets_manager: String,
+    /// S3, which has the chapters.
+    pub content: String,
 }
 
 /// Who Stripe is.
@@ -52,15 +54,16 @@ pub struct Step {
 impl Addresses {
     /// Each piece's name and address.
     #[must_use]
-    pub fn named(&self) -> [(&'static str, String); 7] {
+    pub fn named(&self) -> [(&'static str, String); 8] {
         [
-            ("Site and sign-in", self.gateway.clone()),
+            ("Site", self.gateway.clone()),
             ("API", format!("{}/api", self.gateway)),
             ("Webhook", format!("{}/webhook", self.gateway)),
             ("Stripe", self.stripe.clone()),
             ("Lambda", self.lambda.clone()),
             ("DynamoDB", self.dynamodb.clone()),
             ("Secrets Manager", self.secrets_manager.clone()),
+            ("S3", self.content.clone()),
         ]
     }
 

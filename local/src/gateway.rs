@@ -21,8 +21,8 @@ use serde_json::{Value, json};
 
 use crate::lambda::{InvokeError, Lambda, PAYLOAD_BYTES_MAX};
 use crate::observer::{Observer, Served};
-use crate::template::{Access, Template};
-use crate::{clock, random};
+use crate::template::{Access, Cors, Template};
+use crate::{clock, cors, random};
 use authorizer::{Authorizer, Refusal};
 use event::{Edge, Incoming};
 use route::Router;
@@ -40,6 +40,7 @@ struct Inner {
     stage: String,
     router: Router,
     authorizer: Authorizer,
+    cors: Option<Cors>,
     webhook: Option<String>,
     lambda: Lambda,
     observer: Observer,
@@ -57,11 +58,30 @@ impl Gateway {
             stage: template.stage.clone(),
             router: Router::new(&template.functions),
             authorizer,
+            cors: template.cors.clone(),
             webhook: with_url.map(|function| function.binary.clone()),
             lambda,
             observer,
         };
         Gateway { inner: Arc::new(inner) }
+    }
+
+    /// Answers a request to the API, and a browser that asks which pages may make it.
+    async fn api_to_pages(&self, parts: &Parts, peer: SocketAddr, body: Body) -> Answered {
+        let Some(declared) = &self.inner.cors else { return self.api(parts, peer, body).await };
+        let rule = cors::rule([declared], &parts.method, &parts.headers);
+        if cors::is_preflight(&parts.method, &parts.headers) {
+            let mut response = StatusCode::NO_CONTENT.into_response();
+            if let Some(rule) = rule {
+                rule.let_ask(&parts.headers, response.headers_mut());
+            }
+            return Answered { response, function: None, note: None };
+        }
+        let mut answered = self.api(parts, peer, body).await;
+        if let Some(rule) = rule {
+            rule.let_see(&parts.headers, answered.response.headers_mut());
+        }
+        answered
     }
 
     /// Answers a request to the API, whose first segment is the stage.
@@ -131,7 +151,7 @@ impl Gateway {
         let started = Instant::now();
         let (parts, body) = request.into_parts();
         let mut answered = match door {
-            Door::Api => self.api(&parts, peer, body).await,
+            Door::Api => self.api_to_pages(&parts, peer, body).await,
             Door::FunctionUrl => self.function_url(&parts, peer, body).await,
         };
         if let Ok(id) = HeaderValue::from_str(&random::token::<8>()) {

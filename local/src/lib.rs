@@ -9,7 +9,9 @@
 //! * `sign_in`: who the learners are, in the place of Cognito,
 //! * the Stripe simulator, which is a crate of its own,
 //! * [`bridge`]: a way in for containers,
-//! * `pages`: what stands where the course site will be.
+//! * `content`: the bucket of the chapters,
+//! * `site`: the course site, as `CloudFront` serves it,
+//! * `pages`: the stack's own pages.
 //!
 //! `state` is what survives a restart, [`observer`] hears about each request, and [`addresses`] says
 //! where everything is. The functions run unchanged: they can't tell this from AWS.
@@ -22,7 +24,10 @@
 pub mod addresses;
 pub mod bridge;
 mod clock;
+mod content;
+mod cors;
 pub mod dynamo;
+mod files;
 pub mod gateway;
 pub mod lambda;
 pub mod observer;
@@ -30,6 +35,7 @@ mod pages;
 mod random;
 pub mod secrets;
 mod sign_in;
+mod site;
 pub mod stack;
 mod state;
 pub mod template;

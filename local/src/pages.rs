@@ -1,24 +1,20 @@
-//! Small pages where the course frontend will be: what runs here, and where Stripe sends people.
+//! The stack's own pages: what runs here, and how the others look.
 
 use axum::Router;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use serde::Deserialize;
 
 use crate::addresses::{Addresses, Demo, Stripe};
 
 const STYLE: &str = include_str!("pages/style.css");
 
-/// The pages, for a stack at these addresses that sells this.
+/// What runs here, for a stack at these addresses that sells this.
 pub(crate) fn router(addresses: Addresses, demo: Option<Demo>, stripe: Stripe) -> Router {
     Router::new()
-        .route("/", get(home))
-        .route("/success", get(success))
-        .route("/cancel", get(cancel))
-        .route("/course/{course}", get(course))
+        .route("/local", get(home))
+        .route("/local/", get(home))
         .route("/local/style.css", get(style))
         .with_state(Shop { addresses, demo, stripe })
 }
@@ -51,7 +47,7 @@ pub(crate) fn page(status: StatusCode, title: &str, body: &str) -> Response {
          <title>{title} · Coursegate</title>\
          <link rel=\"icon\" href=\"data:,\">\
          <link rel=\"stylesheet\" href=\"/local/style.css\"></head>\
-         <body><header><a href=\"/\">Coursegate</a> <span>on this machine</span></header>\
+         <body><header><a href=\"/local\">Coursegate</a> <span>on this machine</span></header>\
          <main><h1>{title}</h1>{body}</main></body></html>"
     );
     (status, headers, html).into_response()
@@ -107,89 +103,12 @@ async fn home(State(Shop { addresses, demo, stripe }): State<Shop>) -> Response 
     let body = format!(
         "<p>The functions that sell courses through Stripe run here as they do in AWS, with \
          {around}</p>\
-         <p><a class=\"button\" href=\"/local/sign-in\">Sign in</a></p>\
+         <p><a class=\"button\" href=\"/\">The site</a></p>\
          <h2>Addresses</h2><table>{rows}</table>\
-         <h2>Try this</h2><ol>{lines}</ol>"
+         <h2>Try this in a shell</h2><ol>{lines}</ol>\
+         <p>A shell's token can also be had <a href=\"/local/sign-in\">by a link</a>.</p>"
     );
     page(StatusCode::OK, "The local stack", &body)
-}
-
-#[derive(Deserialize)]
-struct Success {
-    session_id: String,
-}
-
-async fn success(
-    State(Shop { addresses, stripe, .. }): State<Shop>,
-    query: Result<Query<Success>, QueryRejection>,
-) -> Response {
-    let Ok(Query(Success { session_id })) = query else {
-        let body = "<p>Stripe adds <code>session_id</code> to this address; it is missing.</p>";
-        return page(StatusCode::BAD_REQUEST, "Which session?", body);
-    };
-    if session_id.is_empty() || !session_id.chars().all(is_of_an_id) {
-        let body = "<p>The <code>session_id</code> in this address is none of Stripe's.</p>";
-        return page(StatusCode::BAD_REQUEST, "Which session?", body);
-    }
-    let gateway = escape(&addresses.gateway);
-    let settled = match stripe {
-        Stripe::Simulator => {
-            let simulator = escape(&addresses.stripe);
-            format!("on <a href=\"{simulator}/c/pay/{session_id}\">the session's page</a>")
-        }
-        Stripe::Account { .. } => "by the bank".to_owned(),
-    };
-    let body = format!(
-        "<p>Stripe has sent you back. A card has paid; a bank debit is on its way until it is \
-         settled {settled}.</p>\
-         <p>The course site doesn't wait for the webhook and asks for itself:</p>\
-         <pre>curl -X POST -H \"authorization: Bearer $token\" \\\n  \
-         {gateway}/api/checkout/{session_id}/confirm</pre>\
-         <p><a href=\"/\">What else there is to try</a></p>"
-    );
-    page(StatusCode::OK, "Back from Stripe", &body)
-}
-
-fn is_of_an_id(character: char) -> bool {
-    character.is_ascii_alphanumeric() || matches!(character, '_' | '-')
-}
-
-#[derive(Deserialize)]
-struct Cancel {
-    #[serde(default)]
-    price: String,
-}
-
-async fn cancel(query: Result<Query<Cancel>, QueryRejection>) -> Response {
-    let price = query.map(|Query(cancel)| cancel.price).unwrap_or_default();
-    let what = match price.as_str() {
-        "" => String::new(),
-        price => format!(" for <code>{}</code>", escape(price)),
-    };
-    let body = format!(
-        "<p>You left Stripe's page{what} without paying. Nothing was charged. Asking for a checkout \
-         again leads back to the same page while it is open, and to a new one after that.</p>\
-         <p><a href=\"/\">What else there is to try</a></p>"
-    );
-    page(StatusCode::OK, "Not bought", &body)
-}
-
-async fn course(
-    State(Shop { addresses, .. }): State<Shop>,
-    Path(course): Path<String>,
-) -> Response {
-    if !course.chars().all(is_of_an_id) {
-        let body = "<p>A course's id is letters, digits, - and _.</p>";
-        return page(StatusCode::NOT_FOUND, "Which course?", body);
-    }
-    let body = format!(
-        "<p>The course site would show <code>{course}</code> here. Whether somebody may open it is \
-         the API's to say:</p>\
-         <pre>curl -H \"authorization: Bearer $token\" \\\n  \
-         '{}/api/courses/{course}/access'</pre>",
-        escape(&addresses.gateway),
-    );
-    page(StatusCode::OK, "A course", &body)
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! Sign-in: an OpenID Connect issuer under `/local`, in the place of a Cognito user pool.
 //!
 //! A learner is an e-mail address and an opaque id that never changes. `POST /local/login` gives
-//! tokens for curl; `page` is the same for people, with the link that a mail would contain.
-//! `token` makes and signs tokens.
+//! tokens for curl; `page` is the same for people, with the link that a mail would contain; `oauth`
+//! is how the site asks for them. `token` makes and signs tokens.
 
+mod oauth;
 mod page;
 mod token;
 
@@ -22,6 +23,7 @@ use serde_json::json;
 
 use crate::state::{Entries, StateError};
 use crate::{clock, random};
+use oauth::{Authorization, Code};
 pub(crate) use token::Key;
 #[cfg(test)]
 pub(crate) use token::generate;
@@ -43,15 +45,21 @@ pub(crate) struct SignIn {
 }
 
 struct Inner {
+    /// The site's origin.
+    site: String,
     issuer: String,
     key: Key,
     entries: Entries,
     /// Sign-in links that were not opened yet.
     links: Mutex<BTreeMap<String, Link>>,
+    /// Codes that the site has not exchanged for tokens yet.
+    codes: Mutex<BTreeMap<String, Code>>,
 }
 
 struct Link {
     email: String,
+    /// What the site has asked for, if it was the site that led here.
+    authorization: Option<Authorization>,
     expires_at: u64,
 }
 
@@ -98,17 +106,19 @@ struct Tokens {
 }
 
 impl SignIn {
-    /// The issuer of this name, with the key that it had the last time.
-    pub(crate) fn open(issuer: &str, entries: Entries) -> Result<SignIn, SignInError> {
+    /// The issuer of this name for the site at this origin, with the key that it had the last time.
+    pub(crate) fn open(site: &str, issuer: &str, entries: Entries) -> Result<SignIn, SignInError> {
         let key = match entries.get::<String>("key", "rs256")? {
             Some(text) => text,
             None => entries.get_or_put("key", "rs256", token::generate()?)?,
         };
         let inner = Inner {
+            site: site.to_owned(),
             issuer: issuer.to_owned(),
             key: Key::read(&key)?,
             entries,
             links: Mutex::default(),
+            codes: Mutex::default(),
         };
         Ok(SignIn { inner: Arc::new(inner) })
     }
@@ -124,12 +134,15 @@ impl SignIn {
             .route("/local/.well-known/jwks.json", get(jwks))
             .route("/local/login", post(login))
             .route("/local/service-token", post(service_token))
-            .route("/local/sign-in", get(page::form).post(page::mail))
+            .route("/local/sign-in", get(page::form).post(page::mail_for_a_shell))
             .route("/local/sign-in/{code}", get(page::open))
+            .route("/local/authorize", get(oauth::authorize).post(oauth::authorize_by_mail))
+            .route("/local/token", post(oauth::token))
+            .route("/local/logout", get(oauth::logout))
             .with_state(self)
     }
 
-    fn sign_in(&self, email: &str) -> Result<Tokens, LoginError> {
+    fn sign_in(&self, email: &str, scope: &str) -> Result<Tokens, LoginError> {
         let address = email.trim();
         let is_address = address.split_once('@').is_some_and(|(name, domain)| {
             !name.is_empty() && !domain.is_empty() && !domain.contains('@')
@@ -144,7 +157,7 @@ impl SignIn {
         let now = clock::now().as_secs();
         let Inner { issuer, key, .. } = &*self.inner;
         Ok(Tokens {
-            access_token: key.access_token(issuer, &learner.id, SITE_CLIENT, LEARNER_SCOPE, now)?,
+            access_token: key.access_token(issuer, &learner.id, SITE_CLIENT, scope, now)?,
             id_token: key.id_token(issuer, &learner.id, SITE_CLIENT, &learner.email, now)?,
             token_type: "Bearer",
             expires_in: token::LIFETIME_SECONDS,
@@ -153,12 +166,17 @@ impl SignIn {
     }
 
     /// Makes a link that signs this address in, once.
-    fn make_link(&self, email: &str) -> Result<String, LoginError> {
+    fn make_link(
+        &self,
+        email: &str,
+        authorization: Option<Authorization>,
+    ) -> Result<String, LoginError> {
         // Whoever is no address hears so before the mail, not after it.
-        self.sign_in(email)?;
+        self.sign_in(email, LEARNER_SCOPE)?;
         let code = random::token::<16>();
         let now = clock::now().as_secs();
-        let link = Link { email: email.to_owned(), expires_at: now.saturating_add(LINK_SECONDS) };
+        let expires_at = now.saturating_add(LINK_SECONDS);
+        let link = Link { email: email.to_owned(), authorization, expires_at };
         let mut links = self.inner.links.lock().unwrap_or_else(PoisonError::into_inner);
         links.retain(|_, link| link.expires_at > now);
         links.insert(code.clone(), link);
@@ -166,10 +184,10 @@ impl SignIn {
     }
 
     /// Whose link this is. It works once.
-    fn take_link(&self, code: &str) -> Option<String> {
+    fn take_link(&self, code: &str) -> Option<Link> {
         let mut links = self.inner.links.lock().unwrap_or_else(PoisonError::into_inner);
         let link = links.remove(code)?;
-        (link.expires_at > clock::now().as_secs()).then_some(link.email)
+        (link.expires_at > clock::now().as_secs()).then_some(link)
     }
 }
 
@@ -182,7 +200,7 @@ struct LoginRequest {
 /// Answers with tokens; with the access token alone for `Accept: text/plain`, which suits a shell.
 async fn login(State(sign_in): State<SignIn>, headers: HeaderMap, body: Bytes) -> Response {
     let request = serde_json::from_slice::<LoginRequest>(&body).map_err(LoginError::from);
-    match request.and_then(|request| sign_in.sign_in(&request.email)) {
+    match request.and_then(|request| sign_in.sign_in(&request.email, LEARNER_SCOPE)) {
         Ok(tokens) => answer(&headers, &tokens.access_token, &tokens),
         Err(error) => refuse(&error),
     }
@@ -254,12 +272,16 @@ async fn configuration(State(sign_in): State<SignIn>) -> Response {
     axum::Json(json!({
         "issuer": issuer,
         "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
-        "authorization_endpoint": format!("{issuer}/sign-in"),
-        "token_endpoint": format!("{issuer}/login"),
-        "response_types_supported": ["token"],
+        "authorization_endpoint": format!("{issuer}/authorize"),
+        "token_endpoint": format!("{issuer}/token"),
+        "end_session_endpoint": format!("{issuer}/logout"),
+        "response_types_supported": ["code"],
+        "grant_types_supported": ["authorization_code"],
+        "code_challenge_methods_supported": ["S256"],
+        "token_endpoint_auth_methods_supported": ["none"],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256"],
-        "scopes_supported": ["openid", "coursegate/learn", "coursegate/learners"],
+        "scopes_supported": ["openid", "email", "coursegate/learn", "coursegate/learners"],
     }))
     .into_response()
 }

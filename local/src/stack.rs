@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 
 use crate::addresses::{Addresses, Demo, Stripe};
 use crate::bridge::{self, BridgeError};
+use crate::content::{self, Bucket};
 use crate::dynamo::{self, DynamoError};
 use crate::gateway::authorizer::Authorizer;
 use crate::gateway::{self, Gateway};
@@ -26,6 +27,7 @@ use crate::lambda::{self, Lambda, LambdaError, Programs};
 use crate::observer::Observer;
 use crate::secrets::{self, Secrets};
 use crate::sign_in::{SERVICE_CLIENT, SITE_CLIENT, SignIn, SignInError};
+use crate::site::{self, Site};
 use crate::state::{self, Keep, StateError};
 use crate::template::{References, Template, TemplateError};
 use crate::{pages, random};
@@ -89,17 +91,20 @@ pub struct Ports {
     pub stripe: u16,
     /// Secrets Manager.
     pub secrets_manager: u16,
+    /// S3.
+    pub content: u16,
 }
 
 impl Ports {
     /// Whatever is free.
     pub const FREE: Ports =
-        Ports { gateway: 0, lambda: 0, dynamodb: 0, stripe: 0, secrets_manager: 0 };
+        Ports { gateway: 0, lambda: 0, dynamodb: 0, stripe: 0, secrets_manager: 0, content: 0 };
 }
 
 impl Ports {
     fn are_distinct(&self) -> Result<(), StartError> {
-        let all = [self.gateway, self.lambda, self.dynamodb, self.stripe, self.secrets_manager];
+        let Ports { gateway, lambda, dynamodb, stripe, secrets_manager, content } = *self;
+        let all = [gateway, lambda, dynamodb, stripe, secrets_manager, content];
         let mut seen = BTreeSet::new();
         match all.into_iter().find(|port| *port != 0 && !seen.insert(*port)) {
             Some(port) => Err(StartError::PortTwice(port)),
@@ -181,6 +186,7 @@ struct Listeners {
     dynamodb: TcpListener,
     stripe: StripeSide<TcpListener>,
     secrets_manager: TcpListener,
+    content: TcpListener,
 }
 
 impl Stack {
@@ -219,7 +225,7 @@ impl Stack {
         let stripe = listeners.stripe.start(state.file("stripe.db")).await?;
         stripe.share_secrets(&secrets)?;
 
-        let sign_in = SignIn::open(&issuer(&addresses), entries)?;
+        let sign_in = SignIn::open(&addresses.gateway, &issuer(&addresses), entries)?;
         let functions = lambda::Options {
             functions: template.functions.clone(),
             programs: options.programs,
@@ -232,14 +238,19 @@ impl Stack {
 
         let is_open = Arc::new(AtomicBool::new(false));
         let authorizer = Authorizer::new(&template.authorizer, sign_in.keys());
+        let project = options.template.parent().unwrap_or(Path::new("."));
+        let bucket = Bucket::new(project, template.content_cors.clone(), options.observer.clone());
+        servers.spawn(serve(listeners.content, bucket.router()));
         let gateway = Gateway::new(&template, authorizer, lambda.clone(), options.observer);
         let health = Health {
             is_open: Arc::clone(&is_open),
             lambda: lambda.clone(),
             addresses: addresses.clone(),
         };
+        let site = Site::new(project, &addresses.gateway, &template);
         let pages = pages::router(addresses.clone(), options.demo, stripe.who());
-        let router = router(&template.stage, gateway, sign_in, health, pages);
+        let pages = pages.merge(sign_in.router()).merge(site.router());
+        let router = router(&template.stage, gateway, health, pages);
         servers.spawn(serve(listeners.gateway, router));
 
         let mut stack = Stack { addresses, is_open, lambda, secrets, stripe, servers, state };
@@ -391,14 +402,17 @@ impl Listeners {
         };
         let (secrets_manager, secrets_manager_url) =
             bind(ports.secrets_manager, "secrets manager", "--secrets-port").await?;
+        let (content, content_url) = bind(ports.content, "S3", "--content-port").await?;
         let addresses = Addresses {
             gateway: gateway_url,
             lambda: lambda_url,
             dynamodb: dynamodb_url,
             stripe: stripe_url,
             secrets_manager: secrets_manager_url,
+            content: content_url,
         };
-        Ok((Listeners { gateway, lambda, dynamodb, stripe, secrets_manager }, addresses))
+        let listeners = Listeners { gateway, lambda, dynamodb, stripe, secrets_manager, content };
+        Ok((listeners, addresses))
     }
 }
 
@@ -441,6 +455,9 @@ fn references(addresses: &Addresses) -> References {
         ("StripeApiUrl", addresses.stripe.clone()),
         ("DynamoDbEndpoint", addresses.dynamodb.clone()),
         ("SecretsManagerEndpoint", addresses.secrets_manager.clone()),
+        ("ContentEndpoint", addresses.content.clone()),
+        ("ContentBucket", content::BUCKET.to_owned()),
+        ("CorsOrigins", site::other_origin(&addresses.gateway)),
         ("Table", TABLE.to_owned()),
         ("Table.Arn", table_arn),
         (STRIPE_API_KEY, secrets::arn(&secret_name(STRIPE_API_KEY))),
@@ -458,7 +475,7 @@ async fn serve(listener: TcpListener, router: Router) {
     }
 }
 
-fn router(stage: &str, gateway: Gateway, sign_in: SignIn, health: Health, pages: Router) -> Router {
+fn router(stage: &str, gateway: Gateway, health: Health, pages: Router) -> Router {
     let functions = Router::new()
         .route(&format!("/{stage}"), any(gateway::api))
         .route(&format!("/{stage}/"), any(gateway::api))
@@ -467,21 +484,12 @@ fn router(stage: &str, gateway: Gateway, sign_in: SignIn, health: Health, pages:
         // Deliveries that were left from the last time may come at once.
         .route("/webhook", any(gateway::function_url))
         .with_state(gateway);
-    let not_found = || async {
-        (StatusCode::NOT_FOUND, axum::Json(json!({"message": "Not Found"}))).into_response()
-    };
-    let wrong_method = || async {
-        let body = json!({"message": "Method Not Allowed"});
-        (StatusCode::METHOD_NOT_ALLOWED, axum::Json(body)).into_response()
-    };
     Router::new()
         .route("/local/health", get(health_of))
         .with_state(health)
         .merge(pages)
-        .merge(sign_in.router())
         .merge(functions)
-        .fallback(not_found)
-        .method_not_allowed_fallback(wrong_method)
+        .method_not_allowed_fallback(async || site::method_not_allowed())
 }
 
 /// What `GET /local/health` looks at.
@@ -501,7 +509,8 @@ async fn health_of(State(health): State<Health>) -> Response {
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "starting")
     };
-    let Addresses { gateway, lambda, dynamodb, stripe, secrets_manager } = health.addresses;
+    let Addresses { gateway, lambda, dynamodb, stripe, secrets_manager, content } =
+        health.addresses;
     let body = json!({
         "status": word,
         "gateway": gateway,
@@ -510,6 +519,7 @@ async fn health_of(State(health): State<Health>) -> Response {
         "dynamodb": dynamodb,
         "stripe": stripe,
         "secrets_manager": secrets_manager,
+        "content": content,
     });
     (status, axum::Json(body)).into_response()
 }

@@ -21,12 +21,33 @@ pub struct Template {
     pub stage: String,
     /// Whose tokens the API accepts.
     pub authorizer: Authorizer,
+    /// The pages of other origins that may ask the API; none where the template lets no one.
+    pub cors: Option<Cors>,
     /// The functions, in the template's order.
     pub functions: Vec<Function>,
     /// The one table.
     pub table: Table,
     /// The secrets with the values that they are created with.
     pub secrets: Vec<Secret>,
+    /// The pages that may read from the bucket of the chapters.
+    pub content_cors: Vec<Cors>,
+    /// What the site's files are answered with: names in lower case, and values.
+    pub site_headers: Vec<(&'static str, String)>,
+}
+
+/// What pages of other origins may do: <https://fetch.spec.whatwg.org/#http-cors-protocol>.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Cors {
+    /// The origins.
+    pub origins: Vec<String>,
+    /// The methods.
+    pub methods: Vec<String>,
+    /// The headers that they may send.
+    pub headers: Vec<String>,
+    /// The headers of answers that they may see.
+    pub exposed_headers: Vec<String>,
+    /// How long a browser may remember this.
+    pub max_age_seconds: u32,
 }
 
 /// The API's JWT authorizer.
@@ -146,6 +167,9 @@ pub enum TemplateError {
 /// Values of parameters (`SiteOrigin`), resources (`Table`) and their attributes (`Table.Arn`).
 pub type References = BTreeMap<String, String>;
 
+/// The bucket of the chapters.
+const CONTENT_BUCKET: &str = "ContentBucket";
+
 /// Properties of a function that change nothing on a laptop.
 const FUNCTION_WITHOUT_EFFECT: &[&str] = &[
     "Architectures",
@@ -202,14 +226,26 @@ impl Template {
             root.child("Globals")?.map(|globals| globals.child("Function")).transpose()?;
         let globals = globals.flatten();
         let resources = Resources::sort(&root.require("Resources")?)?;
-        let (stage, authorizer) = read_api(&resources.api)?;
+        let (stage, authorizer, cors) = read_api(&resources.api)?;
         let mut functions = Vec::new();
         for resource in &resources.functions {
             functions.push(read_function(resource, globals.as_ref())?);
         }
         let table = read_table(&resources.table)?;
         let secrets = resources.secrets.iter().map(read_secret).collect::<Result<Vec<_>, _>>()?;
-        Ok(Template { stage, authorizer, functions, table, secrets })
+        let content_cors = resources.content.map(|bucket| read_bucket(&bucket)).transpose()?;
+        let site_headers =
+            resources.site_headers.map(|policy| read_headers(&policy)).transpose()?;
+        Ok(Template {
+            stage,
+            authorizer,
+            cors,
+            functions,
+            table,
+            secrets,
+            content_cors: content_cors.unwrap_or_default(),
+            site_headers: site_headers.unwrap_or_default(),
+        })
     }
 }
 
@@ -219,12 +255,15 @@ struct Resources<'a> {
     table: Node<'a>,
     functions: Vec<Node<'a>>,
     secrets: Vec<Node<'a>>,
+    content: Option<Node<'a>>,
+    site_headers: Option<Node<'a>>,
 }
 
 impl<'a> Resources<'a> {
     fn sort(resources: &Node<'a>) -> Result<Resources<'a>, TemplateError> {
         let (mut apis, mut tables) = (Vec::new(), Vec::new());
         let (mut functions, mut secrets) = (Vec::new(), Vec::new());
+        let (mut content, mut site_headers) = (None, None);
         for resource in resources.children()? {
             if let Some(condition) = resource.child("Condition")?
                 && !condition.holds()?
@@ -237,6 +276,8 @@ impl<'a> Resources<'a> {
                 "AWS::Serverless::Function" => functions.push(resource),
                 "AWS::DynamoDB::Table" => tables.push(resource),
                 "AWS::SecretsManager::Secret" => secrets.push(resource),
+                "AWS::S3::Bucket" if resource.name() == CONTENT_BUCKET => content = Some(resource),
+                "AWS::CloudFront::ResponseHeadersPolicy" => site_headers = Some(resource),
                 other if TYPES_WITHOUT_EFFECT.iter().any(|known| other.starts_with(known)) => {}
                 other => {
                     return Err(
@@ -250,6 +291,8 @@ impl<'a> Resources<'a> {
             table: only(tables, resources, "AWS::DynamoDB::Table")?,
             functions,
             secrets,
+            content,
+            site_headers,
         })
     }
 }
@@ -265,11 +308,12 @@ fn only<'a>(
     }
 }
 
-fn read_api(resource: &Node<'_>) -> Result<(String, Authorizer), TemplateError> {
+fn read_api(resource: &Node<'_>) -> Result<(String, Authorizer, Option<Cors>), TemplateError> {
     let properties = resource.require("Properties")?;
     properties.only_keys(&[
         "AccessLogSettings",
         "Auth",
+        "CorsConfiguration",
         "DefaultRouteSettings",
         "Description",
         "Domain",
@@ -293,7 +337,60 @@ fn read_api(resource: &Node<'_>) -> Result<(String, Authorizer), TemplateError> 
         issuer: configuration.require("issuer")?.string()?,
         audiences: configuration.require("audience")?.strings()?,
     };
-    Ok((stage, authorizer))
+    let cors = properties.child("CorsConfiguration")?;
+    Ok((stage, authorizer, cors.map(|cors| read_api_cors(&cors)).transpose()?))
+}
+
+fn read_api_cors(cors: &Node<'_>) -> Result<Cors, TemplateError> {
+    cors.only_keys(&["AllowHeaders", "AllowMethods", "AllowOrigins", "ExposeHeaders", "MaxAge"])?;
+    Ok(Cors {
+        origins: cors.require("AllowOrigins")?.strings()?,
+        methods: cors.require("AllowMethods")?.strings()?,
+        headers: cors.require("AllowHeaders")?.strings()?,
+        exposed_headers: cors.require("ExposeHeaders")?.strings()?,
+        max_age_seconds: cors.require("MaxAge")?.integer()?,
+    })
+}
+
+/// The CORS rules of the bucket of the chapters. Who else may read it, this machine plays itself.
+fn read_bucket(resource: &Node<'_>) -> Result<Vec<Cors>, TemplateError> {
+    let rules =
+        resource.require("Properties")?.require("CorsConfiguration")?.require("CorsRules")?;
+    let rules = rules.items()?.into_iter().map(|rule| {
+        rule.only_keys(&["AllowedMethods", "AllowedOrigins", "MaxAge"])?;
+        Ok(Cors {
+            origins: rule.require("AllowedOrigins")?.strings()?,
+            methods: rule.require("AllowedMethods")?.strings()?,
+            max_age_seconds: rule.require("MaxAge")?.integer()?,
+            ..Cors::default()
+        })
+    });
+    rules.collect()
+}
+
+/// The headers of the site's files, but for those that only HTTPS has.
+fn read_headers(resource: &Node<'_>) -> Result<Vec<(&'static str, String)>, TemplateError> {
+    let config = resource.require("Properties")?.require("ResponseHeadersPolicyConfig")?;
+    config.only_keys(&["Comment", "CorsConfig", "Name", "SecurityHeadersConfig"])?;
+    let security = config.require("SecurityHeadersConfig")?;
+    let mut headers = vec![("x-content-type-options", "nosniff".to_owned())];
+    for header in security.children()? {
+        let (name, value) = match header.name() {
+            "ContentSecurityPolicy" => ("content-security-policy", "ContentSecurityPolicy"),
+            "FrameOptions" => ("x-frame-options", "FrameOption"),
+            "ReferrerPolicy" => ("referrer-policy", "ReferrerPolicy"),
+            "ContentTypeOptions" | "StrictTransportSecurity" => continue,
+            _ => return Err(header.unusable("the local stack does not know this header")),
+        };
+        headers.push((name, header.require(value)?.string()?));
+    }
+    let origins = config.require("CorsConfig")?.require("AccessControlAllowOrigins")?;
+    let origins = origins.require("Items")?;
+    if origins.strings()? != ["*"] {
+        return Err(origins.unusable("the local stack lets every page load the site's scripts: *"));
+    }
+    headers.push(("access-control-allow-origin", "*".to_owned()));
+    Ok(headers)
 }
 
 fn read_function(

@@ -61,6 +61,7 @@ async fn neighbour(world: &World) -> Deployment {
         dynamodb,
         stripe: world.stripe_url.clone(),
         secrets_manager: String::new(),
+        content: String::new(),
     };
     let mark = "123456789012/eu-central-1/neighbour".to_owned();
     Deployment { mark, ..Deployment::local(&addresses) }

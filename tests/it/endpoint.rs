@@ -259,6 +259,7 @@ async fn an_endpoint_whose_secret_could_not_be_stored_does_not_stay() {
         dynamodb: String::new(),
         stripe: world.stripe_url.clone(),
         secrets_manager: read_only_secrets_manager().await,
+        content: String::new(),
     };
     let secrets_manager = Deployment::local(&addresses).secrets_manager;
     let denied = Deployment { secrets_manager, ..deployment };

@@ -298,6 +298,7 @@ impl World {
             dynamodb: self.dynamodb_url.clone(),
             stripe: self.stripe_url.clone(),
             secrets_manager: self.secrets_url.clone(),
+            content: String::new(),
         };
         Deployment {
             webhook_url: webhook_url.to_owned(),

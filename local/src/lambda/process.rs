@@ -7,7 +7,7 @@ use std::process::Stdio;
 use tokio::process::Command;
 use tokio::sync::oneshot;
 
-use super::{Options, Program, Programs};
+use super::{Options, Program, Programs, credentials};
 use crate::template::Function;
 
 /// What a developer may pass on to functions. Everything else stays out, AWS credentials first.
@@ -100,11 +100,11 @@ fn command(instance: &Instance<'_>, program: &Program) -> std::io::Result<Comman
         .env("AWS_LAMBDA_LOG_STREAM_NAME", id)
         .env("AWS_LAMBDA_LOG_FORMAT", "JSON")
         .env("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand")
-        .env("AWS_REGION", "us-east-1")
-        .env("AWS_DEFAULT_REGION", "us-east-1")
-        .env("AWS_ACCESS_KEY_ID", "local")
-        .env("AWS_SECRET_ACCESS_KEY", "local")
-        .env("AWS_SESSION_TOKEN", "local")
+        .env("AWS_REGION", credentials::REGION)
+        .env("AWS_DEFAULT_REGION", credentials::REGION)
+        .env("AWS_ACCESS_KEY_ID", credentials::ACCESS_KEY_ID)
+        .env("AWS_SECRET_ACCESS_KEY", credentials::SECRET_ACCESS_KEY)
+        .env("AWS_SESSION_TOKEN", credentials::SESSION_TOKEN)
         .env("TZ", ":UTC")
         .stdin(Stdio::piped())
         .stdout(log.try_clone()?)

@@ -7,11 +7,15 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
 
-use super::{LoginError, SignIn};
+use super::oauth::Authorization;
+use super::{LEARNER_SCOPE, Link, LoginError, SignIn};
 use crate::pages::{escape, page};
 
+/// Where the form of this page goes when nobody but the learner has asked for it.
+const FOR_A_SHELL: &str = "/local/sign-in";
+
 pub(super) async fn form() -> Response {
-    with_form(StatusCode::OK, "")
+    with_form(StatusCode::OK, FOR_A_SHELL, "")
 }
 
 #[derive(Deserialize)]
@@ -19,15 +23,24 @@ pub(super) struct Address {
     email: String,
 }
 
-/// Shows what the mail would say. No mail is sent from a laptop.
-pub(super) async fn mail(
+pub(super) async fn mail_for_a_shell(
     State(sign_in): State<SignIn>,
     address: Result<Form<Address>, FormRejection>,
 ) -> Response {
+    mail(&sign_in, FOR_A_SHELL, address, None)
+}
+
+/// Shows what the mail would say. No mail is sent from a laptop.
+pub(super) fn mail(
+    sign_in: &SignIn,
+    action: &str,
+    address: Result<Form<Address>, FormRejection>,
+    authorization: Option<Authorization>,
+) -> Response {
     let Ok(Form(address)) = address else {
-        return with_form(StatusCode::BAD_REQUEST, "Fill in your e-mail address.");
+        return with_form(StatusCode::BAD_REQUEST, action, "Fill in your e-mail address.");
     };
-    match sign_in.make_link(&address.email) {
+    match sign_in.make_link(&address.email, authorization) {
         Ok(link) => page(
             StatusCode::OK,
             "Your sign-in link",
@@ -40,23 +53,26 @@ pub(super) async fn mail(
             ),
         ),
         Err(LoginError::NoAddress(_)) => {
-            with_form(StatusCode::UNPROCESSABLE_ENTITY, "That is not an e-mail address.")
+            let status = StatusCode::UNPROCESSABLE_ENTITY;
+            with_form(status, action, "That is not an e-mail address.")
         }
-        Err(error) => {
-            let status = StatusCode::INTERNAL_SERVER_ERROR;
-            page(status, "Sign-in failed", &format!("<p>{}</p>", escape(&error.to_string())))
-        }
+        Err(error) => failed(&error),
     }
 }
 
 pub(super) async fn open(State(sign_in): State<SignIn>, Path(code): Path<String>) -> Response {
-    let Some(email) = sign_in.take_link(&code) else {
+    let Some(link) = sign_in.take_link(&code) else {
         return with_form(
             StatusCode::GONE,
+            FOR_A_SHELL,
             "This link was used already, or is too old. Ask for a new one.",
         );
     };
-    match sign_in.sign_in(&email) {
+    let Link { email, authorization, .. } = link;
+    if let Some(authorization) = authorization {
+        return sign_in.lead_back(email, authorization);
+    }
+    match sign_in.sign_in(&email, LEARNER_SCOPE) {
         Ok(tokens) => page(
             StatusCode::OK,
             "You are signed in",
@@ -64,20 +80,22 @@ pub(super) async fn open(State(sign_in): State<SignIn>, Path(code): Path<String>
                 "<p>As <strong>{}</strong>; your learner id is <code>{}</code>.</p>\
                  <p>This is your access token, for a shell. It works for an hour.</p>\
                  <pre>token='{}'</pre>\
-                 <p><a href=\"/\">What there is to try with it</a></p>",
+                 <p><a href=\"/local\">What there is to try with it</a></p>",
                 escape(email.trim()),
                 escape(&tokens.learner),
                 escape(&tokens.access_token),
             ),
         ),
-        Err(error) => {
-            let status = StatusCode::INTERNAL_SERVER_ERROR;
-            page(status, "Sign-in failed", &format!("<p>{}</p>", escape(&error.to_string())))
-        }
+        Err(error) => failed(&error),
     }
 }
 
-fn with_form(status: StatusCode, problem: &str) -> Response {
+fn failed(error: &LoginError) -> Response {
+    let status = StatusCode::INTERNAL_SERVER_ERROR;
+    page(status, "Sign-in failed", &format!("<p>{}</p>", escape(&error.to_string())))
+}
+
+pub(super) fn with_form(status: StatusCode, action: &str, problem: &str) -> Response {
     let problem = match problem {
         "" => String::new(),
         problem => format!("<p class=\"problem\" role=\"alert\">{problem}</p>"),
@@ -86,10 +104,11 @@ fn with_form(status: StatusCode, problem: &str) -> Response {
         status,
         "Sign in",
         &format!(
-            "{problem}<form method=\"post\" action=\"/local/sign-in\">\
+            "{problem}<form method=\"post\" action=\"{}\">\
              <label for=\"email\">E-mail address</label>\
              <input id=\"email\" name=\"email\" type=\"email\" autocomplete=\"email\" required>\
-             <button>Send me a link</button></form>"
+             <button>Send me a link</button></form>",
+            escape(action),
         ),
     )
 }

@@ -145,6 +145,15 @@ impl<'a> Node<'a> {
             .collect()
     }
 
+    /// What a list holds.
+    pub(super) fn items(&self) -> Result<Vec<Node<'a>>, TemplateError> {
+        let items = self.value.as_sequence();
+        let items = items.ok_or_else(|| self.unusable("this must be a list"))?.iter().enumerate();
+        items
+            .filter_map(|(index, item)| self.below(&index.to_string(), item).settled().transpose())
+            .collect()
+    }
+
     pub(super) fn child(&self, name: &str) -> Result<Option<Node<'a>>, TemplateError> {
         match self.mapping()?.get(name) {
             Some(value) => self.below(name, value).settled(),
@@ -201,14 +210,7 @@ impl<'a> Node<'a> {
             Value::String(text) => Ok(Json::String(text.clone())),
             Value::Number(number) => serde_json::to_value(number)
                 .map_err(|error| self.unusable(format!("this is no JSON number: {error}"))),
-            Value::Sequence(items) => items
-                .iter()
-                .enumerate()
-                .filter_map(|(index, item)| {
-                    self.below(&index.to_string(), item).settled().transpose()
-                })
-                .map(|item| item?.json())
-                .collect(),
+            Value::Sequence(_) => self.items()?.iter().map(Node::json).collect(),
             Value::Mapping(_) => {
                 let members: Result<BTreeMap<_, _>, _> = self
                     .children()?
@@ -226,17 +228,58 @@ impl<'a> Node<'a> {
         }
     }
 
-    fn intrinsic(&self, tagged: &TaggedValue) -> Result<Json, TemplateError> {
+    fn intrinsic(&self, tagged: &'a TaggedValue) -> Result<Json, TemplateError> {
         let function = tagged.tag.to_string();
         let function = function.trim_start_matches('!');
-        let Some(argument) = tagged.value.as_str() else {
-            return Err(self.unusable(format!("!{function} must have text after it")));
+        let text = || {
+            let text = tagged.value.as_str();
+            text.ok_or_else(|| self.unusable(format!("!{function} must have text after it")))
         };
+        let argument = self.below(function, &tagged.value);
         match function {
-            "Ref" | "GetAtt" => self.look_up(argument),
-            "Sub" => self.substitute(argument).map(Json::String),
+            "Ref" | "GetAtt" => self.look_up(text()?),
+            "Sub" => self.substitute(text()?).map(Json::String),
+            "Join" => argument.join(),
+            "Select" => argument.select(),
+            "Split" => argument.split(),
             other => Err(self.unusable(format!("!{other} is not known here"))),
         }
+    }
+
+    /// The two arguments of a function.
+    fn pair(&self) -> Result<(Json, Json), TemplateError> {
+        let Json::Array(arguments) = self.json()? else {
+            return Err(self.unusable("this must be a list of two arguments"));
+        };
+        let [one, other] = <[Json; 2]>::try_from(arguments)
+            .map_err(|_more| self.unusable("this must have two arguments"))?;
+        Ok((one, other))
+    }
+
+    fn join(&self) -> Result<Json, TemplateError> {
+        let (separator, parts) = self.pair()?;
+        let parts: Option<Vec<&str>> =
+            parts.as_array().and_then(|parts| parts.iter().map(Json::as_str).collect());
+        match (separator.as_str(), parts) {
+            (Some(separator), Some(parts)) => Ok(parts.join(separator).into()),
+            _ => Err(self.unusable("!Join must have a separator and a list of text after it")),
+        }
+    }
+
+    fn split(&self) -> Result<Json, TemplateError> {
+        let (separator, text) = self.pair()?;
+        match (separator.as_str(), text.as_str()) {
+            (Some(separator), Some(text)) => Ok(text.split(separator).collect()),
+            _ => Err(self.unusable("!Split must have a separator and a text after it")),
+        }
+    }
+
+    fn select(&self) -> Result<Json, TemplateError> {
+        let (index, list) = self.pair()?;
+        let index = index.as_u64().and_then(|index| usize::try_from(index).ok());
+        let item = index.and_then(|index| list.as_array()?.get(index));
+        item.cloned()
+            .ok_or_else(|| self.unusable("!Select must have an index of the list after it"))
     }
 
     fn look_up(&self, name: &str) -> Result<Json, TemplateError> {

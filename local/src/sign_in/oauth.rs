@@ -1,0 +1,235 @@
+//! OAuth 2 for the site, as Cognito's pages do it: a code for whoever has opened their link, and
+//! tokens for the code, for nobody but the page that has asked (PKCE, RFC 7636).
+
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use axum::Form;
+use axum::extract::rejection::{FormRejection, QueryRejection};
+use axum::extract::{Query, RawQuery, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::page::{self, Address};
+use super::{SITE_CLIENT, SignIn};
+use crate::gateway::route::percent_encode;
+use crate::pages;
+use crate::{clock, random};
+
+/// A code works this long, as Cognito's at most do in practice: the page asks at once.
+const CODE_SECONDS: u64 = 60;
+
+/// What the site may ask for, as the template's client.
+const SCOPES: [&str; 3] = ["openid", "email", "coursegate/learn"];
+
+/// What the site has asked for, and may have.
+#[derive(Debug, Clone)]
+pub(super) struct Authorization {
+    redirect_uri: String,
+    state: Option<String>,
+    scope: String,
+    challenge: String,
+}
+
+/// What a code stands for.
+pub(super) struct Code {
+    email: String,
+    authorization: Authorization,
+    expires_at: u64,
+}
+
+/// Why the site gets no code.
+#[derive(Debug)]
+enum Refusal {
+    /// Nobody says that it is the site who asks, so there is no way back to it.
+    NotTheSite(&'static str),
+    /// The site is told, by the names of RFC 6749.
+    Told { authorization: Authorization, error: &'static str },
+}
+
+impl Authorization {
+    /// Where the page goes on, with these in its query.
+    fn back(&self, parameters: &[(&str, &str)]) -> Response {
+        let state = self.state.iter().map(|state| ("state", state.as_str()));
+        let query: Vec<String> = parameters
+            .iter()
+            .copied()
+            .chain(state)
+            .map(|(name, value)| format!("{name}={}", percent_encode(value)))
+            .collect();
+        let location = format!("{}?{}", self.redirect_uri, query.join("&"));
+        let no_store = (header::CACHE_CONTROL, "no-store".to_owned());
+        (StatusCode::SEE_OTHER, [(header::LOCATION, location), no_store]).into_response()
+    }
+}
+
+impl Refusal {
+    fn response(&self) -> Response {
+        match self {
+            Refusal::NotTheSite(why) => not_the_site(why),
+            Refusal::Told { authorization, error } => authorization.back(&[("error", error)]),
+        }
+    }
+}
+
+impl SignIn {
+    /// The only address that a code is brought to: the site's own.
+    fn callback(&self) -> String {
+        format!("{}/", self.inner.site)
+    }
+
+    fn authorization(&self, query: AuthorizeQuery) -> Result<Authorization, Refusal> {
+        let query = query.map(|Query(query)| query).unwrap_or_default();
+        let parameter = |name: &str| query.get(name).map_or("", String::as_str);
+        if parameter("client_id") != SITE_CLIENT {
+            return Err(Refusal::NotTheSite("The client_id is not the site's."));
+        }
+        if parameter("redirect_uri") != self.callback() {
+            return Err(Refusal::NotTheSite("The redirect_uri is not the site's."));
+        }
+        let scope = match parameter("scope") {
+            "" => SCOPES.join(" "),
+            scope => scope.to_owned(),
+        };
+        let authorization = Authorization {
+            redirect_uri: self.callback(),
+            state: query.get("state").cloned(),
+            challenge: parameter("code_challenge").to_owned(),
+            scope,
+        };
+        let error = if parameter("response_type") != "code" {
+            "unsupported_response_type"
+        } else if !authorization.scope.split(' ').all(|scope| SCOPES.contains(&scope)) {
+            "invalid_scope"
+        } else if parameter("code_challenge_method") != "S256"
+            || authorization.challenge.len() != 43
+        {
+            "invalid_request"
+        } else {
+            return Ok(authorization);
+        };
+        Err(Refusal::Told { authorization, error })
+    }
+
+    /// Leads whoever has opened their link back to the site.
+    pub(super) fn lead_back(&self, email: String, authorization: Authorization) -> Response {
+        let code = random::token::<16>();
+        let response = authorization.back(&[("code", &code)]);
+        let now = clock::now().as_secs();
+        let expires_at = now.saturating_add(CODE_SECONDS);
+        let mut codes = self.inner.codes.lock().unwrap_or_else(PoisonError::into_inner);
+        codes.retain(|_, code| code.expires_at > now);
+        codes.insert(code, Code { email, authorization, expires_at });
+        response
+    }
+
+    /// Whose code this is, and with which scope. It works once, also if it is then refused.
+    fn take_code(&self, request: &TokenRequest) -> Option<(String, String)> {
+        let mut codes = self.inner.codes.lock().unwrap_or_else(PoisonError::into_inner);
+        let Code { email, authorization, expires_at } = codes.remove(&request.code)?;
+        let proof = digest(&SHA256, request.code_verifier.as_bytes());
+        let is_theirs = request.redirect_uri == authorization.redirect_uri
+            && BASE64_URL_SAFE_NO_PAD.encode(proof) == authorization.challenge
+            && expires_at > clock::now().as_secs();
+        is_theirs.then_some((email, authorization.scope))
+    }
+}
+
+type AuthorizeQuery = Result<Query<BTreeMap<String, String>>, QueryRejection>;
+
+/// Asks for an e-mail address.
+pub(super) async fn authorize(
+    State(sign_in): State<SignIn>,
+    RawQuery(raw): RawQuery,
+    query: AuthorizeQuery,
+) -> Response {
+    match sign_in.authorization(query) {
+        Ok(_authorization) => page::with_form(StatusCode::OK, &action(raw), ""),
+        Err(refusal) => refusal.response(),
+    }
+}
+
+/// Shows what the mail would say, whose link leads back to the site.
+pub(super) async fn authorize_by_mail(
+    State(sign_in): State<SignIn>,
+    RawQuery(raw): RawQuery,
+    query: AuthorizeQuery,
+    address: Result<Form<Address>, FormRejection>,
+) -> Response {
+    match sign_in.authorization(query) {
+        Ok(authorization) => page::mail(&sign_in, &action(raw), address, Some(authorization)),
+        Err(refusal) => refusal.response(),
+    }
+}
+
+fn action(raw_query: Option<String>) -> String {
+    format!("/local/authorize?{}", raw_query.unwrap_or_default())
+}
+
+fn not_the_site(why: &str) -> Response {
+    pages::page(StatusCode::BAD_REQUEST, "Not from here", &format!("<p>{why}</p>"))
+}
+
+/// The form of RFC 6749, section 4.1.3. What is missing is empty, and refused as that.
+#[derive(Deserialize)]
+pub(super) struct TokenRequest {
+    #[serde(default)]
+    grant_type: String,
+    #[serde(default)]
+    client_id: String,
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    redirect_uri: String,
+    #[serde(default)]
+    code_verifier: String,
+}
+
+pub(super) async fn token(
+    State(sign_in): State<SignIn>,
+    form: Result<Form<TokenRequest>, FormRejection>,
+) -> Response {
+    let no_store = || [(header::CACHE_CONTROL, "no-store")];
+    let refused = |error: &str| {
+        (StatusCode::BAD_REQUEST, no_store(), axum::Json(json!({"error": error}))).into_response()
+    };
+    let Ok(Form(request)) = form else { return refused("invalid_request") };
+    if request.grant_type != "authorization_code" {
+        return refused("unsupported_grant_type");
+    }
+    if request.client_id != SITE_CLIENT {
+        return refused("invalid_client");
+    }
+    let Some((email, scope)) = sign_in.take_code(&request) else {
+        return refused("invalid_grant");
+    };
+    match sign_in.sign_in(&email, &scope) {
+        Ok(tokens) => {
+            let tokens = json!({
+                "access_token": tokens.access_token,
+                "id_token": tokens.id_token,
+                "token_type": tokens.token_type,
+                "expires_in": tokens.expires_in,
+            });
+            (no_store(), axum::Json(tokens)).into_response()
+        }
+        Err(error) => super::refuse(&error),
+    }
+}
+
+/// Leads back to the site. Nothing is forgotten here: nobody stays signed in on these pages.
+pub(super) async fn logout(State(sign_in): State<SignIn>, query: AuthorizeQuery) -> Response {
+    let query = query.map(|Query(query)| query).unwrap_or_default();
+    let callback = sign_in.callback();
+    let is_the_sites = query.get("client_id").is_some_and(|client| client == SITE_CLIENT)
+        && query.get("logout_uri") == Some(&callback);
+    if !is_the_sites {
+        return not_the_site("The client_id or the logout_uri is not the site's.");
+    }
+    (StatusCode::FOUND, [(header::LOCATION, callback)]).into_response()
+}

@@ -1,0 +1,170 @@
+//! The site, as `CloudFront` serves it: the files of the project's folder `web`, its one page
+//! for every path without a dot, and the headers of the template's policy.
+//!
+//! The same files are also at `localhost`, which to a browser is another origin: there stands the
+//! page that shows the elements on somebody else's site, without the headers of ours.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use serde_json::{Value, json};
+
+use crate::gateway::route::percent_decode;
+use crate::sign_in::SITE_CLIENT;
+use crate::template::Template;
+use crate::{files, pages};
+
+/// What the pages of the demo call the site. Its own origin takes the place.
+const SITE_IN_THE_DEMO: &str = "https://learn.example.com";
+
+/// Where the site is. Clones share everything.
+#[derive(Clone)]
+pub(crate) struct Site {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    folder: PathBuf,
+    origin: String,
+    other_origin: String,
+    headers: Vec<(&'static str, String)>,
+    stage: String,
+}
+
+/// The origin of a site that is not ours, for the gateway at this address: the same machine by
+/// another name.
+pub(crate) fn other_origin(gateway: &str) -> String {
+    gateway.replacen("127.0.0.1", "localhost", 1)
+}
+
+impl Site {
+    /// The site of the project in this folder, at this origin, as the template declares it.
+    pub(crate) fn new(project: &Path, origin: &str, template: &Template) -> Site {
+        let inner = Inner {
+            folder: project.join("web"),
+            origin: origin.to_owned(),
+            other_origin: other_origin(origin),
+            headers: template.site_headers.clone(),
+            stage: template.stage.clone(),
+        };
+        Site { inner: Arc::new(inner) }
+    }
+
+    /// Everything that nobody else answers.
+    pub(crate) fn router(self) -> Router {
+        Router::new().route("/config.json", get(config)).fallback(serve).with_state(self)
+    }
+
+    /// What the site is told of this machine. In AWS it is written when the site is deployed.
+    fn config(&self) -> Value {
+        let Inner { origin, other_origin, stage, .. } = &*self.inner;
+        json!({
+            "api": format!("/{stage}"),
+            "sign_in": {
+                "authorize": format!("{origin}/local/authorize"),
+                "token": format!("{origin}/local/token"),
+                "logout": format!("{origin}/local/logout"),
+                "client_id": SITE_CLIENT,
+                "scope": "openid email coursegate/learn",
+                "redirect": format!("{origin}/"),
+            },
+            "embed_origins": [other_origin],
+        })
+    }
+
+    async fn file(&self, path: &str) -> Option<Response> {
+        let file = files::below(&self.inner.folder, path)?;
+        let bytes = tokio::fs::read(&file).await.ok()?;
+        Some(([(header::CONTENT_TYPE, files::content_type(&file))], bytes).into_response())
+    }
+
+    async fn answer(&self, uri: &Uri) -> Response {
+        let path = percent_decode(uri.path());
+        let is_file = path.contains('.');
+        let path = if is_file { path.trim_start_matches('/') } else { "index.html" };
+        let mut response = match self.file(path).await {
+            Some(response) => response,
+            None if is_file => return StatusCode::NOT_FOUND.into_response(),
+            None => return no_site(),
+        };
+        for (name, value) in &self.inner.headers {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                response.headers_mut().insert(HeaderName::from_static(name), value);
+            }
+        }
+        response
+    }
+
+    /// A page of somebody else's site. Whoever came for ours is led to it.
+    async fn answer_elsewhere(&self, uri: &Uri) -> Response {
+        let Inner { folder, origin, .. } = &*self.inner;
+        let path = percent_decode(uri.path());
+        if !path.starts_with("/demo/") {
+            let target = uri.path_and_query().map_or("/", |target| target.as_str());
+            let location = format!("{origin}{target}");
+            return (StatusCode::FOUND, [(header::LOCATION, location)]).into_response();
+        }
+        let file = files::below(folder, path.trim_start_matches('/'));
+        let Some(file) = file else { return StatusCode::NOT_FOUND.into_response() };
+        let content_type = files::content_type(&file);
+        let Ok(mut bytes) = tokio::fs::read(&file).await else {
+            return StatusCode::NOT_FOUND.into_response();
+        };
+        if content_type.starts_with("text/html") {
+            let page = String::from_utf8_lossy(&bytes).replace(SITE_IN_THE_DEMO, origin);
+            bytes = page.into_bytes();
+        }
+        ([(header::CONTENT_TYPE, content_type)], bytes).into_response()
+    }
+
+    fn is_elsewhere(&self, headers: &HeaderMap) -> bool {
+        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        host.is_some_and(|host| self.inner.other_origin.strip_prefix("http://") == Some(host))
+    }
+}
+
+async fn config(State(site): State<Site>) -> Response {
+    // Elements on other sites read it too.
+    let headers = [(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"), (header::CACHE_CONTROL, "no-store")];
+    (headers, axum::Json(site.config())).into_response()
+}
+
+async fn serve(State(site): State<Site>, request: Request) -> Response {
+    let path = request.uri().path();
+    if path == "/local" || path.starts_with("/local/") {
+        return not_found();
+    }
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return method_not_allowed();
+    }
+    let mut response = if site.is_elsewhere(request.headers()) {
+        site.answer_elsewhere(request.uri()).await
+    } else {
+        site.answer(request.uri()).await
+    };
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn no_site() -> Response {
+    let body = "<p>There is no <code>web/index.html</code> beside the template, so there is no \
+                site to show here.</p>\
+                <p><a href=\"/local\">What runs on this machine</a></p>";
+    pages::page(StatusCode::NOT_FOUND, "No site yet", body)
+}
+
+/// What nobody answers.
+pub(crate) fn not_found() -> Response {
+    (StatusCode::NOT_FOUND, axum::Json(json!({"message": "Not Found"}))).into_response()
+}
+
+/// What is answered otherwise.
+pub(crate) fn method_not_allowed() -> Response {
+    let body = json!({"message": "Method Not Allowed"});
+    (StatusCode::METHOD_NOT_ALLOWED, axum::Json(body)).into_response()
+}
