@@ -21,7 +21,9 @@ pub(crate) fn replay(place: PlaceArguments, event: &EventId) -> Ended {
         let replayed = replayed.map_err(say)?;
         let says = format!("{event}: {}", meaning(&replayed));
         if !replayed.is_settled() {
-            return Err(says);
+            let then = "It waits for a version that can: deploy one, then replay it. Stripe keeps \
+                        events for 30 days.";
+            return Err(format!("{says}\n{then}"));
         }
         terminal::print(&says);
         if let Content::Facts(source, _) = &replayed.news.content {
@@ -41,10 +43,7 @@ fn meaning(replayed: &Replayed) -> String {
             format!("{name}. What it tells was in the table already; nothing has changed.")
         }
         Outcome::Ignored(rule) => format!("{name}. {} Nothing has changed.", rule_in_words(*rule)),
-        Outcome::Quarantined { reason } => format!(
-            "{name}. It can't be read ({reason}), and waits for a version that can: deploy a newer \
-             one, then replay it within 30 days of its making"
-        ),
+        Outcome::Quarantined { reason } => format!("{name}. It can't be read: {reason}."),
     }
 }
 
@@ -88,8 +87,8 @@ async fn list(deployment: &Deployment) -> Ended {
         "No event waits to be read.".to_owned()
     } else {
         let says = format!(
-            "\n{} waiting. Deploy a version that can read them, then `coursegate quarantine drain`. \
-             Stripe keeps events for 30 days.",
+            "\n{} waiting. Deploy a version that can read them, then `coursegate quarantine \
+             drain`.\nStripe keeps events for 30 days.",
             count(waiting.len(), "event")
         );
         complete(deployment, &says)

@@ -80,9 +80,15 @@ fn plan(held: &Held, now: Timestamp) {
              stripe checkout sessions expire {session}"
         ));
     }
-    terminal::print(&format!(
-        "- Their account where they sign in: in Cognito the user whose sub is\n  {learner}."
-    ));
+    // What a service calls its own people can't be anybody's sub.
+    let account = if learner.as_str().starts_with("x-") {
+        format!("- Their account at the service that calls them {learner}.")
+    } else {
+        format!(
+            "- Their account where they sign in: in Cognito, the user whose sub is\n  {learner}."
+        )
+    };
+    terminal::print(&account);
     terminal::print(
         "The functions' logs name them for LogRetentionDays more, and the table's point-in-time\n\
          recovery remembers 35 days; both end by themselves.",

@@ -8,11 +8,15 @@
     reason = "a test that can't go on should stop where it is"
 )]
 
+mod events;
+mod learner;
 mod operator;
 mod own_account;
 mod purchase;
 mod readme;
 mod running;
 mod sam;
+mod shop;
 mod strangers;
+mod support;
 mod up;

@@ -1,51 +1,11 @@
 //! The operator's commands as they are typed, against the local stack that is running.
 
-use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::running::{Folder, Running, command, project, up};
-
-/// What a command has said, and how it ended.
-struct Said {
-    out: String,
-    problem: String,
-    code: Option<i32>,
-}
-
-fn port(running: &Running) -> String {
-    running.addresses["gateway"].as_str().unwrap().rsplit(':').next().unwrap().to_owned()
-}
-
-fn run(running: &Running, arguments: &[&str]) -> Said {
-    run_with(running, arguments, "")
-}
-
-fn run_with(running: &Running, arguments: &[&str], input: &str) -> Said {
-    let port = port(running);
-    let mut command = command(&[arguments, &["--gateway-port", &port]].concat());
-    finish(command.stdin(Stdio::piped()), input)
-}
-
-fn finish(command: &mut Command, input: &str) -> Said {
-    let mut child = command.spawn().unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    Said {
-        out: String::from_utf8(output.stdout).unwrap(),
-        problem: String::from_utf8(output.stderr).unwrap(),
-        code: output.status.code(),
-    }
-}
-
-/// Posts to a piece of the stack: a form to Stripe's API, JSON to the rest.
-fn post(running: &Running, piece: &str, path: &str, body: &str) -> Value {
-    let url = format!("{}{path}", running.addresses[piece].as_str().unwrap());
-    let mut curl = Command::new("curl");
-    curl.args(["-s", "-u", "sk_test_any:", "-d", body, &url]);
-    serde_json::from_slice(&curl.output().unwrap().stdout).unwrap_or_default()
-}
+use crate::running::{Folder, command, project};
+use crate::shop::{Said, Shop, finish};
 
 /// What the doctor says under this name, with its remedy.
 fn line(said: &Said, name: &str) -> String {
@@ -58,39 +18,39 @@ fn line(said: &Said, name: &str) -> String {
 
 #[test]
 fn an_edited_catalog_is_planned_pushed_and_read_back() {
-    let running = up(&["--ephemeral"]);
+    let shop = Shop::open();
     let folder = Folder::new();
     let text = std::fs::read_to_string(project().join("catalog.toml")).unwrap();
     let file = folder.path("catalog.toml");
     std::fs::write(&file, text.replace("amount = 2900", "amount = 3900")).unwrap();
 
-    let said = run(&running, &["catalog", "plan"]);
+    let said = shop.run(&["catalog", "plan"]);
     assert_eq!((said.out.as_str(), said.code), ("local sells what catalog.toml says.\n", Some(0)));
-    let said = run(&running, &["catalog", "plan", &file]);
+    let said = shop.run(&["catalog", "plan", &file]);
     let steps = "~ price tutorclaw_paid: 29.00 USD becomes 39.00 USD for tutorclaw; who has a page \
                  open still pays the old price\n~ table: catalog version 2\n";
     assert!(said.out.starts_with(steps) && said.out.contains("2 steps to do"), "{}", said.out);
-    let said = run(&running, &["catalog", "push", &file]);
+    let said = shop.run(&["catalog", "push", &file]);
     assert!(said.out.starts_with(steps) && said.out.contains("2 steps done"), "{}", said.out);
-    let said = run(&running, &["catalog", "push", &file]);
+    let said = shop.run(&["catalog", "push", &file]);
     assert!(said.out.starts_with("Nothing to do"), "{}", said.out);
 
-    let pulled = run(&running, &["catalog", "pull"]);
+    let pulled = shop.run(&["catalog", "pull"]);
     assert_eq!((pulled.problem.as_str(), pulled.code), ("", Some(0)));
     let again = folder.path("pulled.toml");
     std::fs::write(&again, pulled.out).unwrap();
-    let said = run(&running, &["catalog", "plan", &again]);
+    let said = shop.run(&["catalog", "plan", &again]);
     assert!(said.out.contains("sells what"), "{}", said.out);
 }
 
 #[test]
 fn a_price_that_is_taken_away_is_no_longer_sold_and_not_pulled() {
-    let running = up(&["--ephemeral"]);
+    let shop = Shop::open();
     let folder = Folder::new();
     let text = std::fs::read_to_string(project().join("catalog.toml")).unwrap();
     let file = folder.path("catalog.toml");
     std::fs::write(&file, text.rsplit_once("[[price]]").unwrap().0).unwrap();
-    let said = run(&running, &["catalog", "push", &file]);
+    let said = shop.run(&["catalog", "push", &file]);
     assert!(
         said.out.starts_with(
             "~ table: catalog version 2: price curriculum_paid is no longer on sale\n1 step done"
@@ -98,7 +58,7 @@ fn a_price_that_is_taken_away_is_no_longer_sold_and_not_pulled() {
         "{}",
         said.out
     );
-    let said = run(&running, &["catalog", "pull"]);
+    let said = shop.run(&["catalog", "pull"]);
     assert!(!said.out.contains("curriculum_paid"), "{}", said.out);
     let note = "coursegate: price curriculum_paid is left out: the table doesn't sell it\n";
     assert_eq!((said.problem.as_str(), said.code), (note, Some(0)));
@@ -112,7 +72,7 @@ fn what_is_wrong_in_a_catalog_file_is_named_with_its_line() {
     std::fs::write(&file, text.replace("amount = 2900", "amount = 0")).unwrap();
     let line = text.lines().position(|line| line == "lookup_key = \"tutorclaw_paid\"").unwrap() + 1;
     let mut command = command(&["catalog", "plan", &file]);
-    let said = finish(command.stdin(Stdio::piped()), "");
+    let said = finish(&mut command, "");
     let expected = format!(
         "coursegate: {file}, line {line}: price tutorclaw_paid must be more than zero: a course for \
          nothing has the category free\n"
@@ -122,7 +82,7 @@ fn what_is_wrong_in_a_catalog_file_is_named_with_its_line() {
 
 #[test]
 fn a_push_that_would_close_something_says_what_and_how_to_insist() {
-    let running = up(&["--ephemeral"]);
+    let shop = Shop::open();
     let folder = Folder::new();
     let text = std::fs::read_to_string(project().join("catalog.toml")).unwrap();
     let file = folder.path("catalog.toml");
@@ -130,12 +90,12 @@ fn a_push_that_would_close_something_says_what_and_how_to_insist() {
     let text =
         text.replace("courses = [\"tutorclaw\"]", "courses = [\"tutorclaw\", \"evaluation\"]");
     std::fs::write(&file, text).unwrap();
-    let said = run(&running, &["catalog", "plan", &file]);
+    let said = shop.run(&["catalog", "plan", &file]);
     let loss = "owners would lose: product curriculum no longer opens evaluation";
     assert!(said.out.contains(loss), "{}", said.out);
-    let said = run(&running, &["catalog", "push", &file]);
+    let said = shop.run(&["catalog", "push", &file]);
     assert!(said.problem.contains("--force") && said.code == Some(1), "{}", said.problem);
-    let said = run(&running, &["catalog", "push", &file, "--force"]);
+    let said = shop.run(&["catalog", "push", &file, "--force"]);
     assert!(said.out.contains("! owners have lost") && said.code == Some(0), "{}", said.out);
 }
 
@@ -148,11 +108,22 @@ fn without_a_deployment_every_command_says_what_to_do() {
         &["webhook", "register"],
         &["webhook", "rotate"],
         &["key", "store"],
+        &["key", "store", "--webhook"],
         &["doctor"],
+        &["why", "ada"],
+        &["grant", "ada", "tutorclaw", "--reason", "a prize"],
+        &["revoke", "pi_1", "--reason", "a slip"],
+        &["replay", "evt_1"],
+        &["quarantine", "list"],
+        &["quarantine", "drain"],
+        &["quarantine", "dismiss", "evt_1"],
+        &["double-payments"],
+        &["learner", "export", "ada"],
+        &["learner", "forget", "ada", "--yes"],
     ] {
         // Nothing listens on port 1.
         let mut command = command(&[arguments, &["--gateway-port", "1"]].concat());
-        let said = finish(command.stdin(Stdio::piped()), "");
+        let said = finish(&mut command, "");
         let expected = "coursegate: no local stack answers on port 1: start one with `cargo run`, \
                         or name a deployment with --stack\n";
         assert_eq!((said.problem.as_str(), said.code), (expected, Some(1)));
@@ -160,26 +131,101 @@ fn without_a_deployment_every_command_says_what_to_do() {
 }
 
 #[test]
+fn every_command_that_the_operator_s_document_shows_is_one_that_there_is() {
+    let document = std::fs::read_to_string(project().join("docs/OPERATE.md")).unwrap();
+    let blocks = document.split("```sh\n").skip(1).map(|block| block.split("```").next().unwrap());
+    let commands: Vec<&str> = blocks.flat_map(str::lines).collect();
+    for name in ["why", "grant", "revoke", "double-payments", "replay", "quarantine", "learner"] {
+        let shows = |line: &&&str| line.starts_with(&format!("coursegate {name}"));
+        assert!(commands.iter().any(|line| shows(&line)), "{name} is not in {commands:?}");
+    }
+    for line in commands {
+        let program = env!("CARGO_BIN_EXE_coursegate");
+        let line = line.replacen("coursegate", &format!("{program:?}"), 1);
+        // Nothing listens on port 1, which is said once the command is understood.
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{line} --gateway-port 1")]);
+        let said = finish(shell.stdout(Stdio::piped()).stderr(Stdio::piped()), "");
+        assert!(said.problem.contains("no local stack answers"), "{line}: {}", said.problem);
+    }
+}
+
+#[test]
 fn a_key_comes_by_standard_input_and_is_tried() {
-    let running = up(&["--ephemeral"]);
-    let said = run_with(&running, &["key", "store"], "rk_live_51\n");
+    let shop = Shop::open();
+    let said = shop.run_with(&["key", "store"], "rk_live_51\n");
     assert!(said.problem.contains("is live, and this deployment is test"), "{}", said.problem);
     assert!(!said.problem.contains("rk_live_51") && said.code == Some(1));
-    let said = run_with(&running, &["key", "store"], "\n");
+    let said = shop.run_with(&["key", "store"], "\n");
     assert!(said.problem.contains("give it on standard input"), "{}", said.problem);
-    let said = run_with(&running, &["key", "store"], "rk_test_51\n");
+    let said = shop.run_with(&["key", "store"], "rk_test_51\n");
     assert!(said.out.contains("tried and stored") && said.code == Some(0), "{}", said.problem);
     assert!(!said.out.contains("rk_test_51"));
 }
 
 #[test]
+fn the_webhook_s_key_is_tried_and_told_from_one_that_may_do_more() {
+    let shop = Shop::open();
+    let store = &["key", "store", "--webhook"];
+    // As if the shop had been in another account until now.
+    let item = json!({"pk": {"S": "SOURCE#pi_elsewhere"}, "sk": {"S": "SOURCE"}});
+    let put = json!({"TableName": "coursegate", "Item": item});
+    shop.aws("dynamodb", "DynamoDB_20120810.PutItem", &put);
+    let said = shop.run_with(store, "rk_test_other\n");
+    assert!(said.problem.contains("knows none of the payments"), "{}", said.problem);
+    shop.buy(&shop.sign_in("ada@example.com"), "tutorclaw_paid");
+
+    let reads = json!({"payment_intents": "read", "disputes": "read"});
+    let half = json!({"payment_intents": "read"});
+    let writes = json!({"payment_intents": "read", "disputes": "read", "charges": "write",
+                        "customers": "write"});
+    for (key, permissions) in
+        [("rk_test_reads", reads), ("rk_test_half", half), ("rk_test_writes", writes)]
+    {
+        shop.sim("/_sim/keys", &json!({"key": key, "permissions": permissions}));
+    }
+    let said = shop.run_with(store, "rk_test_half\n");
+    let lacks = "the key is not stored: it lacks Disputes: Read";
+    assert!(said.problem.contains(lacks) && said.code == Some(1), "{}", said.problem);
+    let said = shop.run_with(store, "rk_live_reads\n");
+    assert!(said.problem.contains("is live, and this deployment is test"), "{}", said.problem);
+    for (key, more) in [
+        ("rk_test_reads", None),
+        ("rk_test_writes", Some("more than read: Charges: Write, Customers: Write.")),
+        ("sk_test_all", Some("more than read: everything.")),
+    ] {
+        let said = shop.run_with(store, &format!("{key}\n"));
+        assert_eq!(said.code, Some(0), "{key}: {}", said.problem);
+        assert!(said.out.contains("stored in coursegate/StripeReadKey"), "{key}: {}", said.out);
+        assert!(!said.out.contains(key), "{}", said.out);
+        match more {
+            Some(more) => assert!(said.out.contains(more), "{key}: {}", said.out),
+            None => assert!(!said.out.contains("more than read"), "{key}: {}", said.out),
+        }
+        let secret = json!({"SecretId": "coursegate/StripeReadKey"});
+        let stored = shop.aws("secrets_manager", "secretsmanager.GetSecretValue", &secret);
+        assert_eq!(stored["SecretString"], key);
+    }
+}
+
+#[test]
 fn a_stack_that_has_just_started_is_well() {
-    let running = up(&["--ephemeral"]);
-    let said = run(&running, &["doctor"]);
+    let shop = Shop::open();
+    let said = shop.run(&["doctor"]);
     assert_eq!(said.code, Some(0), "{}{}", said.out, said.problem);
     assert!(said.out.contains(" 0 wrong."), "{}", said.out);
-    for name in ["table", "functions' key", "account", "prices", "endpoint", "signed probe", "api"]
-    {
+    for name in [
+        "table",
+        "functions' key",
+        "webhook's key",
+        "account",
+        "prices",
+        "endpoint",
+        "quarantine",
+        "double payments",
+        "signed probe",
+        "api",
+    ] {
         assert!(line(&said, name).starts_with("ok"), "{}", said.out);
     }
     for secret in ["whsec_", "sk_test_", "rk_test_"] {
@@ -189,20 +235,16 @@ fn a_stack_that_has_just_started_is_well() {
 
 #[test]
 fn the_doctor_names_what_is_wrong_and_the_remedy() {
-    let running = up(&["--ephemeral"]);
-    let endpoints =
-        format!("{}/v1/webhook_endpoints", running.addresses["stripe"].as_str().unwrap());
-    let list =
-        Command::new("curl").args(["-s", "-u", "sk_test_any:", &endpoints]).output().unwrap();
-    let list: Value = serde_json::from_slice(&list.stdout).unwrap();
+    let shop = Shop::open();
+    let list = shop.stripe("/v1/webhook_endpoints", &[]);
     let endpoint = list["data"][0]["id"].as_str().unwrap();
 
     // Somebody has been in the Dashboard, in Secrets Manager and in the table's settings.
     let secret = json!({"SecretId": "coursegate/StripeApiKey", "SecretString": "sk_live_51"});
-    aws(&running, "secrets_manager", "secretsmanager.PutSecretValue", &secret);
+    shop.aws("secrets_manager", "secretsmanager.PutSecretValue", &secret);
     let unprotected = json!({"TableName": "coursegate", "DeletionProtectionEnabled": false});
-    aws(&running, "dynamodb", "DynamoDB_20120810.UpdateTable", &unprotected);
-    let said = run(&running, &["doctor"]);
+    shop.aws("dynamodb", "DynamoDB_20120810.UpdateTable", &unprotected);
+    let said = shop.run(&["doctor"]);
     assert!(line(&said, "table").contains("not protected from deletion"), "{}", said.out);
     let key = line(&said, "functions' key");
     assert!(
@@ -212,47 +254,39 @@ fn the_doctor_names_what_is_wrong_and_the_remedy() {
     assert_eq!(said.code, Some(1));
     assert!(!said.out.contains("sk_live_51"));
 
+    let none = json!({"SecretId": "coursegate/StripeReadKey", "SecretString": "placeholder"});
+    shop.aws("secrets_manager", "secretsmanager.PutSecretValue", &none);
+    let key = line(&shop.run(&["doctor"]), "webhook's key");
+    assert!(key.starts_with("WRONG") && key.contains("key store --webhook"), "{key}");
+
     let secret = json!({"SecretId": "coursegate/StripeApiKey", "SecretString": "sk_test_51"});
-    aws(&running, "secrets_manager", "secretsmanager.PutSecretValue", &secret);
-    post(&running, "stripe", &format!("/v1/webhook_endpoints/{endpoint}"), "disabled=true");
-    post(&running, "stripe", "/v1/products/coursegate_tutorclaw", "active=false");
-    let said = run(&running, &["doctor"]);
+    shop.aws("secrets_manager", "secretsmanager.PutSecretValue", &secret);
+    shop.stripe(&format!("/v1/webhook_endpoints/{endpoint}"), &[("disabled", "true")]);
+    shop.stripe("/v1/products/coursegate_tutorclaw", &[("active", "false")]);
+    let said = shop.run(&["doctor"]);
     let found = line(&said, "endpoint");
     assert!(found.contains("it is disabled") && found.contains("webhook register"), "{found}");
     let prices = line(&said, "prices");
     assert!(prices.starts_with("WRONG") && prices.contains("catalog push"), "{prices}");
 
     for remedy in [&["webhook", "register"][..], &["catalog", "push"]] {
-        assert_eq!(run(&running, remedy).code, Some(0));
+        assert_eq!(shop.run(remedy).code, Some(0));
     }
-    let said = run(&running, &["doctor"]);
+    let said = shop.run(&["doctor"]);
     assert!(line(&said, "endpoint").starts_with("ok"), "{}", said.out);
     assert!(line(&said, "prices").starts_with("ok"), "{}", said.out);
 }
 
-fn aws(running: &Running, piece: &str, target: &str, body: &Value) {
-    let url = running.addresses[piece].as_str().unwrap();
-    let mut curl = Command::new("curl");
-    curl.args(["-s", "--fail-with-body", "-H", &format!("x-amz-target: {target}")]);
-    curl.args(["-H", "content-type: application/x-amz-json-1.0", "-d", &body.to_string(), url]);
-    // DynamoDB's signatures are not looked at here, but must be there.
-    let signed = "AWS4-HMAC-SHA256 Credential=local/20261121/us-east-1/dynamodb/aws4_request, \
-                  SignedHeaders=host, Signature=none";
-    curl.args(["-H", &format!("authorization: {signed}"), "-H", "x-amz-date: 20261121T000000Z"]);
-    let output = curl.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-}
-
 #[test]
 fn a_rotation_is_begun_and_ended_by_the_same_command() {
-    let running = up(&["--ephemeral"]);
-    let said = run(&running, &["webhook", "rotate"]);
+    let shop = Shop::open();
+    let said = shop.run(&["webhook", "rotate"]);
     assert!(said.out.contains("both signing secrets are accepted"), "{}{}", said.out, said.problem);
-    let said = run(&running, &["doctor"]);
+    let said = shop.run(&["doctor"]);
     assert!(line(&said, "signed probe").contains("2 stored secrets"), "{}", said.out);
     assert!(line(&said, "endpoint").starts_with("note"), "{}", said.out);
-    let said = run(&running, &["webhook", "rotate", "--now"]);
+    let said = shop.run(&["webhook", "rotate", "--now"]);
     assert!(said.out.contains("only the new signing secret is left"), "{}", said.out);
-    let said = run(&running, &["doctor"]);
+    let said = shop.run(&["doctor"]);
     assert!(line(&said, "endpoint").starts_with("ok") && said.code == Some(0), "{}", said.out);
 }

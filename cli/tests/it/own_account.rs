@@ -122,7 +122,7 @@ async fn its_state_is_kept_apart_and_holds_neither_key_nor_signing_secret() {
     let folder = Folder::new();
     let state = folder.path("state");
     let mut arguments = vec!["--json", "--state", &state];
-    for port in ["--lambda-port", "--dynamodb-port", "--secrets-port"] {
+    for port in ["--lambda-port", "--dynamodb-port", "--secrets-port", "--content-port"] {
         arguments.extend([port, "0"]);
     }
     let elsewhere = Elsewhere::start(&arguments).await;

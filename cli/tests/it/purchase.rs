@@ -131,9 +131,14 @@ async fn what_was_bought_survives_a_restart() {
     let folder = Folder::new();
     let state = folder.path("state");
     let mut arguments = vec!["--json", "--state", &state];
-    for port in
-        ["--gateway-port", "--lambda-port", "--dynamodb-port", "--stripe-port", "--secrets-port"]
-    {
+    for port in [
+        "--gateway-port",
+        "--lambda-port",
+        "--dynamodb-port",
+        "--stripe-port",
+        "--secrets-port",
+        "--content-port",
+    ] {
         arguments.extend([port, "0"]);
     }
     let visitor = Visitor::at(up(&arguments));

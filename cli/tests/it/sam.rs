@@ -40,6 +40,7 @@ fn sam_gives_the_variables_that_depend_on_a_deployment_and_no_other() {
         ("Table", "given"),
         ("Table.Arn", "given"),
         ("StripeApiKey", "given"),
+        ("StripeReadKey", "given"),
         ("StripeSigningSecret", "given"),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))

@@ -41,6 +41,7 @@ async fn no_route_takes_the_wrong_kind_of_token() {
         let target = path
             .replace("{learner}", "x-1")
             .replace("{course}", "tutorclaw")
+            .replace("{product}", "tutorclaw")
             .replace("{session}", "cs_test_1");
         let url = running.url(&format!("/api{target}?sub=ada"));
         let for_services = path.starts_with("/learners/");
@@ -63,5 +64,5 @@ async fn no_route_takes_the_wrong_kind_of_token() {
             tried += 1;
         }
     }
-    assert_eq!(tried, 8 * 5);
+    assert_eq!(tried, 11 * 5);
 }

@@ -94,7 +94,8 @@ async fn a_restart_knows_the_learner() {
     let folder = Folder::new();
     let state = folder.path("state");
     let ports = ["--gateway-port", "--lambda-port", "--dynamodb-port", "--stripe-port"];
-    let mut arguments = vec!["--json", "--state", &state, "--secrets-port", "0"];
+    let mut arguments =
+        vec!["--json", "--state", &state, "--secrets-port", "0", "--content-port", "0"];
     arguments.extend(ports.iter().flat_map(|port| [*port, "0"]));
     let first = up(&arguments);
     let learner = login(&first).await["learner"].clone();

@@ -1,0 +1,199 @@
+//! What somebody types who helps learners.
+
+use serde_json::json;
+
+use crate::shop::{Shop, plain};
+
+#[test]
+fn why_says_in_words_and_step_by_step_what_opened_and_closed_a_product() {
+    let shop = Shop::open();
+    let ada = shop.sign_in("ada@example.com");
+    let paid = shop.buy(&ada, "tutorclaw_paid");
+    let why = || shop.says(&["why", &ada.id, "tutorclaw"]);
+    let by_payment = json!({"payment_intent": paid.payment, "status": "warning_needs_response"});
+    let dispute = shop.sim("/_sim/disputes", &by_payment)["id"].as_str().unwrap().to_owned();
+    shop.wait_for_deliveries();
+    assert!(why().contains("OPEN since"), "{}", why());
+
+    let is_now = |status: &str| {
+        shop.sim(&format!("/_sim/disputes/{dispute}"), &json!({ "status": status }));
+    };
+    is_now("needs_response");
+    shop.wait_until(&ada, &paid.payment, "suspended");
+    assert!(
+        plain(&why(), &[]).contains("CLOSED since TIME UTC. The payment is disputed at the bank.")
+    );
+    is_now("won");
+    shop.wait_until(&ada, &paid.payment, "active");
+    let warning = shop.sim("/_sim/early_fraud_warnings", &json!({"payment_intent": paid.payment}));
+    let part = [("payment_intent", paid.payment.as_str()), ("amount", "1000")];
+    let part = shop.stripe("/v1/refunds", &part)["id"].as_str().unwrap().to_owned();
+    shop.wait_for_deliveries();
+    shop.sim("/_sim/advance", &json!({"seconds": 60}));
+    let rest =
+        shop.stripe("/v1/refunds", &part_of(&paid.payment))["id"].as_str().unwrap().to_owned();
+    shop.wait_until(&ada, &paid.payment, "refunded");
+
+    let names = [
+        (ada.id.as_str(), "ADA"),
+        (paid.payment.as_str(), "PAYMENT"),
+        (paid.session.as_str(), "SESSION"),
+        (dispute.as_str(), "DISPUTE"),
+        (warning["id"].as_str().unwrap(), "WARNING"),
+        (part.as_str(), "PART"),
+        (rest.as_str(), "REST"),
+    ];
+    let why = plain(&why(), &names);
+    let (head, steps) = why.split_once("SESSION\n").unwrap();
+    assert_eq!(
+        head,
+        "ADA: tutorclaw
+TutorClaw, all chapters: opens the course tutorclaw
+CLOSED since TIME UTC. The refund of 19.00 USD out of 29.00 USD was made.
+
+  PAYMENT refunded
+    sold as tutorclaw_paid in "
+    );
+    // Within one second, the order of what is told is left to chance.
+    let mut steps: Vec<&str> = steps.split("    TIME  ").skip(1).collect();
+    steps.sort_unstable();
+    let under = "                                ";
+    assert_eq!(
+        steps,
+        [
+            format!("-         The bank has asked about the payment.\n{under}DISPUTE\n"),
+            format!("-         The card may be stolen, the bank warns.\n{under}WARNING\n"),
+            format!("-         The refund of 10.00 USD out of 29.00 USD was made.\n{under}PART\n"),
+            format!("closes    The refund of 19.00 USD out of 29.00 USD was made.\n{under}REST\n"),
+            "opens     The payment of 29.00 USD arrived.\n".to_owned(),
+            format!(
+                "restores  The bank has decided the dispute: the payment stands.\n{under}DISPUTE\n"
+            ),
+            format!("suspends  The payment is disputed at the bank.\n{under}DISPUTE\n"),
+        ]
+    );
+}
+
+fn part_of(payment: &str) -> [(&str, &str); 1] {
+    [("payment_intent", payment)]
+}
+
+#[test]
+fn what_nobody_knows_of_and_what_is_not_there_are_told_apart() {
+    let shop = Shop::open();
+    let said = shop.says(&["why", "nobody"]);
+    assert!(said.starts_with("Nothing is known of nobody: no payment, and no grant.\n"), "{said}");
+    let said = shop.says(&["why", "nobody", "tutorclaw"]);
+    assert!(said.starts_with("Nothing of tutorclaw is known of nobody"), "{said}");
+    let none = shop.refuses(&["why", "nobody", "tutorclawx"]);
+    assert!(none.ends_with("take one of tutorclaw, curriculum\n"), "{none}");
+}
+
+#[test]
+fn what_is_given_opens_and_is_told_with_who_and_why_until_it_is_taken_back() {
+    let shop = Shop::open();
+    let ada = shop.sign_in("ada@example.com");
+    for (arguments, expected) in [
+        (&["tutorclawx", "--reason", "a prize"][..], "take one of tutorclaw, curriculum"),
+        (&["tutorclaw", "--reason", "a prize", "--until", "2020-01-31"], "give a later --until"),
+    ] {
+        let problem = shop.refuses(&[&["grant", &ada.id], arguments].concat());
+        assert!(problem.contains(expected), "{problem}");
+    }
+    for arguments in [
+        &["grant", &ada.id, "tutorclaw"][..],
+        &["grant", &ada.id, "tutorclaw", "--reason", " "],
+        &["grant", "a b", "tutorclaw", "--reason", "a prize"],
+        &["grant", &ada.id, "tutorclaw", "--reason", "a prize", "--until", "next year"],
+        &["revoke", "ch_1", "--reason", "a slip"],
+    ] {
+        assert_eq!(shop.run(arguments).code, Some(2), "{arguments:?}");
+    }
+    assert!(!shop.lets_in(&ada));
+
+    let until = ["--reason", "first prize", "--until", "2099-01-31"];
+    let said = shop.says(&[&["grant", &ada.id, "tutorclaw"], &until[..]].concat());
+    let source = said.split(' ').next().unwrap().to_owned();
+    let begins = format!("{source} gives tutorclaw to {} until 2099-01-31 23:59 UTC.\n", ada.id);
+    assert!(source.starts_with("grant_") && said.starts_with(&begins), "{said}");
+    assert!(shop.lets_in(&ada));
+    let why = plain(&shop.says(&["why", &ada.id]), &[(&source, "GRANT")]);
+    let given = "
+  GRANT active
+    given until TIME UTC
+    TIME  opens     It was given, without a payment. By grace: first prize
+";
+    assert!(why.ends_with(given), "{why}");
+
+    let said = shop.says(&["revoke", &source, "--reason", "wrong person"]);
+    let closed = format!(
+        "opens nothing any more, and never will again.\ntutorclaw is closed for {}",
+        ada.id
+    );
+    assert!(said.contains(&closed) && !said.contains("money"), "{said}");
+    assert!(!shop.lets_in(&ada));
+    let said = shop.says(&["revoke", &source, "--reason", "once more"]);
+    assert!(
+        said.contains("was taken back already") && said.contains("by grace: wrong person"),
+        "{said}"
+    );
+    let why = shop.says(&["why", &ada.id]);
+    assert!(why.contains("It was taken back by hand. By grace: wrong person"), "{why}");
+    let unknown = shop.refuses(&["revoke", "pi_unknown", "--reason", "a slip"]);
+    assert!(unknown.contains("has no source pi_unknown"), "{unknown}");
+}
+
+#[test]
+fn taking_back_a_payment_moves_no_money_and_what_else_opens_the_product_keeps_it_open() {
+    let shop = Shop::open();
+    let ada = shop.sign_in("ada@example.com");
+    let paid = shop.buy(&ada, "tutorclaw_paid");
+    let given = shop.says(&["grant", &ada.id, "tutorclaw", "--reason", "a prize"]);
+    let grant = given.split(' ').next().unwrap().to_owned();
+    shop.stripe("/v1/refunds", &[("payment_intent", &paid.payment), ("amount", "900")]);
+    shop.wait_for_deliveries();
+    let said = shop.says(&["revoke", &paid.payment, "--reason", "asked for by mail"]);
+    for part in [
+        &format!("tutorclaw stays open for {}: {grant} opens it too.", ada.id),
+        "This moves no money: 20.00 USD of the payment is not refunded.",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+    assert_eq!(shop.status(&ada, &paid.payment).as_deref(), Some("revoked"));
+    assert!(shop.lets_in(&ada));
+    shop.says(&["revoke", &grant, "--reason", "it is enough"]);
+    assert!(!shop.lets_in(&ada));
+}
+
+#[test]
+fn a_payment_made_twice_is_named_with_what_to_do_until_it_has_gone_back() {
+    let shop = Shop::open();
+    assert_eq!(shop.says(&["double-payments"]), "Nobody has paid twice for the same product.\n");
+    let ada = shop.sign_in("ada@example.com");
+    let first = shop.buy(&ada, "tutorclaw_paid");
+    // Stripe's clock counts in seconds.
+    shop.sim("/_sim/advance", &json!({"seconds": 60}));
+    let second = shop.buy_again(&ada);
+    let names = [(first.payment.as_str(), "FIRST"), (second.payment.as_str(), "SECOND")];
+    let said = plain(&shop.says(&["double-payments"]), &names);
+    let expected = format!(
+        "{}: tutorclaw
+  FIRST     29.00 USD  TIME UTC  the first one: it stays
+  SECOND     29.00 USD  TIME UTC  the later one: refund it
+",
+        ada.id
+    );
+    assert!(said.starts_with(&expected), "{said}");
+    let why = shop.says(&["why", &ada.id]);
+    let (of_first, of_second) = why.split_once(&second.payment).unwrap();
+    assert!(!of_first.contains("PAID TWICE") && of_second.contains("PAID TWICE"), "{why}");
+    let doctor = shop.says(&["doctor"]);
+    let note = "double payments  learners who have paid twice for one product: 1";
+    assert!(doctor.contains(note), "{doctor}");
+
+    shop.stripe("/v1/refunds", &[("payment_intent", &second.payment)]);
+    shop.wait_until(&ada, &second.payment, "refunded");
+    let said = shop.says(&["double-payments"]);
+    assert_eq!(said, "Nobody has paid twice for the same product.\n");
+    assert!(shop.lets_in(&ada));
+}
