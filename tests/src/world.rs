@@ -78,7 +78,7 @@ pub fn template() -> Template {
         ("StripeApiUrl", ""),
         ("DynamoDbEndpoint", ""),
         ("SecretsManagerEndpoint", ""),
-        ("ContentEndpoint", ""),
+        ("ContentEndpoint", "https://content.example.com"),
         ("CorsOrigins", ""),
         ("ContentBucket", CONTENT_BUCKET),
         ("Table", TABLE),
