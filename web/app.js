@@ -4,7 +4,7 @@
 /** @import { Page } from "./router.js" */
 
 import "./elements.js";
-import { h, settle } from "./dom.js";
+import { h, nodes, settle } from "./dom.js";
 import { buy } from "./pages/buy.js";
 import { cancel } from "./pages/cancel.js";
 import { chapter } from "./pages/chapter.js";
@@ -59,13 +59,14 @@ function account() {
         }, "Sign out"),
       ]
     : [
+        session.expired && h("span", { class: "email" }, "Your sign-in has ended."),
         h("button", {
           class: "button quiet",
           type: "button",
           onclick: () => void signIn().catch(() => router.go(`/sign-in?to=${encodeURIComponent(here())}`)),
-        }, "Sign in"),
+        }, session.expired ? "Sign in again" : "Sign in"),
       ];
-  settle(part("account"), content);
+  settle(part("account"), nodes(content));
 }
 
 session.addEventListener("change", account);

@@ -9,13 +9,18 @@ import { here } from "./sign-in.js";
 
 const KEY = "coursegate.checkout";
 
+/** These pages are on the way to Stripe or back; nobody wants to come back to them. */
+const ON_THE_WAY = /^\/(buy|cancel|success)\b/;
+
 /**
  * Opens a checkout and keeps what it is for and where the learner was. Answers Stripe's address.
  * @param {Offer} offer
- * @param {string} [path] where to go back to
  */
-export async function checkout(offer, path = here()) {
+export async function checkout(offer) {
   const opened = await api.checkout(offer.price);
+  const path = ON_THE_WAY.test(location.pathname)
+    ? (kept({ price: offer.price })?.path ?? `/course/${offer.courses[0]}`)
+    : here();
   /** @type {Note} */
   const note = { session: opened.session_id, offer, path };
   try {

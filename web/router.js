@@ -93,9 +93,9 @@ export class Router {
       document.title = title === "" ? "Coursegate" : `${title} · Coursegate`;
       const hadFocus = document.activeElement?.tagName === "H1";
       settle(this.#main, nodes(content));
-      if (isFirst || hadFocus) this.#focus();
       if (isFirst) scrollTo({ top: 0, behavior: "instant" });
-      isFirst = false;
+      // A page that is still being loaded may have no heading yet.
+      if ((isFirst || hadFocus) && this.#focus()) isFirst = false;
     };
     this.#mark();
     const [page, parts] = this.#find();
@@ -123,9 +123,10 @@ export class Router {
 
   #focus() {
     const heading = this.#main.querySelector("h1");
-    if (!heading) return;
+    if (!heading) return false;
     heading.tabIndex = -1;
     heading.focus({ preventScroll: true });
+    return true;
   }
 }
 

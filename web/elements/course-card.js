@@ -39,16 +39,19 @@ export class CourseCard extends ShopElement {
         h(/^[2-6]$/.test(level) ? `h${level}` : "h3", { id: "title" },
           h("a", { href: `${site}/course/${course.id}` }, course.title)),
         h("p", { class: "summary" }, course.summary),
-        h("p", { class: "facts" }, facts(course))),
+        h("p", { class: "facts" }, facts(course, isFull))),
       isFull ? door(course, stands.standing) : gate(course, stands));
   }
 }
 customElements.define("course-card", CourseCard);
 
-/** @param {Course} course */
-function facts(course) {
+/**
+ * @param {Course} course
+ * @param {boolean} isFull whether all of it is open
+ */
+function facts(course, isFull) {
   const chapters = counted(course.chapters.length, "chapter");
-  const isPart = course.free_chapters > 0 && course.free_chapters < course.chapters.length;
+  const isPart = !isFull && course.free_chapters > 0 && course.free_chapters < course.chapters.length;
   return isPart ? `${chapters}, the first ${course.free_chapters === 1 ? "one" : course.free_chapters} free` : chapters;
 }
 
@@ -113,10 +116,9 @@ function overlay(course, offer, { standing, was }) {
  */
 export function contains(course, offer) {
   const count = offer.courses.length;
-  const shut = course.chapters.filter((chapter) => !chapter.free).length;
   return count > 1
-    ? `${offer.name}: this and ${counted(count - 1, "more course")}, with all their chapters.`
-    : `All ${counted(course.chapters.length, "chapter")}${shut < course.chapters.length ? `, ${shut} of them locked now` : ""}.`;
+    ? `${offer.name}: this and ${counted(count - 1, "more course")}`
+    : `All ${counted(course.chapters.length, "chapter")}`;
 }
 
 /**

@@ -50,6 +50,7 @@ export class CoursePaywall extends ShopElement {
     if (!chapter) throw new ApiError("unknown-chapter");
     if (!session.token) {
       this.#shut(course, number);
+      if (session.expired) return this.#panel(signInAgain());
       return chapter.free
         ? this.#panel(freeToRead())
         : this.#panel(offers(course, choose(course.offers)), chapter.title);

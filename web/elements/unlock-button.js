@@ -17,7 +17,7 @@ import { signIn } from "../sign-in.js";
 import { ShopElement } from "./shop-element.js";
 
 export class UnlockButton extends ShopElement {
-  static observedAttributes = ["price"];
+  static observedAttributes = ["price", "label"];
 
   /** @type {Offer | undefined} */
   #offer;
@@ -54,22 +54,26 @@ export class UnlockButton extends ShopElement {
     // While the learner is on the way to Stripe, the button stays as it is.
     if (this.#isBusy) return undefined;
     this.#offer = offer;
-    this.#rest();
+    this.#name(offer);
     return [this.#button, this.#below];
+  }
+
+  /** @param {Offer} offer */
+  #name({ amount, currency, name }) {
+    const label = this.getAttribute("label") ?? `Unlock for ${money(amount, currency)}`;
+    this.#label.replaceChildren(label);
+    // Of several buttons on a page, each says what it unlocks; what is seen comes first in it.
+    this.#button.setAttribute("aria-label", `${label}: ${name}`);
   }
 
   /** Ready to be pressed. */
   #rest() {
     if (!this.#offer) return;
-    const { amount, currency, name } = this.#offer;
-    const price = money(amount, currency);
     this.#isBusy = false;
     this.#button.removeAttribute("aria-disabled");
     this.#label.className = "";
-    const own = this.getAttribute("label");
-    this.#label.replaceChildren(own ?? `Unlock for ${price}`);
-    // Of several buttons on a page, each says what it unlocks; what is seen comes first in it.
-    this.#button.setAttribute("aria-label", `${own ?? `Unlock for ${price}`}: ${name}`);
+    this.#below.replaceChildren();
+    this.#name(this.#offer);
   }
 
   /** @param {string} label */

@@ -25,7 +25,7 @@ export async function buy({ query, show, signal }) {
       if (!session.token) return await signIn(here(), { replace: true });
       const offer = await shop.offer(price);
       course = offer.courses[0];
-      const url = await checkout(offer, `/course/${course ?? ""}`);
+      const url = await checkout(offer);
       // Nobody who comes back with the browser's button is sent to Stripe again.
       if (!signal.aborted) location.replace(url);
     } catch (problem) {

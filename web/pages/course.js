@@ -13,24 +13,24 @@ import { choose, counted, date, money } from "../locale.js";
 import { notice } from "../notice.js";
 import { place } from "../places.js";
 import { isOpen, shop, standing } from "../shop.js";
+import { live } from "./live.js";
 
 /** @param {Visit} visit */
-export async function course({ parts, show, signal }) {
-  const [id = ""] = parts;
-  const draw = async () => {
+export async function course(visit) {
+  const [id = ""] = visit.parts;
+  visit.show("Course",
+    h("div", { class: "skeleton title", "aria-hidden": "true" }),
+    h("div", { class: "skeleton line", "aria-hidden": "true" }),
+    h("div", { class: "skeleton box", "aria-hidden": "true" }));
+  await live(visit, async (show, again) => {
     try {
       const [course, holdings] = await Promise.all([shop.course(id), shop.holdings()]);
       show(course.title, ...content(course, holdings));
     } catch (error) {
-      show("Course", h("h1", {}, "This course can’t be shown"), notice(error, { retry: draw, signal }));
+      const { signal } = visit;
+      show("Course", h("h1", {}, "This course can’t be shown"), notice(error, { retry: again, signal }));
     }
-  };
-  shop.addEventListener("change", draw, { signal });
-  show("Course",
-    h("div", { class: "skeleton title", "aria-hidden": "true" }),
-    h("div", { class: "skeleton line", "aria-hidden": "true" }),
-    h("div", { class: "skeleton box", "aria-hidden": "true" }));
-  await draw();
+  });
 }
 
 /**

@@ -9,6 +9,7 @@ import { choose, counted, money } from "../locale.js";
 import { notice } from "../notice.js";
 import { session } from "../session.js";
 import { shop, standing } from "../shop.js";
+import { live } from "./live.js";
 
 /** @type {[Course["category"], string][]} */
 const GROUPS = [
@@ -18,22 +19,16 @@ const GROUPS = [
 ];
 
 /** @param {Visit} visit */
-export async function dashboard({ show, signal }) {
-  const draw = async () => {
+export async function dashboard(visit) {
+  visit.show("Courses", head(), waiting());
+  await live(visit, async (show, again) => {
     try {
       const [courses, holdings] = await shop.all();
       show("Courses", head(courses, holdings), groups(courses));
     } catch (error) {
-      const retry = () => {
-        show("Courses", head(), waiting());
-        void draw();
-      };
-      show("Courses", head(), notice(error, { retry, signal }));
+      show("Courses", head([]), notice(error, { retry: again, signal: visit.signal }));
     }
-  };
-  shop.addEventListener("change", draw, { signal });
-  show("Courses", head(), waiting());
-  await draw();
+  });
 }
 
 /**

@@ -12,11 +12,14 @@ import { notice } from "../notice.js";
 import { session } from "../session.js";
 import { shop } from "../shop.js";
 import { signIn } from "../sign-in.js";
+import { live } from "./live.js";
 
 /** @param {Visit} visit */
-export async function purchases({ show, signal }) {
+export async function purchases(visit) {
+  const { signal } = visit;
   const heading = () => h("h1", {}, "Your purchases");
-  const draw = async () => {
+  visit.show("Purchases", heading(), h("div", { class: "skeleton box", "aria-hidden": "true" }));
+  await live(visit, async (show, again) => {
     if (!session.token) return show("Purchases", heading(), signedOut());
     try {
       const [courses, holdings] = await shop.all();
@@ -25,12 +28,9 @@ export async function purchases({ show, signal }) {
         ? nothing()
         : h("ul", { class: "purchases" }, newestFirst.map((held) => purchase(held, courses, signal))));
     } catch (error) {
-      show("Purchases", heading(), notice(error, { retry: draw, signal }));
+      show("Purchases", heading(), notice(error, { retry: again, signal }));
     }
-  };
-  shop.addEventListener("change", draw, { signal });
-  show("Purchases", heading(), h("div", { class: "skeleton box", "aria-hidden": "true" }));
-  await draw();
+  });
 }
 
 function signedOut() {

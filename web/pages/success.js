@@ -221,8 +221,7 @@ function receipt(offer, held, titles, payment) {
   return h("dl", { class: "receipt" },
     row("Bought", offer?.name),
     row("Opens", titles.length > 3 ? counted(titles.length, "course") : titles.join(", ")),
-    row("Price", offer && money(offer.amount, offer.currency)),
-    row("Payment", payment),
+    payment ? row("Payment", payment) : row("Price", offer && money(offer.amount, offer.currency)),
     row("On", held?.since && date(held.since)),
     row("For", session.email),
     row("Reference", held && h("code", {}, held.source)));
