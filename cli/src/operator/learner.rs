@@ -5,9 +5,10 @@ use std::io::{BufRead as _, Write as _};
 use coursegate::learner::{self, Held};
 use shared::domain::id::{LearnerId, SourceId};
 use shared::domain::time::Timestamp;
+use shared::dynamo::operator::quarantined;
 use shared::ports::{Clock as _, SystemClock};
 
-use super::{Ended, count, find, find_to_change, run, say};
+use super::{Ended, complete, count, find, find_to_change, run, say};
 use crate::arguments::{LearnerCommand, PlaceArguments};
 use crate::terminal;
 
@@ -36,6 +37,17 @@ async fn forget(place: PlaceArguments, learner: &LearnerId, yes: bool) -> Ended 
         return Ok(());
     }
     plan(&held, now);
+    let waiting = quarantined(&deployment.table()).await.map_err(say)?.len();
+    if waiting > 0 {
+        terminal::print(&complete(
+            &deployment,
+            &format!(
+                "{} in quarantine may be about them, and would bring them back: see to that first, \
+                 with\n`coursegate quarantine drain`.",
+                count(waiting, "event")
+            ),
+        ));
+    }
     if !yes {
         ask(learner)?;
     }

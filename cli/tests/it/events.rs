@@ -59,6 +59,24 @@ fn an_event_that_was_lost_is_read_from_stripe_and_applied_by_the_same_path() {
 }
 
 #[test]
+fn a_refund_that_is_replayed_before_its_purchase_closes_it_all_the_same() {
+    let shop = Shop::open();
+    let ada = shop.sign_in("ada@example.com");
+    shop.sim("/_sim/deliveries/hold", &json!({}));
+    let session = shop.check_out(&ada, "tutorclaw_paid");
+    let paid = shop.pay(session);
+    shop.stripe("/v1/refunds", &[("payment_intent", &paid.payment)]);
+    // Whose it is, Stripe says.
+    let said = shop.says(&["replay", &shop.event("refund.created")]);
+    assert!(said.contains(": applied. ") && said.contains(&paid.payment), "{said}");
+    shop.says(&["replay", &shop.event("checkout.session.completed")]);
+    assert_eq!(shop.status(&ada, &paid.payment).as_deref(), Some("refunded"));
+    assert!(!shop.lets_in(&ada));
+    let why = shop.says(&["why", &ada.id]);
+    assert!(why.contains("CLOSED since") && why.contains("The refund was made."), "{why}");
+}
+
+#[test]
 fn what_waits_in_quarantine_is_listed_drained_and_named_if_it_is_left() {
     let shop = Shop::open();
     assert_eq!(shop.says(&["quarantine", "list"]), "No event waits to be read.\n");

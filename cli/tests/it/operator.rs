@@ -22,7 +22,7 @@ fn an_edited_catalog_is_planned_pushed_and_read_back() {
     let folder = Folder::new();
     let text = std::fs::read_to_string(project().join("catalog.toml")).unwrap();
     let file = folder.path("catalog.toml");
-    std::fs::write(&file, text.replace("amount = 2900", "amount = 3900")).unwrap();
+    std::fs::write(&file, text.replace("amount = 999", "amount = 3900")).unwrap();
 
     let said = shop.run(&["catalog", "plan"]);
     assert_eq!((said.out.as_str(), said.code), ("local sells what catalog.toml says.\n", Some(0)));
@@ -69,7 +69,7 @@ fn what_is_wrong_in_a_catalog_file_is_named_with_its_line() {
     let folder = Folder::new();
     let text = std::fs::read_to_string(project().join("catalog.toml")).unwrap();
     let file = folder.path("catalog.toml");
-    std::fs::write(&file, text.replace("amount = 2900", "amount = 0")).unwrap();
+    std::fs::write(&file, text.replace("amount = 999", "amount = 0")).unwrap();
     let line = text.lines().position(|line| line == "lookup_key = \"tutorclaw_paid\"").unwrap() + 1;
     let mut command = command(&["catalog", "plan", &file]);
     let said = finish(&mut command, "");

@@ -92,7 +92,8 @@ async fn it_says_which_stripe_it_is_and_offers_nothing_that_only_the_simulator_d
     let events = handled.join(",");
     let listen = format!("stripe listen --forward-to {host}/webhook --events {events}");
     assert!(running.said.contains(&listen), "{listen} is not in: {}", running.said);
-    let home = elsewhere.client.get(running.url("/")).send().await.unwrap().text().await.unwrap();
+    let home =
+        elsewhere.client.get(running.url("/local")).send().await.unwrap().text().await.unwrap();
     assert!(home.contains(&listen), "{home}");
     let success = running.url("/success?session_id=cs_test_1");
     let success = elsewhere.client.get(success).send().await.unwrap().text().await.unwrap();
