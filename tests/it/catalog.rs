@@ -13,13 +13,13 @@ use tests::world::{World, edited_catalog};
 use crate::checkout::checkout;
 
 fn dearer() -> Catalog {
-    edited_catalog(|text| text.replace("amount = 2900", "amount = 3900"))
+    edited_catalog(|text| text.replace("amount = 999", "amount = 3900"))
 }
 
 /// A catalog that differs from the demo's in everything that can differ.
 fn edited() -> Catalog {
     edited_catalog(|text| {
-        text.replace("amount = 2900", "amount = 3900")
+        text.replace("amount = 999", "amount = 3900")
             .replace("TutorClaw, all chapters", "TutorClaw, everything")
             .replace("courses = [\"tutorclaw\"]", "courses = [\"tutorclaw\", \"memory\"]")
             .replace("lookup_key = \"curriculum_paid\"", "lookup_key = \"curriculum_2027\"")
@@ -174,8 +174,11 @@ fn every_entry_that_can_t_be_read_is_named_with_its_line() {
     );
     check_faults(
         &[
-            ("[\"memory\", \"evaluation\"]", "[\"memory\", \"évaluation\"]"),
-            ("amount = 2900", "amount = 0"),
+            (
+                "[\"models\", \"tools\", \"memory\", \"evaluation\"]",
+                "[\"models\", \"tools\", \"memory\", \"évaluation\"]",
+            ),
+            ("amount = 999", "amount = 0"),
         ],
         &[(
             "id = \"curriculum\"",
@@ -191,7 +194,7 @@ fn all_that_makes_no_shop_is_named_with_its_lines() {
         &[
             ("id = \"tutorclaw\"\nname", "id = \"tutorclaw\" # the product\nname"),
             ("courses = [\"tutorclaw\"]", "courses = [\"tutor\"]"),
-            ("amount = 2900", "amount = 0"),
+            ("amount = 999", "amount = 0"),
             ("product = \"curriculum\"", "product = \"evaluation\""),
         ],
         &[
@@ -243,7 +246,7 @@ async fn a_plan_says_what_a_push_does_and_changes_nothing() {
             "~ product tutorclaw: \"TutorClaw, all chapters\" becomes \"TutorClaw, everything\", \
          it opens tutorclaw, memory",
             "+ product everything: \"Everything\", opens tutorclaw, memory, evaluation",
-            "~ price tutorclaw_paid: 29.00 USD becomes 39.00 USD for tutorclaw; who has a page open \
+            "~ price tutorclaw_paid: 9.99 USD becomes 39.00 USD for tutorclaw; who has a page open \
          still pays the old price",
             "+ price curriculum_2027: 99.00 USD for curriculum",
             "+ price everything_paid: 119.00 USD for everything",
@@ -277,13 +280,13 @@ async fn a_changed_amount_is_a_new_price_and_who_has_a_page_open_pays_the_old_on
 
     let after = prices(&world).await;
     let old = before.iter().find(|(_, key, ..)| key == "tutorclaw_paid").unwrap();
-    assert!(after.contains(&(old.0.clone(), Value::Null, 2900, true)), "{after:?}");
+    assert!(after.contains(&(old.0.clone(), Value::Null, 999, true)), "{after:?}");
     let new = after.iter().find(|(_, key, ..)| key == "tutorclaw_paid").unwrap();
     assert_eq!((new.2, new.3), (3900, true));
 
     world.pay(&session).await;
     let paid = world.stripe_get(&format!("/v1/checkout/sessions/{session}")).await;
-    assert_eq!((&paid["amount_total"], &paid["payment_status"]), (&json!(2900), &json!("paid")));
+    assert_eq!((&paid["amount_total"], &paid["payment_status"]), (&json!(999), &json!("paid")));
     let (status, opened) = checkout(&world, &learner("bob")).await;
     assert_eq!(status, 201, "{opened}");
     let opened = opened["session_id"].as_str().unwrap();
@@ -297,7 +300,7 @@ async fn stripe_s_products_name_what_they_grant() {
     let product = world.stripe_get("/v1/products/coursegate_curriculum").await;
     assert_eq!(
         product["metadata"],
-        json!({"product": "curriculum", "courses": "memory,evaluation", "coursegate": "local"})
+        json!({"product": "curriculum", "courses": "models,tools,memory,evaluation", "coursegate": "local"})
     );
     world.publish(&edited()).await.unwrap();
     let product = world.stripe_get("/v1/products/coursegate_tutorclaw").await;
@@ -524,7 +527,11 @@ async fn what_is_pulled_is_what_was_pushed() {
 async fn what_owners_would_lose_is_refused_and_done_only_with_force() {
     let world = World::new().await;
     let smaller = edited_catalog(|text| {
-        text.replace("courses = [\"memory\", \"evaluation\"]", "courses = [\"memory\"]").replace(
+        text.replace(
+            "courses = [\"models\", \"tools\", \"memory\", \"evaluation\"]",
+            "courses = [\"memory\"]",
+        )
+        .replace(
             "category = \"curriculum\"\nfree_chapters = 1\nchapters = [\n  \"A question",
             "category = \"free\"\nchapters = [\n  \"A question",
         )
@@ -567,7 +574,7 @@ async fn a_push_that_is_interrupted_anywhere_goes_on_where_it_was() {
             assert_eq!((on_sale.catalog, on_sale.version), (tests::world::catalog(), 1));
             let stays = buy(&world, "ada", "tutorclaw_paid").await;
             let goes = buy(&world, "bob", "curriculum_paid").await;
-            assert_eq!((stays.amount, goes.amount), (2900, 9900));
+            assert_eq!((stays.amount, goes.amount), (999, 9900));
 
             world.publish(&edited()).await.unwrap();
             for sold in [stays, goes] {

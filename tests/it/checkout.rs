@@ -86,7 +86,7 @@ async fn the_session_carries_all_that_the_webhook_needs_and_leads_back_to_the_si
     assert_eq!(session["metadata"], ours);
     assert_eq!(session["client_reference_id"], "ada");
     assert_eq!(session["mode"], "payment");
-    assert_eq!(session["amount_total"], 2900);
+    assert_eq!(session["amount_total"], 999);
     let success = format!("{SITE_ORIGIN}/success?session_id={{CHECKOUT_SESSION_ID}}");
     assert_eq!(session["success_url"], success);
     assert_eq!(session["cancel_url"], format!("{SITE_ORIGIN}/cancel?price=tutorclaw_paid"));
@@ -163,7 +163,7 @@ async fn with_another_price_at_stripe_the_old_session_is_closed_and_a_new_one_op
     let world = World::new().await;
     let ada = learner("ada");
     let old = world.buy(&ada).await;
-    let dearer = edited_catalog(|text| text.replace("2900", "3900"));
+    let dearer = edited_catalog(|text| text.replace("amount = 999", "amount = 3900"));
     let plan = world.publish(&dearer).await.unwrap();
     assert!(matches!(plan.steps[0], Step::CreatePrice { replaces: Some(_), .. }), "{plan:?}");
 
@@ -321,7 +321,7 @@ async fn an_instance_with_yesterday_s_catalog_does_not_take_back_today_s_session
         answer(&checkout::handle(&*stale, &request).await)
     };
     assert_eq!(ask().await.0, 201);
-    let dearer = edited_catalog(|text| text.replace("2900", "3900"));
+    let dearer = edited_catalog(|text| text.replace("amount = 999", "amount = 3900"));
     world.publish(&dearer).await.unwrap();
     let today = world.buy(&ada).await;
     let (status, reused) = ask().await;

@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lambda_http::{Body, Response};
-use serde_json::Value;
+use serde_json::{Value, json};
 use shared::dynamo::Table;
 use shared::ports::Clock as _;
 use simulation::clock::ManualClock;
+use simulation::rendering;
 use tests::meter::{Meter, Reading};
 use tests::requests::{Who, answer, api, delivery, learner};
 use tests::sessions::event;
@@ -154,7 +155,7 @@ async fn measured() -> Vec<(&'static str, Reading)> {
     for purchase in 1..=20 {
         let at = shop.world.clock.now().unix_seconds();
         let line = format!(
-            "evt_b{purchase} completed paid cs_b{purchase} pi_b{purchase} bob tutorclaw @{at}"
+            "evt_b{purchase} completed paid cs_b{purchase} pi_b{purchase} bob p{purchase} @{at}"
         );
         shop.deliver(&event(&line), "applied").await;
     }
@@ -165,11 +166,35 @@ async fn measured() -> Vec<(&'static str, Reading)> {
     let entitlements = shop.read("GET /entitlements", "/entitlements", &bob);
     measure!("entitlements listed, 21 purchases", entitlements);
 
+    let refund = |payment: &str| {
+        json!({
+            "id": format!("re_{payment}"), "object": "refund", "amount": 100, "status": "succeeded",
+            "payment_intent": payment,
+        })
+    };
+    let dispute = json!({
+        "id": "du_1", "object": "dispute", "status": "under_review", "payment_intent": "pi_b21",
+    });
+    let (refunded, disputed) = ("refund.created", "charge.dispute.created");
+    let refunded = rendering::event("evt_r1", refunded, 2000, &refund("pi_b21"));
+    measure!("refund applied", shop.deliver(&refunded, "applied"));
+    measure!("refund again", shop.deliver(&refunded, "duplicate"));
+    let disputed = rendering::event("evt_d1", disputed, 2000, &dispute);
+    measure!("dispute applied", shop.deliver(&disputed, "applied"));
+    let early = rendering::event("evt_r2", "refund.created", 2000, &refund("pi_unknown"));
+    measure!("refund of another shop's payment", shop.deliver(&early, "ignored"));
+    let why = "GET /entitlements/{product}/why";
+    measure!("why", shop.read(why, "/entitlements/tutorclaw/why", &bob));
+    shop.deliver(&event("evt_e1 completed paid cs_e1 pi_e1 eve tutorclaw @1000"), "applied").await;
+    let _ = shop.meter.take();
+    let twice = event("evt_e2 completed paid cs_e2 pi_e2 eve tutorclaw @2000");
+    measure!("event applied, paid for twice", shop.deliver(&twice, "applied"));
+
     let path = measure!("upgrade link made", shop.link("x-1"));
     measure!("upgrade link opened", shop.go(&path));
     measure!("upgrade link opened again", shop.go(&path));
 
-    let session = shop.checkout(&eve, "tutorclaw_paid", 201).await;
+    let session = shop.checkout(&eve, "curriculum_paid", 201).await;
     shop.world.expire(&session).await;
     let expired = shop.event("checkout.session.expired", &session).await;
     let _ = shop.meter.take();
@@ -221,6 +246,12 @@ async fn each_thing_asks_the_table_for_this_and_no_more() {
     event applied, 20 owned before    2 read, 8 written: BatchGetItem, TransactWriteItems
     access checked, 21 purchases      1 read, 0 written: GetItem
     entitlements listed, 21 purchases 1 read, 0 written: GetItem
+    refund applied                    2 read, 8 written: BatchGetItem, TransactWriteItems
+    refund again                      2 read, 0 written: BatchGetItem
+    dispute applied                   2 read, 8 written: BatchGetItem, TransactWriteItems
+    refund of another shop's payment  2 read, 0 written: BatchGetItem
+    why                               2 read, 0 written: BatchGetItem, GetItem
+    event applied, paid for twice     5 read, 8 written: 2 BatchGetItem, GetItem, 2 TransactWriteItems
     upgrade link made                 2 read, 2 written: 2 GetItem, 2 PutItem
     upgrade link opened               5 read, 3 written: BatchGetItem, 2 GetItem, 2 PutItem, UpdateItem
     upgrade link opened again         5 read, 1 written: BatchGetItem, 2 GetItem, UpdateItem
@@ -234,8 +265,15 @@ async fn the_way_of_a_payment_is_as_short_as_it_was_designed() {
     let applied = &rows["event applied"];
     assert_eq!(applied.round_trips(), 2, "{applied}");
     assert!(applied.read_units <= 2 && applied.write_units <= 6, "{applied}");
-    let duplicate = &rows["event again"];
-    assert_eq!((duplicate.round_trips(), duplicate.write_units), (1, 0), "{duplicate}");
+    for name in ["refund applied", "dispute applied"] {
+        let applied = &rows[name];
+        assert_eq!(applied.round_trips(), 2, "{name}: {applied}");
+        assert!(applied.read_units <= 2, "{name}: {applied}");
+    }
+    for name in ["event again", "refund again"] {
+        let duplicate = &rows[name];
+        assert_eq!((duplicate.round_trips(), duplicate.write_units), (1, 0), "{duplicate}");
+    }
     for name in ["access checked, nothing owned", "access checked, one purchase"] {
         let checked = &rows[name];
         assert_eq!(checked.calls, BTreeMap::from([("GetItem".to_owned(), 1)]));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use coursegate::key;
 use serde_norway::Value as Yaml;
 use tests::world::root;
 
@@ -41,14 +42,18 @@ fn every_alarm_is_explained_to_whom_it_wakes() {
 }
 
 #[test]
-fn the_guide_asks_for_the_permissions_that_the_key_is_tried_for() {
+fn the_guide_asks_for_the_permissions_that_the_keys_are_tried_for() {
     let guide = read("docs/DEPLOY.md");
-    let (_, table) = guide.split_once("**One for the functions**").unwrap();
-    let (table, _) = table.split_once("**One for yourself**").unwrap();
-    let rows = table.lines().filter_map(|line| line.strip_prefix("| ")).skip(1);
-    let asked: Vec<String> =
-        rows.map(|row| row.trim_end_matches(" |").replace(" | ", ": ")).collect();
-    assert_eq!(asked, coursegate::key::permissions().collect::<Vec<_>>());
+    let asked = |from: &str, to: &str| -> Vec<String> {
+        let (_, table) = guide.split_once(from).unwrap();
+        let (table, _) = table.split_once(to).unwrap();
+        let rows = table.lines().filter_map(|line| line.strip_prefix("| ")).skip(1);
+        rows.map(|row| row.trim_end_matches(" |").replace(" | ", ": ")).collect()
+    };
+    let [checkout, webhook, own] =
+        ["**One for checkout**", "**One for the webhook**", "**One for yourself**"];
+    assert_eq!(asked(checkout, webhook), key::permissions().collect::<Vec<_>>());
+    assert_eq!(asked(webhook, own), key::reading::permissions().collect::<Vec<_>>());
 }
 
 #[test]

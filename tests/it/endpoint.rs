@@ -117,7 +117,7 @@ async fn an_endpoint_that_was_changed_by_hand_is_brought_up_to_date() {
     for (change, seen) in [
         ("disabled=true", "it is disabled"),
         ("url=https://elsewhere.example.com/hook", "it delivers to https://elsewhere"),
-        ("enabled_events[0]=*", "it does not deliver checkout.session.async_payment_failed"),
+        ("enabled_events[0]=*", "it does not deliver charge.dispute.closed"),
         (
             "enabled_events[0]=checkout.session.completed&enabled_events[1]=customer.created",
             "it delivers customer.created, which nothing handles",

@@ -25,7 +25,7 @@ async fn anyone_may_see_what_is_for_sale() {
         "price": "tutorclaw_paid",
         "product": "tutorclaw",
         "name": "TutorClaw, all chapters",
-        "amount": 2900,
+        "amount": 999,
         "currency": "usd",
         "courses": ["tutorclaw"],
     });
@@ -37,7 +37,7 @@ async fn a_bundle_opens_all_of_its_courses_and_no_other() {
     let world = World::new().await;
     world.deliver(&event("evt_1 completed paid cs_a pi_a ada curriculum @1000")).await;
     for (course, expected) in
-        [("memory", "granted"), ("evaluation", "granted"), ("tutorclaw", "denied")]
+        [("models", "granted"), ("evaluation", "granted"), ("tutorclaw", "denied")]
     {
         assert_eq!(access(&world, course, "").await.1["access"], expected, "{course}");
     }
@@ -47,7 +47,7 @@ async fn a_bundle_opens_all_of_its_courses_and_no_other() {
         "tier": "paid",
         "entitlements": [{
             "product": "curriculum",
-            "courses": ["memory", "evaluation"],
+            "courses": ["models", "tools", "memory", "evaluation"],
             "source": "pi_a",
             "status": "active",
             "since": "1970-01-01T00:16:40Z",

@@ -5,7 +5,7 @@ use tests::requests::{Who, answer, learner};
 use tests::world::World;
 
 /// Every route that is not open to anyone: its key, a target that exists, and whose it is.
-const ROUTES: [(&str, &str, bool); 7] = [
+const ROUTES: [(&str, &str, bool); 10] = [
     ("GET /entitlements", "/entitlements", false),
     ("GET /courses/{course}/access", "/courses/tutorclaw/access", false),
     ("GET /learners/{learner}/entitlements", "/learners/ada/entitlements", true),
@@ -14,6 +14,13 @@ const ROUTES: [(&str, &str, bool); 7] = [
         "/learners/ada/courses/tutorclaw/access",
         true,
     ),
+    ("GET /entitlements/{product}/why", "/entitlements/tutorclaw/why", false),
+    (
+        "GET /learners/{learner}/entitlements/{product}/why",
+        "/learners/ada/entitlements/tutorclaw/why",
+        true,
+    ),
+    ("GET /courses/{course}/chapters/{chapter}", "/courses/tutorclaw/chapters/1", false),
     ("POST /checkout", "/checkout", false),
     ("POST /checkout/{session}/confirm", "/checkout/SESSION/confirm", false),
     (
