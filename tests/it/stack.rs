@@ -14,12 +14,13 @@ use coursegate::account::Account;
 use coursegate::catalog::{Closing, push};
 use coursegate::deployment::{Cloud, Deployment, DeploymentError};
 use coursegate::doctor::{Finding, examine};
-use coursegate::{key, webhook as endpoint};
+use coursegate::{hand, key, webhook as endpoint, why};
 use lambda_http::{Body, Response};
 use serde_json::{Value, json};
 use serde_norway::Value as Yaml;
 use shared::domain::access::RefundThreshold;
 use shared::domain::decide::Mode;
+use shared::domain::facts::Origin;
 use shared::dynamo::Table;
 use shared::dynamo::catalog::CatalogCache;
 use shared::ports::{Clock as _, SystemClock};
@@ -92,7 +93,7 @@ impl Shop {
             ("Api", format!("{url}/api")),
             ("WebhookFunction", format!("{url}/webhook")),
         ]);
-        for secret in ["StripeApiKey", "StripeSigningSecret"] {
+        for secret in ["StripeApiKey", "StripeReadKey", "StripeSigningSecret"] {
             let value = &template()["Resources"][secret]["Properties"]["SecretString"];
             let create = aws_sdk_secretsmanager::Client::new(&aws).create_secret();
             let create = create.name(format!("{name}-{secret}"));
@@ -207,6 +208,11 @@ impl Shop {
         let deployment = self.deployment().await;
         let account = deployment.account().await.unwrap();
         key::store(&deployment, &"rk_test_of_the_functions".into()).await.unwrap();
+        let key = "rk_test_of_the_webhook";
+        let permissions = json!({"payment_intents": "read", "disputes": "read"});
+        let restricted = json!({"key": key, "permissions": permissions});
+        self.behind_the_scenes("keys", &restricted).await;
+        key::reading::store(&deployment, &key.into()).await.unwrap();
         let pushed =
             push(&catalog(), Closing::Refused, &account, &deployment, |_| {}).await.unwrap();
         let mut told = 0;
@@ -266,7 +272,7 @@ impl Shop {
             writeln!(complaints, "{kind}, {name}: {says}\n  {remedy}").unwrap();
         }
         let root = root();
-        let secrets = ["StripeApiKey", "StripeSigningSecret"];
+        let secrets = ["StripeApiKey", "StripeReadKey", "StripeSigningSecret"];
         let secrets = secrets.map(|name| (self.parameters[name].as_str(), name));
         let names = [
             (deployment.table_name.as_str(), "Table"),
@@ -378,6 +384,8 @@ async fn a_new_deployment_is_told_what_it_lacks_and_how_to_come_by_it() {
     insta::assert_snapshot!(shop.complaints().await, @r"
     bad, functions' key: the Stripe key is no secret or restricted key: create a test one in Stripe's Dashboard (Developers, API keys)
       store one with `coursegate key store`
+    bad, webhook's key: the Stripe key is no secret or restricted key: create a test one in Stripe's Dashboard (Developers, API keys)
+      store one with `coursegate key store --webhook`
     bad, prices: nothing is on sale: the table has no catalog
       publish the catalog with `coursegate catalog push`
     note, catalog file: ./catalog.toml differs from what is on sale
@@ -401,7 +409,7 @@ async fn a_new_deployment_is_told_what_it_lacks_and_how_to_come_by_it() {
     let findings = findings(&shop.deployment().await).await;
     let good = findings.iter().filter(|(_, finding)| matches!(finding, Finding::Good(_)));
     let good: Vec<&str> = good.map(|(name, _)| *name).collect();
-    insta::assert_snapshot!(good.join(", "), @"stack, table, alarms, functions' key, your key, account, prices, catalog file, endpoint, deliveries, signed probe, forged probe, api, site, clock");
+    insta::assert_snapshot!(good.join(", "), @"stack, table, alarms, functions' key, webhook's key, your key, account, prices, catalog file, endpoint, deliveries, quarantine, double payments, signed probe, forged probe, api, site, clock");
 }
 
 #[tokio::test]
@@ -424,6 +432,22 @@ async fn what_has_been_set_up_sells_and_setting_it_up_again_changes_nothing() {
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
     panic!("no event has let the learner in");
+}
+
+#[tokio::test]
+async fn what_is_given_by_hand_says_which_aws_identity_gave_it() {
+    let Some(shop) = Shop::deploy("given", Mode::Test).await else { return };
+    shop.set_up().await;
+    let deployment = shop.deployment().await;
+    let (ada, product) = ("ada".parse().unwrap(), "tutorclaw".parse().unwrap());
+    let (reason, now) = ("a prize".parse().unwrap(), SystemClock.now());
+    hand::grant(&deployment, &ada, &product, None, reason, now).await.unwrap();
+    let explained = why::explain(&deployment, &ada, None, now).await.unwrap();
+    let Some(Origin::Manual(grant)) = &explained[0].sources[0].facts.origin else {
+        panic!("{explained:?}");
+    };
+    let by = grant.deed.by.to_string();
+    assert!(by.starts_with("arn:aws:"), "{by}");
 }
 
 #[tokio::test]
@@ -468,12 +492,18 @@ async fn what_somebody_has_changed_in_the_table_by_hand_is_named() {
     insta::assert_snapshot!(shop.new_complaints().await, @r"
     bad, table: Requested resource not found: Table: Table not found
       deploy the stack, or look at your permissions
-    bad, functions' key: the table does not say what is on sale, which the key is tried with: the table refuses the request
+    bad, functions' key: the table does not say what the key is to be tried with: the table refuses the request
+      look at the table
+    bad, webhook's key: the table does not say what the key is to be tried with: the table refuses the request
       look at the table
     bad, prices: the table refuses the request
       look at the table
     bad, catalog file: the table did not answer for the catalog: the table refuses the request
       see `coursegate catalog plan`
+    bad, quarantine: the table refuses the request
+      look at the table
+    bad, double payments: the table refuses the request
+      look at the table
     bad, api: SiteOrigin/api/courses answers 500 Internal Server Error, without any courses
       push the catalog, then look at the entitlements function's log
     ");
@@ -539,6 +569,7 @@ async fn keys_of_the_other_mode_are_named() {
     let deployment = shop.deployment().await;
     // As if the keys of the test deployment had been taken.
     deployment.put_secret(&deployment.api_key_id, "rk_test_of_the_functions").await.unwrap();
+    deployment.put_secret(&deployment.read_key_id, "rk_test_of_the_webhook").await.unwrap();
     deployment.put_secret(&deployment.signing_secret_id, "whsec_1").await.unwrap();
     let stripe = shop.stripe.url();
     let account = Account::new(Some(&stripe), &KEY.into(), Mode::Test).unwrap();
@@ -546,6 +577,8 @@ async fn keys_of_the_other_mode_are_named() {
     insta::assert_snapshot!(shop.new_complaints().await, @r"
     bad, functions' key: the Stripe key is test, and this deployment is live: take the key from the other side of the Dashboard's sandbox switch
       store one with `coursegate key store`
+    bad, webhook's key: the Stripe key is test, and this deployment is live: take the key from the other side of the Dashboard's sandbox switch
+      store one with `coursegate key store --webhook`
     bad, your key: the Stripe key is test, and this deployment is live: take the key from the other side of the Dashboard's sandbox switch
       then ask again
     ");
@@ -570,7 +603,8 @@ async fn without_a_key_of_the_operators_own_the_account_is_not_looked_at() {
 async fn a_secret_that_somebody_has_deleted_is_named_until_it_is_restored() {
     let Some(shop) = Shop::deploy("secretless", Mode::Test).await else { return };
     shop.set_up().await;
-    let Deployment { secrets_manager, api_key_id, signing_secret_id, .. } = shop.deployment().await;
+    let Deployment { secrets_manager, api_key_id, read_key_id, signing_secret_id, .. } =
+        shop.deployment().await;
 
     secrets_manager.delete_secret().secret_id(&api_key_id).send().await.unwrap();
     insta::assert_snapshot!(shop.new_complaints().await, @r"
@@ -578,6 +612,13 @@ async fn a_secret_that_somebody_has_deleted_is_named_until_it_is_restored() {
       see in Secrets Manager whether it is there (`aws secretsmanager restore-secret` brings a deleted one back for some days), and look at your permissions
     ");
     secrets_manager.restore_secret().secret_id(&api_key_id).send().await.unwrap();
+
+    secrets_manager.delete_secret().secret_id(&read_key_id).send().await.unwrap();
+    insta::assert_snapshot!(shop.new_complaints().await, @r"
+    bad, webhook's key: secret StripeReadKey: it is marked deleted
+      see in Secrets Manager whether it is there (`aws secretsmanager restore-secret` brings a deleted one back for some days), and look at your permissions
+    ");
+    secrets_manager.restore_secret().secret_id(&read_key_id).send().await.unwrap();
 
     secrets_manager.delete_secret().secret_id(&signing_secret_id).send().await.unwrap();
     insta::assert_snapshot!(shop.new_complaints().await, @r"
@@ -614,7 +655,9 @@ async fn a_stack_that_lacks_an_output_is_not_taken_for_a_deployment() {
     stack lacks-SiteOrigin is in CREATE_COMPLETE and has no output SiteOrigin: deploy it with this version's template.yaml
     stack lacks-Version is in CREATE_COMPLETE and has no output Version: deploy it with this version's template.yaml
     stack lacks-StripeApiKeyArn is in CREATE_COMPLETE and has no output StripeApiKeyArn: deploy it with this version's template.yaml
+    stack lacks-StripeReadKeyArn is in CREATE_COMPLETE and has no output StripeReadKeyArn: deploy it with this version's template.yaml
     stack lacks-StripeSigningSecretArn is in CREATE_COMPLETE and has no output StripeSigningSecretArn: deploy it with this version's template.yaml
+    stack lacks-RefundThresholdPercent is in CREATE_COMPLETE and has no output RefundThresholdPercent: deploy it with this version's template.yaml
     stack lacks-AlarmTopicArn is in CREATE_COMPLETE and has no output AlarmTopicArn: deploy it with this version's template.yaml
     ");
 }

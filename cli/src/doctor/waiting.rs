@@ -2,12 +2,11 @@
 
 use shared::domain::time::Timestamp;
 use shared::dynamo::operator;
-use shared::telemetry::Chain;
 
 use super::{Finding, Patient};
 use crate::double_payments::look;
 
-const TABLE: &str = "look at the table, and at your permissions";
+const TABLE: &str = "look at the table";
 
 pub(super) async fn quarantine(patient: &Patient<'_>) -> Finding {
     match operator::quarantined(&patient.deployment.table()).await {
@@ -17,7 +16,7 @@ pub(super) async fn quarantine(patient: &Patient<'_>) -> Finding {
             "see why with `coursegate quarantine list`, and apply them with `coursegate quarantine \
              drain` within 30 days",
         ),
-        Err(error) => Finding::bad(Chain(&error).to_string(), TABLE),
+        Err(error) => Finding::bad(error.to_string(), TABLE),
     }
 }
 
@@ -28,6 +27,6 @@ pub(super) async fn double_payments(patient: &Patient<'_>) -> Finding {
             format!("learners who have paid twice for one product: {}", double.len()),
             "see whom to pay back what with `coursegate double-payments`",
         ),
-        Err(error) => Finding::bad(Chain(&error).to_string(), TABLE),
+        Err(error) => Finding::bad(error.to_string(), TABLE),
     }
 }
