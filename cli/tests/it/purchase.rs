@@ -94,7 +94,7 @@ async fn a_learner_pays_on_the_page_and_reads_on() {
     assert_eq!(status, 201, "{session}");
     let page = session["url"].as_str().unwrap();
     let html = visitor.client.get(page).send().await.unwrap().text().await.unwrap();
-    assert!(html.contains("TutorClaw, all chapters") && html.contains("$29.00"), "{html}");
+    assert!(html.contains("TutorClaw, all chapters") && html.contains("$9.99"), "{html}");
 
     let (_, declined) = visitor.pay_on_the_page(page, "4000000000000002").await;
     assert!(declined.contains("declined"), "{declined}");

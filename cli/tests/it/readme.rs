@@ -59,7 +59,7 @@ fn every_command_of_the_first_purchase_does_what_the_readme_says() {
         "/api/go/",
         "303 http://127.0.0.1:",
         "\"payment_status\": \"paid\"",
-        "\"courses\":[\"memory\",\"evaluation\"]",
+        "\"courses\":[\"models\",\"tools\",\"memory\",\"evaluation\"]",
         "\"status\":\"refunded\"",
         "\"effect\":\"closes\",\"text\":\"The refund was made.\"",
     ] {
