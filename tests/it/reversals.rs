@@ -137,7 +137,7 @@ async fn a_full_refund_closes_what_was_bought_and_what_is_refunded_can_be_bought
 #[tokio::test]
 async fn partial_refunds_add_up_and_close_at_all_of_it() {
     let (mut shop, payment) = Shop::sold().await;
-    for (amount, is_open) in [(1000, true), (1000, true), (900, false)] {
+    for (amount, is_open) in [(400, true), (400, true), (199, false)] {
         shop.refund(&payment, Some(amount)).await;
         shop.tell().await;
         assert_eq!(shop.is_open().await, is_open, "{amount}");
@@ -148,7 +148,7 @@ async fn partial_refunds_add_up_and_close_at_all_of_it() {
 #[tokio::test]
 async fn a_deployment_may_close_at_less_than_all_also_for_purchases_of_the_past() {
     let (mut shop, payment) = Shop::sold().await;
-    shop.refund(&payment, Some(1450)).await;
+    shop.refund(&payment, Some(500)).await;
     shop.tell().await;
     assert!(shop.is_open().await);
     let mut stricter = shop.world.entitlements();
@@ -625,7 +625,7 @@ async fn why_says_what_is_known_in_the_order_of_time_and_what_each_did() {
     assert_eq!(
         facts,
         [
-            "pi paid opens: The payment of 29.00 USD arrived.",
+            "pi paid opens: The payment of 9.99 USD arrived.",
             "du dispute_inquiry nothing: The bank has asked about the payment.",
             "du dispute_open suspends: The payment is disputed at the bank.",
             "du dispute_won restores: The bank has decided the dispute: the payment stands.",
