@@ -50,7 +50,7 @@ pub(crate) enum Command {
         learner: LearnerId,
         /// What
         product: ProductId,
-        /// Why; it is kept with your name, and told to whoever asks `why`
+        /// Why; it is kept with your name, and told by `coursegate why`
         #[arg(long, value_name = "TEXT")]
         reason: Remark,
         /// Until when: a date, with which it ends, or a time like 2027-01-31T12:00:00Z; all in UTC
@@ -63,7 +63,7 @@ pub(crate) enum Command {
     Revoke {
         /// Which, as `why` names it: pi_…, cs_… or grant_…
         source: SourceId,
-        /// Why; it is kept with your name, and told to whoever asks `why`
+        /// Why; it is kept with your name, and told by `coursegate why`
         #[arg(long, value_name = "TEXT")]
         reason: Remark,
         #[command(flatten)]

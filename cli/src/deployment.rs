@@ -292,8 +292,9 @@ impl Deployment {
     pub async fn operator(&self) -> Result<Remark, DeploymentError> {
         let Some(cloud) = &self.cloud else {
             let names = ["USER", "LOGNAME", "USERNAME"].into_iter().filter_map(process_environment);
-            let name = names.into_iter().find_map(|name| name.parse().ok());
-            return name.map_or_else(|| "somebody".parse().map_err(|_none| nobody("")), Ok);
+            let mut names = names.chain(["somebody".to_owned()]);
+            let name = names.find_map(|name| name.parse().ok());
+            return name.ok_or_else(|| nobody("this machine has no name for you"));
         };
         let answer = cloud.sts.get_caller_identity().send().await;
         let answer = answer.map_err(|error| nobody(&Chain(&error).to_string()))?;
