@@ -15,10 +15,9 @@ import { nowhere } from "./pages/nowhere.js";
 import { purchases } from "./pages/purchases.js";
 import { begin, end } from "./pages/sign-in.js";
 import { success } from "./pages/success.js";
-import { forget } from "./places.js";
 import { Router } from "./router.js";
 import { session } from "./session.js";
-import { here, isReturn, signIn, signOut } from "./sign-in.js";
+import { here, isReturn, signOut } from "./sign-in.js";
 
 /** @type {[RegExp, Page][]} */
 const ROUTES = [
@@ -52,10 +51,7 @@ function account() {
         h("button", {
           class: "link",
           type: "button",
-          onclick: () => {
-            forget();
-            void signOut().catch(() => router.go("/"));
-          },
+          onclick: () => void signOut().catch(() => router.go("/")),
         }, "Sign out"),
       ]
     : [
@@ -63,7 +59,7 @@ function account() {
         h("button", {
           class: "button quiet",
           type: "button",
-          onclick: () => void signIn().catch(() => router.go(`/sign-in?to=${encodeURIComponent(here())}`)),
+          onclick: () => void router.go(`/sign-in?to=${encodeURIComponent(here())}`),
         }, session.expired ? "Sign in again" : "Sign in"),
       ];
   settle(part("account"), nodes(content));

@@ -15,12 +15,13 @@ const ON_THE_WAY = /^\/(buy|cancel|success)\b/;
 /**
  * Opens a checkout and keeps what it is for and where the learner was. Answers Stripe's address.
  * @param {Offer} offer
+ * @param {string} [from] where the learner was
  */
-export async function checkout(offer) {
+export async function checkout(offer, from = here()) {
   const opened = await api.checkout(offer.price);
-  const path = ON_THE_WAY.test(location.pathname)
+  const path = ON_THE_WAY.test(from)
     ? (kept({ price: offer.price })?.path ?? `/course/${offer.courses[0]}`)
-    : here();
+    : from;
   /** @type {Note} */
   const note = { session: opened.session_id, offer, path };
   try {

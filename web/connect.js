@@ -6,9 +6,10 @@
 /** @import { SignedIn } from "./session.js" */
 
 import { embedded, site } from "./config.js";
+import { h } from "./dom.js";
 import { session } from "./session.js";
 import { shop } from "./shop.js";
-import { signIn } from "./sign-in.js";
+import { here } from "./sign-in.js";
 
 /** What the site's window says: it has signed in, or something was bought in it. */
 export const CONNECTED = "coursegate:connected";
@@ -53,10 +54,23 @@ export function connect() {
   });
 }
 
-/** Signs in, on whatever page this is, and stays on it. */
-export async function enter() {
-  if (!embedded) return signIn();
-  (await connect()).close();
+/**
+ * What signs in and comes back to where it stands: a link on the site, a button on another's page.
+ * @param {string} label
+ * @param {string} [kind]
+ */
+export function entrance(label, kind = "button") {
+  if (!embedded) {
+    return h("a", { class: kind, href: `/sign-in?to=${encodeURIComponent(here())}` }, label);
+  }
+  const says = h("span", { role: "alert" });
+  const enter = () =>
+    connect().then(
+      (popup) => popup.close(),
+      (error) => says.replaceChildren(error.message),
+    );
+  return h("span", { class: "entrance" },
+    h("button", { class: kind, part: "button", type: "button", onclick: enter }, label), says);
 }
 
 if (embedded) {

@@ -3,7 +3,7 @@
 
 import { ApiError } from "./client.js";
 import { site } from "./config.js";
-import { enter } from "./connect.js";
+import { entrance } from "./connect.js";
 import { h } from "./dom.js";
 import { shop } from "./shop.js";
 
@@ -37,7 +37,7 @@ export function notice(problem, { retry, course, signal } = {}) {
 function wayOn(error, retry, course, signal) {
   switch (error.way) {
     case "sign-in":
-      return button("Sign in again", () => void enter().catch(() => {}));
+      return entrance("Sign in again", "button quiet");
     case "courses":
       return link("See all courses", `${site}/`);
     case "purchases":

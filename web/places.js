@@ -26,14 +26,3 @@ export function remember(course, chapter) {
     // Storage is off or full: the card says "Open".
   }
 }
-
-/** Forgets every place, as whoever signs out may leave the browser to somebody else. */
-export function forget() {
-  try {
-    for (const key of Object.keys(localStorage)) {
-      if (key.startsWith(KEY)) localStorage.removeItem(key);
-    }
-  } catch {
-    // There is nothing to forget.
-  }
-}

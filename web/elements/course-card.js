@@ -103,9 +103,9 @@ function overlay(course, offer, { standing, was }) {
   if (!offer) return h("p", { class: "state" }, icon("lock"), "Not on sale at the moment.");
   return [
     h("p", { class: "price", part: "price" }, icon("lock"), money(offer.amount, offer.currency)),
-    h("p", { class: "contains" }, contains(course, offer)),
+    h("p", { class: "contains" }, offer.courses.length > 1 && `${offer.name}: `, contains(course, offer)),
     before(was),
-    h("unlock-button", { price: offer.price, label: "Unlock", exportparts: "button" }),
+    h("unlock-button", { class: "soft", price: offer.price, label: "Unlock", exportparts: "button" }),
   ];
 }
 
@@ -117,7 +117,7 @@ function overlay(course, offer, { standing, was }) {
 export function contains(course, offer) {
   const count = offer.courses.length;
   return count > 1
-    ? `${offer.name}: this and ${counted(count - 1, "more course")}`
+    ? `This course and ${count - 1} more`
     : `All ${counted(course.chapters.length, "chapter")}`;
 }
 

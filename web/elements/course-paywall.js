@@ -8,7 +8,7 @@
 import { ApiError, api } from "../client.js";
 import { read } from "../chapter.js";
 import { embedded, site } from "../config.js";
-import { enter } from "../connect.js";
+import { entrance } from "../connect.js";
 import { h, icon } from "../dom.js";
 import { choose, money } from "../locale.js";
 import { remember } from "../places.js";
@@ -147,16 +147,11 @@ export class CoursePaywall extends ShopElement {
 }
 customElements.define("course-paywall", CoursePaywall);
 
-/** @param {string} label */
-function signInButton(label) {
-  return h("button", { class: "button", part: "button", type: "button", onclick: () => void enter().catch(() => {}) }, label);
-}
-
 function freeToRead() {
   return [
     h("p", { class: "lead" }, "This chapter is free."),
     h("p", {}, "Sign in with your e-mail address to read it. No password, no card."),
-    signInButton("Sign in and read"),
+    entrance("Sign in and read"),
   ];
 }
 
@@ -164,7 +159,7 @@ function signInAgain() {
   return [
     h("p", { class: "lead" }, "Your sign-in has ended."),
     h("p", {}, "Sign in again, and go on reading where you are."),
-    signInButton("Sign in again"),
+    entrance("Sign in again"),
   ];
 }
 
@@ -208,6 +203,6 @@ function offers(course, found) {
       label: `Or ${offer.name} for ${money(offer.amount, offer.currency)}`,
     })),
     !session.token && h("p", { class: "small" }, "Bought it already? ",
-      h("button", { class: "link", type: "button", onclick: () => void enter().catch(() => {}) }, "Sign in")),
+      entrance("Sign in", "link")),
   ];
 }

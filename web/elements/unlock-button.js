@@ -13,7 +13,7 @@ import { money } from "../locale.js";
 import { notice } from "../notice.js";
 import { session } from "../session.js";
 import { shop } from "../shop.js";
-import { signIn } from "../sign-in.js";
+import { here, signIn } from "../sign-in.js";
 import { ShopElement } from "./shop-element.js";
 
 export class UnlockButton extends ShopElement {
@@ -99,7 +99,9 @@ export class UnlockButton extends ShopElement {
 
   /** @param {Offer} offer */
   async #inPlace(offer) {
-    if (!session.token) return signIn(`/buy?price=${encodeURIComponent(offer.price)}`);
+    if (!session.token) {
+      return signIn(`/buy?${new URLSearchParams({ price: offer.price, from: here() })}`);
+    }
     const url = await checkout(offer);
     if (this.tell("checkout", { price: offer.price, url })) location.assign(url);
     else this.#rest();

@@ -1,5 +1,5 @@
 // @ts-check
-// `/buy?price=…`: straight to Stripe. A link to it may stand anywhere; who is not signed in comes
+// `/buy?price=…&from=…`: straight to Stripe. A link to it may stand anywhere; who is not signed in comes
 // back to it from the sign-in.
 
 /** @import { Visit } from "../router.js" */
@@ -10,7 +10,7 @@ import { h } from "../dom.js";
 import { notice } from "../notice.js";
 import { session } from "../session.js";
 import { shop } from "../shop.js";
-import { here, signIn } from "../sign-in.js";
+import { here, ownPath, signIn } from "../sign-in.js";
 
 /** @param {Visit} visit */
 export async function buy({ query, show, signal }) {
@@ -25,7 +25,7 @@ export async function buy({ query, show, signal }) {
       if (!session.token) return await signIn(here(), { replace: true });
       const offer = await shop.offer(price);
       course = offer.courses[0];
-      const url = await checkout(offer);
+      const url = await checkout(offer, ownPath(query.get("from") ?? here()));
       // Nobody who comes back with the browser's button is sent to Stripe again.
       if (!signal.aborted) location.replace(url);
     } catch (problem) {

@@ -24,8 +24,8 @@ export async function course(visit) {
     h("div", { class: "skeleton box", "aria-hidden": "true" }));
   await live(visit, async (show, again) => {
     try {
-      const [course, holdings] = await Promise.all([shop.course(id), shop.holdings()]);
-      show(course.title, ...content(course, holdings));
+      const [course, [courses, holdings]] = await Promise.all([shop.course(id), shop.all()]);
+      show(course.title, ...content(course, courses, holdings));
     } catch (error) {
       const { signal } = visit;
       show("Course", h("h1", {}, "This course can’t be shown"), notice(error, { retry: again, signal }));
@@ -35,10 +35,11 @@ export async function course(visit) {
 
 /**
  * @param {Course} course
+ * @param {Course[]} courses
  * @param {Entitlement[]} holdings
  * @returns {Child[]}
  */
-function content(course, holdings) {
+function content(course, courses, holdings) {
   const stands = standing(course, holdings);
   return [
     h("p", { class: "back" }, h("a", { href: "/" }, "All courses")),
@@ -51,7 +52,7 @@ function content(course, holdings) {
         h("h2", { id: "chapters" }, counted(course.chapters.length, "chapter")),
         h("ol", { class: "chapters" },
           course.chapters.map((chapter) => row(course, chapter, stands.standing)))),
-      h("aside", { class: "panel", "aria-label": "Access" }, ...access(course, holdings, stands))),
+      h("aside", { class: "panel", "aria-label": "Access" }, ...access(course, courses, holdings, stands))),
   ];
 }
 
@@ -72,11 +73,12 @@ function row(course, chapter, standing) {
 
 /**
  * @param {Course} course
+ * @param {Course[]} courses
  * @param {Entitlement[]} holdings
  * @param {{ standing: Standing, was?: Entitlement }} stands
  * @returns {Child[]}
  */
-function access(course, holdings, { standing, was }) {
+function access(course, courses, holdings, { standing, was }) {
   const last = place(course.id);
   const chapter = course.chapters.find((chapter) => chapter.number === last && isOpen(chapter, standing));
   const first = course.chapters.find((chapter) => isOpen(chapter, standing));
@@ -109,21 +111,25 @@ function access(course, holdings, { standing, was }) {
         h("a", { class: "button quiet", href: "/purchases" }, "See your purchases"),
       ];
     case "locked":
-      return [before(was), ...offers(course), read("quiet", "Read what is free")];
+      return [before(was), ...offers(course, courses), read("quiet", "Read what is free")];
   }
 }
 
 /**
  * @param {Course} course
+ * @param {Course[]} courses
  * @returns {Child[]}
  */
-function offers(course) {
+function offers(course, courses) {
   const [first, ...others] = choose(course.offers);
   if (!first) return [h("p", { class: "lead" }, "Not on sale at the moment")];
   return [
     h("p", { class: "lead" }, first.name),
     h("p", { class: "price" }, money(first.amount, first.currency)),
-    h("p", { class: "contains" }, contains(course, first)),
+    h("p", { class: "contains" }, contains(course, first), first.courses.length > 1 && ":"),
+    first.courses.length > 1 && h("ul", { class: "titles" },
+      courses.filter((other) => first.courses.includes(other.id)).map((other) =>
+        h("li", {}, other === course ? other.title : h("a", { href: `/course/${other.id}` }, other.title)))),
     h("unlock-button", { price: first.price, label: "Unlock" }),
     others.map((offer) => h("unlock-button", {
       class: "other",

@@ -6,12 +6,12 @@
 /** @import { Visit } from "../router.js" */
 
 import { api } from "../client.js";
+import { entrance } from "../connect.js";
 import { h, icon } from "../dom.js";
 import { counted, date } from "../locale.js";
 import { notice } from "../notice.js";
 import { session } from "../session.js";
 import { shop } from "../shop.js";
-import { signIn } from "../sign-in.js";
 import { live } from "./live.js";
 
 /** @param {Visit} visit */
@@ -38,7 +38,7 @@ function signedOut() {
     h("p", {}, session.expired
       ? "Your sign-in has ended. Sign in again to see what you own."
       : "Sign in to see what you own."),
-    h("button", { class: "button", type: "button", onclick: () => void signIn() }, session.expired ? "Sign in again" : "Sign in"));
+    entrance(session.expired ? "Sign in again" : "Sign in"));
 }
 
 function nothing() {

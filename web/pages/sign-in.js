@@ -49,6 +49,6 @@ function failed(main, problem) {
     h("h1", {}, "You are not signed in."),
     h("p", { class: "summary", role: "alert" }, error.message),
     h("div", { class: "ways" },
-      h("button", { class: "button", type: "button", onclick: () => void signIn(ownPath(error.path)) }, "Sign in"),
+      h("a", { class: "button", href: `/sign-in?to=${encodeURIComponent(error.path)}` }, "Sign in"),
       h("a", { class: "button quiet", href: "/" }, "See all courses"))));
 }

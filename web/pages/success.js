@@ -9,12 +9,12 @@
 
 import { ApiError, api } from "../client.js";
 import { kept } from "../checkout.js";
+import { entrance } from "../connect.js";
 import { h } from "../dom.js";
 import { counted, date, money } from "../locale.js";
 import { notice } from "../notice.js";
 import { session } from "../session.js";
 import { shop } from "../shop.js";
-import { signIn } from "../sign-in.js";
 import { tellOpener } from "./connect.js";
 
 /** While the bank is at work, the API is asked again after so long, then seldomer, then no more. */
@@ -142,16 +142,14 @@ function waiting(show, note, again) {
  * @param {Note | null} note
  */
 function signedOut(show, note) {
-  const enter = (/** @type {string} */ label, /** @type {string} */ kind) =>
-    h("button", { class: `button ${kind}`, type: "button", onclick: () => void signIn() }, label);
   if (note) {
     return page(show, "Purchase", "Thank you. Your sign-in has ended meanwhile.",
-      "Your purchase is safe. Sign in again to see it.", ways(enter("Sign in again", "")));
+      "Your purchase is safe. Sign in again to see it.", ways(entrance("Sign in again")));
   }
   page(show, "Paid", "Paid. Back to your chat.",
     "Stripe has sent you here once your part was done. What you bought opens in the chat by itself: after a card in a moment, after a bank debit once the bank has confirmed it.",
     h("p", {}, "You can close this page. Did you buy on this site instead?"),
-    ways(enter("Sign in to see it", "quiet")));
+    ways(entrance("Sign in to see it", "button quiet")));
 }
 
 /**
