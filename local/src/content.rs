@@ -27,14 +27,14 @@ use crate::template::Cors;
 use crate::{clock, cors, files, random};
 
 /// The bucket's name, which is what `!Ref ContentBucket` gives.
-pub(crate) const BUCKET: &str = "coursegate-content";
+pub const BUCKET: &str = "coursegate-content";
 
 /// What a role that signs links may read.
 const READABLE: &str = "content/";
 
 /// The bucket. Clones share everything.
 #[derive(Clone)]
-pub(crate) struct Bucket {
+pub struct Bucket {
     inner: Arc<Inner>,
 }
 
@@ -67,11 +67,14 @@ impl Refusal {
 }
 
 impl Bucket {
-    pub(crate) fn new(project: &Path, cors: Vec<Cors>, observer: Observer) -> Bucket {
+    /// The bucket with the files of the project in this folder, which these pages may read from.
+    #[must_use]
+    pub fn new(project: &Path, cors: Vec<Cors>, observer: Observer) -> Bucket {
         Bucket { inner: Arc::new(Inner { folder: project.to_owned(), cors, observer }) }
     }
 
-    pub(crate) fn router(self) -> Router {
+    /// S3, with this bucket alone.
+    pub fn router(self) -> Router {
         Router::new().fallback(answer).with_state(self)
     }
 

@@ -9,7 +9,7 @@
 //! * `sign_in`: who the learners are, in the place of Cognito,
 //! * the Stripe simulator, which is a crate of its own,
 //! * [`bridge`]: a way in for containers,
-//! * `content`: the bucket of the chapters,
+//! * [`content`]: the bucket of the chapters,
 //! * `site`: the course site, as `CloudFront` serves it,
 //! * `pages`: the stack's own pages.
 //!
@@ -24,7 +24,7 @@
 pub mod addresses;
 pub mod bridge;
 mod clock;
-mod content;
+pub mod content;
 mod cors;
 pub mod dynamo;
 mod files;

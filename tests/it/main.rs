@@ -11,6 +11,7 @@
 
 mod catalog;
 mod checkout;
+mod content;
 mod contract;
 mod convergence;
 mod costs;

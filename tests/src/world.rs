@@ -37,7 +37,7 @@ pub const SIGNING_SECRET: &str = "whsec_of_the_test";
 pub const SITE_ORIGIN: &str = "https://learn.example.com";
 
 /// The bucket of the chapters.
-pub const CONTENT_BUCKET: &str = "coursegate-content";
+pub const CONTENT_BUCKET: &str = local::content::BUCKET;
 
 /// The names of the secrets.
 pub const API_KEY_ID: &str = "stripe-api-key";
@@ -147,9 +147,10 @@ pub fn content_links(endpoint: Option<String>) -> ContentLinks {
 fn aws() -> AwsConfig {
     AwsConfig {
         region: "us-east-1".to_owned(),
-        access_key_id: "test".to_owned(),
-        secret_access_key: "test".to_owned().into(),
-        session_token: None,
+        // As a function of the local stack: its bucket takes no other's signature.
+        access_key_id: "local".to_owned(),
+        secret_access_key: "local".to_owned().into(),
+        session_token: Some("local".to_owned().into()),
     }
 }
 

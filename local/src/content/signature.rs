@@ -178,6 +178,9 @@ fn canonical_request(
     pairs.sort();
     let pairs: Vec<String> =
         pairs.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+    if !signed_headers.split(';').any(|name| name == "host") {
+        return Err(malformed("the host must be signed"));
+    }
     let mut headers = String::new();
     for name in signed_headers.split(';') {
         let values = parts.headers.get_all(name).iter().map(|value| value.to_str().map(str::trim));
@@ -189,9 +192,6 @@ fn canonical_request(
         };
         // Writing to a String cannot fail.
         let _ = writeln!(headers, "{name}:{}", values.join(","));
-    }
-    if !signed_headers.split(';').any(|name| name == "host") {
-        return Err(malformed("the host must be signed"));
     }
     let path = percent_decode(parts.uri.path());
     let path = path.split('/').map(percent_encode).collect::<Vec<_>>().join("/");
