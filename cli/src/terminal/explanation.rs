@@ -98,11 +98,19 @@ fn state(explanation: &Explanation) -> String {
     match &explanation.since {
         Some((since, _)) if explanation.is_open => format!("{word} since {}{until}.", utc(*since)),
         Some((since, words)) => format!("{word} since {}. {words}", utc(*since)),
-        None if explanation.sources.is_empty() => {
-            format!("{word}. No payment and no grant of it is known.")
-        }
-        None => format!("{word}. It never was open."),
+        None => format!("{word}. {}", never_open(&explanation.sources)),
     }
+}
+
+/// Why a product never was open: its payment is on its way or has failed; or it was undone before
+/// it arrived.
+fn never_open(sources: &[SourceStory]) -> String {
+    let waits = |story: &&SourceStory| story.standing == Standing::Processing;
+    let failed = |story: &&SourceStory| story.standing == Standing::Failed;
+    let story = sources.iter().find(waits).or_else(|| sources.iter().find(failed));
+    let mut steps = story.into_iter().flat_map(|story| &story.steps);
+    let payment = steps.find(|step| matches!(step.fact, Fact::Payment(..)));
+    payment.map_or_else(|| "It never was open.".to_owned(), |payment| payment.fact.words())
 }
 
 /// What is told of a fact; of what was done by hand also who did it, and why.

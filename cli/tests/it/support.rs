@@ -79,6 +79,33 @@ fn part_of(payment: &str) -> [(&str, &str); 1] {
 }
 
 #[test]
+fn why_says_of_a_payment_that_is_on_its_way_or_has_failed_that_it_is() {
+    let shop = Shop::open();
+    for (outcome, word, state) in [
+        ("failed", "failed", "CLOSED. The payment of 9.99 USD failed."),
+        ("succeeded", "active", "OPEN since TIME UTC."),
+    ] {
+        let learner = shop.sign_in(&format!("{outcome}@example.com"));
+        let session = shop.check_out(&learner, "tutorclaw_paid");
+        let debit = json!({"payment_method": "sepa_debit"});
+        let paid = shop.sim(&format!("/_sim/checkout/sessions/{session}/pay"), &debit);
+        let payment = paid["payment_intent"].as_str().unwrap();
+        shop.wait_until(&learner, payment, "processing");
+        let says = || plain(&shop.says(&["why", &learner.id]), &[]);
+        let waits = "CLOSED. The payment of 9.99 USD is on its way; the bank has not confirmed it.";
+        assert!(
+            says().contains(waits) && says().contains("\n    not yet           -"),
+            "{}",
+            says()
+        );
+        let settle = format!("/_sim/checkout/sessions/{session}/settle");
+        shop.sim(&settle, &json!({ "outcome": outcome }));
+        shop.wait_until(&learner, payment, word);
+        assert!(says().contains(&format!("\n{state}\n")), "{}", says());
+    }
+}
+
+#[test]
 fn what_nobody_knows_of_and_what_is_not_there_are_told_apart() {
     let shop = Shop::open();
     let said = shop.says(&["why", "nobody"]);
