@@ -103,7 +103,9 @@ function overlay(course, offer, { standing, was }) {
   if (!offer) return h("p", { class: "state" }, icon("lock"), "Not on sale at the moment.");
   return [
     h("p", { class: "price", part: "price" }, icon("lock"), money(offer.amount, offer.currency)),
-    h("p", { class: "contains" }, offer.courses.length > 1 && `${offer.name}: `, contains(course, offer)),
+    h("p", { class: "contains" }, offer.courses.length > 1
+      ? `With ${offer.name}, ${counted(offer.courses.length, "course")}`
+      : contains(course, offer)),
     before(was),
     h("unlock-button", { class: "soft", price: offer.price, label: "Unlock", exportparts: "button" }),
   ];

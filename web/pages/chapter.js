@@ -8,6 +8,7 @@ import { ApiError } from "../client.js";
 import { h } from "../dom.js";
 import { notice } from "../notice.js";
 import { shop } from "../shop.js";
+import { waiting } from "./live.js";
 
 /** @param {Visit} visit */
 export async function chapter({ parts, show, signal }) {
@@ -29,10 +30,7 @@ export async function chapter({ parts, show, signal }) {
       show("Chapter", h("h1", {}, "This chapter can’t be shown"), notice(error, { retry: draw, course: id, signal }));
     }
   };
-  show("Chapter",
-    h("div", { class: "reading", "aria-hidden": "true" },
-      h("div", { class: "skeleton title" }),
-      h("div", { class: "skeleton box" })));
+  show("Chapter", h("div", { class: "reading" }, waiting("title", "box")));
   await draw();
 }
 

@@ -13,15 +13,12 @@ import { choose, counted, date, money } from "../locale.js";
 import { notice } from "../notice.js";
 import { place } from "../places.js";
 import { isOpen, shop, standing } from "../shop.js";
-import { live } from "./live.js";
+import { live, waiting } from "./live.js";
 
 /** @param {Visit} visit */
 export async function course(visit) {
   const [id = ""] = visit.parts;
-  visit.show("Course",
-    h("div", { class: "skeleton title", "aria-hidden": "true" }),
-    h("div", { class: "skeleton line", "aria-hidden": "true" }),
-    h("div", { class: "skeleton box", "aria-hidden": "true" }));
+  visit.show("Course", waiting("title", "line", "box"));
   await live(visit, async (show, again) => {
     try {
       const [course, [courses, holdings]] = await Promise.all([shop.course(id), shop.all()]);

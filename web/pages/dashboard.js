@@ -3,13 +3,14 @@
 
 /** @import { Course, Entitlement } from "../api.d.ts" */
 /** @import { Visit } from "../router.js" */
+/** @import { Standing } from "../shop.js" */
 
 import { h } from "../dom.js";
 import { choose, counted, money } from "../locale.js";
 import { notice } from "../notice.js";
 import { session } from "../session.js";
 import { shop, standing } from "../shop.js";
-import { live } from "./live.js";
+import { live, waiting } from "./live.js";
 
 /** @type {[Course["category"], string][]} */
 const GROUPS = [
@@ -20,7 +21,7 @@ const GROUPS = [
 
 /** @param {Visit} visit */
 export async function dashboard(visit) {
-  visit.show("Courses", head(), waiting());
+  visit.show("Courses", head(), groupsToCome());
   await live(visit, async (show, again) => {
     try {
       const [courses, holdings] = await shop.all();
@@ -47,15 +48,15 @@ function head(courses, holdings = []) {
  * @param {Entitlement[]} holdings
  */
 function summary(courses, holdings) {
-  const count = (/** @type {string[]} */ standings) =>
-    courses.filter((course) => standings.includes(standing(course, holdings).standing)).length;
-  const [free, owned, waiting] = [count(["free"]), count(["owned"]), count(["processing"])];
-  const locked = courses.length - free - owned - waiting;
+  const count = (/** @type {Standing} */ which) =>
+    courses.filter((course) => standing(course, holdings).standing === which).length;
+  const [free, owned, waiting, held] = [count("free"), count("owned"), count("processing"), count("suspended")];
   const parts = [
     owned > 0 && `${counted(owned, "course")} ${owned === 1 ? "is" : "are"} yours`,
     free > 0 && `${counted(free, "course")} ${free === 1 ? "is" : "are"} free`,
     waiting > 0 && `${waiting} ${waiting === 1 ? "waits" : "wait"} for your payment`,
-    locked > 0 && `${locked} can be unlocked`,
+    held > 0 && `${held} ${held === 1 ? "is" : "are"} on hold`,
+    count("locked") > 0 && `${count("locked")} can be unlocked`,
   ];
   const said = parts.filter((part) => part !== false);
   const last = said.pop();
@@ -92,10 +93,9 @@ function about(category, group) {
     : "";
 }
 
-function waiting() {
-  const card = () => h("div", { class: "card" },
-    h("div", { class: "skeleton line" }),
-    h("div", { class: "skeleton title" }),
-    h("div", { class: "skeleton box" }));
-  return h("div", { class: "cards", "aria-hidden": "true" }, card(), card(), card());
+function groupsToCome() {
+  const card = () => h("div", { class: "card" }, waiting("line", "title", "box"));
+  return h("div", { class: "group" },
+    h("div", { class: "group-head" }, waiting("line")),
+    h("div", { class: "cards", "aria-hidden": "true" }, card(), card()));
 }

@@ -3,7 +3,18 @@
 
 /** @import { Visit } from "../router.js" */
 
+import { h } from "../dom.js";
 import { shop } from "../shop.js";
+
+/**
+ * What stands in the place of what is not there yet.
+ * @param {...("title" | "line" | "box")} shapes
+ */
+export function waiting(...shapes) {
+  return h("div", { class: "waiting" },
+    h("p", { class: "unseen", role: "status" }, "Loading…"),
+    shapes.map((shape) => h("div", { class: `skeleton ${shape}`, "aria-hidden": "true" })));
+}
 
 /**
  * Draws a page now, and again whenever somebody signs in or out or something is bought or taken

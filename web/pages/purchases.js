@@ -12,13 +12,13 @@ import { counted, date } from "../locale.js";
 import { notice } from "../notice.js";
 import { session } from "../session.js";
 import { shop } from "../shop.js";
-import { live } from "./live.js";
+import { live, waiting } from "./live.js";
 
 /** @param {Visit} visit */
 export async function purchases(visit) {
   const { signal } = visit;
   const heading = () => h("h1", {}, "Your purchases");
-  visit.show("Purchases", heading(), h("div", { class: "skeleton box", "aria-hidden": "true" }));
+  visit.show("Purchases", heading(), waiting("box"));
   await live(visit, async (show, again) => {
     if (!session.token) return show("Purchases", heading(), signedOut());
     try {

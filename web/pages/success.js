@@ -21,6 +21,7 @@ import { tellOpener } from "./connect.js";
 const PAUSES_S = [2, 3, 4, 6, 9, 13, 20, 30, 45, 60, 60, 60, 90, 90, 120, 120, 180, 180, 300, 300];
 /** Long enough to read what was bought. */
 const GO_ON_S = 6;
+const NEW_MS = 15 * 60 * 1000;
 
 /** @param {Visit} visit */
 export async function success(visit) {
@@ -161,7 +162,7 @@ async function paid({ show, go, signal }, note) {
   await shop.refresh();
   const [courses, holdings] = await shop.all().catch(() => /** @type {const} */ ([[], []]));
   const held = [...holdings]
-    .filter((held) => held.status === "active" && (!note || held.product === note.offer.product))
+    .filter((held) => held.status === "active" && (note ? held.product === note.offer.product : isNew(held)))
     .sort((one, other) => (other.since ?? "").localeCompare(one.since ?? ""))[0];
   const offer = note?.offer ?? courses.flatMap((course) => course.offers).find((offer) => offer.product === held?.product);
   const opened = courses.filter((course) => (held ?? offer)?.courses.includes(course.id));
@@ -194,6 +195,14 @@ async function paid({ show, go, signal }, note) {
   await seconds(GO_ON_S, AbortSignal.any([signal, stay.signal]));
   if (signal.aborted || stay.signal.aborted) return;
   void go(path);
+}
+
+/**
+ * In another tab than the one that went to Stripe, the purchase is known by having just been made.
+ * @param {Entitlement} held
+ */
+function isNew({ since }) {
+  return since !== null && Math.abs(Date.now() - Date.parse(since)) < NEW_MS;
 }
 
 /**
