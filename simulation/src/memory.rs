@@ -144,7 +144,10 @@ impl Contents {
                 let first = access.and_then(|access| access.claims.get(&grant.product));
                 match &claim.replaces {
                     None => first.is_none_or(|first| first == source),
-                    Some(before) => first == Some(before),
+                    Some(before) => {
+                        let grant = access.and_then(|access| access.grants.get(before));
+                        first == Some(before) && grant.is_none_or(|grant| !grant.is_paid_for())
+                    }
                 }
             }
             Write::UnlinkCustomer { learner, customer, .. } => {

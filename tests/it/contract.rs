@@ -10,6 +10,7 @@ use shared::domain::facts::{
     RefundStatus, Sale, Settled, Told,
 };
 use shared::domain::id::{CustomerId, EventId, LearnerId, SourceId};
+use shared::domain::money::Money;
 use shared::domain::rate::Rate;
 use shared::domain::time::Timestamp;
 use shared::dynamo::Table;
@@ -268,7 +269,35 @@ async fn the_first_payment_for_a_product_is_told_from_the_others<L: Ledger + Acc
     assert_eq!(ledger.commit(&first("pi_h2", None)).await.unwrap(), Commit::Claimed);
     assert_eq!(load(ledger, "evt_none", "pi_h2").await.source, None);
     assert_eq!(ledger.commit(&first("pi_h2", Some("pi_h9"))).await.unwrap(), Commit::Claimed);
+    // Its place is taken once it opens nothing more.
+    assert_eq!(ledger.commit(&first("pi_h2", Some("pi_h1"))).await.unwrap(), Commit::Claimed);
+    let sold = || purchase("hal", Payment::paid(at(1)));
+    let disputed = |status| {
+        let dispute = Dispute { told: Told::once(status, at(2)), settled: None };
+        let disputes = [("du_h".parse().unwrap(), dispute)].into();
+        Facts { disputes, ..sold().into() }
+    };
+    let refunded = |amount_minor| {
+        let refund = Refund { amount_minor, told: Told::once(RefundStatus::Succeeded, at(2)) };
+        let refunds = [("re_h".parse().unwrap(), refund)].into();
+        let total = Some(Money { amount_minor: 2900, currency: "usd".parse().unwrap() });
+        let sold = sold();
+        Facts { refunds, ..Purchase { sale: Sale { total, ..sold.sale }, ..sold }.into() }
+    };
+    let is_now = async |facts: Facts, version: u64| {
+        let writes = store("pi_h1", facts, Some(version));
+        assert_eq!(ledger.commit(&writes).await.unwrap(), Commit::Applied);
+    };
+    is_now(disputed(DisputeStatus::Won), 1).await;
+    assert_eq!(ledger.commit(&first("pi_h2", Some("pi_h1"))).await.unwrap(), Commit::Claimed);
+    is_now(refunded(2899), 2).await;
+    assert_eq!(ledger.commit(&first("pi_h2", Some("pi_h1"))).await.unwrap(), Commit::Claimed);
+    is_now(refunded(2900), 3).await;
     assert_eq!(ledger.commit(&first("pi_h2", Some("pi_h1"))).await.unwrap(), Commit::Applied);
+    is_now(disputed(DisputeStatus::Open), 4).await;
+    let mut back = first("pi_h1", Some("pi_h2"));
+    back.remove(0);
+    assert_eq!(ledger.commit(&back).await.unwrap(), Commit::Claimed);
     assert_eq!(claimant().await.as_deref(), Some("pi_h2"));
     // Whoever claims again what it has claimed is still the first.
     let mut again = first("pi_h2", None);

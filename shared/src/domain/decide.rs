@@ -147,7 +147,8 @@ pub struct Answers {
 /// That a payment is the first to open its product for its learner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
-    /// The payment that was so before and opens it no more. Without one, nobody else may be.
+    /// The payment that was so before. It must be so still, and open the product no more. Without
+    /// one, nobody else may be.
     pub replaces: Option<SourceId>,
 }
 

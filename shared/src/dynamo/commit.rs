@@ -9,7 +9,7 @@ use super::attributes::{Item, number, text, time};
 use super::failure::ledger_error;
 use super::key::{Key, TTL};
 use super::source;
-use crate::domain::access::{Grant, Status};
+use crate::domain::access::{Grant, RefundThreshold, Status};
 use crate::domain::decide::{Claim, Event, Recorded, Write};
 use crate::domain::facts::Facts;
 use crate::domain::id::{LearnerId, SourceId};
@@ -31,6 +31,7 @@ pub(super) mod name {
     pub(in crate::dynamo) const APPLIED: &str = "applied";
     pub(in crate::dynamo) const UNCHANGED: &str = "unchanged";
     pub(in crate::dynamo) const QUARANTINED: &str = "quarantined";
+    pub(in crate::dynamo) const STATUS: &str = "status";
     pub(in crate::dynamo) const PROCESSING: &str = "processing";
     pub(in crate::dynamo) const FAILED: &str = "failed";
     pub(in crate::dynamo) const ACTIVE: &str = "active";
@@ -262,9 +263,18 @@ fn set_grant(
                 None => {
                     update.condition_expression("attribute_not_exists(#first) OR #first = :source")
                 }
+                // Meanwhile it may have come to open it again.
                 Some(before) => update
-                    .condition_expression("#first = :before")
-                    .expression_attribute_values(":before", text(before.as_str())),
+                    .condition_expression(
+                        "#first = :before AND NOT (#before.#status = :active AND \
+                         (attribute_not_exists(#before.#refunded) OR #before.#refunded < :all))",
+                    )
+                    .expression_attribute_names("#before", before.as_str())
+                    .expression_attribute_names("#status", name::STATUS)
+                    .expression_attribute_names("#refunded", name::REFUNDED_PERCENT)
+                    .expression_attribute_values(":before", text(before.as_str()))
+                    .expression_attribute_values(":active", text(name::ACTIVE))
+                    .expression_attribute_values(":all", number(RefundThreshold::ALL.percent())),
             }
         }
     };
@@ -281,7 +291,7 @@ fn grant_attributes(grant: &Grant) -> Item {
     };
     let mut item = Item::from([
         ("product".to_owned(), text(grant.product.as_str())),
-        ("status".to_owned(), text(status)),
+        (name::STATUS.to_owned(), text(status)),
     ]);
     for (name, value) in [("since", grant.since), ("until", grant.until)] {
         if let Some(value) = value {

@@ -182,7 +182,7 @@ pub(super) fn holdings(item: &Item) -> Result<Holdings, LedgerError> {
 }
 
 fn grant_of(grant: &Reader<'_>) -> Result<Option<Grant>, LedgerError> {
-    let status = match grant.text("status")? {
+    let status = match grant.text(name::STATUS)? {
         name::ACTIVE => Status::Active,
         name::PROCESSING => Status::Processing,
         name::FAILED => Status::Failed,
