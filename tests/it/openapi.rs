@@ -153,6 +153,7 @@ async fn what_is_answered_when_something_is_broken_is_in_the_document() {
     let (_, link) = ask(&world, upgrade, "/learners/x-7/upgrade-link", &service, PRICE).await;
     let go = link["url"].as_str().unwrap().split_once("/api").unwrap().1.to_owned();
     assert_eq!(ask(&world, "GET /go/{link}", &go, &Who::Anyone, None).await.0, 303);
+    let chapter = "GET /courses/{course}/chapters/{chapter}";
     let large = "x".repeat(20_000);
     assert_eq!(ask(&world, "POST /checkout", "/checkout", &ada, Some(&large)).await.0, 413);
     let target = "/learners/x-7/upgrade-link";
@@ -178,6 +179,7 @@ async fn what_is_answered_when_something_is_broken_is_in_the_document() {
             &service,
             None,
         ),
+        (chapter, "/courses/tutorclaw/chapters/6", &ada, None),
         ("GET /courses", "/courses", &Who::Anyone, None),
     ];
     // Stripe does not take the key.
@@ -187,11 +189,11 @@ async fn what_is_answered_when_something_is_broken_is_in_the_document() {
     }
     // The learner's access can't be read, then the catalog.
     world.spoil("LEARNER#ada", "ACCESS", "pi_1").await;
-    for (route, target, who, body) in [0, 3, 5, 6, 7, 8].map(|index| &everything[index]) {
+    for (route, target, who, body) in [0, 3, 5, 6, 7, 8, 9].map(|index| &everything[index]) {
         assert_eq!(ask(&world, route, target, who, *body).await.0, 500, "{route}");
     }
     world.spoil("CATALOG", "CURRENT", "document").await;
-    let (route, target, who, body) = everything[9];
+    let (route, target, who, body) = everything[10];
     assert_eq!(ask(&world, route, target, who, body).await.0, 500, "{route}");
     // Nothing answers any more.
     world.stop_servers().await;
@@ -211,6 +213,7 @@ fn questions(paid: &str, open: &str, sepa: &str) -> Vec<Question> {
     let grace = learner("grace");
     let service = Who::Service;
     let access = "GET /courses/{course}/access";
+    let chapter = "GET /courses/{course}/chapters/{chapter}";
     let confirm = "POST /checkout/{session}/confirm";
     let of_learner = "POST /learners/{learner}/checkout/{session}/confirm";
     let link = "POST /learners/{learner}/upgrade-link";
@@ -252,6 +255,13 @@ fn questions(paid: &str, open: &str, sepa: &str) -> Vec<Question> {
         (access, "/courses/tutorclaw/access?chapter=x", grace.clone(), None, 422),
         (access, "/courses/tutorclaw/access?chapter=99", grace.clone(), None, 404),
         (access, "/courses/nothing/access", grace.clone(), None, 404),
+        (chapter, "/courses/tutorclaw/chapters/6", grace.clone(), None, 200),
+        (chapter, "/courses/tutorclaw/chapters/5", learner("ada"), None, 200),
+        (chapter, "/courses/tutorclaw/chapters/6", learner("ada"), None, 403),
+        (chapter, "/courses/tutorclaw/chapters/6", learner("dora"), None, 403),
+        (chapter, "/courses/tutorclaw/chapters/6", service.clone(), None, 403),
+        (chapter, "/courses/tutorclaw/chapters/6", Who::Anyone, None, 401),
+        (chapter, "/courses/tutorclaw/chapters/six", grace.clone(), None, 404),
         (
             "GET /learners/{learner}/courses/{course}/access",
             "/learners/ada/courses/tutorclaw/access?chapter=6",

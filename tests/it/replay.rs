@@ -90,6 +90,10 @@ fn name_what_is_random(value: &mut Value) {
             } else if let Some((before, link)) = text.rsplit_once("/go/") {
                 assert_eq!(link.len(), 32);
                 *text = format!("{before}/go/[link]");
+            } else if let Some((_, object)) =
+                text.split_once("?X-Amz-").and_then(|(link, _)| link.split_once("/content/"))
+            {
+                *text = format!("[bucket]/content/{object}?[signature]");
             } else if let Some(link) = text.strip_prefix("LINK#") {
                 assert_eq!(link.len(), 32);
                 "LINK#[link]".clone_into(text);
