@@ -324,12 +324,10 @@ impl StripeReader for Deployment {
         payment: &PaymentIntentId,
         _now: Timestamp,
     ) -> Result<bool, StripeUnavailable> {
-        match self.ask(&format!("/payment_intents/{payment}")).await {
-            Ok(json) => is_our_payment(&json).map_err(unreadable),
-            // Somebody else's.
-            Err(DeploymentError::Account(error)) if error.is_missing() => Ok(false),
-            Err(error) => Err(StripeUnavailable(Box::new(error))),
-        }
+        // A key that does not know a payment of which Stripe tells is one of another account.
+        let answer = self.ask(&format!("/payment_intents/{payment}")).await;
+        let json = answer.map_err(|error| StripeUnavailable(Box::new(error)))?;
+        is_our_payment(&json).map_err(unreadable)
     }
 
     async fn dispute(

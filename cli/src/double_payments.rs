@@ -28,9 +28,10 @@ pub async fn look(
     let mut found = Vec::new();
     for listed in operator::double_payments(&table).await? {
         let holdings = table.holdings(&listed.learner).await?;
-        let standing = holdings.paid_for(&listed.product).map(|(source, _)| source.clone());
-        let standing: Vec<SourceId> = standing.collect();
-        if !standing.iter().any(|source| holdings.is_double(source)) {
+        let standing =
+            holdings.payments_that_open(&listed.product, deployment.refund_threshold, now);
+        let standing: Vec<SourceId> = standing.map(|(source, _)| source.clone()).collect();
+        if standing.len() < 2 {
             continue;
         }
         let stored = table.sources(&standing).await?;

@@ -121,7 +121,7 @@ pub(crate) fn stories(
             source: source.clone(),
             facts: facts.clone(),
             standing: grant.standing(threshold, now),
-            is_double: holdings.is_double(source),
+            is_double: holdings.is_double(source, threshold, now),
             steps: why(source, facts, threshold, now),
             grant,
         };

@@ -57,11 +57,21 @@ pub async fn apply<L: Ledger + AccessReader>(
         let commit = if settled.writes.is_empty() {
             Commit::Applied
         } else {
-            ledger.commit(&settled.writes).await.map_err(ApplyError::Ledger)?
+            match ledger.commit(&settled.writes).await {
+                Ok(commit) => commit,
+                Err(error) => {
+                    // It may have been made, and then nobody would hear of it: better twice.
+                    if matches!(error, LedgerError::Unavailable(_)) {
+                        notify(news, &settled);
+                    }
+                    return Err(ApplyError::Ledger(error));
+                }
+            }
         };
         match commit {
             Commit::Applied => {
                 tell(news, &settled);
+                notify(news, &settled);
                 if !settled.writes.is_empty() {
                     measure_age(news, &settled.outcome, now);
                 }
@@ -168,6 +178,15 @@ fn tell(news: &News, settled: &Settled) {
             (None, None) => "facts written by hand",
         },
     );
+}
+
+/// Says what somebody has to be told, and counts it, which rings.
+fn notify(news: &News, settled: &Settled) {
+    let source = match &news.content {
+        Content::Facts(source, _) => Some(source.as_str()),
+        Content::CustomerDeleted(..) | Content::Irrelevant(_) | Content::Unreadable { .. } => None,
+    };
+    let learner = settled.learner.as_ref().map(LearnerId::as_str);
     for notice in &settled.notices {
         let (metric, what) = match notice {
             Notice::DoublePayment => {
@@ -178,6 +197,6 @@ fn tell(news: &News, settled: &Settled) {
             }
         };
         telemetry::count(metric);
-        tracing::warn!(source = source.map(SourceId::as_str), learner.id = learner, "{what}");
+        tracing::warn!(source, learner.id = learner, "{what}");
     }
 }

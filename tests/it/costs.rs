@@ -17,6 +17,7 @@ use tests::sessions::event;
 use tests::world::World;
 
 use crate::log_hygiene::{lines, listen};
+use crate::reversals::payment_of_another_shop;
 
 const CONFIRM: &str = "POST /checkout/{session}/confirm";
 const LINK: &str = "POST /learners/{learner}/upgrade-link";
@@ -181,7 +182,8 @@ async fn measured() -> Vec<(&'static str, Reading)> {
     measure!("refund again", shop.deliver(&refunded, "duplicate"));
     let disputed = rendering::event("evt_d1", disputed, 2000, &dispute);
     measure!("dispute applied", shop.deliver(&disputed, "applied"));
-    let early = rendering::event("evt_r2", "refund.created", 2000, &refund("pi_unknown"));
+    let payment = payment_of_another_shop(&shop.world).await;
+    let early = rendering::event("evt_r2", "refund.created", 2000, &refund(&payment));
     measure!("refund of another shop's payment", shop.deliver(&early, "ignored"));
     let why = "GET /entitlements/{product}/why";
     measure!("why", shop.read(why, "/entitlements/tutorclaw/why", &bob));

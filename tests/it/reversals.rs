@@ -189,15 +189,13 @@ async fn a_purchase_is_born_refunded_when_its_refund_is_told_first() {
     assert_eq!(shop.statuses().await, ["refunded"]);
 }
 
-#[tokio::test]
-async fn nothing_is_kept_of_another_shop_s_refunds_and_disputes() {
-    let shop = Shop::open().await;
-    // A session of the same account that our server has not opened.
+/// A payment of the same account, of a session that our server has not opened.
+pub(crate) async fn payment_of_another_shop(world: &World) -> String {
     let product = [("name".to_owned(), "Somebody else's".to_owned())];
-    let (_, product) = shop.world.stripe_form("/v1/products", &product).await;
+    let (_, product) = world.stripe_form("/v1/products", &product).await;
     let price = [("product", product["id"].as_str().unwrap()), ("unit_amount", "500")];
     let price = [price[0], price[1], ("currency", "usd")].map(|(a, b)| (a.into(), b.into()));
-    let (_, price) = shop.world.stripe_form("/v1/prices", &price).await;
+    let (_, price) = world.stripe_form("/v1/prices", &price).await;
     let session = [
         ("mode", "payment"),
         ("line_items[0][price]", price["id"].as_str().unwrap()),
@@ -205,15 +203,21 @@ async fn nothing_is_kept_of_another_shop_s_refunds_and_disputes() {
         ("success_url", "https://elsewhere.example.com"),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let (status, session) = shop.world.stripe_form("/v1/checkout/sessions", &session).await;
+    let (status, session) = world.stripe_form("/v1/checkout/sessions", &session).await;
     assert_eq!(status, 200, "{session}");
     let session = session["id"].as_str().unwrap();
-    shop.world.pay(session).await;
-    let session = shop.world.stripe_get(&format!("/v1/checkout/sessions/{session}")).await;
-    let payment = session["payment_intent"].as_str().unwrap();
-    shop.refund(payment, Some(100)).await;
-    shop.dispute(payment, "needs_response").await;
-    shop.warn(payment).await;
+    world.pay(session).await;
+    let session = world.stripe_get(&format!("/v1/checkout/sessions/{session}")).await;
+    session["payment_intent"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn nothing_is_kept_of_another_shop_s_refunds_and_disputes() {
+    let shop = Shop::open().await;
+    let payment = payment_of_another_shop(&shop.world).await;
+    shop.refund(&payment, Some(100)).await;
+    shop.dispute(&payment, "needs_response").await;
+    shop.warn(&payment).await;
     for kind in ["refund.created", "charge.dispute.created", "radar.early_fraud_warning.created"] {
         let events = shop.world.events(kind).await;
         assert_eq!(events.len(), 1, "{kind}");
@@ -234,6 +238,8 @@ async fn a_refund_of_an_unknown_payment_waits_for_stripe_to_say_whose_it_is() {
         json!({ "path": "/v1/payment_intents", "status": 500, "times": 3 }),
         json!({ "path": "/v1/payment_intents", "status": 401, "times": 3 }),
         json!({ "path": "/v1/payment_intents", "drop": true, "times": 3 }),
+        // As to a key of another account, to which each payment looks like nobody's.
+        json!({ "path": "/v1/payment_intents", "status": 404, "times": 3 }),
         json!({ "path": "/v1/payment_intents", "status": 502, "times": 3, "body": "<html>" }),
     ] {
         assert_eq!(shop.world.stripe_post("/_sim/faults", &fault).await.0, 200);
@@ -447,6 +453,23 @@ async fn who_pays_twice_has_access_once_and_the_later_payment_is_flagged_counted
         assert!(shop.is_open().await);
         assert!(flagged().await.is_empty());
     }
+}
+
+#[tokio::test]
+async fn a_second_payment_that_its_buyer_confirms_first_rings_too() {
+    let shop = Shop::open().await;
+    // Another session for what she is about to buy, which nobody here has opened.
+    let first = shop.world.buy(&learner("ada")).await;
+    let paid = event("evt_1 completed paid cs_a pi_a ada tutorclaw @1000");
+    assert_eq!(shop.world.deliver(&paid).await.1["outcome"], "applied");
+    shop.world.pay(&first).await;
+    listen();
+    let confirm = format!("/checkout/{first}/confirm");
+    let route = "POST /checkout/{session}/confirm";
+    let confirmed = shop.world.ask(route, &confirm, &learner("ada"), None).await;
+    assert_eq!(confirmed.status(), 200);
+    assert_eq!(counted(&lines(), "double_payment"), 1);
+    assert_eq!(shop.world.items_of("DOUBLE_PAYMENT", "").await.len(), 1);
 }
 
 #[tokio::test]

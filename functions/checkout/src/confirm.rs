@@ -1,7 +1,7 @@
 //! The success page does not wait for the webhook: it asks us to look at Stripe.
 
 use serde::Serialize;
-use shared::domain::access::{Grant, Standing};
+use shared::domain::access::Standing;
 use shared::domain::checkout::SessionState;
 use shared::domain::decide::{Content, Outcome};
 use shared::domain::id::{LearnerId, SessionId};
@@ -39,16 +39,15 @@ impl<C: Clock> App<C> {
         if let Outcome::Quarantined { reason } = outcome {
             return Err(Failure::Unreadable(reason));
         }
-        let Content::Facts(source, facts) = &found.news.content else {
+        let Content::Facts(source, _) = &found.news.content else {
             let open = matches!(found.state, SessionState::Open(_));
             let status = if open { "open" } else { "expired" };
             return Ok(Confirmation { status, access: "denied" });
         };
-        // What was refunded or disputed since is known to the table alone.
+        // What was refunded or disputed since is known to the table alone; and that somebody is
+        // forgotten.
         let holdings = self.table.holdings(learner).await?;
-        let told = || Grant::of(facts).map(|(_, grant)| grant);
-        let grant = holdings.of(source).cloned().or_else(told);
-        let grant = grant.ok_or_else(|| Failure::Unreadable("nothing was sold".to_owned()))?;
+        let grant = holdings.of(source).ok_or(Failure::UnknownSession)?;
         Ok(Confirmation {
             status: match grant.standing(self.refund_threshold, now) {
                 Standing::Active => "paid",

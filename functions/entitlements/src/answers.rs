@@ -180,7 +180,7 @@ pub(crate) fn entitlements<'a>(
         since: grant.since.map(rfc3339),
         until: grant.until.map(rfc3339),
         refunded_percent: grant.refunded_percent,
-        paid_twice: holdings.is_double(source),
+        paid_twice: holdings.is_double(source, terms.threshold, terms.now),
     };
     EntitlementsAnswer {
         learner: learner.as_str(),
@@ -197,12 +197,12 @@ pub(crate) fn why<'a>(
     terms: Terms,
 ) -> WhyAnswer<'a> {
     let answer = |(source, stored): (&'a SourceId, &'a StoredSource)| {
-        let (_, grant) = Grant::of(&stored.facts)?;
+        let (_, grant) = Grant::of(&stored.facts).filter(|(of, _)| of == learner)?;
         let steps = steps(source, &stored.facts, terms.threshold, terms.now);
         Some(SourceAnswer {
             source: source.as_str(),
             status: grant.standing(terms.threshold, terms.now).name(),
-            paid_twice: holdings.is_double(source),
+            paid_twice: holdings.is_double(source, terms.threshold, terms.now),
             // Who is suspected of what is not for the learner.
             facts: steps.into_iter().filter(|it| it.fact != Fact::FraudWarning).map(fact).collect(),
         })

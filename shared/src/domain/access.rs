@@ -198,7 +198,7 @@ impl Holdings {
     }
 
     /// Each grant and its source, in the order of the sources.
-    pub fn iter(&self) -> impl Iterator<Item = (&SourceId, &Grant)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&SourceId, &Grant)> + Clone {
         self.grants.iter().map(|(source, grant)| (source, grant))
     }
 
@@ -242,18 +242,33 @@ impl Holdings {
         self.claims.get(product)
     }
 
-    /// Whether this source is a payment for what an earlier one has paid for already. Of two at the
-    /// same second, the one with the smaller id counts as the earlier.
+    /// Whether this source is a payment for what an earlier one has paid for already, and both open
+    /// it now. Of two at the same second, the one with the smaller id counts as the earlier.
     #[must_use]
-    pub fn is_double(&self, source: &SourceId) -> bool {
-        let Some(grant) = self.of(source).filter(|_| is_payment(source)) else { return false };
+    pub fn is_double(&self, source: &SourceId, threshold: RefundThreshold, now: Timestamp) -> bool {
+        let Some(grant) = self.of(source) else { return false };
         let rank = (grant.since, source);
-        grant.is_paid_for()
-            && self.paid_for(&grant.product).any(|(other, grant)| (grant.since, other) < rank)
+        let mut payments = self.payments_that_open(&grant.product, threshold, now);
+        payments.clone().any(|(it, _)| it == source)
+            && payments.any(|(other, grant)| (grant.since, other) < rank)
     }
 
-    /// The payments that open this product, but for their refunds up to a part.
-    pub fn paid_for(&self, product: &ProductId) -> impl Iterator<Item = (&SourceId, &Grant)> {
+    /// The payments that open this product now.
+    pub fn payments_that_open(
+        &self,
+        product: &ProductId,
+        threshold: RefundThreshold,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (&SourceId, &Grant)> + Clone {
+        self.paid_for(product)
+            .filter(move |(_, grant)| grant.standing(threshold, now) == Standing::Active)
+    }
+
+    /// The payments that open this product, whatever part of them is refunded.
+    pub fn paid_for(
+        &self,
+        product: &ProductId,
+    ) -> impl Iterator<Item = (&SourceId, &Grant)> + Clone {
         self.iter().filter(move |(source, grant)| {
             is_payment(source) && grant.product == *product && grant.is_paid_for()
         })
@@ -493,17 +508,23 @@ mod tests {
                 holdings(&[word]).iter().next().map(|(id, it)| (id.clone(), it.clone())).unwrap();
             Grant { since: Some(Timestamp::from_unix_seconds(since)), ..grant }
         };
-        let doubles = |held: &[(&str, Grant)]| {
+        let doubles_at = |threshold, held: &[(&str, Grant)]| {
             let holdings: Holdings =
                 held.iter().map(|(id, grant)| (id.parse().unwrap(), grant.clone())).collect();
-            let doubles = holdings.iter().filter(|(source, _)| holdings.is_double(source));
+            let is_double = |source| holdings.is_double(source, threshold, NOW);
+            let doubles = holdings.iter().filter(|(source, _)| is_double(source));
             doubles.map(|(source, _)| source.to_string()).collect::<Vec<_>>()
         };
+        let doubles = |held: &[(&str, Grant)]| doubles_at(RefundThreshold::ALL, held);
         let (early, late) = (grant(1, "tutor active"), grant(2, "tutor active"));
         assert_eq!(doubles(&[("pi_a", late.clone()), ("pi_b", early.clone())]), ["pi_a"]);
         assert_eq!(doubles(&[("pi_a", early.clone()), ("pi_b", early.clone())]), ["pi_b"]);
         assert_eq!(doubles(&[("pi_a", early.clone()), ("pi_b", grant(2, "all active"))]), [""; 0]);
         assert_eq!(doubles(&[("pi_a", grant(1, "tutor 100%")), ("pi_b", late.clone())]), [""; 0]);
+        // Where a part is enough to close the first, the second is not one too many.
+        let parted = [("pi_a", grant(1, "tutor 60%")), ("pi_b", late.clone())];
+        assert_eq!(doubles(&parted), ["pi_b"]);
+        assert_eq!(doubles_at("50".parse().unwrap(), &parted), [""; 0]);
         // What was given, or cost nothing, was not paid twice.
         assert_eq!(doubles(&[("grant_a", early.clone()), ("pi_b", late.clone())]), [""; 0]);
         assert_eq!(doubles(&[("cs_a", early), ("pi_b", late)]), [""; 0]);

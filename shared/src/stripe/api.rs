@@ -279,14 +279,10 @@ impl StripeReader for StripeApi {
         payment: &PaymentIntentId,
         now: Timestamp,
     ) -> Result<bool, StripeUnavailable> {
-        match self.read(&format!("/payment_intents/{payment}"), now).await {
-            Ok(json) => {
-                is_our_payment(&json).map_err(|reason| StripeError::Unreadable(reason).into())
-            }
-            // Somebody else's.
-            Err(StripeError::Missing { .. }) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        // Stripe has told us of it, so this account has it: a key that does not know it is a wrong
+        // one, and says nothing of whose it is.
+        let json = self.read(&format!("/payment_intents/{payment}"), now).await?;
+        is_our_payment(&json).map_err(|reason| StripeError::Unreadable(reason).into())
     }
 
     async fn dispute(
