@@ -4,6 +4,7 @@
 /** @import { Page } from "./router.js" */
 
 import "./elements.js";
+import { config } from "./config.js";
 import { h, nodes, settle } from "./dom.js";
 import { buy } from "./pages/buy.js";
 import { cancel } from "./pages/cancel.js";
@@ -67,6 +68,8 @@ function account() {
 
 session.addEventListener("change", account);
 account();
+// Nothing waits for it before it has to; whoever needs it hears of a failure then.
+config().catch(() => {});
 
 if (isReturn()) {
   await end(part("main"), (path) => router.replace(path));

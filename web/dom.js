@@ -3,6 +3,9 @@
 
 /** @typedef {Node | string | number | null | undefined | false | Child[]} Child */
 
+/** What listens is not made into something else. */
+const listening = new WeakSet();
+
 /**
  * Makes an element. An attribute that is `true` is set without a value, one that is false, null or
  * undefined is left out, and one that starts with "on" and is a function listens.
@@ -17,6 +20,7 @@ export function h(tag, attributes = {}, ...children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === "function") {
       element.addEventListener(name.slice(2), /** @type {EventListener} */ (value));
+      listening.add(element);
     } else if (value === true) {
       element.setAttribute(name, "");
     } else if (value !== false && value !== null && value !== undefined) {
@@ -41,7 +45,8 @@ export function nodes(children) {
 
 /**
  * Makes the children of a node these, and leaves in place what is there already and looks the same:
- * what has the focus keeps it, and a button that is at work goes on.
+ * what has the focus keeps it, and a button that is at work goes on. Both are drawings of one thing,
+ * in which what looks the same does the same.
  * @param {Node & ParentNode} parent
  * @param {(Node | string)[]} fresh
  */
@@ -59,13 +64,14 @@ export function settle(parent, fresh) {
 }
 
 /**
- * Whether two elements differ in their children only.
+ * Whether two elements differ in their children only, and in what they do not at all.
  * @param {Node} one
  * @param {Node} other
  * @returns {one is Element}
  */
 function isAlike(one, other) {
-  return one instanceof Element && one.cloneNode(false).isEqualNode(other.cloneNode(false));
+  if (!(one instanceof Element) || listening.has(one) || listening.has(other)) return false;
+  return one.cloneNode(false).isEqualNode(other.cloneNode(false));
 }
 
 const SVG = "http://www.w3.org/2000/svg";

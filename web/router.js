@@ -56,11 +56,6 @@ export class Router {
     return this.#visit(true);
   }
 
-  /** Shows the same page anew. */
-  again() {
-    return this.#visit(false);
-  }
-
   /** @param {MouseEvent} event */
   #follow(event) {
     if (event.defaultPrevented || event.button !== 0) return;
@@ -86,13 +81,16 @@ export class Router {
     this.#leave = new AbortController();
     const { signal } = this.#leave;
     const top = Number(history.state?.top ?? 0);
+    let isNew = true;
     let isFirst = moved;
     /** @type {Visit["show"]} */
     const show = (title, ...content) => {
       if (signal.aborted) return;
-      document.title = title === "" ? "Coursegate" : `${title} · Coursegate`;
-      const hadFocus = document.activeElement?.tagName === "H1";
-      settle(this.#main, nodes(content));
+      document.title = `${title} · Coursegate`;
+      const hadFocus = document.activeElement === this.#main.querySelector("h1");
+      if (isNew) this.#main.replaceChildren(...nodes(content));
+      else settle(this.#main, nodes(content));
+      isNew = false;
       if (isFirst) scrollTo({ top: 0, behavior: "instant" });
       // A page that is still being loaded may have no heading yet.
       if ((isFirst || hadFocus) && this.#focus()) isFirst = false;
@@ -101,7 +99,7 @@ export class Router {
     const [page, parts] = this.#find();
     const query = new URLSearchParams(location.search);
     await page({ parts, query, signal, show, go: (path) => void this.replace(path) });
-    if (!signal.aborted && top > 0) scrollTo({ top, behavior: "instant" });
+    if (!signal.aborted && scrollY === 0) scrollTo({ top, behavior: "instant" });
   }
 
   /** @returns {[Page, string[]]} */
