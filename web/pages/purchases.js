@@ -14,6 +14,9 @@ import { session } from "../session.js";
 import { shop } from "../shop.js";
 import { live, waiting } from "./live.js";
 
+/** Of these, a course's page has more to offer than a lock: the course, or to buy it again. */
+const LINKED = new Set(["active", "ended", "failed", "refunded"]);
+
 /** @param {Visit} visit */
 export async function purchases(visit) {
   const { signal } = visit;
@@ -70,7 +73,7 @@ function purchase(held, courses, signal) {
       h("h2", {}, name(held, courses)),
       h("p", { class: "state" }, icon(held.status === "active" ? "check" : held.status === "processing" ? "clock" : "lock"), label(held))),
     words(held).map((text) => h("p", {}, text)),
-    held.status === "active" && opened.length > 0 && h("ul", { class: "opened" },
+    LINKED.has(held.status) && opened.length > 0 && h("ul", { class: "opened" },
       opened.map((course) => h("li", {},
         h("a", { href: `/course/${course.id}` }, course.title),
         h("span", { class: "quiet" }, ` ${counted(course.chapters.length, "chapter")}`)))),

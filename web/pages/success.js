@@ -128,7 +128,7 @@ function checking(show) {
  */
 function waiting(show, note, again) {
   page(show, "On its way", "Your payment is on its way.",
-    h("span", { role: "status" },
+    h("span", { class: again ? null : "busy", role: "status" },
       "Stripe waits for your bank to confirm it. A card takes seconds, a bank debit some days. ",
       again ? "You can leave this page." : "This page asks again by itself."),
     h("p", {}, note ? `${note.offer.name} opens by itself` : "What you bought opens by itself", " as soon as the bank has confirmed the payment. You don’t have to pay again."),
