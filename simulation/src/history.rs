@@ -9,27 +9,38 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use proptest::{collection, prop_oneof};
 
+use crate::flaw::Flaw;
 use crate::law::Violation;
 use crate::oracle::{Stripe, Word};
 use crate::random::SplitMix64;
 use crate::run::Run;
-use crate::world::{Fault, Flaw, Stage, Tally};
+use crate::world::{FAULTS, Fault, Stage, Tally};
 
 /// When a history begins, in Unix seconds.
 const START: i64 = 1_800_000_000;
 /// How many functions run at once.
 const INSTANCES: usize = 3;
 const WORDS_MAX: usize = 20;
-const TURNS_MAX: usize = 150;
+const AFTERMATH_MAX: usize = 7;
+const OPEN: Word = Word::Open { learner: 0, product: 0 };
+const PAY: Word = Word::Card { session: 0 };
+const DISPUTE: Word = Word::Dispute { session: 0, is_inquiry: false };
+const TURNS_MAX: usize = 100;
+/// From its start to its answer a function stands still about nine times.
+const STEPS_MAX: u8 = 9;
 
 /// What the scheduler does next. A number picks one of those to which it can be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
-    /// Gives an idle instance one of the tellings, whether or not it was delivered already.
+    /// Gives an idle instance one of the tellings that were not acknowledged yet.
     Start(u8),
-    /// Lets a busy instance go on.
-    Go(u8),
-    /// The same, and what it asks for goes wrong.
+    /// The same, and it goes on to its answer.
+    Deliver(u8),
+    /// Gives an idle instance one of all tellings.
+    Again(u8),
+    /// Lets a busy instance go on, so many steps.
+    Go(u8, u8),
+    /// Lets one go on that stands where this can go wrong, and it does.
     Fail(u8, Fault),
     /// Ends a busy instance.
     Crash(u8),
@@ -52,7 +63,12 @@ pub struct History {
     pub turns: Vec<Turn>,
 }
 
+/// What may happen, in a shop where most things do.
 fn words() -> impl Strategy<Value = Word> {
+    prop_oneof![16 => selling(), 3 => refunding(), 3 => disputing(), 6 => telling()]
+}
+
+fn selling() -> impl Strategy<Value = Word> {
     let session = || any::<u8>();
     prop_oneof![
         5 => (0..3_u8, 0..2_u8).prop_map(|(learner, product)| Word::Open { learner, product }),
@@ -63,27 +79,73 @@ fn words() -> impl Strategy<Value = Word> {
         1 => session().prop_map(|session| Word::Nothing { session }),
         1 => session().prop_map(|session| Word::Decline { session }),
         1 => session().prop_map(|session| Word::Expire { session }),
-        2 => session().prop_map(|session| Word::Read { session }),
+        1 => (0..3_u8).prop_map(|learner| Word::DeleteCustomer { learner }),
+    ]
+}
+
+fn refunding() -> impl Strategy<Value = Word> {
+    let number = || any::<u8>();
+    prop_oneof![
+        6 => (number(), 1..4_u8, number())
+            .prop_map(|(session, parts, start)| Word::Refund { session, parts, start }),
+        2 => number().prop_map(|refund| Word::RefundArrives { refund }),
+        1 => number().prop_map(|refund| Word::RefundIsCanceled { refund }),
+        3 => number().prop_map(|refund| Word::RefundFails { refund }),
+    ]
+}
+
+fn disputing() -> impl Strategy<Value = Word> {
+    let number = || any::<u8>();
+    prop_oneof![
+        6 => (number(), any::<bool>())
+            .prop_map(|(session, is_inquiry)| Word::Dispute { session, is_inquiry }),
+        2 => number().prop_map(|dispute| Word::Escalate { dispute }),
+        1 => number().prop_map(|dispute| Word::CloseInquiry { dispute }),
+        1 => number().prop_map(|dispute| Word::Evidence { dispute }),
+        2 => number().prop_map(|dispute| Word::MoveFunds { dispute }),
+        6 => (number(), number())
+            .prop_map(|(dispute, verdict)| Word::Decide { dispute, verdict }),
+        1 => number().prop_map(|session| Word::Warn { session }),
+    ]
+}
+
+fn telling() -> impl Strategy<Value = Word> {
+    prop_oneof![
+        2 => any::<u8>().prop_map(|session| Word::Read { session }),
         2 => (any::<u8>(), any::<bool>()).prop_map(|(event, later)| Word::Repeat { event, later }),
         1 => any::<u8>().prop_map(|event| Word::Garble { event }),
         1 => (0..4_u8).prop_map(|kind| Word::Stray { kind }),
+        1 => (0..5_u8, any::<bool>())
+            .prop_map(|(kind, is_garbled)| Word::Foreign { kind, is_garbled }),
         2 => (0..7_200_u16).prop_map(|seconds| Word::Wait { seconds }),
     ]
 }
 
+/// A learner has paid, and much becomes of the money.
+fn refunds() -> impl Strategy<Value = Vec<Word>> {
+    let words = prop_oneof![2 => selling(), 8 => refunding(), 1 => disputing(), 2 => telling()];
+    collection::vec(words, 1..=AFTERMATH_MAX)
+        .prop_map(|words| [OPEN, PAY].into_iter().chain(words).collect())
+}
+
+/// A learner has paid, a bank disputes it, and its verdicts contradict each other.
+fn verdicts() -> impl Strategy<Value = Vec<Word>> {
+    let decide = (any::<u8>(), any::<u8>());
+    let decide = decide.prop_map(|(dispute, verdict)| Word::Decide { dispute, verdict });
+    let words = prop_oneof![8 => decide, 2 => disputing(), 1 => telling()];
+    collection::vec(words, 2..=AFTERMATH_MAX)
+        .prop_map(|words| [OPEN, PAY, DISPUTE].into_iter().chain(words).collect())
+}
+
 fn turns() -> impl Strategy<Value = Turn> {
-    let fault = prop_oneof![
-        proptest::strategy::Just(Fault::Unavailable),
-        proptest::strategy::Just(Fault::AnswerLost),
-        proptest::strategy::Just(Fault::DoneLate),
-        proptest::strategy::Just(Fault::Conflict),
-        proptest::strategy::Just(Fault::Stale),
-    ];
+    let fault = proptest::sample::select(&FAULTS);
     prop_oneof![
-        60 => any::<u8>().prop_map(Turn::Go),
+        30 => (any::<u8>(), 1..=STEPS_MAX).prop_map(|(instance, steps)| Turn::Go(instance, steps)),
         20 => any::<u8>().prop_map(Turn::Start),
+        10 => any::<u8>().prop_map(Turn::Deliver),
+        5 => any::<u8>().prop_map(Turn::Again),
         16 => (any::<u8>(), fault).prop_map(|(instance, fault)| Turn::Fail(instance, fault)),
-        4 => any::<u8>().prop_map(Turn::Crash),
+        2 => any::<u8>().prop_map(Turn::Crash),
         2 => (0..900_u16).prop_map(Turn::Pass),
         1 => (any::<u8>(), -10..=10_i8).prop_map(|(instance, minutes)| Turn::Skew(instance, minutes)),
         1 => any::<u8>().prop_map(Turn::Forget),
@@ -92,7 +154,9 @@ fn turns() -> impl Strategy<Value = Turn> {
 }
 
 fn histories() -> impl Strategy<Value = History> {
-    (collection::vec(words(), 1..=WORDS_MAX), collection::vec(turns(), 0..=TURNS_MAX))
+    let anything = collection::vec(words(), 1..=WORDS_MAX);
+    let words = prop_oneof![3 => anything, 1 => refunds(), 2 => verdicts()];
+    (words, collection::vec(turns(), 0..=TURNS_MAX))
         .prop_map(|(words, turns)| History { words, turns })
 }
 
@@ -141,21 +205,35 @@ impl History {
 
 fn take(run: &mut Run, turn: Turn) -> Result<(), Violation> {
     let busy: Vec<(usize, Stage)> = run.busy().collect();
-    let pick = |number: u8| (!busy.is_empty()).then(|| busy[usize::from(number) % busy.len()].0);
+    let pick = |number: u8, can: &dyn Fn(Stage) -> bool| {
+        let fitting = busy.iter().filter(|(_, stage)| can(*stage)).collect::<Vec<_>>();
+        (!fitting.is_empty()).then(|| fitting[usize::from(number) % fitting.len()].0)
+    };
     match turn {
-        Turn::Start(number) => run.start(usize::from(number) % run.parcels()),
-        Turn::Go(number) => {
-            if let Some(instance) = pick(number) {
-                run.resume(instance, None)?;
+        Turn::Start(number) | Turn::Deliver(number) => {
+            let waiting: Vec<usize> = run.waiting().collect();
+            if let Some(instance) = run.idle().filter(|_| !waiting.is_empty()) {
+                run.start(waiting[usize::from(number) % waiting.len()]);
+                if matches!(turn, Turn::Deliver(_)) {
+                    run.go_on(instance)?;
+                }
+            }
+        }
+        Turn::Again(number) => run.start(usize::from(number) % run.parcels()),
+        Turn::Go(number, steps) => {
+            if let Some(instance) = pick(number, &|_| true) {
+                for _ in 0..steps {
+                    run.resume(instance, None)?;
+                }
             }
         }
         Turn::Fail(number, fault) => {
-            if let Some(instance) = pick(number) {
+            if let Some(instance) = pick(number, &|stage| fault.can_happen(stage)) {
                 run.resume(instance, Some(fault))?;
             }
         }
         Turn::Crash(number) => {
-            if let Some(instance) = pick(number) {
+            if let Some(instance) = pick(number, &|_| true) {
                 run.crash(instance);
             }
         }

@@ -1,16 +1,17 @@
 //! Every way in which a few functions can get in each other's way, as far as the bounds reach.
 //!
 //! Not a model of the code but the code itself, run once for each order of the points at which one
-//! function can notice another: when it is given something, when it reads the table, when it
-//! commits, and when it is ended between its commit and its answer. What lies between these points
-//! concerns nobody else, and is not put in other orders.
+//! function can notice another: when it is given something, when it reads the table, when it asks
+//! Stripe, when it commits, and when it is ended between its commit and its answer. What lies
+//! between these points concerns nobody else, and is not put in other orders.
 
 use std::sync::Arc;
 
+use crate::flaw::Flaw;
 use crate::law::Violation;
 use crate::oracle::Stripe;
 use crate::run::Run;
-use crate::world::{Fault, Flaw, Stage, Tally};
+use crate::world::{FAULTS, Fault, Stage, Tally};
 
 /// How far to look.
 #[derive(Debug, Clone, Copy)]
@@ -48,11 +49,20 @@ pub struct Broken {
     pub story: Vec<String>,
 }
 
-/// Runs every order in which these parcels can reach the functions; a number that is listed twice
-/// is delivered twice.
+/// What is told.
+#[derive(Debug, Clone, Copy)]
+pub struct Parcels<'a> {
+    /// First these, one after the other.
+    pub first: &'a [usize],
+    /// Then these, in every order; a number that is listed twice is delivered twice. What is left
+    /// comes at the end.
+    pub then: &'a [usize],
+}
+
+/// Runs every order in which these parcels can reach the functions.
 pub fn explore(
     stripe: &Arc<Stripe>,
-    parcels: &[usize],
+    parcels: Parcels<'_>,
     bounds: Bounds,
     flaw: Option<Flaw>,
 ) -> Result<Explored, Box<Broken>> {
@@ -81,7 +91,12 @@ pub fn explore(
     }
 }
 
-fn tell(broken: &Run, parcels: &[usize], bounds: Bounds, path: &[(usize, usize)]) -> Vec<String> {
+fn tell(
+    broken: &Run,
+    parcels: Parcels<'_>,
+    bounds: Bounds,
+    path: &[(usize, usize)],
+) -> Vec<String> {
     let mut run = broken.again(bounds.instances);
     run.story = Some(Vec::new());
     // It ends as it did before.
@@ -92,11 +107,15 @@ fn tell(broken: &Run, parcels: &[usize], bounds: Bounds, path: &[(usize, usize)]
 /// Goes along the path, and where it ends, on by each first choice.
 fn walk(
     run: &mut Run,
-    parcels: &[usize],
+    parcels: Parcels<'_>,
     bounds: Bounds,
     path: &mut Vec<(usize, usize)>,
 ) -> Result<(), Violation> {
-    let mut waiting = parcels.to_vec();
+    for parcel in parcels.first {
+        run.start(*parcel);
+        run.go_on(0)?;
+    }
+    let mut waiting = parcels.then.to_vec();
     let mut troubles = bounds.troubles;
     for depth in 0.. {
         hurry(run, &mut waiting, troubles)?;
@@ -117,9 +136,13 @@ fn walk(
 /// Takes the steps that concern nobody else.
 fn hurry(run: &mut Run, waiting: &mut Vec<usize>, troubles: usize) -> Result<(), Violation> {
     let is_private = |stage| match stage {
-        Stage::Started | Stage::AskingForSecret | Stage::Read | Stage::Sleeping => true,
+        Stage::Started
+        | Stage::AskingForSecret
+        | Stage::Read
+        | Stage::StripeAnswered
+        | Stage::Sleeping => true,
         Stage::Answered => troubles == 0,
-        Stage::Reading | Stage::Committing => false,
+        Stage::Reading | Stage::AskingStripe | Stage::Committing => false,
     };
     loop {
         let next = run.busy().find(|(_, stage)| is_private(*stage));
@@ -139,14 +162,9 @@ fn steps(run: &Run, waiting: &[usize], troubles: usize) -> Vec<Step> {
     for (instance, stage) in run.busy() {
         steps.push(Step::Go(instance));
         if troubles > 0 {
-            let is_committing = stage == Stage::Committing;
-            let faults: &[Fault] = if is_committing {
-                &[Fault::Unavailable, Fault::AnswerLost, Fault::DoneLate, Fault::Conflict]
-            } else {
-                &[Fault::Unavailable, Fault::Stale]
-            };
-            steps.extend(faults.iter().map(|fault| Step::Fail(instance, *fault)));
-            steps.extend(is_committing.then_some(Step::Crash(instance)));
+            let faults = FAULTS.into_iter().filter(|fault| fault.can_happen(stage));
+            steps.extend(faults.map(|fault| Step::Fail(instance, fault)));
+            steps.extend((stage == Stage::Committing).then_some(Step::Crash(instance)));
         }
     }
     if run.idle().is_some() {

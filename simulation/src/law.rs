@@ -3,16 +3,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::LazyLock;
 
-use shared::domain::access::{self, Grant, RefundThreshold, Status};
+use shared::domain::access::{self, Grant, Status};
 use shared::domain::catalog::{Catalog, Category, Course, Product};
-use shared::domain::decide::{Recorded, StoredSource, Write};
+use shared::domain::decide::{Recorded, Target, Write};
 use shared::domain::facts;
-use shared::domain::id::SourceId;
+use shared::domain::id::{LearnerId, ProductId, SourceId};
 use shared::domain::time::Timestamp;
 
 use crate::memory::Contents;
-use crate::oracle::{Door, Effect, Held, PRODUCTS, Payment, Stripe, Telling};
+use crate::oracle::{
+    Customer, Dispute, DisputeState, Door, Effect, Fact, Held, PRODUCTS, Payment, Refund,
+    RefundState, Reversals, Stripe, Telling,
+};
 
 /// A law, and how it was broken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,8 +64,11 @@ const CONFLICTS_MAX: u32 = 4;
 /// The truth, to be held against the table.
 pub(crate) struct Law {
     truth: BTreeMap<String, Held>,
-    /// The events that tell of a source.
+    customers: BTreeMap<String, Customer>,
+    /// The events that tell of something of ours.
     concerning: BTreeSet<String>,
+    /// Those that don't, and can't be known not to in the shape in which they are also delivered.
+    puzzling: BTreeSet<String>,
 }
 
 fn holds(
@@ -74,13 +81,16 @@ fn holds(
 
 impl Law {
     pub(crate) fn of(stripe: &Stripe) -> Self {
-        let concerning = stripe
-            .tellings()
-            .iter()
-            .filter(|telling| telling.door == Door::Webhook && telling.effect != Effect::Nothing);
-        let concerning = concerning.filter_map(|telling| telling.body["id"].as_str());
-        let concerning = concerning.map(ToOwned::to_owned).collect();
-        Self { truth: stripe.truth(), concerning }
+        let (mut concerning, mut puzzling) = (BTreeSet::new(), BTreeSet::new());
+        for telling in stripe.tellings().iter().filter(|it| it.door == Door::Webhook) {
+            let id = telling.body["id"].as_str().map(ToOwned::to_owned);
+            match telling.effect {
+                Effect::Source(_) | Effect::Customer(_) => concerning.extend(id),
+                Effect::Nothing => puzzling.extend(id.filter(|_| telling.garbled.is_some())),
+            }
+        }
+        let (truth, customers) = (stripe.truth(), stripe.customers().clone());
+        Self { truth, customers, concerning, puzzling }
     }
 
     /// Judges a commit that was made.
@@ -93,28 +103,78 @@ impl Law {
         each_item_is_written_once(writes)?;
         self.only_what_concerns_us_is_on_record(after)?;
         records_only_rise(before, after)?;
-        facts_only_rise(before, after)?;
-        access_is_the_fold_of_facts(after)?;
-        after.sources.iter().try_for_each(|(source, stored)| {
-            self.nobody_has_what_they_have_not_paid_for(source, sold(stored))
-        })
+        facts_only_rise(before, writes, after)?;
+        access_is_the_fold_of_facts(before, after)?;
+        for write in writes {
+            match write {
+                Write::StoreSource { source, .. } => {
+                    if let Some(stored) = after.sources.get(source) {
+                        self.nobody_has_what_they_have_not_paid_for(source, &stored.facts)?;
+                        self.nothing_is_known_but_what_stripe_has_told(source, &stored.facts)?;
+                    }
+                }
+                Write::SetGrant { learner, grant, .. } => {
+                    what_is_paid_for_twice_is_listed(after, learner, &grant.product)?;
+                }
+                Write::ListDoublePayment { learner, product, .. } => {
+                    let arrived = |grant: &&Grant| grant.since.is_some();
+                    let paid = payments(after, learner, product).filter(arrived).count();
+                    let law = "only what was paid for twice is listed as such";
+                    holds(paid > 1, law, || format!("{learner} has paid {paid} times"))?;
+                }
+                Write::UnlinkCustomer { learner, .. } => {
+                    let is_deleted = self.customers[learner.as_str()].is_deleted;
+                    let law = "a customer is unlinked once it is deleted at Stripe";
+                    holds(is_deleted, law, || format!("{learner}'s is there"))?;
+                }
+                Write::RecordEvent { .. }
+                | Write::ListQuarantined { .. }
+                | Write::ResolveQuarantined { .. } => {}
+            }
+        }
+        Ok(())
     }
 
     fn only_what_concerns_us_is_on_record(&self, after: &Contents) -> Result<(), Violation> {
         after.events.keys().try_for_each(|event| {
             holds(
-                self.concerning.contains(event.as_str()),
+                self.concerning.contains(event.as_str()) || self.puzzling.contains(event.as_str()),
                 "what is none of our business writes nothing",
                 || format!("{event} is on record"),
             )
         })
     }
 
+    /// Of refunds, disputes and warnings: all of it is so at Stripe, or has been.
+    fn nothing_is_known_but_what_stripe_has_told(
+        &self,
+        source: &SourceId,
+        known: &facts::Facts,
+    ) -> Result<(), Violation> {
+        let told = self.truth.get(source.as_str()).map(|held| &held.reversals);
+        let known = reversals(known);
+        let is_told = told.is_some_and(|told| {
+            known.refunds.iter().all(|(id, is)| {
+                told.refunds
+                    .get(id)
+                    .is_some_and(|was| was.amount == is.amount && is_within(&is.told, &was.told))
+            }) && known.disputes.iter().all(|(id, is)| {
+                told.disputes.get(id).is_some_and(|was| {
+                    is_within(&is.told, &was.told) && was.told.contains_key(&is.state)
+                })
+            }) && is_within(&known.warnings, &told.warnings)
+        });
+        holds(is_told, "nothing is known but what Stripe has told", || {
+            format!("{source} is known as {known:?}, and was {told:?}")
+        })
+    }
+
     fn nobody_has_what_they_have_not_paid_for(
         &self,
         source: &SourceId,
-        purchase: &facts::Purchase,
+        facts: &facts::Facts,
     ) -> Result<(), Violation> {
+        let Some(purchase) = facts.purchase() else { return Ok(()) };
         let law = "nobody has what they have not paid for";
         let told = self.truth.get(source.as_str());
         let Some(held) = told else {
@@ -163,41 +223,70 @@ impl Law {
     ) -> Result<(), Violation> {
         self.every_event_is_on_record(contents, deleted)?;
         let law = "in the end everybody has what they have paid for, and nothing else";
-        let kept: BTreeMap<&str, Held> = contents
-            .sources
-            .iter()
-            .map(|(source, stored)| (source.as_str(), held(sold(stored))))
-            .collect();
         for (source, expected) in &self.truth {
-            let given = kept.get(source.as_str());
-            holds(given == Some(expected), law, || {
+            let stored = contents.sources.iter().find(|(id, _)| id.as_str() == source);
+            let given = stored.and_then(|(_, stored)| held(&stored.facts));
+            holds(given.as_ref() == Some(expected), law, || {
                 format!("{source} is kept as {given:?}, and should be {expected:?}")
             })?;
         }
-        holds(kept.len() == self.truth.len(), law, || {
-            format!("{} sources, and {} at Stripe", kept.len(), self.truth.len())
+        let sources = contents.sources.len();
+        holds(sources == self.truth.len(), law, || {
+            format!("{sources} sources, and {} at Stripe", self.truth.len())
         })?;
-        self.what_is_paid_is_open(contents, Timestamp::from_unix_seconds(now))
+        self.what_is_paid_is_open(contents, Timestamp::from_unix_seconds(now))?;
+        self.who_has_paid_twice_is_listed(contents)?;
+        contents.customers.iter().try_for_each(|(learner, customer)| {
+            let is_deleted = self.customers[learner.as_str()].is_deleted;
+            let law = "a customer is unlinked once it is deleted at Stripe";
+            holds(customer.is_deleted == is_deleted, law, || {
+                format!("{learner} has {customer:?}, deleted: {is_deleted}")
+            })
+        })
+    }
+
+    fn who_has_paid_twice_is_listed(&self, contents: &Contents) -> Result<(), Violation> {
+        let law = "who has paid twice for the same is on the operator's list, and nobody else";
+        let mut payments: BTreeMap<(&str, &str), (u32, u32)> = BTreeMap::new();
+        for (_, held) in self.truth.iter().filter(|(source, _)| source.starts_with("pi_")) {
+            let (paid, open) = payments.entry((&held.learner, &held.product)).or_default();
+            *paid += u32::from(matches!(held.payment, Payment::Paid { .. }));
+            *open += u32::from(held.is_open(100));
+        }
+        for ((learner, product), (paid, open)) in payments {
+            let listed =
+                |(l, p): &(LearnerId, ProductId)| l.as_str() == learner && p.as_str() == product;
+            let is_listed = contents.double_payments.iter().any(listed);
+            holds(is_listed || open < 2, law, || {
+                format!("{learner} has paid twice for {product}")
+            })?;
+            holds(!is_listed || paid > 1, law, || format!("{learner} is listed for {product}"))?;
+        }
+        Ok(())
     }
 
     /// Asks as a learner would, for every course and everybody.
     fn what_is_paid_is_open(&self, contents: &Contents, now: Timestamp) -> Result<(), Violation> {
-        let catalog = catalog();
+        static CATALOG: LazyLock<Catalog> = LazyLock::new(catalog);
+        let catalog = &*CATALOG;
         let learners: BTreeSet<&str> =
             self.truth.values().map(|held| held.learner.as_str()).collect();
         for (learner, product) in learners.iter().flat_map(|it| PRODUCTS.map(|of| (*it, of))) {
-            let grants = contents.access.iter().find(|(id, _)| id.as_str() == learner);
-            let grants = grants.into_iter().flat_map(|(_, access)| access.grants.clone());
+            let holdings = contents.holdings(&learner.parse().unwrap());
             let course = catalog.course(&product.parse().unwrap()).unwrap();
-            let (holdings, all) = (grants.collect(), RefundThreshold::ALL);
-            let access = access::check(&catalog, course, None, &holdings, all, now);
-            let is_paid = self.truth.values().any(|held| {
-                let is_theirs = held.learner == learner && held.product == product;
-                is_theirs && matches!(held.payment, Payment::Paid { .. })
-            });
-            holds(access.granted == is_paid, "who has paid is let in, and nobody else", || {
-                format!("{learner} is let in to {product}: {}; paid: {is_paid}", access.granted)
-            })?;
+            for percent in [50, 100] {
+                let threshold = percent.to_string().parse().unwrap();
+                let access = access::check(catalog, course, None, &holdings, threshold, now);
+                let is_open = self.truth.values().any(|held| {
+                    held.learner == learner && held.product == product && held.is_open(percent)
+                });
+                let law = "whose payment is there, and neither refunded nor disputed, is let in, \
+                           and nobody else";
+                holds(access.granted == is_open, law, || {
+                    let granted = access.granted;
+                    format!("{learner} is let in to {product}: {granted}, at {percent} %")
+                })?;
+            }
         }
         Ok(())
     }
@@ -216,8 +305,9 @@ impl Law {
             holds(is_applied, law, || format!("{event} is {recorded:?}"))?;
         }
         for (event, (_, is_resolved)) in &contents.quarantine {
-            holds(*is_resolved || deleted.contains(event.as_str()), law, || {
-                format!("{event} has been read, and is still on the operator's list")
+            let is_read = recorded.get(event.as_str()) != Some(&Recorded::Quarantined);
+            holds(*is_resolved == is_read || deleted.contains(event.as_str()), law, || {
+                format!("{event} has been read: {is_read}; and the list says {is_resolved}")
             })?;
         }
         Ok(())
@@ -237,8 +327,10 @@ fn is_kept(
     let recorded = recorded.map(|(_, recorded)| *recorded);
     let is_applied =
         is_deleted || recorded.is_some_and(|recorded| recorded != Recorded::Quarantined);
-    let is_stored =
-        |source: &String| contents.sources.keys().any(|stored| stored.as_str() == source);
+    let is_stored = |source: &String| {
+        let stored = contents.sources.iter().find(|(id, _)| id.as_str() == source);
+        stored.is_some_and(|(_, stored)| is_known(telling.fact.as_ref(), &stored.facts))
+    };
     match (outcome, &telling.effect, telling.door) {
         ("ignored", effect, _) => *effect == Effect::Nothing,
         ("applied" | "duplicate", Effect::Source(source), Door::Reading) => is_stored(source),
@@ -247,7 +339,15 @@ fn is_kept(
         }
         // Somebody else may have been quicker, and read it better.
         ("duplicate", Effect::Source(source), Door::Webhook) => is_applied && is_stored(source),
-        ("quarantined", Effect::Source(_), Door::Webhook) => {
+        ("applied", Effect::Customer(learner), Door::Webhook) => {
+            let customer = contents.customers.iter().find(|(id, _)| id.as_str() == learner);
+            !is_garbled && is_applied && customer.is_some_and(|(_, it)| it.is_deleted)
+        }
+        ("duplicate", Effect::Customer(_), Door::Webhook) => is_applied,
+        // It was quarantined, and has been read since.
+        ("duplicate", Effect::Nothing, Door::Webhook) => telling.garbled.is_some() && is_applied,
+        // What can't be read can't be known to be none of our business either.
+        ("quarantined", _, Door::Webhook) => {
             let is_listed = contents.quarantine.keys().any(|id| id.as_str() == event);
             is_garbled && is_listed && (is_deleted || recorded.is_some())
         }
@@ -255,26 +355,107 @@ fn is_kept(
     }
 }
 
-/// What was sold; so far nothing is told of a source before that.
-fn sold(stored: &StoredSource) -> &facts::Purchase {
-    stored.facts.purchase().unwrap()
+/// Whether this is among these facts.
+fn is_known(fact: Option<&Fact>, facts: &facts::Facts) -> bool {
+    let known = reversals(facts);
+    match fact {
+        Some(Fact::Sold { is_paid }) => facts.purchase().is_some_and(|purchase| {
+            !is_paid || matches!(purchase.payment, facts::Payment::Paid { .. })
+        }),
+        Some(Fact::Refund(id, state)) => {
+            known.refunds.get(id).is_some_and(|refund| refund.told.contains_key(state))
+        }
+        Some(Fact::Dispute(id, state)) => {
+            known.disputes.get(id).is_some_and(|dispute| dispute.told.contains_key(state))
+        }
+        Some(Fact::Warning(id)) => known.warnings.contains_key(id),
+        None => false,
+    }
 }
 
-/// A purchase as Stripe's side would put it.
-fn held(purchase: &facts::Purchase) -> Held {
+/// A source as Stripe's side would put it; none before it is known what was sold.
+fn held(facts: &facts::Facts) -> Option<Held> {
+    let purchase = facts.purchase()?;
     let sale = &purchase.sale;
-    Held {
+    Some(Held {
         learner: sale.learner.to_string(),
         product: sale.product.to_string(),
         price: sale.price.to_string(),
         session: sale.session.to_string(),
         amount: sale.total.map_or(-1, |total| total.amount_minor),
-        payment: match purchase.payment {
-            facts::Payment::Processing => Payment::Processing,
-            facts::Payment::Failed => Payment::Failed,
-            facts::Payment::Paid { at } => Payment::Paid { since: at.0.unix_seconds() },
-        },
+        payment: payment(purchase),
+        reversals: reversals(facts),
+    })
+}
+
+fn payment(purchase: &facts::Purchase) -> Payment {
+    match purchase.payment {
+        facts::Payment::Processing => Payment::Processing,
+        facts::Payment::Failed => Payment::Failed,
+        facts::Payment::Paid { at } => Payment::Paid { since: at.0.unix_seconds() },
     }
+}
+
+fn reversals(facts: &facts::Facts) -> Reversals {
+    let refunds = facts.refunds.iter().map(|(id, refund)| {
+        let told: BTreeMap<RefundState, i64> = refund
+            .told
+            .iter()
+            .map(|(status, at)| (refund_state(status), at.unix_seconds()))
+            .collect();
+        // A refund that has failed stays so, and one that was made waits no more.
+        let state = told.keys().next_back().copied().unwrap_or(RefundState::Pending);
+        (id.to_string(), Refund { amount: refund.amount_minor, state, told })
+    });
+    let disputes = facts.disputes.iter().map(|(id, dispute)| {
+        let told: BTreeMap<DisputeState, i64> = dispute
+            .told
+            .iter()
+            .map(|(status, at)| (dispute_state(status), at.unix_seconds()))
+            .collect();
+        // Of several verdicts, the one that Stripe has named when it was asked.
+        let furthest = told.keys().next_back().copied().unwrap_or(DisputeState::Inquiry);
+        let settled = dispute.settled.filter(|_| verdicts(&told) > 1);
+        let state = settled.map_or(furthest, |settled| dispute_state(settled.status));
+        (id.to_string(), Dispute { state, told })
+    });
+    let warnings = facts.fraud_warnings.iter();
+    Reversals {
+        refunds: refunds.collect(),
+        disputes: disputes.collect(),
+        warnings: warnings.map(|(id, at)| (id.to_string(), at.unix_seconds())).collect(),
+    }
+}
+
+fn verdicts(told: &BTreeMap<DisputeState, i64>) -> usize {
+    told.keys().filter(|state| **state > DisputeState::Open).count()
+}
+
+const fn refund_state(status: facts::RefundStatus) -> RefundState {
+    match status {
+        facts::RefundStatus::Pending => RefundState::Pending,
+        facts::RefundStatus::RequiresAction => RefundState::RequiresAction,
+        facts::RefundStatus::Succeeded => RefundState::Succeeded,
+        facts::RefundStatus::Canceled => RefundState::Canceled,
+        facts::RefundStatus::Failed => RefundState::Failed,
+    }
+}
+
+const fn dispute_state(status: facts::DisputeStatus) -> DisputeState {
+    match status {
+        facts::DisputeStatus::Inquiry => DisputeState::Inquiry,
+        facts::DisputeStatus::InquiryClosed => DisputeState::InquiryClosed,
+        facts::DisputeStatus::Open => DisputeState::Open,
+        facts::DisputeStatus::Won => DisputeState::Won,
+        facts::DisputeStatus::Blocked => DisputeState::Blocked,
+        facts::DisputeStatus::Lost => DisputeState::Lost,
+        facts::DisputeStatus::Resolved => DisputeState::Resolved,
+    }
+}
+
+/// Whether each of these is among those, which were told no later.
+fn is_within<K: Ord>(known: &BTreeMap<K, i64>, told: &BTreeMap<K, i64>) -> bool {
+    known.iter().all(|(what, at)| told.get(what).is_some_and(|first| first <= at))
 }
 
 /// A course for each product.
@@ -317,49 +498,143 @@ fn records_only_rise(before: &Contents, after: &Contents) -> Result<(), Violatio
     })
 }
 
-/// What was sold stays, a payment only comes further, and each time the version rises by one.
-fn facts_only_rise(before: &Contents, after: &Contents) -> Result<(), Violation> {
+/// What was sold stays, a payment only comes further, what was told stays told, and only what is
+/// written changes, its version by one.
+fn facts_only_rise(before: &Contents, writes: &[Write], after: &Contents) -> Result<(), Violation> {
     before.sources.iter().try_for_each(|(source, was)| {
         let law = "facts are never taken back, and each change has a version";
         let Some(is) = after.sources.get(source) else {
             return Err(Violation { law, what: format!("{source} is gone") });
         };
-        let (old, new) = (held(sold(was)), held(sold(is)));
-        let rises = match (old.payment, new.payment) {
-            (Payment::Processing, _) => true,
-            (Payment::Failed, new) => new != Payment::Processing,
-            (Payment::Paid { since: old }, Payment::Paid { since: new }) => new <= old,
-            (Payment::Paid { .. }, _) => false,
+        let is_written = writes.iter().any(|write| write.target() == Target::Source(source));
+        let rises = if is_written {
+            is.version == was.version + 1 && rises(&was.facts, &is.facts)
+        } else {
+            is == was
         };
-        let is_same_sale = Held { payment: new.payment, ..old.clone() } == new;
-        let version = was.version + u64::from(old != new);
-        holds(rises && is_same_sale && is.version == version, law, || {
-            format!("{was:?} became {is:?}")
-        })
+        holds(rises, law, || format!("{was:?} became {is:?}"))
     })
 }
 
+fn rises(was: &facts::Facts, is: &facts::Facts) -> bool {
+    let sale_stays = match (was.purchase(), is.purchase()) {
+        (None, _) => true,
+        (Some(was), Some(is)) => was.sale == is.sale && payment_rises(payment(was), payment(is)),
+        (Some(_), None) => false,
+    };
+    let (old, new) = (reversals(was), reversals(is));
+    let refunds_stay = old.refunds.iter().all(|(id, was)| {
+        let is = new.refunds.get(id);
+        is.is_some_and(|is| is.amount == was.amount && is_within(&was.told, &is.told))
+    });
+    let disputes_stay = old
+        .disputes
+        .iter()
+        .all(|(id, was)| new.disputes.get(id).is_some_and(|is| is_within(&was.told, &is.told)));
+    let answers_rise = was.disputes.iter().all(|(id, was)| {
+        let (was, is) = (was.settled, is.disputes.get(id).and_then(|is| is.settled));
+        let reading = |settled: Option<facts::Settled>| settled.map(|settled| settled.reading);
+        was == is || reading(is) > reading(was)
+    });
+    let are_settled = new
+        .disputes
+        .iter()
+        .zip(is.disputes.values())
+        .all(|((_, told), is)| verdicts(&told.told) < 2 || is.settled.is_some());
+    let warnings_stay = is_within(&old.warnings, &new.warnings);
+    sale_stays && refunds_stay && disputes_stay && answers_rise && are_settled && warnings_stay
+}
+
+fn payment_rises(was: Payment, is: Payment) -> bool {
+    match (was, is) {
+        (Payment::Processing, _) => true,
+        (Payment::Failed, is) => is != Payment::Processing,
+        (Payment::Paid { since: was }, Payment::Paid { since: is }) => is <= was,
+        (Payment::Paid { .. }, _) => false,
+    }
+}
+
 /// What a learner has follows from the facts, and could be made from them at any time.
-fn access_is_the_fold_of_facts(contents: &Contents) -> Result<(), Violation> {
+fn access_is_the_fold_of_facts(before: &Contents, after: &Contents) -> Result<(), Violation> {
     let law = "access is what follows from the facts, and nothing else";
-    for (source, stored) in &contents.sources {
-        let purchase = sold(stored);
-        let sale = &purchase.sale;
-        let grants = contents.access.get(&sale.learner).map(|access| &access.grants);
-        let (status, since) = match purchase.payment {
-            facts::Payment::Processing => (Status::Processing, None),
-            facts::Payment::Failed => (Status::Failed, None),
-            facts::Payment::Paid { at } => (Status::Active, Some(at.0)),
-        };
-        let product = sale.product.clone();
-        let follows = Grant { product, status, since, until: None, refunded_percent: 0 };
-        let given = grants.and_then(|grants| grants.get(source));
-        holds(given == Some(&follows), law, || {
-            format!("{source} gives {} {given:?}", sale.learner)
+    let mut sold = 0;
+    for (source, stored) in &after.sources {
+        let Some(purchase) = stored.facts.purchase() else { continue };
+        sold += 1;
+        let learner = &purchase.sale.learner;
+        let given = grant(after, learner, source);
+        // What was so before was judged before.
+        if before.sources.get(source) == Some(stored) && grant(before, learner, source) == given {
+            continue;
+        }
+        let follows = held(&stored.facts).map(|held| follows(&held));
+        holds(given == follows.as_ref(), law, || {
+            format!("{source} gives {learner} {given:?}, and should {follows:?}")
         })?;
     }
-    let grants: usize = contents.access.values().map(|access| access.grants.len()).sum();
-    holds(grants == contents.sources.len(), law, || {
-        format!("{grants} grants from {} sources", contents.sources.len())
+    let grants: usize = after.access.values().map(|access| access.grants.len()).sum();
+    holds(grants == sold, law, || format!("{grants} grants from {sold} sources"))
+}
+
+fn grant<'a>(contents: &'a Contents, learner: &LearnerId, source: &SourceId) -> Option<&'a Grant> {
+    contents.access.get(learner)?.grants.get(source)
+}
+
+fn follows(held: &Held) -> Grant {
+    let is_any = |states: &[DisputeState]| {
+        held.reversals.disputes.values().any(|dispute| states.contains(&dispute.state))
+    };
+    let (status, since) = match held.payment {
+        Payment::Processing => (Status::Processing, None),
+        Payment::Failed => (Status::Failed, None),
+        Payment::Paid { since } => {
+            let status = if is_any(&[DisputeState::Lost, DisputeState::Resolved]) {
+                Status::Revoked
+            } else if is_any(&[DisputeState::Open]) {
+                Status::Suspended
+            } else {
+                Status::Active
+            };
+            (status, Some(Timestamp::from_unix_seconds(since)))
+        }
+    };
+    let percent = match held.reversals.refunded() {
+        0 => 0,
+        refunded => (refunded * 100 / held.amount).min(100),
+    };
+    Grant {
+        product: held.product.parse().unwrap(),
+        status,
+        since,
+        until: None,
+        refunded_percent: u8::try_from(percent).unwrap(),
+    }
+}
+
+/// From the moment at which two payments for the same product both open it.
+fn what_is_paid_for_twice_is_listed(
+    contents: &Contents,
+    learner: &LearnerId,
+    product: &ProductId,
+) -> Result<(), Violation> {
+    let is_open = |grant: &Grant| grant.status == Status::Active && grant.refunded_percent < 100;
+    let open = payments(contents, learner, product).filter(|grant| is_open(grant)).count();
+    let is_listed = contents.double_payments.contains(&(learner.clone(), product.clone()));
+    holds(open < 2 || is_listed, "who has paid twice for the same is listed at once", || {
+        format!("{open} payments of {learner} open {product}")
     })
+}
+
+/// What this learner's payments for this product give them.
+fn payments<'a>(
+    contents: &'a Contents,
+    learner: &LearnerId,
+    product: &'a ProductId,
+) -> impl Iterator<Item = &'a Grant> {
+    let access = contents.access.get(learner);
+    let grants = access.into_iter().flat_map(|access| &access.grants);
+    let is_one = move |source: &SourceId, grant: &Grant| {
+        matches!(source, SourceId::Payment(_)) && grant.product == *product
+    };
+    grants.filter(move |(source, grant)| is_one(source, grant)).map(|(_, grant)| grant)
 }

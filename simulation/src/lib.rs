@@ -4,6 +4,7 @@
 //! - [`run`]: functions that are told it, in an order that is chosen step by step.
 //! - [`world`]: what they ask for meanwhile, and how that fails.
 //! - [`law`]: what must hold after each commit, at each answer, and at the end.
+//! - [`flaw`]: what is wrong on purpose, to see whether the laws notice.
 //! - [`history`]: all of this generated from a seed, and made shorter when it breaks a law.
 //! - [`interleaving`]: all of it, exhaustively, for a few events.
 //! - [`memory`], [`clock`], [`rendering`], [`random`]: a ledger in memory with every condition of
@@ -20,6 +21,7 @@
 )]
 
 pub mod clock;
+pub mod flaw;
 pub mod history;
 pub mod interleaving;
 pub mod law;

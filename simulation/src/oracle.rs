@@ -12,6 +12,12 @@ use serde_json::{Value, json};
 
 use crate::rendering::{Session, event};
 
+pub use reversal::{Dispute, DisputeState, Refund, RefundState, Reversals};
+
+mod reversal;
+
+use reversal::{DisputeRecord, RefundRecord, WarningRecord};
+
 /// Who buys.
 const LEARNERS: [&str; 3] = ["ada", "bob", "eve"];
 /// What is sold.
@@ -74,6 +80,81 @@ pub enum Word {
         /// Of all sessions.
         session: u8,
     },
+    /// A payment that has arrived is refunded.
+    Refund {
+        /// Of the payments that have arrived.
+        session: u8,
+        /// One part of so many; all of it in one. Never more than is left.
+        parts: u8,
+        /// How it begins: the bank has it, the buyer has to do something, or it is made at once.
+        start: u8,
+    },
+    /// The bank makes a refund.
+    RefundArrives {
+        /// Of the refunds that wait.
+        refund: u8,
+    },
+    /// A refund is called off.
+    RefundIsCanceled {
+        /// Of the refunds that wait.
+        refund: u8,
+    },
+    /// The bank can't make a refund, or gives it back.
+    RefundFails {
+        /// Of the refunds that wait or were made.
+        refund: u8,
+    },
+    /// A bank disputes a payment.
+    Dispute {
+        /// Of the payments that have arrived.
+        session: u8,
+        /// It only asks.
+        is_inquiry: bool,
+    },
+    /// An inquiry becomes a dispute.
+    Escalate {
+        /// Of the inquiries.
+        dispute: u8,
+    },
+    /// The bank asks no more.
+    CloseInquiry {
+        /// Of the inquiries.
+        dispute: u8,
+    },
+    /// The shop sends its evidence.
+    Evidence {
+        /// Of the inquiries and the open disputes.
+        dispute: u8,
+    },
+    /// Stripe tells of the money that a dispute has moved.
+    MoveFunds {
+        /// Of the disputes that are no inquiries.
+        dispute: u8,
+    },
+    /// A dispute is decided, or one that was decided is decided otherwise.
+    Decide {
+        /// Of those.
+        dispute: u8,
+        /// Won, lost or prevented.
+        verdict: u8,
+    },
+    /// Stripe warns that a card may be stolen.
+    Warn {
+        /// Of the payments that have arrived.
+        session: u8,
+    },
+    /// A learner's customer is deleted at Stripe.
+    DeleteCustomer {
+        /// Of the learners.
+        learner: u8,
+    },
+    /// Stripe tells us what another shop on the same account has sold or given back.
+    Foreign {
+        /// Of the kinds of that.
+        kind: u8,
+        /// It is also delivered in a shape that can't be read.
+        is_garbled: bool,
+    },
     /// Stripe tells a change once more, as another event.
     Repeat {
         /// Of the events so far.
@@ -109,8 +190,37 @@ pub struct Telling {
     pub garbled: Option<Value>,
     /// What it is about.
     pub effect: Effect,
+    /// What it says of that.
+    pub fact: Option<Fact>,
+    /// How a dispute stood when it was told.
+    pub moment: Option<Moment>,
     /// For people: `evt_1 completed paid cs_1`.
     pub line: String,
+}
+
+/// What a telling says of its source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fact {
+    /// It was sold, and perhaps paid.
+    Sold {
+        /// The money is there, or nothing was to pay.
+        is_paid: bool,
+    },
+    /// This refund was in this state.
+    Refund(String, RefundState),
+    /// This dispute stood so.
+    Dispute(String, DisputeState),
+    /// There is this warning.
+    Warning(String),
+}
+
+/// A moment in the life of a dispute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moment {
+    /// Its id.
+    pub dispute: String,
+    /// After so many changes.
+    pub changes: usize,
 }
 
 /// How a telling reaches us.
@@ -127,6 +237,8 @@ pub enum Door {
 pub enum Effect {
     /// It tells of this source.
     Source(String),
+    /// It tells of this learner's customer.
+    Customer(String),
     /// Nothing: there is a rule.
     Nothing,
 }
@@ -146,6 +258,28 @@ pub struct Held {
     pub amount: i64,
     /// What became of the payment.
     pub payment: Payment,
+    /// And of the money after that.
+    pub reversals: Reversals,
+}
+
+impl Held {
+    /// Whether it opens what was sold, where a refund of so much of it, in percent, ends that.
+    #[must_use]
+    pub fn is_open(&self, refund_threshold: i64) -> bool {
+        let refunded = self.reversals.refunded();
+        matches!(self.payment, Payment::Paid { .. })
+            && !self.reversals.is_disputed()
+            && (refunded == 0 || refunded * 100 < refund_threshold * self.amount)
+    }
+}
+
+/// A learner's customer at Stripe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Customer {
+    /// Its id.
+    pub id: String,
+    /// Whether it was deleted there.
+    pub is_deleted: bool,
 }
 
 /// What became of a payment.
@@ -173,11 +307,15 @@ struct Purchase {
 }
 
 /// Stripe, as far as one shop sells through it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Stripe {
     prefix: String,
     now: i64,
     purchases: Vec<Purchase>,
+    refunds: Vec<RefundRecord>,
+    disputes: Vec<DisputeRecord>,
+    warnings: Vec<WarningRecord>,
+    customers: BTreeMap<String, Customer>,
     tellings: Vec<Telling>,
 }
 
@@ -186,8 +324,7 @@ impl Stripe {
     /// this time, in Unix seconds.
     #[must_use]
     pub fn new(prefix: &str, start: i64) -> Self {
-        let prefix = prefix.to_owned();
-        Self { prefix, now: start, purchases: Vec::new(), tellings: Vec::new() }
+        Self { prefix: prefix.to_owned(), now: start, ..Self::default() }
     }
 
     /// An account in which all of this has happened.
@@ -215,7 +352,7 @@ impl Stripe {
     /// What each source must give, once all has been told.
     #[must_use]
     pub fn truth(&self) -> BTreeMap<String, Held> {
-        let held = |purchase: &Purchase| {
+        let held = |(number, purchase): (usize, &Purchase)| {
             Some((
                 purchase.source(),
                 Held {
@@ -225,10 +362,17 @@ impl Stripe {
                     session: purchase.session.id.clone(),
                     amount: purchase.session.amount_total,
                     payment: purchase.payment?,
+                    reversals: self.reversals(number),
                 },
             ))
         };
-        self.purchases.iter().filter_map(held).collect()
+        self.purchases.iter().enumerate().filter_map(held).collect()
+    }
+
+    /// The customer that each learner has at Stripe, or had last.
+    #[must_use]
+    pub const fn customers(&self) -> &BTreeMap<String, Customer> {
+        &self.customers
     }
 
     /// Lets this happen; says in words what did, or nothing if it can't happen now.
@@ -253,6 +397,19 @@ impl Stripe {
             Word::Refuse { session } => self.settle(session, Payment::Failed, "failed"),
             Word::Expire { session } => self.expire(session),
             Word::Read { session } => self.read(session),
+            Word::Refund { session, parts, start } => self.refund(session, parts, start),
+            Word::RefundArrives { refund } => self.refund_arrives(refund),
+            Word::RefundIsCanceled { refund } => self.refund_is_canceled(refund),
+            Word::RefundFails { refund } => self.refund_fails(refund),
+            Word::Dispute { session, is_inquiry } => self.open_dispute(session, is_inquiry),
+            Word::Escalate { dispute } => self.escalate(dispute),
+            Word::CloseInquiry { dispute } => self.close_inquiry(dispute),
+            Word::Evidence { dispute } => self.send_evidence(dispute),
+            Word::MoveFunds { dispute } => self.move_funds(dispute),
+            Word::Decide { dispute, verdict } => self.decide(dispute, verdict),
+            Word::Warn { session } => self.warn(session),
+            Word::DeleteCustomer { learner } => self.delete_customer(learner),
+            Word::Foreign { kind, is_garbled } => Some(self.foreign(kind, is_garbled)),
             Word::Repeat { event, later } => self.repeat(event, later),
             Word::Garble { event } => self.garble(event),
             Word::Stray { kind } => Some(self.stray(kind)),
@@ -284,6 +441,11 @@ impl Stripe {
             created: self.now,
         };
         let said = format!("{} opens {} for {}", session.learner, session.id, session.product);
+        let customer = Customer { id: self.id("cus", number), is_deleted: false };
+        let known = self.customers.entry(session.learner.clone()).or_insert(customer.clone());
+        if known.is_deleted {
+            *known = customer;
+        }
         self.purchases.push(Purchase { session, payment: None, charged: None });
         said
     }
@@ -349,7 +511,22 @@ impl Stripe {
     fn tell_of(&mut self, index: usize, kind: &str) -> String {
         let purchase = &self.purchases[index];
         let (session, effect) = (purchase.session.json(), purchase.effect());
-        self.tell(&format!("checkout.session.{kind}"), &session, effect)
+        let fact = purchase.fact();
+        self.tell_fact(&format!("checkout.session.{kind}"), &session, effect, fact)
+    }
+
+    fn tell_fact(
+        &mut self,
+        kind: &str,
+        object: &Value,
+        effect: Effect,
+        fact: Option<Fact>,
+    ) -> String {
+        let said = self.tell(kind, object, effect);
+        if let Some(telling) = self.tellings.last_mut() {
+            telling.fact = fact;
+        }
+        said
     }
 
     fn tell(&mut self, kind: &str, object: &Value, effect: Effect) -> String {
@@ -358,7 +535,8 @@ impl Stripe {
         let line = line_of(&body);
         let said = format!("Stripe tells {line}");
         let door = Door::Webhook;
-        self.tellings.push(Telling { door, body, garbled: None, effect, line });
+        let (garbled, fact, moment) = (None, None, None);
+        self.tellings.push(Telling { door, body, garbled, effect, fact, moment, line });
         said
     }
 
@@ -391,12 +569,14 @@ impl Stripe {
             body: session.json(),
             garbled: None,
             effect: purchase.effect(),
+            fact: purchase.fact(),
+            moment: None,
             line,
         });
         Some(said)
     }
 
-    /// One of the events so far that tell of a source.
+    /// One of the events so far that tell of something of ours.
     fn pick_event(&self, number: u8) -> Option<usize> {
         let is_event =
             |telling: &Telling| telling.door == Door::Webhook && telling.effect != Effect::Nothing;
@@ -421,9 +601,7 @@ impl Stripe {
     fn garble(&mut self, number: u8) -> Option<String> {
         let index = self.pick_event(number)?;
         let telling = &mut self.tellings[index];
-        let mut garbled = telling.body.clone();
-        garbled["data"]["object"]["payment_status"] = "of_another_age".into();
-        telling.garbled = Some(garbled);
+        telling.garbled = Some(garbled(&telling.body));
         Some(format!("Stripe also tells {} in a way that can't be read", telling.line))
     }
 
@@ -467,12 +645,26 @@ impl Purchase {
         }
     }
 
+    fn fact(&self) -> Option<Fact> {
+        let is_paid = matches!(self.payment?, Payment::Paid { .. });
+        Some(Fact::Sold { is_paid })
+    }
+
     fn effect(&self) -> Effect {
         match self.payment {
             Some(_) => Effect::Source(self.source()),
             None => Effect::Nothing,
         }
     }
+}
+
+/// The same event in a shape that can't be read.
+fn garbled(event: &Value) -> Value {
+    let mut garbled = event.clone();
+    let object = &mut garbled["data"]["object"];
+    let needed = ["payment_status", "status", "id"].into_iter().find(|it| object[*it].is_string());
+    object[needed.unwrap_or("id")] = "of another age".into();
+    garbled
 }
 
 impl fmt::Display for Telling {
@@ -484,7 +676,10 @@ impl fmt::Display for Telling {
 /// `evt_1 checkout.session.completed paid cs_1 @1000`
 fn line_of(event: &Value) -> String {
     let object = &event["data"]["object"];
-    let words = [&event["id"], &event["type"], &object["payment_status"], &object["id"]];
-    let words: Vec<&str> = words.iter().filter_map(|word| word.as_str()).collect();
+    let status =
+        ["payment_status", "status"].into_iter().map(|it| &object[it]).find(|it| it.is_string());
+    let (id, kind) = (&event["id"], &event["type"]);
+    let words = [Some(id), Some(kind), status, object.get("id"), object.get("payment_intent")];
+    let words: Vec<&str> = words.into_iter().flatten().filter_map(Value::as_str).collect();
     format!("{} @{}", words.join(" "), event["created"])
 }

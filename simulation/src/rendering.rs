@@ -51,6 +51,85 @@ impl Session {
     }
 }
 
+/// A payment; of another shop's where no learner is named.
+/// <https://docs.stripe.com/api/payment_intents/object>
+#[must_use]
+pub fn payment_intent(id: &str, learner: Option<&str>) -> Value {
+    json!({
+        "id": id,
+        "object": "payment_intent",
+        "metadata": learner.map_or_else(|| json!({}), |learner| json!({ "learner_id": learner })),
+        "livemode": false,
+    })
+}
+
+/// A charge, of which some has gone back. <https://docs.stripe.com/api/charges/object>
+#[must_use]
+pub fn charge(payment_intent: &str) -> Value {
+    json!({
+        "id": payment_intent.replacen("pi_", "ch_", 1),
+        "object": "charge",
+        "payment_intent": payment_intent,
+        "status": "succeeded",
+    })
+}
+
+/// A refund, in cents. <https://docs.stripe.com/api/refunds/object>
+#[must_use]
+pub fn refund(id: &str, payment_intent: &str, amount: i64, status: &str) -> Value {
+    json!({
+        "id": id,
+        "object": "refund",
+        "amount": amount,
+        "charge": payment_intent.replacen("pi_", "ch_", 1),
+        "currency": "usd",
+        "metadata": {},
+        "payment_intent": payment_intent,
+        "status": status,
+    })
+}
+
+/// A dispute; how it was prevented, where it was. <https://docs.stripe.com/api/disputes/object>
+#[must_use]
+pub fn dispute(id: &str, payment_intent: &str, status: &str, case: Option<&str>) -> Value {
+    json!({
+        "id": id,
+        "object": "dispute",
+        "charge": payment_intent.replacen("pi_", "ch_", 1),
+        "currency": "usd",
+        "livemode": false,
+        "metadata": {},
+        "payment_intent": payment_intent,
+        "payment_method_details": { "type": "card", "card": { "case_type": case } },
+        "status": status,
+    })
+}
+
+/// An early fraud warning. <https://docs.stripe.com/api/radar/early_fraud_warnings/object>
+#[must_use]
+pub fn fraud_warning(id: &str, payment_intent: &str) -> Value {
+    json!({
+        "id": id,
+        "object": "radar.early_fraud_warning",
+        "actionable": true,
+        "charge": payment_intent.replacen("pi_", "ch_", 1),
+        "livemode": false,
+        "payment_intent": payment_intent,
+    })
+}
+
+/// A customer; of another shop's where no learner is named.
+/// <https://docs.stripe.com/api/customers/object>
+#[must_use]
+pub fn customer(id: &str, learner: Option<&str>) -> Value {
+    json!({
+        "id": id,
+        "object": "customer",
+        "metadata": learner.map_or_else(|| json!({}), |learner| json!({ "learner_id": learner })),
+        "livemode": false,
+    })
+}
+
 /// An event about this object. <https://docs.stripe.com/api/events/object>
 #[must_use]
 pub fn event(id: &str, kind: &str, created: i64, object: &Value) -> Value {

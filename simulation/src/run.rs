@@ -15,9 +15,10 @@ use shared::secrets::SecretCache;
 use shared::stripe::wire;
 use webhook::App;
 
+use crate::flaw::Flaw;
 use crate::law::{Answer, Excuses, Law, Violation};
 use crate::oracle::{Door, Stripe};
-use crate::world::{Fault, Flaw, Instance, Stage, Tally, World};
+use crate::world::{Fault, Instance, Stage, Tally, World};
 
 /// How often Stripe comes again at the end, when nothing fails any more.
 const LAST_ATTEMPTS_MAX: u32 = 3;
@@ -82,8 +83,7 @@ impl Run {
     #[must_use]
     pub fn new(stripe: &Arc<Stripe>, instances: usize) -> Self {
         let secret = "whsec_1";
-        let world = World::new(Law::of(stripe), secret, stripe.now());
-        let world = Arc::new(Mutex::new(world));
+        let world = Arc::new(Mutex::new(World::new(stripe, secret)));
         let mut parcels = Vec::new();
         for (telling, told) in stripe.tellings().iter().enumerate() {
             parcels.push(Parcel { telling, is_garbled: false });
@@ -132,6 +132,16 @@ impl Run {
     #[must_use]
     pub fn parcels(&self) -> usize {
         self.parcels.len()
+    }
+
+    /// What has not been acknowledged yet, and nobody has in hand.
+    pub fn waiting(&self) -> impl Iterator<Item = usize> {
+        let in_hand = |parcel: usize| {
+            let mut jobs = self.workers.iter().filter_map(|worker| worker.job.as_ref());
+            jobs.any(|job| job.parcel == parcel)
+        };
+        (0..self.parcels.len())
+            .filter(move |parcel| !self.acknowledged[*parcel] && !in_hand(*parcel))
     }
 
     /// The instances that have something to do, and where they stand.
@@ -201,6 +211,7 @@ impl Run {
             Door::Reading => Box::pin(read(worker.door.clone(), telling.body.to_string())),
         };
         worker.door.begin();
+        self.world().hear(telling);
         let job = Job { parcel, started_at: now, is_clock_off: false, future };
         self.workers[number].job = Some(job);
     }
@@ -256,6 +267,14 @@ impl Run {
                 Ok(Some(Answered { parcel, is_acknowledged: answer.status == 200 }))
             }
         }
+    }
+
+    /// Lets an instance go on to its answer.
+    pub fn go_on(&mut self, number: usize) -> Result<(), Violation> {
+        while self.workers[number].job.is_some() {
+            self.resume(number, None)?;
+        }
+        Ok(())
     }
 
     fn answered(&mut self, number: usize, answer: &Answer) -> Result<(), Violation> {
@@ -369,9 +388,7 @@ impl Run {
     /// held against the truth.
     pub fn finish(&mut self) -> Result<(), Violation> {
         for number in 0..self.workers.len() {
-            while self.workers[number].job.is_some() {
-                self.resume(number, None)?;
-            }
+            self.go_on(number)?;
             // Clocks are right again.
             self.workers[number].door.skew(0);
         }
@@ -392,9 +409,7 @@ impl Run {
                 }
                 self.pass(BETWEEN_ATTEMPTS_SECONDS);
                 self.start(parcel);
-                while self.workers[0].job.is_some() {
-                    self.resume(0, None)?;
-                }
+                self.go_on(0)?;
             }
         }
         let mut world = self.world.lock().unwrap();
@@ -444,5 +459,6 @@ const fn words(fault: Fault) -> &'static str {
         Fault::DoneLate => "its commit is made when it has given up",
         Fault::Conflict => "its commit meets another transaction",
         Fault::Stale => "it reads what was there before",
+        Fault::Early => "Stripe answers with what it has yet to tell",
     }
 }

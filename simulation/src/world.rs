@@ -12,18 +12,21 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
-use shared::domain::access::{Holdings, Status};
+use shared::domain::access::Holdings;
 use shared::domain::decide::{Needs, State, StoredSource, Write};
-use shared::domain::facts::{DisputeStatus, Origin, Payment};
+use shared::domain::facts::DisputeStatus;
 use shared::domain::id::{DisputeId, LearnerId, PaymentIntentId, SourceId};
 use shared::domain::time::Timestamp;
 use shared::ports::{
     AccessReader, Clock, Commit, Ledger, LedgerError, SecretReader, SecretUnavailable,
     SecretVersion, StripeReader, StripeUnavailable,
 };
+use shared::stripe::wire;
 
+use crate::flaw::Flaw;
 use crate::law::{Law, Violation};
-use crate::memory::Contents;
+use crate::memory::{Contents, Customer};
+use crate::oracle::{self, Moment, Stripe, Telling};
 
 /// What goes wrong with one thing that is asked of the world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,31 +41,8 @@ pub enum Fault {
     Conflict,
     /// A read answers with what was there before the last commit.
     Stale,
-}
-
-/// What is wrong on purpose, to see whether the laws notice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flaw {
-    /// The table stores a source's facts whatever version they were decided on.
-    VersionUnchecked,
-    /// The table records an event that is on record already.
-    RecordUnchecked,
-    /// The event is recorded first, and the facts in a second transaction.
-    TwoTransactions,
-    /// The table says that it has committed, and has not.
-    NeverCommits,
-    /// The table refuses for ever.
-    AlwaysRefuses,
-    /// The table loses the records of other events.
-    LosesRecords,
-    /// What a purchase gives is left out.
-    GrantForgotten,
-    /// What a purchase gives is written twice.
-    GrantTwice,
-    /// A payment that is on its way counts as paid.
-    UnpaidGranted,
-    /// The function belongs to live mode.
-    LiveMode,
+    /// Stripe answers with what it will tell only later.
+    Early,
 }
 
 /// Where a function stands.
@@ -76,6 +56,10 @@ pub enum Stage {
     Reading,
     /// The table has been read, and the answer is on its way.
     Read,
+    /// It is about to ask Stripe.
+    AskingStripe,
+    /// Stripe has been asked, and the answer is on its way.
+    StripeAnswered,
     /// It is about to commit.
     Committing,
     /// Its commit has been answered, and it does not know yet.
@@ -93,9 +77,39 @@ impl Stage {
             Self::AskingForSecret => "before it reads a secret",
             Self::Reading => "before it reads the table",
             Self::Read => "after it has read the table",
+            Self::AskingStripe => "before it asks Stripe",
+            Self::StripeAnswered => "after it has asked Stripe",
             Self::Committing => "before it commits",
             Self::Answered => "after its commit",
             Self::Sleeping => "while it waits to try again",
+        }
+    }
+}
+
+/// All faults.
+pub const FAULTS: [Fault; 6] = [
+    Fault::Unavailable,
+    Fault::AnswerLost,
+    Fault::DoneLate,
+    Fault::Conflict,
+    Fault::Stale,
+    Fault::Early,
+];
+
+impl Fault {
+    /// Whether it can happen to a function that stands there.
+    #[must_use]
+    pub const fn can_happen(self, stage: Stage) -> bool {
+        match self {
+            Self::Unavailable => matches!(
+                stage,
+                Stage::AskingForSecret | Stage::Reading | Stage::AskingStripe | Stage::Committing
+            ),
+            Self::AnswerLost | Self::DoneLate | Self::Conflict => {
+                matches!(stage, Stage::Committing)
+            }
+            Self::Stale => matches!(stage, Stage::Reading),
+            Self::Early => matches!(stage, Stage::AskingStripe),
         }
     }
 }
@@ -108,6 +122,12 @@ pub(crate) struct World {
     pub(crate) contents: Contents,
     before: Contents,
     pub(crate) law: Law,
+    stripe: Arc<Stripe>,
+    /// For each dispute, after how many changes Stripe may answer that it stands. It says nothing
+    /// older than what it has told; that it says nothing newer is the worst case.
+    heard: BTreeMap<String, usize>,
+    /// What was answered first, where nothing else ever is.
+    first_answers: BTreeMap<String, DisputeStatus>,
     /// The signing secret's current version, and since when; and the one before.
     pub(crate) secret: (String, i64),
     pub(crate) previous_secret: Option<String>,
@@ -125,11 +145,21 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(law: Law, secret: &str, now: i64) -> Self {
+    pub(crate) fn new(stripe: &Arc<Stripe>, secret: &str) -> Self {
+        let now = stripe.now();
+        let linked = |(learner, customer): (&String, &oracle::Customer)| {
+            let id = customer.id.parse().unwrap();
+            (learner.parse().unwrap(), Customer { id, is_deleted: false })
+        };
+        let customers = stripe.customers().iter().map(linked).collect();
+        let contents = Contents { customers, ..Contents::default() };
         Self {
-            contents: Contents::default(),
-            before: Contents::default(),
-            law,
+            before: contents.clone(),
+            contents,
+            law: Law::of(stripe),
+            stripe: Arc::clone(stripe),
+            heard: BTreeMap::new(),
+            first_answers: BTreeMap::new(),
             secret: (secret.to_owned(), now),
             previous_secret: None,
             now,
@@ -142,6 +172,14 @@ impl World {
         }
     }
 
+    /// Stripe has told this to somebody.
+    pub(crate) fn hear(&mut self, telling: &Telling) {
+        if let Some(Moment { dispute, changes }) = &telling.moment {
+            let heard = self.heard.entry(dispute.clone()).or_default();
+            *heard = (*changes).max(*heard);
+        }
+    }
+
     pub(crate) fn count(&mut self, what: &'static str) {
         *self.tally.entry(what).or_default() += 1;
     }
@@ -151,18 +189,54 @@ impl World {
         self.fault.take_if(|fault| possible.contains(fault))
     }
 
-    fn load(&mut self, needs: Needs<'_>) -> Result<State, LedgerError> {
+    fn read<T>(&mut self, read: impl FnOnce(&Contents) -> T) -> Result<T, LedgerError> {
         match self.meets(&[Fault::Unavailable, Fault::Stale]) {
             Some(Fault::Stale) => {
                 self.count("stale read");
-                Ok(self.before.state(needs))
+                Ok(read(&self.before))
             }
             Some(_) => {
                 self.count("read refused");
                 Err(unavailable())
             }
-            None => Ok(self.contents.state(needs)),
+            None => Ok(read(&self.contents)),
         }
+    }
+
+    /// Whether this payment names a learner.
+    fn is_ours(&mut self, payment: &str) -> Result<bool, StripeUnavailable> {
+        if self.meets(&[Fault::Unavailable]).is_some() {
+            self.count("Stripe refused");
+            return Err(stripe_unavailable());
+        }
+        self.count("asked whose a payment is");
+        if self.flaw == Some(Flaw::EarlyRefundDropped) {
+            return Ok(false);
+        }
+        let payment = self.stripe.payment(payment).ok_or_else(stripe_unavailable)?;
+        Ok(wire::is_our_payment(&payment.to_string()).unwrap())
+    }
+
+    /// How a dispute stood when it was last told of, or stands.
+    fn dispute(&mut self, id: &str) -> Result<DisputeStatus, StripeUnavailable> {
+        match self.meets(&[Fault::Unavailable, Fault::Early]) {
+            Some(Fault::Early) => {
+                self.count("Stripe asked early");
+                self.heard.insert(id.to_owned(), self.stripe.changes(id));
+            }
+            Some(_) => {
+                self.count("Stripe refused");
+                return Err(stripe_unavailable());
+            }
+            None => self.count("asked how a dispute stands"),
+        }
+        let heard = self.heard.get(id).copied().unwrap_or_default();
+        let object = self.stripe.dispute(id, heard).ok_or_else(stripe_unavailable)?;
+        let status = wire::dispute_status_from_api(&object.to_string()).unwrap();
+        if self.flaw == Some(Flaw::VerdictReadOnce) {
+            return Ok(*self.first_answers.entry(id.to_owned()).or_insert(status));
+        }
+        Ok(status)
     }
 
     fn commit(&mut self, writes: &[Write]) -> Result<Commit, LedgerError> {
@@ -202,64 +276,18 @@ impl World {
         let before = self.contents.clone();
         let answer = match self.flaw {
             None => self.contents.commit(writes),
-            Some(flaw) => self.flawed(writes, flaw),
+            Some(flaw) => flaw.commit(&mut self.contents, writes),
         };
         if answer == Commit::Applied {
             let judged = self.law.committed(&before, writes, &self.contents);
             self.violation = self.violation.take().or(judged.err());
             self.before = before;
+        } else if answer == Commit::Claimed {
+            self.count("product claimed by another payment");
         } else {
             self.count("commit overtaken");
         }
         answer
-    }
-
-    /// What a flawed table makes of these writes.
-    fn flawed(&mut self, writes: &[Write], flaw: Flaw) -> Commit {
-        let mut writes = writes.to_vec();
-        for write in &mut writes {
-            match write {
-                Write::StoreSource { source, replaces, .. } if flaw == Flaw::VersionUnchecked => {
-                    *replaces = self.contents.sources.get(source).map(|stored| stored.version);
-                }
-                Write::RecordEvent { event, replaces, .. } if flaw == Flaw::RecordUnchecked => {
-                    *replaces = self.contents.events.get(&event.id).copied();
-                }
-                Write::StoreSource { facts, .. } if flaw == Flaw::UnpaidGranted => {
-                    if let Some(Origin::Purchase(purchase)) = &mut facts.origin
-                        && !matches!(purchase.payment, Payment::Paid { .. })
-                    {
-                        purchase.payment = Payment::paid(Timestamp::from_unix_seconds(self.now));
-                    }
-                }
-                Write::SetGrant { grant, .. }
-                    if flaw == Flaw::UnpaidGranted && grant.since.is_none() =>
-                {
-                    grant.status = Status::Active;
-                    grant.since = Some(Timestamp::from_unix_seconds(self.now));
-                }
-                Write::StoreSource { .. }
-                | Write::RecordEvent { .. }
-                | Write::ListQuarantined { .. }
-                | Write::ResolveQuarantined { .. }
-                | Write::SetGrant { .. }
-                | Write::ListDoublePayment { .. }
-                | Write::UnlinkCustomer { .. } => {}
-            }
-        }
-        match flaw {
-            Flaw::NeverCommits => return Commit::Applied,
-            Flaw::AlwaysRefuses => return Commit::Conflict,
-            Flaw::LosesRecords => self.contents.events.clear(),
-            Flaw::GrantForgotten => writes.retain(|write| !matches!(write, Write::SetGrant { .. })),
-            Flaw::VersionUnchecked
-            | Flaw::RecordUnchecked
-            | Flaw::TwoTransactions
-            | Flaw::GrantTwice
-            | Flaw::UnpaidGranted
-            | Flaw::LiveMode => {}
-        }
-        self.contents.commit(&writes)
     }
 
     fn secret(&mut self, stage: &str) -> Result<Option<SecretVersion>, SecretUnavailable> {
@@ -280,6 +308,10 @@ impl World {
 
 fn unavailable() -> LedgerError {
     LedgerError::Unavailable("as the scheduler has it".into())
+}
+
+fn stripe_unavailable() -> StripeUnavailable {
+    StripeUnavailable("as the scheduler has it".into())
 }
 
 /// The world's door for one instance. Clones are the same instance's.
@@ -352,14 +384,15 @@ impl Instance {
         (own.stage, own.asked) = (Stage::Started, Asked::default());
     }
 
-    /// Whether it has looked for secrets within ten seconds and can't know any of these; and whether
-    /// it has then looked in vain.
+    /// Whether it has found secrets within ten seconds and can't know any of these; and whether it
+    /// has looked in vain.
     pub(crate) fn ignorance(&self, secrets: &[String]) -> (bool, bool) {
         let now = self.now().unix_seconds();
         let own = self.own.lock().unwrap();
         let knows = secrets.iter().any(|secret| own.secrets.contains(secret));
         let recent = own.last_secret_try.filter(|last| (0..10).contains(&(now - last.at)));
-        (!knows && recent.is_some(), recent.is_some_and(|last| last.has_failed))
+        let has_failed = recent.is_some_and(|last| last.has_failed);
+        (!knows && recent.is_some() && !has_failed, has_failed)
     }
 
     pub(crate) fn skew(&self, seconds: i64) {
@@ -393,12 +426,19 @@ impl Instance {
 
     async fn read(&self, needs: Needs<'_>) -> Result<State, LedgerError> {
         self.stand_at(Stage::Reading).await;
-        self.world().load(needs)
+        self.world().read(|contents| contents.state(needs))
     }
 
     async fn transact(&self, writes: &[Write]) -> Result<Commit, LedgerError> {
         self.stand_at(Stage::Committing).await;
-        self.world().commit(writes)
+        let mut world = self.world();
+        match world.flaw {
+            None => world.commit(writes),
+            Some(flaw) => {
+                let writes = flaw.decide(&world.contents, writes, world.now);
+                world.commit(&writes)
+            }
+        }
     }
 }
 
@@ -431,9 +471,6 @@ impl Ledger for Instance {
                 Ok(Commit::Applied) => self.transact(&rest).await,
                 other => other,
             }
-        } else if flaw == Some(Flaw::GrantTwice) {
-            let grants = writes.iter().filter(|write| matches!(write, Write::SetGrant { .. }));
-            self.transact(&writes.iter().chain(grants).cloned().collect::<Vec<_>>()).await
         } else {
             self.transact(writes).await
         };
@@ -454,7 +491,7 @@ impl Ledger for Instance {
 impl AccessReader for Instance {
     async fn holdings(&self, learner: &LearnerId) -> Result<Holdings, LedgerError> {
         self.stand_at(Stage::Reading).await;
-        let answer = Ok(self.world().contents.holdings(learner));
+        let answer = self.world().read(|contents| contents.holdings(learner));
         self.note(&answer);
         self.stand_at(Stage::Read).await;
         answer
@@ -464,32 +501,58 @@ impl AccessReader for Instance {
         &self,
         sources: &[SourceId],
     ) -> Result<BTreeMap<SourceId, StoredSource>, LedgerError> {
-        Ok(self.world().contents.those(sources))
+        self.stand_at(Stage::Reading).await;
+        let answer = self.world().read(|contents| contents.those(sources));
+        self.note(&answer);
+        self.stand_at(Stage::Read).await;
+        answer
     }
 }
 
 impl StripeReader for Instance {
-    async fn is_ours(&self, _: &PaymentIntentId, _: Timestamp) -> Result<bool, StripeUnavailable> {
-        Err(StripeUnavailable("nobody has told of a refund".into()))
+    async fn is_ours(
+        &self,
+        payment: &PaymentIntentId,
+        _: Timestamp,
+    ) -> Result<bool, StripeUnavailable> {
+        self.stand_at(Stage::AskingStripe).await;
+        let answer = self.world().is_ours(payment.as_str());
+        self.note(&answer);
+        self.stand_at(Stage::StripeAnswered).await;
+        answer
     }
 
+    /// What is answered is settled when it is asked, and known when it arrives.
     async fn dispute(
         &self,
-        _: &DisputeId,
+        id: &DisputeId,
         _: Timestamp,
     ) -> Result<DisputeStatus, StripeUnavailable> {
-        Err(StripeUnavailable("nobody has told of a dispute".into()))
+        self.stand_at(Stage::AskingStripe).await;
+        let answer = self.world().dispute(id.as_str());
+        self.note(&answer);
+        self.stand_at(Stage::StripeAnswered).await;
+        answer
     }
 }
 
 impl SecretReader for Instance {
     async fn version(&self, stage: &str) -> Result<Option<SecretVersion>, SecretUnavailable> {
-        self.stand_at(Stage::AskingForSecret).await;
         let now = self.now().unix_seconds();
+        let at = {
+            let mut own = self.own.lock().unwrap();
+            // The version before is read in the same try.
+            let begun = own.last_secret_try.filter(|_| stage != "AWSCURRENT");
+            let at = begun.map_or(now, |begun| begun.at);
+            // In vain, should it not come to an answer.
+            own.last_secret_try = Some(SecretTry { at, has_failed: true });
+            at
+        };
+        self.stand_at(Stage::AskingForSecret).await;
         let answer = self.world().secret(stage);
         self.note(&answer);
         let mut own = self.own.lock().unwrap();
-        own.last_secret_try = Some(SecretTry { at: now, has_failed: answer.is_err() });
+        own.last_secret_try = Some(SecretTry { at, has_failed: answer.is_err() });
         if let Ok(Some(version)) = &answer {
             own.secrets.push(version.text.expose_secret().to_owned());
         }

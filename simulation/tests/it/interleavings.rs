@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use simulation::interleaving::{Bounds, explore};
+use simulation::flaw::Flaw;
+use simulation::interleaving::{Bounds, Parcels, explore};
 use simulation::oracle::{Stripe, Word};
 use simulation::run::Run;
-use simulation::world::{Flaw, Stage};
+use simulation::world::Stage;
 
 const OPEN: Word = Word::Open { learner: 0, product: 0 };
 const CARD: Word = Word::Card { session: 0 };
@@ -14,6 +15,15 @@ const SETTLE: Word = Word::Settle { session: 0 };
 const REFUSE: Word = Word::Refuse { session: 0 };
 const READ: Word = Word::Read { session: 0 };
 const WAIT: Word = Word::Wait { seconds: 100 };
+
+const HALF: Word = Word::Refund { session: 0, parts: 2, start: 2 };
+const WHOLE: Word = Word::Refund { session: 0, parts: 1, start: 2 };
+const FAILS: Word = Word::RefundFails { refund: 0 };
+const DISPUTE: Word = Word::Dispute { session: 0, is_inquiry: false };
+const WON: Word = Word::Decide { dispute: 0, verdict: 0 };
+/// The other of won and lost.
+const FLIP: Word = Word::Decide { dispute: 0, verdict: 0 };
+const WARN: Word = Word::Warn { session: 0 };
 
 const fn again(event: u8) -> Word {
     Word::Repeat { event, later: false }
@@ -26,15 +36,21 @@ const fn garble(event: u8) -> Word {
 /// Explores all that these words have Stripe tell, each parcel as often as `copies` says.
 #[track_caller]
 fn explored(words: &[Word], copies: &[usize], bounds: Bounds) -> u64 {
+    explored_after(&[], words, copies, bounds)
+}
+
+/// The same, when these parcels have been delivered.
+#[track_caller]
+fn explored_after(first: &[usize], words: &[Word], copies: &[usize], bounds: Bounds) -> u64 {
     let stripe = Arc::new(Stripe::after(words, "", 1_800_000_000));
     let parcels: Vec<usize> = copies
         .iter()
         .enumerate()
         .flat_map(|(parcel, copies)| std::iter::repeat_n(parcel, *copies))
         .collect();
-    match explore(&stripe, &parcels, bounds, None) {
+    match explore(&stripe, Parcels { first, then: &parcels }, bounds, None) {
         Ok(explored) => {
-            eprintln!("{bounds:?} {copies:?}: {} runs, {:?}", explored.runs, explored.tally);
+            eprintln!("{words:?} {copies:?}: {} runs, {:?}", explored.runs, explored.tally);
             explored.runs
         }
         Err(broken) => panic!("{}\n  {}", broken.violation, broken.story.join("\n  ")),
@@ -56,6 +72,51 @@ fn seven_events_of_one_purchase_end_in_the_truth_in_each_of_their_orders() {
 }
 
 #[test]
+fn refunds_one_of_which_fails_and_a_dispute_end_in_the_truth_in_each_of_their_orders() {
+    let words = [OPEN, CARD, HALF, HALF, FAILS, DISPUTE, WON];
+    // Sold, refunded twice in part, one that fails, told twice, and a dispute that is won. What
+    // Stripe tells of the charge comes last.
+    let copies = [1, 1, 0, 1, 0, 1, 1, 0, 1, 1];
+    assert_eq!(explored(&words, &copies, ORDERS), 5040);
+}
+
+#[test]
+fn a_dispute_that_is_won_lost_and_won_ends_in_the_truth_in_each_of_its_orders() {
+    let words = [OPEN, CARD, DISPUTE, WON, FLIP, FLIP, WARN, HALF];
+    assert_eq!(explored(&words, &[1, 1, 1, 1, 1, 1, 1, 0], ORDERS), 5040);
+}
+
+#[test]
+fn a_refund_meets_its_purchase_at_every_point() {
+    assert!(explored(&[OPEN, CARD, WHOLE], &[2, 1], TWO) > 100);
+    assert!(explored(&[OPEN, CARD, WHOLE, FAILS], &[1, 1, 0, 1], TWO) > 1000);
+    assert!(explored(&[OPEN, DEBIT, SETTLE, WHOLE], &[1, 1, 1], TWO) > 1000);
+    assert!(explored(&[OPEN, CARD, WHOLE], &[1, 1], TROUBLED) > 1000);
+}
+
+#[test]
+fn verdicts_that_contradict_each_other_meet_at_every_point() {
+    let words = [OPEN, CARD, DISPUTE, WON, FLIP, FLIP];
+    assert!(explored_after(&[0, 1], &words, &[0, 0, 1, 1, 1], TWO) > 1000);
+    assert!(explored_after(&[0, 2], &words, &[0, 0, 0, 1, 1], TWO) > 100);
+    assert!(explored_after(&[0, 2], &words[..5], &[0, 0, 0, 1], TROUBLED) > 100);
+    assert!(explored_after(&[0, 2], &words, &[0, 0, 0, 1, 1], TROUBLED) > 1000);
+    // Before it is known what was sold.
+    assert!(explored(&words[..5], &[0, 0, 1, 1], TWO) > 100);
+}
+
+#[test]
+fn two_payments_for_the_same_meet_at_every_point() {
+    let words = [OPEN, CARD, OPEN, CARD, WHOLE, FAILS];
+    assert!(explored(&words[..4], &[2, 1], TWO) > 100);
+    assert!(explored(&[OPEN, CARD, OPEN, CARD, READ], &[1, 1, 1], TWO) > 1000);
+    assert!(explored(&words[..4], &[1, 1], TROUBLED) > 1000);
+    assert!(explored_after(&[0], &words, &[0, 1, 1], TROUBLED) > 1000);
+    // The second comes to open what the first opens no more, and then does once more.
+    assert!(explored_after(&[0, 2], &words, &[0, 1, 0, 0, 1], TROUBLED) > 1000);
+}
+
+#[test]
 fn each_event_twice_ends_in_the_truth_in_each_of_their_orders() {
     assert_eq!(explored(&[OPEN, DEBIT, WAIT, SETTLE, READ], &[2, 2, 2], ORDERS), 90);
     assert_eq!(explored(&[OPEN, DEBIT, REFUSE, READ], &[2, 2, 2], ORDERS), 90);
@@ -69,7 +130,6 @@ fn two_functions_meet_at_every_point_and_nothing_is_lost_or_doubled() {
         &[OPEN, CARD, READ, again(0)][..],
         &[OPEN, DEBIT, SETTLE, READ],
         &[OPEN, DEBIT, REFUSE, READ],
-        &[OPEN, CARD, OPEN, CARD, READ],
         &[OPEN, CARD, garble(0), READ],
     ] {
         assert!(explored(words, &[1, 1, 1], TWO) > 100);
@@ -125,8 +185,47 @@ fn a_function_that_has_had_its_time_says_so_and_the_next_delivery_applies() {
 }
 
 #[test]
+fn a_look_for_a_new_secret_that_is_given_up_is_one_in_vain() {
+    let stripe = Arc::new(Stripe::after(&[OPEN, CARD], "", 1_800_000_000));
+    let mut run = Run::new(&stripe, 1);
+    let answered = |run: &mut Run| {
+        run.start(0);
+        loop {
+            if let Some(answered) = run.resume(0, None).unwrap() {
+                break answered.is_acknowledged;
+            }
+        }
+    };
+    assert!(answered(&mut run));
+    run.pass(11);
+    (0..3).for_each(|_| run.roll());
+    run.start(0);
+    assert_eq!(run.resume(0, None).unwrap(), None);
+    assert_eq!(run.busy().next(), Some((0, Stage::AskingForSecret)));
+    run.pass(8);
+    let late = run.resume(0, None).unwrap();
+    assert_eq!(late.map(|late| late.is_acknowledged), Some(false));
+    assert!(!answered(&mut run), "nobody can say yet");
+    assert_eq!(run.tally().get("answered 4xx"), None, "so it is not for us to refuse it");
+    run.pass(11);
+    assert!(answered(&mut run));
+    run.finish().unwrap();
+}
+
+#[test]
 fn a_table_that_does_not_check_versions_is_found_by_two_functions() {
     let stripe = Arc::new(Stripe::after(&[OPEN, DEBIT, WAIT, SETTLE], "", 1_800_000_000));
-    let broken = explore(&stripe, &[0, 1], TWO, Some(Flaw::VersionUnchecked)).unwrap_err();
+    let parcels = Parcels { first: &[], then: &[0, 1] };
+    let broken = explore(&stripe, parcels, TWO, Some(Flaw::VersionUnchecked)).unwrap_err();
     assert!(broken.violation.law.contains("never taken back"), "{:#?}", broken.story);
+}
+
+#[test]
+fn a_known_verdict_that_nobody_else_can_notice_is_found_by_two_functions() {
+    let words = [OPEN, CARD, DISPUTE, WON, FLIP, FLIP];
+    let stripe = Arc::new(Stripe::after(&words, "", 1_800_000_000));
+    let flaw = Some(Flaw::KnownVerdictUnwritten);
+    let parcels = Parcels { first: &[0, 1, 2], then: &[3, 4] };
+    let broken = explore(&stripe, parcels, TWO, flaw).unwrap_err();
+    assert!(broken.violation.law.contains("in the end everybody has"), "{:#?}", broken.story);
 }

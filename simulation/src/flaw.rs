@@ -1,0 +1,171 @@
+//! What is wrong on purpose, to see whether the laws notice.
+
+#![expect(clippy::wildcard_enum_match_arm, reason = "a flaw spoils one thing and leaves the rest")]
+
+use shared::domain::access::Grant;
+use shared::domain::decide::Write;
+use shared::domain::facts::{Dispute, DisputeStatus, Facts, Origin, Payment, Refund, RefundStatus};
+use shared::domain::time::Timestamp;
+use shared::ports::Commit;
+
+use crate::memory::Contents;
+
+/// A flaw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    /// The table stores a source's facts whatever version they were decided on.
+    VersionUnchecked,
+    /// The table records an event that is on record already.
+    RecordUnchecked,
+    /// The table takes every payment for the first that opens its product.
+    ClaimUnchecked,
+    /// The event is recorded first, and the facts in a second transaction.
+    TwoTransactions,
+    /// The table says that it has committed, and has not.
+    NeverCommits,
+    /// The table refuses for ever.
+    AlwaysRefuses,
+    /// The table loses the records of other events.
+    LosesRecords,
+    /// What a purchase gives is left out.
+    GrantForgotten,
+    /// What a purchase gives is written twice.
+    GrantTwice,
+    /// A payment that is on its way counts as paid.
+    UnpaidGranted,
+    /// The function belongs to live mode.
+    LiveMode,
+    /// Of a refund, what is told last counts.
+    LastRefundStatusWins,
+    /// A refund that fails or is called off is a refund all the same.
+    FailedRefundStays,
+    /// What is told again of a refund is one more refund.
+    RefundsAdded,
+    /// What is refunded before it is known to be sold is taken for another shop's.
+    EarlyRefundDropped,
+    /// An inquiry counts as a dispute.
+    InquirySuspends,
+    /// A dispute that is won changes nothing.
+    WonForgotten,
+    /// Stripe is asked only once how a dispute stands.
+    VerdictReadOnce,
+    /// A verdict that is known already is not written, so nobody notices it.
+    KnownVerdictUnwritten,
+}
+
+impl Flaw {
+    /// What a flawed function has written, given what is stored, where a good one has this written.
+    pub(crate) fn decide(self, stored: &Contents, writes: &[Write], now: i64) -> Vec<Write> {
+        let mut writes = writes.to_vec();
+        match self {
+            Self::GrantForgotten => writes.retain(|write| !matches!(write, Write::SetGrant { .. })),
+            Self::GrantTwice => {
+                let is_grant = |write: &&Write| matches!(write, Write::SetGrant { .. });
+                writes.extend(writes.iter().filter(is_grant).cloned().collect::<Vec<_>>());
+            }
+            Self::KnownVerdictUnwritten => writes.retain(|write| match write {
+                Write::StoreSource { source, facts, .. } => {
+                    stored.sources.get(source).is_none_or(|stored| stored.facts != *facts)
+                }
+                _ => true,
+            }),
+            _ => self.spoil_facts(stored, &mut writes, Timestamp::from_unix_seconds(now)),
+        }
+        writes
+    }
+
+    /// What a flawed table makes of these writes.
+    pub(crate) fn commit(self, contents: &mut Contents, writes: &[Write]) -> Commit {
+        match self {
+            Self::NeverCommits => return Commit::Applied,
+            Self::AlwaysRefuses => return Commit::Conflict,
+            Self::LosesRecords => contents.events.clear(),
+            _ => {}
+        }
+        let mut writes = writes.to_vec();
+        for write in &mut writes {
+            match (self, write) {
+                (Self::VersionUnchecked, Write::StoreSource { source, replaces, .. }) => {
+                    *replaces = contents.sources.get(source).map(|stored| stored.version);
+                }
+                (Self::RecordUnchecked, Write::RecordEvent { event, replaces, .. }) => {
+                    *replaces = contents.events.get(&event.id).copied();
+                }
+                (Self::ClaimUnchecked, Write::SetGrant { claim, .. }) => *claim = None,
+                _ => {}
+            }
+        }
+        contents.commit(&writes)
+    }
+
+    /// Other facts, and what follows from them.
+    fn spoil_facts(self, stored: &Contents, writes: &mut Vec<Write>, now: Timestamp) {
+        let mut spoilt = None;
+        for write in &mut *writes {
+            if let Write::StoreSource { source, facts, .. } = write {
+                let was = facts.clone();
+                self.spoil(stored.sources.get(source).map(|stored| &stored.facts), facts, now);
+                spoilt = Grant::of(facts).filter(|_| was != *facts).map(|it| (source.clone(), it));
+            }
+        }
+        let Some((source, (learner, grant))) = spoilt else { return };
+        let known = writes.iter_mut().find_map(|write| match write {
+            Write::SetGrant { grant, .. } => Some(grant),
+            _ => None,
+        });
+        match known {
+            Some(known) => *known = grant,
+            None => writes.push(Write::SetGrant { learner, source, grant, claim: None }),
+        }
+    }
+
+    fn spoil(self, stored: Option<&Facts>, facts: &mut Facts, now: Timestamp) {
+        match self {
+            Self::UnpaidGranted => {
+                if let Some(Origin::Purchase(purchase)) = &mut facts.origin
+                    && !matches!(purchase.payment, Payment::Paid { .. })
+                {
+                    purchase.payment = Payment::paid(now);
+                }
+            }
+            Self::LastRefundStatusWins | Self::RefundsAdded => {
+                for (id, refund) in &mut facts.refunds {
+                    let known = stored.and_then(|stored| stored.refunds.get(id));
+                    let Some(known) = known.filter(|known| *known != refund) else { continue };
+                    if self == Self::RefundsAdded {
+                        refund.amount_minor += known.amount_minor;
+                    } else {
+                        let is_new =
+                            |it: &(RefundStatus, _)| known.told.iter().all(|was| was != *it);
+                        refund.told = refund.told.iter().filter(is_new).collect();
+                    }
+                }
+            }
+            Self::FailedRefundStays => {
+                let fails =
+                    |status| matches!(status, RefundStatus::Failed | RefundStatus::Canceled);
+                facts.refunds.retain(|_, Refund { told, .. }| {
+                    *told = told.iter().filter(|(status, _)| !fails(*status)).collect();
+                    told.iter().next().is_some()
+                });
+            }
+            Self::InquirySuspends => {
+                let open = |(status, at)| match status {
+                    DisputeStatus::Inquiry => (DisputeStatus::Open, at),
+                    status => (status, at),
+                };
+                for Dispute { told, .. } in facts.disputes.values_mut() {
+                    *told = told.iter().map(open).collect();
+                }
+            }
+            Self::WonForgotten => {
+                let is_won = |status| matches!(status, DisputeStatus::Won | DisputeStatus::Blocked);
+                facts.disputes.retain(|_, Dispute { told, .. }| {
+                    *told = told.iter().filter(|(status, _)| !is_won(*status)).collect();
+                    told.iter().next().is_some()
+                });
+            }
+            _ => {}
+        }
+    }
+}
