@@ -233,3 +233,40 @@ pub(super) async fn logout(State(sign_in): State<SignIn>, query: AuthorizeQuery)
     }
     (StatusCode::FOUND, [(header::LOCATION, callback)]).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::Entries;
+
+    #[test]
+    fn a_code_is_good_for_a_minute() {
+        let sign_in = SignIn::open("http://site", "http://issuer", Entries::open(None).unwrap());
+        let sign_in = sign_in.unwrap();
+        let verifier = "v".repeat(43);
+        let authorization = Authorization {
+            redirect_uri: sign_in.callback(),
+            state: None,
+            scope: SCOPES.join(" "),
+            challenge: BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, verifier.as_bytes())),
+        };
+        let takes = |seconds_later: u64| {
+            sign_in.lead_back("ada@example.com".to_owned(), authorization.clone());
+            let mut codes = sign_in.inner.codes.lock().unwrap();
+            let (code, mut kept) = codes.pop_first().unwrap();
+            kept.expires_at -= seconds_later;
+            codes.insert(code.clone(), kept);
+            drop(codes);
+            let request = TokenRequest {
+                grant_type: String::new(),
+                client_id: String::new(),
+                code,
+                redirect_uri: sign_in.callback(),
+                code_verifier: verifier.clone(),
+            };
+            sign_in.take_code(&request).is_some()
+        };
+        assert!(takes(0) && takes(50));
+        assert!(!takes(60) && !takes(3600));
+    }
+}

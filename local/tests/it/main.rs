@@ -13,6 +13,7 @@ mod gateway;
 mod lambda;
 mod secrets;
 mod sign_in;
+mod site;
 mod stack;
 mod support;
 mod template;

@@ -1,5 +1,7 @@
 //! Signing in, by curl and by hand.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use crate::support::TestStack;
@@ -109,15 +111,178 @@ async fn what_somebody_typed_is_never_markup() {
     let mail = stack.client.post(stack.url("/local/sign-in"));
     let mail = mail.header("content-type", "application/x-www-form-urlencoded");
     let mail = mail.body(format!("email={typed}")).send().await.unwrap().text().await.unwrap();
-    let success = stack.get("/success?session_id=%3Cscript%3E", None).await.1;
-    let cancel = stack.get("/cancel?price=%3Cscript%3E", None).await.1;
-    let course = stack.get("/course/%3Cscript%3E", None).await.1;
-    let (success, course) = (success.as_str().unwrap(), course.as_str().unwrap());
-    for page in [mail.as_str(), cancel.as_str().unwrap()] {
-        assert!(!page.contains("<script"), "{page}");
-        assert!(page.contains("&lt;script&gt;"), "{page}");
+    assert!(!mail.contains("<script") && mail.contains("&lt;script&gt;"), "{mail}");
+    let asked = format!("{}&state=%22%3E%3Cscript%3E", authorize(&stack, &challenge(VERIFIER)));
+    let form = stack.client.get(asked).send().await.unwrap().text().await.unwrap();
+    assert!(form.contains("<form") && !form.contains("<script"), "{form}");
+    stack.stack.shutdown().await;
+}
+
+/// What the site makes up for each sign-in, and keeps.
+const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+
+/// What it says of it when it asks: RFC 7636, appendix B, has this very pair.
+fn challenge(verifier: &str) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, verifier.as_bytes());
+    BASE64_URL_SAFE_NO_PAD.encode(digest)
+}
+
+fn authorize(stack: &TestStack, challenge: &str) -> String {
+    stack.url(&format!(
+        "/local/authorize?response_type=code&client_id=coursegate-site&redirect_uri={}\
+         &scope=openid+email+coursegate%2Flearn&code_challenge={challenge}\
+         &code_challenge_method=S256",
+        stack.url("/"),
+    ))
+}
+
+/// Signs in as a page would lead somebody through it, and answers with where they come back to.
+async fn come_back(stack: &TestStack, address: &str, email: &str) -> String {
+    let mail = stack.client.post(address);
+    let mail = mail.header("content-type", "application/x-www-form-urlencoded");
+    let mail = mail.body(format!("email={email}")).send().await.unwrap().text().await.unwrap();
+    let start = mail.find(&stack.url("/local/sign-in/")).unwrap();
+    let link = mail[start..].split('"').next().unwrap();
+    let opened = stack.client.get(link).send().await.unwrap();
+    assert_eq!(opened.status(), 303);
+    assert_eq!(stack.client.get(link).send().await.unwrap().status(), 410, "it works once");
+    opened.headers()["location"].to_str().unwrap().to_owned()
+}
+
+async fn code(stack: &TestStack) -> String {
+    let address = authorize(stack, &challenge(VERIFIER));
+    let back = come_back(stack, &address, "ada%40example.com").await;
+    back.split_once("code=").unwrap().1.to_owned()
+}
+
+/// Exchanges a code for tokens, with this change to what the site sends.
+async fn exchange(stack: &TestStack, code: &str, change: (&str, &str)) -> (u16, Value) {
+    let mut form = std::collections::BTreeMap::from([
+        ("grant_type", "authorization_code".to_owned()),
+        ("client_id", "coursegate-site".to_owned()),
+        ("redirect_uri", stack.url("/")),
+        ("code_verifier", VERIFIER.to_owned()),
+        ("code", code.to_owned()),
+    ]);
+    form.insert(change.0, change.1.to_owned());
+    let body: Vec<String> = form.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let request = stack.client.post(stack.url("/local/token"));
+    let request = request.header("content-type", "application/x-www-form-urlencoded");
+    crate::support::answer(request.body(body.join("&"))).await
+}
+
+const UNCHANGED: (&str, &str) = ("unchanged", "");
+
+#[tokio::test]
+async fn the_site_gets_a_learner_s_tokens_for_a_code_and_what_it_has_kept() {
+    let stack = TestStack::start().await;
+    assert_eq!(challenge(VERIFIER), "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
+    let asked = format!("{}&state=a%26b%20c", authorize(&stack, &challenge(VERIFIER)));
+    let form = stack.client.get(&asked).send().await.unwrap();
+    assert_eq!(form.status(), 200);
+    assert!(form.text().await.unwrap().contains("name=\"email\""));
+    let back = come_back(&stack, &asked, "ada%40example.com").await;
+    let query = back.strip_prefix(&stack.url("/?code=")).unwrap();
+    let code = query.strip_suffix("&state=a%26b%20c").unwrap();
+    let (status, tokens) = exchange(&stack, code, UNCHANGED).await;
+    assert_eq!(status, 200, "{tokens}");
+    assert_eq!((&tokens["token_type"], &tokens["expires_in"]), (&json!("Bearer"), &json!(3600)));
+    let claims = |token: &str| {
+        let token = tokens[token].as_str().unwrap().split('.').nth(1).unwrap();
+        let claims = BASE64_URL_SAFE_NO_PAD.decode(token).unwrap();
+        serde_json::from_slice::<Value>(&claims).unwrap()
+    };
+    let (_, learner) = stack.login("ada@example.com").await;
+    let (access, id) = (claims("access_token"), claims("id_token"));
+    assert_eq!(
+        (&access["sub"], &access["scope"]),
+        (&json!(learner), &json!("openid email coursegate/learn"))
+    );
+    assert_eq!((&id["email"], &id["aud"]), (&json!("ada@example.com"), &json!("coursegate-site")));
+    let token = tokens["access_token"].as_str().unwrap();
+    assert_eq!(stack.get("/api/entitlements", Some(token)).await.0, 200);
+    stack.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_code_is_good_once_and_only_for_whom_it_was_made() {
+    let stack = TestStack::start().await;
+    let refused = |error: &str| (400, json!({ "error": error }));
+    let used = code(&stack).await;
+    assert_eq!(exchange(&stack, &used, UNCHANGED).await.0, 200);
+    assert_eq!(exchange(&stack, &used, UNCHANGED).await, refused("invalid_grant"));
+    let foreign = stack.url("/other");
+    for (change, error) in [
+        (("code_verifier", "another-verifier-that-is-long-enough-to-be-one"), "invalid_grant"),
+        (("code_verifier", ""), "invalid_grant"),
+        (("redirect_uri", foreign.as_str()), "invalid_grant"),
+        (("redirect_uri", "https://eve.example.com/"), "invalid_grant"),
+    ] {
+        let code = code(&stack).await;
+        assert_eq!(exchange(&stack, &code, change).await, refused(error), "{change:?}");
+        // Whoever has tried with the wrong one gets no second try.
+        assert_eq!(exchange(&stack, &code, UNCHANGED).await, refused("invalid_grant"));
     }
-    // What is no id is not shown at all.
-    assert!(!success.contains("script") && !course.contains("script"), "{success} {course}");
+    for (change, error) in [
+        (("code", "made-up"), "invalid_grant"),
+        (("client_id", "coursegate-service"), "invalid_client"),
+        (("grant_type", "password"), "unsupported_grant_type"),
+    ] {
+        let code = code(&stack).await;
+        assert_eq!(exchange(&stack, &code, change).await, refused(error), "{change:?}");
+    }
+    stack.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_code_goes_to_the_site_alone_and_to_nobody_who_asks_without_a_proof() {
+    let stack = TestStack::start().await;
+    let good = authorize(&stack, &challenge(VERIFIER));
+    let site = stack.url("/");
+    let elsewhere = stack.url("/elsewhere");
+    for (from, to) in [
+        (format!("redirect_uri={site}"), "redirect_uri=https://eve.example.com/".to_owned()),
+        (format!("redirect_uri={site}"), format!("redirect_uri={elsewhere}")),
+        (format!("redirect_uri={site}"), format!("redirect_uri={site}@eve.example.com/")),
+        ("client_id=coursegate-site".to_owned(), "client_id=coursegate-service".to_owned()),
+    ] {
+        assert!(good.contains(&from));
+        let asked = good.replace(&from, &to);
+        let response = stack.client.get(&asked).send().await.unwrap();
+        assert_eq!(response.status(), 400, "{to}");
+        let mail = stack.client.post(&asked).body("email=ada%40example.com");
+        let mail = mail.header("content-type", "application/x-www-form-urlencoded");
+        assert_eq!(mail.send().await.unwrap().status(), 400, "{to}");
+    }
+    for (from, to, error) in [
+        ("response_type=code", "response_type=token", "unsupported_response_type"),
+        ("coursegate%2Flearn", "coursegate%2Flearners", "invalid_scope"),
+        ("code_challenge_method=S256", "code_challenge_method=plain", "invalid_request"),
+        ("&code_challenge_method=S256", "", "invalid_request"),
+        ("code_challenge=E9", "code_challenge=", "invalid_request"),
+    ] {
+        let asked = good.replacen(from, to, 1) + "&state=kept";
+        let response = stack.client.get(&asked).send().await.unwrap();
+        assert_eq!(response.status(), 303, "{to}");
+        let location = response.headers()["location"].to_str().unwrap();
+        assert_eq!(location, format!("{site}?error={error}&state=kept"));
+    }
+    stack.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn whoever_signs_out_comes_back_to_the_site_and_nowhere_else() {
+    let stack = TestStack::start().await;
+    for (client, uri, expected) in [
+        ("coursegate-site", stack.url("/"), 302),
+        ("coursegate-site", "https://eve.example.com/".to_owned(), 400),
+        ("coursegate-service", stack.url("/"), 400),
+    ] {
+        let address = format!("/local/logout?client_id={client}&logout_uri={uri}");
+        let response = stack.client.get(stack.url(&address)).send().await.unwrap();
+        assert_eq!(response.status(), expected, "{uri}");
+        let location = response.headers().get("location").map(|it| it.to_str().unwrap());
+        assert_eq!(location, (expected == 302).then_some(uri.as_str()));
+    }
     stack.stack.shutdown().await;
 }

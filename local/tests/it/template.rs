@@ -51,6 +51,35 @@ fn the_projects_template_is_understood() {
 }
 
 #[test]
+fn what_pages_may_do_is_read_where_it_is_declared() {
+    let template = Template::parse(&text(), &references()).unwrap();
+    let cors = template.cors.unwrap();
+    assert_eq!(cors.origins, ["http://one", "https://two"]);
+    assert_eq!((cors.methods.join(" "), cors.max_age_seconds), ("GET POST".to_owned(), 600));
+    let [site, others] = template.content_cors.as_slice() else { panic!("two rules") };
+    assert_eq!(
+        (&site.origins[..], &others.origins[..]),
+        (&["http://site".to_owned()][..], &cors.origins[..])
+    );
+    let header = |name: &str| {
+        let found = template.site_headers.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| value.clone()).unwrap()
+    };
+    assert_eq!(
+        header("content-security-policy"),
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+         connect-src 'self' http://content https://issuer ; form-action 'self'; base-uri 'none'; \
+         frame-ancestors 'none'"
+    );
+    assert_eq!(header("access-control-allow-origin"), "*");
+
+    let mut alone = references();
+    alone.insert("CorsOrigins".to_owned(), String::new());
+    let template = Template::parse(&text(), &alone).unwrap();
+    assert_eq!((template.cors, template.content_cors.len()), (None, 1));
+}
+
+#[test]
 fn what_is_not_understood_is_an_error_that_names_its_place() {
     let check = |from: &str, to: &str, expected: &str| {
         let text = text();
@@ -73,6 +102,16 @@ fn what_is_not_understood_is_an_error_that_names_its_place() {
     check("AuthType: NONE", "AuthType: AWS_IAM", "FunctionUrlConfig.AuthType");
     check("Type: HttpApi\n", "Type: Schedule\n", "Events.Courses.Type");
     check("Transform:", "\tTransform:", "not YAML");
+    let split = "AllowOrigins: !Split [\",\", !Ref CorsOrigins]";
+    let at = "Resources.Api.Properties.CorsConfiguration.AllowOrigins";
+    check(split, "AllowOrigins: !Split [a]", &format!("{at}.Split: this must have two arguments"));
+    check(split, "AllowOrigins: !Split [a, [b]]", "!Split must have a separator and a text");
+    check(split, "AllowOrigins: !Join [a, b]", "!Join must have a separator and a list of text");
+    check(split, "AllowOrigins: !Select [2, [a, b]]", "!Select must have an index of the list");
+    check("MaxAge: 600\n", "AllowCredentials: true\n", "CorsConfiguration.AllowCredentials");
+    check("MaxAge: 600 }", "MaxAge: 600, Id: a }", "CorsRules.0.Id: the local stack does not");
+    check("FrameOptions:", "XSSProtection:", "SecurityHeadersConfig.XSSProtection");
+    check("Items: [\"*\"]", "Items: [\"https://a\"]", "AccessControlAllowOrigins.Items: the local");
 }
 
 /// A template whose condition `Given` holds unless the parameter `Size` is `none`.
