@@ -23,7 +23,7 @@ use shared::domain::decide::Mode;
 use shared::domain::facts::Origin;
 use shared::dynamo::Table;
 use shared::dynamo::catalog::CatalogCache;
-use shared::ports::{Clock as _, SystemClock};
+use shared::ports::{AccessReader as _, Clock as _, SystemClock};
 use shared::secrets::SecretCache;
 use shared::stripe::api::StripeApi;
 use tests::moto::quiet_moto;
@@ -716,14 +716,14 @@ async fn a_payment_that_no_endpoint_told_of_is_named_until_it_has_come() {
     insta::assert_snapshot!(complaints().await, @r"
     bad, endpoint: none delivers to SiteOrigin/webhook
       run `coursegate webhook register`
-    bad, deliveries: 1 of 1 events about purchases in 15 days have not come, the oldest first: EVENT_1
+    bad, deliveries: 1 of 1 events about payments in 15 days have not come, the oldest first: EVENT_1
       when the endpoint is in order, have each sent again: `stripe events resend EVENT --webhook-endpoint=ENDPOINT` with the endpoint above, or in Stripe's Dashboard (Developers, Webhooks); an event that was applied already changes nothing
     ");
 
     let account = deployment.account().await.unwrap();
     endpoint::register(&account, &deployment, &mut |_| {}).await.unwrap();
     insta::assert_snapshot!(complaints().await, @r"
-    bad, deliveries: 1 of 1 events about purchases in 15 days have not come, the oldest first: EVENT_1
+    bad, deliveries: 1 of 1 events about payments in 15 days have not come, the oldest first: EVENT_1
       when the endpoint is in order, have each sent again: `stripe events resend EVENT --webhook-endpoint=ENDPOINT` with the endpoint above, or in Stripe's Dashboard (Developers, Webhooks); an event that was applied already changes nothing
     ");
 
@@ -731,7 +731,7 @@ async fn a_payment_that_no_endpoint_told_of_is_named_until_it_has_come() {
     let id = [event.parse().unwrap()];
     for _ in 0..400 {
         if !deployment.table().on_record(&id).await.unwrap().is_empty() {
-            let says = "1 of 1 events about purchases in 15 days have come".to_owned();
+            let says = "1 of 1 events about payments in 15 days have come".to_owned();
             assert_eq!(finding(&deployment, "deliveries").await, Finding::Good(says));
             assert_eq!(complaints().await, "");
             return;
@@ -739,6 +739,33 @@ async fn a_payment_that_no_endpoint_told_of_is_named_until_it_has_come() {
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
     panic!("the event has not come");
+}
+
+#[tokio::test]
+async fn a_refund_that_no_endpoint_told_of_is_named_if_the_payment_is_ours() {
+    let Some(shop) = Shop::deploy("unrefunded", Mode::Test).await else { return };
+    shop.set_up().await;
+    let deployment = shop.deployment().await;
+    let session = shop.sell_to(&learner("ada")).await;
+    let payment = session["payment_intent"].as_str().unwrap();
+    let source = [payment.parse().unwrap()];
+    while deployment.table().sources(&source).await.unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    shop.delete_endpoint().await;
+    let refund = |payment: &str| {
+        json!({
+            "id": "re_1", "object": "refund", "amount": 100, "status": "succeeded",
+            "payment_intent": payment,
+        })
+    };
+    shop.tell("refund.created", &refund("pi_of_another_shop"), HOUR).await;
+    let none =
+        Finding::Good("no payment of 15 days is old enough to compare: five minutes".to_owned());
+    assert_eq!(finding(&deployment, "deliveries").await, none);
+    let event = shop.tell("refund.created", &refund(payment), HOUR).await;
+    let Finding::Bad { says, .. } = finding(&deployment, "deliveries").await else { panic!() };
+    assert!(says.starts_with("1 of 1 events") && says.ends_with(&event), "{says}");
 }
 
 #[tokio::test]
@@ -763,7 +790,7 @@ async fn an_event_that_leaves_no_record_is_not_missed() {
     shop.tell(COMPLETED, &session, 60).await;
     shop.tell(COMPLETED, &session, 16 * 24 * HOUR).await;
     let none =
-        Finding::Good("no purchase of 15 days is old enough to compare: five minutes".to_owned());
+        Finding::Good("no payment of 15 days is old enough to compare: five minutes".to_owned());
     assert_eq!(finding(&deployment, "deliveries").await, none);
 
     shop.tell("checkout.session.async_payment_failed", &session, HOUR).await;
@@ -785,7 +812,7 @@ async fn more_payments_than_are_listed_or_read_at_once_are_compared_and_the_olde
     let Finding::Bad { says, .. } = finding(&deployment, "deliveries").await else { panic!() };
     let oldest = events[..3].join(", ");
     let expected = format!(
-        "230 of 230 events about purchases in 15 days have not come, the oldest first: {oldest}, …"
+        "230 of 230 events about payments in 15 days have not come, the oldest first: {oldest}, …"
     );
     assert_eq!(says, expected);
 }

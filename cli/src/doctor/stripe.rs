@@ -1,13 +1,16 @@
 //! Keys, account, prices, endpoint, deliveries.
 
+use std::collections::BTreeSet;
+
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shared::domain::catalog::PublishedCatalog;
 use shared::domain::decide::Mode;
-use shared::domain::id::EventId;
+use shared::domain::id::{EventId, SourceId};
 use shared::domain::time::{DAY, MINUTE};
-use shared::stripe::wire::{purchase_event_types, recorded_id};
+use shared::ports::{AccessReader as _, LedgerError};
+use shared::stripe::wire::{payment_event_types, recorded_id, source_told_of};
 
 use super::{Finding, Patient, SECRET_UNREAD};
 use crate::account::{
@@ -253,7 +256,7 @@ pub(super) async fn endpoint(patient: &Patient<'_>) -> Finding {
 }
 
 #[derive(Serialize)]
-struct Purchases {
+struct Payments {
     types: Vec<&'static str>,
     created: Created,
 }
@@ -285,13 +288,13 @@ impl Told {
     }
 }
 
-/// Whether all that Stripe tells of purchases is in the table, however it came there. Stripe's own
+/// Whether all that Stripe tells of our payments is in the table, however it came there. Stripe's own
 /// count of failed deliveries knows nothing of events for which there was no endpoint.
 pub(super) async fn deliveries(patient: &Patient<'_>) -> Finding {
     let Ok(account) = &patient.account else { return Finding::Skipped(NO_ACCOUNT) };
     let (deployment, now) = (patient.deployment, patient.now);
-    let query = Purchases {
-        types: purchase_event_types().collect(),
+    let query = Payments {
+        types: payment_event_types().collect(),
         // As far back as Stripe resends by hand, and not what is on its way.
         created: Created { gte: now.saturating_sub(15 * DAY), lte: now.saturating_sub(5 * MINUTE) },
     };
@@ -299,29 +302,26 @@ pub(super) async fn deliveries(patient: &Patient<'_>) -> Finding {
         Ok(told) => told,
         Err(error) => return failed(&error, "Events: Read"),
     };
-    let told = told.iter().filter(|told| told.is_of(deployment));
-    let told: Vec<EventId> =
-        told.filter_map(|told| recorded_id(&told.0, deployment.mode)).collect();
-    let recorded = match deployment.table().on_record(&told).await {
-        Ok(recorded) => recorded,
+    let (told, recorded) = match compare(deployment, &told).await {
+        Ok(compared) => compared,
         Err(error) => return Finding::bad(error.to_string(), "look at the table"),
     };
     // Stripe lists the newest first.
     let missing = told.iter().rev().filter(|id| !recorded.contains(*id));
     let missing: Vec<&str> = missing.map(EventId::as_str).collect();
     if told.is_empty() {
-        return Finding::good("no purchase of 15 days is old enough to compare: five minutes");
+        return Finding::good("no payment of 15 days is old enough to compare: five minutes");
     }
     if missing.is_empty() {
         let count = told.len();
         return Finding::good(format!(
-            "{count} of {count} events about purchases in 15 days have come"
+            "{count} of {count} events about payments in 15 days have come"
         ));
     }
     let oldest: Vec<&str> = missing.iter().copied().take(3).collect();
     Finding::bad(
         format!(
-            "{} of {} events about purchases in 15 days have not come, the oldest first: {}{}",
+            "{} of {} events about payments in 15 days have not come, the oldest first: {}{}",
             missing.len(),
             told.len(),
             oldest.join(", "),
@@ -333,6 +333,27 @@ pub(super) async fn deliveries(patient: &Patient<'_>) -> Finding {
             resend(deployment)
         ),
     )
+}
+
+/// The events that must be on record, the newest first, and those that are. A refund or a dispute
+/// tells nothing of a shop: it is ours if its payment is in the table.
+async fn compare(
+    deployment: &Deployment,
+    told: &[Told],
+) -> Result<(Vec<EventId>, BTreeSet<EventId>), LedgerError> {
+    let table = deployment.table();
+    let sources: BTreeSet<SourceId> =
+        told.iter().filter_map(|told| source_told_of(&told.0)).collect();
+    let stored = table.sources(&sources.into_iter().collect::<Vec<_>>()).await?;
+    let is_ours = |told: &&Told| match source_told_of(&told.0) {
+        Some(source) => stored.contains_key(&source),
+        None => told.is_of(deployment),
+    };
+    let ours = told.iter().filter(is_ours);
+    let ours: Vec<EventId> =
+        ours.filter_map(|told| recorded_id(&told.0, deployment.mode)).collect();
+    let recorded = table.on_record(&ours).await?;
+    Ok((ours, recorded))
 }
 
 /// How an event is sent again.

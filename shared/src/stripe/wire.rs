@@ -79,10 +79,13 @@ pub fn handled_event_types() -> impl Iterator<Item = &'static str> {
     TELLINGS.into_iter().map(|(kind, _)| kind)
 }
 
-/// Those of them that tell how far a purchase has come.
-pub fn purchase_event_types() -> impl Iterator<Item = &'static str> {
-    let bought = |(_, telling): &(_, Telling)| matches!(telling, Telling::Bought { .. });
-    TELLINGS.into_iter().filter(bought).map(|(kind, _)| kind)
+/// Those of them that tell of a payment: how far it has come, and what became of it.
+pub fn payment_event_types() -> impl Iterator<Item = &'static str> {
+    let tells = |(_, telling): &(_, Telling)| match telling {
+        Telling::Bought { .. } | Telling::Refund | Telling::Dispute | Telling::FraudWarning => true,
+        Telling::Expired | Telling::CustomerDeleted => false,
+    };
+    TELLINGS.into_iter().filter(tells).map(|(kind, _)| kind)
 }
 
 /// The id under which an event is on record once it has been delivered to a deployment of mode
@@ -92,6 +95,16 @@ pub fn recorded_id(event: &Value, ours: Mode) -> Option<EventId> {
     let news = EventShape::deserialize(event).ok()?.into_news();
     news.needs(ours)?;
     news.event.map(|event| event.id)
+}
+
+/// The source that an event tells of without saying what was sold: whether it concerns us hangs on
+/// whether we know the source.
+#[must_use]
+pub fn source_told_of(event: &Value) -> Option<SourceId> {
+    match EventShape::deserialize(event).ok()?.into_news().content {
+        Content::Facts(source, facts) => facts.origin.is_none().then_some(source),
+        Content::CustomerDeleted(..) | Content::Irrelevant(_) | Content::Unreadable { .. } => None,
+    }
 }
 
 fn telling(kind: &str) -> Option<Telling> {
