@@ -20,6 +20,8 @@ pub(crate) struct TestCard {
 pub(crate) enum Behaviour {
     Pays,
     Declines(Decline),
+    /// Pays once the bank knows who pays: it asks them, by 3D Secure.
+    Authenticates,
     /// Pays, and is disputed at once, as often as there are complaints.
     Disputes(&'static [Complaint]),
     /// Pays, and the bank warns of fraud at once.
@@ -101,6 +103,8 @@ pub(crate) const TEST_CARDS: &[TestCard] = &[
         "An error occurred while processing your card. Try again in a little bit.",
         "Processing error",
     ),
+    visa("4000002760003184", Behaviour::Authenticates, "Asks at each payment"),
+    visa("4000002500003155", Behaviour::Authenticates, "Asks unless it is set up"),
     visa("4000000000000259", Behaviour::Disputes(&[FRAUD]), "Disputed as fraud"),
     visa("4000000000002685", Behaviour::Disputes(&[NOT_RECEIVED]), "Disputed as not received"),
     visa("4000000404000079", Behaviour::Disputes(&[FRAUD, NOT_RECEIVED]), "Disputed twice"),
@@ -124,7 +128,12 @@ impl TestCard {
 
     /// The card that a charge was paid by, if it was one.
     pub(crate) fn of(charge: &Value) -> Option<&'static Self> {
-        let fingerprint = charge.field("payment_method_details").field("card").text("fingerprint");
+        Self::with(charge.field("payment_method_details"))
+    }
+
+    /// The card that these details of a payment method are about, if it is one.
+    pub(crate) fn with(details: &Value) -> Option<&'static Self> {
+        let fingerprint = details.field("card").text("fingerprint");
         TEST_CARDS.iter().find(|card| card.fingerprint() == fingerprint)
     }
 
@@ -154,6 +163,7 @@ impl TestCard {
         match self.behaviour {
             Behaviour::Pays => "Pay",
             Behaviour::Declines(_) => "Are declined",
+            Behaviour::Authenticates => "Ask who pays",
             Behaviour::Disputes(_) | Behaviour::Warns => "Pay, and the bank objects",
             Behaviour::RefundsLate(..) => "Pay, and a refund takes its time",
         }

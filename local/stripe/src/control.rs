@@ -125,6 +125,12 @@ async fn pay(State(core): Shared, Path(session): Path<String>, bytes: Bytes) -> 
     match core.transact(origin(), |call| payments::pay(call, &session, method, &buyer))? {
         Payment::Completed(session) => Ok(ok(&session)),
         Payment::Declined(error) => Err(error),
+        Payment::Asked => Err(ApiError::new(
+            402,
+            "card_error",
+            "The bank asks who pays, which only the session's page can answer: open its url.",
+        )
+        .with("code", "authentication_required")),
     }
 }
 

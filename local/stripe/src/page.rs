@@ -18,7 +18,7 @@ use crate::cards::TestCard;
 use crate::document::Document;
 use crate::error::ApiError;
 use crate::id;
-use crate::payments::{self, Buyer, Payment, Settlement};
+use crate::payments::{self, Authentication, Buyer, Payment, Settlement};
 use crate::resources::checkout_sessions::{self, session_details};
 use crate::resources::payment_methods::Method;
 use crate::state::{Call, Core, Origin};
@@ -30,6 +30,7 @@ pub(crate) fn routes() -> Router<Arc<Core>> {
     Router::new()
         .route("/c/style.css", get(style))
         .route("/c/pay/{id}", get(show).post(pay))
+        .route("/c/pay/{id}/authenticate", get(who_pays).post(authenticate))
         .route("/c/pay/{id}/settle", post(settle))
 }
 
@@ -70,12 +71,21 @@ async fn pay(
 ) -> Response {
     let origin = Origin { request: Some(id::request()), idempotency_key: None };
     let paid = core.transact(origin, |call| Ok(attempt(call, &session, &entered)));
-    let problem = match paid {
-        Ok(Ok(success_url)) => return no_store(Redirect::to(&success_url).into_response()),
-        Ok(Err(problem)) => problem,
-        Err(error) => Problem { field: "", message: error.message().to_owned() },
+    lead_on(&core, &session, &entered, paid.unwrap_or_else(|error| Err(whole(&error))))
+}
+
+/// Leads to where a payment goes on, or shows the form again with what is wrong.
+fn lead_on(
+    core: &Core,
+    session: &str,
+    entered: &Entered,
+    outcome: Result<String, Problem>,
+) -> Response {
+    let problem = match outcome {
+        Ok(url) => return no_store(Redirect::to(&url).into_response()),
+        Err(problem) => problem,
     };
-    let (status, page) = render(&core, &session, &entered, Some(&problem));
+    let (status, page) = render(core, session, entered, Some(&problem));
     // A session that cannot be paid has a page of its own that says so.
     let status = if status == StatusCode::OK { StatusCode::PAYMENT_REQUIRED } else { status };
     respond(status, page)
@@ -83,7 +93,6 @@ async fn pay(
 
 /// Pays with what was entered, and says where to go from here.
 fn attempt(call: &mut Call<'_>, id: &str, entered: &Entered) -> Result<String, Problem> {
-    let whole = |error: &ApiError| Problem { field: "", message: error.message().to_owned() };
     let session = checkout_sessions::find(call, id).map_err(|error| whole(&error))?;
     let method = read_method(entered, session.integer("amount_total") == 0, call.now)?;
     let known_email = session.field("customer_details").text("email");
@@ -94,13 +103,55 @@ fn attempt(call: &mut Call<'_>, id: &str, entered: &Entered) -> Result<String, P
     // Who came with an address cannot change it here.
     let email = if known_email.is_empty() { email } else { known_email };
     let buyer = Buyer { email, name: entered.name.trim() };
-    match payments::pay(call, id, method, &buyer) {
-        Ok(Payment::Completed(session)) => Ok(success_url(&session)),
-        Ok(Payment::Declined(error)) => {
+    whither(id, payments::pay(call, id, method, &buyer))
+}
+
+/// A problem of no single field.
+fn whole(error: &ApiError) -> Problem {
+    Problem { field: "", message: error.message().to_owned() }
+}
+
+/// Where it goes on after an attempt to pay.
+fn whither(id: &str, payment: Result<Payment, ApiError>) -> Result<String, Problem> {
+    match payment.map_err(|error| whole(&error))? {
+        Payment::Completed(session) => Ok(success_url(&session)),
+        Payment::Declined(error) => {
             Err(Problem { field: field_of(&error), message: error.message().to_owned() })
         }
-        Err(error) => Err(whole(&error)),
+        Payment::Asked => Ok(format!("/c/pay/{id}/authenticate")),
     }
+}
+
+/// Asks in the bank's name who pays: what is a window over the page at Stripe.
+async fn who_pays(State(core): Shared, Path(session): Path<String>) -> Response {
+    let asked = core.transact(Origin::default(), |call| {
+        let session = checkout_sessions::find(call, &session)?;
+        let intent = call.store.get(Kind::PaymentIntent, session.text("payment_intent"));
+        let is_asked = intent.is_some_and(|intent| intent.text("status") == "requires_action");
+        Ok(is_asked.then_some(session))
+    });
+    match asked {
+        Ok(Some(session)) => respond(StatusCode::OK, html::who_pays(&session)),
+        Ok(None) | Err(_) => no_store(Redirect::to(&format!("/c/pay/{session}")).into_response()),
+    }
+}
+
+#[derive(Deserialize)]
+struct AuthenticateForm {
+    outcome: Authentication,
+}
+
+async fn authenticate(
+    State(core): Shared,
+    Path(session): Path<String>,
+    Form(form): Form<AuthenticateForm>,
+) -> Response {
+    let origin = Origin { request: Some(id::request()), idempotency_key: None };
+    let paid = core.transact(origin, |call| {
+        Ok(whither(&session, payments::authenticate(call, &session, form.outcome)))
+    });
+    let outcome = paid.unwrap_or_else(|error| Err(whole(&error)));
+    lead_on(&core, &session, &Entered::default(), outcome)
 }
 
 fn field_of(error: &ApiError) -> &'static str {

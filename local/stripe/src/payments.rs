@@ -24,6 +24,8 @@ pub(crate) enum Payment {
     /// Paid, or on its way through the bank: the session is complete.
     Completed(Value),
     Declined(ApiError),
+    /// The bank wants to know who pays. [`authenticate`] goes on from here.
+    Asked,
 }
 
 /// The session, if it can still be paid.
@@ -62,21 +64,16 @@ pub(crate) fn pay(
     let email = if buyer.email.is_empty() { known_email.as_str() } else { buyer.email };
     let payment_method = payment_methods::add(call, method, email, buyer.name);
     intent.set("payment_method", payment_method.text("id"));
+    // What was asked about another card is no longer of interest.
+    intent.set("next_action", Value::Null);
     match method {
+        Method::Card(TestCard { behaviour: Behaviour::Authenticates, .. }) => {
+            ask_who_pays(call, intent);
+            Ok(Payment::Asked)
+        }
         Method::Card(card) => match card.decline() {
-            None => {
-                let charge = charges::add(call, &intent, &payment_method, &ChargeState::Succeeded);
-                bank_objects(call, card, &charge);
-                succeed(call, intent, charge.text("id"));
-                Ok(Payment::Completed(complete(call, session, "paid", buyer)))
-            }
-            Some(error) => {
-                let charge =
-                    charges::add(call, &intent, &payment_method, &ChargeState::Failed(&error));
-                let error = error.with("charge", charge.text("id"));
-                fail(call, intent, charge.text("id"), &error, &payment_method);
-                Ok(Payment::Declined(error))
-            }
+            None => Ok(charge_card(call, session, intent, &payment_method, buyer)),
+            Some(error) => Ok(decline(call, intent, &payment_method, error)),
         },
         Method::SepaDebit => {
             let charge = charges::add(call, &intent, &payment_method, &ChargeState::Pending);
@@ -89,6 +86,75 @@ pub(crate) fn pay(
     }
 }
 
+/// Charges a card that the bank accepts.
+fn charge_card(
+    call: &mut Call<'_>,
+    session: Value,
+    intent: Value,
+    payment_method: &Value,
+    buyer: &Buyer<'_>,
+) -> Payment {
+    let charge = charges::add(call, &intent, payment_method, &ChargeState::Succeeded);
+    if let Some(card) = TestCard::with(payment_method) {
+        bank_objects(call, card, &charge);
+    }
+    succeed(call, intent, charge.text("id"));
+    Payment::Completed(complete(call, session, "paid", buyer))
+}
+
+fn decline(call: &mut Call<'_>, intent: Value, method: &Value, error: ApiError) -> Payment {
+    let charge = charges::add(call, &intent, method, &ChargeState::Failed(&error));
+    let error = error.with("charge", charge.text("id"));
+    fail(call, intent, Some(charge.text("id")), &error, method);
+    Payment::Declined(error)
+}
+
+fn ask_who_pays(call: &mut Call<'_>, mut intent: Value) {
+    intent.set("next_action", json!({ "type": "use_stripe_sdk", "use_stripe_sdk": {} }));
+    intent.set("status", "requires_action");
+    call.store.put(Kind::PaymentIntent, intent.text("id"), intent.clone());
+    call.emit("payment_intent.requires_action", &intent);
+}
+
+/// What the bank learns when it asks who pays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Authentication {
+    Completed,
+    Failed,
+}
+
+/// Goes on with a payment after the bank has asked who pays.
+pub(crate) fn authenticate(
+    call: &mut Call<'_>,
+    id: &str,
+    authentication: Authentication,
+) -> Result<Payment, ApiError> {
+    let session = open_session(call, id)?;
+    let intent = call.store.get(Kind::PaymentIntent, session.text("payment_intent")).cloned();
+    let Some(mut intent) = intent.filter(|intent| intent.text("status") == "requires_action")
+    else {
+        return Err(ApiError::invalid_request("Nobody has asked who pays; pay by a card first."));
+    };
+    intent.set("next_action", Value::Null);
+    let method = call.find(Kind::PaymentMethod, "PaymentMethod", intent.text("payment_method"))?;
+    if authentication == Authentication::Completed {
+        let details = method.field("billing_details");
+        let buyer = Buyer { email: details.text("email"), name: details.text("name") };
+        return Ok(charge_card(call, session, intent, &method, &buyer));
+    }
+    let error = ApiError::new(
+        402,
+        "card_error",
+        "We are unable to authenticate your payment method. Please choose a different payment \
+         method and try again.",
+    )
+    .with("code", "payment_intent_authentication_failure");
+    // There was no charge yet.
+    fail(call, intent, None, &error, &method);
+    Ok(Payment::Declined(error))
+}
+
 /// What the bank has against a charge at once, with some test cards. Stripe tells of it before it
 /// tells that the payment intent succeeded.
 fn bank_objects(call: &mut Call<'_>, card: &TestCard, charge: &Value) {
@@ -99,7 +165,10 @@ fn bank_objects(call: &mut Call<'_>, card: &TestCard, charge: &Value) {
         Behaviour::Warns => {
             early_fraud_warnings::add(call, charge);
         }
-        Behaviour::Pays | Behaviour::Declines(_) | Behaviour::RefundsLate(..) => {}
+        Behaviour::Pays
+        | Behaviour::Declines(_)
+        | Behaviour::Authenticates
+        | Behaviour::RefundsLate(..) => {}
     }
     call.origin = origin;
 }
@@ -145,12 +214,20 @@ fn succeed(call: &mut Call<'_>, mut intent: Value, charge: &str) {
     call.emit("payment_intent.succeeded", &intent);
 }
 
-fn fail(call: &mut Call<'_>, mut intent: Value, charge: &str, error: &ApiError, method: &Value) {
+fn fail(
+    call: &mut Call<'_>,
+    mut intent: Value,
+    charge: Option<&str>,
+    error: &ApiError,
+    method: &Value,
+) {
     let mut fields = error.fields();
-    fields.set("charge", charge);
+    if let Some(charge) = charge {
+        fields.set("charge", charge);
+        intent.set("latest_charge", charge);
+    }
     fields.set("payment_method", method.clone());
     intent.set("last_payment_error", fields);
-    intent.set("latest_charge", charge);
     // The buyer chooses again.
     intent.set("payment_method", Value::Null);
     intent.set("status", "requires_payment_method");
@@ -239,7 +316,7 @@ pub(crate) fn settle(
             charges::settle(&mut charge, &ChargeState::Failed(&error));
             call.store.put(Kind::Charge, &charge_id, charge.clone());
             call.emit("charge.failed", &charge);
-            fail(call, intent, &charge_id, &error, &method);
+            fail(call, intent, Some(&charge_id), &error, &method);
             "checkout.session.async_payment_failed"
         }
     };

@@ -270,6 +270,24 @@ pub(crate) fn completed(session: &Value, intent: &Value, success_url: &str) -> S
     )
 }
 
+/// The bank's question, as its own page would ask it.
+pub(crate) fn who_pays(session: &Value) -> String {
+    let amount = money::format(session.integer("amount_total"), session.text("currency"));
+    notice(
+        "Your bank asks: is it you who pays?",
+        &format!(
+            r#"<p>{merchant} wants to charge {amount}. This is 3D Secure: a bank would ask for a code or a fingerprint.</p>
+<form class="settle" method="post" action="/c/pay/{id}/authenticate">
+<button name="outcome" value="completed">Complete</button>
+<button class="quiet" name="outcome" value="failed">Fail</button>
+</form>"#,
+            merchant = BUSINESS_NAME,
+            amount = escape(&amount),
+            id = escape(session.text("id")),
+        ),
+    )
+}
+
 /// The page of a session that can no longer be paid.
 pub(crate) fn expired(session: &Value) -> String {
     let back = link(session.text("cancel_url"), "button", "Back to the shop");

@@ -73,9 +73,10 @@ pub(crate) fn add(call: &mut Call<'_>, session: &Value, data: &Value) -> Value {
 /// Gives up a payment intent, because its session expired.
 pub(crate) fn cancel(call: &mut Call<'_>, id: &str) {
     let Some(mut intent) = call.store.get(Kind::PaymentIntent, id).cloned() else { return };
-    if intent.text("status") != "requires_payment_method" {
+    if !["requires_payment_method", "requires_action"].contains(&intent.text("status")) {
         return;
     }
+    intent.set("next_action", Value::Null);
     intent.set("status", "canceled");
     intent.set("canceled_at", call.now);
     intent.set("cancellation_reason", "expired");

@@ -44,10 +44,11 @@ async fn the_page_shows_what_is_bought_for_how_much() {
     ] {
         assert!(html(&page).contains(part), "{part}");
     }
-    assert_eq!(html(&page).matches("<dt>").count(), 14, "test cards");
+    assert_eq!(html(&page).matches("<dt>").count(), 16, "test cards");
     for (group, first) in [
         ("Pay</h3>", "4242 4242 4242 4242"),
         ("Are declined</h3>", "4000 0000 0000 0002"),
+        ("Ask who pays</h3>", "4000 0027 6000 3184"),
         ("Pay, and the bank objects</h3>", "4000 0000 0000 0259"),
         ("Pay, and a refund takes its time</h3>", "4000 0000 0000 7726"),
     ] {
@@ -100,6 +101,67 @@ async fn a_mistake_is_named_and_what_was_typed_is_kept() {
     }
     let page = submit(&shop, &session, &[("email", "")]).await;
     assert!(html(&page).contains("Enter your e-mail address."));
+}
+
+/// Answers the bank's question.
+async fn answer(shop: &Shop, session: &str, outcome: &str) -> Answer {
+    let path = format!("/c/pay/{session}/authenticate");
+    Shop::send(shop.posting(&path, &[("outcome", outcome)])).await
+}
+
+#[tokio::test]
+async fn a_bank_that_asks_who_pays_is_answered_on_a_page_of_its_own() {
+    for card in ["4000 0027 6000 3184", "4000 0025 0000 3155"] {
+        let shop = Shop::open().await;
+        let session = shop.session().await;
+        let path = format!("/c/pay/{session}/authenticate");
+        let unasked = answer(&shop, &session, "completed").await;
+        assert_eq!(unasked.status, StatusCode::PAYMENT_REQUIRED, "{card}");
+
+        let asked = submit(&shop, &session, &[("card_number", card), ("name", "Ada")]).await;
+        assert_eq!(asked.header("location"), Some(path.as_str()), "{card}");
+        let page = Shop::send(shop.request(Method::GET, &path)).await;
+        assert!(html(&page).contains("is it you who pays?") && html(&page).contains("$29.00"));
+        let intents = shop.get("/v1/payment_intents").await.ok();
+        assert_eq!(intents["data"][0]["status"], "requires_action");
+        assert_eq!(intents["data"][0]["amount_received"], 0);
+
+        let failed = answer(&shop, &session, "failed").await;
+        assert_eq!(failed.status, StatusCode::PAYMENT_REQUIRED);
+        assert!(html(&failed).contains("unable to authenticate"), "{}", html(&failed));
+        let error = &shop.get("/v1/payment_intents").await.ok()["data"][0]["last_payment_error"];
+        assert_eq!(error["code"], "payment_intent_authentication_failure");
+        let back = Shop::send(shop.request(Method::GET, &path)).await;
+        assert_eq!(back.header("location"), Some(format!("/c/pay/{session}").as_str()));
+
+        submit(&shop, &session, &[("card_number", card), ("name", "Ada")]).await;
+        let paid = answer(&shop, &session, "completed").await;
+        let thanks = format!("https://shop.example/thanks?session={session}");
+        assert_eq!(paid.header("location"), Some(thanks.as_str()), "{card}");
+        let session_now = shop.get(&format!("/v1/checkout/sessions/{session}")).await.ok();
+        assert_eq!(session_now["payment_status"], "paid");
+        assert_eq!(session_now["customer_details"]["name"], "Ada");
+        let intents = shop.get("/v1/payment_intents").await.ok();
+        assert_eq!(intents["data"].as_array().unwrap().len(), 1, "one payment, tried twice");
+        assert_eq!(intents["data"][0]["status"], "succeeded");
+        assert_eq!(intents["data"][0]["next_action"], json!(null));
+    }
+}
+
+#[tokio::test]
+async fn who_is_asked_may_pay_by_another_card_and_behind_the_scenes_nobody_is_asked() {
+    let shop = Shop::open().await;
+    let session = shop.session().await;
+    submit(&shop, &session, &[("card_number", "4000 0027 6000 3184")]).await;
+    assert_eq!(submit(&shop, &session, &[]).await.status, StatusCode::SEE_OTHER);
+    let intents = shop.get("/v1/payment_intents").await.ok();
+    assert_eq!(intents["data"][0]["status"], "succeeded");
+    assert_eq!(intents["data"][0]["next_action"], json!(null));
+
+    let session = shop.session().await;
+    let refused = shop.pay(&session, "4000002760003184").await;
+    assert_eq!(refused.status, StatusCode::PAYMENT_REQUIRED);
+    assert_eq!(refused.body["error"]["code"], "authentication_required");
 }
 
 #[tokio::test]
