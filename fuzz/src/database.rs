@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use shared::apply::apply;
+use shared::content::ContentLinks;
 use shared::domain::catalog::{Catalog, PublishedCatalog};
 use shared::domain::decide::{Mode, Outcome};
 use shared::dynamo::Table;
@@ -21,6 +22,7 @@ use shared::dynamo::key::{PK, SK};
 use shared::stripe::wire::Session;
 use simulation::clock::ManualClock;
 
+use crate::ledger::Asked;
 use crate::{NOW, block_on, root};
 
 const TABLE: &str = "coursegate";
@@ -56,6 +58,13 @@ pub(crate) fn catalog() -> &'static PublishedCatalog {
         PublishedCatalog { catalog, stripe_prices, version: 1 }
     });
     &CATALOG
+}
+
+/// Links to the chapters. Nobody opens them here.
+pub(crate) fn content_links() -> ContentLinks {
+    let identity = Credentials::new("test", "test", None, None, "test").into();
+    let bucket = "https://content.s3.us-east-1.amazonaws.com".to_owned();
+    ContentLinks::new(bucket, "us-east-1".to_owned(), identity)
 }
 
 /// What [`OWNER`] has bought.
@@ -95,7 +104,7 @@ impl Aws {
         let table = self.table();
         assert!(block_on(table.publish_catalog(catalog())).unwrap());
         let clock = ManualClock::at(NOW.unix_seconds());
-        let bought = block_on(apply(&table, &clock, Mode::Test, &purchase().news)).unwrap();
+        let bought = block_on(apply(&table, &Asked, &clock, Mode::Test, &purchase().news)).unwrap();
         assert_eq!(bought, Outcome::Applied);
         self.0.lock().unwrap().keys_written.clear();
     }

@@ -7,32 +7,34 @@ use shared::apply::apply;
 use shared::domain::access::Status;
 use shared::domain::decide::{Content, Mode, Outcome};
 use shared::ports::AccessReader;
-use shared::stripe::wire::Session;
+use shared::stripe::wire::{self, Session};
 use simulation::clock::ManualClock;
 
-use crate::ledger::Watched;
+use crate::ledger::{Asked, Watched};
 use crate::{NOW, block_on};
 
-/// Any answer of Stripe's about a session: it is read or not; and what is taken in opens what it
-/// says, to whom it says.
+/// Any answer of Stripe's, about a session, a payment or a dispute: it is read or not; and what is
+/// taken in of a session opens what it says, to whom it says.
 pub fn session(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let session = match Session::from_json(text) {
-        Ok(session) => session,
-        Err(reason) => {
-            assert!(!reason.is_empty() && reason.len() < 300, "{reason}");
-            return;
-        }
-    };
+    for refused in [
+        wire::is_our_payment(text).err(),
+        wire::dispute_status_from_api(text).err(),
+        Session::from_json(text).err(),
+    ] {
+        let is_short = |reason: String| !reason.is_empty() && reason.len() < 300;
+        assert!(refused.is_none_or(is_short), "{text}");
+    }
+    let Ok(session) = Session::from_json(text) else { return };
     let ledger = Watched::default();
     let clock = ManualClock::at(NOW.unix_seconds());
-    let take_in = || block_on(apply(&ledger, &clock, Mode::Test, &session.news)).unwrap();
+    let take_in = || block_on(apply(&ledger, &Asked, &clock, Mode::Test, &session.news)).unwrap();
     let outcome = take_in();
     let contents = ledger.inner.contents();
     assert!(contents.events.is_empty(), "no event has told it");
     match (&outcome, &session.news.content) {
-        (Outcome::Applied, Content::Purchase(source, purchase)) => {
-            let learner = &purchase.sale.learner;
+        (Outcome::Applied, Content::Facts(source, facts)) => {
+            let learner = &facts.purchase().expect("a session tells of a purchase").sale.learner;
             assert_eq!(session.learner.as_ref(), Some(learner));
             let holdings = block_on(ledger.inner.holdings(learner)).unwrap();
             let grants: Vec<_> = holdings.iter().collect();

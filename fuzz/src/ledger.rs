@@ -1,11 +1,15 @@
-//! A ledger that looks at what it is given to write.
+//! A ledger that looks at what it is given to write, and a Stripe that can be asked.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use shared::domain::decide::{Event, Needs, State, Write};
-use shared::ports::{Commit, Ledger, LedgerError};
-use simulation::memory::MemoryLedger;
+use shared::domain::access::Holdings;
+use shared::domain::decide::{Event, Needs, State, StoredSource, Write};
+use shared::domain::facts::DisputeStatus;
+use shared::domain::id::{DisputeId, LearnerId, PaymentIntentId, SourceId};
+use shared::domain::time::Timestamp;
+use shared::ports::{AccessReader, Commit, Ledger, LedgerError, StripeReader, StripeUnavailable};
+use simulation::memory::{Contents, MemoryLedger};
 
 /// DynamoDB takes a hundred in a transaction; we need a few.
 const WRITES_MAX: usize = 4;
@@ -20,6 +24,11 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
+    /// One that holds this.
+    pub(crate) fn with(contents: Contents) -> Self {
+        Self { inner: contents.into(), ..Self::default() }
+    }
+
     /// How many commits it was asked for.
     pub(crate) fn commits(&self) -> usize {
         self.commits.load(Ordering::SeqCst)
@@ -34,7 +43,7 @@ impl Ledger for Watched {
     async fn commit(&self, writes: &[Write]) -> Result<Commit, LedgerError> {
         self.commits.fetch_add(1, Ordering::SeqCst);
         assert!((1..=WRITES_MAX).contains(&writes.len()), "{writes:?}");
-        let items: BTreeSet<String> = writes.iter().map(item).collect();
+        let items: BTreeSet<_> = writes.iter().map(Write::target).collect();
         assert_eq!(items.len(), writes.len(), "an item twice: {writes:?}");
         for text in writes.iter().flat_map(texts) {
             assert!(text.len() <= TEXT_BYTES_MAX, "{} bytes: {writes:?}", text.len());
@@ -43,14 +52,16 @@ impl Ledger for Watched {
     }
 }
 
-/// The item that a write is about.
-fn item(write: &Write) -> String {
-    match write {
-        Write::RecordEvent { event, .. } => format!("event {}", event.id),
-        Write::ListQuarantined { event, .. } => format!("quarantine {}", event.id),
-        Write::ResolveQuarantined { event, .. } => format!("quarantine {event}"),
-        Write::StoreSource { source, .. } => format!("source {source}"),
-        Write::SetGrant { learner, .. } => format!("access {learner}"),
+impl AccessReader for Watched {
+    async fn holdings(&self, learner: &LearnerId) -> Result<Holdings, LedgerError> {
+        self.inner.holdings(learner).await
+    }
+
+    async fn sources(
+        &self,
+        sources: &[SourceId],
+    ) -> Result<BTreeMap<SourceId, StoredSource>, LedgerError> {
+        self.inner.sources(sources).await
     }
 }
 
@@ -63,9 +74,11 @@ fn texts(write: &Write) -> Vec<&str> {
             texts.push(reason);
             texts
         }
-        Write::ResolveQuarantined { .. } | Write::StoreSource { .. } | Write::SetGrant { .. } => {
-            Vec::new()
-        }
+        Write::ResolveQuarantined { .. }
+        | Write::StoreSource { .. }
+        | Write::SetGrant { .. }
+        | Write::ListDoublePayment { .. }
+        | Write::UnlinkCustomer { .. } => Vec::new(),
     }
 }
 
@@ -73,4 +86,26 @@ fn event_texts(event: &Event) -> Vec<&str> {
     let optional = [&event.object, &event.api_version];
     let optional = optional.into_iter().flatten().map(String::as_str);
     [event.kind.as_str()].into_iter().chain(optional).collect()
+}
+
+/// Stripe as it is asked here: every payment is ours but those that are called foreign, and every
+/// dispute is lost.
+pub(crate) struct Asked;
+
+impl StripeReader for Asked {
+    async fn is_ours(
+        &self,
+        payment: &PaymentIntentId,
+        _: Timestamp,
+    ) -> Result<bool, StripeUnavailable> {
+        Ok(!payment.as_str().contains("foreign"))
+    }
+
+    async fn dispute(
+        &self,
+        _: &DisputeId,
+        _: Timestamp,
+    ) -> Result<DisputeStatus, StripeUnavailable> {
+        Ok(DisputeStatus::Lost)
+    }
 }

@@ -1,19 +1,21 @@
 //! What comes to the webhook's Function URL.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use lambda_http::{Body, Request, Response};
 use serde_json::{Value, json};
 use shared::domain::access::Status;
 use shared::domain::decide::{Mode, Recorded};
+use shared::domain::id::{DisputeId, FraudWarningId};
 use shared::ports::{SecretReader, SecretUnavailable, SecretVersion};
 use shared::secrets::SecretCache;
 use shared::stripe::signature::UnverifiedDelivery;
 use simulation::clock::ManualClock;
-use simulation::memory::Contents;
+use simulation::memory::{Contents, Customer};
 use webhook::App;
 
-use crate::ledger::Watched;
+use crate::ledger::{Asked, Watched};
 use crate::message::Message;
 use crate::signing::{filled_in, is_signed};
 use crate::{NOW, answered, assert_problem, block_on};
@@ -22,6 +24,9 @@ use crate::{NOW, answered, assert_problem, block_on};
 const SECRETS: [&str; 3] = ["whsec_current", "whsec_previous", "whsec_somebody_else_s"];
 /// How many of them count.
 const ACCEPTED: usize = 2;
+/// The one learner who has a customer, and which.
+const LEARNER: &str = "grace";
+const CUSTOMER: &str = "cus_Grace";
 /// The largest body that the webhook takes.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 
@@ -35,10 +40,18 @@ impl SecretReader for Secrets {
     }
 }
 
-/// The function as if just started, on an empty ledger.
-fn app() -> App<Watched, ManualClock, Secrets> {
+/// A table in which one learner has a customer at Stripe, and nobody has bought anything.
+fn initial() -> Contents {
+    let customer = Customer { id: CUSTOMER.parse().unwrap(), is_deleted: false };
+    let customers = [(LEARNER.parse().unwrap(), customer)].into();
+    Contents { customers, ..Contents::default() }
+}
+
+/// The function as if just started, on that table.
+fn app() -> App<Watched, ManualClock, Asked, Secrets> {
     App {
-        ledger: Watched::default(),
+        ledger: Watched::with(initial()),
+        stripe: Asked,
         signing_secrets: SecretCache::signing_secrets_of(Secrets),
         mode: Mode::Test,
         clock: ManualClock::at(NOW.unix_seconds()),
@@ -114,7 +127,7 @@ pub fn signed(bytes: &[u8]) {
 }
 
 /// What the ledger holds after one event is what the event says and the answer names.
-fn assert_explained(app: &App<Watched, ManualClock, Secrets>, body: &[u8], answer: &Value) {
+fn assert_explained(app: &App<Watched, ManualClock, Asked, Secrets>, body: &[u8], answer: &Value) {
     let contents = app.ledger.inner.contents();
     let recorded: Vec<Recorded> = contents.events.values().copied().collect();
     match answer["outcome"].as_str() {
@@ -128,28 +141,62 @@ fn assert_explained(app: &App<Watched, ManualClock, Secrets>, body: &[u8], answe
             assert_eq!(contents.quarantine.len(), 1);
             assert!(contents.sources.is_empty() && contents.access.is_empty());
         }
-        Some("ignored") => assert_eq!(contents, Contents::default()),
-        _ => panic!("an empty ledger answers {answer}"),
+        Some("ignored") => assert_eq!(contents, initial()),
+        // Of a customer who is not the learner's, nothing is to be unlinked.
+        Some("duplicate") => {
+            let event: Value = serde_json::from_slice(body).unwrap();
+            assert_eq!(event["type"], "customer.deleted");
+            assert_eq!(recorded, [Recorded::Unchanged]);
+            assert_eq!(Contents { events: BTreeMap::new(), ..contents }, initial());
+        }
+        _ => panic!("a table without purchases answers {answer}"),
     }
 }
 
-/// One purchase, of whom and of what the event says; open if it says that it is paid.
+/// One source, with what the event says: whose it is, and open if it says that it is paid; or what
+/// became of a payment that nobody has told of yet, which opens nothing.
 fn assert_opened_as_told(contents: &Contents, body: &[u8]) {
     let event: Value = serde_json::from_slice(body).unwrap();
     assert_eq!(event["livemode"], false, "of the other mode");
     assert!(event["account"].is_null(), "of a connected account");
-    let session = &event["data"]["object"];
+    let object = &event["data"]["object"];
+    if event["type"] == "customer.deleted" {
+        let is_deleted = contents.customers.values().any(|customer| customer.is_deleted);
+        assert!(is_deleted && contents.sources.is_empty() && contents.access.is_empty());
+        assert_eq!(
+            (&object["id"], &object["metadata"]["learner_id"]),
+            (&json!(CUSTOMER), &json!(LEARNER))
+        );
+        return;
+    }
+    assert_eq!(contents.customers, initial().customers);
     let (source, stored) = contents.sources.first_key_value().unwrap();
     assert_eq!(contents.sources.len(), 1);
-    let sale = &stored.purchase.sale;
-    assert_eq!(session["metadata"]["learner_id"], sale.learner.as_str());
-    assert_eq!(session["metadata"]["product"], sale.product.as_str());
-    assert_eq!(session["id"], sale.session.as_str());
-    let grants = &contents.access[&sale.learner];
+    let facts = &stored.facts;
+    let Some(purchase) = facts.purchase() else {
+        assert_eq!(contents.access.len(), 0, "{facts:?}");
+        let payment = &object["payment_intent"];
+        let payment = payment.as_str().or_else(|| payment["id"].as_str());
+        assert_eq!(payment, Some(source.as_str()));
+        let refunds = facts.refunds.iter().map(|(id, refund)| {
+            assert_eq!(object["amount"], refund.amount_minor);
+            id.as_str()
+        });
+        let disputes = facts.disputes.keys().map(DisputeId::as_str);
+        let warnings = facts.fraud_warnings.keys().map(FraudWarningId::as_str);
+        let told: Vec<&str> = refunds.chain(disputes).chain(warnings).collect();
+        assert_eq!(told, [object["id"].as_str().unwrap()]);
+        return;
+    };
+    let sale = &purchase.sale;
+    assert_eq!(object["metadata"]["learner_id"], sale.learner.as_str());
+    assert_eq!(object["metadata"]["product"], sale.product.as_str());
+    assert_eq!(object["id"], sale.session.as_str());
+    let grants = &contents.access[&sale.learner].grants;
     assert_eq!((contents.access.len(), grants.len()), (1, 1));
     let grant = &grants[source];
     assert_eq!(grant.product, sale.product);
-    let status = session["payment_status"].as_str();
+    let status = object["payment_status"].as_str();
     let paid = matches!(status, Some("paid" | "no_payment_required"));
     assert_eq!(grant.status == Status::Active, paid, "{status:?}");
 }

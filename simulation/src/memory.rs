@@ -48,6 +48,12 @@ pub struct Customer {
 #[derive(Debug, Clone, Default)]
 pub struct MemoryLedger(Arc<Mutex<Contents>>);
 
+impl From<Contents> for MemoryLedger {
+    fn from(contents: Contents) -> Self {
+        Self(Arc::new(Mutex::new(contents)))
+    }
+}
+
 impl MemoryLedger {
     /// All that it holds.
     #[must_use]
