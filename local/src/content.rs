@@ -135,7 +135,7 @@ async fn answer(State(bucket): State<Bucket>, request: Request) -> Response {
         path: parts.uri.path().to_owned(),
         status: response.status().as_u16(),
         duration: started.elapsed(),
-        function: None,
+        function: Some("s3".to_owned()),
         note,
     });
     response

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A request that the gateway has answered.
+/// A request that the gateway or the bucket has answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Served {
     /// `POST`
@@ -15,7 +15,7 @@ pub struct Served {
     pub status: u16,
     /// How long it took.
     pub duration: Duration,
-    /// The function that answered; none when the gateway did.
+    /// The function that answered, or `s3`; none when the gateway did.
     pub function: Option<String>,
     /// Why the gateway refused, how the function failed, or which event was delivered.
     pub note: Option<String>,
