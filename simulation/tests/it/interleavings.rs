@@ -98,11 +98,10 @@ fn a_refund_meets_its_purchase_at_every_point() {
 fn verdicts_that_contradict_each_other_meet_at_every_point() {
     let words = [OPEN, CARD, DISPUTE, WON, FLIP, FLIP];
     assert!(explored_after(&[0, 1], &words, &[0, 0, 1, 1, 1], TWO) > 1000);
-    assert!(explored_after(&[0, 2], &words, &[0, 0, 0, 1, 1], TWO) > 100);
-    assert!(explored_after(&[0, 2], &words[..5], &[0, 0, 0, 1], TROUBLED) > 100);
+    assert!(explored_after(&[0, 2], &words[..5], &[0, 0, 0, 1], TROUBLED) > 10);
     assert!(explored_after(&[0, 2], &words, &[0, 0, 0, 1, 1], TROUBLED) > 1000);
     // Before it is known what was sold.
-    assert!(explored(&words[..5], &[0, 0, 1, 1], TWO) > 100);
+    assert!(explored(&words, &[0, 0, 1, 1, 1], TWO) > 10_000);
 }
 
 #[test]
