@@ -61,10 +61,12 @@ export class CoursePaywall extends ShopElement {
       if (access.access === "denied") return this.#denied(course, chapter, access.reason, access.offers);
       const text = await read(course.id, number, signal);
       const key = `${course.id}/${number}`;
-      if (signal.aborted || this.#shown === key) return undefined;
-      this.#open(key, text);
-      if (!embedded) remember(course.id, number);
-      this.tell("open", { course: course.id, chapter: number });
+      if (signal.aborted) return undefined;
+      if (this.#shown !== key) {
+        this.#open(key, text);
+        if (!embedded) remember(course.id, number);
+        this.tell("open", { course: course.id, chapter: number });
+      }
       return h("slot", { name: "chapter" });
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;

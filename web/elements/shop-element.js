@@ -13,7 +13,7 @@ import { sheet } from "./sheet.js";
 export class ShopElement extends HTMLElement {
   #root = this.attachShadow({ mode: "open" });
   #life = new AbortController();
-  #turn = 0;
+  #turn = new AbortController();
 
   constructor() {
     super();
@@ -41,16 +41,16 @@ export class ShopElement extends HTMLElement {
     if (this.isConnected) this.update();
   }
 
-  /** Draws the element anew. Of two turns the later one counts. */
+  /** Draws the element anew. The turn before ends, whatever it was waiting for. */
   async update() {
-    const turn = ++this.#turn;
-    const { signal } = this.#life;
-    const isOver = () => turn !== this.#turn || signal.aborted;
+    this.#turn.abort();
+    this.#turn = new AbortController();
+    const signal = AbortSignal.any([this.#life.signal, this.#turn.signal]);
     try {
       const content = await this.content(signal);
-      if (!isOver() && content !== undefined) this.draw(content);
+      if (!signal.aborted && content !== undefined) this.draw(content);
     } catch (problem) {
-      if (isOver()) return;
+      if (signal.aborted) return;
       const error = ApiError.of(problem);
       const course = this.getAttribute("course") ?? undefined;
       this.draw(notice(error, { retry: () => this.update(), course, signal }));
@@ -65,7 +65,7 @@ export class ShopElement extends HTMLElement {
 
   /**
    * What to show. `undefined` leaves what is there.
-   * @param {AbortSignal} _signal
+   * @param {AbortSignal} _signal ends with this turn
    * @returns {Promise<Child>}
    */
   async content(_signal) {
