@@ -6,8 +6,7 @@
 //!
 //! The credentials that Lambda gives a function are temporary, so a link carries their session
 //! token; S3 takes none without it. The token alone signs nothing: that needs the secret key, which
-//! is in no link and can't be computed from one. Besides, the role may do no more than read what
-//! learners ask for.
+//! is in no link and can't be computed from one.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -99,6 +99,7 @@ fn sam_s_addresses_are_the_ports_that_the_stack_listens_on() {
         ("SECRETS_MANAGER_ENDPOINT", "--secrets-port"),
         ("SITE_ORIGIN", "--gateway-port"),
         ("STRIPE_API_URL", "--stripe-port"),
+        ("CONTENT_ENDPOINT", "--content-port"),
     ] {
         let url = variable(name);
         let port = url.rsplit(':').next().unwrap();
