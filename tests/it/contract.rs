@@ -46,6 +46,7 @@ pub(crate) async fn keeps_the_contract<L: Ledger + AccessReader>(ledger: &L) {
     of_many_commits_at_once_exactly_one_is_made(ledger).await;
     facts_of_every_kind_are_kept_before_and_after_what_was_sold_is_known(ledger).await;
     the_first_payment_for_a_product_is_told_from_the_others(ledger).await;
+    a_claim_is_about_one_product_and_less_than_an_event_on_record(ledger).await;
 }
 
 fn at(seconds: i64) -> Timestamp {
@@ -303,26 +304,32 @@ async fn the_first_payment_for_a_product_is_told_from_the_others<L: Ledger + Acc
     let mut again = first("pi_h2", None);
     again.remove(0);
     assert_eq!(ledger.commit(&again).await.unwrap(), Commit::Applied);
-    // Another product is another matter, and so is an event that is on record.
-    let mut known = first("pi_h3", None);
+}
+
+async fn a_claim_is_about_one_product_and_less_than_an_event_on_record<L: Ledger + AccessReader>(
+    ledger: &L,
+) {
+    let ida = |source: &str, product: &str| {
+        let mut bought = purchase("ida", Payment::paid(at(1)));
+        bought.sale.product = product.parse().unwrap();
+        store_claiming(source, bought, None, Some(Claim { replaces: None }))
+    };
+    let one = ida("pi_i1", "tutorclaw");
+    assert_eq!(ledger.commit(&one).await.unwrap(), Commit::Applied);
+    let mut known = ida("pi_i2", "tutorclaw");
     known.push(record("evt_a", Recorded::Applied));
     assert_eq!(ledger.commit(&known).await.unwrap(), Commit::AlreadyProcessed);
-    let product = "curriculum".parse().unwrap();
-    let mut other = first("pi_h4", None);
-    for write in &mut other {
-        if let Write::SetGrant { grant, .. } = write {
-            grant.product = product;
-            break;
-        }
-    }
-    assert_eq!(ledger.commit(&other).await.unwrap(), Commit::Applied);
-    assert_eq!(claimant().await.as_deref(), Some("pi_h2"));
-    let listed = Write::ListDoublePayment {
-        learner: "hal".parse().unwrap(),
-        product: "tutorclaw".parse().unwrap(),
+    let mut other = ida("pi_i3", "curriculum");
+    other.push(Write::ListDoublePayment {
+        learner: "ida".parse().unwrap(),
+        product: "curriculum".parse().unwrap(),
         at: at(9),
-    };
-    assert_eq!(ledger.commit(&[listed]).await.unwrap(), Commit::Applied);
+    });
+    assert_eq!(ledger.commit(&other).await.unwrap(), Commit::Applied);
+    let holdings = ledger.holdings(&"ida".parse().unwrap()).await.unwrap();
+    let claimant = |product: &str| holdings.claimant(&product.parse().unwrap()).cloned();
+    assert_eq!(claimant("tutorclaw"), Some("pi_i1".parse().unwrap()));
+    assert_eq!(claimant("curriculum"), Some("pi_i3".parse().unwrap()));
 }
 
 /// What checkout keeps: whoever read what is there replaces it, and nobody else.

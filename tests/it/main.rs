@@ -28,6 +28,7 @@ mod replay;
 mod reversals;
 mod sbom;
 mod secrets;
+mod site;
 mod stack;
 mod storm;
 mod strangers;
