@@ -9,8 +9,11 @@ export interface Problem {
   instance?: string;
 }
 
-export interface AccessDenied extends Problem {
-  reason: Reason;
+/** The problem that a chapter is answered with that is shut. */
+export interface Denial extends Problem {
+  type: "urn:coursegate:problem:access-denied";
+  status: 403;
+  reason: "payment_required" | "payment_processing" | "payment_disputed";
   offers: Offer[];
 }
 
@@ -122,7 +125,7 @@ export interface Access {
   offers: Offer[];
 }
 
-export interface Chapter {
+export interface ChapterLink {
   course: string;
   chapter: number;
   url: string;

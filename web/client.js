@@ -2,7 +2,7 @@
 // The client of the API, and the one error that everything that fails becomes: it knows what
 // happened, says it in a sentence, and names a way on.
 
-/** @import { Access, Chapter, Checkout, Confirmation, Courses, Entitlements, Offer, Reason, Why } from "./api.d.ts" */
+/** @import { Access, ChapterLink, Checkout, Confirmation, Courses, Entitlements, Offer, Reason, Why } from "./api.d.ts" */
 
 import { config } from "./config.js";
 import { session } from "./session.js";
@@ -155,7 +155,7 @@ export const api = {
 
   /** @param {string} course @param {number} chapter @param {AbortSignal} [signal] */
   chapter: (course, chapter, signal) =>
-    /** @type {Promise<Chapter>} */ (
+    /** @type {Promise<ChapterLink>} */ (
       ask("GET", `/courses/${part(course)}/chapters/${chapter}`, { signal })
     ),
 

@@ -14,7 +14,7 @@ struct Check {
     environment: &'static [(&'static str, &'static str)],
 }
 
-const CHECKS: [Check; 8] = [
+const CHECKS: [Check; 9] = [
     Check { name: "format", command: &["cargo", "fmt", "--all", "--check"], environment: &[] },
     Check {
         name: "lints",
@@ -39,6 +39,11 @@ const CHECKS: [Check; 8] = [
             "licenses",
             "sources",
         ],
+        environment: &[],
+    },
+    Check {
+        name: "types of the site",
+        command: &["tsc", "--project", "tools/web/tsconfig.json"],
         environment: &[],
     },
     Check {
@@ -119,14 +124,19 @@ impl Check {
 /// nothing has to be installed on the machine behind anybody's back.
 fn tools_are_there() -> Result<(), String> {
     println!(
-        "This needs Rust with rustfmt and clippy, bash, curl, a C compiler, and Python 3.10 or \
-         newer with venv."
+        "This needs Rust with rustfmt and clippy, bash, curl, a C compiler, Python 3.10 or newer \
+         with venv, Node.js 18 or newer with npm, and Chromium with its driver."
     );
     for (tool, remedy) in [
         ("rustfmt", "run `rustup component add rustfmt`"),
         ("cargo-clippy", "run `rustup component add clippy`"),
         ("bash", "install bash"),
         ("curl", "install curl"),
+        ("npm", "install Node.js with npm (nodejs and npm on Debian)"),
+        (
+            "chromedriver",
+            "install Chromium with its driver (chromium and chromium-driver on Debian)",
+        ),
     ] {
         let found = Command::new(tool).arg("--version").output();
         if !found.is_ok_and(|output| output.status.success()) {

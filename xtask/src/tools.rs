@@ -1,5 +1,6 @@
 //! Tools that tests and chores need, each of one version: they are put into `target/tools`. Those
-//! written in Python are named by `tools/requirements.txt`, those compiled from Cargo's registry here.
+//! written in Python are named by `tools/requirements.txt`, those that `web/` is held against by
+//! `tools/web/package.json`, those compiled from Cargo's registry here.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -41,6 +42,18 @@ pub enum ToolsError {
          and whenever tools/requirements.txt has changed"
     )]
     Failed(&'static str),
+    /// There is no npm.
+    #[error(
+        "npm is missing: install Node.js 18 or newer with npm (nodejs and npm on Debian), then run \
+         this again"
+    )]
+    NoNpm,
+    /// npm failed, and has said why.
+    #[error(
+        "npm ci failed: see above. It needs a connection to npm's registry, the first time and \
+         whenever tools/web/package-lock.json has changed"
+    )]
+    Npm,
     /// A file or folder can't be read or written.
     #[error("{path} can't be used: {source}")]
     Io {
@@ -66,10 +79,17 @@ fn program(name: &str) -> PathBuf {
     folder().join("bin").join(name)
 }
 
-/// Where a tool is, if it is there: `find("moto_server")`.
+/// What npm has put there: `package("axe-core/axe.min.js")`.
+fn package(path: &str) -> PathBuf {
+    folder().join("web/node_modules").join(path)
+}
+
+/// Where a tool is, if it is there: `find("moto_server")`, or of an npm package `find("tsc")`, and
+/// also a file of one, `find("axe-core/axe.min.js")`.
 #[must_use]
 pub fn find(tool: &str) -> Option<PathBuf> {
-    Some(program(tool)).filter(|path| path.exists())
+    let places = [program(tool), package(&format!(".bin/{tool}")), package(tool)];
+    places.into_iter().find(|path| path.is_file())
 }
 
 /// The same for a test, which is passed over where the tool is missing. See [`pass_over`].
@@ -99,6 +119,7 @@ pub fn pass_over(why: &str) {
 pub fn install() -> Result<(), ToolsError> {
     // Python's first: to make the environment anew is to empty the folder.
     install_python()?;
+    install_web()?;
     install_crate(DENY)
 }
 
@@ -157,6 +178,41 @@ fn install_python() -> Result<(), ToolsError> {
     }
     std::fs::write(&installed, requirements)
         .map_err(|source| ToolsError::Io { path: installed, source })
+}
+
+fn install_web() -> Result<(), ToolsError> {
+    let wanted = root().join("tools/web");
+    let installed = folder().join("web");
+    let read = |folder: &Path, name: &str| {
+        let path = folder.join(name);
+        std::fs::read(&path).map_err(|source| ToolsError::Io { path, source })
+    };
+    let lock = read(&wanted, "package-lock.json")?;
+    // A copy of what was installed, made when it was complete.
+    if read(&installed, "installed.json").is_ok_and(|installed| installed == lock) {
+        return Ok(());
+    }
+    if !succeeds(Command::new("npm").arg("--version")) {
+        return Err(ToolsError::NoNpm);
+    }
+    let _ = writeln!(std::io::stderr(), "Installing the tools of tools/web in target/tools/web.");
+    let write = |name: &str, bytes: &[u8]| {
+        let path = installed.join(name);
+        std::fs::write(&path, bytes).map_err(|source| ToolsError::Io { path, source })
+    };
+    std::fs::create_dir_all(&installed)
+        .map_err(|source| ToolsError::Io { path: installed.clone(), source })?;
+    write("package.json", &read(&wanted, "package.json")?)?;
+    write("package-lock.json", &lock)?;
+    let filled = Command::new("npm")
+        .current_dir(&installed)
+        // No package runs anything here.
+        .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error"])
+        .status();
+    if !filled.is_ok_and(|status| status.success()) {
+        return Err(ToolsError::Npm);
+    }
+    write("installed.json", &lock)
 }
 
 fn succeeds(command: &mut Command) -> bool {

@@ -1,0 +1,322 @@
+//! From the paywall to Stripe and back.
+
+use serde_json::{Value, json};
+
+use crate::chapters::pieces;
+use crate::reading::has_nothing_of;
+use crate::visitor::{Visitor, visit};
+
+const CHAPTER: &str = "/course/tutorclaw/6";
+
+/// Somebody before the paywall of a chapter.
+async fn comes_to_the_paywall(learner: &Visitor) {
+    learner.goes_to(&format!("/sign-in?to={CHAPTER}")).await;
+    learner.follows_the_link("ada@example.com").await;
+    learner.is_at(CHAPTER).await;
+    learner.finds("Unlock: TutorClaw, all chapters").await;
+}
+
+/// Somebody who has bought it, and has not waited for the success page to go on.
+async fn buys(learner: &Visitor, card: &str) {
+    comes_to_the_paywall(learner).await;
+    learner.presses("Unlock").await;
+    learner.pays_with(card).await;
+}
+
+async fn reads(learner: &Visitor) {
+    learner.is_at(CHAPTER).await;
+    learner.sees(&[&pieces("tutorclaw", 6)[0]]).await;
+}
+
+#[tokio::test]
+async fn what_is_bought_opens_by_itself() {
+    visit(async |learner| {
+        buys(learner, "4242 4242 4242 4242").await;
+        learner.is_below("/success?session_id=cs_test_").await;
+        learner.sees(&["Paid. It is yours.", "TutorClaw, all chapters", "ada@example.com"]).await;
+        // Nobody presses anything here.
+        reads(learner).await;
+        learner.presses("Courses").await;
+        learner.finds("Continue with chapter 6: TutorClaw").await;
+        learner.sees(&["1 course is yours"]).await;
+        learner.presses("Purchases").await;
+        learner.sees(&["TutorClaw, all chapters", "Open to you since"]).await;
+        learner.presses("Why?").await;
+        learner.sees(&["It opened."]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_declined_card_charges_nothing_and_the_place_is_kept() {
+    visit(async |learner| {
+        learner.expects_in_the_console("402 (Payment Required)");
+        buys(learner, "4000 0000 0000 0002").await;
+        learner.sees(&["Your card was declined."]).await;
+        learner.presses("← Back to the shop").await;
+        learner.is_at("/cancel?price=tutorclaw_paid").await;
+        learner.sees(&["Nothing was charged.", "TutorClaw, all chapters, $9.99"]).await;
+        learner.presses("Back to where you were").await;
+        learner.is_at(CHAPTER).await;
+        learner.finds("Unlock: TutorClaw, all chapters").await;
+        has_nothing_of(learner, "tutorclaw", 6).await;
+
+        learner.presses("Unlock").await;
+        learner.pays_with("4000 0000 0000 9995").await;
+        learner.sees(&["Your card has insufficient funds."]).await;
+        learner.pays_with("5555 5555 5555 4444").await;
+        learner.sees(&["Paid. It is yours."]).await;
+        learner.presses("Go on to TutorClaw").await;
+        reads(learner).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_bank_that_asks_who_pays_is_answered_and_then_it_is_bought() {
+    visit(async |learner| {
+        learner.expects_in_the_console("402 (Payment Required)");
+        buys(learner, "4000 0027 6000 3184").await;
+        learner.sees(&["is it you who pays?"]).await;
+        learner.presses("Fail").await;
+        learner.sees(&["We are unable to authenticate your payment method."]).await;
+        learner.pays_with("4000 0027 6000 3184").await;
+        learner.presses("Complete").await;
+        learner.sees(&["Paid. It is yours."]).await;
+        learner.presses("Go on to TutorClaw").await;
+        reads(learner).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_bank_debit_is_waited_for_and_opens_by_itself() {
+    visit(async |learner| {
+        comes_to_the_paywall(learner).await;
+        learner.presses("Unlock").await;
+        learner.fills_in("E-mail", "buyer@example.com").await;
+        learner.presses("Bank debit").await;
+        learner.presses("Pay $").await;
+        learner.sees(&["Your payment is on its way."]).await;
+        learner.presses("See your purchases").await;
+        learner.sees(&["On its way", "a bank debit can take some days"]).await;
+        learner.goes_to(CHAPTER).await;
+        learner.sees(&["The bank has not confirmed it yet."]).await;
+        has_nothing_of(learner, "tutorclaw", 6).await;
+
+        let session = learner.shop.session().await["id"].as_str().unwrap().to_owned();
+        let settle = format!("checkout/sessions/{session}/settle");
+        learner.shop.behind_the_scenes(&settle, json!({ "outcome": "succeeded" })).await;
+        reads(learner).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_bank_debit_that_fails_is_said_on_the_page_that_waits() {
+    visit(async |learner| {
+        comes_to_the_paywall(learner).await;
+        learner.presses("Unlock").await;
+        learner.fills_in("E-mail", "buyer@example.com").await;
+        learner.presses("Bank debit").await;
+        learner.presses("Pay $").await;
+        learner.sees(&["Your payment is on its way."]).await;
+        let session = learner.shop.session().await["id"].as_str().unwrap().to_owned();
+        let settle = format!("checkout/sessions/{session}/settle");
+        learner.shop.behind_the_scenes(&settle, json!({ "outcome": "failed" })).await;
+        learner.sees(&["The payment failed."]).await;
+        learner.finds("Try again: TutorClaw, all chapters").await;
+        learner.presses("Back to where you were").await;
+        learner.is_at(CHAPTER).await;
+        learner.sees(&["Your last payment failed."]).await;
+        has_nothing_of(learner, "tutorclaw", 6).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_refunded_is_shut_again_and_that_is_said() {
+    visit(async |learner| {
+        buys(learner, "4242 4242 4242 4242").await;
+        learner.sees(&["Paid. It is yours."]).await;
+        learner.presses("Go on to TutorClaw").await;
+        reads(learner).await;
+        let session = learner.shop.session().await;
+        learner.shop.refund(session["payment_intent"].as_str().unwrap()).await;
+        learner.reloads_until_they_see("/purchases", "Refunded").await;
+        learner.sees(&["Your money went back to you, so this is closed."]).await;
+        learner.presses("Why?").await;
+        learner.sees(&["It was closed."]).await;
+        learner.goes_to(CHAPTER).await;
+        learner.sees(&["Your purchase was refunded.", "$9.99"]).await;
+        learner.finds("Unlock: TutorClaw, all chapters").await;
+        has_nothing_of(learner, "tutorclaw", 6).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_disputed_payment_puts_the_course_on_hold_and_says_so() {
+    visit(async |learner| {
+        buys(learner, "4242 4242 4242 4242").await;
+        learner.sees(&["Paid. It is yours."]).await;
+        let payment = learner.shop.session().await["payment_intent"].clone();
+        let dispute = json!({ "payment_intent": payment });
+        learner.shop.behind_the_scenes("disputes", dispute).await;
+        learner.reloads_until_they_see("/purchases", "On hold").await;
+        learner.sees(&["The payment is disputed at the bank"]).await;
+        learner.goes_to(CHAPTER).await;
+        learner.sees(&["On hold: your payment is disputed."]).await;
+        has_nothing_of(learner, "tutorclaw", 6).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_purchase_is_made_with_the_keyboard_alone() {
+    const ENTER: &str = "\u{e007}";
+    visit(async |learner| {
+        learner.goes_to("/").await;
+        learner.tabs_to("Sign in").await;
+        learner.types(ENTER).await;
+        learner.tabs_to("E-mail address").await;
+        learner.types(&format!("ada@example.com{ENTER}")).await;
+        learner.sees(&["Your sign-in link"]).await;
+        learner.tabs_to("Sign in").await;
+        learner.types(ENTER).await;
+        learner.sees(&["Welcome, ada@example.com"]).await;
+        learner.tabs_to("Unlock: TutorClaw, all chapters").await;
+        learner.types(ENTER).await;
+        for (field, text) in [
+            ("E-mail", "ada@example.com"),
+            ("Card number", "4242424242424242"),
+            ("Expiry", "12 / 34"),
+            ("CVC", "123"),
+        ] {
+            learner.tabs_to(field).await;
+            learner.types(text).await;
+        }
+        learner.types(ENTER).await;
+        learner.sees(&["Paid. It is yours."]).await;
+        learner.tabs_to("Go on to TutorClaw").await;
+        learner.types(ENTER).await;
+        learner.is_at("/course/tutorclaw").await;
+        learner.sees(&["Every chapter is open to you."]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_button_that_is_pressed_twice_opens_one_checkout() {
+    visit(async |learner| {
+        comes_to_the_paywall(learner).await;
+        let pressed = "(() => {
+            const unlock = control('Unlock');
+            unlock.click();
+            unlock.click();
+            return nameOf(unlock);
+        })()";
+        let name = learner.asks(pressed, json!([])).await.unwrap();
+        assert_eq!(name, "Opening the checkout…");
+        learner.finds("Pay $9.99").await;
+        learner.shop.session().await;
+        assert_eq!(learner.shop.stripe("/v1/customers").await["data"].as_array().unwrap().len(), 1);
+    })
+    .await;
+}
+
+/// Buys it in another tab, of which this page knows nothing yet.
+async fn buys_elsewhere(learner: &Visitor) {
+    let open = "(async () => {
+        const { token } = JSON.parse(sessionStorage.getItem('coursegate.session'));
+        const answer = await fetch('/api/checkout', {
+            method: 'POST',
+            headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+            body: JSON.stringify({ price: 'tutorclaw_paid' }),
+        });
+        return answer.json();
+    })()";
+    let opened: Value = learner.asks(open, json!([])).await.unwrap();
+    let pay = format!("checkout/sessions/{}/pay", opened["session_id"].as_str().unwrap());
+    learner.shop.behind_the_scenes(&pay, json!({ "card": "4242424242424242" })).await;
+}
+
+#[tokio::test]
+async fn what_was_bought_in_another_tab_is_not_sold_again() {
+    visit(async |learner| {
+        comes_to_the_paywall(learner).await;
+        buys_elsewhere(learner).await;
+        learner.expects_in_the_console("409 (Conflict)");
+        learner.presses("Unlock").await;
+        // The page takes it for what it is.
+        reads(learner).await;
+        learner.shop.session().await;
+        learner.goes_to("/buy?price=tutorclaw_paid").await;
+        learner.sees(&["It is yours already", "Nothing was charged."]).await;
+        learner.presses("Go to the course").await;
+        learner.is_at("/course/tutorclaw").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_price_that_is_gone_is_said_and_leads_to_what_is_current() {
+    visit(async |learner| {
+        learner.goes_to("/sign-in?to=/buy?price=gone").await;
+        learner.follows_the_link("ada@example.com").await;
+        learner.sees(&["The checkout can’t be opened", "Nothing was charged."]).await;
+        learner.presses("See all courses").await;
+        learner.is_at("/").await;
+        learner.finds("Unlock: TutorClaw, all chapters").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_payment_service_that_is_away_is_said_and_tried_again_later() {
+    visit(async |learner| {
+        comes_to_the_paywall(learner).await;
+        let fault = json!({ "method": "POST", "path": "/v1/checkout/sessions", "status": 503, "times": 50 });
+        learner.shop.behind_the_scenes("faults", fault).await;
+        learner.expects_in_the_console("503 (Service Unavailable)");
+        learner.presses("Unlock").await;
+        learner.sees(&["The payment service can’t answer for a moment. Nothing was charged."]).await;
+        // Not before the time that the API has named.
+        learner.sees(&["Try again in "]).await;
+        learner.shop.stripe_is_well_again().await;
+        learner.finds_true("control('Try again')?.disabled === false").await;
+        learner.presses("Try again").await;
+        learner.finds("Pay $9.99").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_checkout_that_is_asked_for_offline_goes_on_once_there_is_a_connection() {
+    visit(async |learner| {
+        comes_to_the_paywall(learner).await;
+        learner.expects_in_the_console("ERR_INTERNET_DISCONNECTED");
+        learner.is_offline(true).await;
+        learner.presses("Unlock").await;
+        learner.sees(&["You are offline."]).await;
+        learner.is_offline(false).await;
+        learner.finds("Pay $9.99").await;
+        learner.shop.session().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_comes_from_a_chat_pays_without_signing_in_and_is_led_back() {
+    visit(async |reader| {
+        let link = reader.shop.upgrade_link("x-chat-7", "tutorclaw_paid").await;
+        reader.opens(&link).await;
+        reader.pays_with("4242 4242 4242 4242").await;
+        reader.is_below("/success?session_id=").await;
+        reader.sees(&["Paid. Back to your chat."]).await;
+        // Whoever opens the link later is led to the course.
+        reader.opens(&link).await;
+        reader.is_below("/course/tutorclaw").await;
+    })
+    .await;
+}

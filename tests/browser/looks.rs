@@ -1,0 +1,148 @@
+//! What every page is for everybody: on any screen, by day and by night, for eyes and for ears.
+
+use serde_json::{Value, json};
+use xtask::tools;
+
+use crate::browser::{LAPTOP, PHONE};
+use crate::visitor::{Visitor, visit};
+
+const SCHEMES: [&str; 2] = ["light", "dark"];
+const NO_AXE: &str = "axe-core is missing: `cargo xtask tools` installs it in target/tools";
+
+/// What axe has against the page as it is now.
+async fn violations(visitor: &Visitor) -> Value {
+    let axe = std::fs::read_to_string(tools::find("axe-core/axe.min.js").expect(NO_AXE)).unwrap();
+    let script = format!(
+        "{axe}
+        return axe.run(document, {{ resultTypes: ['violations'], preload: false }}).then((found) =>
+            found.violations.map(({{ id, help, nodes }}) =>
+                [id, help, ...nodes.map((node) => [node.target.flat().join(' '), node.failureSummary])]));"
+    );
+    visitor.browser.session.run(&script, json!([])).await.unwrap()
+}
+
+async fn turns_to(visitor: &Visitor, scheme: &str) {
+    let features = json!([
+        { "name": "prefers-color-scheme", "value": scheme },
+        // Nothing is looked at while it changes its colour.
+        { "name": "prefers-reduced-motion", "value": "reduce" },
+    ]);
+    visitor.browser.tell("Emulation.setEmulatedMedia", json!({ "features": features })).await;
+}
+
+/// Whatever the page has asked for, but of the site and its content bucket.
+const STRANGERS: &str = "performance.getEntriesByType('resource')
+    .map((entry) => new URL(entry.name).origin)
+    .filter((origin) => origin !== location.origin && ![...arguments].includes(origin))";
+
+/// Looks at the page that is shown: on both screens, in both schemes.
+async fn is_fit_for_everybody(visitor: &Visitor) {
+    let page = visitor.browser.session.address().await.unwrap();
+    for screen in [PHONE, LAPTOP] {
+        visitor.browser.show_on(screen).await;
+        let fits = "document.documentElement.scrollWidth <= innerWidth";
+        let fits = visitor.asks(fits, json!([])).await;
+        assert_eq!(fits, Some(json!(true)), "{page} is wider than {screen:?}");
+        for scheme in SCHEMES {
+            turns_to(visitor, scheme).await;
+            let found = violations(visitor).await;
+            assert_eq!(found, json!([]), "{page} on {screen:?}, {scheme}: {found:#}");
+        }
+    }
+    let known = json!([visitor.shop.content(), visitor.shop.site("")]);
+    let strangers = visitor.asks(STRANGERS, known).await;
+    assert_eq!(strangers, Some(json!([])), "{page} asks a third party");
+}
+
+/// Looks at each of these pages, once it shows this.
+async fn are_fit_for_everybody(visitor: &Visitor, pages: &[(&str, &str)]) {
+    for (path, shows) in pages {
+        visitor.goes_to(path).await;
+        visitor.sees(&[shows]).await;
+        is_fit_for_everybody(visitor).await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_stranger_sees_is_fit_for_everybody() {
+    visit(async |stranger| {
+        let pages = [
+            ("/", "Start free."),
+            ("/course/tutorclaw", "All 10 chapters"),
+            ("/course/tutorclaw/1", "This chapter is free."),
+            ("/course/tutorclaw/6", "$9.99"),
+            ("/purchases", "Sign in to see what you own."),
+            ("/success?session_id=cs_test_1", "Paid. Back to your chat."),
+            ("/cancel?price=tutorclaw_paid", "Nothing was charged."),
+            ("/nowhere", "There is nothing here."),
+        ];
+        are_fit_for_everybody(stranger, &pages).await;
+        stranger.opens(&stranger.shop.other_site("/demo/embed.html")).await;
+        stranger.sees(&["$9.99", "Also by the author"]).await;
+        is_fit_for_everybody(stranger).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_learner_sees_is_fit_for_everybody() {
+    visit(async |learner| {
+        learner.goes_to("/sign-in?to=/course/tutorclaw/6").await;
+        learner.sees(&["E-mail address"]).await;
+        learner.follows_the_link("ada@example.com").await;
+        learner.presses("Unlock").await;
+        learner.pays_with("4242 4242 4242 4242").await;
+        learner.sees(&["Paid. It is yours."]).await;
+        learner.presses("Stay here").await;
+        is_fit_for_everybody(learner).await;
+        let pages = [
+            ("/", "1 course is yours"),
+            ("/course/tutorclaw", "Every chapter is open to you."),
+            ("/course/tutorclaw/6", "“Well done!” teaches nothing"),
+            ("/course/evaluation/2", "AI in 4 Weekends"),
+            ("/connect?origin=https://stranger.example", "This site is not connected."),
+            ("/buy?price=gone", "The checkout can’t be opened"),
+            ("/purchases", "Open to you since"),
+        ];
+        are_fit_for_everybody(learner, &pages).await;
+        learner.presses("Why?").await;
+        learner.sees(&["It opened."]).await;
+        is_fit_for_everybody(learner).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn something_is_painted_before_the_api_has_answered() {
+    visit(async |visitor| {
+        // What is asked of the API gets no answer.
+        let api = json!({ "patterns": [{ "urlPattern": "*/api/*" }] });
+        visitor.browser.tell("Fetch.enable", api).await;
+        visitor.goes_to("/").await;
+        visitor.sees(&["Start free.", "Sign in"]).await;
+        let painted = "performance.getEntriesByName('first-contentful-paint').length === 1";
+        visitor.finds_true(painted).await;
+        visitor.finds_true("document.querySelector('.skeleton') !== null").await;
+        visitor.browser.tell("Fetch.disable", json!({})).await;
+        visitor.sees(&["First steps with agents", "TutorClaw", "$9.99"]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_shop_that_can_t_be_reached_is_said_and_tried_again() {
+    visit(async |visitor| {
+        visitor.expects_in_the_console("ERR_BLOCKED_BY_CLIENT");
+        visitor.browser.tell("Network.enable", json!({})).await;
+        let blocked = json!({ "urls": ["*/api/courses*"] });
+        visitor.browser.tell("Network.setBlockedURLs", blocked).await;
+        visitor.goes_to("/").await;
+        visitor.sees(&["The shop can’t be reached at the moment."]).await;
+        is_fit_for_everybody(visitor).await;
+        visitor.browser.tell("Network.setBlockedURLs", json!({ "urls": [] })).await;
+        visitor.presses("Try again").await;
+        visitor.sees(&["First steps with agents", "TutorClaw"]).await;
+        visitor.sees_no_more("The shop can’t be reached at the moment.").await;
+    })
+    .await;
+}

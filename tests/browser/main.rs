@@ -1,0 +1,20 @@
+//! The site in a browser: Chromium drives the whole stack, as learners do.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test that can't go on should stop where it is"
+)]
+
+mod browser;
+mod buying;
+mod chapters;
+mod elsewhere;
+mod looks;
+mod reading;
+mod shop;
+mod visitor;
+mod webdriver;

@@ -1,0 +1,73 @@
+// What the tests ask of a page, as somebody sees it: through shadow roots, by what is written on
+// things, and only if it is to be seen.
+
+function* deep(node) {
+  yield node;
+  const children = node.shadowRoot
+    ? node.shadowRoot.childNodes
+    : node instanceof HTMLSlotElement && node.assignedNodes().length > 0
+      ? node.assignedNodes()
+      : node.childNodes;
+  for (const child of children ?? []) yield* deep(child);
+}
+
+const tidy = (text) => (text ?? "").replace(/\s+/g, " ").trim();
+
+function isSeen(element) {
+  return element.checkVisibility({ visibilityProperty: true, opacityProperty: true });
+}
+
+function isHidden(node) {
+  for (let at = node; at; at = at.assignedSlot ?? at.parentNode ?? at.host) {
+    if (at instanceof Element && at.getAttribute("aria-hidden") === "true") return true;
+  }
+  return false;
+}
+
+/** All text that is to be seen, below this. */
+function textOf(root) {
+  const parts = [];
+  for (const node of deep(root)) {
+    if (!(node instanceof Text)) continue;
+    const parent = node.parentNode instanceof ShadowRoot ? node.parentNode.host : node.parentNode;
+    if (parent && !/^(SCRIPT|STYLE|NOSCRIPT)$/.test(parent.tagName) && isSeen(parent)) parts.push(node.data);
+  }
+  return tidy(parts.join(" "));
+}
+
+function nameOf(element) {
+  const labels = [...(element.labels ?? [])].map((label) => label.textContent).join(" ");
+  return tidy(element.getAttribute("aria-label") || labels || textOf(element));
+}
+
+/** What can be pressed or filled in. */
+function controls() {
+  const all = [];
+  for (const node of deep(document.body)) {
+    const isControl = node instanceof Element && node.matches("a[href], button, input, summary");
+    if (isControl && isSeen(node) && !isHidden(node)) all.push(node);
+  }
+  return all;
+}
+
+/** The control of this name: of several that begin so, the one that is called so. */
+function control(name) {
+  const found = controls().filter((one) => nameOf(one).startsWith(name));
+  return found.find((one) => nameOf(one) === name) ?? found[0] ?? null;
+}
+
+/** The name of what has the focus. */
+function focused() {
+  let at = document.activeElement;
+  while (at?.shadowRoot?.activeElement) at = at.shadowRoot.activeElement;
+  return at && at !== document.body ? nameOf(at) : "";
+}
+
+/** Everything that is in the document, to be seen or not, as text. */
+function everything(node) {
+  const own = node instanceof CharacterData
+    ? [node.data]
+    : node instanceof Element ? [...node.attributes].map((attribute) => attribute.value) : [];
+  const below = [...node.childNodes, ...(node.shadowRoot?.childNodes ?? []), ...(node.content?.childNodes ?? [])];
+  return [...own, ...below.flatMap(everything)];
+}

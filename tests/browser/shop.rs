@@ -1,0 +1,131 @@
+//! The stack of `cargo run`, one for each test.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::LazyLock;
+
+use reqwest::{Client, StatusCode};
+use serde_json::Value;
+use tests::world::root;
+
+/// What a bare `cargo run` runs, built once.
+static COURSEGATE: LazyLock<PathBuf> = LazyLock::new(|| {
+    let target = Path::new(env!("CARGO_BIN_EXE_storm")).ancestors().nth(2).unwrap();
+    let mut build = Command::new(env!("CARGO"));
+    build.current_dir(root()).args(["build", "--quiet", "--package", "coursegate"]);
+    let built = build.arg("--target-dir").arg(target).status().unwrap();
+    assert!(built.success(), "coursegate can't be built: see above");
+    target.join("debug/coursegate")
+});
+
+/// A stack that runs. It is killed when the test ends.
+pub(crate) struct Shop {
+    child: Child,
+    addresses: Value,
+    client: Client,
+    _stdout: BufReader<ChildStdout>,
+}
+
+impl Shop {
+    pub(crate) fn open() -> Self {
+        let mut command = Command::new(&*COURSEGATE);
+        command.current_dir(root()).args(["up", "--ephemeral"]).stdin(Stdio::null());
+        command.env_remove("STRIPE_API_KEY").env_remove("STRIPE_WEBHOOK_SECRET");
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut lines = stdout.by_ref().lines().map_while(Result::ok);
+        let ready = lines.find_map(|line| line.strip_prefix("ready ").map(parse));
+        let addresses = ready.expect("the stack ends before it is ready: see above");
+        let client = Client::builder().no_proxy().build().unwrap();
+        Self { child, addresses, client, _stdout: stdout }
+    }
+
+    fn address(&self, of: &str, path: &str) -> String {
+        format!("{}{path}", self.addresses[of].as_str().unwrap())
+    }
+
+    /// The site's page at this path.
+    pub(crate) fn site(&self, path: &str) -> String {
+        self.address("gateway", path)
+    }
+
+    /// The same machine by another name: a stranger's site.
+    pub(crate) fn other_site(&self, path: &str) -> String {
+        self.site(path).replacen("127.0.0.1", "localhost", 1)
+    }
+
+    /// The origin of the content bucket.
+    pub(crate) fn content(&self) -> String {
+        self.address("content", "")
+    }
+
+    pub(crate) async fn get(&self, url: &str) -> (StatusCode, String) {
+        let answer = self.client.get(url).send().await.unwrap();
+        (answer.status(), answer.text().await.unwrap())
+    }
+
+    /// Does something behind the scenes at the Stripe simulator.
+    pub(crate) async fn behind_the_scenes(&self, path: &str, body: Value) -> Value {
+        let url = self.address("stripe", &format!("/_sim/{path}"));
+        let answer = self.client.post(url).json(&body).send().await.unwrap();
+        assert!(answer.status().is_success(), "{path}: {}", answer.text().await.unwrap());
+        serde_json::from_str(&answer.text().await.unwrap()).unwrap_or_default()
+    }
+
+    /// Ends every fault of the simulator.
+    pub(crate) async fn stripe_is_well_again(&self) {
+        let url = self.address("stripe", "/_sim/faults");
+        let answer = self.client.delete(url).send().await.unwrap();
+        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+    }
+
+    /// A link that a tutoring service sends to one of its own people.
+    pub(crate) async fn upgrade_link(&self, learner: &str, price: &str) -> String {
+        let token = self.client.post(self.site("/local/service-token"));
+        let token = token.header("accept", "text/plain").send().await.unwrap();
+        let token = token.text().await.unwrap();
+        let url = self.site(&format!("/api/learners/{learner}/upgrade-link"));
+        let link = self.client.post(url).bearer_auth(token.trim());
+        let link = link.json(&serde_json::json!({ "price": price })).send().await.unwrap();
+        let link: Value = link.json().await.unwrap();
+        link["url"].as_str().unwrap().to_owned()
+    }
+
+    /// Asks Stripe's API, as its owner.
+    pub(crate) async fn stripe(&self, path: &str) -> Value {
+        let url = self.address("stripe", path);
+        let answer =
+            self.client.get(url).basic_auth("sk_test_owner", Some("")).send().await.unwrap();
+        answer.json().await.unwrap()
+    }
+
+    /// Refunds a payment in full, as somebody does in Stripe's Dashboard.
+    pub(crate) async fn refund(&self, payment: &str) {
+        let url = self.address("stripe", "/v1/refunds");
+        let request = self.client.post(url).basic_auth("sk_test_owner", Some(""));
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        let answer = request.body(format!("payment_intent={payment}")).send().await.unwrap();
+        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+    }
+
+    /// The one checkout session that there is.
+    pub(crate) async fn session(&self) -> Value {
+        let sessions = self.stripe("/v1/checkout/sessions").await;
+        let [session] = &sessions["data"].as_array().unwrap()[..] else {
+            panic!("one session is expected: {sessions}");
+        };
+        session.clone()
+    }
+}
+
+fn parse(addresses: &str) -> Value {
+    serde_json::from_str(addresses).unwrap()
+}
+
+impl Drop for Shop {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,236 @@
+//! Somebody at the site: what they press, fill in and see. Everything waits until it is so.
+
+use std::fmt::Debug;
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use futures_util::FutureExt as _;
+use serde_json::{Value, json};
+use tests::world::root;
+
+use crate::browser::{Browser, LAPTOP, Screen};
+use crate::shop::Shop;
+use crate::webdriver::Element;
+
+const PAGE: &str = include_str!("page.js");
+const PATIENCE: Duration = Duration::from_secs(30);
+const TAB: &str = "\u{e004}";
+const GLANCE: Duration = Duration::from_millis(40);
+
+/// A shop and somebody in it.
+pub(crate) struct Visitor {
+    pub(crate) shop: Shop,
+    pub(crate) browser: Browser,
+    /// What the console may say, since it has to.
+    expected: Mutex<Vec<&'static str>>,
+}
+
+/// Lets somebody into a shop of their own. Afterwards the browser's console must be as silent as
+/// they have expected it to be. What was to be seen when it failed is in `target/browser`.
+pub(crate) async fn visit(scenario: impl AsyncFnOnce(&Visitor)) {
+    visit_on(LAPTOP, scenario).await;
+}
+
+/// The same on another screen.
+pub(crate) async fn visit_on(screen: Screen, scenario: impl AsyncFnOnce(&Visitor)) {
+    let (shop, browser) = (Shop::open(), Browser::open(screen).await);
+    let visitor = Visitor { shop, browser, expected: Mutex::default() };
+    let ended = AssertUnwindSafe(async {
+        scenario(&visitor).await;
+        visitor.hears_nothing_from_the_console().await;
+    });
+    let ended = ended.catch_unwind().await;
+    if ended.is_err() {
+        visitor.leave_a_picture().await;
+    }
+    visitor.browser.close().await;
+    if let Err(panic) = ended {
+        resume_unwind(panic);
+    }
+}
+
+impl Visitor {
+    /// Opens a page of the site by its address.
+    pub(crate) async fn goes_to(&self, path: &str) {
+        self.opens(&self.shop.site(path)).await;
+    }
+
+    pub(crate) async fn opens(&self, url: &str) {
+        self.browser.session.open_address(url).await.unwrap();
+    }
+
+    /// Path and query of where they are, on the site.
+    async fn path(&self) -> Option<String> {
+        let url = self.browser.session.address().await.ok()?;
+        let path = url.strip_prefix(&self.shop.site(""))?;
+        Some(path.to_owned())
+    }
+
+    /// Waits until they are there.
+    pub(crate) async fn is_at(&self, path: &str) {
+        let is_there = async || self.path().await.filter(|at| at == path);
+        self.until(&format!("to be at {path}"), is_there).await;
+    }
+
+    /// Waits until the path starts so.
+    pub(crate) async fn is_below(&self, path: &str) {
+        let is_there = async || self.path().await.filter(|at| at.starts_with(path));
+        self.until(&format!("to be below {path}"), is_there).await;
+    }
+
+    /// Waits until all of this is to be seen.
+    pub(crate) async fn sees(&self, texts: &[&str]) {
+        for text in texts {
+            let shown = async || self.text().await.filter(|shown| shown.contains(text));
+            self.until(&format!("to see “{text}”"), shown).await;
+        }
+    }
+
+    /// Waits until nothing of this is to be seen.
+    pub(crate) async fn sees_no_more(&self, text: &str) {
+        let gone = async || self.text().await.filter(|shown| !shown.contains(text));
+        self.until(&format!("not to see “{text}”"), gone).await;
+    }
+
+    /// Everything that is to be seen now.
+    pub(crate) async fn text(&self) -> Option<String> {
+        let text = self.asks("textOf(document.body)", json!([])).await?;
+        text.as_str().map(str::to_owned)
+    }
+
+    /// Presses the button, or follows the link, whose name is this or begins so.
+    pub(crate) async fn presses(&self, name: &str) {
+        let session = &self.browser.session;
+        let pressed = async || session.click(&self.control(name).await?).await.ok();
+        self.until(&format!("to press “{name}”"), pressed).await;
+    }
+
+    /// Fills a field in.
+    pub(crate) async fn fills_in(&self, label: &str, text: &str) {
+        let session = &self.browser.session;
+        let filled = async || session.fill_in(&self.control(label).await?, text).await.ok();
+        self.until(&format!("to fill in “{label}”"), filled).await;
+    }
+
+    /// Waits until there is such a control.
+    pub(crate) async fn finds(&self, name: &str) -> Element {
+        self.until(&format!("to find “{name}”"), async || self.control(name).await).await
+    }
+
+    async fn control(&self, name: &str) -> Option<Element> {
+        let script = format!("{PAGE}\nreturn control(arguments[0]);");
+        self.browser.session.find(&script, json!([name])).await.ok()?
+    }
+
+    /// Goes on with Tab until the focus is on this, and says how often that took.
+    pub(crate) async fn tabs_to(&self, name: &str) {
+        self.finds(name).await;
+        for _ in 0..80 {
+            let at = self.asks("focused()", json!([])).await.unwrap_or_default();
+            if at.as_str().is_some_and(|at| at.starts_with(name)) {
+                return;
+            }
+            self.types(TAB).await;
+        }
+        panic!("the keyboard doesn't come to “{name}”");
+    }
+
+    /// Types into whatever has the focus.
+    pub(crate) async fn types(&self, keys: &str) {
+        self.browser.session.type_keys(keys).await.unwrap();
+    }
+
+    /// What a page answers to an expression, with `page.js` at hand.
+    pub(crate) async fn asks(&self, expression: &str, arguments: Value) -> Option<Value> {
+        let script = format!("{PAGE}\nreturn {expression};");
+        self.browser.session.run(&script, arguments).await.ok()
+    }
+
+    /// Waits until an expression is true.
+    pub(crate) async fn finds_true(&self, expression: &str) {
+        let is_true = async || self.asks(expression, json!([])).await?.as_bool()?.then_some(());
+        self.until(expression, is_true).await;
+    }
+
+    /// Waits for something to be there.
+    pub(crate) async fn until<T: Debug>(&self, what: &str, look: impl AsyncFn() -> Option<T>) -> T {
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
+            if let Some(found) = look().await {
+                return found;
+            }
+            tokio::time::sleep(GLANCE).await;
+        }
+        let url = self.browser.session.address().await.unwrap_or_default();
+        let seen = self.text().await.unwrap_or_default();
+        panic!("it takes too long {what}. At {url} there is: {seen}");
+    }
+
+    /// Opens a page again and again, since Stripe's news take a moment.
+    pub(crate) async fn reloads_until_they_see(&self, path: &str, text: &str) {
+        let shown = async || {
+            self.goes_to(path).await;
+            self.finds_true("document.querySelector('.waiting') === null").await;
+            self.text().await.filter(|shown| shown.contains(text))
+        };
+        self.until(&format!("to see “{text}”"), shown).await;
+    }
+
+    /// Cuts the connection, or mends it.
+    pub(crate) async fn is_offline(&self, offline: bool) {
+        let conditions = json!({
+            "offline": offline,
+            "latency": 0,
+            "downloadThroughput": -1,
+            "uploadThroughput": -1,
+        });
+        self.browser.tell("Network.enable", json!({})).await;
+        self.browser.tell("Network.emulateNetworkConditions", conditions).await;
+    }
+
+    /// Signs in at the sign-in's own page, by the link of the mail.
+    pub(crate) async fn follows_the_link(&self, email: &str) {
+        self.fills_in("E-mail address", email).await;
+        self.presses("Send me a link").await;
+        self.sees(&["Your sign-in link"]).await;
+        self.presses("Sign in").await;
+    }
+
+    /// Pays on Stripe's page with this card.
+    pub(crate) async fn pays_with(&self, card: &str) {
+        // Who has paid here before is known.
+        self.finds("E-mail").await;
+        if self.asks("control('E-mail').readOnly", json!([])).await != Some(json!(true)) {
+            self.fills_in("E-mail", "buyer@example.com").await;
+        }
+        self.fills_in("Card number", card).await;
+        self.fills_in("Expiry", "12 / 34").await;
+        self.fills_in("CVC", "123").await;
+        self.presses("Pay $").await;
+    }
+
+    /// The console may say this, since something is asked for that is refused.
+    pub(crate) fn expects_in_the_console(&self, what: &'static str) {
+        self.expected.lock().unwrap().push(what);
+    }
+
+    async fn hears_nothing_from_the_console(&self) {
+        let expected = self.expected.lock().unwrap().clone();
+        let mut unexpected = self.browser.session.console().await.unwrap();
+        unexpected.retain(|said| !expected.iter().any(|expected| said.contains(expected)));
+        assert!(unexpected.is_empty(), "the console says {unexpected:#?}");
+    }
+
+    async fn leave_a_picture(&self) {
+        let test = std::thread::current().name().unwrap_or("test").replace("::", "-");
+        let folder = root().join("target/browser");
+        let file = folder.join(format!("{test}.png"));
+        let Ok(picture) = self.browser.session.screenshot().await else { return };
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(&file, BASE64_STANDARD.decode(picture).unwrap()).unwrap();
+        eprintln!("what was to be seen: {}", file.display());
+    }
+}
