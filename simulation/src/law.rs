@@ -533,7 +533,7 @@ fn rises(was: &facts::Facts, is: &facts::Facts) -> bool {
         .all(|(id, was)| new.disputes.get(id).is_some_and(|is| is_within(&was.told, &is.told)));
     let answers_rise = was.disputes.iter().all(|(id, was)| {
         let (was, is) = (was.settled, is.disputes.get(id).and_then(|is| is.settled));
-        let reading = |settled: Option<facts::Settled>| settled.map(|settled| settled.reading);
+        let reading = |settled: Option<facts::Reading>| settled.map(|settled| settled.number);
         was == is || reading(is) > reading(was)
     });
     let are_settled = new

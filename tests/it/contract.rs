@@ -6,8 +6,8 @@ use shared::domain::catalog::PublishedCatalog;
 use shared::domain::checkout::{Attempt, OpenSession};
 use shared::domain::decide::{Claim, Event, Needs, Recorded, State, Write};
 use shared::domain::facts::{
-    Deed, Dispute, DisputeStatus, Facts, ManualGrant, Origin, Payment, Purchase, Refund,
-    RefundStatus, Sale, Settled, Told,
+    Deed, Dispute, DisputeStatus, Facts, ManualGrant, Origin, Payment, Purchase, Reading, Refund,
+    RefundStatus, Sale, Told,
 };
 use shared::domain::id::{CustomerId, EventId, LearnerId, SourceId};
 use shared::domain::money::Money;
@@ -208,7 +208,7 @@ async fn facts_of_every_kind_are_kept_before_and_after_what_was_sold_is_known<
     };
     let refund = Refund { amount_minor: 1000, told: Told::once(RefundStatus::Succeeded, at(3)) };
     let told = [(DisputeStatus::Open, at(3)), (DisputeStatus::Won, at(4))].into_iter().collect();
-    let settled = Some(Settled { reading: 2, status: DisputeStatus::Won });
+    let settled = Some(Reading { number: 2, status: DisputeStatus::Won });
     let mut facts = Facts {
         refunds: [("re_1".parse().unwrap(), refund)].into(),
         disputes: [("du_1".parse().unwrap(), Dispute { told, settled })].into(),

@@ -281,15 +281,15 @@ pub struct Dispute {
     /// What Stripe has told of it.
     pub told: Told<DisputeStatus>,
     /// Where verdicts contradict each other: what Stripe answered when it was asked last.
-    pub settled: Option<Settled>,
+    pub settled: Option<Reading>,
 }
 
 /// What Stripe answered when it was asked how a dispute stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Settled {
+pub struct Reading {
     /// Which answer this is, from 1. Each was stored on the version that was read before Stripe was
     /// asked, so a later one is newer.
-    pub reading: u64,
+    pub number: u64,
     /// How it stands.
     pub status: DisputeStatus,
 }
@@ -316,8 +316,8 @@ impl Dispute {
 
     /// Takes in what Stripe has answered just now.
     pub fn settle(&mut self, status: DisputeStatus) {
-        let before = self.settled.map_or(0, |settled| settled.reading);
-        self.settled = Some(Settled { reading: before.saturating_add(1), status });
+        let before = self.settled.map_or(0, |settled| settled.number);
+        self.settled = Some(Reading { number: before.saturating_add(1), status });
     }
 
     fn join(self, other: Self) -> Self {

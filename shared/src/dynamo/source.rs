@@ -11,8 +11,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use super::attributes::{Item, Reader, number, text, time};
 use crate::domain::decide::StoredSource;
 use crate::domain::facts::{
-    Deed, Dispute, DisputeStatus, Facts, ManualGrant, Origin, Payment, Purchase, Refund,
-    RefundStatus, Sale, Settled, Told,
+    Deed, Dispute, DisputeStatus, Facts, ManualGrant, Origin, Payment, Purchase, Reading, Refund,
+    RefundStatus, Sale, Told,
 };
 use crate::domain::money::Money;
 use crate::domain::time::Timestamp;
@@ -121,7 +121,7 @@ fn refund_item(refund: &Refund) -> Item {
 fn dispute_item(dispute: &Dispute) -> Item {
     let mut item = told_item(&dispute.told, &DISPUTE_STATUSES);
     if let Some(settled) = dispute.settled {
-        item.insert("reading".to_owned(), number(settled.reading));
+        item.insert("reading".to_owned(), number(settled.number));
         item.insert("read".to_owned(), text(name_of(&DISPUTE_STATUSES, settled.status)));
     }
     item
@@ -199,11 +199,11 @@ fn refund(item: &Reader<'_>) -> Result<Refund, LedgerError> {
 fn dispute(item: &Reader<'_>) -> Result<Dispute, LedgerError> {
     let settled = match item.maybe_number("reading")? {
         None => None,
-        Some(reading) => {
+        Some(number) => {
             let read = item.text("read")?;
             let status = DISPUTE_STATUSES.iter().find(|(_, name)| *name == read);
             let status = status.ok_or_else(|| unreadable("read"))?.0;
-            Some(Settled { reading, status })
+            Some(Reading { number, status })
         }
     };
     Ok(Dispute { told: told(item, &DISPUTE_STATUSES)?, settled })
@@ -268,7 +268,7 @@ mod tests {
         let refund = Refund { amount_minor: 2900, told: told.collect() };
         let told =
             DISPUTE_STATUSES.iter().zip(1..).map(|((status, _), second)| (*status, at(second)));
-        let settled = Some(Settled { reading: 3, status: DisputeStatus::Won });
+        let settled = Some(Reading { number: 3, status: DisputeStatus::Won });
         let dispute = Dispute { told: told.collect(), settled };
         let open = Dispute { told: Told::once(DisputeStatus::Open, at(9)), settled: None };
         let sale = Sale {

@@ -30,7 +30,7 @@ fn dispute(id: &str, status: DisputeStatus, seconds: i64) -> Facts {
 fn settled(id: &str, reading: u64, status: DisputeStatus) -> Facts {
     let mut facts = dispute(id, status, 9);
     for dispute in facts.disputes.values_mut() {
-        dispute.settled = Some(Settled { reading, status });
+        dispute.settled = Some(Reading { number: reading, status });
     }
     facts
 }
