@@ -1,9 +1,10 @@
 //! What every page is for everybody: on any screen, by day and by night, for eyes and for ears.
 
 use serde_json::{Value, json};
+use tests::world::root;
 use xtask::tools;
 
-use crate::browser::{LAPTOP, PHONE};
+use crate::browser::{LAPTOP, PHONE, Screen};
 use crate::visitor::{Visitor, visit};
 
 const SCHEMES: [&str; 2] = ["light", "dark"];
@@ -143,6 +144,43 @@ async fn a_shop_that_can_t_be_reached_is_said_and_tried_again() {
         visitor.presses("Try again").await;
         visitor.sees(&["First steps with agents", "TutorClaw"]).await;
         visitor.sees_no_more("The shop can’t be reached at the moment.").await;
+    })
+    .await;
+}
+
+/// Takes a picture for the README if that is wanted, and holds the one that is there against the
+/// screen that it is said to show.
+async fn is_pictured(visitor: &Visitor, screen: Screen, name: &str) {
+    visitor.browser.show_on(screen).await;
+    let file = root().join(format!("docs/site-{name}.png"));
+    if std::env::var_os("COURSEGATE_PICTURES").is_some() {
+        std::fs::write(&file, visitor.picture().await).unwrap();
+    }
+    let picture = std::fs::read(&file).expect("COURSEGATE_PICTURES=1 makes it");
+    // Where a PNG has its width and height.
+    let size = [screen.width, screen.height].map(u32::to_be_bytes).concat();
+    assert_eq!(picture[16..24], size, "{}: COURSEGATE_PICTURES=1 makes it anew", file.display());
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    assert!(readme.contains(&format!("(docs/site-{name}.png)")), "the README shows {name}");
+}
+
+#[tokio::test]
+async fn the_readme_shows_the_paywall_and_the_dashboard() {
+    visit(async |learner| {
+        learner.goes_to("/sign-in?to=/course/tutorclaw/6").await;
+        learner.follows_the_link("ada@example.com").await;
+        learner.finds("Unlock: TutorClaw, all chapters").await;
+        is_pictured(learner, PHONE, "paywall").await;
+        learner.browser.show_on(LAPTOP).await;
+        learner.presses("Unlock").await;
+        learner.pays_with("4242 4242 4242 4242").await;
+        learner.sees(&["Paid. It is yours."]).await;
+        learner.presses("Go on to TutorClaw").await;
+        learner.sees(&["“Well done!” teaches nothing"]).await;
+        learner.goes_to("/").await;
+        learner.finds("Continue with chapter 6: TutorClaw").await;
+        // As high as it takes to see how the first cards end.
+        is_pictured(learner, Screen { height: 1000, ..LAPTOP }, "dashboard").await;
     })
     .await;
 }

@@ -224,13 +224,17 @@ impl Visitor {
         assert!(unexpected.is_empty(), "the console says {unexpected:#?}");
     }
 
+    /// What is to be seen, as a PNG.
+    pub(crate) async fn picture(&self) -> Vec<u8> {
+        BASE64_STANDARD.decode(self.browser.session.screenshot().await.unwrap()).unwrap()
+    }
+
     async fn leave_a_picture(&self) {
         let test = std::thread::current().name().unwrap_or("test").replace("::", "-");
         let folder = root().join("target/browser");
         let file = folder.join(format!("{test}.png"));
-        let Ok(picture) = self.browser.session.screenshot().await else { return };
         std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(&file, BASE64_STANDARD.decode(picture).unwrap()).unwrap();
+        std::fs::write(&file, self.picture().await).unwrap();
         eprintln!("what was to be seen: {}", file.display());
     }
 }
