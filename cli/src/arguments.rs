@@ -87,6 +87,9 @@ pub(crate) enum Command {
     /// All that is held of a learner: write it out, or erase it
     #[command(subcommand)]
     Learner(LearnerCommand),
+    /// The course site and the chapters: send them into the stack's buckets
+    #[command(subcommand)]
+    Site(SiteCommand),
     /// Look at everything, say what is wrong and what to do; fails if anything is
     Doctor {
         #[command(flatten)]
@@ -175,6 +178,30 @@ pub(crate) enum KeyCommand {
         webhook: bool,
         #[command(flatten)]
         place: PlaceArguments,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SiteCommand {
+    /// Send what has changed: the site, its config.json, the chapters
+    Deploy {
+        #[command(flatten)]
+        place: PlaceArguments,
+        /// The site's folder
+        #[arg(long, value_name = "FOLDER", default_value = "web")]
+        site: PathBuf,
+        /// The chapters' folder, with a file COURSE/NUMBER.html for each
+        #[arg(long, value_name = "FOLDER", default_value = "content")]
+        content: PathBuf,
+        /// The site's client at an issuer of your own; that of the stack's user pool is known
+        #[arg(long, value_name = "ID")]
+        client_id: Option<String>,
+        /// Even if a chapter of what is on sale has no file
+        #[arg(long)]
+        force: bool,
+        /// Delete from the buckets what is no longer in the folders
+        #[arg(long)]
+        delete: bool,
     },
 }
 

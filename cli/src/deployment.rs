@@ -19,6 +19,7 @@ use shared::stripe::wire::{dispute_status_from_api, is_our_payment};
 use shared::telemetry::Chain;
 
 use crate::account::{Account, AccountError, NoParameters};
+use crate::s3::S3;
 
 /// The operator's own key, which may do more than the functions' key.
 pub const STRIPE_API_KEY: &str = "STRIPE_API_KEY";
@@ -156,6 +157,39 @@ pub struct Cloud {
     pub sns: aws_sdk_sns::Client,
     /// STS, which knows who the operator is.
     pub sts: aws_sdk_sts::Client,
+    /// S3.
+    pub s3: S3,
+    /// The course site.
+    pub site: CourseSite,
+}
+
+/// The course site of a stack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CourseSite {
+    /// Where `CloudFront` serves it.
+    pub url: String,
+    /// The bucket with its files.
+    pub bucket: String,
+    /// The bucket with the chapters.
+    pub content_bucket: String,
+    /// The other sites that may show the course elements.
+    pub embed_origins: Vec<String>,
+    /// Where its learners sign in.
+    pub sign_in: SignIn,
+}
+
+/// Where learners sign in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SignIn {
+    /// At the stack's own user pool.
+    UserPool {
+        /// Its sign-in pages.
+        url: String,
+        /// The site's client.
+        client_id: String,
+    },
+    /// At an issuer of the author's own.
+    Issuer(String),
 }
 
 /// What `GET /local/health` says, as far as it is needed.
@@ -268,6 +302,8 @@ impl Deployment {
                 alarm_topic: output("AlarmTopicArn")?,
                 sns: aws_sdk_sns::Client::new(config),
                 sts: aws_sdk_sts::Client::new(config),
+                s3: S3::new(config),
+                site: course_site(output)?,
             }),
         })
     }
@@ -347,6 +383,25 @@ impl Deployment {
         let object: serde_json::Value = account.get(path, &NoParameters {}).await?;
         Ok(object.to_string())
     }
+}
+
+/// The course site, of the stack's outputs.
+fn course_site<E>(output: impl Fn(&'static str) -> Result<String, E>) -> Result<CourseSite, E> {
+    // None of these two is there where learners sign in elsewhere.
+    let sign_in = match output("SignInUrl") {
+        Ok(url) => SignIn::UserPool { url, client_id: output("SiteClientId")? },
+        Err(_) => SignIn::Issuer(output("JwtIssuer")?),
+    };
+    // Where no other site is named, the output may be empty or missing.
+    let origins = output("CorsOrigins").unwrap_or_default();
+    let origins = origins.split(',').map(str::trim).filter(|origin| !origin.is_empty());
+    Ok(CourseSite {
+        url: output("SiteUrl")?,
+        bucket: output("SiteBucketName")?,
+        content_bucket: output("ContentBucketName")?,
+        embed_origins: origins.map(ToOwned::to_owned).collect(),
+        sign_in,
+    })
 }
 
 fn unreadable(reason: String) -> StripeUnavailable {

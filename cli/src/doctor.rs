@@ -100,6 +100,7 @@ pub async fn examine(
     note("double payments", waiting::double_payments(&patient).await);
     note("customer portal", stripe::portal(&patient).await);
     note("tax", stripe::tax(&patient).await);
+    note("site's files", aws::site_files(&patient).await);
     note("signed probe", doors::signed_probe(&patient).await);
     note("forged probe", doors::forged_probe(&patient).await);
     note("api", doors::api(&patient).await);

@@ -11,6 +11,8 @@
 //! - [`events`]: events once more, and those that wait in quarantine.
 //! - [`double_payments`]: who has paid twice.
 //! - [`learner`]: all that is held of a learner, and its erasure.
+//! - [`site`]: the course site and the chapters, sent into the stack's buckets.
+//! - [`s3`]: those buckets.
 //! - [`calendar`]: times as they are read and written.
 
 pub mod account;
@@ -23,5 +25,7 @@ pub mod events;
 pub mod hand;
 pub mod key;
 pub mod learner;
+pub mod s3;
+pub mod site;
 pub mod webhook;
 pub mod why;

@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         Some(Command::Catalog(command)) => operator::catalog(command),
         Some(Command::Webhook(command)) => operator::webhook(command),
         Some(Command::Key(command)) => operator::key(command),
+        Some(Command::Site(command)) => operator::site::site(command),
         Some(Command::Doctor { place, catalog }) => operator::doctor(place, catalog),
         Some(Command::Why { learner, product, place }) => {
             operator::support::why(place, &learner, product.as_ref())

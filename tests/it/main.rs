@@ -29,6 +29,7 @@ mod reversals;
 mod sbom;
 mod secrets;
 mod site;
+mod site_deploy;
 mod stack;
 mod storm;
 mod strangers;

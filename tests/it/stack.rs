@@ -45,7 +45,7 @@ fn template() -> Yaml {
 
 /// The template as far as moto makes it. What it does not make is a parameter of the same name, so
 /// that the outputs can refer to it.
-fn template_for_moto() -> Yaml {
+pub(crate) fn template_for_moto() -> Yaml {
     let mut template = template();
     let resources = std::mem::take(template["Resources"].as_mapping_mut().unwrap());
     for (name, resource) in resources {
@@ -67,10 +67,10 @@ fn template_for_moto() -> Yaml {
 }
 
 /// A deployment, with nothing in it yet.
-struct Shop {
+pub(crate) struct Shop {
     name: &'static str,
     aws: SdkConfig,
-    parameters: BTreeMap<&'static str, String>,
+    pub(crate) parameters: BTreeMap<&'static str, String>,
     stripe: stripe_simulator::Simulator,
     /// API, site and webhook.
     servers: JoinSet<()>,
@@ -78,8 +78,9 @@ struct Shop {
 
 impl Shop {
     /// Deploys it. None where moto is missing.
-    async fn deploy(name: &'static str, mode: Mode) -> Option<Self> {
-        let aws = quiet_moto()?.config();
+    pub(crate) async fn deploy(name: &'static str, mode: Mode) -> Option<Self> {
+        let moto = quiet_moto()?;
+        let aws = moto.config();
         let (listener, url) = listen().await;
         let (stripes_listener, stripe_url) = listen().await;
         let options = stripe_simulator::Options { listener: stripes_listener, state: None };
@@ -90,6 +91,9 @@ impl Shop {
             ("JwtIssuer", "https://issuer.example.com".to_owned()),
             // A live deployment has none, and in these tests none with a live key.
             ("StripeApiUrl", if mode == Mode::Live { String::new() } else { stripe_url }),
+            ("Site", url.clone()),
+            ("SiteBucket", format!("{name}-site")),
+            ("ContentBucket", format!("{name}-content")),
             ("Api", format!("{url}/api")),
             ("WebhookFunction", format!("{url}/webhook")),
         ]);
@@ -99,6 +103,9 @@ impl Shop {
             let create = create.name(format!("{name}-{secret}"));
             let created = create.secret_string(value.as_str().unwrap()).send().await.unwrap();
             parameters.insert(secret, created.arn().unwrap().to_owned());
+        }
+        for bucket in ["SiteBucket", "ContentBucket"] {
+            moto.create_bucket(&parameters[bucket]).await;
         }
         let mut shop = Self {
             name,
@@ -126,7 +133,7 @@ impl Shop {
         create.template_body(template).send().await.unwrap();
     }
 
-    async fn update_stack(&self, template: &Yaml) {
+    pub(crate) async fn update_stack(&self, template: &Yaml) {
         let client = aws_sdk_cloudformation::Client::new(&self.aws);
         let update = client.update_stack().stack_name(self.name);
         let update = update.set_parameters(Some(self.parameters()));
@@ -191,7 +198,7 @@ impl Shop {
     }
 
     /// As the operator's commands find it.
-    async fn deployment(&self) -> Deployment {
+    pub(crate) async fn deployment(&self) -> Deployment {
         self.found_by(&self.aws, Some(KEY)).await.unwrap()
     }
 
@@ -204,7 +211,7 @@ impl Shop {
     }
 
     /// What an operator does after the first deployment. Says what was done in Stripe.
-    async fn set_up(&self) -> (usize, usize) {
+    pub(crate) async fn set_up(&self) -> (usize, usize) {
         let deployment = self.deployment().await;
         let account = deployment.account().await.unwrap();
         key::store(&deployment, &"rk_test_of_the_functions".into()).await.unwrap();
@@ -277,6 +284,7 @@ impl Shop {
         let names = [
             (deployment.table_name.as_str(), "Table"),
             (&self.parameters["SiteOrigin"], "SiteOrigin"),
+            (&self.parameters["SiteBucket"], "SiteBucket"),
             (root.to_str().unwrap(), "."),
             (MARKED_DELETED, "it is marked deleted"),
             (env!("CARGO_PKG_VERSION"), "Version"),
@@ -294,7 +302,7 @@ impl Shop {
 
     async fn new_complaints_about(&self, deployment: &Deployment) -> String {
         let complaints = self.complaints_about(deployment).await;
-        complaints.replace(NOT_DECIDED, "")
+        complaints.replace(NOT_DECIDED, "").replace(NOT_SENT, "")
     }
 }
 
@@ -311,6 +319,12 @@ note, tax: this version collects none: prices are charged as they are, whatever 
   ask your accountant what you owe; declare it by yourself
 ";
 
+/// The same, of who has a site of their own.
+const NOT_SENT: &str = "\
+note, site's files: SiteBucket has no index.html: CloudFront has nothing to show
+  send it with `coursegate site deploy`; nothing is to do where your site is your own
+";
+
 async fn findings(deployment: &Deployment) -> Vec<(&'static str, Finding)> {
     let mut findings = Vec::new();
     let found = |name, finding: &Finding| findings.push((name, finding.clone()));
@@ -320,7 +334,7 @@ async fn findings(deployment: &Deployment) -> Vec<(&'static str, Finding)> {
     findings
 }
 
-async fn listen() -> (TcpListener, String) {
+pub(crate) async fn listen() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     (listener, url)
@@ -396,6 +410,8 @@ async fn a_new_deployment_is_told_what_it_lacks_and_how_to_come_by_it() {
       save its settings once in Stripe's Dashboard (Settings, Billing, Customer portal)
     note, tax: this version collects none: prices are charged as they are, whatever the law asks
       ask your accountant what you owe; declare it by yourself
+    note, site's files: SiteBucket has no index.html: CloudFront has nothing to show
+      send it with `coursegate site deploy`; nothing is to do where your site is your own
     bad, signed probe: Secrets Manager holds no signing secret yet
       run `coursegate webhook register`
     bad, forged probe: the webhook has no signing secret to refuse a forged event with: 503
@@ -404,7 +420,7 @@ async fn a_new_deployment_is_told_what_it_lacks_and_how_to_come_by_it() {
       push the catalog, then look at the entitlements function's log
     ");
     shop.set_up().await;
-    assert_eq!(shop.complaints().await, NOT_DECIDED);
+    assert_eq!(shop.complaints().await, format!("{NOT_DECIDED}{NOT_SENT}"));
     // Nothing was passed over.
     let findings = findings(&shop.deployment().await).await;
     let good = findings.iter().filter(|(_, finding)| matches!(finding, Finding::Good(_)));
@@ -596,6 +612,8 @@ async fn without_a_key_of_the_operators_own_the_account_is_not_looked_at() {
     insta::assert_snapshot!(shop.complaints_about(&deployment).await, @r"
     bad, your key: STRIPE_API_KEY is not set: create a restricted key for yourself in Stripe's Dashboard (docs/DEPLOY.md lists its permissions) and set it in the environment
       then ask again
+    note, site's files: SiteBucket has no index.html: CloudFront has nothing to show
+      send it with `coursegate site deploy`; nothing is to do where your site is your own
     ");
 }
 
@@ -659,6 +677,10 @@ async fn a_stack_that_lacks_an_output_is_not_taken_for_a_deployment() {
     stack lacks-StripeSigningSecretArn is in CREATE_COMPLETE and has no output StripeSigningSecretArn: deploy it with this version's template.yaml
     stack lacks-RefundThresholdPercent is in CREATE_COMPLETE and has no output RefundThresholdPercent: deploy it with this version's template.yaml
     stack lacks-AlarmTopicArn is in CREATE_COMPLETE and has no output AlarmTopicArn: deploy it with this version's template.yaml
+    stack lacks-JwtIssuer is in CREATE_COMPLETE and has no output JwtIssuer: deploy it with this version's template.yaml
+    stack lacks-SiteUrl is in CREATE_COMPLETE and has no output SiteUrl: deploy it with this version's template.yaml
+    stack lacks-SiteBucketName is in CREATE_COMPLETE and has no output SiteBucketName: deploy it with this version's template.yaml
+    stack lacks-ContentBucketName is in CREATE_COMPLETE and has no output ContentBucketName: deploy it with this version's template.yaml
     ");
 }
 
@@ -696,7 +718,7 @@ async fn a_deployment_that_can_t_be_found_is_said_where_to_look_for() {
 }
 
 /// What the doctor says under this name.
-async fn finding(deployment: &Deployment, name: &str) -> Finding {
+pub(crate) async fn finding(deployment: &Deployment, name: &str) -> Finding {
     let mut findings = findings(deployment).await.into_iter();
     findings.find(|(found, _)| *found == name).unwrap().1
 }
@@ -860,6 +882,8 @@ async fn what_the_operator_s_key_may_not_look_at_is_not_taken_for_well() {
       give your key Customer portal: Read
     note, tax: your key may not look at this: Stripe answers 403: 
       give your key Tax Settings: Read
+    note, site's files: SiteBucket has no index.html: CloudFront has nothing to show
+      send it with `coursegate site deploy`; nothing is to do where your site is your own
     ");
 }
 
@@ -895,6 +919,8 @@ async fn stripe_tax_is_not_taken_for_tax_that_is_collected() {
       save its settings once in Stripe's Dashboard (Settings, Billing, Customer portal)
     note, tax: Stripe Tax is set up, and this version does not use it: prices are charged as they are, whatever the law asks
       ask your accountant what you owe; declare it by yourself
+    note, site's files: SiteBucket has no index.html: CloudFront has nothing to show
+      send it with `coursegate site deploy`; nothing is to do where your site is your own
     ");
 }
 

@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use local::template::Table as Definition;
+use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use shared::dynamo::Table;
 
@@ -62,6 +63,13 @@ pub fn quiet_moto() -> Option<&'static Moto> {
     started(&MOTO)
 }
 
+/// One of a test's own, which checks each request once it is told to by [`Moto::let_only`].
+#[must_use]
+pub fn strict_moto() -> Option<Moto> {
+    let program = xtask::tools::find_or_pass_over("moto_server")?;
+    Some(Moto::start(&program.with_file_name("python")))
+}
+
 fn started(moto: &'static OnceLock<Moto>) -> Option<&'static Moto> {
     let program = xtask::tools::find_or_pass_over("moto_server")?;
     Some(moto.get_or_init(|| Moto::start(&program.with_file_name("python"))))
@@ -72,6 +80,8 @@ impl Moto {
         // Isolated from whatever the machine's Python is told by variables and folders.
         let mut server = Command::new(python)
             .args(["-I", "-c", SERVER])
+            // Of a bucket, S3 lists a thousand objects at once: so many no test has.
+            .env("MOTO_S3_DEFAULT_MAX_KEYS", "10")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -93,6 +103,62 @@ impl Moto {
             .credentials_provider(SharedCredentialsProvider::new(credentials))
             .endpoint_url(&self.url)
             .build()
+    }
+
+    /// A new user who may do this and nothing else. From now on every request is checked: whether its
+    /// signature is right, and whether the user may.
+    pub async fn let_only(&self, user: &str, actions: &[&str]) -> SdkConfig {
+        self.check_after("inf").await;
+        let statement = json!({ "Effect": "Allow", "Action": actions, "Resource": "*" });
+        let policy = json!({ "Version": "2012-10-17", "Statement": [statement] }).to_string();
+        let user = ("UserName", user);
+        self.iam(&[("Action", "CreateUser"), user]).await;
+        let put = ("Action", "PutUserPolicy");
+        self.iam(&[put, user, ("PolicyName", "only"), ("PolicyDocument", &policy)]).await;
+        let key = self.iam(&[("Action", "CreateAccessKey"), user]).await;
+        self.check_after("0").await;
+        let value = |name: &str| {
+            let (_, value) = key.split_once(&format!("<{name}>")).unwrap();
+            value.split('<').next().unwrap().to_owned()
+        };
+        let (id, secret) = (value("AccessKeyId"), value("SecretAccessKey"));
+        let credentials = Credentials::new(id, secret, None, None, "test");
+        let credentials = SharedCredentialsProvider::new(credentials);
+        self.config().to_builder().credentials_provider(credentials).build()
+    }
+
+    /// Has it check requests after so many.
+    async fn check_after(&self, requests: &'static str) {
+        let url = format!("{}/moto-api/reset-auth", self.url);
+        let answer = reqwest::Client::new().post(url).body(requests).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+    }
+
+    async fn iam(&self, parameters: &[(&str, &str)]) -> String {
+        let form = reqwest::Url::parse_with_params(&self.url, parameters).unwrap();
+        let scope = "test/20260101/us-east-1/iam/aws4_request";
+        let request = reqwest::Client::new()
+            .post(&self.url)
+            .header("authorization", format!("AWS4-HMAC-SHA256 Credential={scope}"))
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(form.query().unwrap().to_owned());
+        let answer = request.send().await.unwrap();
+        let (status, text) = (answer.status(), answer.text().await.unwrap());
+        assert_eq!(status, 200, "{text}");
+        text
+    }
+
+    /// A new bucket.
+    pub async fn create_bucket(&self, name: &str) {
+        let put = self.s3(Method::PUT, &format!("/{name}")).send().await.unwrap();
+        assert_eq!(put.status(), 200);
+    }
+
+    /// A request to S3 about this path.
+    pub fn s3(&self, method: Method, path: &str) -> RequestBuilder {
+        let scope = "test/20260101/us-east-1/s3/aws4_request";
+        let request = reqwest::Client::new().request(method, format!("{}{path}", self.url));
+        request.header("authorization", format!("AWS4-HMAC-SHA256 Credential={scope}"))
     }
 
     /// The template's table under a name of the test's own, and what moto says of it.

@@ -1,4 +1,4 @@
-//! The stack, the table, the alarms.
+//! The stack, the table, the alarms, the site's files.
 
 use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::types::{
@@ -6,6 +6,7 @@ use aws_sdk_dynamodb::types::{
 };
 
 use super::{Finding, Patient, WHY_LOCAL};
+use crate::site;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -124,5 +125,25 @@ pub(super) async fn alarms(patient: &Patient<'_>) -> Finding {
             "open the link in AWS's e-mail \"Subscription Confirmation\", or deploy with another \
              AlarmEmail",
         )
+    }
+}
+
+pub(super) async fn site_files(patient: &Patient<'_>) -> Finding {
+    let Some(cloud) = &patient.deployment.cloud else { return Finding::Skipped(WHY_LOCAL) };
+    let name = &cloud.site.bucket;
+    let found = match cloud.s3.bucket(name).await {
+        Ok(bucket) => bucket.look(site::PAGE).await,
+        Err(error) => Err(error),
+    };
+    match found {
+        Ok(Some(_)) => Finding::good(format!("{} is in {name}", site::PAGE)),
+        Ok(None) => Finding::note(
+            format!("{name} has no {}: CloudFront has nothing to show", site::PAGE),
+            "send it with `coursegate site deploy`; nothing is to do where your site is your own",
+        ),
+        // A site of one's own does without them, whoever looks.
+        Err(error) => {
+            Finding::note(error.to_string(), "nothing is to do where your site is your own")
+        }
     }
 }

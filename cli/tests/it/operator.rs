@@ -2,6 +2,7 @@
 
 use std::process::{Command, Stdio};
 
+use coursegate::site::content_type;
 use serde_json::json;
 
 use crate::running::{Folder, command, project};
@@ -120,6 +121,7 @@ fn without_a_deployment_every_command_says_what_to_do() {
         &["double-payments"],
         &["learner", "export", "ada"],
         &["learner", "forget", "ada", "--yes"],
+        &["site", "deploy"],
     ] {
         // Nothing listens on port 1.
         let mut command = command(&[arguments, &["--gateway-port", "1"]].concat());
@@ -275,6 +277,33 @@ fn the_doctor_names_what_is_wrong_and_the_remedy() {
     let said = shop.run(&["doctor"]);
     assert!(line(&said, "endpoint").starts_with("ok"), "{}", said.out);
     assert!(line(&said, "prices").starts_with("ok"), "{}", said.out);
+}
+
+#[tokio::test]
+async fn the_local_stack_s_site_needs_no_deployment_and_a_deployed_one_is_served_alike() {
+    let shop = Shop::open();
+    let said = shop.says(&["site", "deploy"]);
+    assert!(said.starts_with("Nothing to do") && said.contains("--stack"), "{said}");
+
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let mut kinds = 0;
+    for folder in ["", "pages/", "elements/"] {
+        for entry in std::fs::read_dir(project().join("web").join(folder)).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            if entry.path().is_dir() || name == "README.md" || name == "api.d.ts" {
+                continue;
+            }
+            let url = shop.running.url(&format!("/{folder}{name}"));
+            let answer = client.get(url).send().await.unwrap();
+            let local = answer.headers()["content-type"].to_str().unwrap();
+            assert_eq!(content_type(&name), local, "{folder}{name}");
+            kinds += 1;
+        }
+    }
+    assert!(kinds > 20, "{kinds}");
+    let config = client.get(shop.running.url("/config.json")).send().await.unwrap();
+    assert_eq!(config.headers()["content-type"], content_type("config.json"));
 }
 
 #[test]
