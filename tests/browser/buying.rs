@@ -1,10 +1,11 @@
 //! From the paywall to Stripe and back.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
+use crate::browser::PHONE;
 use crate::chapters::pieces;
 use crate::reading::has_nothing_of;
-use crate::visitor::{Visitor, visit};
+use crate::visitor::{Visitor, visit, visit_on};
 
 const CHAPTER: &str = "/course/tutorclaw/6";
 
@@ -219,14 +220,26 @@ async fn a_button_that_is_pressed_twice_opens_one_checkout() {
         let name = learner.asks(pressed, json!([])).await.unwrap();
         assert_eq!(name, "Opening the checkout…");
         learner.finds("Pay $9.99").await;
+        let session = learner.shop.session().await["id"].as_str().unwrap().to_owned();
+        let customers = learner.shop.stripe("/v1/customers").await;
+        assert_eq!(customers["data"].as_array().unwrap().len(), 1, "{customers}");
+
+        // Who comes back without having paid finds the button as it was, and the same checkout.
+        learner.browser.session.go_back().await.unwrap();
+        learner.is_at(CHAPTER).await;
+        learner.presses("Unlock: TutorClaw, all chapters").await;
+        learner.finds("Pay $9.99").await;
+        learner.goes_to(&format!("/success?session_id={session}")).await;
+        learner.sees(&["Not paid yet.", "nothing was charged"]).await;
+        learner.presses("Back to the checkout").await;
+        learner.finds("Pay $9.99").await;
         learner.shop.session().await;
-        assert_eq!(learner.shop.stripe("/v1/customers").await["data"].as_array().unwrap().len(), 1);
     })
     .await;
 }
 
-/// Buys it in another tab, of which this page knows nothing yet.
-async fn buys_elsewhere(learner: &Visitor) {
+/// Asks the API for a checkout, as another tab does, of which this page knows nothing.
+async fn opens_a_checkout(learner: &Visitor) -> String {
     let open = "(async () => {
         const { token } = JSON.parse(sessionStorage.getItem('coursegate.session'));
         const answer = await fetch('/api/checkout', {
@@ -234,18 +247,18 @@ async fn buys_elsewhere(learner: &Visitor) {
             headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
             body: JSON.stringify({ price: 'tutorclaw_paid' }),
         });
-        return answer.json();
+        return (await answer.json()).session_id;
     })()";
-    let opened: Value = learner.asks(open, json!([])).await.unwrap();
-    let pay = format!("checkout/sessions/{}/pay", opened["session_id"].as_str().unwrap());
-    learner.shop.behind_the_scenes(&pay, json!({ "card": "4242424242424242" })).await;
+    let opened = learner.asks(open, json!([])).await.unwrap();
+    opened.as_str().expect("a session").to_owned()
 }
 
 #[tokio::test]
 async fn what_was_bought_in_another_tab_is_not_sold_again() {
     visit(async |learner| {
         comes_to_the_paywall(learner).await;
-        buys_elsewhere(learner).await;
+        let pay = format!("checkout/sessions/{}/pay", opens_a_checkout(learner).await);
+        learner.shop.behind_the_scenes(&pay, json!({ "card": "4242424242424242" })).await;
         learner.expects_in_the_console("409 (Conflict)");
         learner.presses("Unlock").await;
         // The page takes it for what it is.
@@ -292,6 +305,22 @@ async fn a_payment_service_that_is_away_is_said_and_tried_again_later() {
 }
 
 #[tokio::test]
+async fn who_tries_too_often_is_told_when_to_come_back() {
+    visit(async |learner| {
+        comes_to_the_paywall(learner).await;
+        // So many are let through in ten minutes.
+        for _ in 0..20 {
+            opens_a_checkout(learner).await;
+        }
+        learner.expects_in_the_console("429 (Too Many Requests)");
+        learner.presses("Unlock").await;
+        learner.sees(&["That was a lot of tries in a short time.", "Try again in "]).await;
+        learner.finds_true("control('Try again in').disabled").await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_checkout_that_is_asked_for_offline_goes_on_once_there_is_a_connection() {
     visit(async |learner| {
         comes_to_the_paywall(learner).await;
@@ -308,7 +337,7 @@ async fn a_checkout_that_is_asked_for_offline_goes_on_once_there_is_a_connection
 
 #[tokio::test]
 async fn who_comes_from_a_chat_pays_without_signing_in_and_is_led_back() {
-    visit(async |reader| {
+    visit_on(PHONE, async |reader| {
         let link = reader.shop.upgrade_link("x-chat-7", "tutorclaw_paid").await;
         reader.opens(&link).await;
         reader.pays_with("4242 4242 4242 4242").await;

@@ -170,3 +170,44 @@ async fn who_signs_out_leaves_nothing_behind_in_the_browser() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn of_a_chapter_s_html_nothing_runs_loads_or_looks_like_the_page() {
+    const SANITISED: &str = "(async (html) => {
+        const { sanitised } = await import('/chapter.js');
+        const shown = document.createElement('div');
+        shown.append(sanitised(html));
+        document.body.append(shown);
+        return shown.innerHTML;
+    })(arguments[0])";
+    visit(async |visitor| {
+        // What is thrown away would not have run either.
+        visitor.expects_in_the_console("violates the following Content Security Policy");
+        visitor.goes_to("/").await;
+        for (html, kept) in [
+            ("<p>Text &amp; <em>more</em></p>", "<p>Text &amp; <em>more</em></p>"),
+            ("<script>throw 1</script><p>a</p>", "<p>a</p>"),
+            ("<p onclick=\"throw 1\" style=\"position: fixed\" class=\"button\" id=\"main\">a</p>", "<p>a</p>"),
+            ("<img src=x onerror=\"throw 1\">a", "a"),
+            ("<img src=\"https://stranger.example/a.png\">a", "a"),
+            ("<img src=\"data:image/png;base64,AAAA\">", "<img src=\"data:image/png;base64,AAAA\" alt=\"\">"),
+            ("<a href=\"javascript:throw 1\">a</a>", "a"),
+            ("<a href=\" java\tscript:throw 1\">a</a>", "a"),
+            ("<a href=\"//stranger.example\">a</a>", "a"),
+            ("<a href=\"https://example.com/\">a</a>", "<a href=\"https://example.com/\" rel=\"noopener\">a</a>"),
+            ("<form action=/x><input><button>Pay</button>a</form>b", "b"),
+            ("<style>* { display: none }</style><link rel=stylesheet href=/x>a", "a"),
+            ("<iframe src=/></iframe><object data=/x>b</object>a", "a"),
+            ("<svg><script>throw 1</script><a href=\"javascript:1\">b</a></svg>a", "a"),
+            ("<math><mtext><script>throw 1</script></mtext></math>a", "a"),
+            ("<template><p>b</p></template>a", "a"),
+            ("<noscript><img src=x onerror=\"throw 1\"></noscript>a", "a"),
+            ("<course-paywall course=tutorclaw>a</course-paywall>", "a"),
+            ("<h1>a</h1>", "<h2>a</h2>"),
+        ] {
+            let shown = visitor.asks(SANITISED, json!([html])).await;
+            assert_eq!(shown, Some(json!(kept)), "{html}");
+        }
+    })
+    .await;
+}

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::slice;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -51,12 +52,9 @@ fn typescript(schema: &Value) -> String {
     if let Some(values) = schema["enum"].as_array() {
         return values.iter().map(Value::to_string).collect::<Vec<_>>().join(" | ");
     }
-    match &schema["type"] {
-        Value::Array(kinds) => {
-            kinds.iter().map(|kind| kind_of(kind, schema)).collect::<Vec<_>>().join(" | ")
-        }
-        kind => kind_of(kind, schema),
-    }
+    let kind = &schema["type"];
+    let kinds = kind.as_array().map_or(slice::from_ref(kind), Vec::as_slice);
+    kinds.iter().map(|kind| kind_of(kind, schema)).collect::<Vec<_>>().join(" | ")
 }
 
 fn kind_of(kind: &Value, schema: &Value) -> String {
