@@ -1,11 +1,14 @@
 // @ts-check
 // Who is signed in: the access token, in memory and in this tab's session storage, nowhere else.
-// The session tells a "change" whenever somebody comes, goes, or is signed out by time.
+// The session tells a "change" whenever somebody comes, goes, or is signed out by time. Whoever signs
+// out in one tab is signed out in all of them.
 
 /** @import { Tokens } from "./api.d.ts" */
 /** @typedef {{ token: string, email: string, expires: number }} SignedIn */
 
 const KEY = "coursegate.session";
+/** On it the tabs of this origin hear of a sign-out. */
+const CHANNEL = "coursegate";
 /** A token that ends this soon is not worth a request. */
 const MARGIN_MS = 20_000;
 /** Timers can't wait longer than this. */
@@ -17,16 +20,17 @@ class Session extends EventTarget {
   #expired = false;
   /** @type {number | undefined} */
   #timer;
+  #tabs = channel();
 
   constructor() {
     super();
-    try {
-      this.#hold(JSON.parse(sessionStorage.getItem(KEY) ?? "null"));
-    } catch {
-      // Storage is off, or holds something else: nobody is signed in.
-    }
+    this.#hold(stored() ?? null);
+    this.#tabs?.addEventListener("message", () => this.#forget());
+    addEventListener("pageshow", ({ persisted }) => {
+      if (persisted) this.#recall();
+      this.#look();
+    });
     // A laptop that slept has slept through the timer too.
-    addEventListener("pageshow", () => this.#look());
     document.addEventListener("visibilitychange", () => this.#look());
   }
 
@@ -64,9 +68,10 @@ class Session extends EventTarget {
     this.#tell();
   }
 
-  /** Signs out on this page. */
+  /** Signs out, here and in the other tabs. */
   end() {
-    this.#drop(false);
+    this.#forget();
+    this.#tabs?.postMessage("sign-out");
   }
 
   /**
@@ -87,6 +92,32 @@ class Session extends EventTarget {
     this.#timer = setTimeout(() => this.#look(), Math.min(Math.max(rest, 0), TIMER_MAX_MS));
   }
 
+  /**
+   * The browser has kept this page as it was. Who has come or gone since then is known by what the
+   * tab has kept; if that is nobody, nobody is signed in here either.
+   */
+  #recall() {
+    const who = stored();
+    if (who === undefined || (who?.token === this.#who?.token && !this.#expired)) return;
+    this.#expired = false;
+    this.#hold(who);
+    this.#tell();
+  }
+
+  /** Nothing of the learner stays in the browser, which may be somebody else's next. */
+  #forget() {
+    try {
+      for (const storage of [sessionStorage, localStorage]) {
+        for (const key of Object.keys(storage)) {
+          if (key.startsWith("coursegate.")) storage.removeItem(key);
+        }
+      }
+    } catch {
+      // Storage is off: nothing was kept.
+    }
+    this.#drop(false);
+  }
+
   #look() {
     if (this.#who && this.#who.expires - MARGIN_MS <= Date.now()) this.#drop(true);
   }
@@ -105,6 +136,28 @@ class Session extends EventTarget {
 
   #tell() {
     this.dispatchEvent(new Event("change"));
+  }
+}
+
+/**
+ * Whom this tab has kept; `undefined` where the browser keeps nothing.
+ * @returns {SignedIn | null | undefined}
+ */
+function stored() {
+  try {
+    const kept = sessionStorage.getItem(KEY);
+    return kept === null ? null : JSON.parse(kept);
+  } catch {
+    return undefined;
+  }
+}
+
+function channel() {
+  try {
+    return new BroadcastChannel(CHANNEL);
+  } catch {
+    // Storage is off, and this with it.
+    return null;
   }
 }
 

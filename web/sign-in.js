@@ -117,17 +117,9 @@ export async function finish() {
   return path;
 }
 
-/**
- * Signs out here and at the issuer, which comes back to the start page. Nothing of the learner stays
- * in the browser, which may be somebody else's next.
- */
+/** Signs out here and at the issuer, which comes back to the start page. */
 export async function signOut() {
   session.end();
-  for (const storage of [sessionStorage, localStorage]) {
-    for (const key of Object.keys(storage)) {
-      if (key.startsWith("coursegate.")) storage.removeItem(key);
-    }
-  }
   const { sign_in } = await config();
   const address = new URL(sign_in.logout);
   address.search = new URLSearchParams({
