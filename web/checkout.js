@@ -5,7 +5,7 @@
 /** @typedef {{ session: string, offer: Offer, path: string }} Note */
 
 import { api } from "./client.js";
-import { here } from "./sign-in.js";
+import { here, ownPath } from "./sign-in.js";
 
 const KEY = "coursegate.checkout";
 
@@ -42,7 +42,7 @@ export function kept({ session, price }) {
     /** @type {Note | null} */
     const note = JSON.parse(sessionStorage.getItem(KEY) ?? "null");
     const isIt = note && (note.session === session || note.offer.price === price);
-    return isIt ? note : null;
+    return isIt ? { ...note, path: ownPath(note.path) } : null;
   } catch {
     return null;
   }

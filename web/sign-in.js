@@ -43,7 +43,9 @@ export function here() {
 export function ownPath(path) {
   try {
     const address = new URL(path ?? "/", location.origin);
-    if (address.origin === location.origin) return address.pathname + address.search;
+    const own = address.pathname + address.search;
+    // "/.//elsewhere" is of this origin, but its path, taken by itself, leads to another.
+    if (address.origin === location.origin && !own.startsWith("//")) return own;
   } catch {
     // Not an address.
   }
@@ -96,7 +98,8 @@ export async function finish() {
       "/",
     );
   }
-  const { verifier, path } = JSON.parse(kept);
+  const { verifier, path: began } = JSON.parse(kept);
+  const path = ownPath(began);
   const code = query.get("code");
   if (!code) throw new SignInError("The sign-in was not completed.", path);
   const { sign_in } = await config();
@@ -124,7 +127,9 @@ export async function signOut() {
   const address = new URL(sign_in.logout);
   address.search = new URLSearchParams({
     client_id: sign_in.client_id,
+    // Cognito's name for it, and OpenID Connect's.
     logout_uri: sign_in.redirect,
+    post_logout_redirect_uri: sign_in.redirect,
   }).toString();
   location.assign(address);
 }

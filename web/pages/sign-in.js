@@ -31,7 +31,7 @@ export async function end(main, go) {
   const finished = finish();
   history.replaceState(null, "", "/");
   await finished.then(
-    (path) => go(ownPath(path)),
+    go,
     (problem) => failed(main, problem),
   );
 }
