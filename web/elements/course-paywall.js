@@ -25,8 +25,12 @@ const LOOK_MAX_MS = 60_000;
 export class CoursePaywall extends ShopElement {
   static observedAttributes = ["course", "chapter"];
 
-  /** The chapter that is shown, as "course/number". */
-  #shown = "";
+  /** Whether it has opened while somebody was before it. */
+  #opened = false;
+  /** Whether the focus was in it, and is to be kept. */
+  #hadFocus = false;
+  /** What the page around it knows, like "open tutorclaw/6". */
+  #told = "";
   #pause = LOOK_MS;
   /** @type {number | undefined} */
   #timer;
@@ -44,11 +48,14 @@ export class CoursePaywall extends ShopElement {
   /** @param {AbortSignal} signal */
   async content(signal) {
     clearTimeout(this.#timer);
+    this.#hadFocus ||= Boolean(this.shadowRoot?.activeElement);
     const number = Number(this.getAttribute("chapter") ?? "1");
     const course = await shop.course(this.getAttribute("course") ?? "");
     const chapter = course.chapters.find((chapter) => chapter.number === number);
     if (!chapter) throw new ApiError("unknown-chapter");
     if (!session.token) {
+      // Whoever is reading reads on: what was shown is not taken away by time.
+      if (session.expired && this.#isOpen(course, number)) return this.#text(readOn());
       this.#shut(course, number);
       if (session.expired) return this.#panel(signInAgain());
       return chapter.free
@@ -60,19 +67,21 @@ export class CoursePaywall extends ShopElement {
       const access = await this.#ask(course, chapter, signal);
       if (access.access === "denied") return this.#denied(course, chapter, access.reason, access.offers);
       const text = await read(course.id, number, signal);
-      const key = `${course.id}/${number}`;
       if (signal.aborted) return undefined;
-      if (this.#shown !== key) {
-        this.#open(key, text);
+      if (!this.#isOpen(course, number)) {
+        this.#open(course, number, text);
         if (!embedded) remember(course.id, number);
-        this.tell("open", { course: course.id, chapter: number });
       }
-      return h("slot", { name: "chapter" });
+      return this.#text();
     } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      if (error.kind === "unauthorized") return this.#panel(signInAgain());
-      if (error.kind !== "access-denied") throw error;
-      return this.#denied(course, chapter, error.reason ?? "payment_required", error.offers);
+      if (signal.aborted || !(error instanceof ApiError)) throw error;
+      if (error.kind === "access-denied") {
+        return this.#denied(course, chapter, error.reason ?? "payment_required", error.offers);
+      }
+      const isOver = error.kind === "unauthorized";
+      if (this.#isOpen(course, number)) return this.#text(isOver && readOn());
+      if (isOver) return this.#panel(signInAgain());
+      throw error;
     }
   }
 
@@ -104,14 +113,30 @@ export class CoursePaywall extends ShopElement {
   }
 
   /**
-   * @param {string} key
+   * @param {Course} course
+   * @param {number} chapter
+   */
+  #isOpen(course, chapter) {
+    return this.#told === `open ${course.id}/${chapter}`;
+  }
+
+  /**
+   * @param {Course} course
+   * @param {number} chapter
    * @param {DocumentFragment} text
    */
-  #open(key, text) {
+  #open(course, chapter, text) {
+    const wasLocked = this.#told.startsWith("locked");
     this.#clear();
-    this.#shown = key;
-    this.setAttribute("state", "open");
-    this.append(h("div", { slot: "chapter", class: "chapter" }, text));
+    const shown = h("div", { slot: "chapter", class: "chapter", tabindex: "-1" }, text);
+    this.append(shown);
+    this.#opened = wasLocked;
+    this.draw(this.#text());
+    // What had the focus is gone, or goes; if it has not moved on, it is now at the text.
+    const isHere = [document.body, this].some((one) => one === document.activeElement);
+    if (this.#hadFocus && isHere) shown.focus({ preventScroll: true });
+    this.#hadFocus = false;
+    this.#state("open", course, chapter);
   }
 
   /**
@@ -120,18 +145,39 @@ export class CoursePaywall extends ShopElement {
    */
   #shut(course, chapter) {
     this.#clear();
-    this.setAttribute("state", "locked");
-    this.tell("locked", { course: course.id, chapter });
+    this.#state("locked", course, chapter);
+  }
+
+  /**
+   * Tells the page around it, unless it knows.
+   * @param {"open" | "locked"} state
+   * @param {Course} course
+   * @param {number} chapter
+   */
+  #state(state, course, chapter) {
+    const now = `${state} ${course.id}/${chapter}`;
+    if (now === this.#told) return;
+    this.#told = now;
+    this.setAttribute("state", state);
+    this.tell(state, { course: course.id, chapter });
   }
 
   #clear() {
-    this.#shown = "";
     for (const child of this.querySelectorAll(":scope > [slot=chapter]")) child.remove();
   }
 
   #lookAgain() {
+    clearTimeout(this.#timer);
     this.#timer = setTimeout(() => void shop.refresh().then(() => this.update()), this.#pause);
     this.#pause = Math.min(this.#pause * 1.5, LOOK_MAX_MS);
+  }
+
+  /**
+   * The chapter's text, and that it has just opened, for whoever doesn't see it.
+   * @param {Child} [below]
+   */
+  #text(below) {
+    return [status(this.#opened ? "The chapter is open." : ""), h("slot", { name: "chapter" }), below];
   }
 
   /**
@@ -141,13 +187,18 @@ export class CoursePaywall extends ShopElement {
   #panel(says, title) {
     const hasTeaser = this.textContent?.trim() !== "" || this.childElementCount > 0;
     const lines = [0, 1, 2, 3, 4].map(() => h("span"));
-    return h("div", { class: "wall" },
+    return [status(""), h("div", { class: "wall" },
       h("div", { class: "teaser", part: "teaser" }, h("slot")),
       !hasTeaser && h("div", { class: "lines blurred", "aria-hidden": "true" }, lines, lines.map((line) => line.cloneNode())),
-      h("section", { class: "panel", part: "panel", "aria-label": title ? `Locked: ${title}` : "Sign in to read" }, says));
+      h("section", { class: "panel", part: "panel", "aria-label": title ? `Locked: ${title}` : "Sign in to read" }, says))];
   }
 }
 customElements.define("course-paywall", CoursePaywall);
+
+/** @param {string} says */
+function status(says) {
+  return h("p", { class: "unseen", role: "status" }, says);
+}
 
 function freeToRead() {
   return [
@@ -163,6 +214,11 @@ function signInAgain() {
     h("p", {}, "Sign in again, and go on reading where you are."),
     entrance("Sign in again"),
   ];
+}
+
+/** Said below a text that stays. */
+function readOn() {
+  return h("p", { class: "small quiet again" }, "Your sign-in has ended. For the next chapter, ", entrance("sign in again", "link"), ".");
 }
 
 /**
