@@ -113,7 +113,8 @@ class Shop extends EventTarget {
 
   /** Asks anew what the learner has, and tells if it is something else. */
   async refresh() {
-    const before = await this.#holdings?.catch(() => null);
+    if (!session.token) return;
+    const before = this.#holdings ? await this.#holdings.catch(() => null) : [];
     this.#holdings = undefined;
     const after = await this.holdings().catch(() => null);
     if (after && JSON.stringify(after) !== JSON.stringify(before)) this.#tell();
@@ -135,6 +136,23 @@ class Shop extends EventTarget {
 export const shop = new Shop();
 
 /**
+ * The earliest first; what has no time yet before all.
+ * @param {Entitlement[]} holdings
+ */
+export function byTime(holdings) {
+  return [...holdings].sort((one, other) => (one.since ?? "").localeCompare(other.since ?? ""));
+}
+
+/**
+ * The latest that keeps a product open.
+ * @param {Entitlement[]} holdings
+ * @param {string | undefined} product
+ */
+export function opener(holdings, product) {
+  return byTime(holdings).findLast((held) => held.status === "active" && held.product === product);
+}
+
+/**
  * How a course stands to the learner, and if it is shut, how it stood before.
  * @param {Course} course
  * @param {Entitlement[]} holdings
@@ -142,10 +160,10 @@ export const shop = new Shop();
  */
 export function standing(course, holdings) {
   if (course.chapters.every((chapter) => chapter.free)) return { standing: "free" };
-  const own = holdings.filter((holding) => holding.courses.includes(course.id));
+  const own = byTime(holdings.filter((holding) => holding.courses.includes(course.id)));
   if (own.some((holding) => holding.status === "active")) return { standing: "owned" };
   for (const status of /** @type {const} */ (["processing", "suspended"])) {
-    const was = own.find((holding) => holding.status === status);
+    const was = own.findLast((holding) => holding.status === status);
     if (was) return { standing: status, was };
   }
   return { standing: "locked", was: own.at(-1) };

@@ -11,7 +11,7 @@ import { h, icon } from "../dom.js";
 import { counted, date } from "../locale.js";
 import { notice } from "../notice.js";
 import { session } from "../session.js";
-import { shop } from "../shop.js";
+import { byTime, opener, shop } from "../shop.js";
 import { live, waiting } from "./live.js";
 
 /** Of these, a course's page has more to offer than a lock: the course, or to buy it again. */
@@ -26,10 +26,11 @@ export async function purchases(visit) {
     if (!session.token) return show("Purchases", heading(), signedOut());
     try {
       const [courses, holdings] = await shop.all();
-      const newestFirst = [...holdings].sort((one, other) => (other.since ?? "").localeCompare(one.since ?? ""));
+      const newestFirst = byTime(holdings).reverse();
       show("Purchases", heading(), holdings.length === 0
         ? nothing()
-        : h("ul", { class: "purchases" }, newestFirst.map((held) => purchase(held, courses, signal))));
+        : h("ul", { class: "purchases" }, newestFirst.map((held) =>
+            purchase(held, opener(holdings, held.product), courses, signal))));
     } catch (error) {
       show("Purchases", heading(), notice(error, { retry: again, signal }));
     }
@@ -63,17 +64,18 @@ function name(held, courses) {
 
 /**
  * @param {Entitlement} held
+ * @param {Entitlement | undefined} open what keeps the same product open, if something does
  * @param {Course[]} courses
  * @param {AbortSignal} signal
  */
-function purchase(held, courses, signal) {
+function purchase(held, open, courses, signal) {
   const opened = courses.filter((course) => held.courses.includes(course.id));
   return h("li", { class: `purchase ${held.status}` },
     h("div", { class: "purchase-head" },
       h("h2", {}, name(held, courses)),
       h("p", { class: "state" }, icon(held.status === "active" ? "check" : held.status === "processing" ? "clock" : "lock"), label(held))),
-    words(held).map((text) => h("p", {}, text)),
-    LINKED.has(held.status) && opened.length > 0 && h("ul", { class: "opened" },
+    words(held, open).map((text) => h("p", {}, text)),
+    (open || LINKED.has(held.status)) && opened.length > 0 && h("ul", { class: "opened" },
       opened.map((course) => h("li", {},
         h("a", { href: `/course/${course.id}` }, course.title),
         h("span", { class: "quiet" }, ` ${counted(course.chapters.length, "chapter")}`)))),
@@ -95,29 +97,43 @@ function label({ status, refunded_percent }) {
 }
 
 /**
- * What has become of a purchase, in words.
+ * What has become of a purchase, in words. If something else keeps the same product open, nothing is
+ * offered and nothing is waited for.
  * @param {Entitlement} held
+ * @param {Entitlement | undefined} open
  * @returns {string[]}
  */
-function words({ status, since, until, refunded_percent, paid_twice }) {
+function words({ status, since, until, refunded_percent, paid_twice }, open) {
   const from = since ? ` since ${date(since)}` : "";
+  const back = refunded_percent < 100 ? `${refunded_percent}% of the price` : "Your money";
+  /** @type {Record<Entitlement["status"], [became: string, next?: string]>} */
   const told = {
-    active: until ? `Open to you${from}, until ${date(until)}.` : `Open to you${from}, without an end.`,
-    ended: until ? `Your access ended on ${date(until)}.` : "Your access has ended.",
-    processing: "Your payment is on its way. Once the bank has confirmed it, this opens by itself; a bank debit can take some days.",
-    failed: "The bank did not make this payment. Nothing was opened, and you can try again.",
-    refunded: "Your money went back to you, so this is closed. You can buy it again.",
-    suspended: "The payment is disputed at the bank, so this is on hold. If the payment stands, it opens again by itself.",
-    revoked: "This was taken back, after a dispute was decided or by the author. Ask the author if that is a mistake.",
+    active: [until ? `Open to you${from}, until ${date(until)}.` : `Open to you${from}, without an end.`],
+    ended: [until ? `Your access ended on ${date(until)}.` : "Your access has ended."],
+    processing: ["Your payment is on its way.", "Once the bank has confirmed it, this opens by itself; a bank debit can take some days."],
+    failed: ["The bank did not make this payment.", "Nothing was opened, and you can try again."],
+    refunded: [`${back} went back to you, so this is closed.`, "You can buy it again."],
+    suspended: ["The payment is disputed at the bank, so this is on hold.", "If the payment stands, it opens again by itself."],
+    revoked: ["This was taken back, after a dispute was decided or by the author.", "Ask the author if that is a mistake."],
   };
+  const [became, next = ""] = told[status];
   const more = [];
+  if (status !== "active" && open) more.push(still(open));
   if (status !== "refunded" && refunded_percent > 0) {
     more.push(`${refunded_percent}% of the price was refunded${status === "active" ? ", and it stays open" : ""}.`);
   }
   if (paid_twice) {
     more.push("You have paid for this twice. Ask the author to refund this payment; what you bought stays open.");
   }
-  return [told[status], ...more];
+  return [open || !next ? became : `${became} ${next}`, ...more];
+}
+
+/**
+ * That something is open all the same.
+ * @param {Entitlement} open what keeps it so
+ */
+export function still({ source }) {
+  return `What it is for is still open to you, ${source.startsWith("grant_") ? "as the author’s gift" : "by another purchase"}.`;
 }
 
 /**
