@@ -2,7 +2,7 @@
 // `/success?session_id=…`: back from Stripe. Asks the API at once what became of it, waits well while
 // the bank is at work, and goes on to the course by itself.
 
-/** @import { Confirmation, Entitlement, Offer } from "../api.d.ts" */
+/** @import { Confirmation, Course, Entitlement, Offer } from "../api.d.ts" */
 /** @import { Note } from "../checkout.js" */
 /** @import { Child } from "../dom.js" */
 /** @import { Visit } from "../router.js" */
@@ -14,8 +14,9 @@ import { h } from "../dom.js";
 import { counted, date, money } from "../locale.js";
 import { notice } from "../notice.js";
 import { session } from "../session.js";
-import { shop } from "../shop.js";
+import { byTime, opener, shop } from "../shop.js";
 import { tellOpener } from "./connect.js";
+import { still } from "./purchases.js";
 
 /** While the bank is at work, the API is asked again after so long, then seldomer, then no more. */
 const PAUSES_S = [2, 3, 4, 6, 9, 13, 20, 30, 45, 60, 60, 60, 90, 90, 120, 120, 180, 180, 300, 300];
@@ -25,6 +26,21 @@ const NEW_MS = 15 * 60 * 1000;
 
 /** @param {Visit} visit */
 export async function success(visit) {
+  let turn = new AbortController();
+  // Whoever asks again ends the asking before it.
+  const again = () => {
+    turn.abort();
+    turn = new AbortController();
+    return look({ ...visit, signal: AbortSignal.any([visit.signal, turn.signal]) }, () => void again());
+  };
+  await again();
+}
+
+/**
+ * @param {Visit} visit
+ * @param {() => void} again
+ */
+async function look(visit, again) {
   const { query, show, signal } = visit;
   const id = query.get("session_id") ?? "";
   const note = kept({ session: id });
@@ -36,9 +52,9 @@ export async function success(visit) {
   if (!session.token) return signedOut(show, note);
   checking(show);
   for (const pause of [...PAUSES_S, null]) {
-    const status = await confirmed(visit, id, note);
-    if (status !== "processing") return;
-    if (pause === null) return waiting(show, note, () => void success(visit));
+    const status = await confirmed(visit, id, note, again);
+    if (status !== "processing" || signal.aborted) return;
+    if (pause === null) return waiting(show, note, again);
     waiting(show, note);
     await seconds(pause, signal);
     if (signal.aborted) return;
@@ -50,18 +66,18 @@ export async function success(visit) {
  * @param {Visit} visit
  * @param {string} id
  * @param {Note | null} note
+ * @param {() => void} retry
  * @returns {Promise<Confirmation["status"] | "unknown">}
  */
-async function confirmed(visit, id, note) {
+async function confirmed(visit, id, note, retry) {
   const { show, signal } = visit;
   try {
-    const { status } = await api.confirm(id, signal);
-    if (status !== "processing") await became(visit, status, note);
+    const { status, access } = await api.confirm(id, signal);
+    if (status !== "processing") await became(visit, status, note, access === "granted");
     return status;
   } catch (problem) {
     if (signal.aborted) return "unknown";
     const error = ApiError.of(problem);
-    const retry = () => void success(visit);
     if (error.kind === "unauthorized") signedOut(show, note);
     else if (error.kind === "unknown-session") {
       page(show, "Purchase", "This purchase is not in your account.",
@@ -81,39 +97,59 @@ async function confirmed(visit, id, note) {
  * @param {Visit} visit
  * @param {Exclude<Confirmation["status"], "processing">} status
  * @param {Note | null} note
+ * @param {boolean} isOpen whether what was to be bought is open, by this purchase or by another
  */
-async function became(visit, status, note) {
+async function became(visit, status, note, isOpen) {
   const { show } = visit;
+  if (status === "paid") return paid(visit, note);
+  const { back, open } = await around(status, note, isOpen);
   const path = note?.path ?? "/";
-  const back = link("Back to where you were", path);
-  const again = note && h("unlock-button", { price: note.offer.price, label: "Try again" });
+  const there = link("Back to where you were", path);
+  const again = !isOpen && note && h("unlock-button", { price: note.offer.price, label: "Try again" });
   const mine = link("See your purchases", "/purchases");
+  const say = (/** @type {string} */ title, /** @type {string} */ heading, /** @type {string} */ text, /** @type {string} */ next, /** @type {Child[]} */ ...on) =>
+    page(show, title, heading, isOpen ? `${text} ${open}` : `${text} ${next}`, ways(...on));
   switch (status) {
-    case "paid":
-      return paid(visit, note);
     case "open":
-      return page(show, "Not paid yet", "Not paid yet.",
-        "The checkout is still open, and nothing was charged.",
-        ways(note && h("unlock-button", { price: note.offer.price, label: "Back to the checkout" }), back));
+      return say("Not paid yet", "Not paid yet.", "The checkout is still open, and nothing was charged.", "",
+        !isOpen && note && h("unlock-button", { price: note.offer.price, label: "Back to the checkout" }), there);
     case "expired":
-      return page(show, "Not paid", "The checkout has expired.",
-        "It was open for a day, and nothing was charged. You can open a new one.", ways(again, back));
+      return say("Not paid", "The checkout has expired.", "It was open for a day, and nothing was charged.",
+        "You can open a new one.", again, there);
     case "failed":
-      return page(show, "Not paid", "The payment failed.",
-        "Your bank has not made it, so nothing was opened. Another card or another way to pay may work.", ways(again, back));
+      return say("Not paid", "The payment failed.", "Your bank has not made it.",
+        "Nothing was opened. Another card or another way to pay may work.", again, there);
     case "refunded":
-      return page(show, "Refunded", "This purchase was refunded.",
-        "Your money went back to you, and what it opened is closed.", ways(again, mine));
+      return say("Refunded", "This purchase was refunded.", `${back} went back to you.`, "What it opened is closed.", again, mine);
     case "suspended":
-      return page(show, "On hold", "This purchase is on hold.",
-        "The payment is disputed at the bank. If it stands, what you bought opens again by itself.", ways(mine));
+      return say("On hold", "This purchase is on hold.", "The payment is disputed at the bank.",
+        "If it stands, what you bought opens again by itself.", mine);
     case "revoked":
-      return page(show, "Taken back", "This purchase was taken back.",
-        "A dispute was decided, or the author took it back. Ask the author if that is a mistake.", ways(mine));
+      return say("Taken back", "This purchase was taken back.", "A dispute was decided, or the author took it back.",
+        "Ask the author if that is a mistake.", mine);
     case "ended":
-      return page(show, "Ended", "What you bought has ended.",
-        "It was open for the time that you paid for. You can buy it again.", ways(again, mine));
+      return say("Ended", "What you bought has ended.", "It was open for the time that you paid for.", "You can buy it again.", again, mine);
   }
+}
+
+/**
+ * What the learner's other purchases say of this one: what has gone back of its price, and by what
+ * it is open all the same.
+ * @param {Confirmation["status"]} status
+ * @param {Note | null} note
+ * @param {boolean} isOpen
+ */
+async function around(status, note, isOpen) {
+  await shop.refresh();
+  const holdings = await shop.holdings().catch(() => []);
+  const product = note?.offer.product;
+  const held = byTime(holdings).findLast((held) => held.product === product && held.status === status);
+  const percent = held?.refunded_percent ?? 100;
+  const other = isOpen && opener(holdings, product);
+  return {
+    back: percent < 100 ? `${percent}% of the price` : "Your money",
+    open: other ? still(other) : "What you wanted is open to you all the same.",
+  };
 }
 
 /** @param {Visit["show"]} show */
@@ -160,41 +196,55 @@ function signedOut(show, note) {
 async function paid({ show, go, signal }, note) {
   const host = tellOpener();
   await shop.refresh();
-  const [courses, holdings] = await shop.all().catch(() => /** @type {const} */ ([[], []]));
-  const held = [...holdings]
-    .filter((held) => held.status === "active" && (note ? held.product === note.offer.product : isNew(held)))
-    .sort((one, other) => (other.since ?? "").localeCompare(one.since ?? ""))[0];
+  const [courses, holdings] = await shop.all().catch(() => /** @type {[Course[], Entitlement[]]} */ ([[], []]));
+  const held = byTime(holdings)
+    .findLast((held) => held.status === "active" && (note ? held.product === note.offer.product : isNew(held)));
+  const isTwice = holdings.some((other) => other.product === held?.product && other.paid_twice);
   const offer = note?.offer ?? courses.flatMap((course) => course.offers).find((offer) => offer.product === held?.product);
   const opened = courses.filter((course) => (held ?? offer)?.courses.includes(course.id));
   const path = note?.path.startsWith("/course/") ? note.path : opened[0] ? `/course/${opened[0].id}` : "/";
   const stay = new AbortController();
-  const draw = (/** @type {string | null} */ payment, /** @type {boolean} */ goesOn) =>
+  // Who has paid twice should read that.
+  if (host || isTwice) stay.abort();
+  /** @type {string | null} */
+  let payment = null;
+  const draw = () => signal.aborted ||
     page(show, "Paid", "Paid. It is yours.",
       offer ? `${offer.name} is open to you.` : "What you bought is open to you.",
+      isTwice && twice(),
       receipt(offer, held, opened.map((course) => course.title), payment),
       ways(host
         ? h("button", { class: "button", type: "button", onclick: () => window.close() }, `Back to ${host}`)
-        : link(`Go on${opened.length === 1 ? ` to ${opened[0]?.title}` : ""}`, path, "")),
-      !host && goesOn && h("p", { class: "small quiet going" },
+        : link(`Go on${opened.length === 1 ? ` to ${opened[0]?.title}` : ""}`, path, ""),
+        isTwice && link("See your purchases", "/purchases")),
+      !stay.signal.aborted && h("p", { class: "small quiet going" },
         h("span", { role: "status" }, `This goes on by itself in ${GO_ON_S} seconds. `),
         h("button", {
           class: "link",
           type: "button",
           onclick: () => {
             stay.abort();
-            draw(payment, false);
+            draw();
             document.getElementById("main")?.focus();
           },
         }, "Stay here")));
-  draw(null, true);
+  draw();
+  // The wait has begun when this is asked.
   if (held) {
-    const payment = await arrived(held, signal);
-    if (payment) draw(payment, !stay.signal.aborted);
+    void arrived(held, signal).then((text) => {
+      payment = text;
+      draw();
+    });
   }
-  if (host) return;
+  if (stay.signal.aborted) return;
   await seconds(GO_ON_S, AbortSignal.any([signal, stay.signal]));
   if (signal.aborted || stay.signal.aborted) return;
   void go(path);
+}
+
+function twice() {
+  return h("div", { class: "notice" },
+    h("p", { role: "alert" }, "You have paid for this twice. Ask the author to refund the second payment; what you bought stays open."));
 }
 
 /**
