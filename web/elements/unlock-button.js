@@ -51,6 +51,9 @@ export class UnlockButton extends ShopElement {
     if (has("processing")) {
       return h("p", { class: "state" }, icon("clock"), "Your payment is on its way.");
     }
+    if (has("suspended")) {
+      return h("p", { class: "state" }, icon("lock"), "On hold: the payment is disputed at the bank.");
+    }
     // While the learner is on the way to Stripe, the button stays as it is.
     if (this.#isBusy) return undefined;
     this.#offer = offer;

@@ -87,7 +87,10 @@ function access(course, courses, holdings, { standing, was }) {
     case "free":
       return [h("p", { class: "lead" }, "Free"), h("p", {}, "Every chapter is open to everybody who signs in."), read("")];
     case "owned": {
-      const until = holdings.find((held) => held.status === "active" && held.courses.includes(course.id))?.until;
+      const ends = holdings
+        .filter((held) => held.status === "active" && held.courses.includes(course.id))
+        .map((held) => held.until ?? "");
+      const until = ends.includes("") ? null : ends.sort().at(-1);
       return [
         h("p", { class: "lead" }, icon("check"), "Yours"),
         h("p", {}, until ? `Open to you until ${date(until)}.` : "Every chapter is open to you."),
