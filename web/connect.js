@@ -3,8 +3,6 @@
 // another origin opens the site's page `connect` in a window of its own, which signs in if it has to
 // and hands the token over; `pages/connect.js` is the other half.
 
-/** @import { SignedIn } from "./session.js" */
-
 import { embedded, site } from "./config.js";
 import { h } from "./dom.js";
 import { session } from "./session.js";
@@ -18,6 +16,9 @@ export const PAID = "coursegate:paid";
 const WINDOW = "popup,width=480,height=760";
 const LOOK_MS = 400;
 
+/** What waits for the window, if something does: there is one window, and one that waits. */
+let pending = new AbortController();
+
 /** The window was closed, or never opened: nothing has gone wrong that the learner didn't see. */
 export class NotConnected extends Error {}
 
@@ -27,6 +28,9 @@ export class NotConnected extends Error {}
  * @returns {Promise<Window>} the window, to be led on or closed
  */
 export function connect() {
+  pending.abort();
+  const end = new AbortController();
+  pending = end;
   const address = `${site}/connect?origin=${encodeURIComponent(location.origin)}`;
   const popup = open(address, "coursegate", WINDOW);
   return new Promise((resolve, reject) => {
@@ -34,23 +38,26 @@ export function connect() {
       reject(new NotConnected("Your browser has blocked a window. Allow it, and try again."));
       return;
     }
-    const end = new AbortController();
     addEventListener(
       "message",
       ({ origin, source, data }) => {
         if (origin !== site || source !== popup || data?.type !== CONNECTED) return;
-        end.abort();
-        session.begin(/** @type {SignedIn} */ (data.session));
         resolve(popup);
+        end.abort();
+        session.begin({ token: data.token, expires: data.expires, email: "" });
       },
       { signal: end.signal },
     );
     const timer = setInterval(() => {
       if (!popup.closed) return;
-      end.abort();
       reject(new NotConnected("The window was closed before you were signed in."));
+      end.abort();
     }, LOOK_MS);
-    end.signal.addEventListener("abort", () => clearInterval(timer));
+    end.signal.addEventListener("abort", () => {
+      clearInterval(timer);
+      // Unless it has ended already, something else on the page was pressed.
+      reject(new NotConnected("The window is used by what you have pressed since."));
+    });
   });
 }
 

@@ -1,7 +1,7 @@
 // @ts-check
 // Sign-in: OAuth 2's authorization code with PKCE, the same at the local issuer and at Cognito.
 
-import { config } from "./config.js";
+import { config, embedded } from "./config.js";
 import { readTokens, session } from "./session.js";
 
 /** What is kept of a sign-in that is under way, under its state. */
@@ -120,9 +120,13 @@ export async function finish() {
   return path;
 }
 
-/** Signs out here and at the issuer, which comes back to the start page. */
+/**
+ * Signs out here and at the issuer, which comes back to the start page. A page of another origin
+ * forgets the learner, and stays; the sign-in itself is the site's to end.
+ */
 export async function signOut() {
   session.end();
+  if (embedded) return;
   const { sign_in } = await config();
   const address = new URL(sign_in.logout);
   address.search = new URLSearchParams({

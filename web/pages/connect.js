@@ -30,8 +30,10 @@ export async function connect(visit) {
     sessionStorage.setItem(KEY, origin);
     /** @type {Window | null} */
     const opener = window.opener;
-    opener?.postMessage({ type: CONNECTED, session: whole }, origin);
-    say("You are signed in.", opener
+    // The token and its end are all that the elements need.
+    const { token, expires } = whole;
+    opener?.postMessage({ type: CONNECTED, token, expires }, origin);
+    say("You are signed in.", opener && !opener.closed
       ? `Go on at ${new URL(origin).host}. You can close this window.`
       : "The page that opened this window is gone. You can close it.");
   } catch (error) {
@@ -41,12 +43,14 @@ export async function connect(visit) {
 }
 
 /**
- * Tells the page that opened this window, if one did, that something was bought in it.
+ * Tells the page that opened this window, if one did and is still there, that something was bought in it.
  * @returns {string | null} its host
  */
 export function tellOpener() {
   const origin = sessionStorage.getItem(KEY);
-  if (!origin) return null;
-  window.opener?.postMessage({ type: PAID }, origin);
+  /** @type {Window | null} */
+  const opener = window.opener;
+  if (!origin || !opener || opener.closed) return null;
+  opener.postMessage({ type: PAID }, origin);
   return new URL(origin).host;
 }
