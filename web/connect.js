@@ -44,7 +44,7 @@ export function connect() {
         if (origin !== site || source !== popup || data?.type !== CONNECTED) return;
         resolve(popup);
         end.abort();
-        session.begin({ token: data.token, expires: data.expires, email: "" });
+        session.begin({ token: data.token, expires: data.expires });
       },
       { signal: end.signal },
     );

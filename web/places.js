@@ -1,7 +1,13 @@
 // @ts-check
-// Which chapter of each course was read last in this browser, so that a card can say "Continue".
+// Which chapter of each course a learner has read last in this browser, so that a card can say
+// "Continue". Whoever is signed in finds their own places.
 
-const KEY = "coursegate.place.";
+import { session } from "./session.js";
+
+/** @param {string} course */
+function key(course) {
+  return `coursegate.place.${session.learner}.${course}`;
+}
 
 /**
  * @param {string} course
@@ -9,7 +15,7 @@ const KEY = "coursegate.place.";
  */
 export function place(course) {
   try {
-    return Number(localStorage.getItem(KEY + course)) || null;
+    return Number(session.learner && localStorage.getItem(key(course))) || null;
   } catch {
     return null;
   }
@@ -21,7 +27,7 @@ export function place(course) {
  */
 export function remember(course, chapter) {
   try {
-    localStorage.setItem(KEY + course, String(chapter));
+    if (session.learner) localStorage.setItem(key(course), String(chapter));
   } catch {
     // Storage is off or full: the card says "Open".
   }

@@ -4,7 +4,7 @@
 // out in one tab is signed out in all of them.
 
 /** @import { Tokens } from "./api.d.ts" */
-/** @typedef {{ token: string, email: string, expires: number }} SignedIn */
+/** @typedef {{ token: string, email?: string, learner?: string, expires: number }} SignedIn */
 
 const KEY = "coursegate.session";
 /** On it the tabs of this origin hear of a sign-out. */
@@ -43,6 +43,11 @@ class Session extends EventTarget {
   /** The e-mail address of whoever is signed in. */
   get email() {
     return this.#who?.email ?? null;
+  }
+
+  /** What tells the learner from others in this browser, and says nothing of them. */
+  get learner() {
+    return this.#who?.learner ?? null;
   }
 
   /** Whether somebody was signed in, until the token ended. */
@@ -180,6 +185,7 @@ export function readTokens(tokens) {
   return {
     token: tokens.access_token,
     email: String(claims.email ?? ""),
+    learner: String(claims.sub ?? ""),
     expires: Date.now() + tokens.expires_in * 1000,
   };
 }
