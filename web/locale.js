@@ -3,7 +3,14 @@
 
 /** @import { Offer } from "./api.d.ts" */
 
-const languages = navigator.languages;
+/** As the browser has been told, without what it has been told wrongly. */
+const languages = navigator.languages.filter((language) => {
+  try {
+    return new Intl.Locale(language);
+  } catch {
+    return false;
+  }
+});
 
 /** Currencies that Stripe counts without a minor unit, and with three digits of it: https://docs.stripe.com/currencies */
 const WHOLE = "bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xof xpf".split(" ");
@@ -18,7 +25,7 @@ export function money(amount, currency) {
   const digits = WHOLE.includes(currency) ? 0 : THOUSANDTHS.includes(currency) ? 3 : 2;
   const major = amount / 10 ** digits;
   const shown = Number.isInteger(major) ? 0 : digits;
-  return new Intl.NumberFormat(/** @type {string[]} */ (languages), {
+  return new Intl.NumberFormat(languages, {
     style: "currency",
     currency: currency.toUpperCase(),
     minimumFractionDigits: shown,
@@ -28,7 +35,7 @@ export function money(amount, currency) {
 
 /** @param {string} time as in the API's answers */
 export function date(time) {
-  return new Intl.DateTimeFormat(/** @type {string[]} */ (languages), {
+  return new Intl.DateTimeFormat(languages, {
     dateStyle: "long",
   }).format(new Date(time));
 }
@@ -59,7 +66,7 @@ const CURRENCIES = /** @type {Record<string, string>} */ ({
 
 function ownCurrency() {
   const region = new Intl.Locale(languages[0] ?? "en").maximize().region ?? "";
-  const found = Object.entries(CURRENCIES).find(([, regions]) => regions.includes(region));
+  const found = Object.entries(CURRENCIES).find(([, regions]) => regions.split(" ").includes(region));
   return found?.[0];
 }
 

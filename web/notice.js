@@ -13,7 +13,7 @@ const SECOND_MS = 1000;
  * Says what has gone wrong and offers what helps.
  * @param {unknown} problem
  * @param {{ retry?: () => void, course?: string, signal?: AbortSignal }} [on]
- *   `retry` does it again, `course` is the course that it is about, `signal` ends all of it
+ *   `retry` does it again, `course` is the course that it is about, `signal` ends the waiting for a connection
  */
 export function notice(problem, { retry, course, signal } = {}) {
   const error = ApiError.of(problem);
@@ -24,7 +24,7 @@ export function notice(problem, { retry, course, signal } = {}) {
     "div",
     { class: "notice", "data-kind": error.kind },
     h("p", { role: "alert" }, error.message),
-    wayOn(error, retry, course, signal),
+    wayOn(error, retry, course),
   );
 }
 
@@ -32,9 +32,8 @@ export function notice(problem, { retry, course, signal } = {}) {
  * @param {ApiError} error
  * @param {(() => void) | undefined} retry
  * @param {string | undefined} course
- * @param {AbortSignal | undefined} signal
  */
-function wayOn(error, retry, course, signal) {
+function wayOn(error, retry, course) {
   switch (error.way) {
     case "sign-in":
       return entrance("Sign in again", "button quiet");
@@ -50,7 +49,7 @@ function wayOn(error, retry, course, signal) {
         retry?.();
       });
     case "retry":
-      return retry && later(button("Try again", retry), error.retryAfter, signal);
+      return retry && later(button("Try again", retry), error.retryAfter);
   }
 }
 
@@ -65,19 +64,19 @@ function link(label, href) {
 }
 
 /**
- * Keeps a button from being pressed for so many seconds, and counts them on it.
+ * Keeps a button from being pressed for so many seconds, and counts them on it. That goes on until
+ * they are over, since the button may stay when what has shown it ends.
  * @param {HTMLButtonElement} button
  * @param {number} seconds
- * @param {AbortSignal | undefined} signal
  */
-function later(button, seconds, signal) {
+function later(button, seconds) {
   const label = button.textContent;
   const end = Date.now() + seconds * SECOND_MS;
   const count = () => {
     const rest = Math.ceil((end - Date.now()) / SECOND_MS);
     button.disabled = rest > 0;
     button.textContent = rest > 0 ? `${label} in ${rest} s` : label;
-    if (rest > 0 && !signal?.aborted) setTimeout(count, SECOND_MS);
+    if (rest > 0) setTimeout(count, SECOND_MS);
   };
   count();
   return button;

@@ -24,6 +24,8 @@ export class Router {
   #routes;
   #main;
   #leave = new AbortController();
+  /** Path and query of the page that is shown. */
+  #at = "";
 
   /**
    * @param {[RegExp, Page][]} routes the last one takes what no other does
@@ -33,7 +35,10 @@ export class Router {
     this.#routes = routes;
     this.#main = main;
     history.scrollRestoration = "manual";
-    addEventListener("popstate", () => void this.#visit(true));
+    addEventListener("popstate", () => {
+      // A place on the same page is the browser's to find.
+      if (this.#at !== location.pathname + location.search) void this.#visit(true);
+    });
     addEventListener("pagehide", () => this.#keepPlace());
     document.addEventListener("click", (event) => this.#follow(event));
   }
@@ -65,7 +70,6 @@ export class Router {
     const address = new URL(link.href);
     if (address.origin !== location.origin || NOT_OURS.test(address.pathname)) return;
     const path = address.pathname + address.search;
-    // A place on the same page is the browser's to find.
     if (address.hash && path === location.pathname + location.search) return;
     event.preventDefault();
     void this.go(path);
@@ -80,6 +84,7 @@ export class Router {
     this.#leave.abort();
     this.#leave = new AbortController();
     const { signal } = this.#leave;
+    this.#at = location.pathname + location.search;
     const top = Number(history.state?.top ?? 0);
     let isNew = true;
     let isFirst = moved;
