@@ -2,7 +2,7 @@
 // A chapter's text: asks the API for its link, reads it from the content bucket, and keeps of its
 // HTML what belongs in a text. Nothing of it runs, loads or looks like a part of the page.
 
-import { ApiError, api } from "./client.js";
+import { ApiError, PATIENCE_MS, api, failed } from "./client.js";
 
 const KEPT = new Set(
   ("A ABBR ARTICLE ASIDE B BLOCKQUOTE BR CAPTION CITE CODE DD DEL DETAILS DFN DIV DL DT EM FIGCAPTION " +
@@ -42,7 +42,8 @@ function keep(from, to) {
       // The page has its own title: a text starts at the second level.
       const kept = name === "H1" ? "H2" : name;
       const element = KEPT.has(kept) && copy(node, kept);
-      keep(node, element ? to.appendChild(element) : to);
+      if (element) to.appendChild(kept === "TABLE" ? scrolled(element) : element);
+      keep(node, element || to);
     }
   }
 }
@@ -72,6 +73,18 @@ function copy(node, name) {
 }
 
 /**
+ * A table would no longer be one if it were scrolled itself.
+ * @param {HTMLElement} table
+ */
+function scrolled(table) {
+  const frame = document.createElement("div");
+  frame.className = "scrolled";
+  frame.tabIndex = 0;
+  frame.append(table);
+  return frame;
+}
+
+/**
  * What belongs in a text, of any HTML.
  * @param {string} html
  */
@@ -92,15 +105,17 @@ export async function read(course, chapter, signal) {
   // A link works for minutes: one that is refused has aged on the way, and a second one won't have.
   for (const isLast of [false, true]) {
     const { url } = await api.chapter(course, chapter, signal);
+    const patience = AbortSignal.timeout(PATIENCE_MS);
+    const lost = (/** @type {unknown} */ cause) => {
+      if (signal?.aborted) throw signal.reason;
+      throw failed(cause);
+    };
     const answer = await fetch(url, {
       credentials: "omit",
       referrerPolicy: "no-referrer",
-      signal,
-    }).catch((cause) => {
-      if (signal?.aborted) throw signal.reason;
-      throw new ApiError(navigator.onLine ? "unreachable" : "offline", { cause });
-    });
-    if (answer.ok) return sanitised(await answer.text());
+      signal: signal ? AbortSignal.any([signal, patience]) : patience,
+    }).catch(lost);
+    if (answer.ok) return sanitised(await answer.text().catch(lost));
     if (isLast || answer.status !== 403) break;
   }
   throw new ApiError("unavailable");

@@ -8,7 +8,7 @@ import { config } from "./config.js";
 import { session } from "./session.js";
 
 /** Longer than a slow Stripe takes. */
-const PATIENCE_MS = 32_000;
+export const PATIENCE_MS = 32_000;
 
 /**
  * What helps: the same again, signing in, another page, or nothing but time.
@@ -127,7 +127,7 @@ async function ask(method, path, { body, signal, anyone = false } = {}) {
 }
 
 /** @param {unknown} cause why there is no answer */
-function failed(cause) {
+export function failed(cause) {
   if (!navigator.onLine) return new ApiError("offline", { cause });
   const isSlow = cause instanceof DOMException && cause.name === "TimeoutError";
   return new ApiError(isSlow ? "too-slow" : "unreachable", { cause });

@@ -10,6 +10,8 @@ export const site = new URL(import.meta.url).origin;
 /** Whether a page of another origin has asked for this. */
 export const embedded = site !== location.origin;
 
+const PATIENCE_MS = 15_000;
+
 /** @type {Promise<Config> | undefined} */
 let asked;
 
@@ -18,7 +20,7 @@ let asked;
  * @returns {Promise<Config>}
  */
 export function config() {
-  asked ??= fetch(`${site}/config.json`)
+  asked ??= fetch(`${site}/config.json`, { signal: AbortSignal.timeout(PATIENCE_MS) })
     .then((answer) => {
       if (!answer.ok) throw new Error(`config.json is answered with ${answer.status}`);
       return answer.json();

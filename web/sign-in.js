@@ -6,6 +6,7 @@ import { readTokens, session } from "./session.js";
 
 /** What is kept of a sign-in that is under way, under its state. */
 const KEY = "coursegate.sign-in.";
+const PATIENCE_MS = 20_000;
 
 /** The browser came back from sign-in without being signed in. */
 export class SignInError extends Error {
@@ -112,6 +113,7 @@ export async function finish() {
       redirect_uri: sign_in.redirect,
       code_verifier: verifier,
     }),
+    signal: AbortSignal.timeout(PATIENCE_MS),
   }).catch(() => null);
   if (!answer?.ok) {
     throw new SignInError("The sign-in was not accepted. It may have taken too long.", path);
