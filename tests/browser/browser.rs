@@ -1,6 +1,6 @@
 //! Chromium, driven by its own `WebDriver`: one of both for each test.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use serde_json::json;
@@ -9,6 +9,7 @@ use crate::webdriver::Session;
 
 const MISSING: &str = "chromedriver can't be started: install Chromium with its driver (chromium \
                        and chromium-driver on Debian), then run this again";
+const STARTS_MAX: u32 = 10;
 const STARTED: &str = "started successfully on port ";
 
 /// A screen.
@@ -34,7 +35,19 @@ struct Chromedriver {
 }
 
 impl Chromedriver {
-    fn start() -> Self {
+    /// Starts one, and gives its address.
+    fn start() -> (Self, String) {
+        // It takes any port of IPv6 that is free, and ends if IPv4's of that number is not.
+        for _ in 0..STARTS_MAX {
+            let mut chromedriver = Self::spawn();
+            if let Some(address) = chromedriver.address() {
+                return (chromedriver, address);
+            }
+        }
+        panic!("chromedriver finds no port, {STARTS_MAX} times");
+    }
+
+    fn spawn() -> Self {
         let mut command = Command::new("chromedriver");
         command.arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped());
         let mut process = command.stderr(Stdio::null()).spawn().expect(MISSING);
@@ -42,15 +55,11 @@ impl Chromedriver {
         Self { process, stdout }
     }
 
-    /// Its address, once it has said so.
-    fn address(&mut self) -> String {
-        let mut said = String::new();
-        while self.stdout.read_line(&mut said).unwrap() > 0 {
-            if let Some((_, port)) = said.split_once(STARTED) {
-                return format!("http://127.0.0.1:{}", port.trim().trim_end_matches('.'));
-            }
-        }
-        panic!("chromedriver says no port: {said}");
+    /// Its address, if it has one.
+    fn address(&mut self) -> Option<String> {
+        let mut lines = self.stdout.by_ref().lines().map_while(Result::ok);
+        let port = lines.find_map(|line| Some(line.split_once(STARTED)?.1.to_owned()))?;
+        Some(format!("http://127.0.0.1:{}", port.trim_end_matches('.')))
     }
 }
 
@@ -63,7 +72,7 @@ impl Drop for Chromedriver {
 
 impl Browser {
     pub(crate) async fn open(screen: Screen) -> Self {
-        let mut chromedriver = Chromedriver::start();
+        let (chromedriver, address) = Chromedriver::start();
         let arguments = [
             "--headless",
             // What it opens is ours, and a container has no sandbox to offer.
@@ -79,7 +88,7 @@ impl Browser {
             "goog:chromeOptions": { "args": arguments },
             "goog:loggingPrefs": { "browser": "ALL" },
         });
-        let session = Session::open(&chromedriver.address(), wanted).await;
+        let session = Session::open(&address, wanted).await;
         let session = session.expect("Chromium starts; install it (chromium on Debian)");
         let browser = Self { session, chromedriver };
         browser.show_on(screen).await;

@@ -74,7 +74,7 @@ async fn what_a_stranger_sees_is_fit_for_everybody() {
             ("/course/tutorclaw/6", "$9.99"),
             ("/purchases", "Sign in to see what you own."),
             ("/success?session_id=cs_test_1", "Paid. Back to your chat."),
-            ("/cancel?price=tutorclaw_paid", "Nothing was charged."),
+            ("/cancel?price=tutorclaw_paid", "You left before paying."),
             ("/nowhere", "There is nothing here."),
         ];
         are_fit_for_everybody(stranger, &pages).await;
