@@ -36,7 +36,8 @@ impl Shop {
         let mut command = Command::new(&*COURSEGATE);
         command.current_dir(root()).args(["up", "--ephemeral"]).stdin(Stdio::null());
         command.env_remove("STRIPE_API_KEY").env_remove("STRIPE_WEBHOOK_SECRET");
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let child = command.stdout(Stdio::piped()).spawn();
+        let mut child = child.expect("target/debug/coursegate: `cargo build` makes it");
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut lines = stdout.by_ref().lines().map_while(Result::ok);
         let ready = lines.find_map(|line| line.strip_prefix("ready ").map(parse));
