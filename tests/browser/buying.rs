@@ -74,6 +74,21 @@ async fn a_declined_card_charges_nothing_and_the_place_is_kept() {
 }
 
 #[tokio::test]
+async fn the_way_back_from_stripe_leads_to_no_other_site_however_it_is_spelt() {
+    visit(async |learner| {
+        comes_to_the_paywall(learner).await;
+        for from in ["/.//evil.example/login", "/x/..//evil.example", "/..//evil.example"] {
+            learner.goes_to(&format!("/buy?price=tutorclaw_paid&from={from}")).await;
+            learner.presses("← Back to the shop").await;
+            learner.is_at("/cancel?price=tutorclaw_paid").await;
+            learner.presses("Back to where you were").await;
+            learner.is_at("/").await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_bank_that_asks_who_pays_is_answered_and_then_it_is_bought() {
     visit(async |learner| {
         learner.expects_in_the_console("402 (Payment Required)");
