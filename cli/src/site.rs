@@ -14,7 +14,8 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use shared::ports::LedgerError;
 
 pub use config::ConfigError;
-pub use files::{FileError, content_type};
+pub use files::FileError;
+pub use local::content_type;
 
 use crate::deployment::{Cloud, Deployment};
 use crate::s3::{Bucket, Object, S3Error};

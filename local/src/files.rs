@@ -19,9 +19,10 @@ pub(crate) fn below(folder: &Path, path: &str) -> Option<PathBuf> {
         .then_some(file)
 }
 
-/// What a file is, by its name.
-pub(crate) fn content_type(file: &Path) -> &'static str {
-    match file.extension().and_then(|extension| extension.to_str()) {
+/// What a file is, by its name: its media type.
+#[must_use]
+pub fn content_type(file: impl AsRef<Path>) -> &'static str {
+    match file.as_ref().extension().and_then(|extension| extension.to_str()) {
         Some("html") => "text/html; charset=utf-8",
         Some("js") => "text/javascript; charset=utf-8",
         Some("css") => "text/css; charset=utf-8",

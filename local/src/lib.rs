@@ -40,4 +40,5 @@ pub mod stack;
 mod state;
 pub mod template;
 
+pub use files::content_type;
 pub use state::{Keep, StateError};

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use local::content_type;
+
 use crate::s3::Object;
 
 /// Why a folder can't be sent.
@@ -93,23 +95,4 @@ pub(super) fn read(folder: &Path, cache_control: &'static str) -> Result<Vec<Obj
 fn is_of_the_site(key: &str) -> bool {
     let is_for_developers = [".md", ".d.ts"].into_iter().any(|ending| key.ends_with(ending));
     !is_for_developers && !key.starts_with("demo/") && key != super::CONFIG
-}
-
-/// What a file is, by its name, as the local stack says it.
-#[must_use]
-pub fn content_type(name: &str) -> &'static str {
-    match Path::new(name).extension().and_then(|extension| extension.to_str()) {
-        Some("html") => "text/html; charset=utf-8",
-        Some("js") => "text/javascript; charset=utf-8",
-        Some("css") => "text/css; charset=utf-8",
-        Some("json") => "application/json",
-        Some("svg") => "image/svg+xml",
-        Some("png") => "image/png",
-        Some("jpg" | "jpeg") => "image/jpeg",
-        Some("webp") => "image/webp",
-        Some("ico") => "image/x-icon",
-        Some("woff2") => "font/woff2",
-        Some("txt") => "text/plain; charset=utf-8",
-        Some(_) | None => "application/octet-stream",
-    }
 }
