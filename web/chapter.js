@@ -14,8 +14,11 @@ const DROPPED = new Set(
   ("SCRIPT STYLE TEMPLATE IFRAME OBJECT EMBED FORM INPUT BUTTON SELECT TEXTAREA LINK META BASE TITLE " +
     "SVG MATH NOSCRIPT AUDIO VIDEO CANVAS").split(" "),
 );
+/** Put before the names of a text's own places, so that none of them is the page's. */
+const PLACE = "text-";
 /** @type {Record<string, RegExp>} */
 const ATTRIBUTES = {
+  id: /^\S+$/,
   href: /^(https?:|mailto:|#|\/(?!\/))/i,
   src: /^data:image\/(png|jpeg|gif|webp|avif);/i,
   alt: /^/,
@@ -56,12 +59,15 @@ function keep(from, to) {
 function copy(node, name) {
   const element = document.createElement(name);
   for (const [attribute, allowed] of Object.entries(ATTRIBUTES)) {
-    const value = node.getAttribute(attribute);
-    if (value !== null && allowed.test(value.trim())) element.setAttribute(attribute, value);
+    const value = node.getAttribute(attribute)?.trim();
+    if (value !== undefined && allowed.test(value)) element.setAttribute(attribute, value);
   }
+  if (element.id) element.id = PLACE + element.id;
   if (name === "A") {
-    if (!element.hasAttribute("href")) return null;
-    element.setAttribute("rel", "noopener");
+    const target = element.getAttribute("href");
+    if (target === null) return element.id ? element : null;
+    if (target.startsWith("#")) element.setAttribute("href", `#${PLACE}${target.slice(1)}`);
+    else element.setAttribute("rel", "noopener");
   }
   if (name === "IMG") {
     if (!element.hasAttribute("src")) return null;

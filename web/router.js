@@ -36,8 +36,8 @@ export class Router {
     this.#main = main;
     history.scrollRestoration = "manual";
     addEventListener("popstate", () => {
-      // A place on the same page is the browser's to find.
       if (this.#at !== location.pathname + location.search) void this.#visit(true);
+      else this.#restore();
     });
     addEventListener("pagehide", () => this.#keepPlace());
     document.addEventListener("click", (event) => this.#follow(event));
@@ -70,9 +70,13 @@ export class Router {
     const address = new URL(link.href);
     if (address.origin !== location.origin || NOT_OURS.test(address.pathname)) return;
     const path = address.pathname + address.search;
-    if (address.hash && path === location.pathname + location.search) return;
+    if (address.hash && path === location.pathname + location.search) {
+      // A place on the same page is the browser's to find, and ours to come back from.
+      this.#keepPlace();
+      return;
+    }
     event.preventDefault();
-    void this.go(path);
+    void this.go(path + address.hash);
   }
 
   #keepPlace() {
@@ -85,7 +89,6 @@ export class Router {
     this.#leave = new AbortController();
     const { signal } = this.#leave;
     this.#at = location.pathname + location.search;
-    const top = Number(history.state?.top ?? 0);
     let isNew = true;
     let isFirst = moved;
     /** @type {Visit["show"]} */
@@ -95,16 +98,41 @@ export class Router {
       const hadFocus = document.activeElement === this.#main.querySelector("h1");
       if (isNew) this.#main.replaceChildren(...nodes(content));
       else settle(this.#main, nodes(content));
+      if (isNew && moved) scrollTo({ top: 0, behavior: "instant" });
       isNew = false;
-      if (isFirst) scrollTo({ top: 0, behavior: "instant" });
       // A page that is still being loaded may have no heading yet.
       if ((isFirst || hadFocus) && this.#focus()) isFirst = false;
     };
     this.#mark();
     const [page, parts] = this.#find();
     const query = new URLSearchParams(location.search);
+    this.#restore();
     await page({ parts, query, signal, show, go: (path) => void this.replace(path) });
-    if (!signal.aborted && scrollY === 0) scrollTo({ top, behavior: "instant" });
+  }
+
+  /**
+   * Brings back the place where this page was left, or else the one that the address names, once the
+   * page is long enough to have it; unless the reader moves first.
+   */
+  #restore() {
+    const top = Number(history.state?.top ?? NaN);
+    const name = decoded(location.hash.slice(1));
+    const end = new AbortController();
+    const growth = new ResizeObserver(() => {
+      const named = Number.isNaN(top) ? document.getElementById(name) : null;
+      const isLong = document.documentElement.scrollHeight - innerHeight >= top;
+      if (!named && !isLong) return;
+      end.abort();
+      if (named) named.scrollIntoView({ behavior: "instant" });
+      else scrollTo({ top, behavior: "instant" });
+    });
+    const { signal } = end;
+    signal.addEventListener("abort", () => growth.disconnect());
+    for (const moved of ["wheel", "touchmove", "keydown", "pointerdown"]) {
+      addEventListener(moved, () => end.abort(), { passive: true, signal });
+    }
+    this.#leave.signal.addEventListener("abort", () => end.abort(), { signal });
+    growth.observe(this.#main);
   }
 
   /** @returns {[Page, string[]]} */

@@ -7,10 +7,10 @@ use crate::chapters::pieces;
 use crate::reading::has_nothing_of;
 use crate::visitor::{Visitor, visit, visit_on};
 
-const CHAPTER: &str = "/course/tutorclaw/6";
+pub(crate) const CHAPTER: &str = "/course/tutorclaw/6";
 
 /// Somebody before the paywall of a chapter.
-async fn comes_to_the_paywall(learner: &Visitor) {
+pub(crate) async fn comes_to_the_paywall(learner: &Visitor) {
     learner.goes_to(&format!("/sign-in?to={CHAPTER}")).await;
     learner.follows_the_link("ada@example.com").await;
     learner.is_at(CHAPTER).await;
@@ -18,13 +18,13 @@ async fn comes_to_the_paywall(learner: &Visitor) {
 }
 
 /// Somebody who has bought it, and has not waited for the success page to go on.
-async fn buys(learner: &Visitor, card: &str) {
+pub(crate) async fn buys(learner: &Visitor, card: &str) {
     comes_to_the_paywall(learner).await;
     learner.presses("Unlock").await;
     learner.pays_with(card).await;
 }
 
-async fn reads(learner: &Visitor) {
+pub(crate) async fn reads(learner: &Visitor) {
     learner.is_at(CHAPTER).await;
     learner.sees(&[&pieces("tutorclaw", 6)[0]]).await;
 }
@@ -106,89 +106,6 @@ async fn a_bank_that_asks_who_pays_is_answered_and_then_it_is_bought() {
 }
 
 #[tokio::test]
-async fn a_bank_debit_is_waited_for_and_opens_by_itself() {
-    visit(async |learner| {
-        comes_to_the_paywall(learner).await;
-        learner.presses("Unlock").await;
-        learner.fills_in("E-mail", "buyer@example.com").await;
-        learner.presses("Bank debit").await;
-        learner.presses("Pay $").await;
-        learner.sees(&["Your payment is on its way."]).await;
-        learner.presses("See your purchases").await;
-        learner.sees(&["On its way", "a bank debit can take some days"]).await;
-        learner.goes_to(CHAPTER).await;
-        learner.sees(&["The bank has not confirmed it yet."]).await;
-        has_nothing_of(learner, "tutorclaw", 6).await;
-
-        let session = learner.shop.session().await["id"].as_str().unwrap().to_owned();
-        let settle = format!("checkout/sessions/{session}/settle");
-        learner.shop.behind_the_scenes(&settle, json!({ "outcome": "succeeded" })).await;
-        reads(learner).await;
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_bank_debit_that_fails_is_said_on_the_page_that_waits() {
-    visit(async |learner| {
-        comes_to_the_paywall(learner).await;
-        learner.presses("Unlock").await;
-        learner.fills_in("E-mail", "buyer@example.com").await;
-        learner.presses("Bank debit").await;
-        learner.presses("Pay $").await;
-        learner.sees(&["Your payment is on its way."]).await;
-        let session = learner.shop.session().await["id"].as_str().unwrap().to_owned();
-        let settle = format!("checkout/sessions/{session}/settle");
-        learner.shop.behind_the_scenes(&settle, json!({ "outcome": "failed" })).await;
-        learner.sees(&["The payment failed."]).await;
-        learner.finds("Try again: TutorClaw, all chapters").await;
-        learner.presses("Back to where you were").await;
-        learner.is_at(CHAPTER).await;
-        learner.sees(&["Your last payment failed."]).await;
-        has_nothing_of(learner, "tutorclaw", 6).await;
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn what_is_refunded_is_shut_again_and_that_is_said() {
-    visit(async |learner| {
-        buys(learner, "4242 4242 4242 4242").await;
-        learner.sees(&["Paid. It is yours."]).await;
-        learner.presses("Go on to TutorClaw").await;
-        reads(learner).await;
-        let session = learner.shop.session().await;
-        learner.shop.refund(session["payment_intent"].as_str().unwrap()).await;
-        learner.reloads_until_they_see("/purchases", "Refunded").await;
-        learner.sees(&["Your money went back to you, so this is closed."]).await;
-        learner.presses("Why?").await;
-        learner.sees(&["It was closed."]).await;
-        learner.goes_to(CHAPTER).await;
-        learner.sees(&["Your purchase was refunded.", "$9.99"]).await;
-        learner.finds("Unlock: TutorClaw, all chapters").await;
-        has_nothing_of(learner, "tutorclaw", 6).await;
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_disputed_payment_puts_the_course_on_hold_and_says_so() {
-    visit(async |learner| {
-        buys(learner, "4242 4242 4242 4242").await;
-        learner.sees(&["Paid. It is yours."]).await;
-        let payment = learner.shop.session().await["payment_intent"].clone();
-        let dispute = json!({ "payment_intent": payment });
-        learner.shop.behind_the_scenes("disputes", dispute).await;
-        learner.reloads_until_they_see("/purchases", "On hold").await;
-        learner.sees(&["The payment is disputed at the bank"]).await;
-        learner.goes_to(CHAPTER).await;
-        learner.sees(&["On hold: your payment is disputed."]).await;
-        has_nothing_of(learner, "tutorclaw", 6).await;
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn a_purchase_is_made_with_the_keyboard_alone() {
     const ENTER: &str = "\u{e007}";
     visit(async |learner| {
@@ -235,7 +152,7 @@ async fn a_button_that_is_pressed_twice_opens_one_checkout() {
         let name = learner.asks(pressed, json!([])).await.unwrap();
         assert_eq!(name, "Opening the checkout…");
         learner.finds("Pay $9.99").await;
-        let session = learner.shop.session().await["id"].as_str().unwrap().to_owned();
+        let session = learner.shop.session_id().await;
         let customers = learner.shop.stripe("/v1/customers").await;
         assert_eq!(customers["data"].as_array().unwrap().len(), 1, "{customers}");
 
@@ -283,6 +200,23 @@ async fn what_was_bought_in_another_tab_is_not_sold_again() {
         learner.sees(&["It is yours already", "Nothing was charged."]).await;
         learner.presses("Go to the course").await;
         learner.is_at("/course/tutorclaw").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_has_paid_in_another_tab_and_goes_back_is_not_told_to_pay() {
+    visit(async |learner| {
+        comes_to_the_paywall(learner).await;
+        learner.presses("Unlock").await;
+        learner.finds("Pay $9.99").await;
+        let pay = format!("checkout/sessions/{}/pay", learner.shop.session_id().await);
+        learner.shop.behind_the_scenes(&pay, json!({ "card": "4242424242424242" })).await;
+        // The page of Stripe's that is still shown knows nothing of it.
+        learner.presses("← Back to the shop").await;
+        learner.sees(&["It is yours already.", "TutorClaw, all chapters is open to you."]).await;
+        learner.presses("Back to where you were").await;
+        reads(learner).await;
     })
     .await;
 }

@@ -1,5 +1,7 @@
 //! The elements on a page of another origin.
 
+use serde_json::json;
+
 use crate::chapters::pieces;
 use crate::visitor::{Visitor, visit};
 
@@ -65,6 +67,32 @@ async fn a_site_that_the_author_has_not_named_gets_no_token() {
         let other = format!("{}1", learner.shop.other_site(""));
         learner.goes_to(&format!("/connect?origin={other}")).await;
         learner.sees(&["This site is not connected."]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_page_of_another_site_signs_its_reader_out_again() {
+    const FREE: &str = "document.querySelector('course-paywall').setAttribute('chapter', '1')";
+    visit(async |reader| {
+        reader.opens(&reader.shop.other_site("/demo/embed.html")).await;
+        reader.finds("Unlock: TutorClaw, all chapters").await;
+        reader.asks(FREE, json!([])).await;
+        let own = reader.browser.session.window().await.unwrap();
+        reader.presses("Sign in and read").await;
+        goes_to_the_new_window(reader, &own).await;
+        reader.follows_the_link("ada@example.com").await;
+        reader.browser.session.switch_to(&own).await.unwrap();
+        let text = &pieces("tutorclaw", 1)[0];
+        reader.sees(&[text]).await;
+        reader.sees_no_more("“Wrong” is not feedback.").await;
+
+        let elements = reader.shop.site("/elements.js");
+        let sign_out = "import(arguments[0]).then(({ signOut }) => signOut())";
+        reader.asks(sign_out, json!([elements])).await;
+        reader.sees(&["“Wrong” is not feedback.", "This chapter is free."]).await;
+        reader.sees_no_more(text).await;
+        reader.finds_true("sessionStorage.length === 0").await;
     })
     .await;
 }

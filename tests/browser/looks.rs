@@ -130,17 +130,37 @@ async fn something_is_painted_before_the_api_has_answered() {
     .await;
 }
 
+/// What the page asks for at these addresses does not arrive.
+async fn lacks(visitor: &Visitor, addresses: &[&str]) {
+    visitor.browser.tell("Network.enable", json!({})).await;
+    visitor.browser.tell("Network.setBlockedURLs", json!({ "urls": addresses })).await;
+}
+
+#[tokio::test]
+async fn a_site_that_arrives_in_part_says_so_and_is_loaded_again() {
+    visit(async |visitor| {
+        visitor.expects_in_the_console("ERR_BLOCKED_BY_CLIENT");
+        lacks(visitor, &["*/locale.js"]).await;
+        visitor.goes_to("/").await;
+        visitor.sees(&["This page has not arrived.", "nothing is lost"]).await;
+        is_fit_for_everybody(visitor).await;
+        lacks(visitor, &[]).await;
+        visitor.presses("Load it again").await;
+        visitor.sees(&["Start free.", "TutorClaw"]).await;
+        visitor.sees_no_more("This page has not arrived.").await;
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_shop_that_can_t_be_reached_is_said_and_tried_again() {
     visit(async |visitor| {
         visitor.expects_in_the_console("ERR_BLOCKED_BY_CLIENT");
-        visitor.browser.tell("Network.enable", json!({})).await;
-        let blocked = json!({ "urls": ["*/api/courses*"] });
-        visitor.browser.tell("Network.setBlockedURLs", blocked).await;
+        lacks(visitor, &["*/api/courses*"]).await;
         visitor.goes_to("/").await;
         visitor.sees(&["The shop can’t be reached at the moment."]).await;
         is_fit_for_everybody(visitor).await;
-        visitor.browser.tell("Network.setBlockedURLs", json!({ "urls": [] })).await;
+        lacks(visitor, &[]).await;
         visitor.presses("Try again").await;
         visitor.sees(&["First steps with agents", "TutorClaw"]).await;
         visitor.sees_no_more("The shop can’t be reached at the moment.").await;

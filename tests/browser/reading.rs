@@ -1,10 +1,11 @@
-//! What is open, what is shut, and who is signed in.
+//! What is open and what is shut.
 
 use reqwest::StatusCode;
 use serde_json::json;
 
+use crate::browser::PHONE;
 use crate::chapters::pieces;
-use crate::visitor::{Visitor, visit};
+use crate::visitor::{Visitor, visit, visit_on};
 
 /// Asks the API as the page does, and answers with status and body.
 const ASK: &str = "(async (path) => {
@@ -121,52 +122,37 @@ async fn a_guessed_address_of_a_chapter_is_refused() {
 }
 
 #[tokio::test]
-async fn whose_sign_in_has_ended_signs_in_and_is_where_they_were() {
-    visit(async |learner| {
-        learner.goes_to("/sign-in?to=/course/tutorclaw/2").await;
+async fn who_comes_back_to_a_chapter_is_where_they_left_it() {
+    const IS_THERE: &str = "Math.abs(scrollY - 400) < 1";
+    visit_on(PHONE, async |learner| {
+        let session = &learner.browser.session;
+        learner.goes_to("/sign-in?to=/course/tutorclaw/1").await;
         learner.follows_the_link("grace@example.com").await;
-        learner.sees(&[&pieces("tutorclaw", 2)[0]]).await;
-        // The token is one that the API no longer takes.
-        learner
-            .asks(
-                "(() => {
-                    const kept = JSON.parse(sessionStorage.getItem('coursegate.session'));
-                    kept.token = kept.token.slice(0, -8) + 'AAAAAAAA';
-                    sessionStorage.setItem('coursegate.session', JSON.stringify(kept));
-                })()",
-                json!([]),
-            )
-            .await;
-        learner.expects_in_the_console("401 (Unauthorized)");
-        learner.goes_to("/course/tutorclaw/3").await;
-        learner.sees(&["Your sign-in has ended."]).await;
-        has_nothing_of(learner, "tutorclaw", 3).await;
-        learner.presses("Sign in again").await;
-        learner.follows_the_link("grace@example.com").await;
-        learner.is_at("/course/tutorclaw/3").await;
-        learner.sees(&["grace@example.com", &pieces("tutorclaw", 3)[0]]).await;
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn who_signs_out_leaves_nothing_behind_in_the_browser() {
-    visit(async |learner| {
-        learner.goes_to("/sign-in?to=/course/tutorclaw/2").await;
-        learner.follows_the_link("grace@example.com").await;
-        learner.sees(&[&pieces("tutorclaw", 2)[0]]).await;
-        learner.finds_true("sessionStorage.length + localStorage.length > 0").await;
-        learner.presses("Sign out").await;
-        learner.is_at("/").await;
-        learner.finds("Sign in").await;
-        learner.sees_no_more("grace@example.com").await;
-        learner.finds_true("sessionStorage.length + localStorage.length === 0").await;
-
-        learner.browser.session.go_back().await.unwrap();
+        learner.sees(&[&pieces("tutorclaw", 1)[0]]).await;
+        learner.asks("(scrollTo(0, 400), control('Next').click())", json!([])).await;
         learner.is_at("/course/tutorclaw/2").await;
-        learner.sees(&["This chapter is free."]).await;
-        learner.finds("Sign in and read").await;
-        has_nothing_of(learner, "tutorclaw", 2).await;
+        learner.sees(&[&pieces("tutorclaw", 2)[0]]).await;
+        learner.finds_true("scrollY === 0").await;
+        session.go_back().await.unwrap();
+        learner.is_at("/course/tutorclaw/1").await;
+        learner.finds_true(IS_THERE).await;
+        session.reload().await.unwrap();
+        learner.sees(&[&pieces("tutorclaw", 1)[0]]).await;
+        learner.finds_true(IS_THERE).await;
+
+        // A place of the text's own, and back from it.
+        let note = "const chapter = document.querySelector('.chapter');
+            const { sanitised } = await import('/chapter.js');
+            chapter.prepend(sanitised('<a href=\"#note\">To the note</a>'));
+            chapter.append(sanitised('<p id=\"note\">A note</p>'));";
+        learner.asks(&format!("(async () => {{ {note} }})()"), json!([])).await;
+        learner.asks("scrollTo(0, 0)", json!([])).await;
+        learner.presses("To the note").await;
+        learner.is_at("/course/tutorclaw/1#text-note").await;
+        learner.finds_true("scrollY > 400").await;
+        session.go_back().await.unwrap();
+        learner.is_at("/course/tutorclaw/1").await;
+        learner.finds_true("scrollY < 100").await;
     })
     .await;
 }
@@ -187,14 +173,20 @@ async fn of_a_chapter_s_html_nothing_runs_loads_or_looks_like_the_page() {
         for (html, kept) in [
             ("<p>Text &amp; <em>more</em></p>", "<p>Text &amp; <em>more</em></p>"),
             ("<script>throw 1</script><p>a</p>", "<p>a</p>"),
-            ("<p onclick=\"throw 1\" style=\"position: fixed\" class=\"button\" id=\"main\">a</p>", "<p>a</p>"),
+            ("<p onclick=\"throw 1\" style=\"position: fixed\" class=\"button\">a</p>", "<p>a</p>"),
             ("<img src=x onerror=\"throw 1\">a", "a"),
             ("<img src=\"https://stranger.example/a.png\">a", "a"),
-            ("<img src=\"data:image/png;base64,AAAA\">", "<img src=\"data:image/png;base64,AAAA\" alt=\"\">"),
+            (
+                "<img src=\"data:image/png;base64,AAAA\">",
+                "<img src=\"data:image/png;base64,AAAA\" alt=\"\">",
+            ),
             ("<a href=\"javascript:throw 1\">a</a>", "a"),
             ("<a href=\" java\tscript:throw 1\">a</a>", "a"),
             ("<a href=\"//stranger.example\">a</a>", "a"),
-            ("<a href=\"https://example.com/\">a</a>", "<a href=\"https://example.com/\" rel=\"noopener\">a</a>"),
+            (
+                "<a href=\"https://example.com/\">a</a>",
+                "<a href=\"https://example.com/\" rel=\"noopener\">a</a>",
+            ),
             ("<form action=/x><input><button>Pay</button>a</form>b", "b"),
             ("<style>* { display: none }</style><link rel=stylesheet href=/x>a", "a"),
             ("<iframe src=/></iframe><object data=/x>b</object>a", "a"),
@@ -204,6 +196,10 @@ async fn of_a_chapter_s_html_nothing_runs_loads_or_looks_like_the_page() {
             ("<noscript><img src=x onerror=\"throw 1\"></noscript>a", "a"),
             ("<course-paywall course=tutorclaw>a</course-paywall>", "a"),
             ("<h1>a</h1>", "<h2>a</h2>"),
+            // A text's own places, by names that the page has not.
+            ("<a href=\"#main\">a</a>", "<a href=\"#text-main\">a</a>"),
+            ("<a id=\"main\">a</a>", "<a id=\"text-main\">a</a>"),
+            ("<a id=\"a b\">a</a>", "a"),
         ] {
             let shown = visitor.asks(SANITISED, json!([html])).await;
             assert_eq!(shown, Some(json!(kept)), "{html}");

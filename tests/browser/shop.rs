@@ -122,6 +122,19 @@ impl Shop {
         };
         session.clone()
     }
+
+    pub(crate) async fn session_id(&self) -> String {
+        self.session().await["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Does what an operator types after `coursegate`.
+    pub(crate) fn operator(&self, words: &[&str]) {
+        let port = self.addresses["gateway"].as_str().unwrap().rsplit(':').next().unwrap();
+        let mut command = Command::new(&*COURSEGATE);
+        command.current_dir(root()).args(words).args(["--gateway-port", port]);
+        let said = command.output().unwrap();
+        assert!(said.status.success(), "{words:?}: {}", String::from_utf8_lossy(&said.stderr));
+    }
 }
 
 fn parse(addresses: &str) -> Value {

@@ -199,6 +199,13 @@ impl Visitor {
         self.presses("Sign in").await;
     }
 
+    /// Who they are to the API, once they are signed in.
+    pub(crate) async fn id(&self) -> String {
+        let id = self
+            .asks("JSON.parse(sessionStorage.getItem('coursegate.session')).learner", json!([]));
+        id.await.unwrap().as_str().expect("a learner").to_owned()
+    }
+
     /// Pays on Stripe's page with this card.
     pub(crate) async fn pays_with(&self, card: &str) {
         // Who has paid here before is known.

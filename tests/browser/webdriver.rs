@@ -73,6 +73,10 @@ impl Session {
         self.post("/back", json!({})).await.map(drop)
     }
 
+    pub(crate) async fn reload(&self) -> Done<()> {
+        self.post("/refresh", json!({})).await.map(drop)
+    }
+
     /// Runs a script in the page, and waits for what it promises.
     pub(crate) async fn run(&self, script: &str, arguments: Value) -> Done<Value> {
         self.post("/execute/sync", json!({ "script": script, "args": arguments })).await
@@ -114,6 +118,12 @@ impl Session {
     pub(crate) async fn windows(&self) -> Done<Vec<String>> {
         let windows = self.get("/window/handles").await?;
         Ok(windows.as_array().unwrap().iter().map(text).collect())
+    }
+
+    /// Opens a tab, and works with it from now on.
+    pub(crate) async fn open_tab(&self) -> Done<()> {
+        let tab = self.post("/window/new", json!({ "type": "tab" })).await?;
+        self.switch_to(&text(&tab["handle"])).await
     }
 
     pub(crate) async fn switch_to(&self, window: &str) -> Done<()> {

@@ -11,7 +11,7 @@ import { ApiError, api } from "../client.js";
 import { kept } from "../checkout.js";
 import { entrance } from "../connect.js";
 import { h } from "../dom.js";
-import { counted, date, money } from "../locale.js";
+import { counted, date } from "../locale.js";
 import { notice } from "../notice.js";
 import { session } from "../session.js";
 import { byTime, opener, shop } from "../shop.js";
@@ -206,8 +206,8 @@ async function paid({ show, go, signal }, note) {
   const stay = new AbortController();
   // Who has paid twice should read that.
   if (host || isTwice) stay.abort();
-  /** @type {string | null} */
-  let payment = null;
+  /** @type {Child} */
+  let payment = held && "…";
   const draw = () => signal.aborted ||
     page(show, "Paid", "Paid. It is yours.",
       offer ? `${offer.name} is open to you.` : "What you bought is open to you.",
@@ -270,7 +270,7 @@ async function arrived(held, signal) {
  * @param {Offer | undefined} offer
  * @param {Entitlement | undefined} held
  * @param {string[]} titles
- * @param {string | null} payment
+ * @param {Child} payment what was paid, which is the offer's price but for a discount
  */
 function receipt(offer, held, titles, payment) {
   const row = (/** @type {string} */ term, /** @type {Child} */ value) =>
@@ -278,7 +278,7 @@ function receipt(offer, held, titles, payment) {
   return h("dl", { class: "receipt" },
     row("Bought", offer?.name),
     row("Opens", titles.length > 3 ? counted(titles.length, "course") : titles.join(", ")),
-    payment ? row("Payment", payment) : row("Price", offer && money(offer.amount, offer.currency)),
+    row("Payment", payment),
     row("On", held?.since && date(held.since)),
     row("For", session.email),
     row("Reference", held && h("code", {}, held.source)));

@@ -1,0 +1,148 @@
+//! What becomes of a purchase: it is waited for, or goes back, or ends.
+
+use serde_json::json;
+
+use crate::buying::{CHAPTER, buys, comes_to_the_paywall, reads};
+use crate::reading::has_nothing_of;
+use crate::visitor::{Visitor, visit};
+
+/// Somebody who pays by a debit of their bank account, which takes days.
+async fn pays_by_bank_debit(learner: &Visitor) {
+    comes_to_the_paywall(learner).await;
+    learner.presses("Unlock").await;
+    learner.fills_in("E-mail", "buyer@example.com").await;
+    learner.presses("Bank debit").await;
+    learner.presses("Pay $").await;
+    learner.sees(&["Your payment is on its way."]).await;
+}
+
+/// What the bank makes of it in the end.
+async fn the_bank_says(learner: &Visitor, outcome: &str) {
+    let settle = format!("checkout/sessions/{}/settle", learner.shop.session_id().await);
+    learner.shop.behind_the_scenes(&settle, json!({ "outcome": outcome })).await;
+}
+
+#[tokio::test]
+async fn a_bank_debit_is_waited_for_and_opens_by_itself() {
+    visit(async |learner| {
+        pays_by_bank_debit(learner).await;
+        learner.presses("See your purchases").await;
+        learner.sees(&["On its way", "a bank debit can take some days"]).await;
+        learner.goes_to(CHAPTER).await;
+        learner.sees(&["The bank has not confirmed it yet."]).await;
+        has_nothing_of(learner, "tutorclaw", 6).await;
+
+        the_bank_says(learner, "succeeded").await;
+        reads(learner).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_bank_debit_that_fails_is_said_on_the_page_that_waits() {
+    visit(async |learner| {
+        pays_by_bank_debit(learner).await;
+        the_bank_says(learner, "failed").await;
+        learner.sees(&["The payment failed."]).await;
+        learner.finds("Try again: TutorClaw, all chapters").await;
+        learner.presses("Back to where you were").await;
+        learner.is_at(CHAPTER).await;
+        learner.sees(&["Your last payment failed."]).await;
+        has_nothing_of(learner, "tutorclaw", 6).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_refunded_is_shut_again_and_that_is_said() {
+    visit(async |learner| {
+        buys(learner, "4242 4242 4242 4242").await;
+        learner.sees(&["Paid. It is yours."]).await;
+        learner.presses("Go on to TutorClaw").await;
+        reads(learner).await;
+        let session = learner.shop.session().await;
+        learner.shop.refund(session["payment_intent"].as_str().unwrap()).await;
+        learner.reloads_until_they_see("/purchases", "Refunded").await;
+        learner.sees(&["Your money went back to you, so this is closed."]).await;
+        learner.presses("Why?").await;
+        learner.sees(&["It was closed."]).await;
+        learner.goes_to(CHAPTER).await;
+        learner.sees(&["Your purchase was refunded.", "$9.99"]).await;
+        learner.finds("Unlock: TutorClaw, all chapters").await;
+        has_nothing_of(learner, "tutorclaw", 6).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_disputed_payment_puts_the_course_on_hold_and_says_so() {
+    visit(async |learner| {
+        buys(learner, "4242 4242 4242 4242").await;
+        learner.sees(&["Paid. It is yours."]).await;
+        let payment = learner.shop.session().await["payment_intent"].clone();
+        let dispute = json!({ "payment_intent": payment });
+        learner.shop.behind_the_scenes("disputes", dispute).await;
+        learner.reloads_until_they_see("/purchases", "On hold").await;
+        learner.sees(&["The payment is disputed at the bank"]).await;
+        learner.goes_to(CHAPTER).await;
+        learner.sees(&["On hold: your payment is disputed."]).await;
+        has_nothing_of(learner, "tutorclaw", 6).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_has_paid_twice_is_told_so_and_what_to_do() {
+    visit(async |learner| {
+        comes_to_the_paywall(learner).await;
+        learner.presses("Unlock").await;
+        learner.finds("Pay $9.99").await;
+        // Somebody has opened another session for the same, by hand, and it is paid first.
+        let mut other = learner.shop.session().await;
+        for (field, value) in [
+            ("id", "cs_test_other"),
+            ("payment_intent", "pi_other"),
+            ("status", "complete"),
+            ("payment_status", "paid"),
+        ] {
+            other[field] = value.into();
+        }
+        let paid = json!({ "type": "checkout.session.completed", "object": other });
+        learner.shop.behind_the_scenes("events", paid).await;
+        learner.pays_with("5555 5555 5555 4444").await;
+        learner.sees(&["Paid. It is yours.", "You have paid for this twice."]).await;
+        // That page stays until somebody has read it.
+        learner.presses("See your purchases").await;
+        learner.sees(&["You have paid for this twice.", "what you bought stays open"]).await;
+        learner.goes_to(CHAPTER).await;
+        reads(learner).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_given_for_a_time_is_read_until_that_is_over() {
+    const SOON: &str = "new Date(Date.now() + 20_000).toISOString().replace(/[.].*/, 'Z')";
+    visit(async |learner| {
+        comes_to_the_paywall(learner).await;
+        let id = learner.id().await;
+        let soon = learner.asks(SOON, json!([])).await.unwrap();
+        let until = ["--until", soon.as_str().unwrap()];
+        learner
+            .shop
+            .operator(&[&["grant", &id, "tutorclaw", "--reason", "a trial"], &until[..]].concat());
+        learner.goes_to(CHAPTER).await;
+        reads(learner).await;
+        // Who has looked elsewhere meanwhile comes back to the window.
+        let comes_back = async || {
+            learner.asks("dispatchEvent(new Event('focus'))", json!([])).await;
+            learner.text().await.filter(|seen| seen.contains("Your access has ended."))
+        };
+        learner.until("for the access to end", comes_back).await;
+        learner.finds("Unlock: TutorClaw, all chapters").await;
+        has_nothing_of(learner, "tutorclaw", 6).await;
+        learner.presses("Purchases").await;
+        learner.sees(&["Ended", "Your access ended on"]).await;
+    })
+    .await;
+}

@@ -1,0 +1,127 @@
+//! Who is signed in, and who no longer is.
+
+use serde_json::json;
+
+use crate::chapters::pieces;
+use crate::reading::has_nothing_of;
+use crate::visitor::{Visitor, visit};
+
+const CHAPTER: &str = "/course/tutorclaw/2";
+
+/// Somebody who reads a chapter that is free.
+async fn reads_a_chapter(learner: &Visitor) {
+    learner.goes_to(&format!("/sign-in?to={CHAPTER}")).await;
+    learner.follows_the_link("grace@example.com").await;
+    learner.sees(&[&pieces("tutorclaw", 2)[0]]).await;
+}
+
+/// Nobody is signed in here, and the chapter is gone.
+async fn is_nobody(learner: &Visitor) {
+    learner.is_at(CHAPTER).await;
+    learner.sees(&["This chapter is free."]).await;
+    learner.finds("Sign in and read").await;
+    learner.sees_no_more("grace@example.com").await;
+    has_nothing_of(learner, "tutorclaw", 2).await;
+}
+
+#[tokio::test]
+async fn whose_sign_in_has_ended_signs_in_and_is_where_they_were() {
+    visit(async |learner| {
+        reads_a_chapter(learner).await;
+        // The token is one that the API no longer takes.
+        learner
+            .asks(
+                "(() => {
+                    const kept = JSON.parse(sessionStorage.getItem('coursegate.session'));
+                    kept.token = kept.token.slice(0, -8) + 'AAAAAAAA';
+                    sessionStorage.setItem('coursegate.session', JSON.stringify(kept));
+                })()",
+                json!([]),
+            )
+            .await;
+        learner.expects_in_the_console("401 (Unauthorized)");
+        learner.goes_to("/course/tutorclaw/3").await;
+        learner.sees(&["Your sign-in has ended."]).await;
+        has_nothing_of(learner, "tutorclaw", 3).await;
+        learner.presses("Sign in again").await;
+        learner.follows_the_link("grace@example.com").await;
+        learner.is_at("/course/tutorclaw/3").await;
+        learner.sees(&["grace@example.com", &pieces("tutorclaw", 3)[0]]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_signs_out_leaves_nothing_behind_in_the_browser() {
+    visit(async |learner| {
+        reads_a_chapter(learner).await;
+        learner.finds_true("sessionStorage.length + localStorage.length > 0").await;
+        learner.presses("Sign out").await;
+        learner.is_at("/").await;
+        learner.finds("Sign in").await;
+        learner.sees_no_more("grace@example.com").await;
+        learner.finds_true("sessionStorage.length + localStorage.length === 0").await;
+
+        learner.browser.session.go_back().await.unwrap();
+        is_nobody(learner).await;
+    })
+    .await;
+}
+
+/// Goes back to the chapter, however many pages of the sign-in lie between.
+async fn goes_back_to_the_chapter(learner: &Visitor) {
+    let is_there = async || {
+        learner.browser.session.go_back().await.unwrap();
+        learner.asks("location.pathname", json!([])).await.filter(|at| at == CHAPTER)
+    };
+    learner.until("to be back at the chapter", is_there).await;
+}
+
+#[tokio::test]
+async fn a_page_that_the_browser_has_left_shows_nothing_of_who_has_signed_out_since() {
+    visit(async |learner| {
+        reads_a_chapter(learner).await;
+        learner.goes_to("/purchases").await;
+        learner.presses("Sign out").await;
+        learner.is_at("/").await;
+        learner.finds("Sign in").await;
+        goes_back_to_the_chapter(learner).await;
+        is_nobody(learner).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_page_that_the_browser_has_kept_as_it_was_knows_who_has_signed_in_since() {
+    const KEEP: &str =
+        "addEventListener('pageshow', ({ persisted }) => { window.kept = persisted; })";
+    visit(async |learner| {
+        learner.goes_to(CHAPTER).await;
+        is_nobody(learner).await;
+        learner.asks(KEEP, json!([])).await;
+        learner.goes_to("/sign-in?to=/").await;
+        learner.follows_the_link("grace@example.com").await;
+        learner.sees(&["Welcome, grace@example.com"]).await;
+        goes_back_to_the_chapter(learner).await;
+        learner.finds_true("window.kept === true").await;
+        learner.sees(&["grace@example.com", &pieces("tutorclaw", 2)[0]]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_signs_out_in_one_tab_is_signed_out_in_the_others() {
+    visit(async |learner| {
+        reads_a_chapter(learner).await;
+        let own = learner.browser.session.window().await.unwrap();
+        learner.browser.session.open_tab().await.unwrap();
+        learner.goes_to("/sign-in?to=/").await;
+        learner.follows_the_link("grace@example.com").await;
+        learner.sees(&["Welcome, grace@example.com"]).await;
+        learner.presses("Sign out").await;
+        learner.finds("Sign in").await;
+        learner.browser.session.switch_to(&own).await.unwrap();
+        is_nobody(learner).await;
+    })
+    .await;
+}
