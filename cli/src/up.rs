@@ -54,10 +54,11 @@ pub(crate) enum UpError {
 
 /// Runs the stack until it is told to stop.
 pub(crate) fn run(options: Up) -> Result<(), UpError> {
-    // Stripe's client warns of every 404; putting the catalog on sale expects some.
+    // Stripe's client warns of every 404, and putting the catalog on sale expects some; the DynamoDB
+    // engine warns of every condition that is not met, which is how a duplicate is known.
     let filter = EnvFilter::try_from_default_env();
     tracing_subscriber::fmt()
-        .with_env_filter(filter.unwrap_or_else(|_| EnvFilter::new("warn,stripe=off")))
+        .with_env_filter(filter.unwrap_or_else(|_| EnvFilter::new("warn,stripe=off,dynoxide=error")))
         .with_writer(std::io::stderr)
         .with_target(false)
         .without_time()

@@ -1,8 +1,6 @@
-//! What is asked of DynamoDB each time, and what AWS charges for a purchase.
-//!
-//! The sums are printed by `cargo test -p tests --test it aws_charges -- --nocapture`.
+//! What is asked of DynamoDB each time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lambda_http::{Body, Response};
@@ -16,7 +14,6 @@ use tests::requests::{Who, answer, api, delivery, learner};
 use tests::sessions::event;
 use tests::world::World;
 
-use crate::log_hygiene::{lines, listen};
 use crate::reversals::payment_of_another_shop;
 
 const CONFIRM: &str = "POST /checkout/{session}/confirm";
@@ -24,16 +21,16 @@ const LINK: &str = "POST /learners/{learner}/upgrade-link";
 const ACCESS: &str = "GET /courses/{course}/access";
 
 /// A shop whose functions have been running for a moment, so that they know catalog and secrets.
-struct Shop {
-    world: World,
-    meter: Meter,
+pub(crate) struct Shop {
+    pub(crate) world: World,
+    pub(crate) meter: Meter,
     entitlements: entitlements::App<Table, ManualClock>,
     checkout: Arc<checkout::App<ManualClock>>,
     webhook: webhook::App<Table, ManualClock>,
 }
 
 impl Shop {
-    async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         let mut world = World::new().await;
         let meter = world.meter().await;
         let shop = Self {
@@ -50,7 +47,7 @@ impl Shop {
         shop
     }
 
-    async fn read(&self, route: &str, target: &str, who: &Who) -> Value {
+    pub(crate) async fn read(&self, route: &str, target: &str, who: &Who) -> Value {
         let request = api(route, target, who, None);
         let (status, body) = answer(&entitlements::handle(&self.entitlements, &request).await);
         assert_eq!(status, 200, "{route}: {body}");
@@ -58,7 +55,7 @@ impl Shop {
     }
 
     /// May this learner open chapter six?
-    async fn access(&self, who: &Who) -> Value {
+    pub(crate) async fn access(&self, who: &Who) -> Value {
         self.read(ACCESS, "/courses/tutorclaw/access?chapter=6", who).await["access"].clone()
     }
 
@@ -77,18 +74,18 @@ impl Shop {
     }
 
     /// Opens a session, or the one that is open, and says its id.
-    async fn checkout(&self, who: &Who, price: &str, expected: u16) -> String {
+    pub(crate) async fn checkout(&self, who: &Who, price: &str, expected: u16) -> String {
         let body = format!(r#"{{"price": "{price}"}}"#);
         let response = self.ask("POST /checkout", "/checkout", who, Some(&body), expected).await;
         answer(&response).1["session_id"].as_str().unwrap().to_owned()
     }
 
-    async fn confirm(&self, who: &Who, session: &str) {
+    pub(crate) async fn confirm(&self, who: &Who, session: &str) {
         let target = format!("/checkout/{session}/confirm");
         self.ask(CONFIRM, &target, who, None, 200).await;
     }
 
-    async fn deliver(&self, event: &Value, outcome: &str) {
+    pub(crate) async fn deliver(&self, event: &Value, outcome: &str) {
         let body = event.to_string();
         let request = delivery(&body, Some(&self.world.sign(&body)));
         let (status, answer) = answer(&webhook::handle(&self.webhook, &request).await);
@@ -96,7 +93,7 @@ impl Shop {
     }
 
     /// What Stripe says of a session.
-    async fn event(&self, kind: &str, session: &str) -> Value {
+    pub(crate) async fn event(&self, kind: &str, session: &str) -> Value {
         let events = self.world.events(kind).await;
         events.into_iter().find(|event| event["data"]["object"]["id"] == session).unwrap()
     }
@@ -282,207 +279,4 @@ async fn the_way_of_a_payment_is_as_short_as_it_was_designed() {
         assert_eq!(checked.calls, BTreeMap::from([("GetItem".to_owned(), 1)]));
         assert_eq!((checked.read_units, checked.write_units), (1, 0), "{checked}");
     }
-}
-
-/// AWS's prices in us-east-1, in millionths of a dollar for a million of each, without free tiers:
-/// <https://aws.amazon.com/dynamodb/pricing/on-demand/>, <https://aws.amazon.com/lambda/pricing/>,
-/// <https://aws.amazon.com/api-gateway/pricing/>, <https://aws.amazon.com/secrets-manager/pricing/>,
-/// <https://aws.amazon.com/cloudwatch/pricing/>, <https://aws.amazon.com/xray/pricing/>.
-mod price {
-    pub(super) const READ_UNIT: u64 = 125_000;
-    pub(super) const WRITE_UNIT: u64 = 625_000;
-    pub(super) const INVOCATION: u64 = 200_000;
-    /// A GB for a millisecond, on arm64.
-    pub(super) const GB_MILLISECOND: u64 = 13_333;
-    pub(super) const API_REQUEST: u64 = 1_000_000;
-    pub(super) const SECRET_READ: u64 = 5_000_000;
-    pub(super) const LOG_BYTE: u64 = 500;
-    pub(super) const TRACE: u64 = 5_000_000;
-
-    // In millionths of a dollar, each for a month.
-    pub(super) const SECRET_KEPT: u64 = 400_000;
-    pub(super) const METRIC_WATCHED: u64 = 100_000;
-    pub(super) const DASHBOARD: u64 = 3_000_000;
-    pub(super) const METRIC_SENT: u64 = 300_000;
-}
-
-/// What can't be measured here is taken as more than is to be expected.
-mod assumed {
-    /// What Lambda itself logs of an invocation, and API Gateway of a request.
-    pub(super) const LOG_BYTES_OF_AWS: u64 = 1_000;
-    /// A function reads its secret every five minutes. These are as if there was no other purchase
-    /// in that time: the key for the checkout, the signing secret's two versions for the event.
-    pub(super) const SECRET_READS: u64 = 3;
-}
-
-/// What a function is asked.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Asked {
-    /// It waits for the table once, or not at all.
-    Reading,
-    /// It waits for Stripe twice, and for the table.
-    Checkout,
-    /// It waits for Stripe once, and for the table.
-    Confirm,
-    /// It waits for the table twice.
-    Event,
-}
-
-impl Asked {
-    /// How long Lambda charges for: assumed, and more than is to be expected.
-    const fn milliseconds(self) -> u64 {
-        match self {
-            Self::Reading => 20,
-            Self::Checkout => 2_000,
-            Self::Confirm => 1_000,
-            Self::Event => 50,
-        }
-    }
-
-    const fn function(self) -> &'static str {
-        match self {
-            Self::Reading => "entitlements",
-            Self::Checkout | Self::Confirm => "checkout",
-            Self::Event => "webhook",
-        }
-    }
-}
-
-/// What is charged for.
-#[derive(Default)]
-struct Used {
-    table: Reading,
-    invocations: u64,
-    api_requests: u64,
-    milliseconds: u64,
-    log_bytes: u64,
-    /// By function and name, as CloudWatch keeps them.
-    metrics: BTreeSet<(&'static str, String)>,
-}
-
-impl Used {
-    /// Has this done, and takes down what it used.
-    async fn by<T>(&mut self, shop: &Shop, asked: Asked, doing: impl Future<Output = T>) -> T {
-        listen();
-        let done = doing.await;
-        self.log_bytes += assumed::LOG_BYTES_OF_AWS;
-        for line in lines() {
-            self.log_bytes += u64::try_from(line.to_string().len() + 1).unwrap();
-            if let Some(metric) =
-                line["_aws"]["CloudWatchMetrics"][0]["Metrics"][0]["Name"].as_str()
-            {
-                self.metrics.insert((asked.function(), metric.to_owned()));
-            }
-        }
-        self.table += &shop.meter.take();
-        self.invocations += 1;
-        self.api_requests += u64::from(asked != Asked::Event);
-        self.milliseconds += asked.milliseconds();
-        done
-    }
-
-    /// The lines of the bill: what, how much of it, and the price of a million.
-    fn bill(&self) -> [(&'static str, u64, u64); 8] {
-        let functions = tests::world::template().functions;
-        let memory_mb = u64::from(functions.iter().map(|it| it.memory_mb).max().unwrap());
-        let gb_milliseconds = self.milliseconds * memory_mb / 1_024;
-        [
-            ("DynamoDB, read units", self.table.read_units, price::READ_UNIT),
-            ("DynamoDB, write units", self.table.write_units, price::WRITE_UNIT),
-            ("Lambda, invocations", self.invocations, price::INVOCATION),
-            ("Lambda, GB milliseconds", gb_milliseconds, price::GB_MILLISECOND),
-            ("API Gateway, requests", self.api_requests, price::API_REQUEST),
-            ("Secrets Manager, reads", assumed::SECRET_READS, price::SECRET_READ),
-            ("CloudWatch, bytes logged", self.log_bytes, price::LOG_BYTE),
-            ("X-Ray, traces", self.invocations, price::TRACE),
-        ]
-    }
-}
-
-/// A learner looks around, asks ten times for a chapter, buys, and looks at what is theirs.
-async fn a_typical_purchase(shop: &Shop) -> Used {
-    let mut used = Used::default();
-    let ada = learner("ada");
-    let courses = shop.read("GET /courses", "/courses", &Who::Anyone);
-    used.by(shop, Asked::Reading, courses).await;
-    for _ in 0..10 {
-        used.by(shop, Asked::Reading, shop.access(&ada)).await;
-    }
-    let checkout = shop.checkout(&ada, "tutorclaw_paid", 201);
-    let session = used.by(shop, Asked::Checkout, checkout).await;
-    shop.world.pay(&session).await;
-    let paid = shop.event("checkout.session.completed", &session).await;
-    used.by(shop, Asked::Event, shop.deliver(&paid, "applied")).await;
-    used.by(shop, Asked::Confirm, shop.confirm(&ada, &session)).await;
-    for _ in 0..2 {
-        let entitlements = shop.read("GET /entitlements", "/entitlements", &ada);
-        used.by(shop, Asked::Reading, entitlements).await;
-    }
-    used
-}
-
-fn dollars(millionths: u64) -> String {
-    format!("${}.{:04}", millionths / 1_000_000, millionths % 1_000_000 / 100)
-}
-
-/// Prints a bill, and says its sum in millionths of a dollar.
-#[expect(clippy::print_stdout, reason = "this is what the test is run for by hand")]
-fn print(title: &str, bill: &[(&str, u64, u64)]) -> u64 {
-    println!("\n{title}, in us-east-1:");
-    for (what, quantity, charge) in bill {
-        println!("{what:32}{quantity:>9}  {}", dollars(*charge));
-    }
-    let sum = bill.iter().map(|(_, _, charge)| charge).sum();
-    println!("{:43}{}\n", "together", dollars(sum));
-    sum
-}
-
-#[tokio::test]
-async fn for_a_thousand_purchases_aws_charges_less_than_a_quarter_of_a_dollar() {
-    let used = a_typical_purchase(&Shop::open().await).await;
-    let bill = used.bill().map(|(what, each, per_million)| {
-        let thousand = each * 1_000;
-        (what, thousand, thousand * per_million / 1_000_000)
-    });
-    let sum = print("For 1,000 purchases", &bill);
-    assert!((1..250_000).contains(&sum), "{}", dollars(sum));
-}
-
-/// How many metrics the template's alarms look at: each is charged for.
-fn metrics_watched(resources: &[&serde_norway::Value]) -> usize {
-    let alarms = resources.iter().filter(|it| it["Type"] == "AWS::CloudWatch::Alarm");
-    let watched = alarms.map(|alarm| match alarm["Properties"]["Metrics"].as_sequence() {
-        Some(metrics) => metrics.iter().filter(|it| it.get("MetricStat").is_some()).count(),
-        None => 1,
-    });
-    watched.sum()
-}
-
-#[tokio::test]
-async fn for_a_month_aws_charges_less_than_three_dollars_beyond_what_is_free() {
-    let text = std::fs::read_to_string(tests::world::root().join("template.yaml")).unwrap();
-    let template: serde_norway::Value = serde_norway::from_str(&text).unwrap();
-    let resources: Vec<_> = template["Resources"].as_mapping().unwrap().values().collect();
-    let count = |kind: &str| resources.iter().filter(|it| it["Type"] == kind).count();
-    let sent = a_typical_purchase(&Shop::open().await).await.metrics.len();
-    assert_ne!(sent, 0);
-    // What, how many, how many are free in each account, and the price of the others. A metric is
-    // charged only for the hours in which it is sent.
-    let month = [
-        ("Secrets Manager, secrets", count("AWS::SecretsManager::Secret"), 0, price::SECRET_KEPT),
-        ("CloudWatch, metrics watched", metrics_watched(&resources), 10, price::METRIC_WATCHED),
-        ("CloudWatch, metrics sent", sent, 10, price::METRIC_SENT),
-        ("CloudWatch, dashboards", count("AWS::CloudWatch::Dashboard"), 3, price::DASHBOARD),
-    ];
-    let charged = month.map(|(what, quantity, _, price)| {
-        let quantity = u64::try_from(quantity).unwrap();
-        (what, quantity, quantity * price)
-    });
-    print("For a month", &charged);
-    let charged = month.map(|(what, quantity, free, price)| {
-        let quantity = u64::try_from(quantity.saturating_sub(free)).unwrap();
-        (what, quantity, quantity * price)
-    });
-    let sum = print("For a month, beyond what is free in an account", &charged);
-    assert!((1..3_000_000).contains(&sum), "{}", dollars(sum));
 }

@@ -10,6 +10,7 @@
 )]
 
 mod catalog;
+mod charges;
 mod checkout;
 mod content;
 mod contract;

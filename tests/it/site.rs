@@ -14,7 +14,7 @@ use tests::world::root;
 use xtask::tools;
 
 /// What a page is made of, script and style, may weigh on its way to a browser.
-const BYTES_MAX: usize = 60_000;
+pub(crate) const BYTES_MAX: usize = 60_000;
 
 /// What only services ask for. No page does.
 const NOT_ON_THE_SITE: [&str; 1] = ["UpgradeLink"];

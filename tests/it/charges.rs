@@ -1,0 +1,264 @@
+//! What AWS charges for a purchase, for a month without any, and for the site.
+//!
+//! The sums are printed by `cargo test -p tests --test it aws_charges -- --nocapture`.
+
+use std::collections::BTreeSet;
+
+use tests::meter::Reading;
+use tests::requests::{Who, learner};
+use tests::world::root;
+
+use crate::costs::Shop;
+use crate::log_hygiene::{lines, listen};
+use crate::site;
+
+/// AWS's prices in us-east-1, in millionths of a dollar for a million of each, without free tiers:
+/// <https://aws.amazon.com/dynamodb/pricing/on-demand/>, <https://aws.amazon.com/lambda/pricing/>,
+/// <https://aws.amazon.com/api-gateway/pricing/>, <https://aws.amazon.com/secrets-manager/pricing/>,
+/// <https://aws.amazon.com/cloudwatch/pricing/>, <https://aws.amazon.com/xray/pricing/>,
+/// <https://aws.amazon.com/cloudfront/pricing/>, <https://aws.amazon.com/s3/pricing/>.
+mod price {
+    pub(super) const READ_UNIT: u64 = 125_000;
+    pub(super) const WRITE_UNIT: u64 = 625_000;
+    pub(super) const INVOCATION: u64 = 200_000;
+    /// A GB for a millisecond, on arm64.
+    pub(super) const GB_MILLISECOND: u64 = 13_333;
+    pub(super) const API_REQUEST: u64 = 1_000_000;
+    pub(super) const SECRET_READ: u64 = 5_000_000;
+    pub(super) const LOG_BYTE: u64 = 500;
+    pub(super) const TRACE: u64 = 5_000_000;
+    pub(super) const EDGE_REQUEST: u64 = 1_000_000;
+    pub(super) const EDGE_FUNCTION: u64 = 100_000;
+    pub(super) const EDGE_BYTE: u64 = 85;
+    pub(super) const OBJECT_READ: u64 = 400_000;
+    pub(super) const OBJECT_BYTE: u64 = 90;
+
+    // In millionths of a dollar, each for a month.
+    pub(super) const SECRET_KEPT: u64 = 400_000;
+    pub(super) const METRIC_WATCHED: u64 = 100_000;
+    pub(super) const DASHBOARD: u64 = 3_000_000;
+    pub(super) const METRIC_SENT: u64 = 300_000;
+}
+
+/// What can't be measured here is taken as more than is to be expected.
+mod assumed {
+    /// What Lambda itself logs of an invocation, and API Gateway of a request.
+    pub(super) const LOG_BYTES_OF_AWS: u64 = 1_000;
+    /// A function reads its secret every five minutes. These are as if there was no other purchase
+    /// in that time: the key for the checkout, the signing secret's two versions for the event.
+    pub(super) const SECRET_READS: u64 = 3;
+    /// The learner comes, comes back from the sign-in, from Stripe, and once more.
+    pub(super) const VISITS: u64 = 4;
+    /// A file that has not changed is answered with its headers.
+    pub(super) const HEADER_BYTES: u64 = 500;
+    pub(super) const CHAPTERS_READ: u64 = 10;
+    /// A long one, which S3 does not compress.
+    pub(super) const CHAPTER_BYTES: u64 = 50_000;
+}
+
+/// What a function is asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// It waits for the table once, or not at all.
+    Reading,
+    /// It waits for Stripe twice, and for the table.
+    Checkout,
+    /// It waits for Stripe once, and for the table.
+    Confirm,
+    /// It waits for the table twice.
+    Event,
+}
+
+impl Asked {
+    /// How long Lambda charges for: assumed, and more than is to be expected.
+    const fn milliseconds(self) -> u64 {
+        match self {
+            Self::Reading => 20,
+            Self::Checkout => 2_000,
+            Self::Confirm => 1_000,
+            Self::Event => 50,
+        }
+    }
+
+    const fn function(self) -> &'static str {
+        match self {
+            Self::Reading => "entitlements",
+            Self::Checkout | Self::Confirm => "checkout",
+            Self::Event => "webhook",
+        }
+    }
+}
+
+/// What is charged for.
+#[derive(Default)]
+struct Used {
+    table: Reading,
+    invocations: u64,
+    api_requests: u64,
+    milliseconds: u64,
+    log_bytes: u64,
+    /// By function and name, as CloudWatch keeps them.
+    metrics: BTreeSet<(&'static str, String)>,
+}
+
+impl Used {
+    /// Has this done, and takes down what it used.
+    async fn by<T>(&mut self, shop: &Shop, asked: Asked, doing: impl Future<Output = T>) -> T {
+        listen();
+        let done = doing.await;
+        self.log_bytes += assumed::LOG_BYTES_OF_AWS;
+        for line in lines() {
+            self.log_bytes += u64::try_from(line.to_string().len() + 1).unwrap();
+            if let Some(metric) =
+                line["_aws"]["CloudWatchMetrics"][0]["Metrics"][0]["Name"].as_str()
+            {
+                self.metrics.insert((asked.function(), metric.to_owned()));
+            }
+        }
+        self.table += &shop.meter.take();
+        self.invocations += 1;
+        self.api_requests += u64::from(asked != Asked::Event);
+        self.milliseconds += asked.milliseconds();
+        done
+    }
+
+    /// The lines of the bill: what, how much of it, and the price of a million.
+    fn bill(&self) -> [(&'static str, u64, u64); 8] {
+        let functions = tests::world::template().functions;
+        let memory_mb = u64::from(functions.iter().map(|it| it.memory_mb).max().unwrap());
+        let gb_milliseconds = self.milliseconds * memory_mb / 1_024;
+        [
+            ("DynamoDB, read units", self.table.read_units, price::READ_UNIT),
+            ("DynamoDB, write units", self.table.write_units, price::WRITE_UNIT),
+            ("Lambda, invocations", self.invocations, price::INVOCATION),
+            ("Lambda, GB milliseconds", gb_milliseconds, price::GB_MILLISECOND),
+            ("API Gateway, requests", self.api_requests, price::API_REQUEST),
+            ("Secrets Manager, reads", assumed::SECRET_READS, price::SECRET_READ),
+            ("CloudWatch, bytes logged", self.log_bytes, price::LOG_BYTE),
+            ("X-Ray, traces", self.invocations, price::TRACE),
+        ]
+    }
+}
+
+/// A learner looks around, asks ten times for a chapter, buys, and looks at what is theirs.
+async fn a_typical_purchase(shop: &Shop) -> Used {
+    let mut used = Used::default();
+    let ada = learner("ada");
+    let courses = shop.read("GET /courses", "/courses", &Who::Anyone);
+    used.by(shop, Asked::Reading, courses).await;
+    for _ in 0..10 {
+        used.by(shop, Asked::Reading, shop.access(&ada)).await;
+    }
+    let checkout = shop.checkout(&ada, "tutorclaw_paid", 201);
+    let session = used.by(shop, Asked::Checkout, checkout).await;
+    shop.world.pay(&session).await;
+    let paid = shop.event("checkout.session.completed", &session).await;
+    used.by(shop, Asked::Event, shop.deliver(&paid, "applied")).await;
+    used.by(shop, Asked::Confirm, shop.confirm(&ada, &session)).await;
+    for _ in 0..2 {
+        let entitlements = shop.read("GET /entitlements", "/entitlements", &ada);
+        used.by(shop, Asked::Reading, entitlements).await;
+    }
+    used
+}
+
+fn dollars(millionths: u64) -> String {
+    format!("${}.{:04}", millionths / 1_000_000, millionths % 1_000_000 / 100)
+}
+
+/// Prints a bill, and says its sum in millionths of a dollar.
+#[expect(clippy::print_stdout, reason = "this is what the test is run for by hand")]
+fn print(title: &str, bill: &[(&str, u64, u64)]) -> u64 {
+    println!("\n{title}, in us-east-1:");
+    for (what, quantity, charge) in bill {
+        println!("{what:32}{quantity:>11}  {}", dollars(*charge));
+    }
+    let sum = bill.iter().map(|(_, _, charge)| charge).sum();
+    println!("{:45}{}\n", "together", dollars(sum));
+    sum
+}
+
+/// What a thousand purchases use, and what is charged for it.
+fn for_a_thousand<const LINES: usize>(
+    bill: [(&'static str, u64, u64); LINES],
+) -> [(&'static str, u64, u64); LINES] {
+    bill.map(|(what, each, per_million)| {
+        let thousand = each * 1_000;
+        (what, thousand, thousand * per_million / 1_000_000)
+    })
+}
+
+#[tokio::test]
+async fn for_a_thousand_purchases_aws_charges_less_than_a_quarter_of_a_dollar() {
+    let used = a_typical_purchase(&Shop::open().await).await;
+    let bill = for_a_thousand(used.bill());
+    let sum = print("For 1,000 purchases", &bill);
+    assert!((1..250_000).contains(&sum), "{}", dollars(sum));
+}
+
+/// What the site asks for in all visits of one learner: each file each time, since CloudFront and
+/// the browser ask whether it has changed; and the API, which is behind CloudFront too.
+fn a_learner_s_visits(api_requests: u64) -> [(&'static str, u64, u64); 5] {
+    let page = std::fs::read_to_string(root().join("web/index.html")).unwrap();
+    let names = page.split(['"', '\'']).filter(|text| text.starts_with('/') && text.contains('.'));
+    // The page itself, and what it names.
+    let files = u64::try_from(names.count()).unwrap() + 1;
+    assert!(files > 30, "{files} files");
+    let requests = files * assumed::VISITS;
+    let bytes = u64::try_from(site::BYTES_MAX).unwrap() + requests * assumed::HEADER_BYTES;
+    let chapter_bytes = assumed::CHAPTERS_READ * assumed::CHAPTER_BYTES;
+    [
+        ("CloudFront, requests", requests + api_requests, price::EDGE_REQUEST),
+        ("CloudFront, functions", requests, price::EDGE_FUNCTION),
+        ("CloudFront, bytes", bytes, price::EDGE_BYTE),
+        ("S3, reads", requests + assumed::CHAPTERS_READ, price::OBJECT_READ),
+        ("S3, bytes of chapters", chapter_bytes, price::OBJECT_BYTE),
+    ]
+}
+
+#[tokio::test]
+async fn for_the_site_aws_charges_less_than_half_a_dollar_for_a_thousand_purchases() {
+    let used = a_typical_purchase(&Shop::open().await).await;
+    let bill = for_a_thousand(a_learner_s_visits(used.api_requests));
+    let sum = print("For the site, for 1,000 purchases", &bill);
+    assert!((1..500_000).contains(&sum), "{}", dollars(sum));
+}
+
+/// How many metrics the template's alarms look at: each is charged for.
+fn metrics_watched(resources: &[&serde_norway::Value]) -> usize {
+    let alarms = resources.iter().filter(|it| it["Type"] == "AWS::CloudWatch::Alarm");
+    let watched = alarms.map(|alarm| match alarm["Properties"]["Metrics"].as_sequence() {
+        Some(metrics) => metrics.iter().filter(|it| it.get("MetricStat").is_some()).count(),
+        None => 1,
+    });
+    watched.sum()
+}
+
+#[tokio::test]
+async fn for_a_month_aws_charges_less_than_three_dollars_beyond_what_is_free() {
+    let text = std::fs::read_to_string(root().join("template.yaml")).unwrap();
+    let template: serde_norway::Value = serde_norway::from_str(&text).unwrap();
+    let resources: Vec<_> = template["Resources"].as_mapping().unwrap().values().collect();
+    let count = |kind: &str| resources.iter().filter(|it| it["Type"] == kind).count();
+    let sent = a_typical_purchase(&Shop::open().await).await.metrics.len();
+    assert_ne!(sent, 0);
+    // What, how many, how many are free in each account, and the price of the others. A metric is
+    // charged only for the hours in which it is sent.
+    let month = [
+        ("Secrets Manager, secrets", count("AWS::SecretsManager::Secret"), 0, price::SECRET_KEPT),
+        ("CloudWatch, metrics watched", metrics_watched(&resources), 10, price::METRIC_WATCHED),
+        ("CloudWatch, metrics sent", sent, 10, price::METRIC_SENT),
+        ("CloudWatch, dashboards", count("AWS::CloudWatch::Dashboard"), 3, price::DASHBOARD),
+    ];
+    let charged = month.map(|(what, quantity, _, price)| {
+        let quantity = u64::try_from(quantity).unwrap();
+        (what, quantity, quantity * price)
+    });
+    print("For a month", &charged);
+    let charged = month.map(|(what, quantity, free, price)| {
+        let quantity = u64::try_from(quantity.saturating_sub(free)).unwrap();
+        (what, quantity, quantity * price)
+    });
+    let sum = print("For a month, beyond what is free in an account", &charged);
+    assert!((1..3_000_000).contains(&sum), "{}", dollars(sum));
+}
