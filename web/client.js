@@ -38,10 +38,10 @@ const PROBLEMS = {
   "already-entitled": ["You own this already. Nothing was charged.", "course"],
   "payment-processing": ["A payment for this is on its way. It opens by itself.", "purchases"],
   "rate-limited": ["That was a lot of tries in a short time.", "retry"],
-  "internal": ["Something is wrong on our side. Nothing was charged, and nothing is lost.", "retry"],
+  "internal": ["Something is wrong on our side. Nothing is lost.", "retry"],
   "stripe-refused": ["This can’t be sold at the moment. Nothing was charged, and the author has been told.", "courses"],
   "unavailable": ["The shop can’t answer for a moment. Nothing is lost.", "retry"],
-  "stripe-unavailable": ["The payment service can’t answer for a moment. Nothing was charged.", "retry"],
+  "stripe-unavailable": ["The payment service can’t answer for a moment.", "retry"],
 };
 
 /** API Gateway's own answers name no kind. */

@@ -13,7 +13,7 @@ addEventListener(
     const text = document.createElement("p");
     text.className = "summary";
     text.setAttribute("role", "alert");
-    text.append("Something was lost on the way. Nothing was charged, and nothing is lost.");
+    text.append("Part of it was lost on the way. Whatever you have bought is safe.");
     const again = document.createElement("button");
     again.className = "button";
     again.type = "button";

@@ -12,18 +12,20 @@ const SECOND_MS = 1000;
 /**
  * Says what has gone wrong and offers what helps.
  * @param {unknown} problem
- * @param {{ retry?: () => void, course?: string, signal?: AbortSignal }} [on]
- *   `retry` does it again, `course` is the course that it is about, `signal` ends the waiting for a connection
+ * @param {{ retry?: () => void, course?: string, signal?: AbortSignal, paying?: boolean }} [on]
+ *   `retry` does it again, `course` is the course that it is about, `signal` ends the waiting for a connection,
+ *   `paying` says that somebody was about to pay, which nothing that can be tried again has charged
  */
-export function notice(problem, { retry, course, signal } = {}) {
+export function notice(problem, { retry, course, signal, paying = false } = {}) {
   const error = ApiError.of(problem);
+  const calms = paying && error.way === "retry" && " Nothing was charged.";
   if (error.kind === "offline" && retry) {
     addEventListener("online", retry, { once: true, signal });
   }
   return h(
     "div",
     { class: "notice", "data-kind": error.kind },
-    h("p", { role: "alert" }, error.message),
+    h("p", { role: "alert" }, error.message, calms),
     wayOn(error, retry, course),
   );
 }

@@ -142,7 +142,7 @@ async fn a_site_that_arrives_in_part_says_so_and_is_loaded_again() {
         visitor.expects_in_the_console("ERR_BLOCKED_BY_CLIENT");
         lacks(visitor, &["*/locale.js"]).await;
         visitor.goes_to("/").await;
-        visitor.sees(&["This page has not arrived.", "nothing is lost"]).await;
+        visitor.sees(&["This page has not arrived.", "Whatever you have bought is safe."]).await;
         is_fit_for_everybody(visitor).await;
         lacks(visitor, &[]).await;
         visitor.presses("Load it again").await;

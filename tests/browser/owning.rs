@@ -54,6 +54,32 @@ async fn a_bank_debit_that_fails_is_said_on_the_page_that_waits() {
 }
 
 #[tokio::test]
+async fn who_has_paid_and_can_t_be_told_so_yet_is_told_that_it_is_safe() {
+    visit(async |learner| {
+        comes_to_the_paywall(learner).await;
+        learner.presses("Unlock").await;
+        learner.finds("Pay $9.99").await;
+        // Stripe takes the money, and then answers nobody and tells nobody.
+        learner.shop.behind_the_scenes("deliveries/hold", json!({})).await;
+        let session = learner.shop.session_id().await;
+        let pay = format!("checkout/sessions/{session}/pay");
+        learner.shop.behind_the_scenes(&pay, json!({ "card": "4242424242424242" })).await;
+        let fault = json!({ "method": "GET", "path": "/v1/checkout/sessions/", "status": 503, "times": 50 });
+        learner.shop.behind_the_scenes("faults", fault).await;
+        learner.expects_in_the_console("503 (Service Unavailable)");
+        learner.goes_to(&format!("/success?session_id={session}")).await;
+        learner.sees(&["If you have paid, it is safe", "The payment service can’t answer"]).await;
+        learner.sees_no_more("Nothing was charged.").await;
+        learner.shop.stripe_is_well_again().await;
+        learner.finds_true("control('Try again')?.disabled === false").await;
+        learner.presses("Try again").await;
+        learner.sees(&["Paid. It is yours."]).await;
+        reads(learner).await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_is_refunded_is_shut_again_and_that_is_said() {
     visit(async |learner| {
         buys(learner, "4242 4242 4242 4242").await;

@@ -145,7 +145,7 @@ export class UnlockButton extends ShopElement {
     };
     const again = error.way === "retry" ? retry : undefined;
     this.#below.replaceChildren(
-      notice(error, { retry: again, course: offer.courses[0], signal: this.life }),
+      notice(error, { retry: again, course: offer.courses[0], signal: this.life, paying: true }),
     );
     this.tell("error", { kind: error.kind, message: error.message });
     // What has just been learnt, the rest of the page should know.

@@ -31,7 +31,7 @@ export async function buy({ query, show, signal }) {
     } catch (problem) {
       const error = ApiError.of(problem);
       const retry = () => void open();
-      show("Checkout", h("h1", {}, title(error)), notice(error, { retry, course, signal }),
+      show("Checkout", h("h1", {}, title(error)), notice(error, { retry, course, signal, paying: true }),
         h("p", {}, h("a", { href: course ? `/course/${course}` : "/" }, course ? "Back to the course" : "See all courses")));
     }
   };
