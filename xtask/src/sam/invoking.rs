@@ -34,6 +34,10 @@ impl Sam {
         let mut command = Command::new(&self.program);
         command.args(words).args(self.config);
         command.current_dir(tools::root()).env("SAM_CLI_TELEMETRY", "0");
+        // It hands the credentials that it finds to the containers.
+        for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"] {
+            command.env(name, "local");
+        }
         command
     }
 
