@@ -196,8 +196,8 @@ async fn for_a_thousand_purchases_aws_charges_less_than_a_quarter_of_a_dollar() 
     assert!((1..250_000).contains(&sum), "{}", dollars(sum));
 }
 
-/// What the site asks for in all visits of one learner: each file each time, since CloudFront and
-/// the browser ask whether it has changed; and the API, which is behind CloudFront too.
+/// What the site asks for in all visits of one learner: each file each time, since `CloudFront` and
+/// the browser ask whether it has changed; and the API, which is behind `CloudFront` too.
 fn a_learner_s_visits(api_requests: u64) -> [(&'static str, u64, u64); 5] {
     let page = std::fs::read_to_string(root().join("web/index.html")).unwrap();
     let names = page.split(['"', '\'']).filter(|text| text.starts_with('/') && text.contains('.'));

@@ -1,13 +1,15 @@
 //! What CloudFormation gets: template.yaml as SAM's own translator expands it, held against the
 //! code and against what the local stack makes of it.
 
+mod site;
+mod watching;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use std::sync::OnceLock;
 
 use local::template::Access;
 use serde_json::{Value, json};
-use shared::telemetry::Metric;
 use tests::moto::moto;
 use tests::world::{root, template};
 use xtask::tools::find_or_pass_over;
@@ -387,49 +389,6 @@ fn what_can_t_be_made_again_outlives_the_stack_and_a_slip_of_the_hand() {
     assert_eq!(pool.resource("UserPool")["Properties"]["DeletionProtection"], "ACTIVE");
 }
 
-/// Each metric, as namespace, name and dimensions.
-type Measure<'a> = (&'a str, &'a str, BTreeMap<String, String>);
-
-/// Asserts that somebody emits this metric: AWS itself, or one of our functions.
-#[track_caller]
-fn exists(deployment: &Deployment, (namespace, name, dimensions): &Measure<'_>) {
-    let known: Vec<&str> = match *namespace {
-        "Coursegate" => Metric::ALL.into_iter().map(Metric::name).collect(),
-        "AWS/Lambda" => vec!["Duration", "Errors", "Throttles", "Url5xxCount"],
-        "AWS/DynamoDB" => vec![
-            "ConsumedReadCapacityUnits",
-            "ConsumedWriteCapacityUnits",
-            "ReadThrottleEvents",
-            "WriteThrottleEvents",
-        ],
-        "AWS/ApiGateway" => vec!["5xx"],
-        other => panic!("nobody emits into {other}"),
-    };
-    assert!(known.contains(name), "nobody emits {name} into {namespace}");
-    let (dimension, kind) = match *namespace {
-        "AWS/DynamoDB" => ("TableName", "AWS::DynamoDB::Table"),
-        "AWS/ApiGateway" => ("ApiId", "AWS::ApiGatewayV2::Api"),
-        _ => ("FunctionName", "AWS::Lambda::Function"),
-    };
-    assert_eq!(deployment.resource(&dimensions[dimension])["Type"], kind, "{name}");
-    let others: Vec<_> = dimensions.iter().filter(|(name, _)| *name != dimension).collect();
-    let stage = ("Stage".to_owned(), "api".to_owned());
-    let expected = if dimension == "ApiId" { vec![(&stage.0, &stage.1)] } else { vec![] };
-    assert_eq!(others, expected, "{name}");
-}
-
-/// The metric in an alarm, or in a part of one.
-fn measured(metric: &Value) -> Measure<'_> {
-    let dimensions = metric["Dimensions"].as_array().unwrap().iter();
-    let dimensions = dimensions.map(|dimension| {
-        let value = &dimension["Value"];
-        let value = value.as_str().map_or_else(|| named(value), str::to_owned);
-        (dimension["Name"].as_str().unwrap().to_owned(), value)
-    });
-    let text = |name: &str| metric[name].as_str().unwrap();
-    (text("Namespace"), text("MetricName"), dimensions.collect())
-}
-
 /// A condition of the template, for these parameters.
 fn holds(condition: &Value, parameters: &Value) -> bool {
     let value = |it: &Value| match it["Ref"].as_str() {
@@ -471,97 +430,6 @@ fn parameters_that_do_not_go_together_are_refused_before_anything_is_made() {
         (("SiteDomain", json!("learn.example.com")), "DomainAndCertificateGoTogether"),
     ] {
         assert_eq!(refused(parameter), [rule]);
-    }
-}
-
-#[test]
-fn the_doctor_s_probe_is_no_event_that_an_alarm_has_waited_for() {
-    let Some(deployments) = deployments() else { return };
-    for deployment in deployments {
-        for (name, alarm) in deployment.of_type("AWS::CloudWatch::Alarm") {
-            let parts = alarm["Metrics"].as_array().into_iter().flatten();
-            for part in parts.chain([&json!({ "MetricStat": { "Metric": alarm } })]) {
-                let metric = &part["MetricStat"]["Metric"]["MetricName"];
-                // A type that nothing handles is ignored, and the probe is of none.
-                assert_ne!(metric, "ignored", "{name}");
-            }
-        }
-    }
-}
-
-#[test]
-fn each_alarm_watches_what_is_measured_says_what_to_do_and_tells_the_operator() {
-    let Some(deployments) = deployments() else { return };
-    for deployment in deployments {
-        let alarms = deployment.of_type("AWS::CloudWatch::Alarm");
-        assert!(alarms.len() >= 10);
-        for (name, alarm) in alarms {
-            assert!(
-                alarm["AlarmDescription"].as_str().unwrap().matches(". ").count() >= 1,
-                "{name}"
-            );
-            assert_eq!(alarm["TreatMissingData"], "notBreaching", "{name}");
-            for actions in ["AlarmActions", "OKActions"] {
-                assert_eq!(alarm[actions], json!([{ "Ref": "AlarmTopic" }]), "{name}");
-            }
-            let Some(metrics) = alarm["Metrics"].as_array() else {
-                exists(deployment, &measured(alarm));
-                continue;
-            };
-            let (results, parts): (Vec<_>, Vec<_>) =
-                metrics.iter().partition(|metric| metric["ReturnData"] != false);
-            assert_eq!(results.len(), 1, "{name}");
-            let formula = results[0]["Expression"].as_str().unwrap();
-            for part in parts {
-                exists(deployment, &measured(&part["MetricStat"]["Metric"]));
-                let id = part["Id"].as_str().unwrap();
-                assert!(formula.contains(&format!("FILL({id}, 0)")), "{name} leaves out {id}");
-            }
-        }
-        let topic = &deployment.resource("AlarmTopic")["Properties"]["Subscription"];
-        assert_eq!(topic, &json!([{ "Protocol": "email", "Endpoint": "ops@example.com" }]));
-    }
-}
-
-/// A text of `Fn::Sub` with names in place of what they stand for: `Table` for `${Table.Arn}`.
-fn with_names(text: &str) -> String {
-    let (mut result, parts) = match text.split_once("${") {
-        Some((before, rest)) => (before.to_owned(), rest.split("${").collect()),
-        None => (text.to_owned(), Vec::new()),
-    };
-    for part in parts {
-        let (name, after) = part.split_once('}').unwrap();
-        result.push_str(name.trim_end_matches(".Arn"));
-        result.push_str(after);
-    }
-    result
-}
-
-#[test]
-fn the_dashboard_draws_what_is_measured_and_every_alarm() {
-    let Some(deployments) = deployments() else { return };
-    for deployment in deployments {
-        let body = &deployment.resource("Dashboard")["Properties"]["DashboardBody"]["Fn::Sub"];
-        let body = with_names(body.as_str().unwrap());
-        let body: Value = serde_json::from_str(&body).expect(&body);
-        let mut drawn = BTreeSet::new();
-        for widget in body["widgets"].as_array().unwrap() {
-            let properties = &widget["properties"];
-            if widget["type"] == "alarm" {
-                drawn.extend(texts(&properties["alarms"]));
-                continue;
-            }
-            for metric in properties["metrics"].as_array().unwrap() {
-                let mut parts = metric.as_array().unwrap().iter().filter_map(Value::as_str);
-                let (namespace, name) = (parts.next().unwrap(), parts.next().unwrap());
-                let parts: Vec<&str> = parts.collect();
-                let dimensions =
-                    parts.chunks(2).map(|pair| (pair[0].to_owned(), pair[1].to_owned()));
-                exists(deployment, &(namespace, name, dimensions.collect()));
-            }
-        }
-        let alarms = deployment.of_type("AWS::CloudWatch::Alarm").into_keys().collect();
-        assert_eq!(drawn, alarms);
     }
 }
 
@@ -637,146 +505,6 @@ fn everything_that_is_referred_to_is_there() {
             assert!(there, "{name} is referred to, and is not there");
         }
     }
-}
-
-/// The statements of the policy of a bucket, which allow or deny something to more than one role.
-fn statements<'a>(deployment: &'a Deployment, bucket: &str) -> Vec<&'a Value> {
-    let policies = deployment.of_type("AWS::S3::BucketPolicy").into_values();
-    let policies = policies.filter(|policy| policy["Bucket"]["Ref"] == bucket);
-    policies.flat_map(|it| it["PolicyDocument"]["Statement"].as_array().unwrap()).collect()
-}
-
-#[test]
-fn no_bucket_is_public_or_spoken_to_in_the_clear_and_nobody_is_let_in_but_the_site_s_cloudfront() {
-    let Some(deployments) = deployments() else { return };
-    for deployment in deployments {
-        let buckets = deployment.of_type("AWS::S3::Bucket");
-        assert_eq!(buckets.keys().collect::<Vec<_>>(), [&"ContentBucket", &"SiteBucket"]);
-        for (name, bucket) in buckets {
-            for closed in [
-                "BlockPublicAcls",
-                "BlockPublicPolicy",
-                "IgnorePublicAcls",
-                "RestrictPublicBuckets",
-            ] {
-                assert_eq!(bucket["PublicAccessBlockConfiguration"][closed], true, "{name}");
-            }
-            let owned = &bucket["OwnershipControls"]["Rules"][0]["ObjectOwnership"];
-            assert_eq!(owned, "BucketOwnerEnforced", "{name}");
-            assert_eq!(bucket["VersioningConfiguration"]["Status"], "Enabled", "{name}");
-
-            let (allowed, denied): (Vec<&Value>, Vec<&Value>) =
-                statements(deployment, name).into_iter().partition(|it| it["Effect"] == "Allow");
-            assert_eq!(denied.len(), 1, "{name}");
-            assert_eq!(
-                (&denied[0]["Principal"], &denied[0]["Action"]),
-                (&json!("*"), &json!("s3:*"))
-            );
-            let in_the_clear = json!({ "Bool": { "aws:SecureTransport": "false" } });
-            assert_eq!(denied[0]["Condition"], in_the_clear, "{name}");
-            let of: BTreeSet<String> =
-                denied[0]["Resource"].as_array().unwrap().iter().map(named).collect();
-            assert_eq!(of, [format!("{name}.Arn"), format!("${{{name}.Arn}}/*")].into());
-            // It reads the site's files, and knows whether there is one.
-            let may: Vec<_> = allowed
-                .iter()
-                .map(|it| (it["Action"].as_str().unwrap(), named(&it["Resource"])))
-                .collect();
-            let expected =
-                [("s3:GetObject", "${SiteBucket.Arn}/*"), ("s3:ListBucket", "SiteBucket.Arn")];
-            let expected = expected.map(|(action, of)| (action, of.to_owned()));
-            assert_eq!(may, if name == "SiteBucket" { &expected[..] } else { &[] });
-            for cloudfront in allowed {
-                let service = json!({ "Service": "cloudfront.amazonaws.com" });
-                assert_eq!(cloudfront["Principal"], service);
-                let by = named(&cloudfront["Condition"]["StringEquals"]["aws:SourceArn"]);
-                assert!(by.ends_with(":distribution/${Site}"), "{by}");
-            }
-        }
-    }
-}
-
-#[test]
-fn the_site_and_the_api_are_one_origin_and_only_the_site_is_kept_by_cloudfront() {
-    let Some([pool, other]) = deployments() else { return };
-    for (deployment, domain) in [(pool, json!(["learn.example.com"])), (other, Value::Null)] {
-        let config = &deployment.resource("Site")["Properties"]["DistributionConfig"];
-        assert_eq!(config["Aliases"], domain);
-        let origin = |behavior: &Value| {
-            let origins = config["Origins"].as_array().unwrap().iter();
-            let mut found = origins.filter(|origin| origin["Id"] == behavior["TargetOriginId"]);
-            found.next().unwrap().clone()
-        };
-        let files = &config["DefaultCacheBehavior"];
-        assert_eq!(named(&origin(files)["DomainName"]), "SiteBucket.RegionalDomainName");
-        assert_eq!(named(&origin(files)["OriginAccessControlId"]), "SiteAccess.Id");
-        assert_eq!(named(&files["ResponseHeadersPolicyId"]), "SiteHeaders");
-        let function = &files["FunctionAssociations"][0];
-        assert_eq!(named(&function["FunctionARN"]), "SitePaths.FunctionARN");
-        let [api] = &config["CacheBehaviors"].as_array().unwrap()[..] else { panic!("one") };
-        assert_eq!(api["PathPattern"], format!("/{}/*", template().stage));
-        assert!(named(&origin(api)["DomainName"]).starts_with("${Api}.execute-api."));
-        // AWS's own policies, which are the same everywhere: CachingDisabled, and
-        // AllViewerExceptHostHeader, with which the token arrives.
-        assert_eq!(api["CachePolicyId"], "4135ea2d-6df8-44a3-9df3-4b5a84be39ad");
-        assert_eq!(api["OriginRequestPolicyId"], "b689b0a8-53d0-40ab-baf2-68738e2966ac");
-        assert!(texts(&api["AllowedMethods"]).contains(&"POST"));
-    }
-    let certificate = &pool.resource("Site")["Properties"]["DistributionConfig"];
-    let certificate = &certificate["ViewerCertificate"];
-    assert_eq!(certificate["MinimumProtocolVersion"], "TLSv1.2_2021");
-    assert_eq!(pool.expanded["Outputs"]["SiteUrl"]["Value"], "https://learn.example.com");
-}
-
-#[test]
-fn the_site_s_pages_may_speak_to_the_api_the_bucket_and_the_sign_in_and_nobody_else() {
-    let Some([pool, other]) = deployments() else { return };
-    for (deployment, sign_in) in [
-        (pool, "https://${SignInDomain}.auth.${AWS::Region}.amazoncognito.com"),
-        (other, "https://issuer.example.com"),
-    ] {
-        let headers = &deployment.resource("SiteHeaders")["Properties"];
-        let headers = &headers["ResponseHeadersPolicyConfig"]["SecurityHeadersConfig"];
-        let policy = &headers["ContentSecurityPolicy"]["ContentSecurityPolicy"]["Fn::Join"];
-        assert_eq!(policy[0], " ");
-        let parts = policy[1].as_array().unwrap().iter();
-        let parts = parts.map(|part| part.as_str().map_or_else(|| named(part), str::to_owned));
-        assert_eq!(
-            parts.collect::<Vec<_>>(),
-            [
-                "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-                 connect-src 'self'",
-                "https://${ContentBucket.RegionalDomainName}",
-                sign_in,
-                "; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-            ]
-        );
-    }
-}
-
-#[test]
-fn pages_of_other_sites_may_ask_the_api_and_the_bucket_where_they_are_named() {
-    let Some([named, unnamed]) = deployments() else { return };
-    let cors = |deployment: &Deployment| {
-        deployment.resource("Api")["Properties"]["Body"]["x-amazon-apigateway-cors"].clone()
-    };
-    let origins = json!(["https://blog.example.com", "https://other.example.com"]);
-    let expected = json!({
-        "allowOrigins": origins,
-        "allowMethods": ["GET", "POST"],
-        "allowHeaders": ["authorization", "content-type"],
-        "exposeHeaders": ["location", "retry-after"],
-        "maxAge": 600,
-    });
-    assert_eq!((cors(named), cors(unnamed)), (expected, Value::Null));
-    let rules = |deployment: &Deployment| {
-        let bucket = &deployment.resource("ContentBucket")["Properties"];
-        let rules = bucket["CorsConfiguration"]["CorsRules"].as_array().unwrap().clone();
-        assert!(rules.iter().all(|rule| texts(&rule["AllowedMethods"]) == ["GET"]));
-        rules.into_iter().map(|rule| rule["AllowedOrigins"].clone()).collect::<Vec<_>>()
-    };
-    let site = json!(["https://learn.example.com"]);
-    assert_eq!((rules(named), rules(unnamed)), (vec![site.clone(), origins], vec![site]));
 }
 
 #[test]

@@ -1,0 +1,559 @@
+//! What the operator's commands do to a deployment and find in it.
+
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use coursegate::account::Account;
+use coursegate::catalog::{Closing, push};
+use coursegate::deployment::{Cloud, Deployment};
+use coursegate::doctor::Finding;
+use coursegate::{hand, key, webhook as endpoint, why};
+use serde_json::{Value, json};
+use shared::domain::decide::Mode;
+use shared::domain::facts::Origin;
+use shared::ports::{AccessReader as _, Clock as _, SystemClock};
+use tests::moto::quiet_moto;
+use tests::requests::{answer, api, learner};
+use tests::world::catalog;
+
+use super::{
+    KEY, NOT_DECIDED, NOT_SENT, Shop, entitlements, expire, finding, findings, listen, misquoted,
+    recover, template, template_for_moto,
+};
+
+#[tokio::test]
+async fn a_new_deployment_is_told_what_it_lacks_and_how_to_come_by_it() {
+    let Some(shop) = Shop::deploy("new", Mode::Test).await else { return };
+    insta::assert_snapshot!(shop.complaints().await, @r"
+    bad, functions' key: the Stripe key is no secret or restricted key: create a test one in Stripe's Dashboard (Developers, API keys)
+      store one with `coursegate key store`
+    bad, webhook's key: the Stripe key is no secret or restricted key: create a test one in Stripe's Dashboard (Developers, API keys)
+      store one with `coursegate key store --webhook`
+    bad, prices: nothing is on sale: the table has no catalog
+      publish the catalog with `coursegate catalog push`
+    note, catalog file: ./catalog.toml differs from what is on sale
+      see how with `coursegate catalog plan ./catalog.toml`
+    bad, endpoint: none delivers to SiteOrigin/webhook
+      run `coursegate webhook register`
+    note, customer portal: not set up: buyers can't look up their receipts by themselves
+      save its settings once in Stripe's Dashboard (Settings, Billing, Customer portal)
+    note, tax: this version collects none: prices are charged as they are, whatever the law asks
+      ask your accountant what you owe; declare it by yourself
+    note, site's files: SiteBucket has no index.html: CloudFront has nothing to show
+      send it with `coursegate site deploy`; nothing is to do where your site is your own
+    bad, signed probe: Secrets Manager holds no signing secret yet
+      run `coursegate webhook register`
+    bad, forged probe: the webhook has no signing secret to refuse a forged event with: 503
+      run `coursegate webhook register`
+    bad, api: SiteOrigin/api/courses answers 503 Service Unavailable, without any courses
+      push the catalog, then look at the entitlements function's log
+    ");
+    shop.set_up().await;
+    assert_eq!(shop.complaints().await, format!("{NOT_DECIDED}{NOT_SENT}"));
+    // Nothing was passed over.
+    let findings = findings(&shop.deployment().await).await;
+    let good = findings.iter().filter(|(_, finding)| matches!(finding, Finding::Good(_)));
+    let good: Vec<&str> = good.map(|(name, _)| *name).collect();
+    insta::assert_snapshot!(good.join(", "), @"stack, table, alarms, functions' key, webhook's key, your key, account, prices, catalog file, endpoint, deliveries, quarantine, double payments, signed probe, forged probe, api, site, clock");
+}
+
+#[tokio::test]
+async fn what_has_been_set_up_sells_and_setting_it_up_again_changes_nothing() {
+    let Some(shop) = Shop::deploy("sells", Mode::Test).await else { return };
+    let (steps, done) = shop.set_up().await;
+    assert!(steps > 0 && done > 0, "{steps} {done}");
+    assert_eq!(shop.set_up().await, (0, 0));
+
+    let deployment = shop.deployment().await;
+    let ada = learner("ada");
+    shop.sell_to(&ada).await;
+    // Only the event that Stripe delivers lets the learner in.
+    for _ in 0..400 {
+        let request = api("GET /entitlements", "/entitlements", &ada, None);
+        let entitlements = entitlements(&deployment.table());
+        if answer(&entitlements::handle(&entitlements, &request).await).1["tier"] == "paid" {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("no event has let the learner in");
+}
+
+#[tokio::test]
+async fn what_is_given_by_hand_says_which_aws_identity_gave_it() {
+    let Some(shop) = Shop::deploy("given", Mode::Test).await else { return };
+    shop.set_up().await;
+    let deployment = shop.deployment().await;
+    let (ada, product) = ("ada".parse().unwrap(), "tutorclaw".parse().unwrap());
+    let (reason, now) = ("a prize".parse().unwrap(), SystemClock.now());
+    hand::grant(&deployment, &ada, &product, None, reason, now).await.unwrap();
+    let explained = why::explain(&deployment, &ada, None, now).await.unwrap();
+    let Some(Origin::Manual(grant)) = &explained[0].sources[0].facts.origin else {
+        panic!("{explained:?}");
+    };
+    let by = grant.deed.by.to_string();
+    assert!(by.starts_with("arn:aws:"), "{by}");
+}
+
+#[tokio::test]
+async fn what_somebody_has_changed_in_the_table_by_hand_is_named() {
+    use aws_sdk_dynamodb::types::BillingMode;
+    let Some(shop) = Shop::deploy("changed", Mode::Test).await else { return };
+    shop.set_up().await;
+    let deployment = shop.deployment().await;
+    let table = || deployment.dynamodb.update_table().table_name(&deployment.table_name);
+
+    recover(&deployment, false).await;
+    insta::assert_snapshot!(shop.new_complaints().await, @r"
+    bad, table: Table: it has no point-in-time recovery
+      somebody has changed the table by hand, which no deployment undoes: change it back in DynamoDB's console
+    ");
+    recover(&deployment, true).await;
+
+    expire(&deployment, false).await;
+    insta::assert_snapshot!(shop.new_complaints().await, @r"
+    bad, table: Table: expired items are not removed (time to live on `ttl`)
+      somebody has changed the table by hand, which no deployment undoes: change it back in DynamoDB's console
+    ");
+    expire(&deployment, true).await;
+
+    table().deletion_protection_enabled(false).send().await.unwrap();
+    insta::assert_snapshot!(shop.new_complaints().await, @r"
+    bad, table: Table: it is not protected from deletion
+      somebody has changed the table by hand, which no deployment undoes: change it back in DynamoDB's console
+    ");
+    table().deletion_protection_enabled(true).send().await.unwrap();
+
+    table().billing_mode(BillingMode::Provisioned).send().await.unwrap();
+    insta::assert_snapshot!(shop.new_complaints().await, @r"
+    bad, table: Table: it is not on demand
+      somebody has changed the table by hand, which no deployment undoes: change it back in DynamoDB's console
+    ");
+    table().billing_mode(BillingMode::PayPerRequest).send().await.unwrap();
+    assert_eq!(shop.new_complaints().await, "");
+
+    table().deletion_protection_enabled(false).send().await.unwrap();
+    deployment.dynamodb.delete_table().table_name(&deployment.table_name).send().await.unwrap();
+    insta::assert_snapshot!(shop.new_complaints().await, @r"
+    bad, table: Requested resource not found: Table: Table not found
+      deploy the stack, or look at your permissions
+    bad, functions' key: the table does not say what the key is to be tried with: the table refuses the request
+      look at the table
+    bad, webhook's key: the table does not say what the key is to be tried with: the table refuses the request
+      look at the table
+    bad, prices: the table refuses the request
+      look at the table
+    bad, catalog file: the table did not answer for the catalog: the table refuses the request
+      see `coursegate catalog plan`
+    bad, quarantine: the table refuses the request
+      look at the table
+    bad, double payments: the table refuses the request
+      look at the table
+    bad, api: SiteOrigin/api/courses answers 500 Internal Server Error, without any courses
+      push the catalog, then look at the entitlements function's log
+    ");
+}
+
+#[tokio::test]
+async fn alarms_that_nobody_hears_are_named() {
+    let Some(shop) = Shop::deploy("unheard", Mode::Test).await else { return };
+    shop.set_up().await;
+    let deployment = shop.deployment().await;
+    let Cloud { sns, alarm_topic, .. } = deployment.cloud.as_ref().unwrap();
+    let listed = sns.list_subscriptions_by_topic().topic_arn(alarm_topic).send().await.unwrap();
+    let [subscription] = listed.subscriptions() else { panic!("{listed:?}") };
+    assert_eq!(subscription.endpoint(), Some(shop.parameters["AlarmEmail"].as_str()));
+
+    // moto takes everything as confirmed.
+    let arn = subscription.subscription_arn().unwrap();
+    let unconfirmed = misquoted(&shop.aws, "PendingConfirmation", arn).await;
+    let unconfirmed = shop.found_by(&unconfirmed, Some(KEY)).await.unwrap();
+    insta::assert_snapshot!(shop.new_complaints_about(&unconfirmed).await, @r#"
+    bad, alarms: nobody hears the alarms: no subscription of the topic is confirmed
+      open the link in AWS's e-mail "Subscription Confirmation", or deploy with another AlarmEmail
+    "#);
+
+    sns.unsubscribe().subscription_arn(arn).send().await.unwrap();
+    insta::assert_snapshot!(shop.new_complaints().await, @r#"
+    bad, alarms: nobody hears the alarms: no subscription of the topic is confirmed
+      open the link in AWS's e-mail "Subscription Confirmation", or deploy with another AlarmEmail
+    "#);
+
+    sns.delete_topic().topic_arn(alarm_topic).send().await.unwrap();
+    insta::assert_snapshot!(shop.new_complaints().await, @r"
+    bad, alarms: Topic does not exist
+      look at your permissions
+    ");
+}
+
+#[tokio::test]
+async fn a_stack_of_another_version_or_one_that_is_not_complete_is_named() {
+    let Some(shop) = Shop::deploy("old", Mode::Test).await else { return };
+    shop.set_up().await;
+    let stuck = misquoted(&shop.aws, "UPDATE_ROLLBACK_FAILED", "CREATE_COMPLETE").await;
+    let stuck = shop.found_by(&stuck, Some(KEY)).await.unwrap();
+    insta::assert_snapshot!(shop.new_complaints_about(&stuck).await, @r"
+    bad, stack: old is in UPDATE_ROLLBACK_FAILED
+      look at the stack's events in CloudFormation; when it has settled, deploy again
+    ");
+
+    let mut template = template_for_moto();
+    template["Outputs"]["Version"]["Value"] = "0.0.1".into();
+    shop.update_stack(&template).await;
+    insta::assert_snapshot!(shop.new_complaints().await, @r"
+    bad, stack: old runs version 0.0.1, and this program is Version
+      deploy this version (`sam build`, `sam deploy`), or use the program of that version
+    ");
+    shop.update_stack(&template_for_moto()).await;
+    assert_eq!(shop.new_complaints().await, "");
+}
+
+#[tokio::test]
+async fn keys_of_the_other_mode_are_named() {
+    let Some(shop) = Shop::deploy("live", Mode::Live).await else { return };
+    let deployment = shop.deployment().await;
+    // As if the keys of the test deployment had been taken.
+    deployment.put_secret(&deployment.api_key_id, "rk_test_of_the_functions").await.unwrap();
+    deployment.put_secret(&deployment.read_key_id, "rk_test_of_the_webhook").await.unwrap();
+    deployment.put_secret(&deployment.signing_secret_id, "whsec_1").await.unwrap();
+    let stripe = shop.stripe.url();
+    let account = Account::new(Some(&stripe), &KEY.into(), Mode::Test).unwrap();
+    push(&catalog(), Closing::Refused, &account, &deployment, |_| {}).await.unwrap();
+    insta::assert_snapshot!(shop.new_complaints().await, @r"
+    bad, functions' key: the Stripe key is test, and this deployment is live: take the key from the other side of the Dashboard's sandbox switch
+      store one with `coursegate key store`
+    bad, webhook's key: the Stripe key is test, and this deployment is live: take the key from the other side of the Dashboard's sandbox switch
+      store one with `coursegate key store --webhook`
+    bad, your key: the Stripe key is test, and this deployment is live: take the key from the other side of the Dashboard's sandbox switch
+      then ask again
+    ");
+
+    let stored = key::store(&deployment, &"rk_test_of_the_functions".into()).await.unwrap_err();
+    insta::assert_snapshot!(stored, @"the key is not stored: the Stripe key is test, and this deployment is live: take the key from the other side of the Dashboard's sandbox switch");
+    assert!(deployment.account().await.is_err());
+}
+
+#[tokio::test]
+async fn without_a_key_of_the_operators_own_the_account_is_not_looked_at() {
+    let Some(shop) = Shop::deploy("keyless", Mode::Test).await else { return };
+    shop.set_up().await;
+    let deployment = shop.found_by(&shop.aws, None).await.unwrap();
+    insta::assert_snapshot!(shop.complaints_about(&deployment).await, @r"
+    bad, your key: STRIPE_API_KEY is not set: create a restricted key for yourself in Stripe's Dashboard (docs/DEPLOY.md lists its permissions) and set it in the environment
+      then ask again
+    note, site's files: SiteBucket has no index.html: CloudFront has nothing to show
+      send it with `coursegate site deploy`; nothing is to do where your site is your own
+    ");
+}
+
+#[tokio::test]
+async fn a_secret_that_somebody_has_deleted_is_named_until_it_is_restored() {
+    let Some(shop) = Shop::deploy("secretless", Mode::Test).await else { return };
+    shop.set_up().await;
+    let Deployment { secrets_manager, api_key_id, read_key_id, signing_secret_id, .. } =
+        shop.deployment().await;
+
+    secrets_manager.delete_secret().secret_id(&api_key_id).send().await.unwrap();
+    insta::assert_snapshot!(shop.new_complaints().await, @r"
+    bad, functions' key: secret StripeApiKey: it is marked deleted
+      see in Secrets Manager whether it is there (`aws secretsmanager restore-secret` brings a deleted one back for some days), and look at your permissions
+    ");
+    secrets_manager.restore_secret().secret_id(&api_key_id).send().await.unwrap();
+
+    secrets_manager.delete_secret().secret_id(&read_key_id).send().await.unwrap();
+    insta::assert_snapshot!(shop.new_complaints().await, @r"
+    bad, webhook's key: secret StripeReadKey: it is marked deleted
+      see in Secrets Manager whether it is there (`aws secretsmanager restore-secret` brings a deleted one back for some days), and look at your permissions
+    ");
+    secrets_manager.restore_secret().secret_id(&read_key_id).send().await.unwrap();
+
+    secrets_manager.delete_secret().secret_id(&signing_secret_id).send().await.unwrap();
+    insta::assert_snapshot!(shop.new_complaints().await, @r"
+    bad, endpoint: secret StripeSigningSecret: it is marked deleted
+      see in Secrets Manager whether it is there (`aws secretsmanager restore-secret` brings a deleted one back for some days), and look at your permissions
+    bad, signed probe: secret StripeSigningSecret: it is marked deleted
+      see in Secrets Manager whether it is there (`aws secretsmanager restore-secret` brings a deleted one back for some days), and look at your permissions
+    bad, forged probe: the webhook has no signing secret to refuse a forged event with: 503
+      run `coursegate webhook register`
+    ");
+    secrets_manager.restore_secret().secret_id(&signing_secret_id).send().await.unwrap();
+    assert_eq!(shop.new_complaints().await, "");
+}
+
+#[tokio::test]
+async fn a_stack_that_lacks_an_output_is_not_taken_for_a_deployment() {
+    let Some(shop) = Shop::deploy("complete", Mode::Test).await else { return };
+    let mut missing = Vec::new();
+    for output in template()["Outputs"].as_mapping().unwrap().keys() {
+        let output = output.as_str().unwrap();
+        let mut template = template_for_moto();
+        template["Outputs"].as_mapping_mut().unwrap().remove(output).unwrap();
+        let name = format!("lacks-{output}");
+        shop.create_stack(&name, &template).await;
+        if let Err(error) = Deployment::stack(&shop.aws, &name, None).await {
+            missing.push(error.to_string());
+        }
+    }
+    insta::assert_snapshot!(missing.join("\n"), @r"
+    stack lacks-ApiUrl is in CREATE_COMPLETE and has no output ApiUrl: deploy it with this version's template.yaml
+    stack lacks-WebhookUrl is in CREATE_COMPLETE and has no output WebhookUrl: deploy it with this version's template.yaml
+    stack lacks-TableName is in CREATE_COMPLETE and has no output TableName: deploy it with this version's template.yaml
+    stack lacks-StripeMode is in CREATE_COMPLETE and has no output StripeMode: deploy it with this version's template.yaml
+    stack lacks-SiteOrigin is in CREATE_COMPLETE and has no output SiteOrigin: deploy it with this version's template.yaml
+    stack lacks-Version is in CREATE_COMPLETE and has no output Version: deploy it with this version's template.yaml
+    stack lacks-StripeApiKeyArn is in CREATE_COMPLETE and has no output StripeApiKeyArn: deploy it with this version's template.yaml
+    stack lacks-StripeReadKeyArn is in CREATE_COMPLETE and has no output StripeReadKeyArn: deploy it with this version's template.yaml
+    stack lacks-StripeSigningSecretArn is in CREATE_COMPLETE and has no output StripeSigningSecretArn: deploy it with this version's template.yaml
+    stack lacks-RefundThresholdPercent is in CREATE_COMPLETE and has no output RefundThresholdPercent: deploy it with this version's template.yaml
+    stack lacks-AlarmTopicArn is in CREATE_COMPLETE and has no output AlarmTopicArn: deploy it with this version's template.yaml
+    stack lacks-JwtIssuer is in CREATE_COMPLETE and has no output JwtIssuer: deploy it with this version's template.yaml
+    stack lacks-SiteUrl is in CREATE_COMPLETE and has no output SiteUrl: deploy it with this version's template.yaml
+    stack lacks-SiteBucketName is in CREATE_COMPLETE and has no output SiteBucketName: deploy it with this version's template.yaml
+    stack lacks-ContentBucketName is in CREATE_COMPLETE and has no output ContentBucketName: deploy it with this version's template.yaml
+    ");
+}
+
+#[tokio::test]
+async fn a_deployment_that_was_never_carried_out_is_told_from_one_of_another_version() {
+    use aws_sdk_cloudformation::types::ChangeSetType;
+    let Some(moto) = quiet_moto() else { return };
+    let client = aws_sdk_cloudformation::Client::new(&moto.config());
+    let change = client.create_change_set().stack_name("begun").change_set_name("first");
+    let change = change.change_set_type(ChangeSetType::Create);
+    let nothing = "{Resources: {Topic: {Type: 'AWS::SNS::Topic'}}}";
+    change.template_body(nothing).send().await.unwrap();
+    let begun = Deployment::stack(&moto.config(), "begun", None).await.err().unwrap();
+    insta::assert_snapshot!(begun, @"stack begun is in REVIEW_IN_PROGRESS and has no output StripeMode: deploy it with this version's template.yaml");
+}
+
+#[tokio::test]
+async fn a_deployment_that_can_t_be_found_is_said_where_to_look_for() {
+    let Some(moto) = quiet_moto() else { return };
+    let found_with = async |config: &SdkConfig| {
+        Deployment::stack(config, "nowhere", None).await.err().unwrap().to_string()
+    };
+    insta::assert_snapshot!(found_with(&moto.config()).await, @"stack nowhere can't be read in us-east-1: there is no such stack: deploy it first (docs/DEPLOY.md), or name another");
+    let no_region = moto.config().to_builder().region(None).build();
+    insta::assert_snapshot!(found_with(&no_region).await, @"no AWS Region is set: set AWS_REGION, or a profile that has one with AWS_PROFILE");
+    let mut no_credentials = moto.config().to_builder();
+    no_credentials.set_credentials_provider(None);
+    insta::assert_snapshot!(found_with(&no_credentials.build()).await, @"no AWS credentials are found, or they have expired: sign in (`aws sso login`, if that is your way), or name a profile that has some with AWS_PROFILE");
+    let (listener, url) = listen().await;
+    drop(listener);
+    let no_network = moto.config().to_builder().endpoint_url(&url).build();
+    let no_network = found_with(&no_network).await;
+    assert!(no_network.ends_with(": look at your network"), "{no_network}");
+    assert!(!no_network.contains("DispatchFailure"), "what a debugger sees: {no_network}");
+}
+
+const COMPLETED: &str = "checkout.session.completed";
+const HOUR: i64 = 3600;
+
+#[tokio::test]
+async fn a_payment_that_no_endpoint_told_of_is_named_until_it_has_come() {
+    let Some(shop) = Shop::deploy("missed", Mode::Test).await else { return };
+    shop.set_up().await;
+    let deployment = shop.deployment().await;
+    shop.delete_endpoint().await;
+    let session = shop.sell_to(&learner("ada")).await;
+    let event = shop.tell(COMPLETED, &session, HOUR).await;
+    let complaints = async || shop.new_complaints().await.replace(&event, "EVENT_1");
+    insta::assert_snapshot!(complaints().await, @r"
+    bad, endpoint: none delivers to SiteOrigin/webhook
+      run `coursegate webhook register`
+    bad, deliveries: 1 of 1 events about payments in 15 days have not come, the oldest first: EVENT_1
+      when the endpoint is in order, have each sent again: `stripe events resend EVENT --webhook-endpoint=ENDPOINT` with the endpoint above, or in Stripe's Dashboard (Developers, Webhooks); an event that was applied already changes nothing
+    ");
+
+    let account = deployment.account().await.unwrap();
+    endpoint::register(&account, &deployment, &mut |_| {}).await.unwrap();
+    insta::assert_snapshot!(complaints().await, @r"
+    bad, deliveries: 1 of 1 events about payments in 15 days have not come, the oldest first: EVENT_1
+      when the endpoint is in order, have each sent again: `stripe events resend EVENT --webhook-endpoint=ENDPOINT` with the endpoint above, or in Stripe's Dashboard (Developers, Webhooks); an event that was applied already changes nothing
+    ");
+
+    shop.behind_the_scenes(&format!("events/{event}/resend"), &json!({})).await;
+    let id = [event.parse().unwrap()];
+    for _ in 0..400 {
+        if !deployment.table().on_record(&id).await.unwrap().is_empty() {
+            let says = "1 of 1 events about payments in 15 days have come".to_owned();
+            assert_eq!(finding(&deployment, "deliveries").await, Finding::Good(says));
+            assert_eq!(complaints().await, "");
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("the event has not come");
+}
+
+#[tokio::test]
+async fn a_refund_that_no_endpoint_told_of_is_named_if_the_payment_is_ours() {
+    let Some(shop) = Shop::deploy("unrefunded", Mode::Test).await else { return };
+    shop.set_up().await;
+    let deployment = shop.deployment().await;
+    let session = shop.sell_to(&learner("ada")).await;
+    let payment = session["payment_intent"].as_str().unwrap();
+    let source = [payment.parse().unwrap()];
+    while deployment.table().sources(&source).await.unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    shop.delete_endpoint().await;
+    let refund = |payment: &str| {
+        json!({
+            "id": "re_1", "object": "refund", "amount": 100, "status": "succeeded",
+            "payment_intent": payment,
+        })
+    };
+    shop.tell("refund.created", &refund("pi_of_another_shop"), HOUR).await;
+    let none =
+        Finding::Good("no payment of 15 days is old enough to compare: five minutes".to_owned());
+    assert_eq!(finding(&deployment, "deliveries").await, none);
+    let event = shop.tell("refund.created", &refund(payment), HOUR).await;
+    let Finding::Bad { says, .. } = finding(&deployment, "deliveries").await else { panic!() };
+    assert!(says.starts_with("1 of 1 events") && says.ends_with(&event), "{says}");
+}
+
+#[tokio::test]
+async fn an_event_that_leaves_no_record_is_not_missed() {
+    let Some(shop) = Shop::deploy("unmissed", Mode::Test).await else { return };
+    shop.set_up().await;
+    let deployment = shop.deployment().await;
+    let session = shop.sell_to(&learner("ada")).await;
+    shop.delete_endpoint().await;
+
+    let of_another_shop = |field: &str, value: Value| {
+        let mut session = session.clone();
+        session[field] = value;
+        session
+    };
+    let (nobody, elsewhere) = (json!({}), json!("https://other.example.com/success"));
+    shop.tell(COMPLETED, &of_another_shop("metadata", nobody), HOUR).await;
+    shop.tell(COMPLETED, &of_another_shop("success_url", elsewhere), HOUR).await;
+    shop.tell("checkout.session.expired", &session, HOUR).await;
+    shop.tell("charge.succeeded", &session, HOUR).await;
+    // It may be on its way, and it can't be sent again.
+    shop.tell(COMPLETED, &session, 60).await;
+    shop.tell(COMPLETED, &session, 16 * 24 * HOUR).await;
+    let none =
+        Finding::Good("no payment of 15 days is old enough to compare: five minutes".to_owned());
+    assert_eq!(finding(&deployment, "deliveries").await, none);
+
+    shop.tell("checkout.session.async_payment_failed", &session, HOUR).await;
+    let Finding::Bad { says, .. } = finding(&deployment, "deliveries").await else { panic!() };
+    assert!(says.starts_with("1 of 1 events"), "{says}");
+}
+
+#[tokio::test]
+async fn more_payments_than_are_listed_or_read_at_once_are_compared_and_the_oldest_named() {
+    let Some(shop) = Shop::deploy("busy", Mode::Test).await else { return };
+    shop.set_up().await;
+    let session = shop.sell_to(&learner("ada")).await;
+    let deployment = shop.deployment().await;
+    shop.delete_endpoint().await;
+    let mut events = Vec::new();
+    for number in 0..230 {
+        events.push(shop.tell(COMPLETED, &session, 2 * HOUR - number).await);
+    }
+    let Finding::Bad { says, .. } = finding(&deployment, "deliveries").await else { panic!() };
+    let oldest = events[..3].join(", ");
+    let expected = format!(
+        "230 of 230 events about payments in 15 days have not come, the oldest first: {oldest}, …"
+    );
+    assert_eq!(says, expected);
+}
+
+#[tokio::test]
+async fn a_key_that_stripe_does_not_know_is_named() {
+    let Some(shop) = Shop::deploy("unknown", Mode::Test).await else { return };
+    shop.set_up().await;
+    // Only the functions' key is tried with a session, only the operator's with the products.
+    let unknown = |path: &str| json!({ "path": path, "status": 401 });
+    shop.behind_the_scenes("faults", &unknown("/v1/checkout/sessions")).await;
+    insta::assert_snapshot!(shop.new_complaints().await, @r"
+    bad, functions' key: Stripe does not know this key: it is mistyped, deleted, rolled or expired; take one from Stripe's Dashboard (Developers, API keys)
+      store one with `coursegate key store`
+    ");
+    shop.behind_the_scenes("faults", &unknown("/v1/products")).await;
+    insta::assert_snapshot!(shop.new_complaints().await, @r"
+    bad, your key: Stripe does not know this key: it is mistyped, deleted, rolled or expired; take one from Stripe's Dashboard (Developers, API keys)
+      then ask again
+    ");
+    assert_eq!(shop.new_complaints().await, "");
+}
+
+#[tokio::test]
+async fn what_the_operator_s_key_may_not_look_at_is_not_taken_for_well() {
+    let Some(shop) = Shop::deploy("blind", Mode::Test).await else { return };
+    shop.set_up().await;
+    let nothing = json!({ "key": "rk_test_of_the_operator", "permissions": {} });
+    shop.behind_the_scenes("keys", &nothing).await;
+    let deployment = shop.found_by(&shop.aws, Some("rk_test_of_the_operator")).await.unwrap();
+    let complaints = shop.complaints_about(&deployment).await;
+    let complaints = complaints.lines().map(|line| line.split("The provided key").next().unwrap());
+    insta::assert_snapshot!(complaints.collect::<Vec<_>>().join("\n"), @r"
+    note, account: your key may not look at this: Stripe answers 403: 
+      give your key the permission to read the account
+    bad, prices: your key may not look at this: Stripe answers 403: 
+      give your key Products: Read and Prices: Read
+    bad, catalog file: your key may not look at this: Stripe answers 403: 
+      give your key Products: Read and Prices: Read
+    bad, endpoint: your key may not look at this: Stripe answers 403: 
+      give your key Webhook Endpoints: Read
+    bad, deliveries: your key may not look at this: Stripe answers 403: 
+      give your key Events: Read
+    note, customer portal: your key may not look at this: Stripe answers 403: 
+      give your key Customer portal: Read
+    note, tax: your key may not look at this: Stripe answers 403: 
+      give your key Tax Settings: Read
+    note, site's files: SiteBucket has no index.html: CloudFront has nothing to show
+      send it with `coursegate site deploy`; nothing is to do where your site is your own
+    ");
+}
+
+#[tokio::test]
+async fn a_functions_key_of_another_account_than_the_shop_s_is_named() {
+    let Some(shop) = Shop::deploy("moved", Mode::Test).await else { return };
+    let Some(other) = Shop::deploy("another", Mode::Test).await else { return };
+    shop.set_up().await;
+    other.set_up().await;
+    let stripe_url = Some(other.stripe.url());
+    let deployment = Deployment { stripe_url, ..shop.deployment().await };
+    let complaints = shop.complaints_about(&deployment).await;
+    let (about_prices, _) = complaints.split_once("bad, catalog file").unwrap();
+    insta::assert_snapshot!(about_prices, @r"
+    bad, functions' key: it is of another Stripe account or sandbox than the shop, and knows none of the prices that are on sale: take one of the shop's account, or move the shop first, with `coursegate catalog push --force` and a key of yours of the new account
+      store one with `coursegate key store`
+    bad, prices: the table sells prices that this key's Stripe account doesn't have: it sells in another account, sandbox or mode; take a key of that one, deploy a stack of its own for this one, or move the shop here with `coursegate catalog push --force`
+      then ask again
+    ");
+}
+
+#[tokio::test]
+async fn stripe_tax_is_not_taken_for_tax_that_is_collected() {
+    let Some(shop) = Shop::deploy("taxed", Mode::Test).await else { return };
+    shop.set_up().await;
+    let url = format!("{}/v1/tax/settings", shop.stripe.url());
+    let request = reqwest::Client::new().post(url).bearer_auth(KEY);
+    let request = request.header("content-type", "application/x-www-form-urlencoded");
+    let request = request.body("head_office[address][country]=DE");
+    assert_eq!(request.send().await.unwrap().status(), 200);
+    insta::assert_snapshot!(shop.complaints().await, @r"
+    note, customer portal: not set up: buyers can't look up their receipts by themselves
+      save its settings once in Stripe's Dashboard (Settings, Billing, Customer portal)
+    note, tax: Stripe Tax is set up, and this version does not use it: prices are charged as they are, whatever the law asks
+      ask your accountant what you owe; declare it by yourself
+    note, site's files: SiteBucket has no index.html: CloudFront has nothing to show
+      send it with `coursegate site deploy`; nothing is to do where your site is your own
+    ");
+}
+
+#[tokio::test]
+async fn where_the_stripe_cli_listens_no_endpoint_is_missed() {
+    let Some(shop) = Shop::deploy("listening", Mode::Test).await else { return };
+    shop.set_up().await;
+    // A local stack; nothing answers there.
+    let stripe_url = Some("https://127.0.0.1:1".to_owned());
+    let deployment = Deployment { cloud: None, stripe_url, ..shop.deployment().await };
+    let skipped = Finding::Skipped("`stripe listen` is the endpoint here");
+    assert_eq!(finding(&deployment, "endpoint").await, skipped);
+}

@@ -1,0 +1,148 @@
+//! The site's part of the deployment: its buckets, its `CloudFront`, and who may ask it.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use tests::world::template;
+
+use super::{Deployment, deployments, named, texts};
+
+/// The statements of the policy of a bucket, which allow or deny something to more than one role.
+fn statements<'a>(deployment: &'a Deployment, bucket: &str) -> Vec<&'a Value> {
+    let policies = deployment.of_type("AWS::S3::BucketPolicy").into_values();
+    let policies = policies.filter(|policy| policy["Bucket"]["Ref"] == bucket);
+    policies.flat_map(|it| it["PolicyDocument"]["Statement"].as_array().unwrap()).collect()
+}
+
+#[test]
+fn no_bucket_is_public_or_spoken_to_in_the_clear_and_nobody_is_let_in_but_the_site_s_cloudfront() {
+    let Some(deployments) = deployments() else { return };
+    for deployment in deployments {
+        let buckets = deployment.of_type("AWS::S3::Bucket");
+        assert_eq!(buckets.keys().collect::<Vec<_>>(), [&"ContentBucket", &"SiteBucket"]);
+        for (name, bucket) in buckets {
+            for closed in [
+                "BlockPublicAcls",
+                "BlockPublicPolicy",
+                "IgnorePublicAcls",
+                "RestrictPublicBuckets",
+            ] {
+                assert_eq!(bucket["PublicAccessBlockConfiguration"][closed], true, "{name}");
+            }
+            let owned = &bucket["OwnershipControls"]["Rules"][0]["ObjectOwnership"];
+            assert_eq!(owned, "BucketOwnerEnforced", "{name}");
+            assert_eq!(bucket["VersioningConfiguration"]["Status"], "Enabled", "{name}");
+
+            let (allowed, denied): (Vec<&Value>, Vec<&Value>) =
+                statements(deployment, name).into_iter().partition(|it| it["Effect"] == "Allow");
+            assert_eq!(denied.len(), 1, "{name}");
+            assert_eq!(
+                (&denied[0]["Principal"], &denied[0]["Action"]),
+                (&json!("*"), &json!("s3:*"))
+            );
+            let in_the_clear = json!({ "Bool": { "aws:SecureTransport": "false" } });
+            assert_eq!(denied[0]["Condition"], in_the_clear, "{name}");
+            let of: BTreeSet<String> =
+                denied[0]["Resource"].as_array().unwrap().iter().map(named).collect();
+            assert_eq!(of, [format!("{name}.Arn"), format!("${{{name}.Arn}}/*")].into());
+            // It reads the site's files, and knows whether there is one.
+            let may: Vec<_> = allowed
+                .iter()
+                .map(|it| (it["Action"].as_str().unwrap(), named(&it["Resource"])))
+                .collect();
+            let expected =
+                [("s3:GetObject", "${SiteBucket.Arn}/*"), ("s3:ListBucket", "SiteBucket.Arn")];
+            let expected = expected.map(|(action, of)| (action, of.to_owned()));
+            assert_eq!(may, if name == "SiteBucket" { &expected[..] } else { &[] });
+            for cloudfront in allowed {
+                let service = json!({ "Service": "cloudfront.amazonaws.com" });
+                assert_eq!(cloudfront["Principal"], service);
+                let by = named(&cloudfront["Condition"]["StringEquals"]["aws:SourceArn"]);
+                assert!(by.ends_with(":distribution/${Site}"), "{by}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_site_and_the_api_are_one_origin_and_only_the_site_is_kept_by_cloudfront() {
+    let Some([pool, other]) = deployments() else { return };
+    for (deployment, domain) in [(pool, json!(["learn.example.com"])), (other, Value::Null)] {
+        let config = &deployment.resource("Site")["Properties"]["DistributionConfig"];
+        assert_eq!(config["Aliases"], domain);
+        let origin = |behavior: &Value| {
+            let origins = config["Origins"].as_array().unwrap().iter();
+            let mut found = origins.filter(|origin| origin["Id"] == behavior["TargetOriginId"]);
+            found.next().unwrap().clone()
+        };
+        let files = &config["DefaultCacheBehavior"];
+        assert_eq!(named(&origin(files)["DomainName"]), "SiteBucket.RegionalDomainName");
+        assert_eq!(named(&origin(files)["OriginAccessControlId"]), "SiteAccess.Id");
+        assert_eq!(named(&files["ResponseHeadersPolicyId"]), "SiteHeaders");
+        let function = &files["FunctionAssociations"][0];
+        assert_eq!(named(&function["FunctionARN"]), "SitePaths.FunctionARN");
+        let [api] = &config["CacheBehaviors"].as_array().unwrap()[..] else { panic!("one") };
+        assert_eq!(api["PathPattern"], format!("/{}/*", template().stage));
+        assert!(named(&origin(api)["DomainName"]).starts_with("${Api}.execute-api."));
+        // AWS's own policies, which are the same everywhere: CachingDisabled, and
+        // AllViewerExceptHostHeader, with which the token arrives.
+        assert_eq!(api["CachePolicyId"], "4135ea2d-6df8-44a3-9df3-4b5a84be39ad");
+        assert_eq!(api["OriginRequestPolicyId"], "b689b0a8-53d0-40ab-baf2-68738e2966ac");
+        assert!(texts(&api["AllowedMethods"]).contains(&"POST"));
+    }
+    let certificate = &pool.resource("Site")["Properties"]["DistributionConfig"];
+    let certificate = &certificate["ViewerCertificate"];
+    assert_eq!(certificate["MinimumProtocolVersion"], "TLSv1.2_2021");
+    assert_eq!(pool.expanded["Outputs"]["SiteUrl"]["Value"], "https://learn.example.com");
+}
+
+#[test]
+fn the_site_s_pages_may_speak_to_the_api_the_bucket_and_the_sign_in_and_nobody_else() {
+    let Some([pool, other]) = deployments() else { return };
+    for (deployment, sign_in) in [
+        (pool, "https://${SignInDomain}.auth.${AWS::Region}.amazoncognito.com"),
+        (other, "https://issuer.example.com"),
+    ] {
+        let headers = &deployment.resource("SiteHeaders")["Properties"];
+        let headers = &headers["ResponseHeadersPolicyConfig"]["SecurityHeadersConfig"];
+        let policy = &headers["ContentSecurityPolicy"]["ContentSecurityPolicy"]["Fn::Join"];
+        assert_eq!(policy[0], " ");
+        let parts = policy[1].as_array().unwrap().iter();
+        let parts = parts.map(|part| part.as_str().map_or_else(|| named(part), str::to_owned));
+        assert_eq!(
+            parts.collect::<Vec<_>>(),
+            [
+                "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+                 connect-src 'self'",
+                "https://${ContentBucket.RegionalDomainName}",
+                sign_in,
+                "; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+            ]
+        );
+    }
+}
+
+#[test]
+fn pages_of_other_sites_may_ask_the_api_and_the_bucket_where_they_are_named() {
+    let Some([named, unnamed]) = deployments() else { return };
+    let cors = |deployment: &Deployment| {
+        deployment.resource("Api")["Properties"]["Body"]["x-amazon-apigateway-cors"].clone()
+    };
+    let origins = json!(["https://blog.example.com", "https://other.example.com"]);
+    let expected = json!({
+        "allowOrigins": origins,
+        "allowMethods": ["GET", "POST"],
+        "allowHeaders": ["authorization", "content-type"],
+        "exposeHeaders": ["location", "retry-after"],
+        "maxAge": 600,
+    });
+    assert_eq!((cors(named), cors(unnamed)), (expected, Value::Null));
+    let rules = |deployment: &Deployment| {
+        let bucket = &deployment.resource("ContentBucket")["Properties"];
+        let rules = bucket["CorsConfiguration"]["CorsRules"].as_array().unwrap().clone();
+        assert!(rules.iter().all(|rule| texts(&rule["AllowedMethods"]) == ["GET"]));
+        rules.into_iter().map(|rule| rule["AllowedOrigins"].clone()).collect::<Vec<_>>()
+    };
+    let site = json!(["https://learn.example.com"]);
+    assert_eq!((rules(named), rules(unnamed)), (vec![site.clone(), origins], vec![site]));
+}
