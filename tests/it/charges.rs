@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use tests::meter::Reading;
 use tests::requests::{Who, learner};
-use tests::world::root;
+use tests::world::{root, template_yaml};
 
 use crate::costs::Shop;
 use crate::log_hygiene::{lines, listen};
@@ -236,8 +236,7 @@ fn metrics_watched(resources: &[&serde_norway::Value]) -> usize {
 
 #[tokio::test]
 async fn for_a_month_aws_charges_less_than_three_dollars_beyond_what_is_free() {
-    let text = std::fs::read_to_string(root().join("template.yaml")).unwrap();
-    let template: serde_norway::Value = serde_norway::from_str(&text).unwrap();
+    let template = template_yaml();
     let resources: Vec<_> = template["Resources"].as_mapping().unwrap().values().collect();
     let count = |kind: &str| resources.iter().filter(|it| it["Type"] == kind).count();
     let sent = a_typical_purchase(&Shop::open().await).await.metrics.len();

@@ -3,15 +3,10 @@
 use std::collections::BTreeSet;
 
 use coursegate::key;
-use serde_norway::Value as Yaml;
-use tests::world::root;
+use tests::world::{root, template_yaml};
 
 fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap()
-}
-
-fn template() -> Yaml {
-    serde_norway::from_str(&read("template.yaml")).unwrap()
 }
 
 /// What a document has between backticks.
@@ -27,7 +22,7 @@ fn rows(document: &str) -> BTreeSet<&str> {
 
 #[test]
 fn every_alarm_is_explained_to_whom_it_wakes() {
-    let template = template();
+    let template = template_yaml();
     let resources = template["Resources"].as_mapping().unwrap();
     let alarms: BTreeSet<&str> = resources
         .iter()
@@ -58,7 +53,7 @@ fn the_guide_asks_for_the_permissions_that_the_keys_are_tried_for() {
 
 #[test]
 fn the_guides_name_parameters_and_outputs_that_there_are() {
-    let template = template();
+    let template = template_yaml();
     let names = |section: &str| -> BTreeSet<String> {
         let section = template[section].as_mapping().unwrap();
         section.keys().map(|name| name.as_str().unwrap().to_owned()).collect()

@@ -27,7 +27,7 @@ use shared::secrets::SecretCache;
 use shared::stripe::api::StripeApi;
 use tests::moto::quiet_moto;
 use tests::requests::{Who, answer, api, delivery};
-use tests::world::{catalog, root};
+use tests::world::{catalog, root, template_yaml};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -37,15 +37,10 @@ const MADE: [&str; 2] = ["AWS::DynamoDB::Table", "AWS::SNS::Topic"];
 /// The operator's own.
 const KEY: &str = "sk_test_of_the_operator";
 
-fn template() -> Yaml {
-    let text = std::fs::read_to_string(root().join("template.yaml")).unwrap();
-    serde_norway::from_str(&text).unwrap()
-}
-
 /// The template as far as moto makes it. What it does not make is a parameter of the same name, so
 /// that the outputs can refer to it.
 pub(crate) fn template_for_moto() -> Yaml {
-    let mut template = template();
+    let mut template = template_yaml();
     let resources = std::mem::take(template["Resources"].as_mapping_mut().unwrap());
     for (name, resource) in resources {
         if MADE.contains(&resource["Type"].as_str().unwrap()) {
@@ -97,7 +92,7 @@ impl Shop {
             ("WebhookFunction", format!("{url}/webhook")),
         ]);
         for secret in ["StripeApiKey", "StripeReadKey", "StripeSigningSecret"] {
-            let value = &template()["Resources"][secret]["Properties"]["SecretString"];
+            let value = &template_yaml()["Resources"][secret]["Properties"]["SecretString"];
             let create = aws_sdk_secretsmanager::Client::new(&aws).create_secret();
             let create = create.name(format!("{name}-{secret}"));
             let created = create.secret_string(value.as_str().unwrap()).send().await.unwrap();
@@ -115,7 +110,7 @@ impl Shop {
         };
         shop.create_stack(name, &template_for_moto()).await;
         let deployment = shop.deployment().await;
-        let properties = &template()["Resources"]["Table"]["Properties"];
+        let properties = &template_yaml()["Resources"]["Table"]["Properties"];
         let protected = &properties["PointInTimeRecoverySpecification"];
         recover(&deployment, protected["PointInTimeRecoveryEnabled"].as_bool().unwrap()).await;
         expire(&deployment, properties["TimeToLiveSpecification"]["Enabled"].as_bool().unwrap())
@@ -367,7 +362,7 @@ async fn recover(deployment: &Deployment, is_enabled: bool) {
 
 async fn expire(deployment: &Deployment, is_enabled: bool) {
     use aws_sdk_dynamodb::types::TimeToLiveSpecification;
-    let attribute = &template()["Resources"]["Table"]["Properties"]["TimeToLiveSpecification"];
+    let attribute = &template_yaml()["Resources"]["Table"]["Properties"]["TimeToLiveSpecification"];
     let attribute = attribute["AttributeName"].as_str().unwrap();
     let specification = TimeToLiveSpecification::builder().attribute_name(attribute);
     let specification = specification.enabled(is_enabled).build().unwrap();

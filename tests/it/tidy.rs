@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_norway::Value as Yaml;
 use shared::config::{CheckoutConfig, EntitlementsConfig, WebhookConfig};
-use tests::world::{root, template};
+use tests::world::{root, template, template_yaml};
 
 /// Every file below a folder with this ending, relative to the root; what is built is left out.
 pub(crate) fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
@@ -213,7 +213,7 @@ fn each_function_is_given_the_variables_that_it_reads_and_no_other() {
 
 /// What the template lets a function do, and with what: `dynamodb:GetItem on Table.Arn`.
 fn allowed(function: &str) -> BTreeSet<String> {
-    let template: Yaml = serde_norway::from_str(&read("template.yaml")).unwrap();
+    let template = template_yaml();
     let policies = &template["Resources"][function]["Properties"]["Policies"];
     let statements = policies.as_sequence().unwrap().iter();
     let statements = statements.flat_map(|policy| policy["Statement"].as_sequence().unwrap());
@@ -265,7 +265,7 @@ fn each_function_may_do_what_its_adapters_do_and_nothing_else() {
 
 #[test]
 fn the_template_s_version_is_the_workspace_s() {
-    let template: Yaml = serde_norway::from_str(&read("template.yaml")).unwrap();
+    let template = template_yaml();
     let workspace: toml::Table = read("Cargo.toml").parse().unwrap();
     let version = workspace["workspace"]["package"]["version"].as_str();
     assert_eq!(template["Outputs"]["Version"]["Value"].as_str(), version);

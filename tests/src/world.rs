@@ -66,6 +66,13 @@ pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
+/// `template.yaml` as it is written.
+#[must_use]
+pub fn template_yaml() -> serde_norway::Value {
+    let text = std::fs::read_to_string(root().join("template.yaml")).unwrap();
+    serde_norway::from_str(&text).unwrap()
+}
+
 /// `template.yaml`, with every parameter something.
 #[must_use]
 pub fn template() -> Template {

@@ -14,11 +14,11 @@ use shared::domain::facts::Origin;
 use shared::ports::{AccessReader as _, Clock as _, SystemClock};
 use tests::moto::quiet_moto;
 use tests::requests::{answer, api, learner};
-use tests::world::catalog;
+use tests::world::{catalog, template_yaml};
 
 use super::{
     KEY, NOT_DECIDED, NOT_SENT, Shop, entitlements, expire, finding, findings, listen, misquoted,
-    recover, template, template_for_moto,
+    recover, template_for_moto,
 };
 
 #[tokio::test]
@@ -284,7 +284,7 @@ async fn a_secret_that_somebody_has_deleted_is_named_until_it_is_restored() {
 async fn a_stack_that_lacks_an_output_is_not_taken_for_a_deployment() {
     let Some(shop) = Shop::deploy("complete", Mode::Test).await else { return };
     let mut missing = Vec::new();
-    for output in template()["Outputs"].as_mapping().unwrap().keys() {
+    for output in template_yaml()["Outputs"].as_mapping().unwrap().keys() {
         let output = output.as_str().unwrap();
         let mut template = template_for_moto();
         template["Outputs"].as_mapping_mut().unwrap().remove(output).unwrap();
