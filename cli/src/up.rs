@@ -58,7 +58,9 @@ pub(crate) fn run(options: Up) -> Result<(), UpError> {
     // engine warns of every condition that is not met, which is how a duplicate is known.
     let filter = EnvFilter::try_from_default_env();
     tracing_subscriber::fmt()
-        .with_env_filter(filter.unwrap_or_else(|_| EnvFilter::new("warn,stripe=off,dynoxide=error")))
+        .with_env_filter(
+            filter.unwrap_or_else(|_| EnvFilter::new("warn,stripe=off,dynoxide=error")),
+        )
         .with_writer(std::io::stderr)
         .with_target(false)
         .without_time()

@@ -2,5 +2,6 @@
 
 pub mod api;
 mod client;
+pub mod error;
 pub mod signature;
 pub mod wire;

@@ -6,7 +6,7 @@ use shared::domain::id::{IdError, LearnerId};
 use shared::domain::rate::TooOften;
 use shared::http::{Incoming, Problem, ProblemKind};
 use shared::ports::LedgerError;
-use shared::stripe::api::StripeError;
+use shared::stripe::error::StripeError;
 use shared::telemetry::{self, Metric};
 
 /// Come back after this long when Stripe is away.

@@ -14,7 +14,8 @@ use shared::domain::time::Timestamp;
 use shared::dynamo::checkouts::Buyer;
 use shared::dynamo::key::Action;
 use shared::ports::{AccessReader, Clock, Ledger};
-use shared::stripe::api::{SessionRequest, StripeError};
+use shared::stripe::api::SessionRequest;
+use shared::stripe::error::StripeError;
 use shared::telemetry::{self, Metric};
 
 use crate::App;

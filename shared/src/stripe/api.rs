@@ -15,6 +15,7 @@ use stripe_core::customer::CreateCustomer;
 use tokio::sync::Mutex;
 
 use super::client::Client;
+use super::error::StripeError;
 use super::wire::{Session, dispute_status_from_api, is_our_payment, metadata};
 use crate::domain::decide::Mode;
 use crate::domain::facts::DisputeStatus;
@@ -24,67 +25,10 @@ use crate::domain::id::{
 };
 use crate::domain::time::Timestamp;
 use crate::ports::{StripeReader, StripeUnavailable};
-use crate::secrets::{SecretCache, SecretError};
+use crate::secrets::SecretCache;
 
 const ATTEMPTS_MAX: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
-
-/// Why Stripe did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum StripeError {
-    /// There is no usable key: a placeholder, or Secrets Manager can't be reached.
-    #[error("there is no usable Stripe API key")]
-    NoKey(#[source] SecretError),
-    /// The key is of the other mode, or no key at all.
-    #[error("the Stripe API key is not one of this deployment's mode")]
-    WrongMode,
-    /// Stripe does not accept the key, or not for this.
-    #[error("Stripe does not accept the API key for this request")]
-    Unauthorized,
-    /// Something that the request names is not there.
-    #[error("Stripe does not know what the request names ({param})")]
-    Missing {
-        /// Stripe's name of the parameter; empty where it is the object asked for.
-        param: String,
-    },
-    /// The request is refused, and would be again.
-    #[error("Stripe refuses the request with {status} ({code})")]
-    Refused {
-        /// Stripe's status.
-        status: u16,
-        /// Stripe's code, or the type where it gave none.
-        code: String,
-    },
-    /// Too many requests for now, or one under this very idempotency key is still being seen to.
-    #[error("Stripe asks to come back later")]
-    Busy,
-    /// An error of Stripe's own. A request that changes something may have been carried out.
-    #[error("Stripe fails with {status}")]
-    Failed {
-        /// Stripe's status.
-        status: u16,
-    },
-    /// No answer in time. A request that changes something may have been carried out.
-    #[error("Stripe does not answer")]
-    Unreachable,
-    /// An answer that can't be read.
-    #[error("Stripe's answer can't be read: {0}")]
-    Unreadable(String),
-}
-
-impl StripeError {
-    /// Whether Stripe has answered under this idempotency key for good: the same key would bring
-    /// the same answer for a day, so another try needs another key.
-    /// <https://docs.stripe.com/api/idempotent_requests>
-    #[must_use]
-    pub const fn is_final(&self) -> bool {
-        matches!(self, Self::Refused { .. } | Self::Missing { .. } | Self::Failed { .. })
-    }
-
-    const fn is_worth_another_try(&self) -> bool {
-        matches!(self, Self::Busy | Self::Failed { .. } | Self::Unreachable)
-    }
-}
 
 /// The mode of a secret or restricted key; none if it is neither.
 /// <https://docs.stripe.com/keys>
@@ -292,11 +236,5 @@ impl StripeReader for StripeApi {
     ) -> Result<DisputeStatus, StripeUnavailable> {
         let json = self.read(&format!("/disputes/{id}"), now).await?;
         dispute_status_from_api(&json).map_err(|reason| StripeError::Unreadable(reason).into())
-    }
-}
-
-impl From<StripeError> for StripeUnavailable {
-    fn from(error: StripeError) -> Self {
-        Self(Box::new(error))
     }
 }

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use stripe_client_core::{IdempotencyKey, RequestBuilder, StripeMethod, VERSION};
 
-use super::api::StripeError;
+use super::error::StripeError;
 use crate::https::{Connector, connector};
 
 const STRIPE: &str = "https://api.stripe.com";
