@@ -28,7 +28,8 @@ function base64url(bytes) {
     .replaceAll("=", "");
 }
 
-function random() {
+/** What nobody guesses. */
+export function random() {
   return base64url(crypto.getRandomValues(new Uint8Array(32)));
 }
 

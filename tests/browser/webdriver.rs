@@ -114,12 +114,6 @@ impl Session {
         self.get("/window").await.map(|value| text(&value))
     }
 
-    /// All that are open.
-    pub(crate) async fn windows(&self) -> Done<Vec<String>> {
-        let windows = self.get("/window/handles").await?;
-        Ok(windows.as_array().unwrap().iter().map(text).collect())
-    }
-
     /// Opens a tab, and works with it from now on.
     pub(crate) async fn open_tab(&self) -> Done<()> {
         let tab = self.post("/window/new", json!({ "type": "tab" })).await?;
@@ -128,10 +122,6 @@ impl Session {
 
     pub(crate) async fn switch_to(&self, window: &str) -> Done<()> {
         self.post("/window", json!({ "handle": window })).await.map(drop)
-    }
-
-    pub(crate) async fn close_window(&self) -> Done<()> {
-        self.command(Method::DELETE, "/window", None).await.map(drop)
     }
 
     /// What is to be seen, as a PNG in base64.

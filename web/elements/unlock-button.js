@@ -7,7 +7,7 @@
 import { ApiError } from "../client.js";
 import { checkout } from "../checkout.js";
 import { embedded, site } from "../config.js";
-import { NotConnected, connect } from "../connect.js";
+import { wayBack } from "../connect.js";
 import { h, icon } from "../dom.js";
 import { money } from "../locale.js";
 import { notice } from "../notice.js";
@@ -94,38 +94,23 @@ export class UnlockButton extends ShopElement {
     if (!offer || this.#isBusy) return;
     this.#work("Opening the checkout…");
     try {
-      await (embedded ? this.#inWindow(offer) : this.#inPlace(offer));
+      await this.#leave(offer);
     } catch (problem) {
       this.#fail(problem, offer);
     }
   }
 
-  /** @param {Offer} offer */
-  async #inPlace(offer) {
-    if (!session.token) {
-      return signIn(`/buy?${new URLSearchParams({ price: offer.price, from: here() })}`);
-    }
-    const url = await checkout(offer);
-    if (this.tell("checkout", { price: offer.price, url })) location.assign(url);
-    else this.#rest();
-  }
-
   /**
-   * On another site, the checkout has a window of its own, and this page stays.
+   * To Stripe; from another site, or without a sign-in, by way of the site's page `/buy`.
    * @param {Offer} offer
    */
-  async #inWindow(offer) {
-    const popup = await connect();
-    const url = await checkout(offer).catch((error) => {
-      popup.close();
-      throw error;
-    });
-    if (!this.tell("checkout", { price: offer.price, url })) return popup.close();
-    popup.location.replace(url);
-    this.#rest();
-    this.#below.replaceChildren(
-      h("p", { role: "status" }, "The checkout is open in its own window. This page opens by itself once you have paid."),
-    );
+  async #leave(offer) {
+    const { price } = offer;
+    const buy = (/** @type {string} */ from) => `/buy?${new URLSearchParams({ price, from })}`;
+    if (!embedded && !session.token) return signIn(buy(here()));
+    const url = embedded ? site + buy(wayBack()) : await checkout(offer);
+    if (this.tell("checkout", { price, url })) location.assign(url);
+    else this.#rest();
   }
 
   /**
@@ -134,10 +119,6 @@ export class UnlockButton extends ShopElement {
    */
   #fail(problem, offer) {
     this.#rest();
-    if (problem instanceof NotConnected) {
-      this.#below.replaceChildren(h("p", { role: "alert" }, problem.message));
-      return;
-    }
     const error = ApiError.of(problem);
     const retry = () => {
       this.#below.replaceChildren();

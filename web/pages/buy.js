@@ -11,10 +11,13 @@ import { notice } from "../notice.js";
 import { session } from "../session.js";
 import { shop } from "../shop.js";
 import { here, ownPath, signIn } from "../sign-in.js";
+import { hostBehind } from "./connect.js";
 
 /** @param {Visit} visit */
 export async function buy({ query, show, signal }) {
   const price = query.get("price") ?? "";
+  const from = ownPath(query.get("from") ?? here());
+  const host = hostBehind(from);
   const open = async () => {
     show("Checkout",
       h("h1", {}, "Opening the checkout…"),
@@ -25,14 +28,16 @@ export async function buy({ query, show, signal }) {
       if (!session.token) return await signIn(here(), { replace: true });
       const offer = await shop.offer(price);
       course = offer.courses[0];
-      const url = await checkout(offer, ownPath(query.get("from") ?? here()));
+      const url = await checkout(offer, from);
       // Nobody who comes back with the browser's button is sent to Stripe again.
       if (!signal.aborted) location.replace(url);
     } catch (problem) {
       const error = ApiError.of(problem);
       const retry = () => void open();
       show("Checkout", h("h1", {}, title(error)), notice(error, { retry, course, signal, paying: true }),
-        h("p", {}, h("a", { href: course ? `/course/${course}` : "/" }, course ? "Back to the course" : "See all courses")));
+        h("p", {}, host
+          ? h("a", { href: from }, `Back to ${host}`)
+          : h("a", { href: course ? `/course/${course}` : "/" }, course ? "Back to the course" : "See all courses")));
     }
   };
   await open();

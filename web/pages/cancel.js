@@ -10,6 +10,7 @@ import { h } from "../dom.js";
 import { money } from "../locale.js";
 import { session } from "../session.js";
 import { shop } from "../shop.js";
+import { hostBehind } from "./connect.js";
 
 /** @param {Visit} visit */
 export async function cancel({ query, show }) {
@@ -44,6 +45,7 @@ async function became(offer) {
  */
 function draw(show, note, offer, became) {
   const course = offer?.courses[0];
+  const host = note && hostBehind(note.path);
   const heading = {
     active: "It is yours already.",
     processing: "Your payment is on its way.",
@@ -66,5 +68,5 @@ function draw(show, note, offer, became) {
           ? h("a", { class: "button quiet", href: "/purchases" }, "See your purchases")
           : offer && h("unlock-button", { price: offer.price, label: "Back to the checkout" }),
         h("a", { class: "button quiet", href: note?.path ?? (course ? `/course/${course}` : "/") },
-          note || course ? "Back to where you were" : "See all courses"))));
+          host ? `Back to ${host}` : note || course ? "Back to where you were" : "See all courses"))));
 }

@@ -15,7 +15,7 @@ import { counted, date } from "../locale.js";
 import { notice } from "../notice.js";
 import { session } from "../session.js";
 import { byTime, opener, shop } from "../shop.js";
-import { tellOpener } from "./connect.js";
+import { hostBehind } from "./connect.js";
 import { still } from "./purchases.js";
 
 /** While the bank is at work, the API is asked again after so long, then seldomer, then no more. */
@@ -23,6 +23,7 @@ const PAUSES_S = [2, 3, 4, 6, 9, 13, 20, 30, 45, 60, 60, 60, 90, 90, 120, 120, 1
 /** Long enough to read what was bought. */
 const GO_ON_S = 6;
 const NEW_MS = 15 * 60 * 1000;
+const READING = /^\/(course\/|connect\?)/;
 
 /** @param {Visit} visit */
 export async function success(visit) {
@@ -194,7 +195,6 @@ function signedOut(show, note) {
  * @param {Note | null} note
  */
 async function paid({ show, go, signal }, note) {
-  const host = tellOpener();
   await shop.refresh();
   const [courses, holdings] = await shop.all().catch(() => /** @type {[Course[], Entitlement[]]} */ ([[], []]));
   const held = byTime(holdings)
@@ -202,10 +202,12 @@ async function paid({ show, go, signal }, note) {
   const isTwice = holdings.some((other) => other.product === held?.product && other.paid_twice);
   const offer = note?.offer ?? courses.flatMap((course) => course.offers).find((offer) => offer.product === held?.product);
   const opened = courses.filter((course) => (held ?? offer)?.courses.includes(course.id));
-  const path = note?.path.startsWith("/course/") ? note.path : opened[0] ? `/course/${opened[0].id}` : "/";
+  // Whoever was reading goes on reading, here or on another site.
+  const path = note && READING.test(note.path) ? note.path : opened[0] ? `/course/${opened[0].id}` : "/";
+  const host = hostBehind(path);
   const stay = new AbortController();
   // Who has paid twice should read that.
-  if (host || isTwice) stay.abort();
+  if (isTwice) stay.abort();
   /** @type {Child} */
   let payment = held && "…";
   const draw = () => signal.aborted ||
@@ -213,9 +215,8 @@ async function paid({ show, go, signal }, note) {
       offer ? `${offer.name} is open to you.` : "What you bought is open to you.",
       isTwice && twice(),
       receipt(offer, held, opened.map((course) => course.title), payment),
-      ways(host
-        ? h("button", { class: "button", type: "button", onclick: () => window.close() }, `Back to ${host}`)
-        : link(`Go on${opened.length === 1 ? ` to ${opened[0]?.title}` : ""}`, path, ""),
+      ways(
+        link(host ? `Back to ${host}` : `Go on${opened.length === 1 ? ` to ${opened[0]?.title}` : ""}`, path, ""),
         isTwice && link("See your purchases", "/purchases")),
       !stay.signal.aborted && h("p", { class: "small quiet going" },
         h("span", { role: "status" }, `This goes on by itself in ${GO_ON_S} seconds. `),
