@@ -41,4 +41,5 @@ mod state;
 pub mod template;
 
 pub use files::content_type;
+pub use site::leads_to_the_page;
 pub use state::{Keep, StateError};

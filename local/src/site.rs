@@ -84,13 +84,13 @@ impl Site {
     }
 
     async fn answer(&self, uri: &Uri) -> Response {
+        let is_page = leads_to_the_page(uri.path());
         let path = percent_decode(uri.path());
-        let is_file = path.contains('.');
-        let path = if is_file { path.trim_start_matches('/') } else { "index.html" };
+        let path = if is_page { "index.html" } else { path.trim_start_matches('/') };
         let mut response = match self.file(path).await {
             Some(response) => response,
-            None if is_file => return StatusCode::NOT_FOUND.into_response(),
-            None => return no_site(),
+            None if is_page => return no_site(),
+            None => StatusCode::NOT_FOUND.into_response(),
         };
         for (name, value) in &self.inner.headers {
             if let Ok(value) = HeaderValue::from_str(value) {
@@ -126,6 +126,12 @@ impl Site {
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
         host.is_some_and(|host| self.inner.other_origin.strip_prefix("http://") == Some(host))
     }
+}
+
+/// Whether a path, as it is asked for, leads to the site's one page: the template's `SitePaths`.
+#[must_use]
+pub fn leads_to_the_page(path: &str) -> bool {
+    !path.contains('.')
 }
 
 async fn config(State(site): State<Site>) -> Response {

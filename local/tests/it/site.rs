@@ -79,7 +79,14 @@ const FILES: &[(&str, &str)] = &[
 #[tokio::test]
 async fn every_path_without_a_dot_is_the_one_page_and_the_others_are_files() {
     let visited = Visited::with(FILES).await;
-    for path in ["/", "/course/tutorclaw/6", "/success?session_id=cs_1.2", "/apix", "/nothing/"] {
+    for path in [
+        "/",
+        "/course/tutorclaw/6",
+        "/success?session_id=cs_1.2",
+        "/apix",
+        "/nothing/",
+        "/app%2Ejs",
+    ] {
         let (status, response) = visited.get(path).await;
         assert_eq!(header(&response, "content-type"), "text/html; charset=utf-8", "{path}");
         assert_eq!((status, response.text().await.unwrap().as_str()), (200, "the page"), "{path}");
@@ -106,6 +113,9 @@ async fn every_path_without_a_dot_is_the_one_page_and_the_others_are_files() {
     ] {
         assert_eq!(visited.get(path).await.0, 404, "{path}");
     }
+    // What is not there is no less the site's.
+    let (_, nothing) = visited.get("/nothing.js").await;
+    assert!(header(&nothing, "content-security-policy").starts_with("default-src 'none'"));
     for method in [Method::POST, Method::PUT, Method::DELETE] {
         assert_eq!(visited.ask(method, "/course/tutorclaw", &[]).await.status(), 405);
     }
@@ -113,9 +123,9 @@ async fn every_path_without_a_dot_is_the_one_page_and_the_others_are_files() {
 }
 
 #[tokio::test]
-async fn an_edit_shows_at_once_and_nothing_is_remembered() {
+async fn an_edit_shows_at_once_since_each_file_is_asked_about_each_time() {
     let visited = Visited::with(FILES).await;
-    assert_eq!(header(&visited.get("/app.js").await.1, "cache-control"), "no-store");
+    assert_eq!(header(&visited.get("/app.js").await.1, "cache-control"), "no-cache");
     write(&visited.folder.0, "web/app.js", "edited");
     assert_eq!(visited.get("/app.js").await.1.text().await.unwrap(), "edited");
     visited.stack.shutdown().await;

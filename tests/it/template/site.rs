@@ -1,6 +1,7 @@
 //! The site's part of the deployment: its buckets, its `CloudFront`, and who may ask it.
 
 use std::collections::BTreeSet;
+use std::process::Command;
 
 use serde_json::{Value, json};
 use tests::world::template;
@@ -79,6 +80,8 @@ fn the_site_and_the_api_are_one_origin_and_only_the_site_is_kept_by_cloudfront()
         assert_eq!(named(&origin(files)["DomainName"]), "SiteBucket.RegionalDomainName");
         assert_eq!(named(&origin(files)["OriginAccessControlId"]), "SiteAccess.Id");
         assert_eq!(named(&files["ResponseHeadersPolicyId"]), "SiteHeaders");
+        // CachingOptimized, which asks again after a second where a file says `no-cache`.
+        assert_eq!(files["CachePolicyId"], "658327ea-f89d-4fab-a63d-7e88639e58f6");
         let function = &files["FunctionAssociations"][0];
         assert_eq!(named(&function["FunctionARN"]), "SitePaths.FunctionARN");
         let [api] = &config["CacheBehaviors"].as_array().unwrap()[..] else { panic!("one") };
@@ -89,11 +92,50 @@ fn the_site_and_the_api_are_one_origin_and_only_the_site_is_kept_by_cloudfront()
         assert_eq!(api["CachePolicyId"], "4135ea2d-6df8-44a3-9df3-4b5a84be39ad");
         assert_eq!(api["OriginRequestPolicyId"], "b689b0a8-53d0-40ab-baf2-68738e2966ac");
         assert!(texts(&api["AllowedMethods"]).contains(&"POST"));
+        // Of the errors that CloudFront keeps, whatever they say of themselves, it keeps none:
+        // https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/HTTPStatusCodes.html
+        let errors = config["CustomErrorResponses"].as_array().unwrap().iter();
+        let errors: Vec<_> =
+            errors.map(|it| (&it["ErrorCode"], &it["ErrorCachingMinTTL"])).collect();
+        let kept = [404, 405, 414, 500, 501, 502, 503, 504].map(Value::from);
+        let never = Value::from(0);
+        assert_eq!(errors, kept.iter().map(|code| (code, &never)).collect::<Vec<_>>());
     }
     let certificate = &pool.resource("Site")["Properties"]["DistributionConfig"];
     let certificate = &certificate["ViewerCertificate"];
     assert_eq!(certificate["MinimumProtocolVersion"], "TLSv1.2_2021");
     assert_eq!(pool.expanded["Outputs"]["SiteUrl"]["Value"], "https://learn.example.com");
+}
+
+/// Prints where the function leads each path that it is given.
+const LEAD: &str =
+    "for (const uri of process.argv.slice(1)) console.log(handler({ request: { uri } }).uri);";
+
+#[test]
+fn a_path_leads_to_the_page_or_to_a_file_at_cloudfront_as_on_the_local_stack() {
+    let Some([deployment, _]) = deployments() else { return };
+    let code = deployment.resource("SitePaths")["Properties"]["FunctionCode"].as_str().unwrap();
+    let paths = [
+        "/",
+        "//",
+        "/./",
+        "/course/tutorclaw/6",
+        "/success",
+        "/app.js",
+        "/pages/buy.js",
+        "/a%2Eb",
+        "/config.json",
+        "/nothing/",
+    ];
+    let mut node = Command::new("node");
+    let output = node.args(["-e", &format!("{code}\n{LEAD}")]).args(paths).output();
+    let output = output.expect("node, which the tools need too").stdout;
+    let led = String::from_utf8(output).unwrap();
+    assert_eq!(led.lines().count(), paths.len());
+    for (path, led) in paths.into_iter().zip(led.lines()) {
+        let expected = if local::leads_to_the_page(path) { "/index.html" } else { path };
+        assert_eq!(led, expected, "{path}");
+    }
 }
 
 #[test]
@@ -114,7 +156,7 @@ fn the_site_s_pages_may_speak_to_the_api_the_bucket_and_the_sign_in_and_nobody_e
             [
                 "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
                  connect-src 'self'",
-                "https://${ContentBucket.RegionalDomainName}",
+                "https://${ContentBucket}.s3.${AWS::Region}.amazonaws.com",
                 sign_in,
                 "; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
             ]
