@@ -40,7 +40,7 @@ pub enum S3Error {
     /// The operator may not do this.
     #[error(
         "your AWS identity may not do {action} in bucket {bucket}: give it the permissions that \
-         docs/DEPLOY.md names for the site"
+         docs/DEPLOY.md names for the site; or, if it had them a moment ago, sign in again"
     )]
     Denied {
         /// What it needs to be allowed.
@@ -361,6 +361,9 @@ fn page(xml: &str) -> Result<Page, XmlDecodeError> {
     let mut page = Page { keys: Vec::new(), next: None };
     let mut document = Document::new(xml);
     let mut list = document.root_element()?;
+    if list.start_el().local() != "ListBucketResult" {
+        return Err(XmlDecodeError::custom("this is no list of a bucket"));
+    }
     while let Some(mut element) = list.next_tag() {
         match element.start_el().local() {
             "NextContinuationToken" => page.next = Some(try_data(&mut element)?.into_owned()),
@@ -469,7 +472,9 @@ mod tests {
         let read = page(xml).unwrap();
         assert_eq!(read.keys, ["content/a&b/1.html", "content/c/2.html"]);
         assert_eq!(read.next.as_deref(), Some("1ue/+="));
-        assert!(page("<html>").is_err() || page("<html>").unwrap().keys.is_empty());
+        for other in ["", "<html>", "<html><body>Sign in</body></html>"] {
+            assert!(page(other).is_err(), "{other}");
+        }
     }
 
     #[test]

@@ -117,8 +117,7 @@ pub async fn deploy(
         content_type: content_type(CONFIG),
         cache_control: SITE_CACHE,
     });
-    // Whoever comes meanwhile finds all that the page names.
-    site.sort_by_key(|object| (object.key == PAGE, object.key.clone()));
+    site.sort_by(|one, other| one.key.cmp(&other.key));
 
     let s3 = &cloud.s3;
     let mut done = Deployed::default();
@@ -154,6 +153,7 @@ impl Share<'_> {
         let changed = self.changed(&there).await?;
         done.unchanged =
             done.unchanged.saturating_add(self.wanted.len().saturating_sub(changed.len()));
+        // Whoever comes meanwhile finds all that the page names.
         let (pages, others): (Vec<&Object>, Vec<&Object>) =
             changed.into_iter().partition(|object| object.key == PAGE);
         for objects in [others, pages] {

@@ -436,9 +436,9 @@ async fn whoever_may_not_send_is_told_which_permission_is_missing() {
     let said = deploys_with(config).await;
     assert_eq!(said.deployed().sent, 0, "{:?}", said.lines);
     insta::assert_snapshot!(errors.join("\n"), @r"
-    your AWS identity may not do s3:ListBucket in bucket permissions-content: give it the permissions that docs/DEPLOY.md names for the site
-    your AWS identity may not do s3:PutObject in bucket permissions-content: give it the permissions that docs/DEPLOY.md names for the site
-    your AWS identity may not do s3:GetObject in bucket permissions-content: give it the permissions that docs/DEPLOY.md names for the site
+    your AWS identity may not do s3:ListBucket in bucket permissions-content: give it the permissions that docs/DEPLOY.md names for the site; or, if it had them a moment ago, sign in again
+    your AWS identity may not do s3:PutObject in bucket permissions-content: give it the permissions that docs/DEPLOY.md names for the site; or, if it had them a moment ago, sign in again
+    your AWS identity may not do s3:GetObject in bucket permissions-content: give it the permissions that docs/DEPLOY.md names for the site; or, if it had them a moment ago, sign in again
     ");
 }
 

@@ -119,13 +119,19 @@ fn unfit(tag: &Tag<'_>) -> Option<String> {
     }
     tag.attributes.iter().find_map(|(attribute, value)| {
         let attribute = attribute.to_ascii_lowercase();
-        let value: String = value.chars().filter(|it| !it.is_ascii_whitespace()).collect();
-        let runs =
-            attribute.starts_with("on") || value.to_ascii_lowercase().starts_with("javascript:");
-        runs.then(|| {
+        let runs = attribute.starts_with("on");
+        let leads = matches!(attribute.as_str(), "href" | "src") && leads_to_a_script(value);
+        (runs || leads).then(|| {
             format!("has a script in {attribute} of a <{name}>, and no page runs one: take it out")
         })
     })
+}
+
+/// Whether an address is a script, or begins with a character reference, behind which one may hide.
+fn leads_to_a_script(address: &str) -> bool {
+    let address: String = address.chars().filter(|it| !it.is_ascii_whitespace()).collect();
+    let (beginning, _) = split_at_any(&address, |it| it == '/' || it == '?');
+    beginning.contains('&') || beginning.to_ascii_lowercase().starts_with("javascript:")
 }
 
 /// A start tag.
@@ -142,7 +148,7 @@ fn tags(text: &str) -> impl Iterator<Item = Tag<'_>> {
         loop {
             let (_, after) = rest.split_once('<')?;
             if let Some(comment) = after.strip_prefix("!--") {
-                rest = comment.split_once("-->").map_or("", |(_, after)| after);
+                rest = after_comment(comment);
             } else if after.starts_with(|first: char| first.is_ascii_alphabetic()) {
                 let (tag, after) = tag(after);
                 rest = after;
@@ -151,6 +157,15 @@ fn tags(text: &str) -> impl Iterator<Item = Tag<'_>> {
                 rest = after;
             }
         }
+    })
+}
+
+/// What follows a comment that starts here: browsers take some for ended that are not by the book.
+fn after_comment(text: &str) -> &str {
+    let empty = [">", "->"].into_iter().find_map(|end| text.strip_prefix(end));
+    let ends = ["-->", "--!>"].into_iter().filter_map(|end| text.split_once(end));
+    empty.unwrap_or_else(|| {
+        ends.min_by_key(|(comment, _)| comment.len()).map_or("", |(_, after)| after)
     })
 }
 
@@ -221,6 +236,12 @@ mod tests {
         check("<!-- <script> --><p>", None);
         check("<p>a <b data-x=1>b</b><br/><img alt='>' src=\"data:image/png;base64,AA==\">", None);
         check("<header><bodyguard-card>", None);
+        check("<!-- a --!><p>--><!----><p>", None);
+        for comment in ["<!-->", "<!--->", "<!---->", "<!-- a --!>"] {
+            check(&format!("{comment}<script>x</script>-->"), Some("has a script,"));
+        }
+        check("<a href=\"/find?a=1&amp;b=2\">", None);
+        check("<a href=\"&#106;avascript:alert(1)\">", Some("href of a <a>"));
         check("<SCRIPT src=x>", Some("has a script,"));
         check("<svg/><p><script", Some("has a script,"));
         check("<!doctype html><html lang=en>", Some("has a <html>"));

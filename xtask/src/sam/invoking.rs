@@ -34,7 +34,8 @@ impl Sam {
         let mut command = Command::new(&self.program);
         command.args(words).args(self.config);
         command.current_dir(tools::root()).env("SAM_CLI_TELEMETRY", "0");
-        // It hands the credentials that it finds to the containers.
+        // It hands the Region and the credentials that it finds to the containers.
+        command.env("AWS_REGION", "us-east-1").env("AWS_DEFAULT_REGION", "us-east-1");
         for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"] {
             command.env(name, "local");
         }
