@@ -18,7 +18,7 @@ import { begin, end } from "./pages/sign-in.js";
 import { success } from "./pages/success.js";
 import { Router } from "./router.js";
 import { session } from "./session.js";
-import { here, isReturn, signOut } from "./sign-in.js";
+import { here, isReturn, ownPath, signOut } from "./sign-in.js";
 
 /** @type {[RegExp, Page][]} */
 const ROUTES = [
@@ -60,7 +60,7 @@ function account() {
         h("button", {
           class: "button quiet",
           type: "button",
-          onclick: () => void router.go(`/sign-in?to=${encodeURIComponent(here())}`),
+          onclick: () => void router.go(`/sign-in?to=${encodeURIComponent(ownPath(here()))}`),
         }, session.expired ? "Sign in again" : "Sign in"),
       ];
   settle(part("account"), nodes(content));

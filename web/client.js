@@ -21,7 +21,7 @@ export const PATIENCE_MS = 32_000;
  * @type {Record<string, [says: string, way: Way]>}
  */
 const PROBLEMS = {
-  "offline": ["You are offline. This goes on by itself once you are connected again.", "retry"],
+  "offline": ["You are offline.", "retry"],
   "unreachable": ["The shop can’t be reached at the moment.", "retry"],
   "too-slow": ["The shop takes too long to answer.", "retry"],
   "unexpected": ["The shop answered with something that this page doesn’t understand.", "reload"],

@@ -4,7 +4,7 @@
 import { ApiError } from "./client.js";
 import { site } from "./config.js";
 import { entrance } from "./connect.js";
-import { h } from "./dom.js";
+import { h, nodes } from "./dom.js";
 import { shop } from "./shop.js";
 
 const SECOND_MS = 1000;
@@ -19,23 +19,24 @@ const SECOND_MS = 1000;
 export function notice(problem, { retry, course, signal, paying = false } = {}) {
   const error = ApiError.of(problem);
   const calms = paying && error.way === "retry" && " Nothing was charged.";
-  if (error.kind === "offline" && retry) {
-    addEventListener("online", retry, { once: true, signal });
-  }
-  return h(
-    "div",
-    { class: "notice", "data-kind": error.kind },
-    h("p", { role: "alert" }, error.message, calms),
-    wayOn(error, retry, course),
+  const waits = error.kind === "offline" && retry && !paying;
+  // Nobody is taken to pay without a press.
+  if (waits) addEventListener("online", retry, { once: true, signal });
+  const box = h("div", { class: "notice", "data-kind": error.kind });
+  box.append(
+    h("p", { role: "alert" }, error.message, waits && " This goes on by itself once you are connected again.", calms),
+    ...nodes([wayOn(error, retry, course, () => box.remove())]),
   );
+  return box;
 }
 
 /**
  * @param {ApiError} error
  * @param {(() => void) | undefined} retry
  * @param {string | undefined} course
+ * @param {() => void} close
  */
-function wayOn(error, retry, course) {
+function wayOn(error, retry, course, close) {
   switch (error.way) {
     case "sign-in":
       return entrance("Sign in again", "button quiet");
@@ -48,14 +49,29 @@ function wayOn(error, retry, course) {
     case "reload":
       return button("Show what is current", () => {
         shop.reload();
-        retry?.();
+        if (retry) retry();
+        else close();
       });
     case "retry":
-      return retry && later(button("Try again", retry), error.retryAfter);
+      return retry && later(button("Try again", busily(retry)), error.retryAfter);
   }
 }
 
-/** @param {string} label @param {() => void} press */
+/**
+ * Does something once, and says on the button that has been pressed that it is being done.
+ * @param {() => void} press
+ * @returns {(event: Event) => void}
+ */
+function busily(press) {
+  return ({ currentTarget: button }) => {
+    if (!(button instanceof HTMLElement) || button.getAttribute("aria-disabled")) return;
+    button.setAttribute("aria-disabled", "true");
+    button.replaceChildren(h("span", { class: "busy" }, "Trying again…"));
+    press();
+  };
+}
+
+/** @param {string} label @param {(event: Event) => void} press */
 function button(label, press) {
   return h("button", { class: "button quiet", type: "button", onclick: press }, label);
 }

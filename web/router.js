@@ -40,6 +40,8 @@ export class Router {
       else this.#restore();
     });
     addEventListener("pagehide", () => this.#keepPlace());
+    // Whoever leaves by Back is not seen leaving.
+    addEventListener("scrollend", () => this.#keepPlace());
     document.addEventListener("click", (event) => this.#follow(event));
   }
 
@@ -76,7 +78,8 @@ export class Router {
       return;
     }
     event.preventDefault();
-    void this.go(path + address.hash);
+    if (path === location.pathname + location.search) void this.#visit(true);
+    else void this.go(path + address.hash);
   }
 
   #keepPlace() {
@@ -95,13 +98,14 @@ export class Router {
     const show = (title, ...content) => {
       if (signal.aborted) return;
       document.title = `${title} · Coursegate`;
-      const hadFocus = document.activeElement === this.#main.querySelector("h1");
+      const hadFocus = this.#main.contains(document.activeElement);
       if (isNew) this.#main.replaceChildren(...nodes(content));
       else settle(this.#main, nodes(content));
       if (isNew && moved) scrollTo({ top: 0, behavior: "instant" });
       isNew = false;
       // A page that is still being loaded may have no heading yet.
-      if ((isFirst || hadFocus) && this.#focus()) isFirst = false;
+      const isLost = hadFocus && !this.#main.contains(document.activeElement);
+      if ((isFirst || isLost) && this.#focus()) isFirst = false;
     };
     this.#mark();
     const [page, parts] = this.#find();

@@ -1,14 +1,14 @@
 // @ts-check
 // Who is signed in: the access token, in memory and in this tab's session storage, nowhere else.
 // The session tells a "change" whenever somebody comes, goes, or is signed out by time. Whoever signs
-// out in one tab is signed out in all of them.
+// out in one tab is signed out in all of them, also in those that are elsewhere at the moment.
 
 /** @import { Tokens } from "./api.d.ts" */
-/** @typedef {{ token: string, email?: string, learner?: string, expires: number }} SignedIn */
+/** @typedef {{ token: string, email?: string, learner?: string, expires: number, since?: number }} SignedIn */
 
 const KEY = "coursegate.session";
-/** On it the tabs of this origin hear of a sign-out. */
-const CHANNEL = "coursegate";
+/** When somebody has signed out in this browser, which ends what was begun before. */
+const SIGNED_OUT = "coursegate.signed-out";
 /** A token that ends this soon is not worth a request. */
 const MARGIN_MS = 20_000;
 /** Timers can't wait longer than this. */
@@ -20,12 +20,13 @@ class Session extends EventTarget {
   #expired = false;
   /** @type {number | undefined} */
   #timer;
-  #tabs = channel();
 
   constructor() {
     super();
     this.#hold(stored() ?? null);
-    this.#tabs?.addEventListener("message", () => this.#forget());
+    addEventListener("storage", ({ key }) => {
+      if (key === SIGNED_OUT) this.#forget();
+    });
     addEventListener("pageshow", ({ persisted }) => {
       if (persisted) this.#recall();
       this.#look();
@@ -66,7 +67,7 @@ class Session extends EventTarget {
     this.#expired = false;
     this.#hold(who);
     try {
-      sessionStorage.setItem(KEY, JSON.stringify(who));
+      sessionStorage.setItem(KEY, JSON.stringify({ ...who, since: Date.now() }));
     } catch {
       // Then it lasts until the page is left.
     }
@@ -76,7 +77,11 @@ class Session extends EventTarget {
   /** Signs out, here and in the other tabs. */
   end() {
     this.#forget();
-    this.#tabs?.postMessage("sign-out");
+    try {
+      localStorage.setItem(SIGNED_OUT, String(Date.now()));
+    } catch {
+      // Storage is off: no other tab has kept anything.
+    }
   }
 
   /**
@@ -112,11 +117,8 @@ class Session extends EventTarget {
   /** Nothing of the learner stays in the browser, which may be somebody else's next. */
   #forget() {
     try {
-      for (const storage of [sessionStorage, localStorage]) {
-        for (const key of Object.keys(storage)) {
-          if (key.startsWith("coursegate.")) storage.removeItem(key);
-        }
-      }
+      clear(sessionStorage);
+      clear(localStorage);
     } catch {
       // Storage is off: nothing was kept.
     }
@@ -150,19 +152,20 @@ class Session extends EventTarget {
  */
 function stored() {
   try {
-    const kept = sessionStorage.getItem(KEY);
-    return kept === null ? null : JSON.parse(kept);
+    /** @type {SignedIn | null} */
+    const kept = JSON.parse(sessionStorage.getItem(KEY) ?? "null");
+    const isOver = kept && (kept.since ?? 0) <= Number(localStorage.getItem(SIGNED_OUT));
+    if (isOver) clear(sessionStorage);
+    return isOver ? null : kept;
   } catch {
     return undefined;
   }
 }
 
-function channel() {
-  try {
-    return new BroadcastChannel(CHANNEL);
-  } catch {
-    // Storage is off, and this with it.
-    return null;
+/** @param {Storage} storage */
+function clear(storage) {
+  for (const key of Object.keys(storage)) {
+    if (key.startsWith("coursegate.") && key !== SIGNED_OUT) storage.removeItem(key);
   }
 }
 

@@ -25,23 +25,26 @@ class Shop extends EventTarget {
   #courses;
   /** @type {Promise<Entitlement[]> | undefined} */
   #holdings;
-  #asked = 0;
+  /** What was known of the learner last. @type {Entitlement[]} */
+  #known = [];
+  #asked = Date.now();
 
   constructor() {
     super();
     session.addEventListener("change", () => {
       this.#holdings = undefined;
+      if (!session.expired) this.#known = [];
       this.#tell();
     });
     const look = () => {
       const isStale = Date.now() - this.#asked > STALE_MS;
-      if (document.visibilityState === "visible" && isStale) void this.refresh();
+      if (document.visibilityState === "visible" && isStale) void this.renew();
     };
     document.addEventListener("visibilitychange", look);
     addEventListener("focus", look);
     // A page that the browser kept while the learner was at Stripe knows nothing of it.
     addEventListener("pageshow", (event) => {
-      if (event.persisted) void this.refresh();
+      if (event.persisted) void this.renew();
     });
   }
 
@@ -61,19 +64,19 @@ class Shop extends EventTarget {
   }
 
   /**
-   * What the learner has; nothing while nobody is signed in.
+   * What the learner has; nothing while nobody is signed in. Whose sign-in has ended by time still
+   * sees what they had, so that nothing of theirs is offered to them.
    * @returns {Promise<Entitlement[]>}
    */
   holdings() {
-    if (!session.token) return Promise.resolve([]);
+    if (!session.token) return Promise.resolve(session.expired ? this.#known : []);
     if (this.#holdings) return this.#holdings;
-    this.#asked = Date.now();
     const asked = api
       .entitlements()
-      .then((answer) => answer.entitlements)
+      .then(({ entitlements }) => (this.#known = entitlements))
       .catch((error) => {
         if (this.#holdings === asked) this.#holdings = undefined;
-        if (ApiError.of(error).kind === "unauthorized") return [];
+        if (ApiError.of(error).kind === "unauthorized") return this.holdings();
         throw error;
       });
     this.#holdings = asked;
@@ -120,7 +123,20 @@ class Shop extends EventTarget {
     if (after && JSON.stringify(after) !== JSON.stringify(before)) this.#tell();
   }
 
-  /** Asks everything anew, prices too. */
+  /** Asks everything anew, prices too, and tells if something is different. */
+  async renew() {
+    this.#asked = Date.now();
+    const before = await this.#courses?.catch(() => null);
+    const courses = api.courses().then((answer) => answer.courses);
+    const after = await courses.catch(() => null);
+    if (before && after && JSON.stringify(after) !== JSON.stringify(before)) {
+      this.#courses = courses;
+      this.#tell();
+    }
+    await this.refresh();
+  }
+
+  /** Forgets everything, prices too, so that it is asked anew. */
   reload() {
     this.#courses = undefined;
     this.#holdings = undefined;

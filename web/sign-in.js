@@ -45,6 +45,8 @@ export function here() {
 export function ownPath(path) {
   try {
     const address = new URL(path ?? "/", location.origin);
+    // Nobody signs in to be led to the sign-in.
+    if (address.pathname === "/sign-in") return ownPath(address.searchParams.get("to"));
     const own = address.pathname + address.search;
     // "/.//elsewhere" is of this origin, but its path, taken by itself, leads to another.
     if (address.origin === location.origin && !own.startsWith("//")) return own;
@@ -57,9 +59,10 @@ export function ownPath(path) {
 /**
  * Leaves for the sign-in, which comes back to the path.
  * @param {string} path
- * @param {{ replace?: boolean }} [how] `replace` leaves no entry in the history
+ * @param {{ replace?: boolean, signal?: AbortSignal }} [how] `replace` leaves no entry in the history,
+ *   `signal` ends it as long as the browser has not left
  */
-export async function signIn(path = here(), { replace = false } = {}) {
+export async function signIn(path = here(), { replace = false, signal } = {}) {
   const { sign_in } = await config();
   const verifier = random();
   const state = random();
@@ -75,6 +78,7 @@ export async function signIn(path = here(), { replace = false } = {}) {
     code_challenge: base64url(new Uint8Array(digest)),
     code_challenge_method: "S256",
   }).toString();
+  if (signal?.aborted) return;
   if (replace) location.replace(address);
   else location.assign(address);
 }
@@ -95,6 +99,8 @@ export async function finish() {
   const kept = sessionStorage.getItem(KEY + state);
   sessionStorage.removeItem(KEY + state);
   if (!kept) {
+    // With the browser's Back, a sign-in that has ended well comes back once more.
+    if (session.token) return "/";
     throw new SignInError(
       "This sign-in was begun in another tab or window. Go back there, or sign in here.",
       "/",
@@ -104,7 +110,10 @@ export async function finish() {
   const path = ownPath(began);
   const code = query.get("code");
   if (!code) throw new SignInError("The sign-in was not completed.", path);
-  const { sign_in } = await config();
+  const lost = () => {
+    throw new SignInError("The sign-in can’t be reached at the moment. Try again in a moment.", path);
+  };
+  const { sign_in } = await config().catch(lost);
   const answer = await fetch(sign_in.token, {
     method: "POST",
     body: new URLSearchParams({
@@ -115,8 +124,8 @@ export async function finish() {
       code_verifier: verifier,
     }),
     signal: AbortSignal.timeout(PATIENCE_MS),
-  }).catch(() => null);
-  if (!answer?.ok) {
+  }).catch(lost);
+  if (!answer.ok) {
     throw new SignInError("The sign-in was not accepted. It may have taken too long.", path);
   }
   session.begin(readTokens(await answer.json()));

@@ -103,7 +103,11 @@ impl Site {
     /// A page of somebody else's site. Whoever came for ours is led to it.
     async fn answer_elsewhere(&self, uri: &Uri) -> Response {
         let Inner { folder, origin, .. } = &*self.inner;
-        let path = percent_decode(uri.path());
+        let path = match percent_decode(uri.path()).as_str() {
+            // What an author puts there; see web/README.md.
+            "/coursegate" => "/demo/coursegate.html".to_owned(),
+            path => path.to_owned(),
+        };
         if !path.starts_with("/demo/") {
             let target = uri.path_and_query().map_or("/", |target| target.as_str());
             let location = format!("{origin}{target}");

@@ -1,5 +1,7 @@
 //! From the paywall to Stripe and back.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::browser::PHONE;
@@ -270,14 +272,15 @@ async fn who_tries_too_often_is_told_when_to_come_back() {
 }
 
 #[tokio::test]
-async fn a_checkout_that_is_asked_for_offline_goes_on_once_there_is_a_connection() {
+async fn a_checkout_that_is_asked_for_offline_is_opened_by_another_press() {
     visit(async |learner| {
         comes_to_the_paywall(learner).await;
         learner.expects_in_the_console("ERR_INTERNET_DISCONNECTED");
         learner.is_offline(true).await;
         learner.presses("Unlock").await;
-        learner.sees(&["You are offline."]).await;
+        learner.sees(&["You are offline.", "Nothing was charged."]).await;
         learner.is_offline(false).await;
+        learner.presses("Try again").await;
         learner.finds("Pay $9.99").await;
         learner.shop.session().await;
     })
@@ -289,12 +292,54 @@ async fn who_comes_from_a_chat_pays_without_signing_in_and_is_led_back() {
     visit_on(PHONE, async |reader| {
         let link = reader.shop.upgrade_link("x-chat-7", "tutorclaw_paid").await;
         reader.opens(&link).await;
+        // Nobody is offered to pay for an account of their own in its place.
+        reader.presses("← Back to the shop").await;
+        reader.is_at("/cancel?price=tutorclaw_paid&from=chat").await;
+        reader.sees(&["Nothing was charged.", "Go back to your chat"]).await;
+        reader.opens(&link).await;
         reader.pays_with("4242 4242 4242 4242").await;
         reader.is_below("/success?session_id=").await;
-        reader.sees(&["Paid. Back to your chat."]).await;
-        // Whoever opens the link later is led to the course.
+        reader.sees(&["Thank you. Back to your chat."]).await;
+        // Whoever opens the link later is not offered it again.
         reader.opens(&link).await;
-        reader.is_below("/course/tutorclaw").await;
+        reader.is_at("/success?from=chat&status=paid").await;
+        reader.sees(&["Paid. Back to your chat.", "What you bought is open there."]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_has_gone_to_another_page_meanwhile_is_not_taken_to_stripe() {
+    visit(async |learner| {
+        comes_to_the_paywall(learner).await;
+        let slow = json!({ "method": "POST", "path": "/v1/checkout/sessions", "delay_ms": 1500 });
+        learner.shop.behind_the_scenes("faults", slow).await;
+        learner.presses("Unlock").await;
+        learner.presses("Purchases").await;
+        learner.sees(&["You haven’t bought anything yet."]).await;
+        let is_opened = async || {
+            let sessions = learner.shop.stripe("/v1/checkout/sessions").await;
+            sessions["data"].as_array().filter(|all| all.len() == 1).map(drop)
+        };
+        learner.until("for the checkout to be open", is_opened).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        learner.is_at("/purchases").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_goes_back_from_stripe_to_the_sign_in_is_still_signed_in() {
+    visit(async |learner| {
+        learner.goes_to(CHAPTER).await;
+        learner.presses("Unlock").await;
+        learner.follows_the_link("ada@example.com").await;
+        learner.finds("Pay $9.99").await;
+        // The mail lies between, and the form is before it.
+        learner.browser.session.go_back().await.unwrap();
+        learner.browser.session.go_back().await.unwrap();
+        learner.follows_the_link("ada@example.com").await;
+        learner.sees(&["Welcome, ada@example.com"]).await;
     })
     .await;
 }

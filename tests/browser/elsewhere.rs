@@ -6,7 +6,8 @@ use crate::chapters::pieces;
 use crate::reading::has_nothing_of;
 use crate::visitor::{Visitor, visit};
 
-const PAGE: &str = "/demo/embed.html";
+/// An address with whatever an address may have.
+const PAGE: &str = "/demo/embed.html?utm_content=spring%20sale:a,b+c&p=//x#section";
 const TEASER: &str = "“Wrong” is not feedback.";
 
 /// Whoever is on somebody else's page, and has not been there before.
@@ -15,19 +16,14 @@ async fn comes_to_the_other_site(reader: &Visitor) {
     reader.sees(&[TEASER, "TutorClaw, all chapters", "$9.99"]).await;
 }
 
-/// Waits until the browser is at an address of the other site.
-async fn is_at_the_other_site(reader: &Visitor, is_it: impl Fn(&str) -> bool) {
+/// Waits until the browser is at this address of the other site, with nothing of the sign-in in it.
+async fn is_at_the_other_site(reader: &Visitor, page: &str) {
     let address = async || {
         let address = reader.browser.session.address().await.ok()?;
         let path = address.strip_prefix(&reader.shop.other_site(""))?;
-        is_it(path).then_some(())
+        (path == page).then_some(())
     };
     reader.until("to be at the other site", address).await;
-}
-
-/// Nothing of the sign-in is left in the address.
-async fn is_back_at_the_other_site(reader: &Visitor) {
-    is_at_the_other_site(reader, |path| path == PAGE).await;
 }
 
 #[tokio::test]
@@ -42,7 +38,7 @@ async fn a_chapter_is_bought_and_read_on_somebody_else_s_page() {
         reader.finds("Back to localhost").await;
 
         // Nobody presses anything here.
-        is_back_at_the_other_site(reader).await;
+        is_at_the_other_site(reader, PAGE).await;
         reader.sees(&[&pieces("tutorclaw", 6)[0]]).await;
         reader.sees(&["coursegate-open: {\"course\":\"tutorclaw\",\"chapter\":6}"]).await;
         reader.sees_no_more(TEASER).await;
@@ -60,7 +56,7 @@ async fn who_turns_back_before_paying_is_where_they_were_on_somebody_else_s_page
         reader.presses("← Back to the shop").await;
         reader.sees(&["You left before paying."]).await;
         reader.presses("Back to localhost").await;
-        is_back_at_the_other_site(reader).await;
+        is_at_the_other_site(reader, PAGE).await;
         reader.sees(&[TEASER, "$9.99"]).await;
         reader.finds("Unlock: TutorClaw, all chapters").await;
         has_nothing_of(reader, "tutorclaw", 6).await;
@@ -76,7 +72,7 @@ async fn a_page_of_another_site_signs_its_reader_in_and_out_again() {
         reader.asks(FREE, json!([])).await;
         reader.presses("Sign in and read").await;
         reader.follows_the_link("ada@example.com").await;
-        is_back_at_the_other_site(reader).await;
+        is_at_the_other_site(reader, PAGE).await;
         reader.finds("Unlock: TutorClaw, all chapters").await;
         reader.asks(FREE, json!([])).await;
         let text = &pieces("tutorclaw", 1)[0];
@@ -96,49 +92,22 @@ async fn a_page_of_another_site_signs_its_reader_in_and_out_again() {
 #[tokio::test]
 async fn a_site_that_the_author_has_not_named_gets_no_token() {
     visit(async |learner| {
-        let stranger = "/connect?back=https://stranger.example/page";
-        learner.goes_to(&format!("/sign-in?to={stranger}")).await;
+        learner.goes_to("/sign-in?to=/connect?origin=https://stranger.example").await;
         learner.follows_the_link("ada@example.com").await;
         learner.sees(&["This site is not connected."]).await;
         learner.sees(&["https://stranger.example is not among"]).await;
-        // The one that is named, with a port of its own more, and with somebody's name before it.
-        let port = format!("{}1/page", learner.shop.other_site(""));
-        let name = learner.shop.other_site(PAGE).replacen("://", "://stranger.example@", 1);
-        let nobody = "javascript:alert(1)".to_owned();
-        for back in [port, learner.shop.site("/page"), nobody] {
-            learner.goes_to(&format!("/connect?state=s&back={back}")).await;
-            learner.sees(&["This site is not connected."]).await;
-        }
-        learner.goes_to(&format!("/connect?state=s&back={name}")).await;
-        learner.sees_no_more("Taking you back…").await;
-        is_at_the_other_site(learner, |path| path.starts_with(PAGE)).await;
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn an_address_that_may_lead_on_to_another_site_gets_no_token() {
-    visit(async |learner| {
-        learner.goes_to("/sign-in?to=/").await;
-        learner.follows_the_link("ada@example.com").await;
-        learner.sees(&["Welcome, ada@example.com"]).await;
-        for leads_on in [
-            "/go?to=https:%252F%252Fstranger.example",
-            "/go?to=https://stranger.example",
-            "/go?to=%252F%252Fstranger.example",
-            "/go/https://stranger.example",
-            "//stranger.example",
-            "/go/https:%252F%252Fstranger.example",
+        // What begins or ends like the one that is named, and is not.
+        let other = learner.shop.other_site("");
+        for origin in [
+            format!("{other}1"),
+            format!("{other}/"),
+            format!("{other}@stranger.example"),
+            other.replacen("://", "://stranger.example@", 1),
+            learner.shop.site(""),
+            String::new(),
         ] {
-            let back = learner.shop.other_site(leads_on);
-            learner.goes_to(&format!("/connect?state=s&back={back}")).await;
-            learner.sees(&["Your sign-in stays here."]).await;
-        }
-        learner.expects_in_the_console("status of 404");
-        for fine in ["/demo/a.html?p=12&utm_source=a-b", "/demo/%25D8%25B1.html"] {
-            let back = learner.shop.other_site(fine);
-            learner.goes_to(&format!("/connect?state=s&back={}", back.replace('&', "%26"))).await;
-            is_at_the_other_site(learner, |path| path.contains("#coursegate=s&token=")).await;
+            learner.goes_to(&format!("/connect?state=s&origin={origin}")).await;
+            learner.sees(&["This site is not connected."]).await;
         }
     })
     .await;
@@ -148,10 +117,28 @@ async fn an_address_that_may_lead_on_to_another_site_gets_no_token() {
 async fn a_token_that_a_page_has_not_asked_for_is_not_taken() {
     visit(async |reader| {
         let sent = "#coursegate=made-up&token=a.b.c&expires=9999999999999";
-        reader.opens(&reader.shop.other_site(&format!("{PAGE}{sent}"))).await;
+        let page = "/demo/embed.html";
+        reader.opens(&reader.shop.other_site(&format!("{page}{sent}"))).await;
         reader.finds("Unlock: TutorClaw, all chapters").await;
-        is_back_at_the_other_site(reader).await;
+        is_at_the_other_site(reader, page).await;
         reader.finds_true("sessionStorage.length === 0").await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_site_without_the_page_to_come_back_to_is_told_so_before_anybody_leaves_it() {
+    visit(async |reader| {
+        reader.expects_in_the_console("/coursegate has to be a page with the same script tag");
+        reader.expects_in_the_console("ERR_BLOCKED_BY_CLIENT");
+        comes_to_the_other_site(reader).await;
+        reader.lacks(&["*/coursegate"]).await;
+        reader.presses("Unlock: TutorClaw").await;
+        reader.sees(&["This page is not set up for signing in yet."]).await;
+        is_at_the_other_site(reader, PAGE).await;
+        reader.lacks(&[]).await;
+        reader.presses("Unlock: TutorClaw").await;
+        reader.finds("E-mail address").await;
     })
     .await;
 }

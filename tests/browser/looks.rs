@@ -73,8 +73,10 @@ async fn what_a_stranger_sees_is_fit_for_everybody() {
             ("/course/tutorclaw/1", "This chapter is free."),
             ("/course/tutorclaw/6", "$9.99"),
             ("/purchases", "Sign in to see what you own."),
-            ("/success?session_id=cs_test_1", "Paid. Back to your chat."),
-            ("/cancel?price=tutorclaw_paid", "You left before paying."),
+            ("/success?session_id=cs_test_1", "Sign in to see it."),
+            ("/success?from=chat&status=paid", "Paid. Back to your chat."),
+            ("/cancel?price=tutorclaw_paid", "You have left the checkout."),
+            ("/cancel?price=tutorclaw_paid&from=chat", "Go back to your chat"),
             ("/nowhere", "There is nothing here."),
         ];
         are_fit_for_everybody(stranger, &pages).await;
@@ -130,21 +132,15 @@ async fn something_is_painted_before_the_api_has_answered() {
     .await;
 }
 
-/// What the page asks for at these addresses does not arrive.
-async fn lacks(visitor: &Visitor, addresses: &[&str]) {
-    visitor.browser.tell("Network.enable", json!({})).await;
-    visitor.browser.tell("Network.setBlockedURLs", json!({ "urls": addresses })).await;
-}
-
 #[tokio::test]
 async fn a_site_that_arrives_in_part_says_so_and_is_loaded_again() {
     visit(async |visitor| {
         visitor.expects_in_the_console("ERR_BLOCKED_BY_CLIENT");
-        lacks(visitor, &["*/locale.js"]).await;
+        visitor.lacks(&["*/locale.js"]).await;
         visitor.goes_to("/").await;
         visitor.sees(&["This page has not arrived.", "Whatever you have bought is safe."]).await;
         is_fit_for_everybody(visitor).await;
-        lacks(visitor, &[]).await;
+        visitor.lacks(&[]).await;
         visitor.presses("Load it again").await;
         visitor.sees(&["Start free.", "TutorClaw"]).await;
         visitor.sees_no_more("This page has not arrived.").await;
@@ -156,11 +152,11 @@ async fn a_site_that_arrives_in_part_says_so_and_is_loaded_again() {
 async fn a_shop_that_can_t_be_reached_is_said_and_tried_again() {
     visit(async |visitor| {
         visitor.expects_in_the_console("ERR_BLOCKED_BY_CLIENT");
-        lacks(visitor, &["*/api/courses*"]).await;
+        visitor.lacks(&["*/api/courses*"]).await;
         visitor.goes_to("/").await;
         visitor.sees(&["The shop can’t be reached at the moment."]).await;
         is_fit_for_everybody(visitor).await;
-        lacks(visitor, &[]).await;
+        visitor.lacks(&[]).await;
         visitor.presses("Try again").await;
         visitor.sees(&["First steps with agents", "TutorClaw"]).await;
         visitor.sees_no_more("The shop can’t be reached at the moment.").await;

@@ -136,6 +136,18 @@ async fn who_comes_back_to_a_chapter_is_where_they_left_it() {
         session.go_back().await.unwrap();
         learner.is_at("/course/tutorclaw/1").await;
         learner.finds_true(IS_THERE).await;
+        session.go_forward().await.unwrap();
+        learner.is_at("/course/tutorclaw/2").await;
+        learner.asks("scrollTo(0, 300)", json!([])).await;
+        learner.finds_true("history.state?.top === 300").await;
+        session.go_back().await.unwrap();
+        learner.finds_true(IS_THERE).await;
+        session.go_forward().await.unwrap();
+        learner.is_at("/course/tutorclaw/2").await;
+        learner.finds_true("Math.abs(scrollY - 300) < 1").await;
+        session.go_back().await.unwrap();
+        learner.is_at("/course/tutorclaw/1").await;
+        learner.finds_true(IS_THERE).await;
         session.reload().await.unwrap();
         learner.sees(&[&pieces("tutorclaw", 1)[0]]).await;
         learner.finds_true(IS_THERE).await;

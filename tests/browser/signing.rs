@@ -2,11 +2,16 @@
 
 use serde_json::json;
 
+use crate::buying::{buys, reads};
 use crate::chapters::pieces;
 use crate::reading::has_nothing_of;
 use crate::visitor::{Visitor, visit};
 
 const CHAPTER: &str = "/course/tutorclaw/2";
+
+/// All that is kept is when somebody has signed out.
+const IS_EMPTY: &str =
+    "Object.keys({ ...sessionStorage, ...localStorage }).join() === 'coursegate.signed-out'";
 
 /// Somebody who reads a chapter that is free.
 async fn reads_a_chapter(learner: &Visitor) {
@@ -60,7 +65,7 @@ async fn who_signs_out_leaves_nothing_behind_in_the_browser() {
         learner.is_at("/").await;
         learner.finds("Sign in").await;
         learner.sees_no_more("grace@example.com").await;
-        learner.finds_true("sessionStorage.length + localStorage.length === 0").await;
+        learner.finds_true(IS_EMPTY).await;
 
         learner.browser.session.go_back().await.unwrap();
         is_nobody(learner).await;
@@ -122,6 +127,51 @@ async fn who_signs_out_in_one_tab_is_signed_out_in_the_others() {
         learner.finds("Sign in").await;
         learner.browser.session.switch_to(&own).await.unwrap();
         is_nobody(learner).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_signs_out_is_signed_out_in_a_tab_that_is_at_stripe_too() {
+    visit(async |learner| {
+        reads_a_chapter(learner).await;
+        learner.goes_to("/course/tutorclaw/6").await;
+        learner.presses("Unlock").await;
+        learner.finds("Pay $9.99").await;
+        let own = learner.browser.session.window().await.unwrap();
+        learner.browser.session.open_tab().await.unwrap();
+        learner.goes_to("/sign-in?to=/").await;
+        learner.follows_the_link("grace@example.com").await;
+        learner.presses("Sign out").await;
+        learner.finds("Sign in").await;
+        learner.browser.session.switch_to(&own).await.unwrap();
+        learner.pays_with("4242 4242 4242 4242").await;
+        learner.sees(&["Your purchase is safe. Sign in to see it."]).await;
+        learner.sees_no_more("grace@example.com").await;
+        learner.finds_true(IS_EMPTY).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn whose_sign_in_ends_meanwhile_is_not_offered_what_they_own() {
+    const END: &str = "import('/session.js').then(({ session }) => session.expire())";
+    visit(async |learner| {
+        buys(learner, "4242 4242 4242 4242").await;
+        learner.sees(&["Paid. It is yours."]).await;
+        learner.presses("Go on to TutorClaw").await;
+        reads(learner).await;
+        learner.asks(END, json!([])).await;
+        learner.sees(&["Your sign-in has ended. For the next chapter"]).await;
+        reads(learner).await;
+        learner.presses("Courses").await;
+        learner.sees(&["Your sign-in has ended.", "1 course is yours"]).await;
+        learner.presses("TutorClaw").await;
+        learner.sees(&["Every chapter is open to you."]).await;
+        learner.finds("7 Adapting the pace").await;
+        learner.presses("7 Adapting the pace").await;
+        learner.finds("Sign in again").await;
+        has_nothing_of(learner, "tutorclaw", 7).await;
     })
     .await;
 }

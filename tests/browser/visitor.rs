@@ -16,7 +16,7 @@ use crate::shop::Shop;
 use crate::webdriver::Element;
 
 const PAGE: &str = include_str!("page.js");
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(1);
 const TAB: &str = "\u{e004}";
 const GLANCE: Duration = Duration::from_millis(40);
 
@@ -189,6 +189,12 @@ impl Visitor {
         });
         self.browser.tell("Network.enable", json!({})).await;
         self.browser.tell("Network.emulateNetworkConditions", conditions).await;
+    }
+
+    /// What is asked for at these addresses does not arrive.
+    pub(crate) async fn lacks(&self, addresses: &[&str]) {
+        self.browser.tell("Network.enable", json!({})).await;
+        self.browser.tell("Network.setBlockedURLs", json!({ "urls": addresses })).await;
     }
 
     /// Signs in at the sign-in's own page, by the link of the mail.

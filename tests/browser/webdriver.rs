@@ -73,6 +73,10 @@ impl Session {
         self.post("/back", json!({})).await.map(drop)
     }
 
+    pub(crate) async fn go_forward(&self) -> Done<()> {
+        self.post("/forward", json!({})).await.map(drop)
+    }
+
     pub(crate) async fn reload(&self) -> Done<()> {
         self.post("/refresh", json!({})).await.map(drop)
     }

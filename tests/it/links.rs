@@ -41,7 +41,8 @@ async fn a_link_opened_days_later_leads_to_a_payable_session() {
     assert_ne!(later, first);
     let session = later.rsplit('/').next().unwrap();
     world.pay(session).await;
-    assert_eq!(location(&go(&world, &link).await), format!("{SITE_ORIGIN}/course/tutorclaw"));
+    let nothing_left = format!("{SITE_ORIGIN}/success?from=chat&status=paid");
+    assert_eq!(location(&go(&world, &link).await), nothing_left);
     let (status, problem) = answer(&make(&world, "ada").await);
     assert_eq!(
         (status, &problem["type"]),
@@ -60,11 +61,26 @@ async fn a_link_s_page_shows_nothing_of_the_learner_and_only_one_session_can_be_
     // Stripe's page shows the e-mail of the customer that a session is opened for.
     assert_eq!(session["customer"], serde_json::Value::Null);
     assert_eq!(session["customer_email"], serde_json::Value::Null);
+    // Both ways out of it say where they come from, since nobody is signed in there.
+    let success = format!("{SITE_ORIGIN}/success?session_id={{CHECKOUT_SESSION_ID}}&from=chat");
+    assert_eq!(session["success_url"], success);
+    let cancel = format!("{SITE_ORIGIN}/cancel?price=tutorclaw_paid&from=chat");
+    assert_eq!(session["cancel_url"], cancel);
     assert_eq!(read(&own).await["status"], "expired");
     // The learner's own checkout has a customer again, and closes the link's session in turn.
     let again = world.buy(&learner("ada")).await;
     assert!(read(&again).await["customer"].is_string());
     assert_eq!(read(session["id"].as_str().unwrap()).await["status"], "expired");
+}
+
+#[tokio::test]
+async fn a_link_whose_payment_is_on_its_way_says_so() {
+    let world = World::new().await;
+    let link = made(&world, "ada").await;
+    let session = location(&go(&world, &link).await).rsplit('/').next().unwrap().to_owned();
+    world.pay_by_debit(&session).await;
+    let waits = format!("{SITE_ORIGIN}/success?from=chat&status=processing");
+    assert_eq!(location(&go(&world, &link).await), waits);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@
 import { ApiError } from "../client.js";
 import { checkout } from "../checkout.js";
 import { embedded, site } from "../config.js";
-import { wayBack } from "../connect.js";
+import { NoWayBack, wayBack } from "../connect.js";
 import { h, icon } from "../dom.js";
 import { money } from "../locale.js";
 import { notice } from "../notice.js";
@@ -15,6 +15,9 @@ import { session } from "../session.js";
 import { shop } from "../shop.js";
 import { here, signIn } from "../sign-in.js";
 import { ShopElement } from "./shop-element.js";
+
+/** Whoever is still here after so long has stopped on the way. */
+const LEAVING_MS = 20_000;
 
 export class UnlockButton extends ShopElement {
   static observedAttributes = ["price", "label"];
@@ -107,10 +110,14 @@ export class UnlockButton extends ShopElement {
   async #leave(offer) {
     const { price } = offer;
     const buy = (/** @type {string} */ from) => `/buy?${new URLSearchParams({ price, from })}`;
-    if (!embedded && !session.token) return signIn(buy(here()));
-    const url = embedded ? site + buy(wayBack()) : await checkout(offer);
-    if (this.tell("checkout", { price, url })) location.assign(url);
-    else this.#rest();
+    const { life } = this;
+    if (!embedded && !session.token) return signIn(buy(here()), { signal: life });
+    const url = embedded ? site + buy(await wayBack()) : await checkout(offer);
+    // Whoever has gone to another page meanwhile is not taken away from it.
+    if (life.aborted) return;
+    if (!this.tell("checkout", { price, url })) return this.#rest();
+    location.assign(url);
+    setTimeout(() => this.#rest(), LEAVING_MS);
   }
 
   /**
@@ -119,6 +126,10 @@ export class UnlockButton extends ShopElement {
    */
   #fail(problem, offer) {
     this.#rest();
+    if (problem instanceof NoWayBack) {
+      this.#below.replaceChildren(h("p", { role: "alert" }, problem.message));
+      return;
+    }
     const error = ApiError.of(problem);
     const retry = () => {
       this.#below.replaceChildren();

@@ -25,7 +25,7 @@ export async function buy({ query, show, signal }) {
     /** @type {string | undefined} */
     let course;
     try {
-      if (!session.token) return await signIn(here(), { replace: true });
+      if (!session.token) return await signIn(here(), { replace: true, signal });
       const offer = await shop.offer(price);
       course = offer.courses[0];
       const url = await checkout(offer, from);

@@ -12,9 +12,15 @@ import { session } from "../session.js";
 import { shop } from "../shop.js";
 import { hostBehind } from "./connect.js";
 
+/**
+ * What has become of a checkout; `unknown` as long as nobody could be asked.
+ * @typedef {"active" | "processing" | "suspended" | "nothing" | "unknown"} Became
+ */
+
 /** @param {Visit} visit */
 export async function cancel({ query, show }) {
   const price = query.get("price");
+  if (query.get("from") === "chat") return backToTheChat(show);
   const note = kept({ price });
   draw(show, note, note?.offer, "unknown");
   // The address alone knows the price too, and the offer may be found by it.
@@ -25,23 +31,34 @@ export async function cancel({ query, show }) {
 /**
  * What has become of it, which may have been paid for in another tab, or before somebody went back.
  * @param {Offer | undefined} offer
- * @returns {Promise<"active" | "processing" | "nothing" | "unknown">}
+ * @returns {Promise<Became>}
  */
 async function became(offer) {
   if (!offer || !session.token) return "unknown";
   await shop.refresh();
   const holdings = await shop.holdings().catch(() => null);
-  const has = (/** @type {string} */ status) =>
-    holdings?.some((held) => held.product === offer.product && held.status === status);
   if (!holdings) return "unknown";
-  return has("active") ? "active" : has("processing") ? "processing" : "nothing";
+  const own = holdings.filter((held) => held.product === offer.product);
+  const statuses = /** @type {const} */ (["active", "processing", "suspended"]);
+  return statuses.find((status) => own.some((held) => held.status === status)) ?? "nothing";
+}
+
+/**
+ * Whoever came from a chat is signed in nowhere, and would pay for somebody else here.
+ * @param {Visit["show"]} show
+ */
+function backToTheChat(show) {
+  show("Back to your chat", h("div", { class: "narrow" },
+    h("h1", {}, "You left before paying."),
+    h("p", { class: "summary" }, "Nothing was charged. Go back to your chat, and open the link again whenever you want it."),
+    h("p", {}, "You can close this page.")));
 }
 
 /**
  * @param {Visit["show"]} show
  * @param {Note | null} note
  * @param {Offer | undefined} offer
- * @param {"active" | "processing" | "nothing" | "unknown"} became
+ * @param {Became} became
  */
 function draw(show, note, offer, became) {
   const course = offer?.courses[0];
@@ -49,22 +66,23 @@ function draw(show, note, offer, became) {
   const heading = {
     active: "It is yours already.",
     processing: "Your payment is on its way.",
+    suspended: "It is on hold.",
     nothing: "You left before paying.",
-    unknown: "You left before paying.",
+    unknown: "You have left the checkout.",
   }[became];
-  const thing = offer ? `${offer.name}, ${money(offer.amount, offer.currency)}` : "";
   const text = {
     active: `${offer?.name} is open to you.`,
     processing: `${offer?.name} opens by itself once the bank has confirmed the payment. You don’t have to pay again.`,
-    nothing: `Nothing was charged. ${thing}, is here whenever you want it.`,
-    unknown: offer ? `${thing}, is here whenever you want it.` : "Your place is kept.",
+    suspended: "Your payment is disputed at the bank. If it stands, what you bought opens again by itself.",
+    nothing: offer && `Nothing was charged. ${offer.name}, ${money(offer.amount, offer.currency)}, is here whenever you want it.`,
+    unknown: "Leaving it charges nothing. What you have paid for is yours all the same.",
   }[became];
   show(heading.slice(0, -1),
     h("div", { class: "narrow" },
       h("h1", {}, heading),
       h("p", { class: "summary" }, text),
       h("div", { class: "ways" },
-        became === "processing"
+        became === "processing" || became === "suspended"
           ? h("a", { class: "button quiet", href: "/purchases" }, "See your purchases")
           : offer && h("unlock-button", { price: offer.price, label: "Back to the checkout" }),
         h("a", { class: "button quiet", href: note?.path ?? (course ? `/course/${course}` : "/") },

@@ -1,43 +1,34 @@
 // @ts-check
-// `/connect?back=…&state=…`: the way back to a page of another origin, with the token behind its
-// address. It leads only to the sites that the shop's author has named. See `../connect.js`.
+// `/connect?origin=…&state=…`: back to a page of another origin, with the token behind its address.
+// It leads only to sites that the shop's author has named, and there to one page. See `../connect.js`.
 
 /** @import { Visit } from "../router.js" */
 
 import { config } from "../config.js";
+import { RETURN } from "../connect.js";
 import { h } from "../dom.js";
 import { notice } from "../notice.js";
 import { session } from "../session.js";
 import { shop } from "../shop.js";
 import { here, signIn } from "../sign-in.js";
 
-/**
- * Addresses in which no other address hides: a page that leads on to one would take the token along.
- * Letters beyond ASCII are fine.
- */
-const PLAIN = /^(\/([\w.~-]|%[89a-f][\da-f])*)+(\?[\w.~=&-]*)?$/i;
-
 /** @param {Visit} visit */
 export async function connect(visit) {
   const { query, show, signal } = visit;
-  const say = (/** @type {string} */ title, /** @type {string} */ text) =>
-    show("Sign in", h("div", { class: "narrow" },
-      h("h1", {}, title),
-      h("p", { class: "summary" }, text),
-      h("a", { class: "button quiet", href: "/" }, "See all courses")));
+  const origin = query.get("origin") ?? "";
   show("Sign in", h("h1", {}, "Taking you back…"), h("p", { role: "status" }, "One moment."));
   try {
     const { embed_origins } = await config();
-    const back = address(query.get("back"));
-    if (!back || !embed_origins.includes(back.origin)) {
-      return say("This site is not connected.", `${back?.origin ?? "The page that you come from"} is not among the sites that the author has named. It was told nothing of you.`);
-    }
-    if (back.pathname.includes("//") || !PLAIN.test(back.pathname + back.search)) {
-      return say("Your sign-in stays here.", `The address that you come from may lead on to another site, so it was told nothing of you. Go back to ${back.host} by another way, or read on here.`);
+    if (!embed_origins.includes(origin)) {
+      return show("Sign in", h("div", { class: "narrow" },
+        h("h1", {}, "This site is not connected."),
+        h("p", { class: "summary" }, `${origin || "The page that you come from"} is not among the sites that the author has named. It was told nothing of you.`),
+        h("a", { class: "button quiet", href: "/" }, "See all courses")));
     }
     // A token that the API no longer takes is noticed here, and not handed on.
     await shop.holdings().catch(() => []);
-    if (!session.whole) return await signIn(here(), { replace: true });
+    if (signal.aborted) return;
+    if (!session.whole) return await signIn(here(), { replace: true, signal });
     // The token and its end are all that the elements need.
     const { token, expires } = session.whole;
     const handed = new URLSearchParams({
@@ -45,7 +36,7 @@ export async function connect(visit) {
       token,
       expires: String(expires),
     });
-    if (!signal.aborted) location.replace(`${back.origin}${back.pathname}${back.search}#${handed}`);
+    location.replace(`${origin}${RETURN}#${handed}`);
   } catch (error) {
     const retry = () => void connect(visit);
     show("Sign in", h("h1", {}, "You could not be taken back"), notice(error, { retry, signal }));
@@ -53,18 +44,14 @@ export async function connect(visit) {
 }
 
 /**
- * Where a path of this site leads back to, if that is a page of another: its host.
+ * Where a path of this site leads back to, if that is another site: its host.
  * @param {string} path
  */
 export function hostBehind(path) {
   const { pathname, searchParams } = new URL(path, location.origin);
-  return pathname === "/connect" ? (address(searchParams.get("back"))?.host ?? null) : null;
-}
-
-/** @param {string | null} text */
-function address(text) {
+  if (pathname !== "/connect") return null;
   try {
-    return new URL(text ?? "");
+    return new URL(searchParams.get("origin") ?? "").host;
   } catch {
     return null;
   }

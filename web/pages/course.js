@@ -109,6 +109,7 @@ function access(course, courses, holdings, { standing, was }) {
         h("p", { class: "lead" }, icon("lock"), "On hold"),
         h("p", {}, "Your payment is disputed at the bank. If it stands, the course opens again."),
         h("a", { class: "button quiet", href: "/purchases" }, "See your purchases"),
+        read("quiet", "Read what is free"),
       ];
     case "locked":
       return [before(was), ...offers(course, courses), read("quiet", "Read what is free")];

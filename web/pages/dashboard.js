@@ -54,7 +54,7 @@ function summary(courses, holdings) {
   const parts = [
     owned > 0 && `${counted(owned, "course")} ${owned === 1 ? "is" : "are"} yours`,
     free > 0 && `${counted(free, "course")} ${free === 1 ? "is" : "are"} free`,
-    waiting > 0 && `${waiting} ${waiting === 1 ? "waits" : "wait"} for your payment`,
+    waiting > 0 && `${waiting} ${waiting === 1 ? "opens" : "open"} once your payment has arrived`,
     held > 0 && `${held} ${held === 1 ? "is" : "are"} on hold`,
     count("locked") > 0 && `${count("locked")} can be unlocked`,
   ];

@@ -26,7 +26,9 @@ export async function purchases(visit) {
     if (!session.token) return show("Purchases", heading(), signedOut());
     try {
       const [courses, holdings] = await shop.all();
-      const newestFirst = byTime(holdings).reverse();
+      // What is on its way has no time yet, and is the newest.
+      const [known, awaited] = [true, false].map((has) => holdings.filter((held) => Boolean(held.since) === has));
+      const newestFirst = [...(awaited ?? []), ...byTime(known ?? []).reverse()];
       show("Purchases", heading(), holdings.length === 0
         ? nothing()
         : h("ul", { class: "purchases" }, newestFirst.map((held) =>

@@ -12,7 +12,7 @@ export async function begin({ query, show, signal }) {
   const leave = async () => {
     show("Sign in", h("h1", {}, "Taking you to the sign-in…"), h("p", { role: "status" }, "One moment."));
     try {
-      await signIn(ownPath(query.get("to")), { replace: true });
+      await signIn(ownPath(query.get("to")), { replace: true, signal });
     } catch (error) {
       show("Sign in", h("h1", {}, "The sign-in can’t be reached"), notice(error, { retry: leave, signal }));
     }

@@ -34,6 +34,8 @@ export async function success(visit) {
     turn = new AbortController();
     return look({ ...visit, signal: AbortSignal.any([visit.signal, turn.signal]) }, () => void again());
   };
+  // Nothing of the learner stays on the page when they have signed out elsewhere.
+  session.addEventListener("change", () => void again(), { signal: visit.signal });
   await again();
 }
 
@@ -45,6 +47,7 @@ async function look(visit, again) {
   const { query, show, signal } = visit;
   const id = query.get("session_id") ?? "";
   const note = kept({ session: id });
+  if (query.get("from") === "chat") return backToTheChat(show, query.get("status"));
   if (!/^cs_\w+$/.test(id)) {
     return page(show, "Purchase", "Which purchase?",
       "Stripe adds it to this address, and it is missing. Your purchases list all there are.",
@@ -175,19 +178,25 @@ function waiting(show, note, again) {
 }
 
 /**
- * Whoever came from a chat is signed in nowhere, and need not be.
  * @param {Visit["show"]} show
  * @param {Note | null} note
  */
 function signedOut(show, note) {
-  if (note) {
-    return page(show, "Purchase", "Thank you. Your sign-in has ended meanwhile.",
-      "Your purchase is safe. Sign in again to see it.", ways(entrance("Sign in again")));
-  }
-  page(show, "Paid", "Paid. Back to your chat.",
-    "Stripe has sent you here once your part was done. What you bought opens in the chat by itself: after a card in a moment, after a bank debit once the bank has confirmed it.",
-    h("p", {}, "You can close this page. Did you buy on this site instead?"),
-    ways(entrance("Sign in to see it", "button quiet")));
+  page(show, "Purchase", note ? "Thank you. Your sign-in has ended meanwhile." : "Thank you.",
+    "Your purchase is safe. Sign in to see it.", ways(entrance("Sign in")));
+}
+
+/**
+ * Whoever came from a chat is signed in nowhere, and need not be.
+ * @param {Visit["show"]} show
+ * @param {string | null} status what their link has found, if they have opened it once more
+ */
+function backToTheChat(show, status) {
+  const [heading, text] = {
+    paid: ["Paid. Back to your chat.", "What you bought is open there."],
+    processing: ["It is on its way. Back to your chat.", "What you bought opens there by itself, once the bank has confirmed the payment. You don’t have to pay again."],
+  }[status ?? ""] ?? ["Thank you. Back to your chat.", "What you bought opens there by itself: after a card in a moment, after a bank debit once the bank has confirmed it."];
+  page(show, "Back to your chat", heading ?? "", text, h("p", {}, "You can close this page."));
 }
 
 /**

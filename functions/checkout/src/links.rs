@@ -41,18 +41,18 @@ impl<C: Clock> App<C> {
         Ok((format!("{}/api/go/{id}", self.site_origin), link))
     }
 
-    /// Where the link leads now: to the learner's open session, or to the site when there is
-    /// nothing left to pay.
+    /// Where the link leads now: to the learner's open session, or, when there is nothing left to
+    /// pay, to the page that says so and sends them back to where they got it.
     pub(crate) async fn follow_link(&self, id: &LinkId) -> Result<String, Failure> {
         let now = self.clock.now();
         let link = self.table.link(id).await?.filter(|link| now < link.expires_at);
         let link = link.ok_or(Failure::UnknownLink)?;
-        match self.open(&link.learner, &link.price, Way::Link).await {
-            Ok(opened) => Ok(opened.session.url),
-            Err(
-                Failure::AlreadyEntitled { location } | Failure::PaymentProcessing { location },
-            ) => Ok(location),
-            Err(failure) => Err(failure),
-        }
+        let status = match self.open(&link.learner, &link.price, Way::Link).await {
+            Ok(opened) => return Ok(opened.session.url),
+            Err(Failure::AlreadyEntitled { .. }) => "paid",
+            Err(Failure::PaymentProcessing { .. }) => "processing",
+            Err(failure) => return Err(failure),
+        };
+        Ok(format!("{}/success?from=chat&status={status}", self.site_origin))
     }
 }

@@ -185,14 +185,20 @@ impl<C: Clock> App<C> {
         let price = &wish.offer.price.key;
         let stripe_price =
             wish.published.stripe_prices.get(price).ok_or(Failure::UnknownPrice)?.clone();
+        // Whoever comes by a link is signed in nowhere here, and goes back to where they got it.
+        let from = match wish.way {
+            Way::SignedIn => "",
+            Way::Link => "&from=chat",
+        };
+        let site = &self.site_origin;
         Ok(SessionRequest {
             learner: wish.learner.clone(),
             customer,
             product: wish.offer.product.id.clone(),
             price: price.clone(),
             stripe_price,
-            success_url: format!("{}/success?session_id={{CHECKOUT_SESSION_ID}}", self.site_origin),
-            cancel_url: format!("{}/cancel?price={price}", self.site_origin),
+            success_url: format!("{site}/success?session_id={{CHECKOUT_SESSION_ID}}{from}"),
+            cancel_url: format!("{site}/cancel?price={price}{from}"),
         })
     }
 
