@@ -102,6 +102,8 @@ export interface Why {
         | "revoked"
         | "forgotten";
       effect: "opens" | "suspends" | "closes" | "restores" | "nothing";
+      amount: number | null;
+      currency: string | null;
       text: string;
     }[];
   }[];

@@ -56,6 +56,9 @@ async fn a_locked_course_says_what_it_contains_and_what_opens_it() {
         learner.presses("Read what is free").await;
         learner.is_at("/course/tutorclaw/1").await;
         learner.sees(&[&pieces("tutorclaw", 1)[0]]).await;
+        learner.presses("Courses").await;
+        learner.presses("Continue with chapter 1: TutorClaw").await;
+        learner.is_at("/course/tutorclaw/1").await;
     })
     .await;
 }

@@ -9,11 +9,13 @@ import { site } from "../config.js";
 import { h, icon } from "../dom.js";
 import { choose, counted, money } from "../locale.js";
 import { place } from "../places.js";
-import { shop, standing } from "../shop.js";
+import { isOpen, shop, standing } from "../shop.js";
 import { ruler } from "./ruler.js";
 import { ShopElement } from "./shop-element.js";
 import "./unlock-button.js";
 
+/** Whoever has been sold subscriptions wants to know. */
+export const ONCE = "One payment, no subscription.";
 /** As many titles are seen through the blur. */
 const PREVIEW = 4;
 
@@ -39,7 +41,7 @@ export class CourseCard extends ShopElement {
         h(/^[2-6]$/.test(level) ? `h${level}` : "h3", { id: "title" },
           h("a", { href: `${site}/course/${course.id}` }, course.title)),
         h("p", { class: "summary" }, course.summary),
-        h("p", { class: "facts" }, facts(course, isFull))),
+        h("p", { class: "facts" }, facts(course, isFull), !isFull && goOn(course, stands.standing))),
       isFull ? door(course, stands.standing) : gate(course, stands));
   }
 }
@@ -56,12 +58,34 @@ function facts(course, isFull) {
 }
 
 /**
+ * The chapter that was read last, if it is open.
+ * @param {Course} course
+ * @param {Standing} standing
+ */
+export function lastRead(course, standing) {
+  const last = place(course.id);
+  return course.chapters.find((chapter) => chapter.number === last && isOpen(chapter, standing))?.number;
+}
+
+/**
+ * Back to what is free of a course that is locked.
+ * @param {Course} course
+ * @param {Standing} standing
+ */
+function goOn(course, standing) {
+  const chapter = lastRead(course, standing);
+  return chapter !== undefined && [". ", h("a", {
+    href: `${site}/course/${course.id}/${chapter}`,
+    "aria-label": `Continue with chapter ${chapter}: ${course.title}`,
+  }, `Continue with chapter ${chapter}`)];
+}
+
+/**
  * @param {Course} course
  * @param {Standing} standing
  */
 function door(course, standing) {
-  const last = place(course.id);
-  const chapter = last && last <= course.chapters.length ? last : null;
+  const chapter = lastRead(course, standing);
   return h("p", { class: "door" },
     h("a", {
       class: "button quiet",

@@ -14,7 +14,7 @@ import { choose, money } from "../locale.js";
 import { remember } from "../places.js";
 import { session } from "../session.js";
 import { shop, standing } from "../shop.js";
-import { before, contains } from "./course-card.js";
+import { ONCE, before, contains } from "./course-card.js";
 import { ShopElement } from "./shop-element.js";
 import "./unlock-button.js";
 
@@ -260,6 +260,7 @@ function offers(course, found) {
       price: offer.price,
       label: `Or ${offer.name} for ${money(offer.amount, offer.currency)}`,
     })),
+    h("p", { class: "small quiet" }, ONCE),
     !session.token && h("p", { class: "small" }, "Bought it already? ",
       entrance("Sign in", "link")),
   ];

@@ -7,11 +7,10 @@
 /** @import { Standing } from "../shop.js" */
 
 import { h, icon } from "../dom.js";
-import { before, contains } from "../elements/course-card.js";
+import { ONCE, before, contains, lastRead } from "../elements/course-card.js";
 import { ruler } from "../elements/ruler.js";
 import { choose, counted, date, money } from "../locale.js";
 import { notice } from "../notice.js";
-import { place } from "../places.js";
 import { isOpen, shop, standing } from "../shop.js";
 import { live, waiting } from "./live.js";
 
@@ -76,13 +75,11 @@ function row(course, chapter, standing) {
  * @returns {Child[]}
  */
 function access(course, courses, holdings, { standing, was }) {
-  const last = place(course.id);
-  const chapter = course.chapters.find((chapter) => chapter.number === last && isOpen(chapter, standing));
-  const first = course.chapters.find((chapter) => isOpen(chapter, standing));
-  const number = (chapter ?? first)?.number;
+  const last = lastRead(course, standing);
+  const number = last ?? course.chapters.find((chapter) => isOpen(chapter, standing))?.number;
   const read = (/** @type {string} */ kind, start = "Start reading") => number !== undefined &&
     h("a", { class: `button ${kind}`, href: `/course/${course.id}/${number}` },
-      chapter ? `Continue with chapter ${number}` : start);
+      last ? `Continue with chapter ${last}` : start);
   switch (standing) {
     case "free":
       return [h("p", { class: "lead" }, "Free"), h("p", {}, "Every chapter is open to everybody who signs in."), read("")];
@@ -137,5 +134,6 @@ function offers(course, courses) {
       price: offer.price,
       label: `Or ${offer.name} for ${money(offer.amount, offer.currency)}`,
     })),
+    h("p", { class: "small quiet" }, ONCE),
   ];
 }

@@ -11,7 +11,7 @@ import { ApiError, api } from "../client.js";
 import { kept } from "../checkout.js";
 import { entrance } from "../connect.js";
 import { h } from "../dom.js";
-import { counted, date } from "../locale.js";
+import { counted, date, money } from "../locale.js";
 import { notice } from "../notice.js";
 import { session } from "../session.js";
 import { byTime, opener, shop } from "../shop.js";
@@ -241,8 +241,8 @@ async function paid({ show, go, signal }, note) {
   draw();
   // The wait has begun when this is asked.
   if (held) {
-    void arrived(held, signal).then((text) => {
-      payment = text;
+    void arrived(held, signal).then((amount) => {
+      payment = amount;
       draw();
     });
   }
@@ -266,14 +266,15 @@ function isNew({ since }) {
 }
 
 /**
- * What the API knows of the payment, in words.
+ * What was paid, as far as the API knows.
  * @param {Entitlement} held
  * @param {AbortSignal} signal
  */
 async function arrived(held, signal) {
   const why = await api.why(held.product, signal).catch(() => null);
   const facts = why?.sources.find((source) => source.source === held.source)?.facts;
-  return facts?.find((fact) => fact.fact === "paid")?.text ?? null;
+  const paid = facts?.find((fact) => fact.fact === "paid");
+  return paid?.currency ? money(paid.amount ?? 0, paid.currency) : null;
 }
 
 /**
@@ -288,7 +289,7 @@ function receipt(offer, held, titles, payment) {
   return h("dl", { class: "receipt" },
     row("Bought", offer?.name),
     row("Opens", titles.length > 3 ? counted(titles.length, "course") : titles.join(", ")),
-    row("Payment", payment),
+    row("Paid", payment),
     row("On", held?.since && date(held.since)),
     row("For", session.email),
     row("Reference", held && h("code", {}, held.source)));

@@ -95,6 +95,9 @@ struct FactAnswer {
     id: String,
     fact: &'static str,
     effect: &'static str,
+    /// In the currency's minor unit.
+    amount: Option<i64>,
+    currency: Option<String>,
     text: String,
 }
 
@@ -218,10 +221,13 @@ pub(crate) fn why<'a>(
 }
 
 fn fact(step: Step) -> FactAnswer {
+    let money = step.fact.money();
     FactAnswer {
         at: step.at.map(rfc3339),
         fact: step.fact.name(),
         effect: step.effect.name(),
+        amount: money.map(|money| money.amount_minor),
+        currency: money.map(|money| money.currency.to_string()),
         text: step.fact.words(),
         id: step.id,
     }

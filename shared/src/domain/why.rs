@@ -106,6 +106,22 @@ impl Fact {
         }
     }
 
+    /// How much it moved, or was to move, where that is known.
+    #[must_use]
+    pub fn money(&self) -> Option<Money> {
+        match self {
+            Self::Payment(_, money) => *money,
+            Self::Refund(_, total, amount_minor) => {
+                total.map(|total| Money { amount_minor: *amount_minor, ..total })
+            }
+            Self::Given(_)
+            | Self::Dispute(_)
+            | Self::FraudWarning
+            | Self::Revoked(_)
+            | Self::Forgotten => None,
+        }
+    }
+
     /// In words, for somebody who reads them out to the learner.
     #[must_use]
     pub fn words(&self) -> String {
