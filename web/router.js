@@ -78,7 +78,7 @@ export class Router {
       return;
     }
     event.preventDefault();
-    if (path === location.pathname + location.search) void this.#visit(true);
+    if (path === location.pathname + location.search) void this.replace(path);
     else void this.go(path + address.hash);
   }
 

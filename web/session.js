@@ -67,7 +67,9 @@ class Session extends EventTarget {
     this.#expired = false;
     this.#hold(who);
     try {
-      sessionStorage.setItem(KEY, JSON.stringify({ ...who, since: Date.now() }));
+      // After the last sign-out, whatever the clock says.
+      const since = Math.max(Date.now(), Number(localStorage.getItem(SIGNED_OUT)) + 1);
+      sessionStorage.setItem(KEY, JSON.stringify({ ...who, since }));
     } catch {
       // Then it lasts until the page is left.
     }

@@ -27,8 +27,8 @@ export async function purchases(visit) {
     try {
       const [courses, holdings] = await shop.all();
       // What is on its way has no time yet, and is the newest.
-      const [known, awaited] = [true, false].map((has) => holdings.filter((held) => Boolean(held.since) === has));
-      const newestFirst = [...(awaited ?? []), ...byTime(known ?? []).reverse()];
+      const awaited = holdings.filter((held) => !held.since);
+      const newestFirst = [...awaited, ...byTime(holdings.filter((held) => held.since)).reverse()];
       show("Purchases", heading(), holdings.length === 0
         ? nothing()
         : h("ul", { class: "purchases" }, newestFirst.map((held) =>
