@@ -95,10 +95,10 @@ struct FactAnswer {
     id: String,
     fact: &'static str,
     effect: &'static str,
+    text: String,
     /// In the currency's minor unit.
     amount: Option<i64>,
     currency: Option<String>,
-    text: String,
 }
 
 #[derive(Serialize)]
@@ -226,9 +226,9 @@ fn fact(step: Step) -> FactAnswer {
         at: step.at.map(rfc3339),
         fact: step.fact.name(),
         effect: step.effect.name(),
+        text: step.fact.words(),
         amount: money.map(|money| money.amount_minor),
         currency: money.map(|money| money.currency.to_string()),
-        text: step.fact.words(),
         id: step.id,
     }
 }
