@@ -26,6 +26,8 @@ export class Router {
   #leave = new AbortController();
   /** Path and query of the page that is shown. */
   #at = "";
+  /** Whether the page is not yet where it was left. */
+  #isRestoring = false;
 
   /**
    * @param {[RegExp, Page][]} routes the last one takes what no other does
@@ -83,6 +85,7 @@ export class Router {
   }
 
   #keepPlace() {
+    if (this.#isRestoring) return;
     history.replaceState({ top: scrollY }, "");
   }
 
@@ -121,6 +124,9 @@ export class Router {
   #restore() {
     const top = Number(history.state?.top ?? NaN);
     const name = decoded(location.hash.slice(1));
+    if (top === 0) scrollTo({ top, behavior: "instant" });
+    if (!top && !(Number.isNaN(top) && name)) return;
+    this.#isRestoring = true;
     const end = new AbortController();
     const growth = new ResizeObserver(() => {
       const named = Number.isNaN(top) ? document.getElementById(name) : null;
@@ -131,7 +137,10 @@ export class Router {
       else scrollTo({ top, behavior: "instant" });
     });
     const { signal } = end;
-    signal.addEventListener("abort", () => growth.disconnect());
+    signal.addEventListener("abort", () => {
+      growth.disconnect();
+      this.#isRestoring = false;
+    });
     for (const moved of ["wheel", "touchmove", "keydown", "pointerdown"]) {
       addEventListener(moved, () => end.abort(), { passive: true, signal });
     }

@@ -141,6 +141,7 @@ async fn who_comes_back_to_a_chapter_is_where_they_left_it() {
         learner.finds_true(IS_THERE).await;
         session.go_forward().await.unwrap();
         learner.is_at("/course/tutorclaw/2").await;
+        learner.sees(&[&pieces("tutorclaw", 2)[0]]).await;
         learner.asks("scrollTo(0, 300)", json!([])).await;
         learner.finds_true("history.state?.top === 300").await;
         session.go_back().await.unwrap();
