@@ -5,21 +5,22 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::config::ProvideCredentials as _;
 use aws_sigv4::http_request::{
-    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
-    UriPathNormalizationMode, sign,
+    PayloadChecksumKind, SignableBody, SignableRequest, SigningSettings, sign,
 };
-use aws_sigv4::sign::v4::SigningParams;
 use aws_smithy_runtime_api::client::identity::Identity;
 use aws_smithy_xml::decode::{Document, XmlDecodeError, try_data};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use local::gateway::route::percent_encode;
 use reqwest::{Method, Response, StatusCode};
 use sha2::{Digest as _, Sha256};
+use shared::content::s3::{bucket_url, signing_params};
+use shared::domain::time::Timestamp;
 use shared::ports::{Clock as _, SystemClock};
 use shared::telemetry::Chain;
 
@@ -173,10 +174,8 @@ impl S3 {
         let credentials = provider.provide_credentials().await;
         let credentials = credentials.map_err(|_why| S3Error::NoCredentials)?;
         let region = self.config.region().map(ToString::to_string).unwrap_or_default();
-        let url = match self.config.endpoint_url() {
-            Some(endpoint) => format!("{}/{name}", endpoint.trim_end_matches('/')),
-            None => format!("https://{name}.s3.{region}.amazonaws.com"),
-        };
+        let endpoint = self.config.endpoint_url().map(|url| url.trim_end_matches('/'));
+        let url = bucket_url(endpoint, &region, name);
         // A signature is for one host: nothing is to follow anywhere.
         let http = reqwest::Client::builder().timeout(TIMEOUT);
         let http = http.redirect(reqwest::redirect::Policy::none()).build();
@@ -191,9 +190,9 @@ impl Bucket {
         let mut keys = Vec::new();
         let mut next: Option<String> = None;
         loop {
-            let mut query = format!("?list-type=2&prefix={}", encode(prefix, ""));
+            let mut query = format!("?list-type=2&prefix={}", percent_encode(prefix));
             if let Some(next) = &next {
-                let _ = write!(query, "&continuation-token={}", encode(next, ""));
+                let _ = write!(query, "&continuation-token={}", percent_encode(next));
             }
             let answer = self.ask(Action::List, &query, &[], &[]).await?;
             let text = answer.text().await.map_err(|error| unreachable(&error))?;
@@ -215,7 +214,7 @@ impl Bucket {
     /// What is there under this key.
     pub async fn look(&self, key: &str) -> Result<Option<Stored>, S3Error> {
         let headers = [("x-amz-checksum-mode", "ENABLED")];
-        let path = format!("/{}", encode(key, "/"));
+        let path = path(key);
         let answer = match self.ask(Action::Look, &path, &headers, &[]).await {
             Ok(answer) => answer,
             Err(S3Error::Refused { status: 404, .. }) => return Ok(None),
@@ -243,13 +242,13 @@ impl Bucket {
             ("x-amz-sdk-checksum-algorithm", "SHA256"),
             ("x-amz-checksum-sha256", &digest),
         ];
-        let path = format!("/{}", encode(&object.key, "/"));
+        let path = path(&object.key);
         self.ask(Action::Put, &path, &headers, &object.bytes).await.map(drop)
     }
 
     /// Deletes what is there, if anything is.
     pub async fn delete(&self, key: &str) -> Result<(), S3Error> {
-        let path = format!("/{}", encode(key, "/"));
+        let path = path(key);
         self.ask(Action::Delete, &path, &[], &[]).await.map(drop)
     }
 
@@ -283,7 +282,8 @@ impl Bucket {
         body: &[u8],
     ) -> Result<Response, S3Error> {
         let url = format!("{}{target}", self.url);
-        let signature = self.sign(action.method().as_str(), &url, headers, body, now())?;
+        let signature =
+            self.sign(action.method().as_str(), &url, headers, body, SystemClock.now())?;
         let mut request = self.http.request(action.method(), url).body(body.to_owned());
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -303,22 +303,12 @@ impl Bucket {
         url: &str,
         headers: &[(&'static str, &str)],
         body: &[u8],
-        now: SystemTime,
+        now: Timestamp,
     ) -> Result<Vec<(String, String)>, S3Error> {
         let mut settings = SigningSettings::default();
         settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
-        // S3 takes paths as they are; the other services encode and tidy them first.
-        settings.percent_encoding_mode = PercentEncodingMode::Single;
-        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
-        let parameters = SigningParams::builder()
-            .identity(&self.identity)
-            .region(&self.region)
-            .name("s3")
-            .time(now)
-            .settings(settings)
-            .build()
-            .map_err(unsigned)?
-            .into();
+        let parameters = signing_params(settings, &self.identity, &self.region, now);
+        let parameters = parameters.map_err(unsigned)?;
         let headers = headers.iter().copied();
         let request = SignableRequest::new(method, url, headers, SignableBody::Bytes(body));
         let signed = sign(request.map_err(unsigned)?, &parameters).map_err(unsigned)?;
@@ -397,28 +387,14 @@ fn problem(xml: &str) -> (String, String) {
     (code, message)
 }
 
-/// Encoded as S3 signs it: all but letters, digits, `-._~` and what is to be kept.
-fn encode(text: &str, kept: &str) -> String {
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        let character = char::from(byte);
-        if byte.is_ascii_alphanumeric() || "-._~".contains(character) || kept.contains(character) {
-            encoded.push(character);
-        } else {
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
+/// Where a key is below its bucket.
+fn path(key: &str) -> String {
+    key.split('/').fold(String::new(), |path, part| path + "/" + &percent_encode(part))
 }
 
 /// As S3 has it in headers.
 fn sha256(bytes: &[u8]) -> String {
     BASE64.encode(Sha256::digest(bytes))
-}
-
-fn now() -> SystemTime {
-    let seconds = u64::try_from(SystemClock.now().unix_seconds()).unwrap_or_default();
-    UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).unwrap_or(UNIX_EPOCH)
 }
 
 fn unreachable(error: &reqwest::Error) -> S3Error {
@@ -449,7 +425,7 @@ mod tests {
             http: reqwest::Client::new(),
         };
         // 24 May 2013, 00:00:00 UTC.
-        let then = UNIX_EPOCH + Duration::from_hours(380_376);
+        let then = Timestamp::from_unix_seconds(1_369_353_600);
         let url = format!("{url}/?max-keys=2&prefix=J");
         let signed = bucket.sign("GET", &url, &[], &[], then).unwrap();
         let (_, authorization) = signed.iter().find(|(name, _)| name == "authorization").unwrap();
@@ -479,6 +455,6 @@ mod tests {
 
     #[test]
     fn a_key_is_encoded_but_for_its_slashes() {
-        assert_eq!(encode("pages/a b+ü(1).js", "/"), "pages/a%20b%2B%C3%BC%281%29.js");
+        assert_eq!(path("pages/a b+ü(1).js"), "/pages/a%20b%2B%C3%BC%281%29.js");
     }
 }

@@ -11,6 +11,7 @@ use secrecy::ExposeSecret;
 
 use crate::config::{AwsConfig, ContentConfig, SecretConfig, TableConfig};
 use crate::content::ContentLinks;
+use crate::content::s3::bucket_url;
 use crate::dynamo::{self, Table};
 
 macro_rules! client {
@@ -60,13 +61,10 @@ pub fn secrets_manager(aws: &AwsConfig, secret: &SecretConfig) -> aws_sdk_secret
     client!(aws_sdk_secretsmanager, aws, secret.endpoint, timeouts)
 }
 
-/// Links to the chapters. S3 finds the bucket by its host name, and another server by the path.
+/// Links to the chapters.
 #[must_use]
 pub fn content_links(aws: &AwsConfig, content: &ContentConfig) -> ContentLinks {
     let ContentConfig { bucket, endpoint } = content;
-    let base_url = match endpoint {
-        Some(endpoint) => format!("{endpoint}/{bucket}"),
-        None => format!("https://{bucket}.s3.{}.amazonaws.com", aws.region),
-    };
+    let base_url = bucket_url(endpoint.as_deref(), &aws.region, bucket);
     ContentLinks::new(base_url, aws.region.clone(), credentials(aws).into())
 }

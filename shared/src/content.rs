@@ -8,16 +8,17 @@
 //! token; S3 takes none without it. The token alone signs nothing: that needs the secret key, which
 //! is in no link and can't be computed from one.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+pub mod s3;
+
+use std::time::Duration;
 
 use aws_sigv4::http_request::{
-    PercentEncodingMode, SignableBody, SignableRequest, SignatureLocation, SigningSettings,
-    UriPathNormalizationMode, sign,
+    SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign,
 };
-use aws_sigv4::sign::v4::SigningParams;
 use aws_smithy_runtime_api::client::identity::Identity;
 use lambda_http::http::Request;
 
+use self::s3::signing_params;
 use crate::domain::id::CourseId;
 use crate::domain::time::Timestamp;
 
@@ -84,18 +85,8 @@ impl ContentLinks {
         let mut settings = SigningSettings::default();
         settings.signature_location = SignatureLocation::QueryParams;
         settings.expires_in = Some(lifetime);
-        // S3 takes paths as they are; the other services encode and tidy them first.
-        settings.percent_encoding_mode = PercentEncodingMode::Single;
-        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
-        let parameters = SigningParams::builder()
-            .identity(&self.identity)
-            .region(&self.region)
-            .name("s3")
-            .time(system_time(now))
-            .settings(settings)
-            .build()
-            .map_err(failed)?
-            .into();
+        let parameters = signing_params(settings, &self.identity, &self.region, now);
+        let parameters = parameters.map_err(failed)?;
         let mut request = Request::get(url).body(()).map_err(failed)?;
         if request.uri().authority().is_none() {
             return Err(LinkError("the bucket's address has no host".into()));
@@ -112,11 +103,6 @@ impl ContentLinks {
 
 fn failed(error: impl std::error::Error + Send + Sync + 'static) -> LinkError {
     LinkError(Box::new(error))
-}
-
-fn system_time(at: Timestamp) -> SystemTime {
-    let seconds = u64::try_from(at.unix_seconds()).unwrap_or_default();
-    UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).unwrap_or(UNIX_EPOCH)
 }
 
 #[cfg(test)]

@@ -84,7 +84,7 @@ pub fn percent_decode(text: &str) -> String {
 
 /// `é` to `%C3%A9`, and so with all but letters, digits and `-._~`.
 #[must_use]
-pub(crate) fn percent_encode(text: &str) -> String {
+pub fn percent_encode(text: &str) -> String {
     use std::fmt::Write as _;
     text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

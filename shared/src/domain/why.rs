@@ -125,29 +125,24 @@ impl Fact {
     /// In words, for somebody who reads them out to the learner.
     #[must_use]
     pub fn words(&self) -> String {
-        let of = |money: &Option<Money>| money.map_or_else(String::new, |it| format!(" of {it}"));
+        let money = self.money();
+        let of = money.map_or_else(String::new, |it| format!(" of {it}"));
         match self {
-            Self::Payment(Payment::Processing, money) => {
-                format!("The payment{} is on its way; the bank has not confirmed it.", of(money))
+            Self::Payment(Payment::Processing, _) => {
+                format!("The payment{of} is on its way; the bank has not confirmed it.")
             }
-            Self::Payment(Payment::Failed, money) => {
-                format!("The payment{} failed.", of(money))
-            }
+            Self::Payment(Payment::Failed, _) => format!("The payment{of} failed."),
             Self::Payment(Payment::Paid { .. }, Some(Money { amount_minor: 0, .. })) => {
                 "It was bought for nothing.".to_owned()
             }
-            Self::Payment(Payment::Paid { .. }, money) => {
-                format!("The payment{} arrived.", of(money))
-            }
+            Self::Payment(Payment::Paid { .. }, _) => format!("The payment{of} arrived."),
             Self::Given(_) => "It was given, without a payment.".to_owned(),
-            Self::Refund(status, total, amount_minor) => {
+            Self::Refund(status, total, _) => {
                 let refund = match total {
-                    Some(total) if total.amount_minor == *amount_minor => "The refund".to_owned(),
-                    Some(total) => format!(
-                        "The refund of {} out of {total}",
-                        Money { amount_minor: *amount_minor, ..*total }
-                    ),
-                    None => "The refund".to_owned(),
+                    Some(total) if money != Some(*total) => {
+                        format!("The refund{of} out of {total}")
+                    }
+                    _ => "The refund".to_owned(),
                 };
                 let became = match status {
                     RefundStatus::Pending => "is on its way.",

@@ -1,0 +1,41 @@
+//! What a request to S3 is signed with, and where: for links to chapters, and for whoever sends them.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_sigv4::http_request::{
+    PercentEncodingMode, SigningParams, SigningSettings, UriPathNormalizationMode,
+};
+use aws_sigv4::sign::v4;
+use aws_sigv4::sign::v4::signing_params::BuildError;
+use aws_smithy_runtime_api::client::identity::Identity;
+
+use crate::domain::time::Timestamp;
+
+/// The address of a bucket; neither it nor the endpoint has a slash at its end. S3 finds it by its
+/// host name, and another server by the path.
+#[must_use]
+pub fn bucket_url(endpoint: Option<&str>, region: &str, bucket: &str) -> String {
+    match endpoint {
+        Some(endpoint) => format!("{endpoint}/{bucket}"),
+        None => format!("https://{bucket}.s3.{region}.amazonaws.com"),
+    }
+}
+
+/// What a request is signed with at this time.
+pub fn signing_params<'a>(
+    mut settings: SigningSettings,
+    identity: &'a Identity,
+    region: &'a str,
+    at: Timestamp,
+) -> Result<SigningParams<'a>, BuildError> {
+    // S3 takes paths as they are; the other services encode and tidy them first.
+    settings.percent_encoding_mode = PercentEncodingMode::Single;
+    settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+    let params = v4::SigningParams::builder().identity(identity).region(region).name("s3");
+    Ok(params.time(system_time(at)).settings(settings).build()?.into())
+}
+
+fn system_time(at: Timestamp) -> SystemTime {
+    let seconds = u64::try_from(at.unix_seconds()).unwrap_or_default();
+    UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).unwrap_or(UNIX_EPOCH)
+}
