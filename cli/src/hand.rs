@@ -7,7 +7,7 @@ use shared::domain::decide::{Content, News, Outcome, StoredSource};
 use shared::domain::facts::{Deed, Facts, ManualGrant, Origin, Remark};
 use shared::domain::id::{LearnerId, ProductId, SourceId};
 use shared::domain::time::Timestamp;
-use shared::ports::{AccessReader as _, LedgerError, SystemClock};
+use shared::ports::{AccessReader as _, CatalogReader as _, LedgerError, SystemClock};
 use shared::telemetry::Chain;
 
 use crate::deployment::{Deployment, DeploymentError};

@@ -6,7 +6,7 @@ pub mod reading;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
-use shared::ports::LedgerError;
+use shared::ports::{CatalogReader as _, LedgerError};
 
 use crate::account::{Account, AccountError, FirstOnly};
 use crate::catalog::knows_none_of;

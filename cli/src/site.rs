@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
-use shared::ports::LedgerError;
+use shared::ports::{CatalogReader as _, LedgerError};
 
 pub use config::ConfigError;
 pub use files::FileError;

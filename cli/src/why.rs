@@ -9,7 +9,7 @@ use shared::domain::facts::Facts;
 use shared::domain::id::{CourseId, LearnerId, ProductId, SourceId};
 use shared::domain::time::Timestamp;
 use shared::domain::why::{Effect, Step, why};
-use shared::ports::{AccessReader as _, LedgerError};
+use shared::ports::{AccessReader as _, CatalogReader as _, LedgerError};
 use shared::telemetry::Chain;
 
 use crate::deployment::Deployment;

@@ -16,10 +16,11 @@ use serde_json::{Value, json};
 use shared::apply::apply;
 use shared::content::ContentLinks;
 use shared::domain::catalog::{Catalog, PublishedCatalog};
+use shared::domain::checkout::Session;
 use shared::domain::decide::{Mode, Outcome};
 use shared::dynamo::Table;
 use shared::dynamo::key::{PK, SK};
-use shared::stripe::wire::Session;
+use shared::stripe::wire::session_from_api;
 use simulation::clock::ManualClock;
 
 use crate::ledger::Asked;
@@ -80,7 +81,7 @@ fn purchase() -> Session {
         "created": NOW.unix_seconds() - 60,
         "livemode": false,
     });
-    Session::from_json(&session.to_string()).unwrap()
+    session_from_api(&session.to_string()).unwrap()
 }
 
 impl Aws {

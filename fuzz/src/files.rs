@@ -7,7 +7,7 @@ use shared::apply::apply;
 use shared::domain::access::Status;
 use shared::domain::decide::{Content, Mode, Outcome};
 use shared::ports::AccessReader;
-use shared::stripe::wire::{self, Session};
+use shared::stripe::wire::{self, session_from_api};
 use simulation::clock::ManualClock;
 
 use crate::ledger::{Asked, Watched};
@@ -20,12 +20,12 @@ pub fn session(bytes: &[u8]) {
     for refused in [
         wire::is_our_payment(text).err(),
         wire::dispute_status_from_api(text).err(),
-        Session::from_json(text).err(),
+        session_from_api(text).err(),
     ] {
         let is_short = |reason: String| !reason.is_empty() && reason.len() < 300;
         assert!(refused.is_none_or(is_short), "{text}");
     }
-    let Ok(session) = Session::from_json(text) else { return };
+    let Ok(session) = session_from_api(text) else { return };
     let ledger = Watched::default();
     let clock = ManualClock::at(NOW.unix_seconds());
     let take_in = || block_on(apply(&ledger, &Asked, &clock, Mode::Test, &session.news)).unwrap();

@@ -6,6 +6,7 @@
 //! [`decide`] says what to write. The edges (`stripe`, `dynamo`, `http`) do the rest.
 
 pub mod access;
+pub mod availability;
 pub mod catalog;
 pub mod checkout;
 pub mod decide;

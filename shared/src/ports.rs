@@ -7,9 +7,14 @@ use secrecy::SecretString;
 
 use crate::domain::access::Holdings;
 use crate::domain::decide::{Needs, State, StoredSource, Write};
-use crate::domain::facts::DisputeStatus;
-use crate::domain::id::{DisputeId, LearnerId, PaymentIntentId, SourceId};
+use crate::domain::id::{LearnerId, SourceId};
 use crate::domain::time::Timestamp;
+
+mod checkout;
+mod stripe;
+
+pub use checkout::{CatalogReader, CheckoutStore};
+pub use stripe::{StripeCheckout, StripeError, StripeReader, StripeUnavailable};
 
 /// Where facts are kept.
 pub trait Ledger {
@@ -48,28 +53,6 @@ pub enum Commit {
     /// has.
     Claimed,
 }
-
-/// Who can be asked what only Stripe knows.
-pub trait StripeReader {
-    /// Whether our server has made this payment: whether its metadata names a learner.
-    fn is_ours(
-        &self,
-        payment: &PaymentIntentId,
-        now: Timestamp,
-    ) -> impl Future<Output = Result<bool, StripeUnavailable>> + Send;
-
-    /// How this dispute stands.
-    fn dispute(
-        &self,
-        id: &DisputeId,
-        now: Timestamp,
-    ) -> impl Future<Output = Result<DisputeStatus, StripeUnavailable>> + Send;
-}
-
-/// Stripe did not say.
-#[derive(Debug, thiserror::Error)]
-#[error("Stripe does not say what is asked")]
-pub struct StripeUnavailable(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 
 /// The ledger could not answer.
 #[derive(Debug, thiserror::Error)]

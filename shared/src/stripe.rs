@@ -2,6 +2,5 @@
 
 pub mod api;
 mod client;
-pub mod error;
 pub mod signature;
 pub mod wire;

@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::LazyLock;
 
 use shared::domain::access::{self, Grant, Status};
+use shared::domain::availability::View;
 use shared::domain::catalog::{Catalog, Category, Course, Product};
 use shared::domain::decide::{Recorded, Target, Write};
 use shared::domain::facts;
@@ -276,7 +277,8 @@ impl Law {
             let course = catalog.course(&product.parse().unwrap()).unwrap();
             for percent in [50, 100] {
                 let threshold = percent.to_string().parse().unwrap();
-                let access = access::check(catalog, course, None, &holdings, threshold, now);
+                let view = View { catalog, holdings: &holdings, threshold, now };
+                let access = access::check(&view, course, None);
                 let is_open = self.truth.values().any(|held| {
                     held.learner == learner && held.product == product && held.is_open(percent)
                 });

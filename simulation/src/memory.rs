@@ -5,9 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use shared::domain::access::{Grant, Holdings};
+use shared::domain::checkout::{Attempt, Buyer, Link, OpenSession};
 use shared::domain::decide::{Needs, Recorded, State, StoredSource, Write};
-use shared::domain::id::{CustomerId, EventId, LearnerId, ProductId, SourceId};
-use shared::ports::{AccessReader, Commit, Ledger, LedgerError};
+use shared::domain::id::{AttemptId, CustomerId, EventId, LearnerId, LinkId, ProductId, SourceId};
+use shared::domain::rate::{Action, Rate};
+use shared::domain::time::Timestamp;
+use shared::ports::{AccessReader, CheckoutStore, Commit, Ledger, LedgerError};
+
+mod checkout;
 
 /// All that the table would hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,6 +29,12 @@ pub struct Contents {
     pub double_payments: BTreeSet<(LearnerId, ProductId)>,
     /// Each learner's customer at Stripe.
     pub customers: BTreeMap<LearnerId, Customer>,
+    /// Each learner's latest attempt to buy each product.
+    pub attempts: BTreeMap<(LearnerId, ProductId), Attempt>,
+    /// How often each learner has done something.
+    pub rates: BTreeMap<(LearnerId, Action), Rate>,
+    /// Upgrade links.
+    pub links: BTreeMap<LinkId, Link>,
 }
 
 /// What a learner's sources give them.

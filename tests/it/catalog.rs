@@ -7,6 +7,7 @@ use coursegate::deployment::Deployment;
 use local::addresses::Addresses;
 use serde_json::{Value, json};
 use shared::domain::catalog::Catalog;
+use shared::ports::CatalogReader as _;
 use tests::requests::{Who, answer, api, learner};
 use tests::world::{World, edited_catalog};
 

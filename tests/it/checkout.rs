@@ -3,8 +3,6 @@
 use coursegate::catalog::Step;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use shared::domain::checkout::{Attempt, OpenSession};
-use shared::ports::Clock;
 use tests::requests::{Who, answer, api, learner};
 use tests::world::{SITE_ORIGIN, World, edited_catalog};
 
@@ -265,35 +263,6 @@ async fn a_learner_who_asks_too_often_is_told_when_to_come_back() {
     assert_eq!(checkout(&world, &learner("bob")).await.0, 201);
     world.clock.advance(600);
     assert!(checkout(&world, &ada).await.0 < 300);
-}
-
-#[tokio::test]
-async fn an_attempt_whose_session_has_been_handed_out_is_never_given_another_key() {
-    let world = World::new().await;
-    let table = world.table();
-    let (ada, price) = ("ada".parse().unwrap(), "tutorclaw_paid".parse().unwrap());
-    let attempt = Attempt {
-        id: "attempt-1".parse().unwrap(),
-        fingerprint: "same".to_owned(),
-        catalog_version: 1,
-        started_at: world.clock.now(),
-        session: None,
-    };
-    let (second, third) = ("attempt-2".parse().unwrap(), "attempt-3".parse().unwrap());
-    assert!(table.begin_attempt(&ada, &price, &attempt, None).await.unwrap());
-    // Refused by Stripe, and in nobody's hands: another key.
-    assert!(table.renew_attempt(&ada, &price, &attempt.id, &second).await.unwrap());
-    assert!(!table.renew_attempt(&ada, &price, &attempt.id, &third).await.unwrap());
-    // Opened under that key by another tab, before this one is refused.
-    let session = OpenSession {
-        id: "cs_1".parse().unwrap(),
-        url: "https://checkout.stripe.com/c/pay/cs_1".to_owned(),
-        expires_at: world.clock.now(),
-    };
-    assert!(table.record_session(&ada, &price, &second, &session).await.unwrap());
-    assert!(!table.renew_attempt(&ada, &price, &second, &third).await.unwrap());
-    let kept = table.buyer(&ada, &price).await.unwrap().attempt.unwrap();
-    assert_eq!((kept.id, kept.session), (second, Some(session)));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use shared::domain::access::{Grant, Status};
 use shared::domain::catalog::PublishedCatalog;
-use shared::domain::checkout::{Attempt, OpenSession};
+use shared::domain::checkout::{Attempt, Buyer, Channel, Link, OpenSession};
 use shared::domain::decide::{Claim, Event, Needs, Recorded, State, Write};
 use shared::domain::facts::{
     Deed, Dispute, DisputeStatus, Facts, ManualGrant, Origin, Payment, Purchase, Reading, Refund,
@@ -11,18 +11,17 @@ use shared::domain::facts::{
 };
 use shared::domain::id::{CustomerId, EventId, LearnerId, SourceId};
 use shared::domain::money::Money;
-use shared::domain::rate::Rate;
+use shared::domain::rate::{Action, Rate};
 use shared::domain::time::Timestamp;
 use shared::dynamo::Table;
-use shared::dynamo::checkouts::{Buyer, Link};
-use shared::dynamo::key::Action;
-use shared::ports::{AccessReader, Commit, Ledger};
+use shared::ports::{AccessReader, CatalogReader, CheckoutStore, Commit, Ledger};
 use simulation::memory::MemoryLedger;
 use tests::world::{catalog, dynamodb, table_at};
 
 #[tokio::test]
 async fn the_ledger_in_memory_keeps_the_contract() {
     keeps_the_contract(&MemoryLedger::default()).await;
+    keeps_the_contract_of_checkout(&MemoryLedger::default()).await;
 }
 
 #[tokio::test]
@@ -333,7 +332,7 @@ async fn a_claim_is_about_one_product_and_less_than_an_event_on_record<L: Ledger
 }
 
 /// What checkout keeps: whoever read what is there replaces it, and nobody else.
-pub(crate) async fn keeps_the_contract_of_checkout(table: &Table) {
+pub(crate) async fn keeps_the_contract_of_checkout<T: Ledger + CheckoutStore>(table: &T) {
     a_customer_and_an_attempt_are_replaced_by_who_has_read_them(table).await;
     a_session_is_recorded_once_for_the_attempt_that_opened_it(table).await;
     a_window_counts_up_to_its_limit(table).await;
@@ -346,26 +345,29 @@ fn attempt(id: &str) -> Attempt {
         fingerprint: "same".to_owned(),
         catalog_version: 1,
         started_at: at(100),
+        channel: Channel::Link,
         session: None,
     }
 }
 
-async fn a_customer_and_an_attempt_are_replaced_by_who_has_read_them(table: &Table) {
-    let (bob, price) = ("bob".parse().unwrap(), "tutorclaw_paid".parse().unwrap());
+async fn a_customer_and_an_attempt_are_replaced_by_who_has_read_them<T: Ledger + CheckoutStore>(
+    table: &T,
+) {
+    let (bob, product) = ("bob".parse().unwrap(), "tutorclaw".parse().unwrap());
     let (one, two) = ("cus_1".parse().unwrap(), "cus_2".parse().unwrap());
-    assert_eq!(table.buyer(&bob, &price).await.unwrap(), Buyer::default());
+    assert_eq!(table.buyer(&bob, &product).await.unwrap(), Buyer::default());
     assert!(table.set_customer(&bob, &one, None).await.unwrap());
     assert!(!table.set_customer(&bob, &two, None).await.unwrap());
     assert!(!table.set_customer(&bob, &one, Some(&two)).await.unwrap());
     assert!(table.set_customer(&bob, &two, Some(&one)).await.unwrap());
 
     let (first, second) = (attempt("attempt-1"), attempt("attempt-2"));
-    let begins = (0..5).map(|_| table.begin_attempt(&bob, &price, &first, None));
+    let begins = (0..5).map(|_| table.begin_attempt(&bob, &product, &first, None));
     let begun = join_all(begins).await.into_iter().filter(|begun| *begun.as_ref().unwrap());
     assert_eq!(begun.count(), 1);
-    assert!(!table.begin_attempt(&bob, &price, &second, Some(&second.id)).await.unwrap());
-    assert!(table.begin_attempt(&bob, &price, &second, Some(&first.id)).await.unwrap());
-    let buyer = table.buyer(&bob, &price).await.unwrap();
+    assert!(!table.begin_attempt(&bob, &product, &second, Some(&second)).await.unwrap());
+    assert!(table.begin_attempt(&bob, &product, &second, Some(&first)).await.unwrap());
+    let buyer = table.buyer(&bob, &product).await.unwrap();
     assert_eq!((buyer.customer, buyer.attempt), (Some(two.clone()), Some(second)));
 
     let unlink = |customer: &CustomerId| {
@@ -379,14 +381,16 @@ async fn a_customer_and_an_attempt_are_replaced_by_who_has_read_them(table: &Tab
     assert_eq!(linked().await, Some(two.clone()));
     assert_eq!(table.commit(&unlink(&two)).await.unwrap(), Commit::Applied);
     assert_eq!(linked().await, None);
-    let buyer = table.buyer(&bob, &price).await.unwrap();
+    let buyer = table.buyer(&bob, &product).await.unwrap();
     assert_eq!((buyer.customer, buyer.deleted_customer), (None, Some(two.clone())));
     assert!(table.set_customer(&bob, &one, Some(&two)).await.unwrap());
     assert_eq!(linked().await, Some(one));
 }
 
-async fn a_session_is_recorded_once_for_the_attempt_that_opened_it(table: &Table) {
-    let (eve, price) = ("eve".parse().unwrap(), "tutorclaw_paid".parse().unwrap());
+async fn a_session_is_recorded_once_for_the_attempt_that_opened_it<T: Ledger + CheckoutStore>(
+    table: &T,
+) {
+    let (eve, product) = ("eve".parse().unwrap(), "tutorclaw".parse().unwrap());
     let (first, renewed) = (attempt("attempt-1"), attempt("attempt-2"));
     let session = |id: &str| OpenSession {
         id: id.parse().unwrap(),
@@ -395,19 +399,25 @@ async fn a_session_is_recorded_once_for_the_attempt_that_opened_it(table: &Table
     };
     let (one, two) = (session("cs_1"), session("cs_2"));
     // Without an attempt there is nothing to record, and nothing is made of it.
-    assert!(!table.record_session(&eve, &price, &first.id, &one).await.unwrap());
-    assert_eq!(table.buyer(&eve, &price).await.unwrap().attempt, None);
-    assert!(table.begin_attempt(&eve, &price, &first, None).await.unwrap());
-    assert!(table.renew_attempt(&eve, &price, &first.id, &renewed.id).await.unwrap());
-    assert!(!table.record_session(&eve, &price, &first.id, &one).await.unwrap());
-    assert!(table.record_session(&eve, &price, &renewed.id, &one).await.unwrap());
-    assert!(!table.record_session(&eve, &price, &renewed.id, &two).await.unwrap());
-    assert!(!table.renew_attempt(&eve, &price, &renewed.id, &first.id).await.unwrap());
-    let kept = table.buyer(&eve, &price).await.unwrap().attempt;
-    assert_eq!(kept, Some(Attempt { session: Some(one), ..renewed }));
+    assert!(!table.record_session(&eve, &product, &first.id, &one).await.unwrap());
+    assert_eq!(table.buyer(&eve, &product).await.unwrap().attempt, None);
+    assert!(table.begin_attempt(&eve, &product, &first, None).await.unwrap());
+    assert!(table.renew_attempt(&eve, &product, &first.id, &renewed.id).await.unwrap());
+    assert!(!table.record_session(&eve, &product, &first.id, &one).await.unwrap());
+    assert!(table.record_session(&eve, &product, &renewed.id, &one).await.unwrap());
+    assert!(!table.record_session(&eve, &product, &renewed.id, &two).await.unwrap());
+    assert!(!table.renew_attempt(&eve, &product, &renewed.id, &first.id).await.unwrap());
+    let kept = table.buyer(&eve, &product).await.unwrap().attempt;
+    let recorded = Attempt { session: Some(one), ..renewed.clone() };
+    assert_eq!(kept.as_ref(), Some(&recorded));
+    // Whoever read the attempt before its session was recorded does not know that it may be paid.
+    assert!(!table.begin_attempt(&eve, &product, &first, Some(&renewed)).await.unwrap());
+    let other = Attempt { session: Some(two), ..renewed };
+    assert!(!table.begin_attempt(&eve, &product, &first, Some(&other)).await.unwrap());
+    assert!(table.begin_attempt(&eve, &product, &first, Some(&recorded)).await.unwrap());
 }
 
-async fn a_window_counts_up_to_its_limit(table: &Table) {
+async fn a_window_counts_up_to_its_limit<T: Ledger + CheckoutStore>(table: &T) {
     let (fay, action) = ("fay".parse().unwrap(), Action::Checkout);
     let (first, second) = (Rate { since: at(1), times: 1 }, Rate { since: at(9), times: 1 });
     assert_eq!(table.rate(&fay, action).await.unwrap(), None);
@@ -423,7 +433,7 @@ async fn a_window_counts_up_to_its_limit(table: &Table) {
     assert!(!table.count_in_window(&fay, action, first.since, 3).await.unwrap());
 }
 
-async fn a_link_is_written_once(table: &Table) {
+async fn a_link_is_written_once<T: Ledger + CheckoutStore>(table: &T) {
     let id = "0123456789abcdef0123456789abcdef".parse().unwrap();
     let link = |learner: &str| Link {
         learner: learner.parse().unwrap(),

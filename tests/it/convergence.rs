@@ -9,7 +9,7 @@ use shared::domain::id::{LearnerId, SourceId};
 use shared::domain::time::Timestamp;
 use shared::dynamo::Table;
 use shared::ports::{AccessReader, Ledger, SystemClock};
-use shared::stripe::wire::Session;
+use shared::stripe::wire::session_from_api;
 use simulation::memory::MemoryLedger;
 use tests::sessions::{Unasked, event, news, permutations};
 use tests::world::{dynamodb, table_at};
@@ -54,7 +54,7 @@ fn reading(number: usize) -> News {
         "status": "succeeded",
         "latest_charge": { "id": "ch_1", "object": "charge", "created": 1990 },
     });
-    Session::from_json(&session.to_string()).unwrap().news
+    session_from_api(&session.to_string()).unwrap().news
 }
 
 /// All that follows from the facts: the facts themselves, and what the learner has.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use shared::domain::catalog::{Catalog, Course, Price, Product};
 use shared::domain::id::PriceKey;
-use shared::ports::LedgerError;
+use shared::ports::{CatalogReader as _, LedgerError};
 
 use super::file::{self, CatalogFileError};
 use super::shop::{self, OtherAccount, Shop};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use shared::domain::catalog::{Catalog, Price, Product, PublishedCatalog};
 use shared::domain::id::StripePriceId;
-use shared::ports::LedgerError;
+use shared::ports::{CatalogReader as _, LedgerError};
 
 use super::plan::{Plan, PlanError, Step, plan};
 use super::shop::{self, OtherAccount};

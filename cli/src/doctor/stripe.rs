@@ -9,7 +9,7 @@ use shared::domain::catalog::PublishedCatalog;
 use shared::domain::decide::Mode;
 use shared::domain::id::{EventId, SourceId};
 use shared::domain::time::{DAY, MINUTE};
-use shared::ports::{AccessReader as _, LedgerError};
+use shared::ports::{AccessReader as _, CatalogReader as _, LedgerError};
 use shared::stripe::wire::{payment_event_types, recorded_id, source_told_of};
 
 use super::{Finding, Patient, SECRET_UNREAD};

@@ -5,11 +5,11 @@ use shared::domain::access::Standing;
 use shared::domain::checkout::SessionState;
 use shared::domain::decide::{Content, Outcome};
 use shared::domain::id::{LearnerId, SessionId};
-use shared::dynamo::key::Action;
-use shared::ports::{AccessReader, Clock};
+use shared::domain::rate::Action;
+use shared::ports::Clock;
 
-use crate::App;
 use crate::failure::Failure;
+use crate::{App, Store, Stripe};
 
 /// What became of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -21,7 +21,7 @@ pub(crate) struct Confirmation {
     access: &'static str,
 }
 
-impl<C: Clock> App<C> {
+impl<C: Clock, T: Store, S: Stripe> App<C, T, S> {
     /// Takes in what Stripe says of this learner's session, by the webhook's own decide and commit.
     pub(crate) async fn confirm(
         &self,
@@ -48,6 +48,7 @@ impl<C: Clock> App<C> {
         // forgotten.
         let holdings = self.table.holdings(learner).await?;
         let grant = holdings.of(source).ok_or(Failure::UnknownSession)?;
+        let is_open = holdings.owns(&grant.product, self.refund_threshold, now);
         Ok(Confirmation {
             status: match grant.standing(self.refund_threshold, now) {
                 Standing::Active => "paid",
@@ -58,7 +59,7 @@ impl<C: Clock> App<C> {
                 | Standing::Suspended
                 | Standing::Revoked) => standing.name(),
             },
-            access: if self.owns(&holdings, &grant.product, now) { "granted" } else { "denied" },
+            access: if is_open { "granted" } else { "denied" },
         })
     }
 }

@@ -5,8 +5,7 @@ use shared::apply::ApplyError;
 use shared::domain::id::{IdError, LearnerId};
 use shared::domain::rate::TooOften;
 use shared::http::{Incoming, Problem, ProblemKind};
-use shared::ports::LedgerError;
-use shared::stripe::error::StripeError;
+use shared::ports::{LedgerError, StripeError};
 use shared::telemetry::{self, Metric};
 
 /// Come back after this long when Stripe is away.
@@ -24,15 +23,13 @@ pub(crate) enum Failure {
     #[error("no such link, or it is over")]
     UnknownLink,
     #[error("already entitled")]
-    AlreadyEntitled {
-        /// Where to go instead: a page of the course's site.
-        location: String,
-    },
+    AlreadyEntitled,
     #[error("payment processing")]
-    PaymentProcessing {
-        /// Where to wait: a page of the course's site.
-        location: String,
-    },
+    PaymentProcessing,
+    #[error("payment disputed")]
+    PaymentDisputed,
+    #[error("the learner has a checkout open that this link may not close")]
+    CheckoutOpenElsewhere(TooOften),
     #[error("rate limited")]
     RateLimited(TooOften),
     #[error("it takes longer than the function may")]
@@ -88,14 +85,23 @@ impl Failure {
                 ProblemKind::UnknownLink,
                 "It may be too old. Ask for a new one where you got it.",
             ),
-            Self::AlreadyEntitled { .. } => Problem::new(
+            Self::AlreadyEntitled => Problem::new(
                 ProblemKind::AlreadyEntitled,
-                "Nothing has to be paid: the courses are open.",
+                "Nothing needs to be paid: all of its courses are open.",
             ),
-            Self::PaymentProcessing { .. } => Problem::new(
+            Self::PaymentProcessing => Problem::new(
                 ProblemKind::PaymentProcessing,
-                "The courses open by themselves when the bank is done.",
+                "The courses open as soon as the bank confirms the payment.",
             ),
+            Self::PaymentDisputed => Problem::new(
+                ProblemKind::PaymentDisputed,
+                "It can't be bought again until the bank has decided the dispute.",
+            ),
+            Self::CheckoutOpenElsewhere(TooOften { retry_after_seconds }) => Problem::new(
+                ProblemKind::CheckoutOpenElsewhere,
+                "Finish the checkout that is already open, or use this link again later.",
+            )
+            .retry_after(*retry_after_seconds),
             Self::RateLimited(TooOften { retry_after_seconds }) => Problem::new(
                 ProblemKind::RateLimited,
                 format!("Please try again in {retry_after_seconds} seconds."),
@@ -121,23 +127,24 @@ impl From<Problem> for Failure {
     }
 }
 
+/// Nothing here says whether anything was charged: the learner may have paid before they asked, and
+/// only Stripe could tell.
 fn stripe_problem(error: &StripeError) -> Problem {
     match error {
         StripeError::Missing { .. } | StripeError::Refused { .. } => Problem::new(
             ProblemKind::StripeRefused,
-            "Nothing was charged. The shop's author has to mend this; we have been told.",
+            "The shop's owner has to fix this and has been notified.",
         ),
         StripeError::WrongMode | StripeError::Unauthorized | StripeError::Unreadable(_) => {
-            Problem::new(ProblemKind::Internal, "Nothing was charged; we have been told.")
+            Problem::new(ProblemKind::Internal, "The shop's owner has been notified.")
         }
-        StripeError::NoKey(_) => Problem::new(
-            ProblemKind::Unavailable,
-            "The shop is not set up yet: nothing was charged.",
-        )
-        .retry_after(RETRY_SECONDS),
+        StripeError::NoKey(_) => {
+            Problem::new(ProblemKind::Unavailable, "This shop isn't set up yet. Try again later.")
+                .retry_after(RETRY_SECONDS)
+        }
         StripeError::Busy | StripeError::Failed { .. } | StripeError::Unreachable => Problem::new(
             ProblemKind::StripeUnavailable,
-            "Nothing was charged. Please try again in a moment.",
+            "Try again in a moment. If you have paid already, your access opens on its own.",
         )
         .retry_after(RETRY_SECONDS),
     }

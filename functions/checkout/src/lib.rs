@@ -17,23 +17,25 @@ use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, Response, service_fn};
 use serde::{Deserialize, Serialize};
 use shared::apply::{ApplyError, apply};
-use shared::domain::access::{Holdings, RefundThreshold};
+use shared::domain::access::RefundThreshold;
+use shared::domain::checkout::Channel;
 use shared::domain::decide::{Mode, News, Outcome};
-use shared::domain::id::{LearnerId, PriceKey, ProductId};
-use shared::domain::rate::{Limit, TooOften};
+use shared::domain::id::{LearnerId, PriceKey};
+use shared::domain::rate::{Action, Limit, TooOften};
 use shared::domain::time::{HOUR, MINUTE, Timestamp};
 use shared::dynamo::Table;
 use shared::dynamo::catalog::CatalogCache;
-use shared::dynamo::key::Action;
 use shared::http::{Caller, Incoming, Problem, ProblemKind, json, redirect, rfc3339};
-use shared::ports::{Clock, SystemClock};
+use shared::ports::{
+    AccessReader, CatalogReader, CheckoutStore, Clock, Ledger, StripeCheckout, StripeReader,
+    SystemClock,
+};
 use shared::secrets::SecretCache;
 use shared::stripe::api::StripeApi;
 use shared::{aws, config, telemetry};
 use tracing::Instrument;
 
 use failure::Failure;
-use open::Way;
 
 /// The routes of this function, as `template.yaml` declares them.
 pub const ROUTES: &[&str] = &[
@@ -49,14 +51,22 @@ pub const ROUTES: &[&str] = &[
 /// taken up by the next try, as after a crash.
 const ANSWER_WITHIN: Duration = Duration::from_secs(24);
 
+/// Where everything is kept: facts, access, attempts and links, and what is sold.
+pub trait Store: Ledger + AccessReader + CheckoutStore + CatalogReader {}
+impl<T: Ledger + AccessReader + CheckoutStore + CatalogReader> Store for T {}
+
+/// Stripe, which is asked about sessions, payments and disputes.
+pub trait Stripe: StripeCheckout + StripeReader {}
+impl<S: StripeCheckout + StripeReader> Stripe for S {}
+
 /// All that the function works with.
-pub struct App<C> {
+pub struct App<C, T = Table, S = StripeApi> {
     /// Where everything is kept.
-    pub table: Table,
+    pub table: T,
     /// What is sold.
-    pub catalog: CatalogCache,
+    pub catalog: CatalogCache<T>,
     /// Stripe.
-    pub stripe: StripeApi,
+    pub stripe: S,
     /// Where learners are sent back to: an origin without a path.
     pub site_origin: String,
     /// The world that this deployment belongs to.
@@ -109,16 +119,23 @@ pub async fn run() -> Result<(), lambda_http::Error> {
 }
 
 /// Answers one request.
-pub async fn handle<C: Clock>(app: &App<C>, request: &Request) -> Response<Body> {
+pub async fn handle<C: Clock, T: Store, S: Stripe>(
+    app: &App<C, T, S>,
+    request: &Request,
+) -> Response<Body> {
     let incoming = Incoming::new(request);
     let answering = async {
-        let answer = tokio::time::timeout(ANSWER_WITHIN, app.answer(&incoming)).await;
-        answer.unwrap_or(Err(Failure::TooSlow)).unwrap_or_else(|failure| failure.answer(&incoming))
+        let answer = tokio::select! {
+            biased;
+            answer = app.answer(&incoming) => answer,
+            () = app.clock.sleep(ANSWER_WITHIN) => Err(Failure::TooSlow),
+        };
+        answer.unwrap_or_else(|failure| failure.answer(&incoming))
     };
     answering.instrument(incoming.span()).await
 }
 
-impl<C: Clock> App<C> {
+impl<C: Clock, T: Store, S: Stripe> App<C, T, S> {
     async fn answer(&self, incoming: &Incoming<'_>) -> Result<Response<Body>, Failure> {
         match incoming.route_key() {
             "POST /checkout" => self.post_checkout(incoming).await,
@@ -140,7 +157,7 @@ impl<C: Clock> App<C> {
     async fn post_checkout(&self, incoming: &Incoming<'_>) -> Result<Response<Body>, Failure> {
         let learner = incoming.learner(Caller::Learner)?;
         let price = price(incoming)?;
-        let opened = self.open(&learner, &price, Way::SignedIn).await?;
+        let opened = self.open(&learner, &price, Channel::Site).await?;
         let answer = CheckoutAnswer {
             session_id: opened.session.id.as_str(),
             url: &opened.session.url,
@@ -179,11 +196,6 @@ impl<C: Clock> App<C> {
         apply(&self.table, &self.stripe, &self.clock, self.mode, news).await
     }
 
-    /// Whether a learner who has this owns the product now.
-    fn owns(&self, holdings: &Holdings, product: &ProductId, now: Timestamp) -> bool {
-        holdings.owns(product, self.refund_threshold, now)
-    }
-
     /// Counts one more of these for the learner, or says when to come back.
     async fn admit(
         &self,
@@ -195,6 +207,7 @@ impl<C: Clock> App<C> {
             Action::Checkout => Limit { times: 20, window_seconds: 10 * MINUTE },
             Action::Confirm => Limit { times: 60, window_seconds: 10 * MINUTE },
             Action::Link => Limit { times: 30, window_seconds: HOUR },
+            Action::ReplacedByLink => Limit { times: 1, window_seconds: HOUR },
         };
         for _ in 0..COUNTING_ROUNDS_MAX {
             let before = self.table.rate(learner, action).await?;

@@ -1,14 +1,14 @@
 //! Upgrade links: made for a learner in a chat, opened days later, by whoever has them.
 
+use shared::domain::checkout::{Channel, Link};
 use shared::domain::id::{LearnerId, LinkId, PriceKey};
+use shared::domain::rate::Action;
 use shared::domain::time::DAY;
-use shared::dynamo::checkouts::Link;
-use shared::dynamo::key::Action;
-use shared::ports::{AccessReader, Clock};
+use shared::ports::Clock;
 
-use crate::App;
 use crate::failure::Failure;
-use crate::open::{Way, random_id};
+use crate::open::{Wish, random_id};
+use crate::{App, Store, Stripe};
 
 /// How long a link leads to a payable session.
 const LINK_DAYS: i64 = 30;
@@ -16,7 +16,7 @@ const LINK_DAYS: i64 = 30;
 /// 192 random bits: nobody guesses one.
 const LINK_BYTES: usize = 24;
 
-impl<C: Clock> App<C> {
+impl<C: Clock, T: Store, S: Stripe> App<C, T, S> {
     /// Makes a link under which this learner can buy at this price, and says where it is.
     pub(crate) async fn make_link(
         &self,
@@ -27,10 +27,9 @@ impl<C: Clock> App<C> {
         let published = self.catalog.get(now).await?;
         let offer = published.catalog.offer(price).ok_or(Failure::UnknownPrice)?;
         self.admit(learner, Action::Link, now).await?;
+        let wish = Wish { learner, channel: Channel::Link, offer, published: &published, now };
         let holdings = self.table.holdings(learner).await?;
-        if self.owns(&holdings, &offer.product.id, now) {
-            return Err(Failure::AlreadyEntitled { location: format!("{}/", self.site_origin) });
-        }
+        self.refuse_unless_for_sale(&wish, holdings).await?;
         let id: LinkId = random_id::<_, LINK_BYTES>()?;
         let expires_at = now.plus_seconds(LINK_DAYS * DAY);
         let link = Link { learner: learner.clone(), price: price.clone(), expires_at };
@@ -47,10 +46,10 @@ impl<C: Clock> App<C> {
         let now = self.clock.now();
         let link = self.table.link(id).await?.filter(|link| now < link.expires_at);
         let link = link.ok_or(Failure::UnknownLink)?;
-        let status = match self.open(&link.learner, &link.price, Way::Link).await {
+        let status = match self.open(&link.learner, &link.price, Channel::Link).await {
             Ok(opened) => return Ok(opened.session.url),
-            Err(Failure::AlreadyEntitled { .. }) => "paid",
-            Err(Failure::PaymentProcessing { .. }) => "processing",
+            Err(Failure::AlreadyEntitled) => "paid",
+            Err(Failure::PaymentProcessing) => "processing",
             Err(failure) => return Err(failure),
         };
         Ok(format!("{}/success?from=chat&status={status}", self.site_origin))

@@ -6,20 +6,22 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 use shared::domain::access::Holdings;
+use shared::domain::availability::{Availability, View};
 use shared::domain::catalog::{Offer, PublishedCatalog};
-use shared::domain::checkout::{Attempt, Next, OpenSession, Plan, SessionState, next, plan};
+use shared::domain::checkout::{
+    Attempt, Buyer, Channel, Next, OpenSession, Plan, SessionRequest, SessionState, next, plan,
+};
 use shared::domain::decide::{Content, Needs};
-use shared::domain::id::{AttemptId, CustomerId, IdError, LearnerId, PriceKey, SessionId};
+use shared::domain::id::{
+    AttemptId, CustomerId, IdError, LearnerId, PriceKey, SessionId, SourceId,
+};
+use shared::domain::rate::Action;
 use shared::domain::time::Timestamp;
-use shared::dynamo::checkouts::Buyer;
-use shared::dynamo::key::Action;
-use shared::ports::{AccessReader, Clock, Ledger};
-use shared::stripe::api::SessionRequest;
-use shared::stripe::error::StripeError;
+use shared::ports::{Clock, StripeError};
 use shared::telemetry::{self, Metric};
 
-use crate::App;
 use crate::failure::Failure;
+use crate::{App, Store, Stripe};
 
 /// How often the state is read anew when another request of the learner was quicker. One purchase
 /// needs two rounds at most: a customer, then a session.
@@ -37,22 +39,13 @@ pub(crate) struct Opened {
     pub(crate) is_new: bool,
 }
 
-/// By which way a learner comes to buy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// Signed in, on the site.
-    SignedIn,
-    /// By an upgrade link, which anybody may hold: the page must not show whose it is.
-    Link,
-}
-
-/// One learner's wish to buy at one price, with all that does not change while it is looked at.
-struct Wish<'a> {
-    learner: &'a LearnerId,
-    way: Way,
-    offer: Offer<'a>,
-    published: &'a PublishedCatalog,
-    now: Timestamp,
+/// A learner's wish to buy at one price, with all that does not change while it is looked at.
+pub(crate) struct Wish<'a> {
+    pub(crate) learner: &'a LearnerId,
+    pub(crate) channel: Channel,
+    pub(crate) offer: Offer<'a>,
+    pub(crate) published: &'a PublishedCatalog,
+    pub(crate) now: Timestamp,
 }
 
 /// What one look at the state has led to.
@@ -64,23 +57,26 @@ enum Step {
     Outdated(u64),
 }
 
-impl<C: Clock> App<C> {
-    /// The open session of this learner for this price: theirs from before, or a new one.
+impl<C: Clock, T: Store, S: Stripe> App<C, T, S> {
+    /// The open session in which this learner can buy the price's product: theirs from before, if
+    /// it was opened the same way at the same price, or a new one in place of any other.
     pub(crate) async fn open(
         &self,
         learner: &LearnerId,
         price: &PriceKey,
-        way: Way,
+        channel: Channel,
     ) -> Result<Opened, Failure> {
         let now = self.clock.now();
         let published = self.catalog.get(now).await?;
         published.catalog.offer(price).ok_or(Failure::UnknownPrice)?;
-        self.admit(learner, Action::Checkout, now).await?;
+        if channel == Channel::Site {
+            self.admit(learner, Action::Checkout, now).await?;
+        }
         let mut version = published.version;
         for _ in 0..ROUNDS_MAX {
             let published = self.catalog.at_least(version, now).await?;
             let offer = published.catalog.offer(price).ok_or(Failure::UnknownPrice)?;
-            let wish = Wish { learner, way, offer, published: &published, now };
+            let wish = Wish { learner, channel, offer, published: &published, now };
             match self.step(&wish).await? {
                 Step::Done(opened) => {
                     handed_out(&wish, &opened);
@@ -94,23 +90,16 @@ impl<C: Clock> App<C> {
     }
 
     async fn step(&self, wish: &Wish<'_>) -> Result<Step, Failure> {
-        let price = &wish.offer.price.key;
-        let buyer = self.table.buyer(wish.learner, price).await?;
-        if buyer.holdings.awaits(&wish.offer.product.id) {
-            self.look_at_awaited(wish, &buyer.holdings).await?;
-            let holdings = self.table.holdings(wish.learner).await?;
-            self.refuse_what_is_paid(wish, &holdings)?;
-            return Ok(Step::Again);
-        }
-        self.refuse_what_is_paid(wish, &buyer.holdings)?;
+        let buyer = self.table.buyer(wish.learner, &wish.offer.product.id).await?;
+        self.refuse_unless_for_sale(wish, buyer.holdings.clone()).await?;
         let version = buyer.attempt.as_ref().map_or(0, |attempt| attempt.catalog_version);
         if version > wish.published.version {
             return Ok(Step::Outdated(version));
         }
-        let customer = match (wish.way, &buyer.customer) {
-            (Way::Link, _) => None,
-            (Way::SignedIn, Some(customer)) => Some(customer.clone()),
-            (Way::SignedIn, None) => {
+        let customer = match (wish.channel, &buyer.customer) {
+            (Channel::Link, _) => None,
+            (Channel::Site, Some(customer)) => Some(customer.clone()),
+            (Channel::Site, None) => {
                 self.make_customer(wish, buyer.deleted_customer.as_ref()).await?;
                 return Ok(Step::Again);
             }
@@ -118,32 +107,58 @@ impl<C: Clock> App<C> {
         let request = self.session_request(wish, customer)?;
         let fingerprint = fingerprint(&request);
         match plan(buyer.attempt.as_ref(), &fingerprint, wish.now) {
-            Plan::Begin => self.begin(wish, &buyer, &request, fingerprint).await,
+            Plan::Begin => {
+                // Its session may be open already: its opener has not said so yet.
+                if let Some(unopened) = &buyer.attempt {
+                    self.may_replace(wish, unopened).await?;
+                }
+                self.begin(wish, &buyer, &request, fingerprint).await
+            }
             Plan::Open(attempt) => self.open_attempt(wish, attempt, &request).await,
             Plan::Look(session) => self.look(wish, &buyer, &request, session, fingerprint).await,
         }
     }
 
-    /// Two tabs, one payment: what is owned, or being paid, is not sold again.
-    fn refuse_what_is_paid(&self, wish: &Wish<'_>, holdings: &Holdings) -> Result<(), Failure> {
-        let product = wish.offer.product;
-        let location = || match product.courses.first() {
-            Some(course) => format!("{}/course/{course}", self.site_origin),
-            None => format!("{}/", self.site_origin),
-        };
-        if self.owns(holdings, &product.id, wish.now) {
-            return Err(Failure::AlreadyEntitled { location: location() });
+    /// Refuses what is not for sale to this learner. Payments that are on their way are first
+    /// looked up at Stripe.
+    pub(crate) async fn refuse_unless_for_sale(
+        &self,
+        wish: &Wish<'_>,
+        holdings: Holdings,
+    ) -> Result<(), Failure> {
+        match self.refuse_by(wish, &holdings) {
+            Err(Failure::PaymentProcessing) => {
+                let view = self.view(wish, &holdings);
+                let awaited = view.awaited(wish.offer.product).cloned().collect();
+                self.look_at_awaited(wish, awaited).await?;
+                self.refuse_by(wish, &self.table.holdings(wish.learner).await?)
+            }
+            answer => answer,
         }
-        if holdings.awaits(&product.id) {
-            return Err(Failure::PaymentProcessing { location: location() });
+    }
+
+    fn refuse_by(&self, wish: &Wish<'_>, holdings: &Holdings) -> Result<(), Failure> {
+        match self.view(wish, holdings).availability(wish.offer.product) {
+            Availability::ForSale { .. } => Ok(()),
+            Availability::AlreadyEntitled => Err(Failure::AlreadyEntitled),
+            Availability::PaymentProcessing => Err(Failure::PaymentProcessing),
+            Availability::PaymentDisputed => Err(Failure::PaymentDisputed),
         }
-        Ok(())
+    }
+
+    const fn view<'a>(&self, wish: &Wish<'a>, holdings: &'a Holdings) -> View<'a> {
+        let threshold = self.refund_threshold;
+        View { catalog: &wish.published.catalog, holdings, threshold, now: wish.now }
     }
 
     /// Asks Stripe about payments that are on their way, so that an event that never came does not
     /// keep the learner waiting for ever. Without an answer they stay on their way.
-    async fn look_at_awaited(&self, wish: &Wish<'_>, holdings: &Holdings) -> Result<(), Failure> {
-        for source in holdings.awaited(&wish.offer.product.id) {
+    async fn look_at_awaited(
+        &self,
+        wish: &Wish<'_>,
+        awaited: Vec<SourceId>,
+    ) -> Result<(), Failure> {
+        for source in &awaited {
             let needs = Needs { source: Some(source), ..Needs::default() };
             let Some(stored) = self.table.load(needs).await?.source else { continue };
             let Some(purchase) = stored.facts.purchase() else { continue };
@@ -153,6 +168,21 @@ impl<C: Clock> App<C> {
             }
         }
         Ok(())
+    }
+
+    /// Whether an attempt whose session may be open can be replaced. The learner themselves may
+    /// always do so. Whoever holds a link may be anybody: they close a session that the learner
+    /// opened on the site once an hour at most, so that a link keeps nobody from buying.
+    async fn may_replace(&self, wish: &Wish<'_>, attempt: &Attempt) -> Result<(), Failure> {
+        match (wish.channel, attempt.channel) {
+            (Channel::Site, _) | (Channel::Link, Channel::Link) => Ok(()),
+            (Channel::Link, Channel::Site) => {
+                match self.admit(wish.learner, Action::ReplacedByLink, wish.now).await {
+                    Err(Failure::RateLimited(when)) => Err(Failure::CheckoutOpenElsewhere(when)),
+                    admitted => admitted,
+                }
+            }
+        }
     }
 
     /// Makes the learner a Stripe customer, in the place of one that Stripe no longer knows. Of two
@@ -186,9 +216,9 @@ impl<C: Clock> App<C> {
         let stripe_price =
             wish.published.stripe_prices.get(price).ok_or(Failure::UnknownPrice)?.clone();
         // Whoever comes by a link is signed in nowhere here, and goes back to where they got it.
-        let from = match wish.way {
-            Way::SignedIn => "",
-            Way::Link => "&from=chat",
+        let from = match wish.channel {
+            Channel::Site => "",
+            Channel::Link => "&from=chat",
         };
         let site = &self.site_origin;
         Ok(SessionRequest {
@@ -214,11 +244,11 @@ impl<C: Clock> App<C> {
             fingerprint,
             catalog_version: wish.published.version,
             started_at: wish.now,
+            channel: wish.channel,
             session: None,
         };
-        let replaces = buyer.attempt.as_ref().map(|attempt| &attempt.id);
-        let price = &wish.offer.price.key;
-        if self.table.begin_attempt(wish.learner, price, &attempt, replaces).await? {
+        let (product, replaces) = (&wish.offer.product.id, buyer.attempt.as_ref());
+        if self.table.begin_attempt(wish.learner, product, &attempt, replaces).await? {
             self.open_attempt(wish, &attempt, request).await
         } else {
             Ok(Step::Again)
@@ -238,16 +268,18 @@ impl<C: Clock> App<C> {
         let SessionState::Open(session) = session.state else {
             return Err(Failure::Unreadable("a new session is not open".to_owned()));
         };
-        let price = &wish.offer.price.key;
-        if self.table.record_session(wish.learner, price, &attempt.id, &session).await? {
+        let product = &wish.offer.product.id;
+        if self.table.record_session(wish.learner, product, &attempt.id, &session).await? {
             return Ok(Step::Done(Opened { session, is_new: true }));
         }
-        // Another request has joined this attempt and written the same session down, or has begun
-        // another in its place; then only that one's session may be paid.
-        let now_on_record = self.table.buyer(wish.learner, price).await?.attempt;
+        // Another request has joined this attempt and recorded the same session, or has begun
+        // another attempt in its place. Then only that one's session may be paid, and this one is
+        // closed: nobody else knows of it.
+        let now_on_record = self.table.buyer(wish.learner, product).await?.attempt;
         if now_on_record.is_some_and(|on_record| on_record.id == attempt.id) {
             Ok(Step::Done(Opened { session, is_new: false }))
         } else {
+            self.expire(&session.id, wish.now).await?;
             Ok(Step::Again)
         }
     }
@@ -264,8 +296,8 @@ impl<C: Clock> App<C> {
             // another. What Stripe may have opened under this one is in nobody's hands, unless
             // another request has got it and written it down.
             let renewed = random_id::<AttemptId, ATTEMPT_BYTES>()?;
-            let price = &wish.offer.price.key;
-            if !self.table.renew_attempt(wish.learner, price, &attempt.id, &renewed).await? {
+            let product = &wish.offer.product.id;
+            if !self.table.renew_attempt(wish.learner, product, &attempt.id, &renewed).await? {
                 return Ok(Step::Again);
             }
         }
@@ -292,6 +324,7 @@ impl<C: Clock> App<C> {
         match next(attempt, state, &fingerprint, wish.now) {
             Next::Reuse(session) => Ok(Step::Done(Opened { session, is_new: false })),
             Next::ExpireAndBegin(old) => {
+                self.may_replace(wish, attempt).await?;
                 if self.expire(&old, wish.now).await? {
                     self.begin(wish, buyer, request, fingerprint).await
                 } else {
@@ -302,7 +335,7 @@ impl<C: Clock> App<C> {
                 let Some(found) = found else { return Ok(Step::Again) };
                 self.take_in(&found.news).await?;
                 let holdings = self.table.holdings(wish.learner).await?;
-                self.refuse_what_is_paid(wish, &holdings)?;
+                self.refuse_by(wish, &holdings)?;
                 // What has failed, or was taken back, leaves something to buy. What opens the
                 // product, or may yet, was refused just now.
                 let is_told = match &found.news.content {
@@ -354,7 +387,7 @@ pub(crate) fn random_id<T: FromStr<Err = IdError>, const BYTES: usize>() -> Resu
 /// A digest of all that a session is opened with, and of how this code opens it.
 fn fingerprint(request: &SessionRequest) -> String {
     let parts = [
-        "1",
+        "2",
         request.customer.as_ref().map_or("", CustomerId::as_str),
         request.product.as_str(),
         request.price.as_str(),

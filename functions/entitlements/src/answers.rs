@@ -51,6 +51,9 @@ struct OfferAnswer<'a> {
     amount: i64,
     currency: String,
     courses: Vec<&'a str>,
+    /// Those of them that are open to the learner already; left out where nobody is asked about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    owned_courses: Option<Vec<&'a str>>,
 }
 
 #[derive(Serialize)]
@@ -149,11 +152,12 @@ fn course_answer<'a>(catalog: &'a Catalog, course: &'a Course) -> CourseAnswer<'
         },
         chapters: chapters.collect(),
         free_chapters: course.free_chapters,
-        offers: catalog.offers_for(&course.id).map(offer_answer).collect(),
+        offers: catalog.offers_for(&course.id).map(|offer| offer_answer(offer, None)).collect(),
     }
 }
 
-fn offer_answer(offer: Offer<'_>) -> OfferAnswer<'_> {
+fn offer_answer<'a>(offer: Offer<'a>, owned: Option<&[&'a CourseId]>) -> OfferAnswer<'a> {
+    let ids = |courses: &[&'a CourseId]| courses.iter().map(|course| course.as_str()).collect();
     OfferAnswer {
         price: offer.price.key.as_str(),
         product: offer.product.id.as_str(),
@@ -161,7 +165,13 @@ fn offer_answer(offer: Offer<'_>) -> OfferAnswer<'_> {
         amount: offer.price.money.amount_minor,
         currency: offer.price.money.currency.to_string(),
         courses: offer.product.courses.iter().map(CourseId::as_str).collect(),
+        owned_courses: owned.map(ids),
     }
+}
+
+/// The offers that open a course to a learner.
+fn learner_offers<'a>(access: &Access<'a>) -> Vec<OfferAnswer<'a>> {
+    access.offers.iter().map(|(offer, owned)| offer_answer(*offer, Some(owned))).collect()
 }
 
 pub(crate) fn entitlements<'a>(
@@ -246,7 +256,7 @@ pub(crate) fn access<'a>(
         tier: tier_name(tier),
         reason: reason_name(access.reason),
         until: access.until.map(rfc3339),
-        offers: access.offers.iter().copied().map(offer_answer).collect(),
+        offers: learner_offers(access),
     }
 }
 
@@ -264,10 +274,7 @@ pub(crate) fn chapter<'a>(
 }
 
 pub(crate) fn denial<'a>(access: &Access<'a>) -> DenialMembers<'a> {
-    DenialMembers {
-        reason: reason_name(access.reason),
-        offers: access.offers.iter().copied().map(offer_answer).collect(),
-    }
+    DenialMembers { reason: reason_name(access.reason), offers: learner_offers(access) }
 }
 
 const fn reason_name(reason: Reason) -> &'static str {

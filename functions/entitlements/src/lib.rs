@@ -10,6 +10,7 @@ use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, Response, service_fn};
 use shared::content::{ContentLinks, LinkError};
 use shared::domain::access::{self, Access, Reason, RefundThreshold};
+use shared::domain::availability::View;
 use shared::domain::catalog::{Course, PublishedCatalog};
 use shared::domain::id::{LearnerId, ProductId, SourceId};
 use shared::dynamo::catalog::CatalogCache;
@@ -161,7 +162,8 @@ async fn course_access<R: AccessReader, C: Clock>(
     }
     let holdings = app.access.holdings(&learner).await.map_err(|error| failed(&error))?;
     let threshold = app.refund_threshold;
-    let access = access::check(&published.catalog, course, chapter, &holdings, threshold, now);
+    let view = View { catalog: &published.catalog, holdings: &holdings, threshold, now };
+    let access = access::check(&view, course, chapter);
     log_access(&learner, course, &access);
     let answer = answers::access(course, chapter, holdings.tier(threshold, now), &access);
     Ok(json(StatusCode::OK, &answer))
@@ -181,8 +183,8 @@ async fn chapter<R: AccessReader, C: Clock>(
     let chapter = chapter.ok_or_else(|| unknown_chapter(course))?;
     let holdings = app.access.holdings(&learner).await.map_err(|error| failed(&error))?;
     let threshold = app.refund_threshold;
-    let access =
-        access::check(&published.catalog, course, Some(chapter), &holdings, threshold, now);
+    let view = View { catalog: &published.catalog, holdings: &holdings, threshold, now };
+    let access = access::check(&view, course, Some(chapter));
     log_access(&learner, course, &access);
     if !access.granted {
         return Err(denied(&access));

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use super::catalog::{Catalog, Course, Offer};
+use super::availability::{Openness, View};
+use super::catalog::{Course, Offer};
 use super::facts::{DisputeStatus, Facts, Origin, Payment};
-use super::id::{LearnerId, ProductId, SourceId};
+use super::id::{CourseId, LearnerId, ProductId, SourceId};
 use super::time::Timestamp;
 
 /// What one source gives its learner, as a pure function of that source's facts.
@@ -223,19 +224,6 @@ impl Holdings {
         })
     }
 
-    /// Whether a payment for this product is still on its way.
-    #[must_use]
-    pub fn awaits(&self, product: &ProductId) -> bool {
-        self.awaited(product).next().is_some()
-    }
-
-    /// The sources whose payment for this product is still on its way.
-    pub fn awaited(&self, product: &ProductId) -> impl Iterator<Item = &SourceId> {
-        let processing =
-            |grant: &Grant| grant.product == *product && grant.status == Status::Processing;
-        self.iter().filter(move |(_, grant)| processing(grant)).map(|(source, _)| source)
-    }
-
     /// The payment that was the first to open this product.
     #[must_use]
     pub fn claimant(&self, product: &ProductId) -> Option<&SourceId> {
@@ -306,63 +294,31 @@ pub struct Access<'a> {
     pub reason: Reason,
     /// Until when it stays so; none for ever, and none when it is not granted.
     pub until: Option<Timestamp>,
-    /// What the learner could buy to open it; empty when it is open.
-    pub offers: Vec<Offer<'a>>,
+    /// What the learner could buy to open it, each with the courses of its product that are open to
+    /// them already; empty when it is open.
+    pub offers: Vec<(Offer<'a>, Vec<&'a CourseId>)>,
 }
 
-/// Whether a learner with these holdings may open a chapter of a course (1 is the first), or with
-/// none the whole course.
+/// Whether a learner may open a chapter of a course (1 is the first), or with none the whole course.
 #[must_use]
-pub fn check<'a>(
-    catalog: &'a Catalog,
-    course: &Course,
-    chapter: Option<usize>,
-    holdings: &Holdings,
-    threshold: RefundThreshold,
-    now: Timestamp,
-) -> Access<'a> {
+pub fn check<'a>(view: &View<'a>, course: &Course, chapter: Option<usize>) -> Access<'a> {
     let granted = |reason, until| Access { granted: true, reason, until, offers: Vec::new() };
-    if course.is_free(None) {
-        return granted(Reason::FreeCourse, None);
-    }
-    if course.is_free(chapter) {
-        return granted(Reason::FreeChapter, None);
-    }
-    let opens = |grant: &Grant| {
-        catalog.product(&grant.product).is_some_and(|product| product.courses.contains(&course.id))
-    };
-    let relevant = || holdings.iter().map(|(_, grant)| grant).filter(|grant| opens(grant));
-    let standing = |standing: Standing| {
-        relevant().filter(move |grant| grant.standing(threshold, now) == standing)
-    };
-    let live: Vec<&Grant> = standing(Standing::Active).collect();
-    if !live.is_empty() {
-        // For ever if any of them is; otherwise as long as the longest.
-        let ends: Option<Vec<Timestamp>> = live.iter().map(|grant| grant.until).collect();
-        return granted(Reason::Purchased, ends.and_then(|ends| ends.into_iter().max()));
-    }
-    let reason = if standing(Standing::Processing).next().is_some() {
-        Reason::PaymentProcessing
-    } else if standing(Standing::Suspended).next().is_some() {
-        Reason::PaymentDisputed
-    } else {
-        Reason::PaymentRequired
-    };
-    Access {
-        granted: false,
-        reason,
-        until: None,
-        offers: catalog
-            .offers_for(&course.id)
-            .filter(|offer| !holdings.awaits(&offer.product.id))
-            .collect(),
+    let denied = |reason, offers| Access { granted: false, reason, until: None, offers };
+    match view.openness(course) {
+        Openness::Free => granted(Reason::FreeCourse, None),
+        _ if course.is_free(chapter) => granted(Reason::FreeChapter, None),
+        Openness::Open(until) => granted(Reason::Purchased, until),
+        Openness::Processing => denied(Reason::PaymentProcessing, view.offers(&course.id)),
+        // Nothing is for sale before the bank has decided, not even what opens more.
+        Openness::Disputed => denied(Reason::PaymentDisputed, view.offers(&course.id)),
+        Openness::Closed => denied(Reason::PaymentRequired, view.offers(&course.id)),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::catalog::{Category, Price, Product};
+    use crate::domain::catalog::{Catalog, Category, Price, Product};
     use crate::domain::money::Money;
 
     const NOW: Timestamp = Timestamp::from_unix_seconds(1_000);
@@ -431,17 +387,14 @@ mod tests {
         let catalog = shop();
         let (id, chapter) = question.split_once(' ').unwrap();
         let course = catalog.course(&id.parse().unwrap()).unwrap();
-        let access = check(
-            &catalog,
-            course,
-            chapter.parse().ok(),
-            &holdings(held),
-            RefundThreshold::ALL,
-            NOW,
-        );
+        let holdings = holdings(held);
+        let threshold = RefundThreshold::ALL;
+        let view = View { catalog: &catalog, holdings: &holdings, threshold, now: NOW };
+        let access = check(&view, course, chapter.parse().ok());
         let until =
             access.until.map_or("ever".to_owned(), |until| until.unix_seconds().to_string());
-        let offers: Vec<_> = access.offers.iter().map(|offer| offer.price.key.as_str()).collect();
+        let offers: Vec<_> =
+            access.offers.iter().map(|(offer, _)| offer.price.key.as_str()).collect();
         let verdict = if access.granted { "granted" } else { "denied" };
         let got = format!("{verdict} {:?} {until} {}", access.reason, offers.join("+"));
         assert_eq!(got.trim(), answer);
@@ -481,7 +434,7 @@ mod tests {
         check_that(&["tutor 100%"], "tutor 6", closed);
         check_that(&["tutor 99%"], "tutor 6", "granted Purchased ever");
         check_that(&["tutor revoked"], "tutor 6", closed);
-        let disputed = "denied PaymentDisputed ever tutor_paid+all_paid";
+        let disputed = "denied PaymentDisputed ever";
         check_that(&["tutor suspended"], "tutor 6", disputed);
         check_that(&["tutor 100%", "all active"], "tutor 6", "granted Purchased ever");
         check_that(&["tutor suspended", "all active"], "tutor 6", "granted Purchased ever");

@@ -3,10 +3,78 @@
 //! An attempt is written down before Stripe is asked, and its id is Stripe's idempotency key. So
 //! two requests at once, and a retry after a crash, open the same session.
 
-use super::id::{AttemptId, SessionId};
+use super::access::Holdings;
+use super::decide::News;
+use super::id::{AttemptId, CustomerId, LearnerId, PriceKey, ProductId, SessionId, StripePriceId};
 use super::time::{HOUR, MINUTE, Timestamp};
 
-/// An attempt to open a session for one learner and one price.
+/// What is on record of a learner who wants to buy a product.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Buyer {
+    /// What they have.
+    pub holdings: Holdings,
+    /// Their Stripe customer.
+    pub customer: Option<CustomerId>,
+    /// The customer they had, if Stripe has told us that it was deleted.
+    pub deleted_customer: Option<CustomerId>,
+    /// Their latest attempt to buy the product, at whatever price.
+    pub attempt: Option<Attempt>,
+}
+
+/// What an upgrade link leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// Who buys.
+    pub learner: LearnerId,
+    /// What.
+    pub price: PriceKey,
+    /// Until when the link works.
+    pub expires_at: Timestamp,
+}
+
+/// What a session is opened with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionRequest {
+    /// For whom.
+    pub learner: LearnerId,
+    /// Their Stripe customer. The page shows what Stripe knows of them, such as their e-mail.
+    pub customer: Option<CustomerId>,
+    /// What they buy.
+    pub product: ProductId,
+    /// At which of its prices.
+    pub price: PriceKey,
+    /// Stripe's id of that price.
+    pub stripe_price: StripePriceId,
+    /// Where Stripe sends them once they have paid.
+    pub success_url: String,
+    /// Where Stripe sends them when they turn back.
+    pub cancel_url: String,
+}
+
+/// A Checkout session as Stripe returned it to us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// Its id.
+    pub id: SessionId,
+    /// The learner that our server opened it for; none if it was not our server.
+    pub learner: Option<LearnerId>,
+    /// Whether it can still be paid.
+    pub state: SessionState,
+    /// What it says of its purchase, to be decided on like an event.
+    pub news: News,
+}
+
+/// How a learner comes to buy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Channel {
+    /// Signed in on the site.
+    Site,
+    /// Through an upgrade link, which anybody may hold: the page must not show whose it is.
+    Link,
+}
+
+/// An attempt to open a session for one learner and one product. There is one at a time, whatever
+/// the price and the channel, so that there is one session to pay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
     /// Its id: the idempotency key.
@@ -17,6 +85,8 @@ pub struct Attempt {
     pub catalog_version: u64,
     /// When it began.
     pub started_at: Timestamp,
+    /// How the learner came to buy.
+    pub channel: Channel,
     /// The session, once Stripe has answered.
     pub session: Option<OpenSession>,
 }
@@ -120,6 +190,7 @@ mod tests {
             fingerprint: "same".to_owned(),
             catalog_version: 1,
             started_at,
+            channel: Channel::Site,
             session,
         }
     }

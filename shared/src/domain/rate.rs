@@ -2,6 +2,35 @@
 
 use super::time::Timestamp;
 
+/// What is counted for a learner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Action {
+    /// Asking for a session while signed in.
+    Checkout,
+    /// Confirming a session.
+    Confirm,
+    /// Having an upgrade link made.
+    Link,
+    /// Having the session they opened themselves replaced by an upgrade link's.
+    ReplacedByLink,
+}
+
+impl Action {
+    /// Every action.
+    pub const ALL: [Self; 4] = [Self::Checkout, Self::Confirm, Self::Link, Self::ReplacedByLink];
+
+    /// Its name where it is stored.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Checkout => "checkout",
+            Self::Confirm => "confirm",
+            Self::Link => "link",
+            Self::ReplacedByLink => "replaced_by_link",
+        }
+    }
+}
+
 /// How often something may be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {

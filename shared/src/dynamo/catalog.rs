@@ -13,7 +13,7 @@ use super::key::Key;
 use crate::domain::catalog::{Catalog, Category, Course, Price, Product, PublishedCatalog};
 use crate::domain::money::Money;
 use crate::domain::time::{MINUTE, Timestamp};
-use crate::ports::LedgerError;
+use crate::ports::{CatalogReader, LedgerError};
 
 /// The API calls that reading the catalog makes, as IAM names them.
 pub const ACTIONS: &[&str] = &["dynamodb:GetItem"];
@@ -64,15 +64,15 @@ struct PriceDocument {
 }
 
 /// Reads the catalog, at most once a minute.
-pub struct CatalogCache {
-    table: Table,
+pub struct CatalogCache<R = Table> {
+    table: R,
     cached: Mutex<Option<(Arc<PublishedCatalog>, Timestamp)>>,
 }
 
-impl CatalogCache {
+impl<R: CatalogReader> CatalogCache<R> {
     /// The catalog in this table.
     #[must_use]
-    pub fn new(table: Table) -> Self {
+    pub fn new(table: R) -> Self {
         Self { table, cached: Mutex::default() }
     }
 
@@ -103,16 +103,17 @@ impl CatalogCache {
     }
 }
 
-impl Table {
-    /// The catalog on sale; none before the first is published.
-    pub async fn catalog(&self) -> Result<Option<PublishedCatalog>, LedgerError> {
+impl CatalogReader for Table {
+    async fn catalog(&self) -> Result<Option<PublishedCatalog>, LedgerError> {
         let Some(item) = self.get(&Key::Catalog).await? else { return Ok(None) };
         let reader = Reader(&item);
         let document: CatalogDocument = serde_json::from_str(reader.text("document")?)
             .map_err(|error| LedgerError::Unreadable(format!("catalog: {error}")))?;
         published(document, reader.number("version")?).map(Some)
     }
+}
 
+impl Table {
     /// Puts this catalog on sale in the place of the version before its own. Says whether it is;
     /// if not, somebody else has published one meanwhile.
     pub async fn publish_catalog(&self, catalog: &PublishedCatalog) -> Result<bool, LedgerError> {

@@ -9,55 +9,32 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use super::Table;
 use super::attributes::{Item, Reader, number, text, time};
 use super::failure::{held, ledger_error};
-use super::key::{Action, Key, PK, SK, TTL};
+use super::key::{Key, PK, SK, TTL};
 use super::ledger::{customer, holdings};
-use crate::domain::access::Holdings;
-use crate::domain::checkout::{Attempt, OpenSession};
-use crate::domain::id::{AttemptId, CustomerId, LearnerId, LinkId, PriceKey, SessionId};
-use crate::domain::rate::Rate;
+use crate::domain::checkout::{Attempt, Buyer, Channel, Link, OpenSession};
+use crate::domain::id::{AttemptId, CustomerId, LearnerId, LinkId, ProductId, SessionId};
+use crate::domain::rate::{Action, Rate};
 use crate::domain::time::{DAY, Timestamp};
-use crate::ports::LedgerError;
+use crate::ports::{CheckoutStore, LedgerError};
 
 /// The API calls made here, as IAM names them.
 pub const ACTIONS: &[&str] =
     &["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"];
 
-/// Stripe closes a session within a day, and an attempt is not repeated for longer.
-const ATTEMPT_KEPT_DAYS: i64 = 2;
+/// A session that was paid is found through its attempt for longer than Stripe can tell of the
+/// payment: it keeps events for 30 days. <https://docs.stripe.com/api/events>
+const ATTEMPT_KEPT_DAYS: i64 = 40;
+const STRIPE_KEEPS_EVENTS_DAYS: i64 = 30;
+const _: () = assert!(STRIPE_KEEPS_EVENTS_DAYS < ATTEMPT_KEPT_DAYS);
 /// Longer than the longest window.
 const RATE_KEPT_DAYS: i64 = 1;
 
-/// What is on record of a learner who wants to buy.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Buyer {
-    /// What they have.
-    pub holdings: Holdings,
-    /// Their Stripe customer.
-    pub customer: Option<CustomerId>,
-    /// The one they had, if Stripe has told us that it was deleted.
-    pub deleted_customer: Option<CustomerId>,
-    /// Their latest attempt at this price.
-    pub attempt: Option<Attempt>,
-}
-
-/// What an upgrade link leads to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Link {
-    /// Who buys.
-    pub learner: LearnerId,
-    /// What.
-    pub price: PriceKey,
-    /// Until when the link leads anywhere.
-    pub expires_at: Timestamp,
-}
-
-impl Table {
-    /// All that a request to buy depends on, in one strongly consistent read.
-    pub async fn buyer(&self, learner: &LearnerId, price: &PriceKey) -> Result<Buyer, LedgerError> {
+impl CheckoutStore for Table {
+    async fn buyer(&self, learner: &LearnerId, product: &ProductId) -> Result<Buyer, LedgerError> {
         let keys = vec![
             Key::Access(learner.clone()),
             Key::Customer(learner.clone()),
-            Key::Checkout(learner.clone(), price.clone()),
+            Key::Checkout(learner.clone(), product.clone()),
         ];
         let mut buyer = Buyer::default();
         for item in self.batch_get(keys).await? {
@@ -75,9 +52,7 @@ impl Table {
         Ok(buyer)
     }
 
-    /// Makes this the learner's customer, unless another has become it since `replaces` was read.
-    /// Says whether it is.
-    pub async fn set_customer(
+    async fn set_customer(
         &self,
         learner: &LearnerId,
         customer: &CustomerId,
@@ -85,59 +60,57 @@ impl Table {
     ) -> Result<bool, LedgerError> {
         let mut item = Key::Customer(learner.clone()).attributes();
         item.insert("customer".to_owned(), text(customer.as_str()));
-        let replaces = replaces.map(|customer| vec![("customer", text(customer.as_str()))]);
+        let replaces = replaces.map(|customer| vec![("customer", Some(text(customer.as_str())))]);
         self.put_if(item, replaces).await
     }
 
-    /// Writes an attempt down in the place of the one that was read. Says whether it is: if not,
-    /// another request was quicker.
-    pub async fn begin_attempt(
+    async fn begin_attempt(
         &self,
         learner: &LearnerId,
-        price: &PriceKey,
+        product: &ProductId,
         attempt: &Attempt,
-        replaces: Option<&AttemptId>,
+        replaces: Option<&Attempt>,
     ) -> Result<bool, LedgerError> {
-        let mut item = Key::Checkout(learner.clone(), price.clone()).attributes();
+        let mut item = Key::Checkout(learner.clone(), product.clone()).attributes();
         let ends = attempt.started_at.plus_seconds(ATTEMPT_KEPT_DAYS * DAY);
         item.extend([
             ("attempt".to_owned(), text(attempt.id.as_str())),
             ("fingerprint".to_owned(), text(&attempt.fingerprint)),
             ("catalog_version".to_owned(), number(attempt.catalog_version)),
             ("started_at".to_owned(), time(attempt.started_at)),
+            ("channel".to_owned(), text(channel_name(attempt.channel))),
             (TTL.to_owned(), time(ends)),
         ]);
-        let replaces = replaces.map(|attempt| vec![("attempt", text(attempt.as_str()))]);
+        let replaces = replaces.map(|attempt| {
+            let session = attempt.session.as_ref().map(|session| text(session.id.as_str()));
+            vec![("attempt", Some(text(attempt.id.as_str()))), ("session", session)]
+        });
         self.put_if(item, replaces).await
     }
 
-    /// Gives an attempt another id, and so another idempotency key, unless a session is on record
-    /// for it by now. Says whether it has.
-    pub async fn renew_attempt(
+    async fn renew_attempt(
         &self,
         learner: &LearnerId,
-        price: &PriceKey,
+        product: &ProductId,
         attempt: &AttemptId,
         renewed: &AttemptId,
     ) -> Result<bool, LedgerError> {
         let update = self
-            .unopened_attempt(learner, price, attempt)
+            .unopened_attempt(learner, product, attempt)
             .update_expression("SET attempt = :renewed")
             .expression_attribute_values(":renewed", text(renewed.as_str()));
         held(update.send().await.map(drop))
     }
 
-    /// Writes down the session that Stripe opened for an attempt. Says whether this was the first
-    /// to do so; another request may have joined the same attempt, or have replaced it.
-    pub async fn record_session(
+    async fn record_session(
         &self,
         learner: &LearnerId,
-        price: &PriceKey,
+        product: &ProductId,
         attempt: &AttemptId,
         session: &OpenSession,
     ) -> Result<bool, LedgerError> {
         let update = self
-            .unopened_attempt(learner, price, attempt)
+            .unopened_attempt(learner, product, attempt)
             .update_expression("SET #session = :session, #url = :url, expires_at = :expires_at")
             .expression_attribute_names("#url", "url")
             .expression_attribute_values(":session", text(session.id.as_str()))
@@ -146,36 +119,12 @@ impl Table {
         held(update.send().await.map(drop))
     }
 
-    /// An update of an attempt, on condition that it is still this one and no session is on record
-    /// for it.
-    fn unopened_attempt(
-        &self,
-        learner: &LearnerId,
-        price: &PriceKey,
-        attempt: &AttemptId,
-    ) -> UpdateItemFluentBuilder {
-        self.client
-            .update_item()
-            .table_name(&self.name)
-            .set_key(Some(Key::Checkout(learner.clone(), price.clone()).attributes()))
-            .condition_expression("attempt = :attempt AND attribute_not_exists(#session)")
-            .expression_attribute_names("#session", "session")
-            .expression_attribute_values(":attempt", text(attempt.as_str()))
-    }
-
-    /// How often this learner has done this.
-    pub async fn rate(
-        &self,
-        learner: &LearnerId,
-        action: Action,
-    ) -> Result<Option<Rate>, LedgerError> {
+    async fn rate(&self, learner: &LearnerId, action: Action) -> Result<Option<Rate>, LedgerError> {
         let item = self.get(&Key::Rate(learner.clone(), action)).await?;
         item.as_ref().map(|item| rate(&Reader(item))).transpose()
     }
 
-    /// Begins a window in the place of the one that was read. Says whether it did; if not, another
-    /// request was quicker.
-    pub async fn begin_window(
+    async fn begin_window(
         &self,
         learner: &LearnerId,
         action: Action,
@@ -188,13 +137,11 @@ impl Table {
             ("times".to_owned(), number(rate.times)),
             (TTL.to_owned(), time(rate.since.plus_seconds(RATE_KEPT_DAYS * DAY))),
         ]);
-        let replaces = replaces.map(|rate| vec![("since", time(rate.since))]);
+        let replaces = replaces.map(|rate| vec![("since", Some(time(rate.since)))]);
         self.put_if(item, replaces).await
     }
 
-    /// Counts one more in the window that began then. Says whether it did; if not, the window is
-    /// full by now, or over.
-    pub async fn count_in_window(
+    async fn count_in_window(
         &self,
         learner: &LearnerId,
         action: Action,
@@ -214,8 +161,7 @@ impl Table {
         held(update.send().await.map(drop))
     }
 
-    /// Writes a link down. Says whether it is new.
-    pub async fn put_link(&self, id: &LinkId, link: &Link) -> Result<bool, LedgerError> {
+    async fn put_link(&self, id: &LinkId, link: &Link) -> Result<bool, LedgerError> {
         let mut item = Key::Link(id.clone()).attributes();
         item.extend([
             ("learner".to_owned(), text(link.learner.as_str())),
@@ -226,8 +172,7 @@ impl Table {
         self.put_if(item, None).await
     }
 
-    /// The link of this id. It may be over: DynamoDB deletes late.
-    pub async fn link(&self, id: &LinkId) -> Result<Option<Link>, LedgerError> {
+    async fn link(&self, id: &LinkId) -> Result<Option<Link>, LedgerError> {
         let Some(item) = self.get(&Key::Link(id.clone())).await? else { return Ok(None) };
         let reader = Reader(&item);
         Ok(Some(Link {
@@ -235,6 +180,25 @@ impl Table {
             price: reader.parsed("price")?,
             expires_at: reader.time("expires_at")?,
         }))
+    }
+}
+
+impl Table {
+    /// An update of an attempt, on condition that it is still this one and no session is on record
+    /// for it.
+    fn unopened_attempt(
+        &self,
+        learner: &LearnerId,
+        product: &ProductId,
+        attempt: &AttemptId,
+    ) -> UpdateItemFluentBuilder {
+        self.client
+            .update_item()
+            .table_name(&self.name)
+            .set_key(Some(Key::Checkout(learner.clone(), product.clone()).attributes()))
+            .condition_expression("attempt = :attempt AND attribute_not_exists(#session)")
+            .expression_attribute_names("#session", "session")
+            .expression_attribute_values(":attempt", text(attempt.as_str()))
     }
 
     /// Reads one item, strongly consistent.
@@ -244,22 +208,28 @@ impl Table {
         Ok(answer.item)
     }
 
-    /// Puts an item if none is there, or if the one that is there has these attributes still.
+    /// Puts an item if none is there, or if the one that is there still has these attributes, or
+    /// still lacks those without a value.
     async fn put_if(
         &self,
         item: Item,
-        replaces: Option<Vec<(&str, AttributeValue)>>,
+        replaces: Option<Vec<(&str, Option<AttributeValue>)>>,
     ) -> Result<bool, LedgerError> {
         let mut put = self.client.put_item().table_name(&self.name).set_item(Some(item));
         match replaces {
             None => put = put.condition_expression("attribute_not_exists(pk)"),
             Some(attributes) => {
-                let conditions: Vec<String> =
-                    attributes.iter().map(|(name, _)| format!("#{name} = :{name}")).collect();
-                let (mut names, mut values) = (HashMap::new(), HashMap::new());
+                let (mut conditions, mut names, mut values) =
+                    (Vec::new(), HashMap::new(), HashMap::new());
                 for (name, value) in attributes {
                     names.insert(format!("#{name}"), name.to_owned());
-                    values.insert(format!(":{name}"), value);
+                    conditions.push(match value {
+                        None => format!("attribute_not_exists(#{name})"),
+                        Some(value) => {
+                            values.insert(format!(":{name}"), value);
+                            format!("#{name} = :{name}")
+                        }
+                    });
                 }
                 put = put
                     .condition_expression(conditions.join(" AND "))
@@ -285,10 +255,29 @@ fn attempt(reader: &Reader<'_>) -> Result<Attempt, LedgerError> {
         fingerprint: reader.text("fingerprint")?.to_owned(),
         catalog_version: reader.number("catalog_version")?,
         started_at: reader.time("started_at")?,
+        channel: channel(reader.text("channel")?)?,
         session,
     })
 }
 
 fn rate(reader: &Reader<'_>) -> Result<Rate, LedgerError> {
     Ok(Rate { since: reader.time("since")?, times: reader.number("times")? })
+}
+
+const SITE: &str = "site";
+const LINK: &str = "link";
+
+const fn channel_name(channel: Channel) -> &'static str {
+    match channel {
+        Channel::Site => SITE,
+        Channel::Link => LINK,
+    }
+}
+
+fn channel(name: &str) -> Result<Channel, LedgerError> {
+    match name {
+        SITE => Ok(Channel::Site),
+        LINK => Ok(Channel::Link),
+        other => Err(LedgerError::Unreadable(format!("attempt through channel {other}"))),
+    }
 }

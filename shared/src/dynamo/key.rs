@@ -1,7 +1,8 @@
 //! Every key of the table, and nothing of it anywhere else.
 
 use crate::domain::decide::Target;
-use crate::domain::id::{EventId, LearnerId, LinkId, PriceKey, ProductId, SourceId};
+use crate::domain::id::{EventId, LearnerId, LinkId, ProductId, SourceId};
+use crate::domain::rate::Action;
 
 /// The partition key's attribute.
 pub const PK: &str = "pk";
@@ -10,30 +11,6 @@ pub const SK: &str = "sk";
 /// The attribute by which DynamoDB deletes what is over, some time later. Never read for a
 /// decision.
 pub const TTL: &str = "ttl";
-
-/// What a learner is limited in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Action {
-    /// Asking for a session, by themselves or through a link.
-    Checkout,
-    /// Confirming a session.
-    Confirm,
-    /// Being made a link.
-    Link,
-}
-
-impl Action {
-    /// Every action.
-    pub const ALL: [Self; 3] = [Self::Checkout, Self::Confirm, Self::Link];
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Checkout => "checkout",
-            Self::Confirm => "confirm",
-            Self::Link => "link",
-        }
-    }
-}
 
 /// The key of an item.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,8 +27,8 @@ pub enum Key {
     Access(LearnerId),
     /// A learner's Stripe customer.
     Customer(LearnerId),
-    /// A learner's attempt to buy at a price.
-    Checkout(LearnerId, PriceKey),
+    /// A learner's latest attempt to buy a product.
+    Checkout(LearnerId, ProductId),
     /// How often a learner has done something.
     Rate(LearnerId, Action),
     /// An upgrade link.
@@ -108,7 +85,7 @@ impl Key {
             Self::Source(_) => "SOURCE".to_owned(),
             Self::Access(_) => "ACCESS".to_owned(),
             Self::Customer(_) => "CUSTOMER".to_owned(),
-            Self::Checkout(_, price) => format!("CHECKOUT#{price}"),
+            Self::Checkout(_, product) => format!("CHECKOUT#{product}"),
             Self::Rate(_, action) => format!("RATE#{}", action.name()),
             Self::Link(_) => "LINK".to_owned(),
             Self::Catalog => "CURRENT".to_owned(),
@@ -139,7 +116,7 @@ impl Key {
         match (kind, detail) {
             ("ACCESS", "") => Some(Self::Access(learner)),
             ("CUSTOMER", "") => Some(Self::Customer(learner)),
-            ("CHECKOUT", price) => Some(Self::Checkout(learner, price.parse().ok()?)),
+            ("CHECKOUT", product) => Some(Self::Checkout(learner, product.parse().ok()?)),
             ("RATE", name) => {
                 let action = Action::ALL.into_iter().find(|action| action.name() == name)?;
                 Some(Self::Rate(learner, action))

@@ -79,6 +79,10 @@ problems! {
     AlreadyEntitled 409 "already-entitled" "The learner already has this";
     /// A payment for it is on its way.
     PaymentProcessing 409 "payment-processing" "A payment for this is being processed";
+    /// A payment for it is disputed, and the bank has not decided.
+    PaymentDisputed 409 "payment-disputed" "A payment for this is disputed";
+    /// Through a link: the learner has a checkout open that a link may not close now.
+    CheckoutOpenElsewhere 409 "checkout-open-elsewhere" "A checkout is already open elsewhere";
     /// The body is larger than anything we take.
     BodyTooLarge 413 "body-too-large" "The body is too large";
     /// A field is unknown, missing or invalid.

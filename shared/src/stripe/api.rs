@@ -15,16 +15,13 @@ use stripe_core::customer::CreateCustomer;
 use tokio::sync::Mutex;
 
 use super::client::Client;
-use super::error::StripeError;
-use super::wire::{Session, dispute_status_from_api, is_our_payment, metadata};
+use super::wire::{dispute_status_from_api, is_our_payment, metadata, session_from_api};
+use crate::domain::checkout::{Session, SessionRequest};
 use crate::domain::decide::Mode;
 use crate::domain::facts::DisputeStatus;
-use crate::domain::id::{
-    AttemptId, CustomerId, DisputeId, LearnerId, PaymentIntentId, PriceKey, ProductId, SessionId,
-    StripePriceId,
-};
+use crate::domain::id::{AttemptId, CustomerId, DisputeId, LearnerId, PaymentIntentId, SessionId};
 use crate::domain::time::Timestamp;
-use crate::ports::{StripeReader, StripeUnavailable};
+use crate::ports::{StripeCheckout, StripeError, StripeReader, StripeUnavailable};
 use crate::secrets::SecretCache;
 
 const ATTEMPTS_MAX: u32 = 3;
@@ -52,113 +49,11 @@ pub struct StripeApi {
     client: Mutex<Option<(SecretString, Arc<Client>)>>,
 }
 
-/// What a session is opened with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SessionRequest {
-    /// For whom.
-    pub learner: LearnerId,
-    /// Their Stripe customer. The page shows what Stripe knows of them, such as their e-mail.
-    pub customer: Option<CustomerId>,
-    /// What they buy.
-    pub product: ProductId,
-    /// At which of its prices.
-    pub price: PriceKey,
-    /// Stripe's id of that price.
-    pub stripe_price: StripePriceId,
-    /// Where Stripe sends them once they have paid.
-    pub success_url: String,
-    /// Where Stripe sends them when they turn back.
-    pub cancel_url: String,
-}
-
 impl StripeApi {
     /// The API at this address, or at Stripe's own, with one of these keys.
     #[must_use]
     pub fn new(url: Option<String>, mode: Mode, keys: SecretCache) -> Self {
         Self { url, mode, keys, client: Mutex::new(None) }
-    }
-
-    /// Creates a customer for this learner; the same one whenever it is asked with the same
-    /// predecessor within a day, unless it is asked under another key.
-    pub async fn create_customer(
-        &self,
-        learner: &LearnerId,
-        replaces: Option<&CustomerId>,
-        other_key: Option<&AttemptId>,
-        now: Timestamp,
-    ) -> Result<CustomerId, StripeError> {
-        let request = CreateCustomer::new()
-            .metadata(HashMap::from([(metadata::LEARNER.to_owned(), learner.as_str().to_owned())]));
-        let after = replaces.map_or("nobody", CustomerId::as_str);
-        let other = other_key.map_or("", AttemptId::as_str);
-        let key = format!("coursegate-customer-{learner}-after-{after}-{other}");
-        let json = self.send(|| request.build(), Some(&key), now).await?;
-        let id = serde_json::from_str::<serde_json::Value>(&json)
-            .ok()
-            .and_then(|customer| customer.get("id")?.as_str()?.parse().ok());
-        id.ok_or_else(|| StripeError::Unreadable("customer: id is missing".to_owned()))
-    }
-
-    /// Opens a session; the same one whenever it is asked for the same attempt within a day.
-    pub async fn open_session(
-        &self,
-        request: &SessionRequest,
-        attempt: &AttemptId,
-        now: Timestamp,
-    ) -> Result<Session, StripeError> {
-        let metadata = HashMap::from(
-            [
-                (metadata::LEARNER, request.learner.as_str()),
-                (metadata::PRODUCT, request.product.as_str()),
-                (metadata::PRICE, request.price.as_str()),
-            ]
-            .map(|(key, value)| (key.to_owned(), value.to_owned())),
-        );
-        let item = CreateCheckoutSessionLineItems {
-            price: Some(request.stripe_price.to_string()),
-            quantity: Some(1),
-            ..CreateCheckoutSessionLineItems::new()
-        };
-        let payment = CreateCheckoutSessionPaymentIntentData {
-            metadata: Some(metadata.clone()),
-            ..CreateCheckoutSessionPaymentIntentData::new()
-        };
-        let create = CreateCheckoutSession::new()
-            .mode(CheckoutSessionMode::Payment)
-            .client_reference_id(request.learner.as_str())
-            .line_items(vec![item])
-            .metadata(metadata)
-            .payment_intent_data(payment)
-            .success_url(request.success_url.as_str())
-            .cancel_url(request.cancel_url.as_str());
-        let create = match &request.customer {
-            Some(customer) => create.customer(customer.as_str()),
-            None => create,
-        };
-        let key = format!("coursegate-checkout-{attempt}");
-        let json = self.send(|| create.build(), Some(&key), now).await?;
-        Session::from_json(&json).map_err(StripeError::Unreadable)
-    }
-
-    /// The session as it is now; none if Stripe does not know it.
-    pub async fn session(
-        &self,
-        id: &SessionId,
-        now: Timestamp,
-    ) -> Result<Option<Session>, StripeError> {
-        let request = RetrieveCheckoutSession::new(id.as_str())
-            .expand(vec!["payment_intent.latest_charge".to_owned()]);
-        match self.send(|| request.build(), None, now).await {
-            Ok(json) => Session::from_json(&json).map(Some).map_err(StripeError::Unreadable),
-            Err(StripeError::Missing { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Closes a session. A session that is no longer open is refused: read it again.
-    pub async fn expire_session(&self, id: &SessionId, now: Timestamp) -> Result<(), StripeError> {
-        let request = ExpireCheckoutSession::new(id.as_str());
-        self.send(|| request.build(), None, now).await.map(drop)
     }
 
     /// Sends a request that only reads, for the JSON of one object.
@@ -200,7 +95,7 @@ impl StripeApi {
     }
 
     async fn client(&self, now: Timestamp) -> Result<Arc<Client>, StripeError> {
-        let keys = self.keys.get(now).await.map_err(StripeError::NoKey)?;
+        let keys = self.keys.get(now).await.map_err(|error| StripeError::NoKey(Box::new(error)))?;
         let key = keys
             .iter()
             .find(|key| mode_of_key(key.expose_secret()) == Some(self.mode))
@@ -236,5 +131,85 @@ impl StripeReader for StripeApi {
     ) -> Result<DisputeStatus, StripeUnavailable> {
         let json = self.read(&format!("/disputes/{id}"), now).await?;
         dispute_status_from_api(&json).map_err(|reason| StripeError::Unreadable(reason).into())
+    }
+}
+
+impl StripeCheckout for StripeApi {
+    async fn create_customer(
+        &self,
+        learner: &LearnerId,
+        replaces: Option<&CustomerId>,
+        other_key: Option<&AttemptId>,
+        now: Timestamp,
+    ) -> Result<CustomerId, StripeError> {
+        let request = CreateCustomer::new()
+            .metadata(HashMap::from([(metadata::LEARNER.to_owned(), learner.as_str().to_owned())]));
+        let after = replaces.map_or("nobody", CustomerId::as_str);
+        let other = other_key.map_or("", AttemptId::as_str);
+        let key = format!("coursegate-customer-{learner}-after-{after}-{other}");
+        let json = self.send(|| request.build(), Some(&key), now).await?;
+        let id = serde_json::from_str::<serde_json::Value>(&json)
+            .ok()
+            .and_then(|customer| customer.get("id")?.as_str()?.parse().ok());
+        id.ok_or_else(|| StripeError::Unreadable("customer: id is missing".to_owned()))
+    }
+
+    async fn open_session(
+        &self,
+        request: &SessionRequest,
+        attempt: &AttemptId,
+        now: Timestamp,
+    ) -> Result<Session, StripeError> {
+        let metadata = HashMap::from(
+            [
+                (metadata::LEARNER, request.learner.as_str()),
+                (metadata::PRODUCT, request.product.as_str()),
+                (metadata::PRICE, request.price.as_str()),
+            ]
+            .map(|(key, value)| (key.to_owned(), value.to_owned())),
+        );
+        let item = CreateCheckoutSessionLineItems {
+            price: Some(request.stripe_price.to_string()),
+            quantity: Some(1),
+            ..CreateCheckoutSessionLineItems::new()
+        };
+        let payment = CreateCheckoutSessionPaymentIntentData {
+            metadata: Some(metadata.clone()),
+            ..CreateCheckoutSessionPaymentIntentData::new()
+        };
+        let create = CreateCheckoutSession::new()
+            .mode(CheckoutSessionMode::Payment)
+            .client_reference_id(request.learner.as_str())
+            .line_items(vec![item])
+            .metadata(metadata)
+            .payment_intent_data(payment)
+            .success_url(request.success_url.as_str())
+            .cancel_url(request.cancel_url.as_str());
+        let create = match &request.customer {
+            Some(customer) => create.customer(customer.as_str()),
+            None => create,
+        };
+        let key = format!("coursegate-checkout-{attempt}");
+        let json = self.send(|| create.build(), Some(&key), now).await?;
+        session_from_api(&json).map_err(StripeError::Unreadable)
+    }
+
+    async fn session(
+        &self,
+        id: &SessionId,
+        now: Timestamp,
+    ) -> Result<Option<Session>, StripeError> {
+        let request = RetrieveCheckoutSession::new(id.as_str())
+            .expand(vec!["payment_intent.latest_charge".to_owned()]);
+        match self.send(|| request.build(), None, now).await {
+            Ok(json) => session_from_api(&json).map(Some).map_err(StripeError::Unreadable),
+            Err(StripeError::Missing { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn expire_session(&self, id: &SessionId, now: Timestamp) -> Result<(), StripeError> {
+        let request = ExpireCheckoutSession::new(id.as_str());
+        self.send(|| request.build(), None, now).await.map(drop)
     }
 }

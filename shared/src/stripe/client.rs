@@ -16,8 +16,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use stripe_client_core::{IdempotencyKey, RequestBuilder, StripeMethod, VERSION};
 
-use super::error::StripeError;
 use crate::https::{Connector, connector};
+use crate::ports::StripeError;
 
 const STRIPE: &str = "https://api.stripe.com";
 const WHO_ASKS: &str = concat!("coursegate/", env!("CARGO_PKG_VERSION"));

@@ -12,7 +12,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::signature::VerifiedDelivery;
-use crate::domain::checkout::{OpenSession, SessionState};
+use crate::domain::checkout::{OpenSession, Session, SessionState};
 use crate::domain::decide::{Content, Event, Irrelevance, Mode, News};
 use crate::domain::facts::{
     Dispute, DisputeStatus, Facts, Payment, Purchase, Refund, RefundStatus, Sale, Told,
@@ -507,40 +507,24 @@ fn say(error: IdError) -> String {
     format!("checkout session: {error}")
 }
 
-/// A checkout session as Stripe answered it to us.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Session {
-    /// Its id.
-    pub id: SessionId,
-    /// The learner that our server opened it for; none if it was not our server.
-    pub learner: Option<LearnerId>,
-    /// Whether it can still be paid.
-    pub state: SessionState,
-    /// What it says of its purchase, to be decided on like an event.
-    pub news: News,
-}
-
-impl Session {
-    /// Reads a session from an answer of Stripe's, best with `payment_intent.latest_charge`
-    /// expanded, so that it tells when it was paid. The error says what is missing.
-    pub fn from_json(json: &str) -> Result<Self, String> {
-        let object: Value =
-            serde_json::from_str(json).map_err(|error| describe("session", &error))?;
-        let shape = SessionShape::deserialize(&object)
-            .map_err(|error| describe("checkout session", &error))?;
-        let missing = |field| format!("checkout session: {field} is missing");
-        let id: SessionId = shape.id.parse().map_err(say)?;
-        let paid_at = shape.paid_at().ok_or_else(|| missing("created"))?;
-        Ok(Self {
-            learner: shape.metadata(metadata::LEARNER).ok(),
-            state: shape.state(&id),
-            news: News {
-                event: None,
-                mode: mode_of(shape.livemode.ok_or_else(|| missing("livemode"))?),
-                connected_account: false,
-                content: session_event(&object, paid_at, shape.unpaid_means()),
-            },
-            id,
-        })
-    }
+/// Reads a Checkout session from a response of Stripe's, best with `payment_intent.latest_charge`
+/// expanded, so that it tells when it was paid. The error says what is missing.
+pub fn session_from_api(json: &str) -> Result<Session, String> {
+    let object: Value = serde_json::from_str(json).map_err(|error| describe("session", &error))?;
+    let shape =
+        SessionShape::deserialize(&object).map_err(|error| describe("checkout session", &error))?;
+    let missing = |field| format!("checkout session: {field} is missing");
+    let id: SessionId = shape.id.parse().map_err(say)?;
+    let paid_at = shape.paid_at().ok_or_else(|| missing("created"))?;
+    Ok(Session {
+        learner: shape.metadata(metadata::LEARNER).ok(),
+        state: shape.state(&id),
+        news: News {
+            event: None,
+            mode: mode_of(shape.livemode.ok_or_else(|| missing("livemode"))?),
+            connected_account: false,
+            content: session_event(&object, paid_at, shape.unpaid_means()),
+        },
+        id,
+    })
 }

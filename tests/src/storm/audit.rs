@@ -501,7 +501,7 @@ mod tests {
         expected.buyers.insert("ada".to_owned(), buyer);
         let mut items = items();
         items.push(json!({ "pk": "LEARNER#ada", "sk": "CUSTOMER", "customer": "cus_1" }));
-        let attempt = "CHECKOUT#tutorclaw_paid";
+        let attempt = "CHECKOUT#tutorclaw";
         items.push(json!({ "pk": "LEARNER#ada", "sk": attempt, "session": "cs_1" }));
         let wrong = audit(&items, &expected);
         assert_eq!(wrong.len(), 2, "{wrong:?}");

@@ -1,0 +1,138 @@
+//! Whether a product is for sale to a learner. Checkout, upgrade links and the offers in answers
+//! all ask here, so that what is offered is what is sold.
+
+use super::access::{Holdings, RefundThreshold, Standing};
+use super::catalog::{Catalog, Course, Offer, Product};
+use super::id::{CourseId, SourceId};
+use super::time::Timestamp;
+
+/// How far a course is open to a learner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Openness {
+    /// Every chapter is free.
+    Free,
+    /// A source opens it until then; none for ever.
+    Open(Option<Timestamp>),
+    /// A payment that would open it is on its way.
+    Processing,
+    /// The payment that would open it is disputed, and the bank has not decided.
+    Disputed,
+    /// Nothing opens it.
+    Closed,
+}
+
+impl Openness {
+    /// Whether there is nothing left to buy: it is open and stays so.
+    const fn is_for_good(self) -> bool {
+        matches!(self, Self::Free | Self::Open(None))
+    }
+}
+
+/// Whether a product is for sale to a learner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Availability<'a> {
+    /// It is. Some of its courses may be open to the learner already.
+    ForSale {
+        /// Those, in the product's order.
+        owned: Vec<&'a CourseId>,
+    },
+    /// Each of its courses is open to the learner with no end date.
+    AlreadyEntitled,
+    /// Nothing is left to buy once payments that are on their way arrive.
+    PaymentProcessing,
+    /// A payment for one of its courses is disputed. It is for sale again once the bank has
+    /// decided, unless that opens it.
+    PaymentDisputed,
+}
+
+/// By what the sources of a learner are judged.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    /// What opens what.
+    pub catalog: &'a Catalog,
+    /// What the learner has.
+    pub holdings: &'a Holdings,
+    /// How much of a purchase has to be refunded before it opens nothing.
+    pub threshold: RefundThreshold,
+    /// When.
+    pub now: Timestamp,
+}
+
+impl<'a> View<'a> {
+    /// How far this course is open.
+    #[must_use]
+    pub fn openness(&self, course: &Course) -> Openness {
+        if course.is_free(None) {
+            return Openness::Free;
+        }
+        let mut ends = Vec::new();
+        let (mut is_processing, mut is_disputed) = (false, false);
+        for (_, grant) in self.holdings.iter() {
+            let product = self.catalog.product(&grant.product);
+            if !product.is_some_and(|product| product.courses.contains(&course.id)) {
+                continue;
+            }
+            match grant.standing(self.threshold, self.now) {
+                Standing::Active => ends.push(grant.until),
+                Standing::Processing => is_processing = true,
+                Standing::Suspended => is_disputed = true,
+                Standing::Ended | Standing::Failed | Standing::Refunded | Standing::Revoked => {}
+            }
+        }
+        if !ends.is_empty() {
+            // For ever if any of them is; otherwise as long as the longest.
+            let ends: Option<Vec<Timestamp>> = ends.into_iter().collect();
+            return Openness::Open(ends.and_then(|ends| ends.into_iter().max()));
+        }
+        match (is_processing, is_disputed) {
+            (true, _) => Openness::Processing,
+            (false, true) => Openness::Disputed,
+            (false, false) => Openness::Closed,
+        }
+    }
+
+    /// Whether this product is for sale.
+    #[must_use]
+    pub fn availability(&self, product: &'a Product) -> Availability<'a> {
+        let courses = || {
+            let course = |id| Some((id, self.openness(self.catalog.course(id)?)));
+            product.courses.iter().filter_map(course)
+        };
+        if courses().all(|(_, openness)| openness.is_for_good()) {
+            Availability::AlreadyEntitled
+        } else if courses().any(|(_, openness)| openness == Openness::Disputed) {
+            Availability::PaymentDisputed
+        } else if courses().all(|(_, it)| it.is_for_good() || it == Openness::Processing) {
+            Availability::PaymentProcessing
+        } else {
+            let owned = courses().filter(|(_, openness)| openness.is_for_good());
+            Availability::ForSale { owned: owned.map(|(id, _)| id).collect() }
+        }
+    }
+
+    /// The offers that would open this course, in the author's order, each with the courses of its
+    /// product that are open to the learner already.
+    #[must_use]
+    pub fn offers(&self, course: &CourseId) -> Vec<(Offer<'a>, Vec<&'a CourseId>)> {
+        let for_sale = |offer: Offer<'a>| match self.availability(offer.product) {
+            Availability::ForSale { owned } => Some((offer, owned)),
+            Availability::AlreadyEntitled
+            | Availability::PaymentProcessing
+            | Availability::PaymentDisputed => None,
+        };
+        self.catalog.offers_for(course).filter_map(for_sale).collect()
+    }
+
+    /// The sources whose payment is on its way and that would open a course of this product.
+    pub fn awaited(&self, product: &Product) -> impl Iterator<Item = &'a SourceId> {
+        let opens_one = |id| {
+            let other = self.catalog.product(id);
+            other.is_some_and(|it| it.courses.iter().any(|course| product.courses.contains(course)))
+        };
+        let awaited = self.holdings.iter().filter(move |(_, grant)| {
+            grant.standing(self.threshold, self.now) == Standing::Processing
+                && opens_one(&grant.product)
+        });
+        awaited.map(|(source, _)| source)
+    }
+}

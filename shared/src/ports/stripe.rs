@@ -1,0 +1,128 @@
+//! What is asked of Stripe.
+
+use crate::domain::checkout::{Session, SessionRequest};
+use crate::domain::facts::DisputeStatus;
+use crate::domain::id::{AttemptId, CustomerId, DisputeId, LearnerId, PaymentIntentId, SessionId};
+use crate::domain::time::Timestamp;
+
+/// Who can be asked what only Stripe knows.
+pub trait StripeReader {
+    /// Whether our server made this payment: whether its metadata names a learner.
+    fn is_ours(
+        &self,
+        payment: &PaymentIntentId,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<bool, StripeUnavailable>> + Send;
+
+    /// How this dispute stands.
+    fn dispute(
+        &self,
+        id: &DisputeId,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<DisputeStatus, StripeUnavailable>> + Send;
+}
+
+/// The calls that open, read and close Checkout sessions.
+pub trait StripeCheckout {
+    /// Creates a customer for this learner; the same one whenever it is asked with the same
+    /// predecessor within a day, unless it is asked under another key.
+    fn create_customer(
+        &self,
+        learner: &LearnerId,
+        replaces: Option<&CustomerId>,
+        other_key: Option<&AttemptId>,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<CustomerId, StripeError>> + Send;
+
+    /// Opens a session; the same one whenever it is asked for the same attempt within a day.
+    fn open_session(
+        &self,
+        request: &SessionRequest,
+        attempt: &AttemptId,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Session, StripeError>> + Send;
+
+    /// The session as it is now; none if Stripe does not know it.
+    fn session(
+        &self,
+        id: &SessionId,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Option<Session>, StripeError>> + Send;
+
+    /// Closes a session. A session that is no longer open is refused with 400: read it again.
+    fn expire_session(
+        &self,
+        id: &SessionId,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<(), StripeError>> + Send;
+}
+
+/// Stripe did not say.
+#[derive(Debug, thiserror::Error)]
+#[error("Stripe does not say what is asked")]
+pub struct StripeUnavailable(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
+/// Why Stripe did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StripeError {
+    /// There is no usable key: a placeholder, or Secrets Manager can't be reached.
+    #[error("there is no usable Stripe API key")]
+    NoKey(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The key is of the other mode, or no key at all.
+    #[error("the Stripe API key is not one of this deployment's mode")]
+    WrongMode,
+    /// Stripe does not accept the key, or not for this.
+    #[error("Stripe does not accept the API key for this request")]
+    Unauthorized,
+    /// Something that the request names is not there.
+    #[error("Stripe does not know what the request names ({param})")]
+    Missing {
+        /// Stripe's name of the parameter; empty where it is the object asked for.
+        param: String,
+    },
+    /// The request is refused, and would be again.
+    #[error("Stripe refuses the request with {status} ({code})")]
+    Refused {
+        /// Stripe's status.
+        status: u16,
+        /// Stripe's code, or the type where it gave none.
+        code: String,
+    },
+    /// Too many requests for now, or one under this very idempotency key is still being seen to.
+    #[error("Stripe asks to come back later")]
+    Busy,
+    /// An error of Stripe's own. A request that changes something may have been carried out.
+    #[error("Stripe fails with {status}")]
+    Failed {
+        /// Stripe's status.
+        status: u16,
+    },
+    /// No answer in time. A request that changes something may have been carried out.
+    #[error("Stripe does not answer")]
+    Unreachable,
+    /// An answer that can't be read.
+    #[error("Stripe's answer can't be read: {0}")]
+    Unreadable(String),
+}
+
+impl StripeError {
+    /// Whether Stripe has answered under this idempotency key for good: the same key would bring
+    /// the same answer for a day, so another try needs another key.
+    /// <https://docs.stripe.com/api/idempotent_requests>
+    #[must_use]
+    pub const fn is_final(&self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::Missing { .. } | Self::Failed { .. })
+    }
+
+    /// Whether the same request may succeed if it is sent again.
+    #[must_use]
+    pub const fn is_worth_another_try(&self) -> bool {
+        matches!(self, Self::Busy | Self::Failed { .. } | Self::Unreachable)
+    }
+}
+
+impl From<StripeError> for StripeUnavailable {
+    fn from(error: StripeError) -> Self {
+        Self(Box::new(error))
+    }
+}
