@@ -28,6 +28,8 @@ export interface Offer {
   amount: number;
   currency: string;
   courses: string[];
+  /** Those of them that are open to the learner already; only in answers about a learner. */
+  owned_courses?: string[];
 }
 
 export interface Courses {

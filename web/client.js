@@ -37,6 +37,8 @@ const PROBLEMS = {
   "unknown-link": ["This link leads nowhere any more. Ask for a new one where you got it.", "courses"],
   "already-entitled": ["You own this already. Nothing was charged.", "course"],
   "payment-processing": ["A payment for this is on its way. It opens by itself.", "purchases"],
+  "payment-disputed": ["A payment for this is disputed at your bank. You can buy it again once the bank has decided.", "purchases"],
+  "checkout-open-elsewhere": ["A checkout for this is already open elsewhere. Finish it there, or try again later.", "purchases"],
   "rate-limited": ["That was a lot of tries in a short time.", "retry"],
   "internal": ["Something is wrong on our side. Nothing is lost.", "retry"],
   "stripe-refused": ["This can’t be sold at the moment. Nothing was charged, and the author has been told.", "courses"],

@@ -96,3 +96,11 @@ export function choose(offers) {
 export function counted(count, one) {
   return `${count} ${one}${count === 1 ? "" : "s"}`;
 }
+
+/**
+ * "a", "a and b", "a, b, and c".
+ * @param {string[]} words
+ */
+export function list(words) {
+  return new Intl.ListFormat("en").format(words);
+}

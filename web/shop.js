@@ -186,6 +186,38 @@ export function standing(course, holdings) {
 }
 
 /**
+ * Whether the course is open to the learner with no end date.
+ * @param {Course} course
+ * @param {Entitlement[]} holdings
+ */
+function isForGood(course, holdings) {
+  return course.chapters.every((chapter) => chapter.free) || holdings.some((held) =>
+    held.status === "active" && held.until === null && held.courses.includes(course.id));
+}
+
+/**
+ * Whether an offer is for sale to the learner, by the rule that the API sells by:
+ * - `owned`: each of its courses is open, with no end date.
+ * - `suspended`: a payment for one of them is disputed, and the bank has not decided.
+ * - `processing`: nothing is left to buy once payments that are on their way arrive.
+ * - `for sale`: `owned` lists the courses that are open already.
+ * @param {Offer} offer
+ * @param {Course[]} courses
+ * @param {Entitlement[]} holdings
+ * @returns {{ availability: "owned" | "suspended" | "processing" | "for sale", owned: Course[] }}
+ */
+export function availability(offer, courses, holdings) {
+  const sold = courses.filter((course) => offer.courses.includes(course.id));
+  const owned = sold.filter((course) => isForGood(course, holdings));
+  const stands = sold.filter((course) => !owned.includes(course))
+    .map((course) => standing(course, holdings).standing);
+  if (stands.length === 0) return { availability: "owned", owned };
+  if (stands.includes("suspended")) return { availability: "suspended", owned };
+  if (stands.every((it) => it === "processing")) return { availability: "processing", owned };
+  return { availability: "for sale", owned };
+}
+
+/**
  * Whether somebody of this standing may open the chapter. It only decides what is drawn; the
  * chapter itself is handed out by the API.
  * @param {{ free: boolean }} chapter

@@ -1,19 +1,15 @@
-//! Histories, generated from a seed; and from one that breaks a law, the shortest that still does.
+//! Histories of events: what happens at Stripe, and how the webhook is told of it.
 
-use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use proptest::prelude::{Strategy, any};
-use proptest::strategy::ValueTree;
-use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use proptest::{collection, prop_oneof};
 
 use crate::flaw::Flaw;
 use crate::law::Violation;
 use crate::oracle::{Stripe, Word};
-use crate::random::SplitMix64;
 use crate::run::Run;
+use crate::search::Generated;
 use crate::world::{FAULTS, Fault, Stage, Tally};
 
 /// When a history begins, in Unix seconds.
@@ -153,22 +149,51 @@ fn turns() -> impl Strategy<Value = Turn> {
     ]
 }
 
-fn histories() -> impl Strategy<Value = History> {
-    let anything = collection::vec(words(), 1..=WORDS_MAX);
-    let words = prop_oneof![3 => anything, 1 => refunds(), 2 => verdicts()];
-    (words, collection::vec(turns(), 0..=TURNS_MAX))
-        .prop_map(|(words, turns)| History { words, turns })
-}
+impl Generated for History {
+    type Flaw = Flaw;
+    const COMMAND: &'static str = "cargo xtask simulate";
 
-impl History {
-    /// Plays it, with this flaw if there is one; says how often each kind of thing
-    /// happened, or which law was broken.
-    pub fn play(&self, flaw: Option<Flaw>) -> Result<Tally, Violation> {
+    fn strategy() -> impl Strategy<Value = Self> {
+        let anything = collection::vec(words(), 1..=WORDS_MAX);
+        let words = prop_oneof![3 => anything, 1 => refunds(), 2 => verdicts()];
+        (words, collection::vec(turns(), 0..=TURNS_MAX))
+            .prop_map(|(words, turns)| Self { words, turns })
+    }
+
+    fn play(&self, flaw: Option<Flaw>) -> Result<Tally, Violation> {
         let mut run = self.begin(flaw);
         self.turn(&mut run)?;
         Ok(run.tally())
     }
 
+    fn story(&self, flaw: Option<Flaw>) -> Vec<String> {
+        let mut stripe = Stripe::new("", START);
+        let mut story: Vec<String> =
+            self.words.iter().filter_map(|word| stripe.happen(*word)).collect();
+        let mut run = self.begin(flaw);
+        run.story = Some(Vec::new());
+        let ended = self.turn(&mut run);
+        story.extend(run.story.unwrap_or_default());
+        story.extend(ended.err().map(|violation| format!("BROKEN: {violation}")));
+        story
+    }
+
+    fn parts(&self) -> usize {
+        self.words.len() + self.turns.len()
+    }
+
+    fn without(&self, part: usize) -> Self {
+        let mut rest = self.clone();
+        if part < self.words.len() {
+            rest.words.remove(part);
+        } else {
+            rest.turns.remove(part - self.words.len());
+        }
+        rest
+    }
+}
+
+impl History {
     fn begin(&self, flaw: Option<Flaw>) -> Run {
         let stripe = Arc::new(Stripe::after(&self.words, "", START));
         let run = Run::new(&stripe, INSTANCES).with_torn_reads();
@@ -186,20 +211,6 @@ impl History {
             take(run, *turn)?;
         }
         run.finish()
-    }
-
-    /// What happens in it, in words.
-    #[must_use]
-    pub fn story(&self, flaw: Option<Flaw>) -> Vec<String> {
-        let mut stripe = Stripe::new("", START);
-        let mut story: Vec<String> =
-            self.words.iter().filter_map(|word| stripe.happen(*word)).collect();
-        let mut run = self.begin(flaw);
-        run.story = Some(Vec::new());
-        let ended = self.turn(&mut run);
-        story.extend(run.story.unwrap_or_default());
-        story.extend(ended.err().map(|violation| format!("BROKEN: {violation}")));
-        story
     }
 }
 
@@ -245,153 +256,4 @@ fn take(run: &mut Run, turn: Turn) -> Result<(), Violation> {
         Turn::Roll => run.roll(),
     }
     Ok(())
-}
-
-/// A history that breaks a law.
-#[derive(Debug, Clone)]
-pub struct Broken {
-    /// The seed of the whole run.
-    pub seed: u64,
-    /// Which of its histories.
-    pub number: u64,
-    /// The shortest history that still breaks a law.
-    pub shortest: History,
-    /// With this flaw.
-    pub flaw: Option<Flaw>,
-    /// That law.
-    pub violation: Violation,
-}
-
-impl fmt::Display for Broken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, number, violation, .. } = self;
-        writeln!(f, "history {number} of seed {seed} breaks a law:\n  {violation}")?;
-        writeln!(f, "the shortest that does:")?;
-        for line in self.shortest.story(self.flaw) {
-            writeln!(f, "  {line}")?;
-        }
-        match self.flaw {
-            Some(flaw) => write!(f, "with this flaw on purpose: {flaw:?}"),
-            None => {
-                write!(f, "to see it again: cargo xtask simulate --seed {seed} --history {number}")
-            }
-        }
-    }
-}
-
-/// The history of this number.
-#[must_use]
-pub fn history(seed: u64, number: u64) -> History {
-    tree(seed, number).current()
-}
-
-fn tree(seed: u64, number: u64) -> impl ValueTree<Value = History> {
-    let mut bytes = [0; 16];
-    // Neighbours become strangers.
-    let start = SplitMix64::new(seed).next() ^ number;
-    bytes[..8].copy_from_slice(&SplitMix64::new(start).next().to_le_bytes());
-    bytes[8..].copy_from_slice(&SplitMix64::new(!start).next().to_le_bytes());
-    let rng = TestRng::from_seed(RngAlgorithm::XorShift, &bytes);
-    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-    histories().new_tree(&mut runner).unwrap()
-}
-
-/// Plays the history of this number. If it breaks a law, the shortest that does is looked for.
-pub fn play(seed: u64, number: u64, flaw: Option<Flaw>) -> Result<Tally, Box<Broken>> {
-    let mut tree = tree(seed, number);
-    let first = tree.current();
-    let violation = match first.play(flaw) {
-        Ok(tally) => return Ok(tally),
-        Err(violation) => violation,
-    };
-    let mut shortest = Shortest { history: first, violation, flaw };
-    let mut is_going_on = tree.simplify();
-    while is_going_on {
-        is_going_on =
-            if shortest.is_broken_by(tree.current()) { tree.simplify() } else { tree.complicate() };
-    }
-    // That leaves what can go only now that something else has.
-    while shortest.does_without_something() {}
-    let Shortest { history, violation, .. } = shortest;
-    Err(Box::new(Broken { seed, number, shortest: history, flaw, violation }))
-}
-
-/// The shortest history so far that breaks a law.
-struct Shortest {
-    history: History,
-    violation: Violation,
-    flaw: Option<Flaw>,
-}
-
-impl Shortest {
-    /// Whether this one breaks a law too; then it is the shortest.
-    fn is_broken_by(&mut self, candidate: History) -> bool {
-        match candidate.play(self.flaw) {
-            Ok(_) => false,
-            Err(violation) => {
-                (self.history, self.violation) = (candidate, violation);
-                true
-            }
-        }
-    }
-
-    fn does_without_something(&mut self) -> bool {
-        let before = (self.history.words.len(), self.history.turns.len());
-        for index in (0..before.1).rev() {
-            let mut candidate = self.history.clone();
-            candidate.turns.remove(index);
-            self.is_broken_by(candidate);
-        }
-        for index in (0..before.0).rev() {
-            let mut candidate = self.history.clone();
-            candidate.words.remove(index);
-            self.is_broken_by(candidate);
-        }
-        before != (self.history.words.len(), self.history.turns.len())
-    }
-}
-
-/// Plays so many histories on all cores, with this flaw if there is one. The same seed
-/// plays the same ones on any machine.
-pub fn play_all(seed: u64, count: u64, flaw: Option<Flaw>) -> Result<Tally, Box<Broken>> {
-    let next = AtomicU64::new(0);
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let work = || {
-        let mut tally = Tally::new();
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= count {
-                return Ok(tally);
-            }
-            match play(seed, number, flaw) {
-                Ok(more) => add(&mut tally, more),
-                Err(broken) => {
-                    next.store(count, Ordering::Relaxed);
-                    return Err(broken);
-                }
-            }
-        }
-    };
-    let results: Vec<_> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-    });
-    let mut tally = Tally::new();
-    let mut first: Option<Box<Broken>> = None;
-    for result in results {
-        match result {
-            Ok(more) => add(&mut tally, more),
-            Err(broken) => {
-                let is_earlier = first.as_ref().is_none_or(|it| broken.number < it.number);
-                first = if is_earlier { Some(broken) } else { first };
-            }
-        }
-    }
-    first.map_or(Ok(tally), Err)
-}
-
-fn add(tally: &mut Tally, more: Tally) {
-    for (what, times) in more {
-        *tally.entry(what).or_default() += times;
-    }
 }

@@ -5,7 +5,10 @@
 //! - [`world`]: what they ask for meanwhile, and how that fails.
 //! - [`law`]: what must hold after each commit, at each answer, and at the end.
 //! - [`flaw`]: what is wrong on purpose, to see whether the laws notice.
-//! - [`history`]: all of this generated from a seed, and made shorter when it breaks a law.
+//! - [`history`]: all of this generated from a seed.
+//! - [`buying`]: people who buy, with checkout's own code and a Stripe that opens and closes
+//!   sessions.
+//! - [`search`]: plays generated histories, and makes one that breaks a law shorter.
 //! - [`interleaving`]: all of it, exhaustively, for a few events.
 //! - [`memory`], [`clock`], [`rendering`], [`random`]: a ledger in memory with every condition of
 //!   the table's, a clock that is moved by hand, Stripe's objects as JSON, numbers from a seed.
@@ -20,6 +23,7 @@
     reason = "a simulation that can't go on should stop where it is"
 )]
 
+pub mod buying;
 pub mod clock;
 pub mod flaw;
 pub mod history;
@@ -30,4 +34,5 @@ pub mod oracle;
 pub mod random;
 pub mod rendering;
 pub mod run;
+pub mod search;
 pub mod world;

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use simulation::history::{self, play, play_all};
+use simulation::buying::Buying;
+use simulation::history::History;
+use simulation::search::{self, Generated, play, play_all};
 
 /// Plays generated histories of purchases, with every fault, and holds each end against the truth.
 #[derive(Parser)]
@@ -21,19 +23,27 @@ struct Arguments {
     /// Play this one alone, and tell what happens in it.
     #[arg(long)]
     history: Option<u64>,
+    /// Play people who buy at checkout instead of events that reach the webhook.
+    #[arg(long)]
+    buying: bool,
 }
 
 fn main() -> ExitCode {
-    let Arguments { histories, seed, history } = Arguments::parse();
+    let arguments = Arguments::parse();
+    if arguments.buying { run::<Buying>(&arguments) } else { run::<History>(&arguments) }
+}
+
+fn run<H: Generated>(arguments: &Arguments) -> ExitCode {
+    let Arguments { histories, seed, history, .. } = *arguments;
     let started = Instant::now();
     let result = match history {
         Some(number) => {
-            for line in history::history(seed, number).story(None) {
+            for line in search::history::<H>(seed, number).story(None) {
                 println!("  {line}");
             }
-            play(seed, number, None)
+            play::<H>(seed, number, None)
         }
-        None => play_all(seed, histories, None),
+        None => play_all::<H>(seed, histories, None),
     };
     match result {
         Ok(tally) => {

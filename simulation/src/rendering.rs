@@ -46,7 +46,7 @@ impl Session {
             "created": self.created,
             "expires_at": self.created.saturating_add(86_400),
             "livemode": false,
-            "url": (self.status == "open").then_some("https://checkout.stripe.com/c/pay/cs"),
+            "url": (self.status == "open").then(|| format!("https://checkout.stripe.com/c/pay/{}", self.id)),
         })
     }
 }

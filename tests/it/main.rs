@@ -27,6 +27,7 @@ mod openapi;
 mod reading;
 mod replay;
 mod reversals;
+mod sale;
 mod sbom;
 mod secrets;
 mod site;

@@ -132,7 +132,7 @@ fn arrows_between_crates_point_inwards() {
         ("local/stripe", &[]),
         ("local", &["stripe-simulator"]),
         ("cli", &["checkout", "entitlements", "local", "shared", "webhook"]),
-        ("simulation", &["shared", "webhook", "xtask"]),
+        ("simulation", &["checkout", "shared", "webhook", "xtask"]),
         ("fuzz", &["checkout", "coursegate", "entitlements", "shared", "simulation", "webhook"]),
         ("fuzz/targets", &["fuzz"]),
         ("xtask", &[]),

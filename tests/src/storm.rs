@@ -36,11 +36,12 @@ use local::secrets::Secrets;
 use local::stack::{self, Ports, Stack, secret_name};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use shared::domain::catalog::Catalog;
 use shared::ports::{Clock as _, SystemClock};
 use simulation::oracle::Effect;
 use tokio::task::JoinSet;
 
-use crate::world::{catalog, plain, root};
+use crate::world::{edited_catalog, plain, root};
 use asked::Asked;
 use audit::{Expected, audit};
 use buyers::Buyers;
@@ -254,7 +255,15 @@ impl Storm {
     }
 }
 
-/// A stack with the demo catalog on sale, whose functions find `DynamoDB` behind the proxy.
+/// The demo catalog, with a second price for what the buyers buy.
+fn two_currencies() -> Catalog {
+    edited_catalog(|text| {
+        let price = "lookup_key = \"tutorclaw_eur\"\nproduct = \"tutorclaw\"\namount = 899";
+        format!("{text}\n[[price]]\n{price}\ncurrency = \"eur\"\n")
+    })
+}
+
+/// A stack with that catalog on sale, whose functions find `DynamoDB` behind the proxy.
 async fn start(options: &Options, proxy_url: String, stripe_url: String) -> Stack {
     let stack = Stack::start(stack::Options {
         template: root().join("template.yaml"),
@@ -272,7 +281,7 @@ async fn start(options: &Options, proxy_url: String, stripe_url: String) -> Stac
     .unwrap();
     let deployment = Deployment::local(stack.addresses());
     let account = deployment.account().await.unwrap();
-    push(&catalog(), Closing::Refused, &account, &deployment, |_| {}).await.unwrap();
+    push(&two_currencies(), Closing::Refused, &account, &deployment, |_| {}).await.unwrap();
     webhook::register(&account, &deployment, &mut |_| {}).await.unwrap();
     stack.open();
     stack

@@ -9,10 +9,10 @@ import { checkout } from "../checkout.js";
 import { embedded, site } from "../config.js";
 import { NoWayBack, wayBack } from "../connect.js";
 import { h, icon } from "../dom.js";
-import { money } from "../locale.js";
+import { list, money } from "../locale.js";
 import { notice } from "../notice.js";
 import { session } from "../session.js";
-import { shop } from "../shop.js";
+import { availability, shop } from "../shop.js";
 import { here, signIn } from "../sign-in.js";
 import { ShopElement } from "./shop-element.js";
 
@@ -45,23 +45,27 @@ export class UnlockButton extends ShopElement {
 
   async content() {
     const offer = await shop.offer(this.getAttribute("price") ?? "");
-    const holdings = (await shop.holdings()).filter((held) => held.product === offer.product);
-    const has = (/** @type {string} */ status) => holdings.some((held) => held.status === status);
-    if (has("active")) {
+    const { availability: is, owned } = availability(offer, ...(await shop.all()));
+    if (is === "owned") {
       return h("a", { class: "button", part: "button", href: `${site}/course/${offer.courses[0]}` },
         icon("check"), "Yours: open");
     }
-    if (has("processing")) {
+    if (is === "processing") {
       return h("p", { class: "state" }, icon("clock"), "Your payment is on its way.");
     }
-    if (has("suspended")) {
+    if (is === "suspended") {
       return h("p", { class: "state" }, icon("lock"), "On hold: the payment is disputed at the bank.");
     }
     // While the learner is on the way to Stripe, the button stays as it is.
     if (this.#isBusy) return undefined;
     this.#offer = offer;
     this.#name(offer);
-    return [this.#button, this.#below];
+    return [
+      this.#button,
+      owned.length > 0 && h("p", { class: "small quiet" },
+        `You already have ${list(owned.map((course) => course.title))}.`),
+      this.#below,
+    ];
   }
 
   /** @param {Offer} offer */
@@ -141,7 +145,7 @@ export class UnlockButton extends ShopElement {
     );
     this.tell("error", { kind: error.kind, message: error.message });
     // What has just been learnt, the rest of the page should know.
-    if (error.kind === "already-entitled" || error.kind === "payment-processing") {
+    if (["already-entitled", "payment-processing", "payment-disputed"].includes(error.kind)) {
       void shop.refresh();
     }
   }

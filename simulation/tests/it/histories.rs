@@ -1,8 +1,9 @@
 //! Generated histories: in every order, with every fault, the end is the truth.
 
 use simulation::flaw::Flaw;
-use simulation::history::{History, play, play_all};
+use simulation::history::History;
 use simulation::oracle::Word;
+use simulation::search::{Generated, play, play_all};
 
 /// The same on every machine; `cargo xtask simulate --seed` plays others.
 const SEED: u64 = 2026;
@@ -10,7 +11,8 @@ const HISTORIES: u64 = 100_000;
 
 #[test]
 fn whatever_happens_at_stripe_and_goes_wrong_with_us_the_end_is_the_truth() {
-    let tally = play_all(SEED, HISTORIES, None).unwrap_or_else(|broken| panic!("{broken}"));
+    let tally =
+        play_all::<History>(SEED, HISTORIES, None).unwrap_or_else(|broken| panic!("{broken}"));
     // None of it was left out.
     for happened in [
         "answered 4xx",
@@ -46,9 +48,11 @@ fn whatever_happens_at_stripe_and_goes_wrong_with_us_the_end_is_the_truth() {
 #[test]
 fn the_same_seed_plays_the_same_histories() {
     for number in 0..20 {
-        assert_eq!(play(SEED, number, None).unwrap(), play(SEED, number, None).unwrap());
+        let played = || play::<History>(SEED, number, None).unwrap();
+        assert_eq!(played(), played());
     }
-    assert_ne!(play_all(SEED, 20, None).unwrap(), play_all(SEED + 1, 20, None).unwrap());
+    let played = |seed| play_all::<History>(seed, 20, None).unwrap();
+    assert_ne!(played(SEED), played(SEED + 1));
 }
 
 #[track_caller]
@@ -58,9 +62,9 @@ fn finds(flaw: Flaw, law: &str) {
 
 #[track_caller]
 fn finds_with(seed: u64, flaw: Flaw, law: &str) {
-    let broken = play_all(seed, 10_000, Some(flaw)).expect_err("no history notices");
+    let broken = play_all::<History>(seed, 10_000, Some(flaw)).expect_err("no history notices");
     assert!(broken.violation.law.contains(law), "{broken}");
-    let length = broken.shortest.words.len() + broken.shortest.turns.len();
+    let length = broken.shortest.parts();
     assert!(length <= 25, "the shortest history has {length} parts:\n{broken}");
     eprintln!("{flaw:?}: history {}, {length} parts", broken.number);
 }

@@ -7,5 +7,6 @@
     reason = "a test that can't go on should stop where it is"
 )]
 
+mod buying;
 mod histories;
 mod interleavings;

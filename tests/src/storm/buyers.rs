@@ -1,7 +1,7 @@
 //! People who buy by themselves in the storm: through the API, at the simulator's checkout page,
 //! and back, until each has what they paid for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -18,8 +18,8 @@ use super::witness::Witness;
 
 /// What they buy.
 const PRODUCT: &str = "tutorclaw";
-/// At this price.
-const PRICE: &str = "tutorclaw_paid";
+/// At one of these prices, in two currencies.
+const PRICES: [&str; 2] = ["tutorclaw_paid", "tutorclaw_eur"];
 /// So often they want what they have.
 const ASKED_AGAIN: u32 = 3;
 /// So often they try each step.
@@ -112,9 +112,11 @@ impl Buyers {
         }
         let expand = "&expand[]=data.payment_intent.latest_charge";
         for session in self.doors.list("/checkout/sessions", expand).await {
-            let price = session["metadata"]["price"].as_str().unwrap().to_owned();
-            let sessions = Self::of(&session, expected).sessions.entry(price).or_default();
-            sessions.push(session["id"].as_str().unwrap().to_owned());
+            let product = session["metadata"]["product"].as_str().unwrap().to_owned();
+            let paid = Self::of(&session, expected).sessions.entry(product).or_default();
+            if session["status"] == "complete" {
+                paid.push(session["id"].as_str().unwrap().to_owned());
+            }
         }
         let events = self.doors.list("/events", "").await;
         let mut told: BTreeMap<String, Vec<Value>> = BTreeMap::new();
@@ -187,29 +189,37 @@ impl Buying<'_> {
         Ok(())
     }
 
-    /// Two tabs, one session.
+    /// Two tabs, perhaps at two prices, and of all the sessions that they were given one that can
+    /// be paid.
     async fn open(&mut self) -> Result<String, Stopped> {
-        let mut sessions = Vec::new();
+        let mut sessions = BTreeSet::new();
         for _ in 0..TRIES_MAX {
-            let (one, other) = tokio::join!(self.post("/checkout"), self.post("/checkout"));
+            let [one, other] = [(); 2]
+                .map(|()| json!({ "price": PRICES[usize::from(self.random.within(0..=1) == 1)] }));
+            let (one, other) =
+                tokio::join!(self.post("/checkout", &one), self.post("/checkout", &other));
             self.asked += 2;
             for (status, answer) in [one, other] {
                 match status {
-                    200 | 201 => sessions.push(answer["session_id"].clone()),
+                    200 | 201 => {
+                        sessions.insert(answer["session_id"].as_str().unwrap().to_owned());
+                    }
                     _ => self.is_excused("/checkout", status, &answer)?,
                 }
             }
-            if sessions.len() > 1 {
-                break;
+            let mut open = Vec::new();
+            for session in &sessions {
+                if self.buyers.doors.session(session).await["status"] == "open" {
+                    open.push(session.clone());
+                }
             }
-            self.pause(300).await;
-        }
-        match sessions.as_slice() {
-            [first, others @ ..] if others.iter().all(|session| session == first) => {
-                Ok(first.as_str().unwrap().to_owned())
+            match open.as_slice() {
+                [] => self.pause(300).await,
+                [session] => return Ok(session.clone()),
+                _ => return Err(self.wrong(&format!("can pay any of the sessions {open:?}"))),
             }
-            _ => Err(self.wrong(&format!("is given the sessions {sessions:?}"))),
         }
+        Err(self.wrong(&format!("is given the sessions {sessions:?}, none of them open")))
     }
 
     /// Posts until this is answered. Only a failure of ours is a reason to try again.
@@ -218,8 +228,9 @@ impl Buying<'_> {
         path: &str,
         is_it: impl Fn(u16, &Value) -> bool,
     ) -> Result<(), Stopped> {
+        let body = if path == "/checkout" { json!({ "price": PRICES[0] }) } else { json!({}) };
         for _ in 0..TRIES_MAX {
-            let (status, answer) = self.post(path).await;
+            let (status, answer) = self.post(path, &body).await;
             self.asked += 1;
             if is_it(status, &answer) {
                 return Ok(());
@@ -231,9 +242,8 @@ impl Buying<'_> {
     }
 
     /// Status and answer; zero where there is none.
-    async fn post(&self, path: &str) -> (u16, Value) {
-        let body = if path == "/checkout" { json!({ "price": PRICE }) } else { json!({}) };
-        let answered = self.buyers.doors.post(&self.learner, path, &body).await;
+    async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        let answered = self.buyers.doors.post(&self.learner, path, body).await;
         let (status, answer) = answered.unwrap_or_default();
         let kind = path.rsplit('/').next().unwrap();
         self.buyers.witness.count(format!("{kind}: {status}"));

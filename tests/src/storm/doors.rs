@@ -103,6 +103,12 @@ impl Doors {
         deliveries.filter(|delivery| delivery["state"] != "delivered").cloned().collect()
     }
 
+    /// A session as Stripe has it.
+    pub async fn session(&self, id: &str) -> Value {
+        let url = format!("{}/v1/checkout/sessions/{id}", self.addresses.stripe);
+        answered(self.client.get(url).bearer_auth("sk_test_of_the_storm")).await.unwrap().1
+    }
+
     /// All that Stripe has of a kind, page by page: `/customers`.
     pub async fn list(&self, path: &str, query: &str) -> Vec<Value> {
         let mut all: Vec<Value> = Vec::new();

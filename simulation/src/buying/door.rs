@@ -1,0 +1,387 @@
+//! The world as one request sees it, with every step of it in the scheduler's hand.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use shared::domain::access::Holdings;
+use shared::domain::catalog::PublishedCatalog;
+use shared::domain::checkout::{Attempt, Buyer, Link, OpenSession, Session, SessionRequest};
+use shared::domain::decide::{Needs, State, StoredSource, Write};
+use shared::domain::facts::DisputeStatus;
+use shared::domain::id::{
+    AttemptId, CustomerId, DisputeId, LearnerId, LinkId, PaymentIntentId, ProductId, SessionId,
+    SourceId,
+};
+use shared::domain::rate::{Action, Rate};
+use shared::domain::time::Timestamp;
+use shared::ports::{
+    AccessReader, CatalogReader, CheckoutStore, Clock, Commit, Ledger, LedgerError, StripeCheckout,
+    StripeError, StripeReader, StripeUnavailable,
+};
+use shared::stripe::wire;
+
+use super::world::{Flaw, World};
+use crate::memory::Contents;
+
+/// What goes wrong with one thing that is asked of the world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// It can't be reached; nothing is done.
+    Unreachable,
+    /// It is done, and the answer is lost.
+    AnswerLost,
+    /// It is done when nobody waits for it any more.
+    DoneLate,
+    /// Stripe does it, and answers with an error of its own for a day.
+    StripeBreaks,
+}
+
+/// All of them.
+pub const TROUBLES: [Trouble; 4] =
+    [Trouble::Unreachable, Trouble::AnswerLost, Trouble::DoneLate, Trouble::StripeBreaks];
+
+/// One request's door to the world. Clones are the same request's.
+#[derive(Clone)]
+pub(super) struct Door(pub(super) Arc<Mutex<World>>);
+
+/// Pending once: then it is the scheduler's turn.
+#[derive(Default)]
+struct Once {
+    stood: bool,
+}
+
+impl Future for Once {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        if std::mem::replace(&mut self.stood, true) { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+impl Door {
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.0.lock().unwrap()
+    }
+
+    /// Reads the table.
+    async fn read<T>(&self, read: impl FnOnce(&Contents) -> T + Send) -> Result<T, LedgerError> {
+        Once::default().await;
+        let answer = {
+            let mut world = self.world();
+            if world.meets(&[Trouble::Unreachable]).is_some() {
+                Err(unavailable())
+            } else {
+                Ok(read(&world.contents))
+            }
+        };
+        Once::default().await;
+        answer
+    }
+
+    /// Writes to the table.
+    async fn write<T: 'static>(
+        &self,
+        write: impl FnOnce(&mut Contents) -> T + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        Once::default().await;
+        let answer = {
+            let mut world = self.world();
+            match world.meets(&[Trouble::Unreachable, Trouble::AnswerLost, Trouble::DoneLate]) {
+                None => Ok(write(&mut world.contents)),
+                Some(Trouble::AnswerLost) => {
+                    write(&mut world.contents);
+                    Err(unavailable())
+                }
+                Some(Trouble::DoneLate) => {
+                    world.late.push(Box::new(|world| drop(write(&mut world.contents))));
+                    Err(unavailable())
+                }
+                Some(Trouble::Unreachable | Trouble::StripeBreaks) => Err(unavailable()),
+            }
+        };
+        Once::default().await;
+        answer
+    }
+
+    /// Asks Stripe to do something; the flag says that it breaks.
+    async fn ask<T: 'static>(
+        &self,
+        act: impl FnOnce(&mut World, bool) -> Result<T, StripeError> + Send + 'static,
+    ) -> Result<T, StripeError> {
+        Once::default().await;
+        let answer = {
+            let mut world = self.world();
+            match world.meets(&TROUBLES) {
+                None => act(&mut world, false),
+                Some(Trouble::StripeBreaks) => act(&mut world, true).and(Err(broken())),
+                Some(Trouble::AnswerLost) => {
+                    drop(act(&mut world, false));
+                    Err(StripeError::Unreachable)
+                }
+                Some(Trouble::DoneLate) => {
+                    world.late.push(Box::new(|world| drop(act(world, false))));
+                    Err(StripeError::Unreachable)
+                }
+                Some(Trouble::Unreachable) => Err(StripeError::Unreachable),
+            }
+        };
+        Once::default().await;
+        answer
+    }
+}
+
+fn unavailable() -> LedgerError {
+    LedgerError::Unavailable("as the scheduler has it".into())
+}
+
+const fn broken() -> StripeError {
+    StripeError::Failed { status: 500 }
+}
+
+impl Ledger for Door {
+    async fn load(&self, needs: Needs<'_>) -> Result<State, LedgerError> {
+        self.read(|contents| contents.state(needs)).await
+    }
+
+    async fn commit(&self, writes: &[Write]) -> Result<Commit, LedgerError> {
+        let writes = writes.to_vec();
+        self.write(move |contents| contents.commit(&writes)).await
+    }
+}
+
+impl AccessReader for Door {
+    async fn holdings(&self, learner: &LearnerId) -> Result<Holdings, LedgerError> {
+        self.read(|contents| contents.holdings(learner)).await
+    }
+
+    async fn sources(
+        &self,
+        sources: &[SourceId],
+    ) -> Result<BTreeMap<SourceId, StoredSource>, LedgerError> {
+        self.read(|contents| contents.those(sources)).await
+    }
+}
+
+impl CatalogReader for Door {
+    async fn catalog(&self) -> Result<Option<PublishedCatalog>, LedgerError> {
+        let catalog = self.world().catalog.clone();
+        self.read(|_| Some(catalog)).await
+    }
+}
+
+impl CheckoutStore for Door {
+    async fn buyer(&self, learner: &LearnerId, product: &ProductId) -> Result<Buyer, LedgerError> {
+        let flaw = self.world().flaw;
+        let buyer = self.read(|contents| contents.buyer(learner, product)).await?;
+        Ok(match flaw {
+            Some(Flaw::AttemptsForgotten) => Buyer { attempt: None, ..buyer },
+            _ => buyer,
+        })
+    }
+
+    async fn set_customer(
+        &self,
+        learner: &LearnerId,
+        customer: &CustomerId,
+        replaces: Option<&CustomerId>,
+    ) -> Result<bool, LedgerError> {
+        let (learner, customer) = (learner.clone(), customer.clone());
+        let replaces = replaces.cloned();
+        self.write(move |it| it.set_customer(&learner, &customer, replaces.as_ref())).await
+    }
+
+    async fn begin_attempt(
+        &self,
+        learner: &LearnerId,
+        product: &ProductId,
+        attempt: &Attempt,
+        replaces: Option<&Attempt>,
+    ) -> Result<bool, LedgerError> {
+        let flaw = self.world().flaw;
+        let (learner, product, attempt) = (learner.clone(), product.clone(), attempt.clone());
+        let replaces = replaces.cloned();
+        self.write(move |contents| {
+            let key = (learner.clone(), product.clone());
+            let on_record = contents.attempts.get(&key).cloned();
+            let replaces = match (flaw, &on_record, replaces) {
+                (Some(Flaw::AttemptsForgotten), _, _) => on_record,
+                // It is enough that it is the same attempt, whatever was recorded of it.
+                (Some(Flaw::SessionsOverlooked), Some(it), Some(read)) if it.id == read.id => {
+                    on_record
+                }
+                (_, _, replaces) => replaces,
+            };
+            contents.begin_attempt(&learner, &product, &attempt, replaces.as_ref())
+        })
+        .await
+    }
+
+    async fn renew_attempt(
+        &self,
+        learner: &LearnerId,
+        product: &ProductId,
+        attempt: &AttemptId,
+        renewed: &AttemptId,
+    ) -> Result<bool, LedgerError> {
+        let (learner, product) = (learner.clone(), product.clone());
+        let (attempt, renewed) = (attempt.clone(), renewed.clone());
+        self.write(move |it| it.renew_attempt(&learner, &product, &attempt, &renewed)).await
+    }
+
+    async fn record_session(
+        &self,
+        learner: &LearnerId,
+        product: &ProductId,
+        attempt: &AttemptId,
+        session: &OpenSession,
+    ) -> Result<bool, LedgerError> {
+        let (learner, product) = (learner.clone(), product.clone());
+        let (attempt, session) = (attempt.clone(), session.clone());
+        let recorded =
+            self.write(move |it| it.record_session(&learner, &product, &attempt, &session)).await;
+        if matches!(recorded, Ok(false)) {
+            self.world().count("session of another attempt, or recorded already");
+        }
+        recorded
+    }
+
+    async fn rate(&self, learner: &LearnerId, action: Action) -> Result<Option<Rate>, LedgerError> {
+        self.read(|contents| contents.rate(learner, action)).await
+    }
+
+    async fn begin_window(
+        &self,
+        learner: &LearnerId,
+        action: Action,
+        rate: Rate,
+        replaces: Option<Rate>,
+    ) -> Result<bool, LedgerError> {
+        let learner = learner.clone();
+        self.write(move |contents| contents.begin_window(&learner, action, rate, replaces)).await
+    }
+
+    async fn count_in_window(
+        &self,
+        learner: &LearnerId,
+        action: Action,
+        since: Timestamp,
+        times_max: u32,
+    ) -> Result<bool, LedgerError> {
+        let learner = learner.clone();
+        self.write(move |it| it.count_in_window(&learner, action, since, times_max)).await
+    }
+
+    async fn put_link(&self, id: &LinkId, link: &Link) -> Result<bool, LedgerError> {
+        let (id, link) = (id.clone(), link.clone());
+        self.write(move |contents| contents.put_link(&id, &link)).await
+    }
+
+    async fn link(&self, id: &LinkId) -> Result<Option<Link>, LedgerError> {
+        self.read(|contents| contents.links.get(id).cloned()).await
+    }
+}
+
+impl StripeReader for Door {
+    /// There is one shop here.
+    async fn is_ours(
+        &self,
+        payment: &PaymentIntentId,
+        _: Timestamp,
+    ) -> Result<bool, StripeUnavailable> {
+        let session = payment.as_str().replacen("pi_", "cs_", 1);
+        let known = self.ask(move |world, _| Ok(world.stripe.session(&session).is_some())).await?;
+        Ok(known)
+    }
+
+    /// No dispute here is decided twice, so nobody has to ask.
+    async fn dispute(
+        &self,
+        id: &DisputeId,
+        _: Timestamp,
+    ) -> Result<DisputeStatus, StripeUnavailable> {
+        Err(StripeUnavailable(format!("{id} is decided once").into()))
+    }
+}
+
+impl StripeCheckout for Door {
+    async fn create_customer(
+        &self,
+        learner: &LearnerId,
+        replaces: Option<&CustomerId>,
+        other_key: Option<&AttemptId>,
+        now: Timestamp,
+    ) -> Result<CustomerId, StripeError> {
+        let key = format!("{learner} {replaces:?} {other_key:?}");
+        let id = self
+            .ask(move |world, breaks| {
+                world.stripe.create_customer(&key, now.unix_seconds(), breaks)
+            })
+            .await?;
+        Ok(id.parse().unwrap())
+    }
+
+    async fn open_session(
+        &self,
+        request: &SessionRequest,
+        attempt: &AttemptId,
+        _: Timestamp,
+    ) -> Result<Session, StripeError> {
+        let (request, key) = (request.clone(), attempt.to_string());
+        let json = self
+            .ask(move |world, breaks| {
+                let now = world.now;
+                world.stripe.open(&request, &key, now, breaks)
+            })
+            .await?;
+        Ok(wire::session_from_api(&json.to_string()).unwrap())
+    }
+
+    async fn session(&self, id: &SessionId, _: Timestamp) -> Result<Option<Session>, StripeError> {
+        let id = id.to_string();
+        let json = self
+            .ask(
+                move |world, breaks| {
+                    if breaks { Err(broken()) } else { Ok(world.stripe.read(&id)) }
+                },
+            )
+            .await?;
+        Ok(json.map(|json| wire::session_from_api(&json.to_string()).unwrap()))
+    }
+
+    async fn expire_session(&self, id: &SessionId, _: Timestamp) -> Result<(), StripeError> {
+        let id = id.to_string();
+        let expired = self
+            .ask(move |world, _| match world.flaw {
+                Some(Flaw::ExpiryPretended) => Ok(()),
+                _ => world.stripe.expire(&id),
+            })
+            .await;
+        self.world().count(match &expired {
+            Ok(()) => "session closed",
+            Err(StripeError::Refused { .. }) => "session not closed: no longer open",
+            Err(_) => "session not closed: Stripe failed",
+        });
+        expired
+    }
+}
+
+impl Clock for Door {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_unix_seconds(self.world().now)
+    }
+
+    /// A pause is over at the next step; longer ones when so much time has passed.
+    async fn sleep(&self, duration: Duration) {
+        let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+        if seconds == 0 {
+            return Once::default().await;
+        }
+        let until = self.world().now.saturating_add(seconds);
+        while self.world().now < until {
+            Once::default().await;
+        }
+    }
+}

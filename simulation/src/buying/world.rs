@@ -1,0 +1,197 @@
+//! What all requests share, and the laws that hold of it.
+
+use std::collections::BTreeMap;
+
+use shared::domain::catalog::{Catalog, Category, Course, Price, Product, PublishedCatalog};
+use shared::domain::money::Money;
+
+use super::door::Trouble;
+use super::stripe::{Payment, Session, Stripe};
+use crate::law::Violation;
+use crate::memory::Contents;
+use crate::world::Tally;
+
+/// What each product opens. The second is a bundle with the first one's course in it.
+pub(super) const PRODUCTS: [(&str, &[&str]); 2] =
+    [("tutor", &["tutor"]), ("all", &["tutor", "memory"])];
+
+/// Each price and its product: one product is sold in two currencies.
+pub(super) const PRICES: [(&str, &str); 3] =
+    [("tutor_usd", "tutor"), ("tutor_eur", "tutor"), ("all_usd", "all")];
+
+/// What is wrong on purpose, to see whether the laws notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    /// Nobody remembers an attempt.
+    AttemptsForgotten,
+    /// An attempt is replaced although its session was recorded since it was read.
+    SessionsOverlooked,
+    /// Sessions are not closed before others are opened.
+    ExpiryPretended,
+}
+
+/// What all requests share.
+pub(super) struct World {
+    pub(super) contents: Contents,
+    pub(super) catalog: PublishedCatalog,
+    pub(super) stripe: Stripe,
+    pub(super) now: i64,
+    pub(super) flaw: Option<Flaw>,
+    /// What goes wrong with the next question; none again once it has.
+    pub(super) trouble: Option<Trouble>,
+    /// What is done when nobody waits for it any more.
+    pub(super) late: Vec<Box<dyn FnOnce(&mut Self) + Send>>,
+    pub(super) tally: Tally,
+}
+
+/// How a learner stands to a product, by what Stripe knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Truth {
+    ForSale,
+    Entitled,
+    Processing,
+    Disputed,
+}
+
+impl World {
+    pub(super) fn new(now: i64, flaw: Option<Flaw>) -> Self {
+        Self {
+            contents: Contents::default(),
+            catalog: catalog(),
+            stripe: Stripe::default(),
+            now,
+            flaw,
+            trouble: None,
+            late: Vec::new(),
+            tally: Tally::new(),
+        }
+    }
+
+    pub(super) fn count(&mut self, what: &'static str) {
+        *self.tally.entry(what).or_default() += 1;
+    }
+
+    /// The trouble that is due, if it is one of these.
+    pub(super) fn meets(&mut self, possible: &[Trouble]) -> Option<Trouble> {
+        let met = self.trouble.take_if(|trouble| possible.contains(trouble));
+        match met {
+            Some(Trouble::Unreachable) => self.count("not reached"),
+            Some(Trouble::AnswerLost) => self.count("done, and the answer lost"),
+            Some(Trouble::DoneLate) => self.count("done late"),
+            Some(Trouble::StripeBreaks) => self.count("Stripe broke"),
+            None => {}
+        }
+        met
+    }
+
+    /// Does what nobody waits for any more.
+    pub(super) fn catch_up(&mut self) {
+        for late in std::mem::take(&mut self.late) {
+            late(self);
+        }
+    }
+
+    /// Stripe's price of this name becomes another one.
+    pub(super) fn reprice(&mut self, price: usize) {
+        let (key, _) = PRICES[price];
+        self.catalog.version += 1;
+        let version = self.catalog.version;
+        let stripe_price = format!("price_{key}_{version}").parse().unwrap();
+        self.catalog.stripe_prices.insert(key.parse().unwrap(), stripe_price);
+        self.count("price changed");
+    }
+
+    fn of<'a>(&'a self, learner: &str, product: &str) -> impl Iterator<Item = &'a Session> {
+        let sessions = self.stripe.sessions.iter();
+        sessions.filter(move |it| it.learner == learner && it.product == product)
+    }
+
+    /// Whether Stripe has money of this learner's for this product, or may get it.
+    pub(super) fn is_sold(&self, learner: &str, product: &str) -> bool {
+        self.of(learner, product).any(|session| session.payment.is_some_and(Payment::is_money))
+    }
+
+    /// At most one session that can be paid, and at most one payment, for a learner and a product.
+    pub(super) fn judge(&self) -> Result<(), Violation> {
+        let mut pairs: BTreeMap<(&str, &str), (Vec<&str>, Vec<&str>)> = BTreeMap::new();
+        for session in &self.stripe.sessions {
+            let (payable, paid) = pairs.entry((&session.learner, &session.product)).or_default();
+            if session.is_payable() {
+                payable.push(&session.id);
+            }
+            if session.payment.is_some_and(Payment::is_money) {
+                paid.push(&session.id);
+            }
+        }
+        for ((learner, product), (payable, paid)) in pairs {
+            if paid.len() > 1 {
+                let what = format!("{learner} paid for {product} by {paid:?}");
+                return Err(Violation { law: "nothing is sold twice", what });
+            }
+            if payable.len() > 1 {
+                let what = format!("{learner} can pay for {product} by {payable:?}");
+                return Err(Violation { law: "there is one session to pay", what });
+            }
+        }
+        Ok(())
+    }
+
+    /// How this learner stands to this product, by what Stripe knows.
+    pub(super) fn truth(&self, learner: &str, product: &str) -> Truth {
+        let stands = |course: &str| {
+            let payments: Vec<Payment> = PRODUCTS
+                .iter()
+                .filter(|(_, courses)| courses.contains(&course))
+                .flat_map(|(product, _)| self.of(learner, product))
+                .filter_map(|session| session.payment)
+                .collect();
+            if payments.iter().any(|it| matches!(it, Payment::Paid | Payment::Won)) {
+                Truth::Entitled
+            } else if payments.contains(&Payment::Processing) {
+                Truth::Processing
+            } else if payments.contains(&Payment::Disputed) {
+                Truth::Disputed
+            } else {
+                Truth::ForSale
+            }
+        };
+        let (_, courses) = PRODUCTS.iter().find(|(id, _)| *id == product).unwrap();
+        let all: Vec<Truth> = courses.iter().map(|course| stands(course)).collect();
+        if all.iter().all(|it| *it == Truth::Entitled) {
+            Truth::Entitled
+        } else if all.contains(&Truth::Disputed) {
+            Truth::Disputed
+        } else if all.contains(&Truth::ForSale) {
+            Truth::ForSale
+        } else {
+            Truth::Processing
+        }
+    }
+}
+
+fn catalog() -> PublishedCatalog {
+    let course = |id: &str| Course {
+        id: id.parse().unwrap(),
+        title: id.to_owned(),
+        summary: String::new(),
+        category: Category::Alacarte,
+        chapters: vec!["One".to_owned()],
+        free_chapters: 0,
+    };
+    let products = PRODUCTS.map(|(id, courses)| Product {
+        id: id.parse().unwrap(),
+        name: id.to_owned(),
+        courses: courses.iter().map(|id| id.parse().unwrap()).collect(),
+    });
+    let prices = PRICES.map(|(key, product)| Price {
+        key: key.parse().unwrap(),
+        product: product.parse().unwrap(),
+        money: Money { amount_minor: 2900, currency: key[key.len() - 3..].parse().unwrap() },
+    });
+    let stripe_prices = PRICES
+        .map(|(key, _)| (key.parse().unwrap(), format!("price_{key}_1").parse().unwrap()))
+        .into();
+    let courses = vec![course("tutor"), course("memory")];
+    let catalog = Catalog::new(courses, products.to_vec(), prices.to_vec()).unwrap();
+    PublishedCatalog { catalog, stripe_prices, version: 1 }
+}

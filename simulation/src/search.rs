@@ -1,0 +1,189 @@
+//! Histories generated from a seed; and from one that breaks a law, the shortest that still does.
+
+use std::fmt::{self, Debug};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use proptest::prelude::Strategy;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+use crate::law::Violation;
+use crate::random::SplitMix64;
+use crate::world::Tally;
+
+/// A history that can be generated, played, and made shorter.
+pub trait Generated: Clone + Debug + Send {
+    /// What can be wrong on purpose.
+    type Flaw: Copy + Debug + Send + Sync;
+    /// The command that plays it again, without its seed and number.
+    const COMMAND: &'static str;
+
+    /// Where such histories are drawn from.
+    fn strategy() -> impl Strategy<Value = Self>;
+
+    /// Plays it, with this flaw if there is one. Says how often each kind of thing happened, or
+    /// which law was broken.
+    fn play(&self, flaw: Option<Self::Flaw>) -> Result<Tally, Violation>;
+
+    /// What happens in it, in words.
+    fn story(&self, flaw: Option<Self::Flaw>) -> Vec<String>;
+
+    /// How many parts it has that can be left out.
+    fn parts(&self) -> usize;
+
+    /// The same without this part.
+    #[must_use]
+    fn without(&self, part: usize) -> Self;
+}
+
+/// A history that breaks a law.
+#[derive(Debug, Clone)]
+pub struct Broken<H: Generated> {
+    /// The seed of the whole run.
+    pub seed: u64,
+    /// Which of its histories.
+    pub number: u64,
+    /// The shortest history that still breaks a law.
+    pub shortest: H,
+    /// With this flaw.
+    pub flaw: Option<H::Flaw>,
+    /// That law.
+    pub violation: Violation,
+}
+
+impl<H: Generated> fmt::Display for Broken<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seed, number, violation, .. } = self;
+        writeln!(f, "history {number} of seed {seed} breaks a law:\n  {violation}")?;
+        writeln!(f, "the shortest that does:")?;
+        for line in self.shortest.story(self.flaw) {
+            writeln!(f, "  {line}")?;
+        }
+        match self.flaw {
+            Some(flaw) => write!(f, "with this flaw on purpose: {flaw:?}"),
+            None => {
+                let command = H::COMMAND;
+                write!(f, "to see it again: {command} --seed {seed} --history {number}")
+            }
+        }
+    }
+}
+
+/// The history of this number.
+#[must_use]
+pub fn history<H: Generated>(seed: u64, number: u64) -> H {
+    tree::<H>(seed, number).current()
+}
+
+fn tree<H: Generated>(seed: u64, number: u64) -> impl ValueTree<Value = H> {
+    let mut bytes = [0; 16];
+    // Neighbours become strangers.
+    let start = SplitMix64::new(seed).next() ^ number;
+    bytes[..8].copy_from_slice(&SplitMix64::new(start).next().to_le_bytes());
+    bytes[8..].copy_from_slice(&SplitMix64::new(!start).next().to_le_bytes());
+    let rng = TestRng::from_seed(RngAlgorithm::XorShift, &bytes);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    H::strategy().new_tree(&mut runner).unwrap()
+}
+
+/// Plays the history of this number. If it breaks a law, the shortest that does is looked for.
+pub fn play<H: Generated>(
+    seed: u64,
+    number: u64,
+    flaw: Option<H::Flaw>,
+) -> Result<Tally, Box<Broken<H>>> {
+    let mut tree = tree::<H>(seed, number);
+    let first = tree.current();
+    let violation = match first.play(flaw) {
+        Ok(tally) => return Ok(tally),
+        Err(violation) => violation,
+    };
+    let mut shortest = Shortest { history: first, violation, flaw };
+    let mut is_going_on = tree.simplify();
+    while is_going_on {
+        is_going_on =
+            if shortest.is_broken_by(tree.current()) { tree.simplify() } else { tree.complicate() };
+    }
+    // That leaves what can go only now that something else has.
+    while shortest.does_without_something() {}
+    let Shortest { history, violation, .. } = shortest;
+    Err(Box::new(Broken { seed, number, shortest: history, flaw, violation }))
+}
+
+/// The shortest history so far that breaks a law.
+struct Shortest<H: Generated> {
+    history: H,
+    violation: Violation,
+    flaw: Option<H::Flaw>,
+}
+
+impl<H: Generated> Shortest<H> {
+    /// Whether this one breaks a law too; then it is the shortest.
+    fn is_broken_by(&mut self, candidate: H) -> bool {
+        match candidate.play(self.flaw) {
+            Ok(_) => false,
+            Err(violation) => {
+                (self.history, self.violation) = (candidate, violation);
+                true
+            }
+        }
+    }
+
+    fn does_without_something(&mut self) -> bool {
+        let before = self.history.parts();
+        for part in (0..before).rev() {
+            let candidate = self.history.without(part);
+            self.is_broken_by(candidate);
+        }
+        before != self.history.parts()
+    }
+}
+
+/// Plays so many histories on all cores, with this flaw if there is one. The same seed
+/// plays the same ones on any machine.
+pub fn play_all<H: Generated>(
+    seed: u64,
+    count: u64,
+    flaw: Option<H::Flaw>,
+) -> Result<Tally, Box<Broken<H>>> {
+    let next = AtomicU64::new(0);
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let work = || {
+        let mut tally = Tally::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= count {
+                return Ok(tally);
+            }
+            match play::<H>(seed, number, flaw) {
+                Ok(more) => add(&mut tally, more),
+                Err(broken) => {
+                    next.store(count, Ordering::Relaxed);
+                    return Err(broken);
+                }
+            }
+        }
+    };
+    let results: Vec<Result<Tally, Box<Broken<H>>>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let mut tally = Tally::new();
+    let mut first: Option<Box<Broken<H>>> = None;
+    for result in results {
+        match result {
+            Ok(more) => add(&mut tally, more),
+            Err(broken) => {
+                let is_earlier = first.as_ref().is_none_or(|it| broken.number < it.number);
+                first = if is_earlier { Some(broken) } else { first };
+            }
+        }
+    }
+    first.map_or(Ok(tally), Err)
+}
+
+fn add(tally: &mut Tally, more: Tally) {
+    for (what, times) in more {
+        *tally.entry(what).or_default() += times;
+    }
+}
