@@ -1,12 +1,14 @@
 // @ts-check
-// How a page becomes one of a learner's. On the site itself it goes to the sign-in. A page of another
-// origin leaves for the site, which signs in if it has to and comes back to that origin's page
-// `/coursegate` with the token behind its address; that page leads on to where the learner was.
-// `pages/connect.js` is the other half. A window of its own would not do: sign-in pages cut the ties
-// to whoever has opened them.
+// How a page gets its learner signed in. On the site itself it goes to the sign-in. A page of another
+// origin sends the learner to the site with a public key made for this one time. The site signs them
+// in if it has to, and sends them back to that origin's page `/coursegate`, with the token in the
+// fragment, encrypted to that key; that page goes on to where the learner was. `pages/connect.js` is
+// the other half. A popup would not do: sign-in pages cut it off from the page that opened it.
 
 import { embedded, site } from "./config.js";
 import { h } from "./dom.js";
+import { decrypt, makeKeyPair, publicKeyText } from "./encryption.js";
+import { expire, keep, take } from "./pending-keys.js";
 import { session } from "./session.js";
 import { here, random } from "./sign-in.js";
 
@@ -17,41 +19,88 @@ const AWAY = "coursegate.away.";
 /** The page that the learner was on, and the place on it. */
 const BACK = "coursegate.back";
 
-/** The page has no way back from the site. */
+/** @typedef {{ href: string, top: number }} Place */
+
+/** The learner could not be signed in on this page, so they don't leave it. */
 export class NoWayBack extends Error {}
+
+/**
+ * What a response is encrypted for, beside the key: this origin, and this one time.
+ * @param {string} origin
+ * @param {string} state
+ */
+export function context(origin, state) {
+  return `${origin} ${state}`;
+}
 
 /**
  * The path of the site that leads back to this page, with the token. It is made anew each time.
  * @returns {Promise<string>}
  */
 export async function wayBack() {
-  // Who would come back to nothing is told before they leave.
+  // Who could not come back is told before they leave.
+  if (!crypto.subtle) {
+    console.error(`coursegate: ${location.origin} has to use https, or browsers don’t let it encrypt`);
+    throw new NoWayBack("You can’t sign in from this page because it doesn’t use https. Please tell its author.");
+  }
   const there = await fetch(RETURN, { credentials: "omit" }).catch(() => null);
   if (!there?.ok) {
     console.error(`coursegate: ${location.origin}${RETURN} has to be a page with the same script tag`);
     throw new NoWayBack("This page is not set up for signing in yet. Its author should know.");
   }
   const state = random();
-  sessionStorage.setItem(AWAY + state, JSON.stringify({ href: location.href, top: scrollY }));
-  return `/connect?${new URLSearchParams({ origin: location.origin, state })}`;
+  try {
+    const pair = await makeKeyPair();
+    await keep(state, pair);
+    sessionStorage.setItem(AWAY + state, JSON.stringify({ href: location.href, top: scrollY }));
+    const key = await publicKeyText(pair.publicKey);
+    return `/connect?${new URLSearchParams({ origin: location.origin, state, key })}`;
+  } catch (cause) {
+    console.error("coursegate: this browser can’t keep a private key:", cause);
+    throw new NoWayBack("Your browser doesn’t let this page store what it needs to sign you in. Allow it to store data, or use another browser.");
+  }
 }
 
-/** Takes the token that the site has sent along, if a page of this origin has asked for it. */
-function arrive() {
-  const told = new URLSearchParams(location.hash.slice(1));
-  const state = told.get("coursegate");
+/** Reads the site's response, if that is what this address has behind it. */
+async function arrive() {
+  const response = new URLSearchParams(location.hash.slice(1));
+  const state = response.get("coursegate");
   if (state === null) return settleIn();
-  const kept = taken(AWAY + state);
-  const token = told.get("token");
-  // It stays neither in the address nor in the history.
+  /** @type {Place | null} */
+  const left = taken(AWAY + state);
   history.replaceState(history.state, "", here());
-  if (!kept || !token) return;
-  session.begin({ token, expires: Number(told.get("expires")) });
-  sessionStorage.setItem(BACK, JSON.stringify(kept));
-  location.replace(kept.href);
+  try {
+    // Only the tab that has asked may read it, and only once.
+    const pair = left && await take(state);
+    if (!pair) return refuse(left);
+    const text = await decrypt(pair, context(location.origin, state), response.get("response") ?? "");
+    const { token, expires } = JSON.parse(text);
+    session.begin({ token, expires });
+  } catch (cause) {
+    console.error("coursegate: the site’s response can’t be read:", cause);
+    return refuse(left);
+  }
+  sessionStorage.setItem(BACK, JSON.stringify(left));
+  location.replace(left.href);
 }
 
-/** Goes to the place on this page where the learner has left it. */
+/**
+ * Nobody is signed in by this response: says so on the page `/coursegate`, and what to do.
+ * @param {Place | null} left
+ */
+function refuse(left) {
+  if (!location.pathname.startsWith(RETURN)) return;
+  const [heading, says] = session.token
+    ? ["You’re already signed in.", "This address works only once."]
+    : ["You’re not signed in.", "This address works only once, and only in the tab you started from. Go back to the page you were on and press the button again."];
+  const way = left
+    ? h("a", { href: left.href }, "Back to the page you were on")
+    : h("a", { href: "/" }, "Go to the start page");
+  const main = document.querySelector("main") ?? document.body;
+  main.replaceChildren(h("h1", {}, heading), h("p", { role: "alert" }, says), h("p", {}, way));
+}
+
+/** Goes to the place on this page where the learner left it. */
 function settleIn() {
   const { href, top } = taken(BACK) ?? {};
   if (href !== location.href) return;
@@ -60,7 +109,10 @@ function settleIn() {
   else addEventListener("load", go, { once: true });
 }
 
-/** @param {string} key */
+/**
+ * @param {string} key
+ * @returns {any}
+ */
 function taken(key) {
   try {
     const kept = sessionStorage.getItem(key);
@@ -89,4 +141,8 @@ export function entrance(label, kind = "button") {
     h("button", { class: kind, part: "button", type: "button", onclick: leave }, label), says);
 }
 
-if (embedded) arrive();
+if (embedded) {
+  void arrive();
+  // Without storage there are none.
+  expire().catch(() => {});
+}

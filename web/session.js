@@ -6,6 +6,8 @@
 /** @import { Tokens } from "./api.d.ts" */
 /** @typedef {{ token: string, email?: string, learner?: string, expires: number, since?: number }} SignedIn */
 
+import { decode } from "./base64url.js";
+
 const KEY = "coursegate.session";
 /** When somebody has signed out in this browser, which ends what was begun before. */
 const SIGNED_OUT = "coursegate.signed-out";
@@ -181,11 +183,7 @@ export const session = new Session();
  * @returns {SignedIn}
  */
 export function readTokens(tokens) {
-  const part = tokens.id_token.split(".")[1] ?? "";
-  const bytes = Uint8Array.from(
-    atob(part.replaceAll("-", "+").replaceAll("_", "/")),
-    (character) => character.charCodeAt(0),
-  );
+  const bytes = decode(tokens.id_token.split(".")[1] ?? "");
   const claims = JSON.parse(new TextDecoder().decode(bytes));
   return {
     token: tokens.access_token,

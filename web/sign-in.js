@@ -1,6 +1,7 @@
 // @ts-check
 // Sign-in: OAuth 2's authorization code with PKCE, the same at the local issuer and at Cognito.
 
+import { encode } from "./base64url.js";
 import { config, embedded } from "./config.js";
 import { readTokens, session } from "./session.js";
 
@@ -20,17 +21,9 @@ export class SignInError extends Error {
   }
 }
 
-/** @param {Uint8Array} bytes */
-function base64url(bytes) {
-  return btoa(String.fromCharCode(...bytes))
-    .replaceAll("+", "-")
-    .replaceAll("/", "_")
-    .replaceAll("=", "");
-}
-
 /** What nobody guesses. */
 export function random() {
-  return base64url(crypto.getRandomValues(new Uint8Array(32)));
+  return encode(crypto.getRandomValues(new Uint8Array(32)));
 }
 
 /** Where the browser is, without the origin. */
@@ -75,7 +68,7 @@ export async function signIn(path = here(), { replace = false, signal } = {}) {
     redirect_uri: sign_in.redirect,
     scope: sign_in.scope,
     state,
-    code_challenge: base64url(new Uint8Array(digest)),
+    code_challenge: encode(new Uint8Array(digest)),
     code_challenge_method: "S256",
   }).toString();
   if (signal?.aborted) return;

@@ -7,17 +7,17 @@ use crate::reading::has_nothing_of;
 use crate::visitor::{Visitor, visit};
 
 /// An address with whatever an address may have.
-const PAGE: &str = "/demo/embed.html?utm_content=spring%20sale:a,b+c&p=//x#section";
+pub(crate) const PAGE: &str = "/demo/embed.html?utm_content=spring%20sale:a,b+c&p=//x#section";
 const TEASER: &str = "“Wrong” is not feedback.";
 
 /// Whoever is on somebody else's page, and has not been there before.
-async fn comes_to_the_other_site(reader: &Visitor) {
+pub(crate) async fn comes_to_the_other_site(reader: &Visitor) {
     reader.opens(&reader.shop.other_site(PAGE)).await;
     reader.sees(&[TEASER, "TutorClaw, all chapters", "$9.99"]).await;
 }
 
 /// Waits until the browser is at this address of the other site, with nothing of the sign-in in it.
-async fn is_at_the_other_site(reader: &Visitor, page: &str) {
+pub(crate) async fn is_at_the_other_site(reader: &Visitor, page: &str) {
     let address = async || {
         let address = reader.browser.session.address().await.ok()?;
         let path = address.strip_prefix(&reader.shop.other_site(""))?;
@@ -116,7 +116,7 @@ async fn a_site_that_the_author_has_not_named_gets_no_token() {
 #[tokio::test]
 async fn a_token_that_a_page_has_not_asked_for_is_not_taken() {
     visit(async |reader| {
-        let sent = "#coursegate=made-up&token=a.b.c&expires=9999999999999";
+        let sent = "#coursegate=made-up&response=AAAA&token=a.b.c&expires=9999999999999";
         let page = "/demo/embed.html";
         reader.opens(&reader.shop.other_site(&format!("{page}{sent}"))).await;
         reader.finds("Unlock: TutorClaw, all chapters").await;

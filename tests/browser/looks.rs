@@ -83,6 +83,9 @@ async fn what_a_stranger_sees_is_fit_for_everybody() {
         stranger.opens(&stranger.shop.other_site("/demo/embed.html")).await;
         stranger.sees(&["$9.99", "Also by the author"]).await;
         is_fit_for_everybody(stranger).await;
+        stranger.opens(&stranger.shop.other_site("/coursegate#coursegate=made-up")).await;
+        stranger.sees(&["You’re not signed in."]).await;
+        is_fit_for_everybody(stranger).await;
     })
     .await;
 }
@@ -108,6 +111,9 @@ async fn what_a_learner_sees_is_fit_for_everybody() {
             ("/purchases", "Open to you since"),
         ];
         are_fit_for_everybody(learner, &pages).await;
+        let without_a_key = format!("/connect?origin={}", learner.shop.other_site(""));
+        are_fit_for_everybody(learner, &[(&without_a_key, "We couldn’t sign you in")]).await;
+        learner.goes_to("/purchases").await;
         learner.presses("Why?").await;
         learner.sees(&["It opened."]).await;
         is_fit_for_everybody(learner).await;

@@ -18,5 +18,6 @@ mod owning;
 mod reading;
 mod shop;
 mod signing;
+mod token;
 mod visitor;
 mod webdriver;

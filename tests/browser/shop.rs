@@ -85,6 +85,13 @@ impl Shop {
         assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
     }
 
+    /// A learner's access token.
+    pub(crate) async fn token(&self, email: &str) -> String {
+        let login = self.client.post(self.site("/local/login")).header("accept", "text/plain");
+        let token = login.json(&serde_json::json!({ "email": email })).send().await.unwrap();
+        token.text().await.unwrap().trim().to_owned()
+    }
+
     /// A link that a tutoring service sends to one of its own people.
     pub(crate) async fn upgrade_link(&self, learner: &str, price: &str) -> String {
         let token = self.client.post(self.site("/local/service-token"));

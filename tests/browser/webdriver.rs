@@ -4,6 +4,8 @@
 //! one has `serde_json` keep the order of fields in every crate that is tested, and one speaks
 //! Chromium's own protocol, which changes with each version, in 14 crates.
 
+use std::path::PathBuf;
+
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
@@ -20,6 +22,8 @@ type Done<T> = Result<T, Refusal>;
 pub(crate) struct Session {
     client: Client,
     url: String,
+    /// The folder with everything that Chromium writes to disk: chromedriver's own.
+    pub(crate) profile: PathBuf,
 }
 
 /// An element of the page that is shown.
@@ -30,10 +34,12 @@ impl Session {
     /// Opens a browser by the driver at this address.
     pub(crate) async fn open(driver: &str, capabilities: Value) -> Done<Self> {
         let client = Client::builder().no_proxy().build().unwrap();
-        let mut session = Self { client, url: format!("{driver}/session") };
+        let url = format!("{driver}/session");
+        let mut session = Self { client, url, profile: PathBuf::new() };
         let wanted = json!({ "capabilities": { "alwaysMatch": capabilities } });
         let opened = session.command(Method::POST, "", Some(wanted)).await?;
         session.url = format!("{}/{}", session.url, opened["sessionId"].as_str().unwrap());
+        session.profile = text(&opened["capabilities"]["chrome"]["userDataDir"]).into();
         Ok(session)
     }
 

@@ -1,12 +1,14 @@
 // @ts-check
-// `/connect?origin=…&state=…`: back to a page of another origin, with the token behind its address.
-// It leads only to sites that the shop's author has named, and there to one page. See `../connect.js`.
+// `/connect?origin=…&state=…&key=…`: back to a page of another origin, with the token in the fragment
+// of its address, encrypted to that page's key. Without a key no token is sent. It leads only to sites
+// that the shop's author has named, and there to one page. See `../connect.js`.
 
 /** @import { Visit } from "../router.js" */
 
 import { config } from "../config.js";
-import { RETURN } from "../connect.js";
+import { RETURN, context } from "../connect.js";
 import { h } from "../dom.js";
+import { encrypt, isPublicKey } from "../encryption.js";
 import { notice } from "../notice.js";
 import { session } from "../session.js";
 import { shop } from "../shop.js";
@@ -16,6 +18,8 @@ import { here, signIn } from "../sign-in.js";
 export async function connect(visit) {
   const { query, show, signal } = visit;
   const origin = query.get("origin") ?? "";
+  const state = query.get("state") ?? "";
+  const key = query.get("key") ?? "";
   show("Sign in", h("h1", {}, "Taking you back…"), h("p", { role: "status" }, "One moment."));
   try {
     const { embed_origins } = await config();
@@ -25,22 +29,36 @@ export async function connect(visit) {
         h("p", { class: "summary" }, `${origin || "The page that you come from"} is not among the sites that the author has named. It was told nothing of you.`),
         h("a", { class: "button quiet", href: "/" }, "See all courses")));
     }
+    if (!state || !(await isPublicKey(key))) return show("Sign in", outdated(origin));
     // A token that the API no longer takes is noticed here, and not handed on.
     await shop.holdings().catch(() => []);
     if (signal.aborted) return;
     if (!session.whole) return await signIn(here(), { replace: true, signal });
     // The token and its end are all that the elements need.
     const { token, expires } = session.whole;
-    const handed = new URLSearchParams({
-      coursegate: query.get("state") ?? "",
-      token,
-      expires: String(expires),
-    });
-    location.replace(`${origin}${RETURN}#${handed}`);
+    const response = await encrypt(key, context(origin, state), JSON.stringify({ token, expires }));
+    if (signal.aborted) return;
+    location.replace(`${origin}${RETURN}#${new URLSearchParams({ coursegate: state, response })}`);
   } catch (error) {
     const retry = () => void connect(visit);
     show("Sign in", h("h1", {}, "You could not be taken back"), notice(error, { retry, signal }));
   }
+}
+
+/**
+ * A page that sends no usable key was loaded before the site was last deployed, or has a copy of the
+ * elements of its own.
+ * @param {string} origin
+ */
+function outdated(origin) {
+  const { host } = new URL(origin);
+  return h("div", { class: "narrow" },
+    h("h1", {}, `We couldn’t sign you in on ${host}.`),
+    h("p", { class: "summary" }, "The page you came from is out of date: it didn’t send a key to encrypt your sign-in with, so we sent it nothing. What you’ve bought is still yours."),
+    h("p", {}, "Reload that page and press the button again. If you end up here again, tell the site’s author that the page has to load ", h("code", {}, `${location.origin}/elements.js`), "."),
+    h("div", { class: "ways" },
+      h("a", { class: "button", href: origin }, `Back to ${host}`),
+      h("a", { class: "button quiet", href: "/" }, "See all courses")));
 }
 
 /**
