@@ -1,6 +1,8 @@
 // @ts-check
 // Money and dates as the visitor writes them.
 
+import { decimalsOf } from "./currencies.js";
+
 /** @import { Offer } from "./api.d.ts" */
 
 /** As the browser has been told, without what it has been told wrongly. */
@@ -12,25 +14,19 @@ const languages = navigator.languages.filter((language) => {
   }
 });
 
-/** Currencies that Stripe counts without a minor unit, and with three digits of it: https://docs.stripe.com/currencies */
-const WHOLE = "bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xof xpf".split(" ");
-const THOUSANDTHS = "bhd jod kwd omr tnd".split(" ");
-
 /**
- * An amount of the currency's minor unit: 999 `usd` is $9.99, 2900 `usd` is $29.
+ * An amount in Stripe's integers: 999 `usd` is $9.99, 2900 `usd` is $29.00.
  * @param {number} amount
  * @param {string} currency
  */
 export function money(amount, currency) {
-  const digits = WHOLE.includes(currency) ? 0 : THOUSANDTHS.includes(currency) ? 3 : 2;
-  const major = amount / 10 ** digits;
-  const shown = Number.isInteger(major) ? 0 : digits;
+  const { decimals, written } = decimalsOf(amount, currency);
   return new Intl.NumberFormat(languages, {
     style: "currency",
     currency: currency.toUpperCase(),
-    minimumFractionDigits: shown,
-    maximumFractionDigits: shown,
-  }).format(major);
+    minimumFractionDigits: written,
+    maximumFractionDigits: written,
+  }).format(amount / 10 ** decimals);
 }
 
 /** @param {string} time as in the API's answers */

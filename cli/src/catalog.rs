@@ -4,12 +4,13 @@
 //! doing it again changes nothing; [`pull`] writes what is there as a catalog file.
 
 mod file;
+mod place;
 mod plan;
 mod pull;
 mod push;
 mod shop;
 
-pub use file::{CatalogFileError, parse, read};
+pub use file::{CatalogFileError, FileFault, parse, read};
 pub use plan::{Plan, PlanError, Step, plan};
 pub use pull::{PullError, Pulled, pull};
 pub use push::{Closing, PushError, look, push};

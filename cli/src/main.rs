@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         Some(Command::Up(options)) => up::run(options).map_err(|error| error.to_string()),
         None => up::run(arguments.up).map_err(|error| error.to_string()),
     };
-    match result {
+    match result.and_then(|()| terminal::all_printed()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             terminal::problem(&problem);

@@ -2,7 +2,8 @@
 
 mod explanation;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::sync::OnceLock;
 
 use coursegate::calendar::utc;
 use coursegate::doctor::Finding;
@@ -131,9 +132,29 @@ impl Terminal {
     }
 }
 
+/// Why standard output lost a line, the first time that it did.
+static LOST: OnceLock<std::io::Error> = OnceLock::new();
+
 /// A line. Nobody reads it when standard output is closed, and that is no reason to stop.
 pub(crate) fn print(line: &str) {
-    let _ = writeln!(std::io::stdout().lock(), "{line}");
+    if let Err(error) = writeln!(std::io::stdout().lock(), "{line}")
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        // What was lost after it was lost for the same reason.
+        let _ = LOST.set(error);
+    }
+}
+
+/// Fails if a line was lost: a catalog or an export that is half written must not look whole.
+pub(crate) fn all_printed() -> Result<(), String> {
+    let Some(error) = LOST.get() else { return Ok(()) };
+    Err(match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "the disk is full, so the output is incomplete: free some space and run this again"
+                .to_owned()
+        }
+        _ => format!("the output is incomplete, since it can't be written: {error}"),
+    })
 }
 
 /// The one sentence that says what is wrong.

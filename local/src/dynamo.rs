@@ -1,5 +1,6 @@
 //! DynamoDB: dynoxide on a port, with the template's table.
 
+use std::path::Path;
 use std::time::Duration;
 
 use dynoxide::actions::create_table::CreateTableRequest;
@@ -38,21 +39,35 @@ pub enum DynamoError {
 
 /// Opens the database and makes the table unless it is there. SQLite blocks, and so does this.
 pub(crate) fn open(state: &State, name: &str, table: &Table) -> Result<Database, DynamoError> {
-    let database = match state.file("dynamo.db") {
-        None => Database::memory().map_err(|error| DynamoError::Table(error.to_string()))?,
-        Some(file) => Database::new(&file.to_string_lossy())
-            .map_err(|error| StateError::Unreadable { file, problem: unreadable(&error) })?,
-    };
-    with_table(database, name, table)
+    let Some(file) = state.file("dynamo.db") else { return in_memory(name, table) };
+    let database = Database::new(&file.to_string_lossy());
+    let database = database.map_err(|error| unopened(&file, &error))?;
+    with_table(database, name, table).map_err(|error| match error {
+        DynamoError::Table(problem) if is_full(&problem) => StateError::DiskFull(file).into(),
+        other => other,
+    })
 }
 
-/// What SQLite says. Of a file that is no database, dynoxide supposes that it is encrypted.
-fn unreadable(error: &DynoxideError) -> String {
-    if matches!(error, DynoxideError::InternalServerError(_)) {
-        "it is not a database".to_owned()
-    } else {
-        error.to_string()
+/// Why the file can't be opened.
+fn unopened(file: &Path, error: &DynoxideError) -> StateError {
+    match error {
+        DynoxideError::SqliteError(error) => StateError::of_database(file, error),
+        DynoxideError::InternalServerError(problem) if is_full(problem) => {
+            StateError::DiskFull(file.to_owned())
+        }
+        // Of a file that is no database, dynoxide supposes that it is encrypted.
+        DynoxideError::InternalServerError(problem) if problem.contains("not a valid SQLite") => {
+            let problem = "it is not a database".to_owned();
+            StateError::Unreadable { file: file.to_owned(), problem }
+        }
+        other => StateError::Unreadable { file: file.to_owned(), problem: other.to_string() },
     }
+}
+
+/// Whether this is how `SQLite` says that the disk is full. Of most of its errors, dynoxide keeps
+/// only the words.
+fn is_full(problem: &str) -> bool {
+    problem.contains("database or disk is full")
 }
 
 /// A database in memory that has this table. It is served by dynoxide's own server.
@@ -98,6 +113,35 @@ pub(crate) async fn sweep(database: Database) {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => tracing::warn!(%error, "expired items stay for now"),
             Err(error) => tracing::warn!(%error, "expired items stay for now"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::*;
+
+    #[test]
+    fn a_database_that_can_t_be_opened_says_why() {
+        let sqlite = |code| {
+            let error = ffi::Error::new(code);
+            DynoxideError::SqliteError(rusqlite::Error::SqliteFailure(error, None))
+        };
+        let internal = |problem: &str| DynoxideError::InternalServerError(problem.to_owned());
+        for (error, expected) in [
+            (sqlite(ffi::SQLITE_FULL), "the disk is full: dynamo.db can't be written"),
+            (internal("backend: database or disk is full"), "the disk is full: dynamo.db"),
+            (
+                internal("Database file is encrypted or not a valid SQLite database."),
+                "cannot read the state in dynamo.db: it is not a database;",
+            ),
+            (internal("backend: locked"), "cannot read the state in dynamo.db: backend: locked;"),
+            (sqlite(ffi::SQLITE_IOERR), "cannot read the state in dynamo.db: "),
+        ] {
+            let said = unopened(Path::new("dynamo.db"), &error).to_string();
+            assert!(said.starts_with(expected), "{said}");
         }
     }
 }

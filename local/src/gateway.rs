@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 
 use crate::lambda::{InvokeError, Lambda, PAYLOAD_BYTES_MAX};
 use crate::observer::{Observer, Served};
+use crate::state::Disk;
 use crate::template::{Access, Cors, Template};
 use crate::{clock, cors, random};
 use authorizer::{Authorizer, Refusal};
@@ -43,6 +44,7 @@ struct Inner {
     cors: Option<Cors>,
     webhook: Option<String>,
     lambda: Lambda,
+    disk: Disk,
     observer: Observer,
 }
 
@@ -51,6 +53,7 @@ impl Gateway {
         template: &Template,
         authorizer: Authorizer,
         lambda: Lambda,
+        disk: Disk,
         observer: Observer,
     ) -> Gateway {
         let with_url = template.functions.iter().find(|function| function.function_url);
@@ -61,6 +64,7 @@ impl Gateway {
             cors: template.cors.clone(),
             webhook: with_url.map(|function| function.binary.clone()),
             lambda,
+            disk,
             observer,
         };
         Gateway { inner: Arc::new(inner) }
@@ -144,7 +148,9 @@ impl Gateway {
             Err(InvokeError::EventTooLarge) => (message(StatusCode::PAYLOAD_TOO_LARGE), None),
             Err(error) => (message(StatusCode::BAD_GATEWAY), Some(error.to_string())),
         };
-        Answered { response, function: Some(function.to_owned()), note }
+        let complaint =
+            response.status().is_server_error().then(|| self.inner.disk.complaint()).flatten();
+        Answered { response, function: Some(function.to_owned()), note: complaint.or(note) }
     }
 
     async fn serve(&self, request: Request, peer: SocketAddr, door: Door) -> Response {

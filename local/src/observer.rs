@@ -17,7 +17,8 @@ pub struct Served {
     pub duration: Duration,
     /// The function that answered, or `s3`; none when the gateway did.
     pub function: Option<String>,
-    /// Why the gateway refused, how the function failed, or which event was delivered.
+    /// Why the gateway refused, how the function failed, or which event was delivered; of a 5xx, that
+    /// the disk is full, if it is.
     pub note: Option<String>,
 }
 

@@ -241,7 +241,8 @@ impl Stack {
         let project = options.template.parent().unwrap_or(Path::new("."));
         let bucket = Bucket::new(project, template.content_cors.clone(), options.observer.clone());
         servers.spawn(serve(listeners.content, bucket.router()));
-        let gateway = Gateway::new(&template, authorizer, lambda.clone(), options.observer);
+        let gateway =
+            Gateway::new(&template, authorizer, lambda.clone(), state.disk(), options.observer);
         let health = Health {
             is_open: Arc::clone(&is_open),
             lambda: lambda.clone(),

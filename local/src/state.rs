@@ -1,10 +1,11 @@
 //! Where the local stack keeps what must survive a restart: a folder, or nothing but memory.
 
 use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -46,6 +47,13 @@ pub enum StateError {
         /// What the operating system says.
         source: std::io::Error,
     },
+    /// There is no space left, for anybody or for this user.
+    #[error(
+        "the disk is full: {} can't be written; free some space and start the stack again, and \
+         what it has stored is still there",
+        .0.display()
+    )]
+    DiskFull(PathBuf),
     /// A database in the folder can't be read.
     #[error(
         "cannot read the state in {}: {problem}; to start afresh, move that file away",
@@ -59,6 +67,55 @@ pub enum StateError {
     },
 }
 
+impl StateError {
+    /// What it means that the folder can't be made or written.
+    fn of_folder(folder: &Path, source: std::io::Error) -> StateError {
+        if is_out_of_space(source.kind()) {
+            StateError::DiskFull(folder.to_owned())
+        } else {
+            StateError::Folder { folder: folder.to_owned(), source }
+        }
+    }
+
+    /// What it means that a database fails.
+    pub(crate) fn of_database(file: &Path, error: &rusqlite::Error) -> StateError {
+        if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
+            StateError::DiskFull(file.to_owned())
+        } else {
+            StateError::Unreadable { file: file.to_owned(), problem: error.to_string() }
+        }
+    }
+}
+
+fn is_out_of_space(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
+
+/// The disk that the state is on. When an answer is a 5xx, it is asked whether it is full: then
+/// neither the table nor the functions' logs can be written, so nothing else would say why.
+#[derive(Debug, Clone)]
+pub(crate) struct Disk {
+    folder: Option<PathBuf>,
+}
+
+impl Disk {
+    /// What to tell the developer if nothing can be written any more.
+    pub(crate) fn complaint(&self) -> Option<String> {
+        let folder = self.folder.as_ref()?;
+        let probe = folder.join(PROBE);
+        let written = std::fs::write(&probe, [0; PROBE_BYTES]);
+        // What is left of it is overwritten the next time.
+        let _ = std::fs::remove_file(&probe);
+        let error = written.err().filter(|error| is_out_of_space(error.kind()))?;
+        Some(StateError::of_folder(folder, error).to_string())
+    }
+}
+
+/// The file that is written to see whether there is space.
+const PROBE: &str = "space";
+/// Some pages of a database.
+const PROBE_BYTES: usize = 64 * 1024;
+
 impl State {
     pub(crate) fn open(keep: Keep) -> Result<State, StateError> {
         let folder = match &keep {
@@ -67,7 +124,7 @@ impl State {
                 std::env::temp_dir().join(format!("coursegate-{}", random::token::<8>()))
             }
         };
-        let failed = |source| StateError::Folder { folder: folder.clone(), source };
+        let failed = |source| StateError::of_folder(&folder, source);
         let logs = folder.join("log");
         std::fs::create_dir_all(&logs).map_err(failed)?;
         let lock = match &keep {
@@ -95,6 +152,15 @@ impl State {
     /// The folder of the functions' logs.
     pub(crate) fn logs(&self) -> &Path {
         &self.logs
+    }
+
+    /// The disk with the folder; when everything is in memory, none that could be full.
+    pub(crate) fn disk(&self) -> Disk {
+        let folder = match &self.keep {
+            Keep::Folder(folder) => Some(folder.clone()),
+            Keep::Memory => None,
+        };
+        Disk { folder }
     }
 
     /// Leaves the logs behind even when nothing else is kept.
@@ -132,11 +198,8 @@ impl Entries {
             Some(file) => (Connection::open(&file), file),
             None => (Connection::open_in_memory(), PathBuf::from("memory")),
         };
-        let unreadable = |error: rusqlite::Error| StateError::Unreadable {
-            file: file.clone(),
-            problem: error.to_string(),
-        };
-        let connection = connection.map_err(unreadable)?;
+        let failed = |error: rusqlite::Error| StateError::of_database(&file, &error);
+        let connection = connection.map_err(failed)?;
         connection
             .execute_batch(
                 "PRAGMA journal_mode = WAL;
@@ -146,7 +209,7 @@ impl Entries {
                      PRIMARY KEY (kind, name)
                  ) WITHOUT ROWID;",
             )
-            .map_err(unreadable)?;
+            .map_err(failed)?;
         Ok(Entries { connection: Arc::new(Mutex::new(connection)), file })
     }
 
@@ -163,7 +226,7 @@ impl Entries {
                 |row| row.get(0),
             )
             .optional()
-            .map_err(|error| self.unreadable(&error))?;
+            .map_err(|error| self.failed(&error))?;
         text.map(|text| serde_json::from_str(&text).map_err(|error| self.unreadable(&error)))
             .transpose()
     }
@@ -173,7 +236,7 @@ impl Entries {
         let texts: Vec<String> = connection
             .prepare("SELECT value FROM entry WHERE kind = ?1 ORDER BY name")
             .and_then(|mut statement| statement.query_map([kind], |row| row.get(0))?.collect())
-            .map_err(|error| self.unreadable(&error))?;
+            .map_err(|error| self.failed(&error))?;
         texts
             .iter()
             .map(|text| serde_json::from_str(text).map_err(|error| self.unreadable(&error)))
@@ -189,7 +252,7 @@ impl Entries {
         let text = serde_json::to_string(value).map_err(|error| self.unreadable(&error))?;
         self.connection()
             .execute("INSERT OR REPLACE INTO entry VALUES (?1, ?2, ?3)", (kind, name, text))
-            .map_err(|error| self.unreadable(&error))?;
+            .map_err(|error| self.failed(&error))?;
         Ok(())
     }
 
@@ -203,7 +266,7 @@ impl Entries {
         let text = serde_json::to_string(&value).map_err(|error| self.unreadable(&error))?;
         self.connection()
             .execute("INSERT OR IGNORE INTO entry VALUES (?1, ?2, ?3)", (kind, name, text))
-            .map_err(|error| self.unreadable(&error))?;
+            .map_err(|error| self.failed(&error))?;
         Ok(self.get(kind, name)?.unwrap_or(value))
     }
 
@@ -211,7 +274,70 @@ impl Entries {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn unreadable(&self, problem: &dyn std::error::Error) -> StateError {
-        StateError::Unreadable { file: self.file.clone(), problem: problem.to_string() }
+    fn failed(&self, error: &rusqlite::Error) -> StateError {
+        StateError::of_database(&self.file, error)
+    }
+
+    fn unreadable(&self, error: &serde_json::Error) -> StateError {
+        StateError::Unreadable { file: self.file.clone(), problem: error.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder of its own, gone at the end.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new() -> Folder {
+            let folder = std::env::temp_dir().join(format!("state-{}", random::token::<8>()));
+            std::fs::create_dir_all(&folder).unwrap();
+            Folder(folder)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// No page more than there are: from now on, `SQLite` finds its disk full.
+    fn fill(connection: &Connection) {
+        connection.pragma_update(None, "max_page_count", 1).unwrap();
+    }
+
+    #[test]
+    fn a_full_disk_is_reported_as_such_and_keeps_what_was_stored() {
+        let folder = Folder::new();
+        let file = folder.0.join("local.db");
+        let entries = Entries::open(Some(file.clone())).unwrap();
+        entries.put("kind", "before", &"kept").unwrap();
+        fill(&entries.connection());
+        let large = "x".repeat(100_000);
+        let put = entries.put("kind", "large", &large).unwrap_err();
+        let get_or_put = entries.get_or_put("kind", "large", large).unwrap_err();
+        for error in [put, get_or_put] {
+            let expected = format!("the disk is full: {} can't be written;", file.display());
+            assert!(error.to_string().starts_with(&expected), "{error}");
+        }
+        assert_eq!(entries.get::<String>("kind", "before").unwrap().as_deref(), Some("kept"));
+        // Another failure of the database is none of the disk.
+        let none = entries.connection().execute("SELECT * FROM nothing", ()).unwrap_err();
+        assert!(matches!(entries.failed(&none), StateError::Unreadable { .. }));
+    }
+
+    #[test]
+    fn a_folder_that_can_t_be_made_says_why() {
+        for (kind, expected) in [
+            (ErrorKind::StorageFull, "the disk is full"),
+            (ErrorKind::QuotaExceeded, "the disk is full"),
+            (ErrorKind::PermissionDenied, "cannot use the state folder"),
+        ] {
+            let error = StateError::of_folder(Path::new("state"), kind.into()).to_string();
+            assert!(error.starts_with(expected), "{kind:?}: {error}");
+        }
     }
 }

@@ -1,11 +1,14 @@
 //! `catalog.toml`: read, checked, and written.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use shared::domain::catalog::{Catalog, CatalogError, Category, Course, Price, Product};
-use shared::domain::money::Money;
-use toml::Spanned;
+use shared::domain::money::{Money, NotChargeable};
+
+use super::place::{Lines, Place};
+use super::shop;
 
 /// Why a catalog file can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -18,24 +21,36 @@ pub enum CatalogFileError {
         /// Why.
         source: std::io::Error,
     },
-    /// It is no TOML, or not of this shape.
-    #[error("{path}, line {line}: {message}")]
-    Syntax {
-        /// The file.
-        path: PathBuf,
-        /// The line, 1 for the first.
-        line: usize,
-        /// What is wrong there.
-        message: String,
-    },
-    /// What it says makes no shop.
-    #[error("{path}, {}", faults.join("; "))]
+    /// It says what makes no shop, or is no TOML.
+    #[error("{}", lines(.path, .faults))]
     Faults {
         /// The file.
         path: PathBuf,
-        /// Everything that is wrong: `line 12: price a must be more than zero…`.
-        faults: Vec<String>,
+        /// Everything that is wrong, in the order of the file.
+        faults: Vec<FileFault>,
     },
+}
+
+/// Something that is wrong with a catalog file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileFault {
+    /// The line, 1 for the first.
+    pub line: usize,
+    /// What is wrong there, and what to do about it.
+    pub message: String,
+}
+
+/// `line 41: price x: …`
+impl fmt::Display for FileFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}", self.line, self.message)
+    }
+}
+
+/// `catalog.toml:41: price x: …`, a line for each, as editors and terminals link them.
+fn lines(path: &Path, faults: &[FileFault]) -> String {
+    let line = |fault: &FileFault| format!("{}:{}: {}", path.display(), fault.line, fault.message);
+    faults.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 #[derive(Serialize, Deserialize)]
@@ -52,7 +67,7 @@ struct FileShape {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CourseShape {
-    id: Spanned<String>,
+    id: String,
     title: String,
     summary: String,
     category: CategoryShape,
@@ -73,7 +88,7 @@ enum CategoryShape {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ProductShape {
-    id: Spanned<String>,
+    id: String,
     name: String,
     courses: Vec<String>,
 }
@@ -81,7 +96,7 @@ struct ProductShape {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PriceShape {
-    lookup_key: Spanned<String>,
+    lookup_key: String,
     product: String,
     amount: i64,
     currency: String,
@@ -96,29 +111,24 @@ pub fn read(path: &Path) -> Result<Catalog, CatalogFileError> {
 
 /// Checks all that the text of a catalog file says; the path is for the errors.
 pub fn parse(text: &str, path: &Path) -> Result<Catalog, CatalogFileError> {
-    let shape: FileShape = toml::from_str(text).map_err(|error| CatalogFileError::Syntax {
-        path: path.to_owned(),
-        line: line(text, error.span().map_or(0, |span| span.start)),
-        message: error.message().replace("i64", "a whole number"),
+    let lines = Lines::of(text);
+    let refused = |faults| CatalogFileError::Faults { path: path.to_owned(), faults };
+    let shape: FileShape = toml::from_str(text).map_err(|error| {
+        let line = lines.line_at(error.span().map_or(0, |span| span.start));
+        refused(vec![FileFault { line, message: error.message().replace("i64", "a whole number") }])
     })?;
-    shape.into_catalog().map_err(|mut faults| {
-        faults.sort_by_key(|fault| fault.offset);
-        let say = |fault: &Fault| format!("line {}: {}", line(text, fault.offset), fault.message);
-        let faults = faults.iter().map(say).collect();
-        CatalogFileError::Faults { path: path.to_owned(), faults }
+    shape.catalog().map_err(|faults| {
+        let fault =
+            |fault: Fault| FileFault { line: lines.line(fault.place), message: fault.message };
+        let mut faults: Vec<FileFault> = faults.into_iter().map(fault).collect();
+        faults.sort_by_key(|fault| fault.line);
+        refused(faults)
     })
 }
 
-/// The line of what stands at this offset, 1 for the first.
-fn line(text: &str, offset: usize) -> usize {
-    let before = text.get(..offset).unwrap_or_default();
-    before.matches('\n').count().saturating_add(1)
-}
-
-/// What is wrong with an entry.
+/// What is wrong with a field of an entry.
 struct Fault {
-    /// Where its id stands in the file.
-    offset: usize,
+    place: Place,
     message: String,
 }
 
@@ -136,72 +146,110 @@ pub(super) fn write(
 }
 
 impl FileShape {
-    fn into_catalog(self) -> Result<Catalog, Vec<Fault>> {
-        let entries = self.entries();
+    fn catalog(&self) -> Result<Catalog, Vec<Fault>> {
         let mut faults = Vec::new();
-        let courses = collect(self.course, |it| &it.id, CourseShape::into_course, &mut faults);
-        let products = collect(self.product, |it| &it.id, ProductShape::into_product, &mut faults);
-        let prices = collect(self.price, |it| &it.lookup_key, PriceShape::into_price, &mut faults);
-        // References are only worth checking once every entry can be read.
+        let courses = collect("course", &self.course, CourseShape::course, &mut faults);
+        let products = collect("product", &self.product, ProductShape::product, &mut faults);
+        let prices = collect("price", &self.price, PriceShape::price, &mut faults);
+        // The rest is only worth checking once every entry can be read.
         if !faults.is_empty() {
             return Err(faults);
         }
-        Catalog::new(courses, products, prices).map_err(|errors| {
+        let catalog = Catalog::new(courses, products, prices).map_err(|errors| {
             let fault = |error: &CatalogError| Fault {
-                offset: offset(&entries, error),
+                place: self.place(error),
                 message: error.to_string(),
             };
-            errors.iter().map(fault).collect()
-        })
+            errors.iter().map(fault).collect::<Vec<_>>()
+        })?;
+        let too_many = catalog.products().iter().enumerate().filter_map(|(entry, product)| {
+            let message = shop::check_metadata(product).err()?.to_string();
+            let place = Place { kind: "product", entry, field: "courses", element: None };
+            Some(Fault { place, message })
+        });
+        let faults: Vec<Fault> = too_many.collect();
+        if faults.is_empty() { Ok(catalog) } else { Err(faults) }
     }
 
-    /// Kind and id of every entry.
-    fn entries(&self) -> Vec<(&'static str, Spanned<String>)> {
-        let courses = self.course.iter().map(|course| ("course", course.id.clone()));
-        let products = self.product.iter().map(|product| ("product", product.id.clone()));
-        let prices = self.price.iter().map(|price| ("price", price.lookup_key.clone()));
-        courses.chain(products).chain(prices).collect()
+    /// The field that is wrong; of two entries with one id, the second one's.
+    fn place(&self, error: &CatalogError) -> Place {
+        use CatalogError as Error;
+        let course = |id: &dyn fmt::Display, field| self.of("course", &id.to_string(), field);
+        let product = |id: &dyn fmt::Display, field| self.of("product", &id.to_string(), field);
+        let price = |id: &dyn fmt::Display, field| self.of("price", &id.to_string(), field);
+        match error {
+            Error::Twice { kind, id } => {
+                self.of(kind, id, if *kind == "price" { "lookup_key" } else { "id" })
+            }
+            Error::BlankTitle(id) => course(id, "title"),
+            Error::BlankChapter { course: id, chapter } => {
+                Place { element: chapter.checked_sub(1), ..course(id, "chapters") }
+            }
+            Error::NoChapters(id) => course(id, "chapters"),
+            Error::TooManyFree { course: id, .. } | Error::FreeCourseLocked(id) => {
+                course(id, "free_chapters")
+            }
+            Error::NeverOpen(id) => course(id, "id"),
+            Error::BlankName(id) | Error::LongName { product: id, .. } => product(id, "name"),
+            Error::OpensNothing(id) => product(id, "courses"),
+            Error::NoSuchCourse { product: id, course }
+            | Error::CourseTwice { product: id, course } => {
+                let place = product(id, "courses");
+                let listed = self.product.get(place.entry).map(|product| &product.courses);
+                let element =
+                    listed.and_then(|listed| listed.iter().rposition(|id| id == course.as_str()));
+                Place { element, ..place }
+            }
+            Error::NoSuchProduct { price: id, .. } | Error::SellsNothing { price: id, .. } => {
+                price(id, "product")
+            }
+            Error::NotChargeable { price: id, reason: NotChargeable::UnknownCurrency(_) } => {
+                price(id, "currency")
+            }
+            Error::NotPositive(id) | Error::NotChargeable { price: id, .. } => price(id, "amount"),
+        }
+    }
+
+    /// A field of the entry with this id.
+    fn of(&self, kind: &'static str, id: &str, field: &'static str) -> Place {
+        let entry = match kind {
+            "course" => self.course.iter().rposition(|course| course.id == id),
+            "product" => self.product.iter().rposition(|product| product.id == id),
+            _ => self.price.iter().rposition(|price| price.lookup_key == id),
+        };
+        Place { kind, entry: entry.unwrap_or_default(), field, element: None }
     }
 }
 
-/// Where the entry stands that is wrong; of two with one id, the second.
-fn offset(entries: &[(&'static str, Spanned<String>)], error: &CatalogError) -> usize {
-    use CatalogError as Error;
-    let wrong = match error {
-        Error::Twice { kind, id } => (*kind, id.as_str()),
-        Error::NoChapters(id)
-        | Error::TooManyFree(id)
-        | Error::FreeCourseLocked(id)
-        | Error::NeverOpen(id) => ("course", id.as_str()),
-        Error::OpensNothing(id) | Error::NoSuchCourse { product: id, .. } => {
-            ("product", id.as_str())
-        }
-        Error::NotPositive(id) | Error::NoSuchProduct { price: id, .. } => ("price", id.as_str()),
-    };
-    let entry = entries.iter().rfind(|(kind, id)| (*kind, id.get_ref().as_str()) == wrong);
-    entry.map_or(0, |(_, id)| id.span().start)
+/// What is wrong with an entry by itself.
+struct EntryFault {
+    field: &'static str,
+    element: Option<usize>,
+    message: String,
+}
+
+impl EntryFault {
+    fn new(field: &'static str, message: String) -> Self {
+        Self { field, element: None, message }
+    }
 }
 
 fn collect<S, T>(
-    shapes: Vec<S>,
-    id: impl Fn(&S) -> &Spanned<String>,
-    convert: impl Fn(S) -> Result<T, String>,
+    kind: &'static str,
+    shapes: &[S],
+    convert: impl Fn(&S) -> Result<T, EntryFault>,
     faults: &mut Vec<Fault>,
 ) -> Vec<T> {
     let mut all = Vec::new();
-    for shape in shapes {
-        let offset = id(&shape).span().start;
+    for (entry, shape) in shapes.iter().enumerate() {
         match convert(shape) {
             Ok(one) => all.push(one),
-            Err(message) => faults.push(Fault { offset, message }),
+            Err(EntryFault { field, element, message }) => {
+                faults.push(Fault { place: Place { kind, entry, field, element }, message });
+            }
         }
     }
     all
-}
-
-/// An id that is written; where it will stand is not known.
-fn unplaced(id: &impl ToString) -> Spanned<String> {
-    Spanned::new(0..0, id.to_string())
 }
 
 impl CourseShape {
@@ -213,7 +261,7 @@ impl CourseShape {
         };
         let free_chapters = i64::try_from(course.free_chapters).ok().filter(|_| !is_usual);
         Self {
-            id: unplaced(&course.id),
+            id: course.id.to_string(),
             title: course.title.clone(),
             summary: course.summary.clone(),
             category,
@@ -222,8 +270,8 @@ impl CourseShape {
         }
     }
 
-    fn into_course(self) -> Result<Course, String> {
-        let id = self.id.into_inner();
+    fn course(&self) -> Result<Course, EntryFault> {
+        let id = &self.id;
         let (category, free_by_default) = match self.category {
             CategoryShape::Free => (Category::Free, self.chapters.len()),
             CategoryShape::Curriculum => (Category::Curriculum, 0),
@@ -233,16 +281,19 @@ impl CourseShape {
             None => free_by_default,
             Some(Ok(number)) => number,
             Some(Err(_)) => {
-                return Err(format!("course {id:?}: free_chapters is 0 or more"));
+                let message = format!("course {id:?}: free_chapters must be 0 or more");
+                return Err(EntryFault::new("free_chapters", message));
             }
         };
         Ok(Course {
-            id: id.parse().map_err(|error| format!("course {id:?}: {error}"))?,
-            title: self.title,
-            summary: self.summary,
+            id: id
+                .parse()
+                .map_err(|error| EntryFault::new("id", format!("course {id:?}: {error}")))?,
+            title: self.title.clone(),
+            summary: self.summary.clone(),
             category,
             free_chapters,
-            chapters: self.chapters,
+            chapters: self.chapters.clone(),
         })
     }
 }
@@ -250,22 +301,27 @@ impl CourseShape {
 impl ProductShape {
     fn of(product: &Product) -> Self {
         Self {
-            id: unplaced(&product.id),
+            id: product.id.to_string(),
             name: product.name.clone(),
             courses: product.courses.iter().map(ToString::to_string).collect(),
         }
     }
 
-    fn into_product(self) -> Result<Product, String> {
-        let id = self.id.into_inner();
-        let course = |course: &String| {
-            course.parse().map_err(|error| format!("product {id:?} opens {course:?}: {error}"))
+    fn product(&self) -> Result<Product, EntryFault> {
+        let id = &self.id;
+        let course = |(index, course): (usize, &String)| {
+            course.parse().map_err(|error| EntryFault {
+                field: "courses",
+                element: Some(index),
+                message: format!("product {id:?} opens {course:?}: {error}"),
+            })
         };
-        let courses = self.courses.iter().map(course);
         Ok(Product {
-            id: id.parse().map_err(|error| format!("product {id:?}: {error}"))?,
-            courses: courses.collect::<Result<_, _>>()?,
-            name: self.name,
+            id: id
+                .parse()
+                .map_err(|error| EntryFault::new("id", format!("product {id:?}: {error}")))?,
+            courses: self.courses.iter().enumerate().map(course).collect::<Result<_, _>>()?,
+            name: self.name.clone(),
         })
     }
 }
@@ -273,20 +329,28 @@ impl ProductShape {
 impl PriceShape {
     fn of(price: &Price) -> Self {
         Self {
-            lookup_key: unplaced(&price.key),
+            lookup_key: price.key.to_string(),
             product: price.product.to_string(),
             amount: price.money.amount_minor,
             currency: price.money.currency.to_string(),
         }
     }
 
-    fn into_price(self) -> Result<Price, String> {
-        let key = self.lookup_key.into_inner();
-        let currency = self.currency.parse().map_err(|error| format!("price {key:?}: {error}"))?;
+    fn price(&self) -> Result<Price, EntryFault> {
+        fn parsed<T: std::str::FromStr<Err: fmt::Display>>(
+            text: &str,
+            field: &'static str,
+            key: &str,
+        ) -> Result<T, EntryFault> {
+            let fault = |error| EntryFault::new(field, format!("price {key:?}: {error}"));
+            text.parse().map_err(fault)
+        }
+        let key = &self.lookup_key;
+        let currency = parsed(&self.currency, "currency", key)?;
         Ok(Price {
-            product: self.product.parse().map_err(|error| format!("price {key:?}: {error}"))?,
+            product: parsed(&self.product, "product", key)?,
             money: Money { amount_minor: self.amount, currency },
-            key: key.parse().map_err(|error| format!("price {key:?}: {error}"))?,
+            key: parsed(key, "lookup_key", key)?,
         })
     }
 }

@@ -6,6 +6,7 @@ use std::fmt;
 use shared::domain::catalog::{Catalog, Course, Price, Product, PublishedCatalog};
 use shared::domain::id::{CourseId, PriceKey, ProductId, StripePriceId};
 use shared::domain::money::Money;
+use shared::dynamo::catalog::{ITEM_BYTES_MAX, item_bytes};
 
 use super::shop::{self, Shop};
 
@@ -87,6 +88,15 @@ pub enum PlanError {
         /// The price that has it.
         id: StripePriceId,
     },
+    /// The table can't hold the catalog.
+    #[error(
+        "the catalog takes {bytes} bytes in the table, and DynamoDB allows an item {ITEM_BYTES_MAX}: \
+         shorten summaries and titles, or remove what nobody owns"
+    )]
+    TooLarge {
+        /// How large it is, as DynamoDB counts.
+        bytes: usize,
+    },
 }
 
 /// Compares what is wanted with what Stripe and the table have.
@@ -114,6 +124,10 @@ pub fn plan(
     });
     if !is_on_sale {
         let version = published.map_or(1, |published| published.version.saturating_add(1));
+        let bytes = item_bytes(wanted, &kept_prices, version);
+        if bytes > ITEM_BYTES_MAX {
+            return Err(PlanError::TooLarge { bytes });
+        }
         let before = published.map(|published| &published.catalog);
         steps.push(Step::Publish { version, changes: differences(wanted, before) });
     }

@@ -54,7 +54,7 @@ fn compose(shop: &Shop, published: Option<&Catalog>) -> Result<Pulled, toml::ser
     let courses: &[Course] = published.map(Catalog::courses).unwrap_or_default();
     let text = file::write(courses, &products, &prices)?;
     if let Err(CatalogFileError::Faults { faults, .. }) = file::parse(&text, Path::new("")) {
-        notes.extend(faults);
+        notes.extend(faults.iter().map(ToString::to_string));
     }
     Ok(Pulled { text, notes })
 }

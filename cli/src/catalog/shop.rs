@@ -20,6 +20,8 @@ const PRODUCT: &str = "product";
 const COURSES: &str = "courses";
 /// <https://docs.stripe.com/metadata>
 const METADATA_CHARACTERS_MAX: usize = 500;
+/// <https://docs.stripe.com/metadata>
+const METADATA_KEYS_MAX: usize = 50;
 
 /// What Stripe has: our products, and every price that is active.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -199,6 +201,26 @@ pub(super) fn metadata(product: &Product, mark: &str) -> BTreeMap<String, String
     }
     metadata.insert(DEPLOYMENT.to_owned(), mark.to_owned());
     metadata
+}
+
+/// A product's metadata can't name all the courses that it opens.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "product {product} opens {courses} courses, and their ids don't all fit into Stripe's metadata \
+     ({METADATA_KEYS_MAX} values of {METADATA_CHARACTERS_MAX} characters): use shorter ids, or split \
+     the product"
+)]
+pub(super) struct TooManyCourses {
+    product: ProductId,
+    courses: usize,
+}
+
+/// Whether Stripe's metadata has room for the courses that this product opens.
+pub(super) fn check_metadata(product: &Product) -> Result<(), TooManyCourses> {
+    if metadata(product, "").len() <= METADATA_KEYS_MAX {
+        return Ok(());
+    }
+    Err(TooManyCourses { product: product.id.clone(), courses: product.courses.len() })
 }
 
 /// Whether this key of a product's metadata is written by us.

@@ -7,6 +7,7 @@
 //! - `api`: HTTP, keys and errors of `/v1`; with `form`, `parameters`, `permissions`, `idempotency` and
 //!   `faults`.
 //! - `resources`: the table of operations, and one module for each kind of object.
+//! - `amounts`: which currencies and amounts Stripe takes.
 //! - `payments`: what happens when a buyer pays; `cards` are Stripe's test cards.
 //! - `later`: what happens by itself, once its time has come.
 //! - `events` and `deliveries`: what is told to whom, and until they have heard it.
@@ -21,6 +22,7 @@
     reason = "a developer's tool, built with overflow checks"
 )]
 
+mod amounts;
 mod api;
 mod cards;
 mod connection;
@@ -94,6 +96,11 @@ pub enum StartError {
         #[source]
         source: rusqlite::Error,
     },
+    /// There is no space left for the state file.
+    #[error(
+        "the disk is full: the Stripe simulator can't write its state file {0}; free some space and start it again"
+    )]
+    DiskFull(String),
     /// The HTTP client for deliveries cannot be made.
     #[error("the Stripe simulator cannot set up its webhook deliveries")]
     Deliveries(#[source] reqwest::Error),
@@ -129,7 +136,13 @@ pub async fn start(options: Options) -> Result<Simulator, StartError> {
     })
     .await
     .map_err(StartError::Interrupted)?
-    .map_err(|source| StartError::State { path, source })?;
+    .map_err(|source| {
+        if store::is_full(&source) {
+            StartError::DiskFull(path)
+        } else {
+            StartError::State { path, source }
+        }
+    })?;
 
     deliveries::resume(&core);
     let background = vec![

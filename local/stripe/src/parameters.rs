@@ -20,6 +20,8 @@ pub(crate) enum Shape {
     Text,
     /// A text of at most so many characters.
     Bounded(usize),
+    /// The same, and not only white space.
+    Name(usize),
     /// An absolute http or https address.
     Url,
     Integer {
@@ -49,9 +51,8 @@ pub(crate) const fn optional(name: &'static str, shape: Shape) -> Parameter {
     Parameter { name, shape, required: false }
 }
 
-/// The largest amount Stripe takes, in the currency's minor unit.
-pub(crate) const LARGEST_AMOUNT: i64 = 99_999_999;
-pub(crate) const AMOUNT: Shape = Shape::Integer { min: 0, max: LARGEST_AMOUNT };
+/// An amount. How large it may be is up to its currency: see [`crate::amounts`].
+pub(crate) const AMOUNT: Shape = Shape::Integer { min: 0, max: i64::MAX };
 pub(crate) const TIMESTAMP: Shape = Shape::Integer { min: 0, max: i64::MAX };
 const BOUND: &[Parameter] = &[
     optional("gt", TIMESTAMP),
@@ -103,13 +104,14 @@ fn one(shape: Shape, value: &Value, path: &str) -> Result<Value, ApiError> {
     }
     match shape {
         Shape::Text => text(value, path).map(Value::from),
-        Shape::Bounded(longest) => match text(value, path)? {
-            text if text.chars().count() <= longest => Ok(text.into()),
-            _ => Err(invalid(
-                "parameter_invalid_string",
+        Shape::Bounded(longest) => bounded(value, longest, path),
+        Shape::Name(longest) => match text(value, path)? {
+            blank if blank.trim().is_empty() => Err(ApiError::parameter(
+                "parameter_invalid_string_blank",
                 path,
-                &format!("at most {longest} characters long"),
+                format!("{path} must not be only white space."),
             )),
+            _ => bounded(value, longest, path),
         },
         Shape::Url => match text(value, path)? {
             url if is_url(url) => Ok(url.into()),
@@ -146,6 +148,16 @@ fn one(shape: Shape, value: &Value, path: &str) -> Result<Value, ApiError> {
         Shape::TimeRange if value.is_string() => one(TIMESTAMP, value, path),
         Shape::TimeRange => object(BOUND, value, path),
     }
+}
+
+/// Stripe has no code for a text that is too long: its error has a message and a `param` alone.
+fn bounded(value: &Value, longest: usize, path: &str) -> Result<Value, ApiError> {
+    let text = text(value, path)?;
+    if text.chars().count() <= longest {
+        return Ok(text.into());
+    }
+    let message = format!("Invalid string: {path} must be at most {longest} characters.");
+    Err(ApiError::invalid_request(message).with("param", path).unexecuted())
 }
 
 fn text<'a>(value: &'a Value, path: &str) -> Result<&'a str, ApiError> {

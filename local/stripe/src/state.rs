@@ -13,7 +13,7 @@ use crate::error::ApiError;
 use crate::faults::Fault;
 use crate::id;
 use crate::later;
-use crate::store::{Kind, Store};
+use crate::store::{self, Kind, Store};
 
 /// The version of Stripe's API whose objects the simulator speaks.
 pub(crate) const API_VERSION: &str = "2026-09-30.endive";
@@ -160,7 +160,11 @@ impl Core {
 
 fn commit(store: &mut Store) -> Result<(), ApiError> {
     store.commit().map_err(|error| {
-        ApiError::internal(format!("The simulator could not write its state file: {error}."))
+        ApiError::internal(if store::is_full(&error) {
+            "The disk is full: the simulator can't write its state file. Free some space and try again; this request has changed nothing.".to_owned()
+        } else {
+            format!("The simulator could not write its state file: {error}.")
+        })
     })
 }
 

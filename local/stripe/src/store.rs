@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, ErrorCode, params};
 use serde_json::Value;
 
 /// What a document is.
@@ -97,6 +97,11 @@ impl Kind {
 struct Collection {
     sequence_by_id: BTreeMap<String, i64>,
     by_sequence: BTreeMap<i64, (String, Value)>,
+}
+
+/// Whether there is no space left on the disk.
+pub(crate) fn is_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
 }
 
 /// A document as it was before the current transaction touched it.

@@ -3,7 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::id::{CourseId, PriceKey, ProductId, StripePriceId};
-use super::money::Money;
+use super::money::{Money, NotChargeable};
+
+/// How many characters a product's name may have at Stripe: `maxLength` of `name` under
+/// `POST /v1/products` in <https://github.com/stripe/openapi>.
+pub const PRODUCT_NAME_CHARACTERS_MAX: usize = 5000;
 
 /// How a course is offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,18 +101,50 @@ pub enum CatalogError {
         /// The id.
         id: String,
     },
+    /// A course's title is blank.
+    #[error("course {0} has a blank title: write one")]
+    BlankTitle(CourseId),
+    /// A chapter's title is blank.
+    #[error("course {course} has a blank title for chapter {chapter}: write one")]
+    BlankChapter {
+        /// The course.
+        course: CourseId,
+        /// The chapter; 1 is the first.
+        chapter: usize,
+    },
     /// A course without chapters.
     #[error("course {0} has no chapters: list at least one title")]
     NoChapters(CourseId),
     /// More free chapters than chapters.
-    #[error("course {0} has more free chapters than chapters")]
-    TooManyFree(CourseId),
+    #[error("course {course} has {free} free chapters but only {chapters} in all")]
+    TooManyFree {
+        /// The course.
+        course: CourseId,
+        /// How many are said to be free.
+        free: usize,
+        /// How many there are.
+        chapters: usize,
+    },
     /// A free course with locked chapters, or a locked course without.
     #[error("course {0} is in the category free, so all its chapters are: leave free_chapters out")]
     FreeCourseLocked(CourseId),
     /// A locked course that nothing can ever open.
     #[error("course {0} has locked chapters, and no product opens it: add one, with a price")]
     NeverOpen(CourseId),
+    /// A product's name is blank. Stripe refuses it.
+    #[error("product {0} has a blank name: write what the checkout page should call it")]
+    BlankName(ProductId),
+    /// A product's name is longer than Stripe allows.
+    #[error(
+        "the name of product {product} has {characters} characters, and Stripe allows \
+         {PRODUCT_NAME_CHARACTERS_MAX}: shorten it"
+    )]
+    LongName {
+        /// The product.
+        product: ProductId,
+        /// How long its name is.
+        characters: usize,
+    },
     /// A product that opens nothing.
     #[error("product {0} opens no course: name at least one")]
     OpensNothing(ProductId),
@@ -120,6 +156,14 @@ pub enum CatalogError {
         /// The course that is missing.
         course: CourseId,
     },
+    /// A product names a course twice.
+    #[error("product {product} lists course {course} twice: list it once")]
+    CourseTwice {
+        /// The product.
+        product: ProductId,
+        /// The course.
+        course: CourseId,
+    },
     /// A price names a product that is not there.
     #[error("price {price} sells product {product}, which is not in the catalog")]
     NoSuchProduct {
@@ -128,13 +172,32 @@ pub enum CatalogError {
         /// The product that is missing.
         product: ProductId,
     },
+    /// A price for what everybody has: all the chapters that its product opens are free.
+    #[error(
+        "price {price} sells product {product}, which opens nothing that is locked: remove the \
+         price, or lock a chapter"
+    )]
+    SellsNothing {
+        /// The price.
+        price: PriceKey,
+        /// The product.
+        product: ProductId,
+    },
     /// A price of nothing, or less.
-    #[error("price {0} must be more than zero: a course for nothing has the category free")]
+    #[error("price {0} must be more than zero: a course that costs nothing has the category free")]
     NotPositive(PriceKey),
+    /// A price that Stripe can't charge.
+    #[error("price {price}: {reason}")]
+    NotChargeable {
+        /// The price.
+        price: PriceKey,
+        /// Why not.
+        reason: NotChargeable,
+    },
 }
 
 impl Catalog {
-    /// A catalog of these, or everything that is wrong with them.
+    /// An author's catalog of these, or everything that is wrong with them.
     pub fn new(
         courses: Vec<Course>,
         products: Vec<Product>,
@@ -142,6 +205,18 @@ impl Catalog {
     ) -> Result<Self, Vec<CatalogError>> {
         let catalog = Self { courses, products, prices };
         let faults = catalog.faults();
+        if faults.is_empty() { Ok(catalog) } else { Err(faults) }
+    }
+
+    /// A catalog that has been on sale. Only its references are checked: a rule that is newer than
+    /// the catalog, or a currency that Stripe has given up, must not close the shop.
+    pub fn restore(
+        courses: Vec<Course>,
+        products: Vec<Product>,
+        prices: Vec<Price>,
+    ) -> Result<Self, Vec<CatalogError>> {
+        let catalog = Self { courses, products, prices };
+        let faults = catalog.reference_faults();
         if faults.is_empty() { Ok(catalog) } else { Err(faults) }
     }
 
@@ -218,6 +293,25 @@ impl Catalog {
     }
 
     fn faults(&self) -> Vec<CatalogError> {
+        let mut faults = self.reference_faults();
+        faults.extend(self.courses.iter().flat_map(course_faults));
+        // What nothing seems to sell, or what seems to sell nothing, may only follow from these.
+        if faults.is_empty() {
+            let unsold = self.courses.iter().filter(|course| self.is_never_open(course));
+            faults.extend(unsold.map(|course| CatalogError::NeverOpen(course.id.clone())));
+            let idle = self.prices.iter().filter(|price| !self.opens_something(price));
+            faults.extend(idle.map(|price| CatalogError::SellsNothing {
+                price: price.key.clone(),
+                product: price.product.clone(),
+            }));
+        }
+        faults.extend(self.products.iter().flat_map(product_faults));
+        faults.extend(self.prices.iter().filter_map(price_fault));
+        faults
+    }
+
+    /// Ids that two entries share, and ids that no entry has.
+    fn reference_faults(&self) -> Vec<CatalogError> {
         let mut faults = Vec::new();
         let mut unique = |kind, ids: Vec<&str>| {
             let mut seen = BTreeSet::new();
@@ -231,9 +325,6 @@ impl Catalog {
         unique("product", self.products.iter().map(|product| product.id.as_str()).collect());
         unique("price", self.prices.iter().map(|price| price.key.as_str()).collect());
         for product in &self.products {
-            if product.courses.is_empty() {
-                faults.push(CatalogError::OpensNothing(product.id.clone()));
-            }
             for course in product.courses.iter().filter(|id| self.course(id).is_none()) {
                 faults.push(CatalogError::NoSuchCourse {
                     product: product.id.clone(),
@@ -241,40 +332,84 @@ impl Catalog {
                 });
             }
         }
-        for price in &self.prices {
-            if self.product(&price.product).is_none() {
-                faults.push(CatalogError::NoSuchProduct {
-                    price: price.key.clone(),
-                    product: price.product.clone(),
-                });
-            }
-            if price.money.amount_minor <= 0 {
-                faults.push(CatalogError::NotPositive(price.key.clone()));
-            }
-        }
-        // A course that seems to be sold by nothing may only be misspelt above: references first.
-        if faults.is_empty() {
-            faults.extend(self.courses.iter().filter_map(|course| self.course_fault(course)));
+        for price in self.prices.iter().filter(|price| self.product(&price.product).is_none()) {
+            faults.push(CatalogError::NoSuchProduct {
+                price: price.key.clone(),
+                product: price.product.clone(),
+            });
         }
         faults
     }
 
-    fn course_fault(&self, course: &Course) -> Option<CatalogError> {
-        let id = || course.id.clone();
-        if course.chapters.is_empty() {
-            Some(CatalogError::NoChapters(id()))
-        } else if course.free_chapters > course.chapters.len() {
-            Some(CatalogError::TooManyFree(id()))
-        } else if course.is_free(None) {
-            None
-        } else if course.category == Category::Free {
-            Some(CatalogError::FreeCourseLocked(id()))
-        } else if !self.products.iter().any(|product| product.courses.contains(&course.id)) {
-            Some(CatalogError::NeverOpen(id()))
-        } else {
-            None
+    /// Whether the course has locked chapters that no product opens. One in the category free has
+    /// another fault.
+    fn is_never_open(&self, course: &Course) -> bool {
+        course.category != Category::Free
+            && !course.is_free(None)
+            && !self.products.iter().any(|product| product.courses.contains(&course.id))
+    }
+
+    /// Whether the price's product opens a chapter that not everybody may open. A product without
+    /// courses has another fault.
+    fn opens_something(&self, price: &Price) -> bool {
+        let courses = self.product(&price.product).map(|product| product.courses.as_slice());
+        let courses = courses.unwrap_or_default();
+        courses.is_empty()
+            || courses.iter().filter_map(|id| self.course(id)).any(|course| !course.is_free(None))
+    }
+}
+
+fn course_faults(course: &Course) -> Vec<CatalogError> {
+    let mut faults = Vec::new();
+    if course.title.trim().is_empty() {
+        faults.push(CatalogError::BlankTitle(course.id.clone()));
+    }
+    for (chapter, title) in (1..).zip(&course.chapters) {
+        if title.trim().is_empty() {
+            faults.push(CatalogError::BlankChapter { course: course.id.clone(), chapter });
         }
     }
+    if course.chapters.is_empty() {
+        faults.push(CatalogError::NoChapters(course.id.clone()));
+    } else if course.free_chapters > course.chapters.len() {
+        faults.push(CatalogError::TooManyFree {
+            course: course.id.clone(),
+            free: course.free_chapters,
+            chapters: course.chapters.len(),
+        });
+    } else if course.category == Category::Free && !course.is_free(None) {
+        faults.push(CatalogError::FreeCourseLocked(course.id.clone()));
+    }
+    faults
+}
+
+fn product_faults(product: &Product) -> Vec<CatalogError> {
+    let mut faults = Vec::new();
+    let characters = product.name.chars().count();
+    if product.name.trim().is_empty() {
+        faults.push(CatalogError::BlankName(product.id.clone()));
+    } else if characters > PRODUCT_NAME_CHARACTERS_MAX {
+        faults.push(CatalogError::LongName { product: product.id.clone(), characters });
+    }
+    if product.courses.is_empty() {
+        faults.push(CatalogError::OpensNothing(product.id.clone()));
+    }
+    let mut seen = BTreeSet::new();
+    for course in product.courses.iter().filter(|course| !seen.insert(*course)) {
+        let (product, course) = (product.id.clone(), course.clone());
+        faults.push(CatalogError::CourseTwice { product, course });
+    }
+    faults
+}
+
+fn price_fault(price: &Price) -> Option<CatalogError> {
+    let reason = price.money.chargeable().err()?;
+    let price = price.key.clone();
+    Some(if reason == NotChargeable::NotPositive {
+        CatalogError::NotPositive(price)
+    } else {
+        CatalogError::NotChargeable { price, reason }
+    })
 }
 
 /// The catalog as it is on sale: with Stripe's id for each of its prices.

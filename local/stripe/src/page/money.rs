@@ -1,22 +1,9 @@
 //! Amounts as a person reads them.
 
-/// Currencies without a minor unit, as Stripe lists them.
-const ZERO_DECIMAL: [&str; 16] = [
-    "bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv",
-    "xaf", "xof", "xpf",
-];
-/// Currencies whose minor unit is a thousandth.
-const THREE_DECIMAL: [&str; 5] = ["bhd", "jod", "kwd", "omr", "tnd"];
-
-/// An amount in the currency's minor unit, written out: 2900 and `usd` is `$29.00`.
+/// An amount in Stripe's integers, written out: 2900 and `usd` is `$29.00`.
 pub(crate) fn format(amount: i64, currency: &str) -> String {
-    let decimals = match currency {
-        currency if ZERO_DECIMAL.contains(&currency) => 0,
-        currency if THREE_DECIMAL.contains(&currency) => 3,
-        _ => 2,
-    };
-    let digits = format!("{:0>width$}", amount.unsigned_abs(), width = decimals + 1);
-    let (whole, fraction) = digits.split_at(digits.len() - decimals);
+    let digits = currencies::decimal(amount, currency);
+    let (whole, fraction) = digits.split_at(digits.find('.').unwrap_or(digits.len()));
     let mut number = String::new();
     for (index, digit) in whole.chars().enumerate() {
         if index > 0 && (whole.len() - index) % 3 == 0 {
@@ -24,10 +11,7 @@ pub(crate) fn format(amount: i64, currency: &str) -> String {
         }
         number.push(digit);
     }
-    if decimals > 0 {
-        number.push('.');
-        number.push_str(fraction);
-    }
+    number.push_str(fraction);
     match currency {
         "usd" => format!("${number}"),
         "eur" => format!("€{number}"),
@@ -51,5 +35,6 @@ mod tests {
         assert_eq!(format(2900, "jpy"), "¥2,900");
         assert_eq!(format(2900, "kwd"), "KWD\u{a0}2.900");
         assert_eq!(format(2900, "chf"), "CHF\u{a0}29.00");
+        assert_eq!(format(123_456_700, "ugx"), "UGX\u{a0}1,234,567");
     }
 }

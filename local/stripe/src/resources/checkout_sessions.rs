@@ -3,10 +3,11 @@
 
 use serde_json::{Value, json};
 
+use crate::amounts;
 use crate::document::Document;
 use crate::error::ApiError;
 use crate::id;
-use crate::parameters::{self, LARGEST_AMOUNT, Parameter, Shape, TIMESTAMP, optional, required};
+use crate::parameters::{self, Parameter, Shape, TIMESTAMP, optional, required};
 use crate::resources::{customers, lists, overlay, payment_intents};
 use crate::state::Call;
 use crate::store::{Kind, Store};
@@ -203,10 +204,6 @@ fn line_items_of(call: &Call<'_>, fields: &Value) -> Result<(Vec<Value>, String,
         }
         let amount = price.integer("unit_amount").saturating_mul(item.integer("quantity"));
         total = total.saturating_add(amount);
-        if total > LARGEST_AMOUNT {
-            let message = format!("The total is more than the largest amount of {LARGEST_AMOUNT}.");
-            return Err(ApiError::invalid_request(message).with("code", "amount_too_large"));
-        }
         line_items.push(json!({
             "id": id::line_item(),
             "object": "item",
@@ -222,6 +219,7 @@ fn line_items_of(call: &Call<'_>, fields: &Value) -> Result<(Vec<Value>, String,
             "quantity": item.integer("quantity"),
         }));
     }
+    amounts::check_total(&currency, total)?;
     Ok((line_items, currency, total))
 }
 

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::amounts;
 use crate::document::Document;
 use crate::error::ApiError;
 use crate::id;
@@ -26,13 +27,9 @@ pub(crate) fn create(call: &mut Call<'_>, sent: &Value) -> Result<Value, ApiErro
         optional("transfer_lookup_key", Shape::Boolean),
     ];
     let mut fields = parameters::check(FIELDS, sent)?;
-    let currency = fields.text("currency").to_lowercase();
-    if currency.len() != 3 || !currency.bytes().all(|byte| byte.is_ascii_lowercase()) {
-        let message =
-            format!("Invalid currency: {currency}. It must be a three-letter code such as usd.");
-        return Err(ApiError::parameter("parameter_invalid_string", "currency", message));
-    }
-    fields.set("currency", currency);
+    let currency = amounts::currency(fields.text("currency"))?;
+    amounts::check_price(currency, fields.integer("unit_amount"))?;
+    fields.set("currency", currency.code);
     let product = fields.text("product");
     if call.store.get(Kind::Product, product).is_none() {
         return Err(ApiError::no_such("product", product, "product"));

@@ -10,6 +10,7 @@ use crate::resources::{lists, overlay, save_updated};
 use crate::state::Call;
 use crate::store::Kind;
 
+const NAME: Shape = Shape::Name(5000);
 const DESCRIPTION: Parameter = optional("description", Shape::Bounded(40_000));
 const ACTIVE: Parameter = optional("active", Shape::Boolean);
 const IMAGES: Parameter = optional("images", Shape::List(&Shape::Url));
@@ -22,7 +23,7 @@ const URL: Parameter = optional("url", Shape::Url);
 
 pub(crate) fn create(call: &mut Call<'_>, sent: &Value) -> Result<Value, ApiError> {
     const FIELDS: &[Parameter] = &[
-        required("name", Shape::Bounded(5000)),
+        required("name", NAME),
         optional("id", Shape::Bounded(255)),
         ACTIVE,
         DESCRIPTION,
@@ -81,7 +82,7 @@ fn keep_types(product: &mut Value) {
 
 pub(crate) fn update(call: &mut Call<'_>, id: &str, sent: &Value) -> Result<Value, ApiError> {
     const FIELDS: &[Parameter] = &[
-        optional("name", Shape::Bounded(5000)),
+        optional("name", NAME),
         optional("default_price", Shape::Text),
         ACTIVE,
         DESCRIPTION,

@@ -2,12 +2,13 @@
 
 use serde_json::{Value, json};
 
+use crate::amounts;
 use crate::cards::{Behaviour, TestCard};
 use crate::document::Document;
 use crate::error::ApiError;
 use crate::id;
 use crate::later;
-use crate::parameters::{self, LARGEST_AMOUNT, Parameter, Shape, optional};
+use crate::parameters::{self, Parameter, Shape, optional};
 use crate::resources::{charges, check_move, disputes, early_fraud_warnings, lists, overlay};
 use crate::state::Call;
 use crate::store::{Kind, Store};
@@ -24,7 +25,7 @@ const MOVES: &[(&str, &[&str])] = &[
 
 pub(crate) fn create(call: &mut Call<'_>, sent: &Value) -> Result<Value, ApiError> {
     const FIELDS: &[Parameter] = &[
-        optional("amount", Shape::Integer { min: 1, max: LARGEST_AMOUNT }),
+        optional("amount", Shape::Integer { min: 1, max: i64::MAX }),
         optional("charge", Shape::Text),
         optional("metadata", Shape::Metadata),
         optional("payment_intent", Shape::Text),
@@ -99,7 +100,10 @@ fn amount_of(charge: &Value, fields: &Value) -> Result<i64, ApiError> {
             );
             Err(ApiError::invalid_request(message).with("param", "amount"))
         }
-        Some(amount) => Ok(amount),
+        Some(amount) => {
+            amounts::check_granularity(charge.text("currency"), amount)?;
+            Ok(amount)
+        }
         None => Ok(left),
     }
 }
