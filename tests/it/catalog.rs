@@ -6,7 +6,9 @@ use coursegate::catalog::{self, Closing, Plan, PlanError, PushError, Step, parse
 use coursegate::deployment::Deployment;
 use local::addresses::Addresses;
 use serde_json::{Value, json};
-use shared::domain::catalog::Catalog;
+use shared::domain::catalog::{Catalog, PublishedCatalog};
+use shared::domain::money::Money;
+use shared::dynamo::catalog::{ITEM_BYTES_MAX, item_bytes};
 use shared::ports::CatalogReader as _;
 use tests::requests::{Who, answer, api, learner};
 use tests::world::{World, edited_catalog};
@@ -133,7 +135,7 @@ async fn post(world: &World, path: &str, form: &[(&str, &str)]) -> (u16, Value) 
     (response.status().as_u16(), response.json().await.unwrap())
 }
 
-/// The demo catalog after these edits, each of which names the line that is wrong, is refused so.
+/// The demo catalog after these edits is refused with these messages, each at the line that is so.
 #[track_caller]
 fn check_faults(edits: &[(&str, &str)], expected: &[(&str, &str)]) {
     let mut text = std::fs::read_to_string(tests::world::root().join("catalog.toml")).unwrap();
@@ -144,14 +146,14 @@ fn check_faults(edits: &[(&str, &str)], expected: &[(&str, &str)]) {
     let said = parse(&text, Path::new("shop/catalog.toml")).unwrap_err().to_string();
     let numbered = expected.iter().map(|(line, message)| {
         let number = text.lines().position(|found| found == *line).unwrap() + 1;
-        format!("line {number}: {message}")
+        format!("shop/catalog.toml:{number}: {message}")
     });
     let numbered: Vec<String> = numbered.collect();
-    assert_eq!(said, format!("shop/catalog.toml, {}", numbered.join("; ")));
+    assert_eq!(said, numbered.join("\n"));
 }
 
 #[test]
-fn every_entry_that_can_t_be_read_is_named_with_its_line() {
+fn an_entry_that_can_t_be_read_is_named_with_the_line_of_the_field() {
     check_faults(
         &[("category = \"free\"", "category = \"gratis\"")],
         &[(
@@ -160,31 +162,41 @@ fn every_entry_that_can_t_be_read_is_named_with_its_line() {
         )],
     );
     check_faults(
+        &[("amount = 999", "amount = \"999\"")],
+        &[("amount = \"999\"", "invalid type: string \"999\", expected a whole number")],
+    );
+    check_faults(
+        &[("amount = 999", "price = 999")],
+        &[(
+            "price = 999",
+            "unknown field `price`, expected one of `lookup_key`, `product`, `amount`, `currency`",
+        )],
+    );
+    check_faults(
         &[
             ("id = \"memory\"", "id = \"mémoire vive\""),
+            ("free_chapters = 5", "free_chapters = -5 # none"),
             ("currency = \"usd\"", "currency = \"dollars\""),
         ],
         &[
+            ("free_chapters = -5 # none", "course \"tutorclaw\": free_chapters must be 0 or more"),
             (
                 "id = \"mémoire vive\"",
                 "course \"mémoire vive\": a course id is 1 to 64 of A-Z, a-z, 0-9, _ and -",
             ),
             (
-                "lookup_key = \"tutorclaw_paid\"",
+                "currency = \"dollars\"",
                 "price \"tutorclaw_paid\": a currency is three lower-case letters, like usd",
             ),
         ],
     );
     check_faults(
-        &[
-            (
-                "[\"models\", \"tools\", \"memory\", \"evaluation\"]",
-                "[\"models\", \"tools\", \"memory\", \"évaluation\"]",
-            ),
-            ("amount = 999", "amount = 0"),
-        ],
         &[(
-            "id = \"curriculum\"",
+            "[\"models\", \"tools\", \"memory\", \"evaluation\"]",
+            "[\"models\",\n\"évaluation\"\n]",
+        )],
+        &[(
+            "\"évaluation\"",
             "product \"curriculum\" opens \"évaluation\": a course id is 1 to 64 of A-Z, a-z, 0-9, \
              _ and -",
         )],
@@ -192,26 +204,25 @@ fn every_entry_that_can_t_be_read_is_named_with_its_line() {
 }
 
 #[test]
-fn all_that_makes_no_shop_is_named_with_its_lines() {
+fn references_that_lead_nowhere_are_named_with_the_line_of_the_field() {
     check_faults(
         &[
-            ("id = \"tutorclaw\"\nname", "id = \"tutorclaw\" # the product\nname"),
             ("courses = [\"tutorclaw\"]", "courses = [\"tutor\"]"),
             ("amount = 999", "amount = 0"),
             ("product = \"curriculum\"", "product = \"evaluation\""),
         ],
         &[
             (
-                "id = \"tutorclaw\" # the product",
+                "courses = [\"tutor\"]",
                 "product tutorclaw opens course tutor, which is not in the catalog",
             ),
             (
-                "lookup_key = \"tutorclaw_paid\"",
-                "price tutorclaw_paid must be more than zero: a course for nothing has the category \
-                 free",
+                "amount = 0",
+                "price tutorclaw_paid must be more than zero: a course that costs nothing has the \
+                 category free",
             ),
             (
-                "lookup_key = \"curriculum_paid\"",
+                "product = \"evaluation\"",
                 "price curriculum_paid sells product evaluation, which is not in the catalog",
             ),
         ],
@@ -225,19 +236,167 @@ fn all_that_makes_no_shop_is_named_with_its_lines() {
         )],
     );
     check_faults(
-        &[
-            ("free_chapters = 5", "free_chapters = 50"),
-            ("\"memory\", \"evaluation\"", "\"memory\""),
-        ],
-        &[
-            ("id = \"tutorclaw\"", "course tutorclaw has more free chapters than chapters"),
-            (
+        &[("id = \"tools\"", "id = \"models\" # again"), ("\"tools\", ", "")],
+        &[("id = \"models\" # again", "there are two courses called models: give each its own")],
+    );
+}
+
+#[test]
+fn courses_and_products_that_make_no_shop_are_named_with_the_line_of_the_field() {
+    let free = "category = \"alacarte\"\nfree_chapters = 1\nchapters = [\n  \"Cutting";
+    for (edits, expected) in [
+        (
+            &[
+                ("free_chapters = 5", "free_chapters = 50"),
+                ("name = \"AI in 4 Weekends\"", "name = \"\\t\""),
+                ("  \"Tools\",", "  \" \",\n  \"\","),
+                ("title = \"Talking with machines\"", "title = \" \" # none"),
+            ][..],
+            &[
+                ("  \" \",", "course first-steps has a blank title for chapter 3: write one"),
+                ("  \"\",", "course first-steps has a blank title for chapter 4: write one"),
+                ("free_chapters = 50", "course tutorclaw has 50 free chapters but only 10 in all"),
+                ("title = \" \" # none", "course voice has a blank title: write one"),
+                (
+                    "name = \"\\t\"",
+                    "product curriculum has a blank name: write what the checkout page should call \
+                     it",
+                ),
+            ][..],
+        ),
+        (
+            &[
+                ("category = \"free\"", "category = \"free\"\nfree_chapters = 2"),
+                ("courses = [\"voice\"]", "courses = [] # none"),
+            ],
+            &[
+                (
+                    "free_chapters = 2",
+                    "course first-steps is in the category free, so all its chapters are: leave \
+                     free_chapters out",
+                ),
+                ("courses = [] # none", "product voice opens no course: name at least one"),
+            ],
+        ),
+        (
+            &[("\"memory\", \"evaluation\"]", "\"memory\"]")],
+            &[(
                 "id = \"evaluation\"",
                 "course evaluation has locked chapters, and no product opens it: add one, with a \
                  price",
-            ),
-        ],
+            )],
+        ),
+        (
+            &[("\"tools\", \"memory\",", "\"tools\",\n  \"memory\",\n  \"tools\", #\n")],
+            &[("  \"tools\", #", "product curriculum lists course tools twice: list it once")],
+        ),
+        // A product that is owned may open what has become free, but is no longer for sale.
+        (
+            &[(free, "category = \"free\"\nchapters = [\n  \"Cutting")],
+            &[(
+                "product = \"retrieval\"",
+                "price retrieval_paid sells product retrieval, which opens nothing that is locked: \
+                 remove the price, or lock a chapter",
+            )],
+        ),
+        (&[("courses = [\"voice\"]", "courses = [\"voice\", \"first-steps\"]")], &[]),
+    ] {
+        if expected.is_empty() {
+            edited_catalog(|text| text.replacen(edits[0].0, edits[0].1, 1));
+        } else {
+            check_faults(edits, expected);
+        }
+    }
+}
+
+#[test]
+fn a_product_whose_courses_don_t_fit_into_stripe_s_metadata_is_named_with_its_line() {
+    let with = |count: usize| {
+        let ids: Vec<String> = (0..count).map(|number| format!("{number:0>64}")).collect();
+        let courses = ids.iter().map(|id| {
+            format!(
+                "[[course]]\nid = \"{id}\"\ntitle = \"C\"\nsummary = \"\"\n\
+                 category = \"alacarte\"\nchapters = [\"One\"]\n"
+            )
+        });
+        let courses: String = courses.collect();
+        format!("{courses}[[product]]\nid = \"p\"\nname = \"P\"\ncourses = {ids:?}\n")
+    };
+    // 48 values beside our id and the deployment's mark, with seven ids in each.
+    assert!(parse(&with(336), Path::new("catalog.toml")).is_ok());
+    let said = parse(&with(337), Path::new("catalog.toml")).unwrap_err().to_string();
+    assert_eq!(
+        said,
+        format!(
+            "catalog.toml:{}: product p opens 337 courses, and their ids don't all fit into \
+             Stripe's metadata (50 values of 500 characters): use shorter ids, or split the product",
+            with(337).lines().count()
+        )
     );
+}
+
+#[tokio::test]
+async fn a_catalog_that_the_table_can_t_hold_is_refused_before_anything_is_done() {
+    let world = World::new().await;
+    let published = world.table().catalog().await.unwrap().unwrap();
+    let with_summary = |bytes: usize| {
+        edited_catalog(|text| {
+            let summary = "What an agent is, when you need none, and a first one that answers.";
+            assert!(text.contains(summary));
+            text.replace(summary, &"s".repeat(bytes))
+        })
+    };
+    let size = item_bytes(&with_summary(0), &published.stripe_prices, 2);
+    let largest = ITEM_BYTES_MAX - size;
+    let before = (prices(&world).await, world.stripe_get("/v1/products").await);
+    let too_large = edited_catalog(|text| {
+        let text = text.replace("amount = 999", "amount = 3900");
+        let text = text.replace("TutorClaw, all chapters", "TutorClaw, everything");
+        text.replace("What an agent is, when", &"s".repeat(largest))
+    });
+    for wanted in [with_summary(largest + 1), too_large] {
+        let looked = catalog::look(&wanted, &world.account(), &world.deployment("")).await;
+        for error in [looked.unwrap_err(), world.publish(&wanted).await.unwrap_err()] {
+            assert!(matches!(error, PushError::Plan(PlanError::TooLarge { .. })), "{error}");
+            let said = error.to_string();
+            assert!(said.contains("DynamoDB allows an item 409600: shorten summaries"), "{said}");
+        }
+    }
+    assert_eq!(before, (prices(&world).await, world.stripe_get("/v1/products").await));
+    // One byte less is what the table can just hold.
+    world.publish(&with_summary(largest)).await.unwrap();
+    let held = world.table().catalog().await.unwrap().unwrap();
+    assert_eq!(held.catalog, with_summary(largest));
+    assert_eq!(item_bytes(&held.catalog, &held.stripe_prices, 2), ITEM_BYTES_MAX);
+}
+
+#[tokio::test]
+async fn a_rule_that_is_newer_than_the_catalog_on_sale_does_not_close_the_shop() {
+    let world = World::new().await;
+    let on_sale = world.table().catalog().await.unwrap().unwrap();
+    let (courses, mut products, mut prices) = (
+        on_sale.catalog.courses().to_vec(),
+        on_sale.catalog.products().to_vec(),
+        on_sale.catalog.prices().to_vec(),
+    );
+    let twice = products[0].courses[0].clone();
+    products[0].courses.push(twice);
+    products[1].name = " ".to_owned();
+    products[2].courses = vec!["first-steps".parse().unwrap()];
+    prices[0].money = Money { amount_minor: 10, currency: "bgn".parse().unwrap() };
+    assert!(Catalog::new(courses.clone(), products.clone(), prices.clone()).is_err());
+    let catalog = Catalog::restore(courses, products, prices).unwrap();
+    let stripe_prices = on_sale.stripe_prices.clone();
+    let older = PublishedCatalog { catalog, stripe_prices, version: 2 };
+    assert!(world.table().publish_catalog(&older).await.unwrap());
+
+    assert_eq!(world.table().catalog().await.unwrap().unwrap(), older);
+    let route = "GET /courses/{course}/access";
+    let target = "/courses/tutorclaw/access?chapter=6";
+    let (status, access) = world.read(route, target, &learner("ada")).await;
+    assert_eq!((status, &access["offers"][0]["amount"]), (200, &json!(10)), "{access}");
+    // The author hears of it with the next plan, and publishing a good one puts it right.
+    assert_eq!(world.publish(&tests::world::catalog()).await.unwrap().steps.len(), 1);
 }
 
 #[tokio::test]

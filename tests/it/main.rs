@@ -22,6 +22,7 @@ mod faults;
 mod key;
 mod links;
 mod log_hygiene;
+mod money;
 mod moto;
 mod openapi;
 mod reading;

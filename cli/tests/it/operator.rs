@@ -70,15 +70,38 @@ fn what_is_wrong_in_a_catalog_file_is_named_with_its_line() {
     let folder = Folder::new();
     let text = std::fs::read_to_string(project().join("catalog.toml")).unwrap();
     let file = folder.path("catalog.toml");
-    std::fs::write(&file, text.replace("amount = 999", "amount = 0")).unwrap();
-    let line = text.lines().position(|line| line == "lookup_key = \"tutorclaw_paid\"").unwrap() + 1;
-    let mut command = command(&["catalog", "plan", &file]);
-    let said = finish(&mut command, "");
+    let text = text.replace("amount = 999", "amount = 10").replace("amount = 9900", "amount = 0");
+    std::fs::write(&file, &text).unwrap();
+    let line = |wanted: &str| text.lines().position(|line| line == wanted).unwrap() + 1;
     let expected = format!(
-        "coursegate: {file}, line {line}: price tutorclaw_paid must be more than zero: a course for \
-         nothing has the category free\n"
+        "coursegate: {file}:{}: price tutorclaw_paid: 0.10 USD is less than Stripe charges, which is \
+         0.50 USD or more (https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts)\n\
+         {file}:{}: price curriculum_paid must be more than zero: a course that costs nothing has \
+         the category free\n",
+        line("amount = 10"),
+        line("amount = 0"),
     );
-    assert_eq!((said.problem, said.code), (expected, Some(1)));
+    for command_line in [&["catalog", "plan", &file][..], &["catalog", "push", &file]] {
+        let said = finish(&mut command(command_line), "");
+        assert_eq!((said.problem.as_str(), said.code), (expected.as_str(), Some(1)));
+    }
+}
+
+/// Writing to `/dev/full` finds the disk full, whoever writes.
+#[cfg(target_os = "linux")]
+#[test]
+fn on_a_full_disk_no_command_leaves_half_a_file_and_calls_it_done() {
+    let shop = Shop::open();
+    let gateway = shop.running.addresses["gateway"].as_str().unwrap();
+    let port = gateway.rsplit(':').next().unwrap();
+    for arguments in [&["catalog", "pull"][..], &["learner", "export", "ada"], &["doctor"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command = command(&[arguments, &["--gateway-port", port]].concat());
+        let said = finish(command.stdout(full), "");
+        let expected = "coursegate: the disk is full, so the output is incomplete: free some space \
+                        and run this again\n";
+        assert_eq!((said.problem.as_str(), said.code), (expected, Some(1)), "{arguments:?}");
+    }
 }
 
 #[test]

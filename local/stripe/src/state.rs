@@ -159,12 +159,15 @@ impl Core {
 }
 
 fn commit(store: &mut Store) -> Result<(), ApiError> {
-    store.commit().map_err(|error| {
-        ApiError::internal(if store::is_full(&error) {
-            "The disk is full: the simulator can't write its state file. Free some space and try again; this request has changed nothing.".to_owned()
-        } else {
-            format!("The simulator could not write its state file: {error}.")
-        })
+    store.commit().map_err(|error| not_written(&error))
+}
+
+/// The answer to a request whose changes can't be kept.
+pub(crate) fn not_written(error: &rusqlite::Error) -> ApiError {
+    ApiError::internal(if store::is_full(error) {
+        "The disk is full: the simulator can't write its state file. Free some space and try again; this request has changed nothing.".to_owned()
+    } else {
+        format!("The simulator could not write its state file: {error}.")
     })
 }
 

@@ -276,3 +276,33 @@ impl Store {
         collection.by_sequence.remove(&sequence).map(|(_, body)| (sequence, body))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::state::not_written;
+
+    #[test]
+    fn on_a_full_disk_a_change_is_undone_and_the_error_says_why() {
+        let name = format!("stripe-full-{}.db", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let mut store = Store::open(Some(&path)).unwrap();
+        store.put(Kind::Setting, "kept", json!("before"));
+        store.commit().unwrap();
+        // No page more than there are.
+        let file = store.file.as_ref().unwrap();
+        file.pragma_update(None, "max_page_count", 1).unwrap();
+        store.put(Kind::Setting, "kept", json!("x".repeat(100_000)));
+        let error = store.commit().unwrap_err();
+        assert!(is_full(&error), "{error}");
+        assert!(not_written(&error).message().starts_with("The disk is full"));
+        assert_eq!(store.get(Kind::Setting, "kept"), Some(&json!("before")));
+        drop(store);
+        for end in ["", "-wal", "-shm"] {
+            // Which of them there are is up to SQLite.
+            let _ = std::fs::remove_file(format!("{}{end}", path.display()));
+        }
+    }
+}

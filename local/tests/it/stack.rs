@@ -124,3 +124,23 @@ async fn a_function_that_does_not_start_stops_the_stack() {
     assert!(log.is_file(), "the log stays, to be read");
     std::fs::remove_dir_all(log.parent().unwrap().parent().unwrap()).unwrap();
 }
+
+/// Writing to `/dev/full` finds the disk full, whoever writes.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn on_a_full_disk_a_failed_request_says_so() {
+    let folder = Folder::new();
+    let state = folder.0.join("state");
+    let stack = TestStack::start_on(Keep::Folder(state.clone())).await.unwrap();
+    let note = async || {
+        let request = stack.client.get(stack.url("/api/courses")).header("x-do", "crash");
+        assert_eq!(request.send().await.unwrap().status(), 502);
+        stack.served.lock().unwrap().last().unwrap().note.clone().unwrap()
+    };
+    assert!(!note().await.contains("disk"));
+    std::os::unix::fs::symlink("/dev/full", state.join("space")).unwrap();
+    let expected = format!("the disk is full: {} can't be written;", state.display());
+    let said = note().await;
+    assert!(said.starts_with(&expected), "{said}");
+    stack.stack.shutdown().await;
+}

@@ -291,3 +291,27 @@ async fn a_refund_is_told_to_the_endpoints_that_ask_for_it() {
     assert_eq!(arrivals[0].event()["data"]["object"], made);
     assert_eq!(endpoint.types(), ["refund.created"]);
 }
+
+#[tokio::test]
+async fn a_refund_is_as_coarse_as_a_charge_of_its_currency() {
+    let shop = Shop::open().await;
+    for (currency, amount, fine, coarse) in
+        [("kwd", "2900", "905", "900"), ("isk", "5000", "50", "100")]
+    {
+        let product = shop.post("/v1/products", &[("name", "TutorClaw")]).await.ok();
+        let form = [
+            ("product", product["id"].as_str().unwrap()),
+            ("currency", currency),
+            ("unit_amount", amount),
+        ];
+        let price = shop.post("/v1/prices", &form).await.ok();
+        let session = shop.session_with(price["id"].as_str().unwrap(), &[]).await.ok();
+        let paid = shop.pay(session["id"].as_str().unwrap(), "4242424242424242").await.ok();
+        let of = |amount| {
+            [("payment_intent", paid["payment_intent"].as_str().unwrap()), ("amount", amount)]
+        };
+        let (status, error) = shop.post("/v1/refunds", &of(fine)).await.error();
+        assert_eq!((status, error.get("code")), (400, None), "{currency}: {error}");
+        shop.post("/v1/refunds", &of(coarse)).await.ok();
+    }
+}
