@@ -235,8 +235,10 @@ fn functions((amount_minor, currency): (i64, &str)) -> String {
     Money { amount_minor, currency: currency.parse().unwrap() }.to_string()
 }
 
-/// The number alone: without the currency, and without separators.
+/// The number alone: without the currency, which may have a period of its own, and without
+/// separators.
 fn number(text: &str) -> String {
+    let text = text.trim_start_matches(|c: char| !c.is_ascii_digit());
     text.chars().filter(|c| c.is_ascii_digit() || *c == '.').collect()
 }
 

@@ -90,8 +90,8 @@ pub enum PlanError {
     },
     /// The table can't hold the catalog.
     #[error(
-        "the catalog takes {bytes} bytes in the table, and DynamoDB allows an item {ITEM_BYTES_MAX}: \
-         shorten summaries and titles, or remove what nobody owns"
+        "the catalog takes {bytes} bytes of one item in the table, which has room for \
+         {ITEM_BYTES_MAX}: shorten summaries and titles, or remove what nobody owns"
     )]
     TooLarge {
         /// How large it is, as DynamoDB counts.

@@ -19,9 +19,10 @@ use crate::ports::{CatalogReader, LedgerError};
 /// The API calls that reading the catalog makes, as IAM names them.
 pub const ACTIONS: &[&str] = &["dynamodb:GetItem"];
 
-/// How large an item may be:
-/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-items>.
-pub const ITEM_BYTES_MAX: usize = 400 * 1024;
+/// How large the catalog's item may be, as [`item_bytes`] counts. DynamoDB allows an item 400 KB
+/// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-items>);
+/// one of them is left for what it counts beside the item when a request updates it.
+pub const ITEM_BYTES_MAX: usize = 399 * 1024;
 
 /// How long Stripe's id of a price is taken to be before there is one: about twice what it is today.
 const STRIPE_PRICE_ID_BYTES: usize = 64;
@@ -156,8 +157,8 @@ impl Table {
     }
 }
 
-/// How large the item with this catalog would be, in bytes, as DynamoDB counts them: the names and
-/// the values of its attributes, a number as half its digits and one byte
+/// How large the item with this catalog would be, in bytes, as DynamoDB counts an item: the names
+/// and the values of its attributes, a number as half its digits and one byte
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>).
 /// A price that Stripe doesn't have yet counts with room for its id.
 #[must_use]
