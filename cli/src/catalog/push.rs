@@ -42,7 +42,7 @@ pub enum PushError {
     #[error(transparent)]
     OtherAccount(#[from] OtherAccount),
     /// The table failed.
-    #[error("the table did not answer for the catalog: {0}")]
+    #[error("the table did not answer for the catalog: {0}{}", cause(.0))]
     Table(#[from] LedgerError),
     /// Learners would lose what they own.
     #[error(
@@ -54,6 +54,14 @@ pub enum PushError {
     /// Somebody else has published at the same moment.
     #[error("somebody else has published a catalog at this moment: look at it, then push again")]
     Overtaken,
+}
+
+/// What lies at the bottom of the table's failure: DynamoDB's own words, such as that an item is too
+/// large, or, of the local stack, that the disk is full.
+fn cause(error: &LedgerError) -> String {
+    let first = std::error::Error::source(error);
+    let last = std::iter::successors(first, |error| error.source()).last();
+    last.map(|cause| format!(" ({cause})")).unwrap_or_default()
 }
 
 /// Looks at Stripe and the table, and says what has to be done there.
