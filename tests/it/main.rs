@@ -10,6 +10,7 @@
 )]
 
 mod catalog;
+mod catalog_file;
 mod charges;
 mod checkout;
 mod content;

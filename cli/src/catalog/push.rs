@@ -42,7 +42,7 @@ pub enum PushError {
     #[error(transparent)]
     OtherAccount(#[from] OtherAccount),
     /// The table failed.
-    #[error("the table did not answer for the catalog: {0}{}", cause(.0))]
+    #[error("the table did not answer for the catalog: {}", with_cause(.0))]
     Table(#[from] LedgerError),
     /// Learners would lose what they own.
     #[error(
@@ -56,12 +56,14 @@ pub enum PushError {
     Overtaken,
 }
 
-/// What lies at the bottom of the table's failure: DynamoDB's own words, such as that an item is too
-/// large, or, of the local stack, that the disk is full.
-fn cause(error: &LedgerError) -> String {
+/// The table's failure with what lies at its bottom: DynamoDB's own words, or, of the local stack,
+/// that the disk is full.
+fn with_cause(error: &LedgerError) -> String {
     let first = std::error::Error::source(error);
-    let last = std::iter::successors(first, |error| error.source()).last();
-    last.map(|cause| format!(" ({cause})")).unwrap_or_default()
+    match std::iter::successors(first, |error| error.source()).last() {
+        Some(cause) => format!("{error} ({cause})"),
+        None => error.to_string(),
+    }
 }
 
 /// Looks at Stripe and the table, and says what has to be done there.
@@ -193,4 +195,23 @@ async fn create_price(account: &Account, price: &Price) -> Result<StripePriceId,
 
 async fn post(account: &Account, path: &str, form: &impl Serialize) -> Result<(), AccountError> {
     account.post::<serde_json::Value>(path, form).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_table_says_itself_is_passed_on() {
+        for (error, expected) in [
+            (
+                LedgerError::Unavailable("backend: database or disk is full".into()),
+                "the table can't be reached (backend: database or disk is full)",
+            ),
+            (LedgerError::Unreadable("catalog".to_owned()), "can't be read: catalog"),
+        ] {
+            let said = PushError::from(error).to_string();
+            assert!(said.ends_with(expected), "{said}");
+        }
+    }
 }

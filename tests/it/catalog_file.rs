@@ -1,0 +1,206 @@
+//! What is wrong with a catalog file is named with the line of the field that is wrong.
+
+use std::path::Path;
+
+use coursegate::catalog::parse;
+use tests::world::edited_catalog;
+
+/// The demo catalog after these edits is refused with these messages, each at the line that is so.
+#[track_caller]
+fn check_faults(edits: &[(&str, &str)], expected: &[(&str, &str)]) {
+    let mut text = std::fs::read_to_string(tests::world::root().join("catalog.toml")).unwrap();
+    for (before, after) in edits {
+        assert!(text.contains(before), "{before}");
+        text = text.replacen(before, after, 1);
+    }
+    let said = parse(&text, Path::new("shop/catalog.toml")).unwrap_err().to_string();
+    let numbered = expected.iter().map(|(line, message)| {
+        let number = text.lines().position(|found| found == *line).unwrap() + 1;
+        format!("shop/catalog.toml:{number}: {message}")
+    });
+    let numbered: Vec<String> = numbered.collect();
+    assert_eq!(said, numbered.join("\n"));
+}
+
+#[test]
+fn an_entry_that_can_t_be_read_is_named_with_the_line_of_the_field() {
+    check_faults(
+        &[("category = \"free\"", "category = \"gratis\"")],
+        &[(
+            "category = \"gratis\"",
+            "unknown variant `gratis`, expected one of `free`, `curriculum`, `alacarte`",
+        )],
+    );
+    check_faults(
+        &[("amount = 999", "amount = \"999\"")],
+        &[("amount = \"999\"", "invalid type: string \"999\", expected a whole number")],
+    );
+    check_faults(
+        &[("amount = 999", "price = 999")],
+        &[(
+            "price = 999",
+            "unknown field `price`, expected one of `lookup_key`, `product`, `amount`, `currency`",
+        )],
+    );
+    check_faults(
+        &[
+            ("id = \"memory\"", "id = \"mémoire vive\""),
+            ("free_chapters = 5", "free_chapters = -5 # none"),
+            ("currency = \"usd\"", "currency = \"dollars\""),
+        ],
+        &[
+            ("free_chapters = -5 # none", "course \"tutorclaw\": free_chapters must be 0 or more"),
+            (
+                "id = \"mémoire vive\"",
+                "course \"mémoire vive\": a course id is 1 to 64 of A-Z, a-z, 0-9, _ and -",
+            ),
+            (
+                "currency = \"dollars\"",
+                "price \"tutorclaw_paid\": a currency is three lower-case letters, like usd",
+            ),
+        ],
+    );
+    check_faults(
+        &[(
+            "[\"models\", \"tools\", \"memory\", \"evaluation\"]",
+            "[\"models\",\n\"évaluation\"\n]",
+        )],
+        &[(
+            "\"évaluation\"",
+            "product \"curriculum\" opens \"évaluation\": a course id is 1 to 64 of A-Z, a-z, 0-9, \
+             _ and -",
+        )],
+    );
+}
+
+#[test]
+fn references_that_lead_nowhere_are_named_with_the_line_of_the_field() {
+    check_faults(
+        &[
+            ("courses = [\"tutorclaw\"]", "courses = [\"tutor\"]"),
+            ("amount = 999", "amount = 0"),
+            ("product = \"curriculum\"", "product = \"evaluation\""),
+        ],
+        &[
+            (
+                "courses = [\"tutor\"]",
+                "product tutorclaw opens course tutor, which is not in the catalog",
+            ),
+            (
+                "amount = 0",
+                "price tutorclaw_paid must be more than zero: a course that costs nothing has the \
+                 category free",
+            ),
+            (
+                "product = \"evaluation\"",
+                "price curriculum_paid sells product evaluation, which is not in the catalog",
+            ),
+        ],
+    );
+    // Of two entries that share an id, the second is shown.
+    check_faults(
+        &[("\"curriculum_paid\"", "\"tutorclaw_paid\" # again")],
+        &[(
+            "lookup_key = \"tutorclaw_paid\" # again",
+            "there are two prices called tutorclaw_paid: give each its own",
+        )],
+    );
+    check_faults(
+        &[("id = \"tools\"", "id = \"models\" # again"), ("\"tools\", ", "")],
+        &[("id = \"models\" # again", "there are two courses called models: give each its own")],
+    );
+}
+
+#[test]
+fn courses_and_products_that_make_no_shop_are_named_with_the_line_of_the_field() {
+    let free = "category = \"alacarte\"\nfree_chapters = 1\nchapters = [\n  \"Cutting";
+    for (edits, expected) in [
+        (
+            &[
+                ("free_chapters = 5", "free_chapters = 50"),
+                ("name = \"AI in 4 Weekends\"", "name = \"\\t\""),
+                ("  \"Tools\",", "  \" \",\n  \"\","),
+                ("title = \"Talking with machines\"", "title = \" \" # none"),
+            ][..],
+            &[
+                ("  \" \",", "course first-steps has a blank title for chapter 3: write one"),
+                ("  \"\",", "course first-steps has a blank title for chapter 4: write one"),
+                ("free_chapters = 50", "course tutorclaw has 50 free chapters but only 10 in all"),
+                ("title = \" \" # none", "course voice has a blank title: write one"),
+                (
+                    "name = \"\\t\"",
+                    "product curriculum has a blank name: write what the checkout page should call \
+                     it",
+                ),
+            ][..],
+        ),
+        (
+            &[
+                ("category = \"free\"", "category = \"free\"\nfree_chapters = 2"),
+                ("courses = [\"voice\"]", "courses = [] # none"),
+            ],
+            &[
+                (
+                    "free_chapters = 2",
+                    "course first-steps is in the category free, so all its chapters are: leave \
+                     free_chapters out",
+                ),
+                ("courses = [] # none", "product voice opens no course: name at least one"),
+            ],
+        ),
+        (
+            &[("\"memory\", \"evaluation\"]", "\"memory\"]")],
+            &[(
+                "id = \"evaluation\"",
+                "course evaluation has locked chapters, and no product opens it: add one, with a \
+                 price",
+            )],
+        ),
+        (
+            &[("\"tools\", \"memory\",", "\"tools\",\n  \"memory\",\n  \"tools\", #\n")],
+            &[("  \"tools\", #", "product curriculum lists course tools twice: list it once")],
+        ),
+        // A product that is owned may open what has become free, but is no longer for sale.
+        (
+            &[(free, "category = \"free\"\nchapters = [\n  \"Cutting")],
+            &[(
+                "product = \"retrieval\"",
+                "price retrieval_paid sells product retrieval, which opens nothing that is locked: \
+                 remove the price, or lock a chapter",
+            )],
+        ),
+    ] {
+        check_faults(edits, expected);
+    }
+    // A free course beside a locked one is no fault.
+    let beside = edited_catalog(|text| {
+        text.replace("courses = [\"voice\"]", "courses = [\"voice\", \"first-steps\"]")
+    });
+    assert_eq!(beside.product(&"voice".parse().unwrap()).unwrap().courses.len(), 2);
+}
+
+#[test]
+fn a_product_whose_courses_don_t_fit_into_stripe_s_metadata_is_named_with_its_line() {
+    let with = |count: usize| {
+        let ids: Vec<String> = (0..count).map(|number| format!("{number:0>64}")).collect();
+        let courses = ids.iter().map(|id| {
+            format!(
+                "[[course]]\nid = \"{id}\"\ntitle = \"C\"\nsummary = \"\"\n\
+                 category = \"alacarte\"\nchapters = [\"One\"]\n"
+            )
+        });
+        let courses: String = courses.collect();
+        format!("{courses}[[product]]\nid = \"p\"\nname = \"P\"\ncourses = {ids:?}\n")
+    };
+    // 48 values beside our id and the deployment's mark, with seven ids in each.
+    assert!(parse(&with(336), Path::new("catalog.toml")).is_ok());
+    let said = parse(&with(337), Path::new("catalog.toml")).unwrap_err().to_string();
+    assert_eq!(
+        said,
+        format!(
+            "catalog.toml:{}: product p opens 337 courses, and their ids don't all fit into \
+             Stripe's metadata (50 values of 500 characters): use shorter ids, or split the product",
+            with(337).lines().count()
+        )
+    );
+}
