@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use coursegate::calendar;
 use coursegate::deployment::Place;
 use shared::domain::facts::Remark;
-use shared::domain::id::{EventId, LearnerId, ProductId, SourceId};
+use shared::domain::id::{DeploymentMark, EventId, LearnerId, ProductId, SourceId};
 use shared::domain::time::Timestamp;
 
 use crate::function::Name;
@@ -278,6 +278,10 @@ pub(crate) struct Up {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) account: OwnAccount,
+    /// What marks this stack's products, customers and payments at Stripe as its own; it is kept
+    /// with the state [default: a random one for each state]
+    #[arg(long, value_name = "MARK")]
+    pub(crate) deployment_mark: Option<DeploymentMark>,
     /// Site, API, sign-in and webhook [default: 3000]
     #[arg(long, value_name = "PORT")]
     pub(crate) gateway_port: Option<u16>,

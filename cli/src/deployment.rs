@@ -11,11 +11,12 @@ use shared::config::process_environment;
 use shared::domain::access::RefundThreshold;
 use shared::domain::decide::Mode;
 use shared::domain::facts::{DisputeStatus, Remark};
-use shared::domain::id::{DisputeId, PaymentIntentId};
+use shared::domain::id::{DeploymentMark, DisputeId, IdError, PaymentIntentId};
+use shared::domain::shop::{Owner, Shop};
 use shared::domain::time::Timestamp;
 use shared::dynamo::{self, Table};
 use shared::ports::{StripeReader, StripeUnavailable};
-use shared::stripe::wire::{dispute_status_from_api, is_our_payment};
+use shared::stripe::wire::{dispute_status_from_api, payment_owner_from_api};
 use shared::telemetry::Chain;
 
 use crate::account::{Account, AccountError, NoParameters};
@@ -89,6 +90,14 @@ pub enum DeploymentError {
     /// The stack's mode is neither.
     #[error("stack {0} says neither test nor live for StripeMode: deploy it anew")]
     NoMode(String),
+    /// The stack's mark is none.
+    #[error("stack {name} has an unusable output DeploymentMark ({source}): deploy it again")]
+    NoMark {
+        /// The stack.
+        name: String,
+        /// What is wrong with it.
+        source: IdError,
+    },
     /// The operator's key is not set.
     #[error(
         "{STRIPE_API_KEY} is not set: create a restricted key for yourself in Stripe's Dashboard \
@@ -112,11 +121,8 @@ pub enum DeploymentError {
 pub struct Deployment {
     /// The stack's name; `local` for the local stack.
     pub name: String,
-    /// What marks its objects at Stripe as its own: account, Region and name, so that two stacks of
-    /// one name don't take each other's.
-    pub mark: String,
-    /// The world that it belongs to.
-    pub mode: Mode,
+    /// What tells its objects at Stripe from all others.
+    pub shop: Shop,
     /// Stripe's address, if it is not Stripe.
     pub stripe_url: Option<String>,
     /// Where Stripe delivers.
@@ -147,6 +153,8 @@ pub struct Deployment {
 
 /// What a deployment in AWS has, and a laptop has not.
 pub struct Cloud {
+    /// Where the stack is: `123456789012/eu-central-1/coursegate-live`.
+    pub location: String,
     /// The version of the template that is deployed.
     pub version: String,
     /// What `CloudFormation` says of the stack: `UPDATE_COMPLETE`.
@@ -196,6 +204,7 @@ pub enum SignIn {
 #[derive(Deserialize)]
 struct Health {
     status: String,
+    deployment_mark: String,
     #[serde(flatten)]
     addresses: Addresses,
 }
@@ -215,14 +224,16 @@ impl Deployment {
                 let answer = answer.ok().ok_or(DeploymentError::NoLocalStack(*port))?;
                 let health: Option<Health> = answer.json().await.ok();
                 let health = health.filter(|health| health.status == "ok");
-                Ok(Self::local(&health.ok_or(DeploymentError::NotReady(*port))?.addresses))
+                let mark = health.as_ref().and_then(|it| it.deployment_mark.parse().ok());
+                let (health, mark) = health.zip(mark).ok_or(DeploymentError::NotReady(*port))?;
+                Ok(Self::local(&health.addresses, mark))
             }
         }
     }
 
-    /// The local stack at these addresses.
+    /// The local stack at these addresses, with this mark.
     #[must_use]
-    pub fn local(addresses: &Addresses) -> Self {
+    pub fn local(addresses: &Addresses, mark: DeploymentMark) -> Self {
         let Addresses { gateway, dynamodb, stripe, secrets_manager, .. } = addresses;
         let at = |endpoint: &str| {
             let credentials = Credentials::new("local", "local", None, None, "local");
@@ -235,8 +246,7 @@ impl Deployment {
         };
         Self {
             name: "local".to_owned(),
-            mark: "local".to_owned(),
-            mode: Mode::Test,
+            shop: Shop { mode: Mode::Test, mark },
             stripe_url: Some(stripe.clone()),
             webhook_url: format!("{gateway}/webhook"),
             api_url: format!("{gateway}/api"),
@@ -275,13 +285,16 @@ impl Deployment {
             "live" => Mode::Live,
             _ => return Err(DeploymentError::NoMode(name.to_owned())),
         };
+        let mark = output("DeploymentMark")?;
+        let mark = mark
+            .parse()
+            .map_err(|source| DeploymentError::NoMark { name: name.to_owned(), source })?;
         let stripe_url =
             stack.parameters().iter().find(|it| it.parameter_key() == Some("StripeApiUrl"));
         let stripe_url = stripe_url.and_then(|found| found.parameter_value());
         Ok(Self {
             name: name.to_owned(),
-            mark: mark(stack.stack_id().unwrap_or_default(), name),
-            mode,
+            shop: Shop { mode, mark },
             stripe_url: stripe_url.filter(|url| !url.is_empty()).map(ToOwned::to_owned),
             webhook_url: output("WebhookUrl")?,
             api_url: output("ApiUrl")?,
@@ -297,6 +310,7 @@ impl Deployment {
             secrets_manager: aws_sdk_secretsmanager::Client::new(config),
             operator_key,
             cloud: Some(Cloud {
+                location: location(stack.stack_id().unwrap_or_default(), name),
                 version: output("Version")?,
                 status: status.to_owned(),
                 alarm_topic: output("AlarmTopicArn")?,
@@ -321,7 +335,7 @@ impl Deployment {
             None if self.cloud.is_some() => return Err(DeploymentError::NoKey),
             None => self.secret(&self.api_key_id).await?.trim().into(),
         };
-        Ok(Account::new(self.stripe_url.as_deref(), &key, self.mode)?)
+        Ok(Account::new(self.stripe_url.as_deref(), &key, self.shop.mode)?)
     }
 
     /// Who the operator is: an AWS identity, or on a laptop the user's name.
@@ -355,15 +369,15 @@ impl Deployment {
 /// Asks with the operator's key, which is looked for only then: most of what is done by hand hangs
 /// on nothing that only Stripe knows.
 impl StripeReader for Deployment {
-    async fn is_ours(
+    async fn owner(
         &self,
         payment: &PaymentIntentId,
         _now: Timestamp,
-    ) -> Result<bool, StripeUnavailable> {
+    ) -> Result<Owner, StripeUnavailable> {
         // A key that does not know a payment of which Stripe tells is one of another account.
         let answer = self.ask(&format!("/payment_intents/{payment}")).await;
         let json = answer.map_err(|error| StripeUnavailable(Box::new(error)))?;
-        is_our_payment(&json).map_err(unreadable)
+        payment_owner_from_api(&json).map_err(unreadable)
     }
 
     async fn dispute(
@@ -418,7 +432,7 @@ fn dynamodb_client(config: &SdkConfig) -> aws_sdk_dynamodb::Client {
 }
 
 /// `123456789012/eu-central-1/coursegate-live`, of a stack's ARN; the name alone without one.
-fn mark(stack_id: &str, name: &str) -> String {
+fn location(stack_id: &str, name: &str) -> String {
     // arn:aws:cloudformation:eu-central-1:123456789012:stack/coursegate-live/1f8a…
     let mut parts = stack_id.split(':').skip(3);
     match (parts.next(), parts.next(), stack_id.split('/').nth(1)) {

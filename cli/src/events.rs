@@ -61,9 +61,9 @@ pub async fn replay(
         Err(error) if error.is_missing() => return Err(EventError::Gone(id.clone())),
         Err(error) => return Err(EventError::Account(error)),
     };
-    let news = event_from_api(&event, deployment.mode);
+    let news = event_from_api(&event, deployment.shop.mode);
     let (table, clock) = (deployment.table(), SystemClock);
-    let outcome = apply(&table, deployment, &clock, deployment.mode, &news).await?;
+    let outcome = apply(&table, deployment, &clock, &deployment.shop, &news).await?;
     if let (Outcome::Ignored(_), Some(event)) = (&outcome, &news.event) {
         // A rule that came later settles what was kept; the decision itself writes nothing.
         if recorded(deployment, id).await? == Some(Recorded::Quarantined) {

@@ -6,6 +6,7 @@ use shared::domain::catalog::Catalog;
 use shared::domain::decide::{Content, News, Outcome, StoredSource};
 use shared::domain::facts::{Deed, Facts, ManualGrant, Origin, Remark};
 use shared::domain::id::{LearnerId, ProductId, SourceId};
+use shared::domain::shop::Owner;
 use shared::domain::time::Timestamp;
 use shared::ports::{AccessReader as _, CatalogReader as _, LedgerError, SystemClock};
 use shared::telemetry::Chain;
@@ -61,12 +62,13 @@ pub(crate) async fn tell(
 ) -> Result<Outcome, ApplyError> {
     let news = News {
         event: None,
-        mode: deployment.mode,
+        mode: deployment.shop.mode,
         connected_account: false,
+        owner: Owner::Marked(deployment.shop.mark.clone()),
         content: Content::Facts(source.clone(), Box::new(facts)),
     };
     let (table, clock) = (deployment.table(), SystemClock);
-    apply(&table, deployment, &clock, deployment.mode, &news).await
+    apply(&table, deployment, &clock, &deployment.shop, &news).await
 }
 
 /// Gives a learner a product, until then or for ever. Returns the new source.

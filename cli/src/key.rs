@@ -76,7 +76,7 @@ pub async fn store(deployment: &Deployment, key: &SecretString) -> Result<(), Ke
 
 /// Tries whether the functions of a deployment can sell with this key.
 pub async fn try_out(deployment: &Deployment, key: &SecretString) -> Result<(), KeyFault> {
-    let account = Account::new(deployment.stripe_url.as_deref(), key, deployment.mode)?;
+    let account = Account::new(deployment.stripe_url.as_deref(), key, deployment.shop.mode)?;
     let lacks = refused(&account, PERMISSIONS).await?;
     if !lacks.is_empty() {
         return Err(KeyFault::Lacks(lacks));

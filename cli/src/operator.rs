@@ -169,7 +169,7 @@ fn stored(id: &str) {
 /// From standard input, so that it stands in no argument, history or process list.
 fn read_key(deployment: &Deployment, whose: &str) -> Result<SecretString, String> {
     let line = if std::io::stdin().is_terminal() {
-        let mode = coursegate::account::name_of(deployment.mode);
+        let mode = coursegate::account::name_of(deployment.shop.mode);
         rpassword::prompt_password(format!(
             "Paste the {mode} restricted key for {whose} (rk_…), then Enter; it is not shown: "
         ))
@@ -191,7 +191,7 @@ pub(crate) fn doctor(place: PlaceArguments, catalog: Option<PathBuf>) -> Ended {
         let usual = PathBuf::from("catalog.toml");
         let catalog = catalog.or_else(|| usual.is_file().then_some(usual));
         let terminal = Terminal::new();
-        terminal.diagnosis(&deployment.name, coursegate::account::name_of(deployment.mode));
+        terminal.diagnosis(&deployment.name, coursegate::account::name_of(deployment.shop.mode));
         let (mut good, mut notes, mut bad) = (0_usize, 0_usize, 0_usize);
         let is_well = doctor::examine(&deployment, catalog, |name, finding| {
             match finding {
@@ -236,8 +236,8 @@ async fn find_to_change(place: PlaceArguments) -> Result<Deployment, String> {
             ));
         }
         // Where a slip of the hand would go.
-        let mode = coursegate::account::name_of(deployment.mode);
-        terminal::print(&format!("{} ({mode}):", deployment.mark));
+        let mode = coursegate::account::name_of(deployment.shop.mode);
+        terminal::print(&format!("{} ({mode}):", cloud.location));
     }
     Ok(deployment)
 }

@@ -9,12 +9,14 @@ use coursegate::catalog::{self, CatalogFileError, Closing, PushError, Step};
 use coursegate::deployment::{Deployment, DeploymentError};
 use coursegate::webhook::{self, WebhookError};
 use local::Keep;
-use local::addresses::{Demo, Stripe};
+use local::addresses::{Addresses, Demo, Stripe};
 use local::lambda::{Program, Programs};
 use local::observer::Observer;
 use local::stack::{Options, Ports, Stack, StartError};
+use serde::Serialize;
 use shared::config::process_environment;
 use shared::domain::catalog::Catalog;
+use shared::domain::id::IdError;
 use tracing_subscriber::filter::EnvFilter;
 
 use crate::arguments::Up;
@@ -50,6 +52,8 @@ pub(crate) enum UpError {
     Webhook(#[from] WebhookError),
     #[error(transparent)]
     Push(#[from] PushError),
+    #[error("the mark in the state folder can't be used: {0}; give another with --deployment-mark")]
+    Mark(#[from] IdError),
 }
 
 /// Runs the stack until it is told to stop.
@@ -123,6 +127,7 @@ async fn start(
         observer: Observer::new(move |served| terminal.served(served)),
         demo: demo(catalog),
         account,
+        deployment_mark: options.deployment_mark.as_ref().map(ToString::to_string),
         dynamodb_proxy: None,
         stripe_proxy: None,
     })
@@ -150,7 +155,7 @@ async fn open(options: &Up, catalog: &Catalog, stack: &mut Stack) -> Result<(), 
     if let Some(address) = options.docker_bridge {
         stack.let_containers_in(address).await?;
     }
-    let deployment = Deployment::local(stack.addresses());
+    let deployment = Deployment::local(stack.addresses(), stack.deployment_mark().parse()?);
     let account = deployment.account().await?;
     // On a laptop nobody owns anything that counts, and the author may try what they like.
     let closing = Closing::Allowed;
@@ -173,8 +178,17 @@ async fn open(options: &Up, catalog: &Catalog, stack: &mut Stack) -> Result<(), 
     Ok(())
 }
 
+/// What there is to know of the stack, as `GET /local/health` says it too.
+#[derive(Serialize)]
+struct Ready<'a> {
+    #[serde(flatten)]
+    addresses: &'a Addresses,
+    deployment_mark: &'a str,
+}
+
 fn ready(stack: &Stack) -> String {
-    serde_json::to_string(stack.addresses()).unwrap_or_default()
+    let ready = Ready { addresses: stack.addresses(), deployment_mark: stack.deployment_mark() };
+    serde_json::to_string(&ready).unwrap_or_default()
 }
 
 fn ports(options: &Up) -> Ports {

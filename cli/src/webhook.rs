@@ -14,15 +14,13 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use shared::domain::time::{DAY, Timestamp};
-use shared::stripe::wire::handled_event_types;
+use shared::stripe::wire::{handled_event_types, metadata};
 
 use crate::account::{API_VERSION, Account, AccountError, Listed, NoParameters};
 use crate::calendar::utc;
 use crate::deployment::{Deployment, DeploymentError};
 
 const PATH: &str = "/webhook_endpoints";
-/// Metadata: the deployment that the endpoint belongs to.
-const DEPLOYMENT: &str = "coursegate";
 /// Metadata: the digest of the endpoint's signing secret.
 const SECRET_DIGEST: &str = "signing_secret_digest";
 /// Metadata: the ids of the endpoints that this one was made to replace, separated by spaces.
@@ -144,7 +142,8 @@ pub async fn look(account: &Account, deployment: &Deployment) -> Result<Endpoint
     let stored = signing_secrets(deployment).await?;
     let mut found: Vec<Endpoint> = account.list(PATH, &NoParameters {}).await?;
     found.retain(|endpoint| {
-        endpoint.metadata.get(DEPLOYMENT) == Some(&deployment.mark)
+        endpoint.metadata.get(metadata::DEPLOYMENT).map(String::as_str)
+            == Some(deployment.shop.mark.as_str())
             || endpoint.url == deployment.webhook_url
     });
     // Stripe lists the newest first; seconds alone can't tell two of one second apart.
@@ -303,7 +302,7 @@ async fn create(
 ) -> Result<SecretString, WebhookError> {
     let replaces: Vec<&str> = replaces.iter().map(|endpoint| endpoint.id.as_str()).collect();
     let replaces = replaces.join(" ");
-    let mut metadata = BTreeMap::from([(DEPLOYMENT, deployment.mark.as_str())]);
+    let mut metadata = BTreeMap::from([(metadata::DEPLOYMENT, deployment.shop.mark.as_str())]);
     if !replaces.is_empty() {
         metadata.insert(REPLACES, &replaces);
     }

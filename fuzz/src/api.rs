@@ -6,13 +6,13 @@ use std::sync::LazyLock;
 use lambda_http::Request;
 use serde_json::{Map, Value};
 use shared::domain::access::RefundThreshold;
-use shared::domain::decide::Mode;
 use shared::domain::id::LearnerId;
 use shared::dynamo::Table;
 use shared::dynamo::catalog::CatalogCache;
 use shared::secrets::SecretCache;
 use shared::stripe::api::StripeApi;
 use simulation::clock::ManualClock;
+use simulation::shop;
 
 use crate::database::{Aws, OWNED, OWNER, catalog};
 use crate::message::Message;
@@ -73,9 +73,9 @@ fn checkout_app() -> (Aws, checkout::App<ManualClock>) {
     let app = checkout::App {
         table: aws.table(),
         catalog: CatalogCache::new(aws.table()),
-        stripe: StripeApi::new(None, Mode::Test, key),
+        stripe: StripeApi::new(None, shop(), key),
         site_origin: SITE_ORIGIN.to_owned(),
-        mode: Mode::Test,
+        shop: shop(),
         refund_threshold: RefundThreshold::ALL,
         clock: clock(),
     };

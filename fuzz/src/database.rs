@@ -17,11 +17,13 @@ use shared::apply::apply;
 use shared::content::ContentLinks;
 use shared::domain::catalog::{Catalog, PublishedCatalog};
 use shared::domain::checkout::Session;
-use shared::domain::decide::{Mode, Outcome};
+use shared::domain::decide::Outcome;
 use shared::dynamo::Table;
 use shared::dynamo::key::{PK, SK};
 use shared::stripe::wire::session_from_api;
 use simulation::clock::ManualClock;
+use simulation::rendering::MARK;
+use simulation::shop;
 
 use crate::ledger::Asked;
 use crate::{NOW, block_on, root};
@@ -77,7 +79,12 @@ fn purchase() -> Session {
         "status": "complete",
         "payment_status": "paid",
         "payment_intent": "pi_owner",
-        "metadata": { "learner_id": OWNER, "product": OWNED, "price": "tutorclaw_paid" },
+        "metadata": {
+            "coursegate": MARK,
+            "learner_id": OWNER,
+            "product": OWNED,
+            "price": "tutorclaw_paid",
+        },
         "created": NOW.unix_seconds() - 60,
         "livemode": false,
     });
@@ -105,7 +112,7 @@ impl Aws {
         let table = self.table();
         assert!(block_on(table.publish_catalog(catalog())).unwrap());
         let clock = ManualClock::at(NOW.unix_seconds());
-        let bought = block_on(apply(&table, &Asked, &clock, Mode::Test, &purchase().news)).unwrap();
+        let bought = block_on(apply(&table, &Asked, &clock, &shop(), &purchase().news)).unwrap();
         assert_eq!(bought, Outcome::Applied);
         self.0.lock().unwrap().keys_written.clear();
     }

@@ -5,10 +5,12 @@ use std::path::Path;
 use serde_json::Value;
 use shared::apply::apply;
 use shared::domain::access::Status;
-use shared::domain::decide::{Content, Mode, Outcome};
+use shared::domain::decide::{Content, Outcome};
 use shared::ports::AccessReader;
 use shared::stripe::wire::{self, session_from_api};
 use simulation::clock::ManualClock;
+use simulation::rendering::MARK;
+use simulation::shop;
 
 use crate::ledger::{Asked, Watched};
 use crate::{NOW, block_on};
@@ -18,7 +20,7 @@ use crate::{NOW, block_on};
 pub fn session(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     for refused in [
-        wire::is_our_payment(text).err(),
+        wire::payment_owner_from_api(text).err(),
         wire::dispute_status_from_api(text).err(),
         session_from_api(text).err(),
     ] {
@@ -28,7 +30,8 @@ pub fn session(bytes: &[u8]) {
     let Ok(session) = session_from_api(text) else { return };
     let ledger = Watched::default();
     let clock = ManualClock::at(NOW.unix_seconds());
-    let take_in = || block_on(apply(&ledger, &Asked, &clock, Mode::Test, &session.news)).unwrap();
+    let shop = shop();
+    let take_in = || block_on(apply(&ledger, &Asked, &clock, &shop, &session.news)).unwrap();
     let outcome = take_in();
     let contents = ledger.inner.contents();
     assert!(contents.events.is_empty(), "no event has told it");
@@ -44,6 +47,7 @@ pub fn session(bytes: &[u8]) {
             let status = told["payment_status"].as_str();
             let paid = matches!(status, Some("paid" | "no_payment_required"));
             assert_eq!(grant.status == Status::Active, paid, "{status:?}");
+            assert_eq!(told["metadata"]["coursegate"], MARK);
             assert_eq!(told["metadata"]["learner_id"], learner.as_str());
             assert_eq!(told["metadata"]["product"], grant.product.as_str());
             assert_eq!(take_in(), Outcome::Duplicate);

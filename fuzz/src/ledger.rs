@@ -7,9 +7,11 @@ use shared::domain::access::Holdings;
 use shared::domain::decide::{Event, Needs, State, StoredSource, Write};
 use shared::domain::facts::DisputeStatus;
 use shared::domain::id::{DisputeId, LearnerId, PaymentIntentId, SourceId};
+use shared::domain::shop::Owner;
 use shared::domain::time::Timestamp;
 use shared::ports::{AccessReader, Commit, Ledger, LedgerError, StripeReader, StripeUnavailable};
 use simulation::memory::{Contents, MemoryLedger};
+use simulation::shop;
 
 /// DynamoDB takes a hundred in a transaction; we need a few.
 const WRITES_MAX: usize = 4;
@@ -93,12 +95,13 @@ fn event_texts(event: &Event) -> Vec<&str> {
 pub(crate) struct Asked;
 
 impl StripeReader for Asked {
-    async fn is_ours(
+    async fn owner(
         &self,
         payment: &PaymentIntentId,
         _: Timestamp,
-    ) -> Result<bool, StripeUnavailable> {
-        Ok(!payment.as_str().contains("foreign"))
+    ) -> Result<Owner, StripeUnavailable> {
+        let is_foreign = payment.as_str().contains("foreign");
+        Ok(if is_foreign { Owner::Unmarked } else { Owner::Marked(shop().mark) })
     }
 
     async fn dispute(

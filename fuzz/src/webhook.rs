@@ -6,13 +6,15 @@ use std::sync::LazyLock;
 use lambda_http::{Body, Request, Response};
 use serde_json::{Value, json};
 use shared::domain::access::Status;
-use shared::domain::decide::{Mode, Recorded};
+use shared::domain::decide::Recorded;
 use shared::domain::id::{DisputeId, FraudWarningId};
 use shared::ports::{SecretReader, SecretUnavailable, SecretVersion};
 use shared::secrets::SecretCache;
 use shared::stripe::signature::UnverifiedDelivery;
 use simulation::clock::ManualClock;
 use simulation::memory::{Contents, Customer};
+use simulation::rendering::MARK;
+use simulation::shop;
 use webhook::App;
 
 use crate::ledger::{Asked, Watched};
@@ -53,7 +55,7 @@ fn app() -> App<Watched, ManualClock, Asked, Secrets> {
         ledger: Watched::with(initial()),
         stripe: Asked,
         signing_secrets: SecretCache::signing_secrets_of(Secrets),
-        mode: Mode::Test,
+        shop: shop(),
         clock: ManualClock::at(NOW.unix_seconds()),
     }
 }
@@ -163,9 +165,10 @@ fn assert_opened_as_told(contents: &Contents, body: &[u8]) {
     if event["type"] == "customer.deleted" {
         let is_deleted = contents.customers.values().any(|customer| customer.is_deleted);
         assert!(is_deleted && contents.sources.is_empty() && contents.access.is_empty());
+        let metadata = &object["metadata"];
         assert_eq!(
-            (&object["id"], &object["metadata"]["learner_id"]),
-            (&json!(CUSTOMER), &json!(LEARNER))
+            (&object["id"], &metadata["learner_id"], &metadata["coursegate"]),
+            (&json!(CUSTOMER), &json!(LEARNER), &json!(MARK))
         );
         return;
     }
@@ -189,6 +192,7 @@ fn assert_opened_as_told(contents: &Contents, body: &[u8]) {
         return;
     };
     let sale = &purchase.sale;
+    assert_eq!(object["metadata"]["coursegate"], MARK, "of another shop");
     assert_eq!(object["metadata"]["learner_id"], sale.learner.as_str());
     assert_eq!(object["metadata"]["product"], sale.product.as_str());
     assert_eq!(object["id"], sale.session.as_str());

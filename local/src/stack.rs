@@ -28,7 +28,7 @@ use crate::observer::Observer;
 use crate::secrets::{self, Secrets};
 use crate::sign_in::{SERVICE_CLIENT, SITE_CLIENT, SignIn, SignInError};
 use crate::site::{self, Site};
-use crate::state::{self, Keep, StateError};
+use crate::state::{self, Entries, Keep, StateError};
 use crate::template::{References, Template, TemplateError};
 use crate::{pages, random};
 
@@ -59,6 +59,9 @@ pub struct Options {
     pub demo: Option<Demo>,
     /// A Stripe account to use; without one there is the simulator.
     pub account: Option<StripeAccount>,
+    /// What marks the stack's objects at Stripe as its own, from now on; without one it is what the
+    /// state remembers, or a random one.
+    pub deployment_mark: Option<String>,
     /// Where functions find DynamoDB, if something stands between them and the stack's.
     pub dynamodb_proxy: Option<String>,
     /// Where the functions find Stripe, if something stands before it.
@@ -165,6 +168,7 @@ pub enum StartError {
 /// A running stack. Dropping it ends everything at once; [`Stack::shutdown`] waits for it.
 pub struct Stack {
     addresses: Addresses,
+    deployment_mark: String,
     is_open: Arc<AtomicBool>,
     lambda: Lambda,
     secrets: Secrets,
@@ -194,7 +198,10 @@ impl Stack {
     /// answers 503 until [`Stack::open`], so that no function remembers an empty catalog.
     pub async fn start(options: Options) -> Result<Stack, StartError> {
         let (listeners, addresses) = Listeners::bind(options.ports, options.account).await?;
-        let mut references = references(&addresses);
+        let state = state::State::open(options.keep.clone())?;
+        let entries = state.entries()?;
+        let deployment_mark = deployment_mark(&entries, options.deployment_mark)?;
+        let mut references = references(&addresses, &deployment_mark);
         if let StripeSide::Account(StripeAccount { url: None, .. }) = listeners.stripe {
             references.insert("StripeApiUrl".to_owned(), String::new());
         }
@@ -205,14 +212,12 @@ impl Stack {
             references.insert("StripeApiUrl".to_owned(), proxy);
         }
         let template = Template::read(&options.template, &references)?;
-        let state = state::State::open(options.keep.clone())?;
         let mut servers = JoinSet::new();
 
         let database = dynamo::open(&state, TABLE, &template.table)?;
         servers.spawn(dynoxide::server::serve_on(listeners.dynamodb, database.clone()));
         servers.spawn(dynamo::sweep(database));
 
-        let entries = state.entries()?;
         let secrets = match &listeners.stripe {
             StripeSide::Simulator(_) => Secrets::open(entries.clone())?,
             StripeSide::Account(_) => Secrets::in_memory()?,
@@ -247,6 +252,7 @@ impl Stack {
             is_open: Arc::clone(&is_open),
             lambda: lambda.clone(),
             addresses: addresses.clone(),
+            deployment_mark: deployment_mark.clone(),
         };
         let site = Site::new(project, &addresses.gateway, &template);
         let pages = pages::router(addresses.clone(), options.demo, stripe.who());
@@ -254,7 +260,8 @@ impl Stack {
         let router = router(&template.stage, gateway, health, pages);
         servers.spawn(serve(listeners.gateway, router));
 
-        let mut stack = Stack { addresses, is_open, lambda, secrets, stripe, servers, state };
+        let mut stack =
+            Stack { addresses, deployment_mark, is_open, lambda, secrets, stripe, servers, state };
         if let Err(error) = stack.lambda.start_all().await {
             stack.state.leave_logs();
             stack.shutdown().await;
@@ -301,6 +308,12 @@ impl Stack {
     #[must_use]
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
+    }
+
+    /// What marks the stack's objects at Stripe as its own.
+    #[must_use]
+    pub fn deployment_mark(&self) -> &str {
+        &self.deployment_mark
     }
 
     /// Secrets Manager, for faults and rotations.
@@ -434,6 +447,20 @@ async fn bind(
     Ok((listener, format!("http://{address}")))
 }
 
+/// The mark that was given, or that this state has had from its start. A random one tells the
+/// laptops apart that share a Stripe account.
+fn deployment_mark(entries: &Entries, given: Option<String>) -> Result<String, StateError> {
+    const KIND: &str = "deployment";
+    const NAME: &str = "mark";
+    match given {
+        Some(mark) => {
+            entries.put(KIND, NAME, &mark)?;
+            Ok(mark)
+        }
+        None => entries.get_or_put(KIND, NAME, format!("local-{}", random::token::<8>())),
+    }
+}
+
 fn issuer(addresses: &Addresses) -> String {
     format!("{}/local", addresses.gateway)
 }
@@ -445,11 +472,12 @@ pub fn secret_name(logical_id: &str) -> String {
 }
 
 /// What the template's parameters and resources are on this machine.
-fn references(addresses: &Addresses) -> References {
+fn references(addresses: &Addresses, deployment_mark: &str) -> References {
     let audience = format!("{SITE_CLIENT},{SERVICE_CLIENT}");
     let table_arn = format!("arn:aws:dynamodb:us-east-1:000000000000:table/{TABLE}");
     [
         ("StripeMode", "test".to_owned()),
+        ("DeploymentMark", deployment_mark.to_owned()),
         ("SiteOrigin", addresses.gateway.clone()),
         ("JwtIssuer", issuer(addresses)),
         ("JwtAudience", audience),
@@ -499,6 +527,7 @@ struct Health {
     is_open: Arc<AtomicBool>,
     lambda: Lambda,
     addresses: Addresses,
+    deployment_mark: String,
 }
 
 async fn health_of(State(health): State<Health>) -> Response {
@@ -514,6 +543,7 @@ async fn health_of(State(health): State<Health>) -> Response {
         health.addresses;
     let body = json!({
         "status": word,
+        "deployment_mark": health.deployment_mark,
         "gateway": gateway,
         "lambda": lambda,
         "functions": functions,

@@ -6,9 +6,10 @@
 use std::time::Duration;
 
 use crate::domain::decide::{
-    Content, Decision, Irrelevance, Mode, News, Notice, Outcome, Question, Settled, State, decide,
+    Content, Decision, Irrelevance, News, Notice, Outcome, Question, Settled, State, decide,
 };
 use crate::domain::id::{LearnerId, SessionId, SourceId};
+use crate::domain::shop::Shop;
 use crate::domain::time::Timestamp;
 use crate::ports::{
     AccessReader, Clock, Commit, Ledger, LedgerError, StripeReader, StripeUnavailable,
@@ -32,12 +33,12 @@ pub enum ApplyError {
     Contended,
 }
 
-/// Applies news to the ledger, as a deployment of mode `ours`, and says what became of it.
+/// Applies news to the ledger of deployment `ours`, and says what became of it.
 pub async fn apply<L: Ledger + AccessReader>(
     ledger: &L,
     stripe: &impl StripeReader,
     clock: &impl Clock,
-    ours: Mode,
+    ours: &Shop,
     news: &News,
 ) -> Result<Outcome, ApplyError> {
     let mut is_claimed = false;
@@ -102,9 +103,9 @@ async fn ask<L: AccessReader>(
 ) -> Result<(), ApplyError> {
     let answers = &mut state.answers;
     match question {
-        Question::IsOurs(payment) => {
-            let is_ours = stripe.is_ours(&payment, now).await.map_err(ApplyError::Stripe)?;
-            answers.is_ours = Some(is_ours);
+        Question::Owner(payment) => {
+            let owner = stripe.owner(&payment, now).await.map_err(ApplyError::Stripe)?;
+            answers.owner = Some(owner);
         }
         Question::Dispute(id) => {
             let status = stripe.dispute(&id, now).await.map_err(ApplyError::Stripe)?;
@@ -146,8 +147,15 @@ fn tell(news: &News, settled: &Settled) {
         Outcome::Quarantined { reason } => (Metric::Quarantined, Some(reason.as_str())),
     };
     telemetry::count(metric);
-    if *outcome == Outcome::Ignored(Irrelevance::OtherMode) {
-        telemetry::count(Metric::OtherMode);
+    match outcome {
+        Outcome::Ignored(Irrelevance::OtherMode) => telemetry::count(Metric::OtherMode),
+        Outcome::Ignored(Irrelevance::NotOurs) => telemetry::count(Metric::NotOurs),
+        Outcome::Ignored(
+            Irrelevance::UnknownType | Irrelevance::NothingPaid | Irrelevance::ConnectedAccount,
+        )
+        | Outcome::Applied
+        | Outcome::Duplicate
+        | Outcome::Quarantined { .. } => {}
     }
     let (source, session) = match &news.content {
         Content::Facts(source, facts) => {

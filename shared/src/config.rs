@@ -6,6 +6,8 @@ use secrecy::SecretString;
 
 use crate::domain::access::RefundThreshold;
 use crate::domain::decide::Mode;
+use crate::domain::id::DeploymentMark;
+use crate::domain::shop::Shop;
 
 /// Names of the environment variables, and what they hold.
 pub mod variable {
@@ -13,6 +15,8 @@ pub mod variable {
     pub const TABLE_NAME: &str = "TABLE_NAME";
     /// `test` or `live`.
     pub const STRIPE_MODE: &str = "STRIPE_MODE";
+    /// What marks everything that this deployment creates at Stripe as its own.
+    pub const DEPLOYMENT_MARK: &str = "DEPLOYMENT_MARK";
     /// Where learners are sent back to, without a path: `https://learn.example.com`.
     pub const SITE_ORIGIN: &str = "SITE_ORIGIN";
     /// Address of Stripe's API; empty for Stripe itself.
@@ -77,8 +81,6 @@ pub struct TableConfig {
     pub table_name: String,
     /// The table's address, if it is not AWS.
     pub dynamodb_endpoint: Option<String>,
-    /// The world that this deployment belongs to.
-    pub mode: Mode,
 }
 
 /// A secret's place.
@@ -115,6 +117,8 @@ pub struct EntitlementsConfig {
 pub struct WebhookConfig {
     /// The table.
     pub table: TableConfig,
+    /// The deployment as Stripe's objects name it.
+    pub shop: Shop,
     /// The signing secrets.
     pub signing_secret: SecretConfig,
     /// The Stripe API key which only reads.
@@ -128,6 +132,8 @@ pub struct WebhookConfig {
 pub struct CheckoutConfig {
     /// The table.
     pub table: TableConfig,
+    /// The deployment as Stripe's objects name it.
+    pub shop: Shop,
     /// The Stripe API key.
     pub api_key: SecretConfig,
     /// Stripe's address, if it is not Stripe.
@@ -145,7 +151,7 @@ impl EntitlementsConfig {
         let table = environment.table();
         let content = environment.content();
         let refund_threshold = environment.refund_threshold();
-        environment.done(Self { table, content, refund_threshold })
+        environment.done(Some(Self { table, content, refund_threshold }))
     }
 }
 
@@ -154,10 +160,17 @@ impl WebhookConfig {
     pub fn parse(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
         let mut environment = Environment::new(lookup);
         let table = environment.table();
+        let shop = environment.shop();
         let signing_secret = environment.secret(variable::STRIPE_SIGNING_SECRET_ID);
         let read_key = environment.secret(variable::STRIPE_READ_KEY_SECRET_ID);
-        let stripe_api_url = environment.stripe_api_url(table.mode);
-        environment.done(Self { table, signing_secret, read_key, stripe_api_url })
+        let stripe_api_url = environment.stripe_api_url();
+        environment.done(shop.map(|shop| Self {
+            table,
+            shop,
+            signing_secret,
+            read_key,
+            stripe_api_url,
+        }))
     }
 }
 
@@ -166,11 +179,19 @@ impl CheckoutConfig {
     pub fn parse(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
         let mut environment = Environment::new(lookup);
         let table = environment.table();
+        let shop = environment.shop();
         let api_key = environment.secret(variable::STRIPE_API_KEY_SECRET_ID);
-        let stripe_api_url = environment.stripe_api_url(table.mode);
+        let stripe_api_url = environment.stripe_api_url();
         let site_origin = environment.origin(variable::SITE_ORIGIN);
         let refund_threshold = environment.refund_threshold();
-        environment.done(Self { table, api_key, stripe_api_url, site_origin, refund_threshold })
+        environment.done(shop.map(|shop| Self {
+            table,
+            shop,
+            api_key,
+            stripe_api_url,
+            site_origin,
+            refund_threshold,
+        }))
     }
 }
 
@@ -197,8 +218,8 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
         Self { lookup, faults: Vec::new() }
     }
 
-    fn done<T>(self, config: T) -> Result<T, ConfigErrors> {
-        if self.faults.is_empty() { Ok(config) } else { Err(ConfigErrors(self.faults)) }
+    fn done<T>(self, config: Option<T>) -> Result<T, ConfigErrors> {
+        config.filter(|_| self.faults.is_empty()).ok_or(ConfigErrors(self.faults))
     }
 
     fn optional(&self, name: &str) -> Option<String> {
@@ -232,17 +253,35 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
             aws,
             table_name: self.required(variable::TABLE_NAME),
             dynamodb_endpoint: self.optional(variable::DYNAMODB_ENDPOINT),
-            mode: self.mode(),
         }
     }
 
-    fn mode(&mut self) -> Mode {
+    fn shop(&mut self) -> Option<Shop> {
+        let (mode, mark) = (self.mode(), self.mark());
+        Some(Shop { mode: mode?, mark: mark? })
+    }
+
+    fn mode(&mut self) -> Option<Mode> {
         match self.required(variable::STRIPE_MODE).as_str() {
-            "live" => Mode::Live,
-            "test" | "" => Mode::Test,
+            "live" => Some(Mode::Live),
+            "test" => Some(Mode::Test),
+            "" => None,
             _ => {
                 self.faults.push(format!("{} must be test or live", variable::STRIPE_MODE));
-                Mode::Test
+                None
+            }
+        }
+    }
+
+    fn mark(&mut self) -> Option<DeploymentMark> {
+        let name = variable::DEPLOYMENT_MARK;
+        let text = self.required(name);
+        match text.parse() {
+            Ok(mark) => Some(mark),
+            Err(_) if text.is_empty() => None,
+            Err(error) => {
+                self.faults.push(format!("{name}: {error}"));
+                None
             }
         }
     }
@@ -256,9 +295,10 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
         })
     }
 
-    fn stripe_api_url(&mut self, mode: Mode) -> Option<String> {
+    fn stripe_api_url(&mut self) -> Option<String> {
         let url = self.optional(variable::STRIPE_API_URL);
-        if mode == Mode::Live && url.is_some() {
+        let is_live = self.optional(variable::STRIPE_MODE).as_deref() == Some("live");
+        if is_live && url.is_some() {
             self.faults.push(format!(
                 "{} must be empty where {} is live: the live key would be sent there",
                 variable::STRIPE_API_URL,
@@ -290,6 +330,7 @@ mod tests {
     fn complete(name: &str) -> Option<String> {
         [
             (variable::STRIPE_MODE, "live"),
+            (variable::DEPLOYMENT_MARK, "123456789012/eu-central-1/coursegate-live"),
             (variable::SITE_ORIGIN, "https://learn.example.com"),
             (variable::STRIPE_API_URL, ""),
             (variable::DYNAMODB_ENDPOINT, ""),
@@ -308,7 +349,8 @@ mod tests {
         let config = CheckoutConfig::parse(complete).unwrap();
         assert_eq!(config.stripe_api_url, None);
         assert_eq!(config.table.dynamodb_endpoint, None);
-        assert_eq!(config.table.mode, Mode::Live);
+        assert_eq!(config.shop.mode, Mode::Live);
+        assert_eq!(config.shop.mark.as_str(), "123456789012/eu-central-1/coursegate-live");
         assert_eq!(config.refund_threshold, RefundThreshold::ALL);
     }
 
@@ -316,6 +358,7 @@ mod tests {
     fn all_faults_are_reported_at_once_and_no_value_is_repeated() {
         let broken = |name: &str| match name {
             variable::STRIPE_MODE => Some("sk_live_secret".to_owned()),
+            variable::DEPLOYMENT_MARK => Some("my shop".to_owned()),
             variable::SITE_ORIGIN => Some("https://learn.example.com/path".to_owned()),
             variable::TABLE_NAME => None,
             variable::REFUND_THRESHOLD_PERCENT => Some("0".to_owned()),
@@ -326,6 +369,7 @@ mod tests {
             errors,
             "the environment is not complete: TABLE_NAME is not set; \
              STRIPE_MODE must be test or live; \
+             DEPLOYMENT_MARK: a deployment mark is 1 to 200 of A-Z, a-z, 0-9, _, -, ., : and /; \
              SITE_ORIGIN must be an origin like https://learn.example.com; \
              REFUND_THRESHOLD_PERCENT must be a whole number from 1 to 100"
         );

@@ -14,5 +14,6 @@ pub mod facts;
 pub mod id;
 pub mod money;
 pub mod rate;
+pub mod shop;
 pub mod time;
 pub mod why;

@@ -35,6 +35,9 @@ pub enum Metric {
     Quarantined,
     /// An event or a Stripe API key is of the other mode.
     OtherMode,
+    /// An event is about something that another deployment, or other software, created in the
+    /// Stripe account.
+    NotOurs,
     /// How long after Stripe made it an event was seen for the first time.
     EventAge,
     /// A request to the webhook claims to be Stripe's, and its signature does not verify.
@@ -57,12 +60,13 @@ pub enum Metric {
 
 impl Metric {
     /// Each of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Applied,
         Self::Duplicate,
         Self::Ignored,
         Self::Quarantined,
         Self::OtherMode,
+        Self::NotOurs,
         Self::EventAge,
         Self::BadSignature,
         Self::TooLarge,
@@ -83,6 +87,7 @@ impl Metric {
             Self::Ignored => "ignored",
             Self::Quarantined => "quarantined",
             Self::OtherMode => "other_mode",
+            Self::NotOurs => "not_ours",
             Self::EventAge => "event_age_seconds",
             Self::BadSignature => "bad_signature",
             Self::TooLarge => "too_large",

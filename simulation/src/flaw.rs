@@ -35,6 +35,8 @@ pub enum Flaw {
     UnpaidGranted,
     /// The function belongs to live mode.
     LiveMode,
+    /// The function takes another shop's mark for its own.
+    OtherMark,
     /// Of a refund, what is told last counts.
     LastRefundStatusWins,
     /// A refund that fails or is called off is a refund all the same.

@@ -110,7 +110,7 @@ fn telling() -> impl Strategy<Value = Word> {
         2 => any::<u8>().prop_map(|session| Word::Read { session }),
         2 => (any::<u8>(), any::<bool>()).prop_map(|(event, later)| Word::Repeat { event, later }),
         1 => any::<u8>().prop_map(|event| Word::Garble { event }),
-        1 => (0..4_u8).prop_map(|kind| Word::Stray { kind }),
+        1 => (0..5_u8).prop_map(|kind| Word::Stray { kind }),
         1 => (0..5_u8, any::<bool>())
             .prop_map(|(kind, is_garbled)| Word::Foreign { kind, is_garbled }),
         2 => (0..7_200_u16).prop_map(|seconds| Word::Wait { seconds }),

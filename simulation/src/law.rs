@@ -102,6 +102,7 @@ impl Law {
         after: &Contents,
     ) -> Result<(), Violation> {
         each_item_is_written_once(writes)?;
+        self.nothing_of_another_shop_is_stored(after)?;
         self.only_what_concerns_us_is_on_record(after)?;
         records_only_rise(before, after)?;
         facts_only_rise(before, writes, after)?;
@@ -134,6 +135,14 @@ impl Law {
             }
         }
         Ok(())
+    }
+
+    fn nothing_of_another_shop_is_stored(&self, after: &Contents) -> Result<(), Violation> {
+        after.sources.keys().try_for_each(|source| {
+            let is_ours = self.truth.contains_key(source.as_str());
+            let law = "nothing of another shop is stored";
+            holds(is_ours, law, || format!("{source} is stored, and this shop never sold it"))
+        })
     }
 
     fn only_what_concerns_us_is_on_record(&self, after: &Contents) -> Result<(), Violation> {

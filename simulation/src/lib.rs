@@ -36,3 +36,12 @@ pub mod rendering;
 pub mod run;
 pub mod search;
 pub mod world;
+
+use shared::domain::decide::Mode;
+use shared::domain::shop::Shop;
+
+/// The shop whose story is told.
+#[must_use]
+pub fn shop() -> Shop {
+    Shop { mode: Mode::Test, mark: rendering::MARK.parse().unwrap() }
+}

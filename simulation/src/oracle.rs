@@ -10,7 +10,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use crate::rendering::{Session, event};
+use crate::rendering::{MARK, OTHER_MARK, Session, event};
 
 pub use reversal::{Dispute, DisputeState, Refund, RefundState, Reversals};
 
@@ -23,11 +23,12 @@ const LEARNERS: [&str; 3] = ["ada", "bob", "eve"];
 /// What is sold.
 pub(crate) const PRODUCTS: [&str; 2] = ["tutorclaw", "curriculum"];
 /// Events that are none of our business.
-const STRAYS: [&str; 4] = [
+const STRAYS: [&str; 5] = [
     "of a type that nothing depends on",
     "another shop's",
     "of live mode",
     "of a connected account",
+    "without a mark",
 ];
 
 /// Something that happens at Stripe. A number picks one of those to which it can happen.
@@ -433,6 +434,7 @@ impl Stripe {
             status: "open",
             payment_status: "unpaid",
             payment_intent: Value::Null,
+            mark: Some(MARK),
             learner: format!("{learner}{}", self.prefix),
             product: product.to_owned(),
             price: format!("{product}_paid"),
@@ -607,26 +609,27 @@ impl Stripe {
 
     /// An event that changes nothing, whatever it says.
     fn stray(&mut self, kind: u8) -> String {
+        let whose = STRAYS[usize::from(kind) % STRAYS.len()];
         let session = Session {
             id: self.id("cs_stray", self.tellings.len()),
             status: "complete",
             payment_status: "paid",
             payment_intent: self.id("pi_stray", self.tellings.len()).into(),
+            mark: match whose {
+                "another shop's" => Some(OTHER_MARK),
+                "without a mark" => None,
+                _ => Some(MARK),
+            },
             learner: format!("{}{}", LEARNERS[0], self.prefix),
             product: PRODUCTS[0].to_owned(),
             price: "stray".to_owned(),
             amount_total: 2900,
             created: self.now,
         };
-        let mut object = session.json();
-        let whose = STRAYS[usize::from(kind) % STRAYS.len()];
-        if whose == "another shop's" {
-            object["metadata"] = json!({ "order": "7" });
-        }
         let is_unknown = whose == "of a type that nothing depends on";
         let completed = "checkout.session.completed";
         let kind = if is_unknown { "payment_intent.succeeded" } else { completed };
-        let said = self.tell(kind, &object, Effect::Nothing);
+        let said = self.tell(kind, &session.json(), Effect::Nothing);
         if let Some(telling) = self.tellings.last_mut() {
             telling.body["livemode"] = (whose == "of live mode").into();
             telling.body["account"] =

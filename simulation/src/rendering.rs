@@ -2,6 +2,11 @@
 
 use serde_json::{Value, json};
 
+/// The mark of the shop whose story is told.
+pub const MARK: &str = xtask::sign::SAMPLE_MARK;
+/// The mark of another deployment that sells in the same Stripe account.
+pub const OTHER_MARK: &str = "another-shop";
+
 /// A checkout session, as far as it can matter to a shop.
 #[derive(Debug, Clone)]
 pub struct Session {
@@ -13,6 +18,8 @@ pub struct Session {
     pub payment_status: &'static str,
     /// `pi_…`, or the whole object where it was asked for; null if there is none.
     pub payment_intent: Value,
+    /// The mark of the deployment that opened it; without one it was no deployment.
+    pub mark: Option<&'static str>,
     /// Whose.
     pub learner: String,
     /// Of what.
@@ -29,6 +36,9 @@ impl Session {
     /// The object. <https://docs.stripe.com/api/checkout/sessions/object>
     #[must_use]
     pub fn json(&self) -> Value {
+        let mut metadata = metadata(self.mark, &self.learner);
+        metadata["product"] = self.product.as_str().into();
+        metadata["price"] = self.price.as_str().into();
         json!({
             "id": self.id,
             "object": "checkout.session",
@@ -36,11 +46,7 @@ impl Session {
             "status": self.status,
             "payment_status": self.payment_status,
             "payment_intent": self.payment_intent,
-            "metadata": {
-                "learner_id": self.learner,
-                "product": self.product,
-                "price": self.price,
-            },
+            "metadata": metadata,
             "amount_total": self.amount_total,
             "currency": "usd",
             "created": self.created,
@@ -51,14 +57,22 @@ impl Session {
     }
 }
 
-/// A payment; of another shop's where no learner is named.
-/// <https://docs.stripe.com/api/payment_intents/object>
+/// Metadata that names a learner, and the mark of the deployment whose learner that is.
 #[must_use]
-pub fn payment_intent(id: &str, learner: Option<&str>) -> Value {
+pub fn metadata(mark: Option<&str>, learner: &str) -> Value {
+    match mark {
+        Some(mark) => json!({ "coursegate": mark, "learner_id": learner }),
+        None => json!({ "learner_id": learner }),
+    }
+}
+
+/// A payment. <https://docs.stripe.com/api/payment_intents/object>
+#[must_use]
+pub fn payment_intent(id: &str, metadata: &Value) -> Value {
     json!({
         "id": id,
         "object": "payment_intent",
-        "metadata": learner.map_or_else(|| json!({}), |learner| json!({ "learner_id": learner })),
+        "metadata": metadata,
         "livemode": false,
     })
 }
@@ -118,14 +132,13 @@ pub fn fraud_warning(id: &str, payment_intent: &str) -> Value {
     })
 }
 
-/// A customer; of another shop's where no learner is named.
-/// <https://docs.stripe.com/api/customers/object>
+/// A customer. <https://docs.stripe.com/api/customers/object>
 #[must_use]
-pub fn customer(id: &str, learner: Option<&str>) -> Value {
+pub fn customer(id: &str, metadata: &Value) -> Value {
     json!({
         "id": id,
         "object": "customer",
-        "metadata": learner.map_or_else(|| json!({}), |learner| json!({ "learner_id": learner })),
+        "metadata": metadata,
         "livemode": false,
     })
 }

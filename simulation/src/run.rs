@@ -18,6 +18,8 @@ use webhook::App;
 use crate::flaw::Flaw;
 use crate::law::{Answer, Excuses, Law, Violation};
 use crate::oracle::{Door, Stripe};
+use crate::rendering::OTHER_MARK;
+use crate::shop;
 use crate::world::{Fault, Instance, Stage, Tally, World};
 
 /// How often Stripe comes again at the end, when nothing fails any more.
@@ -283,6 +285,9 @@ impl Run {
         let Parcel { telling, is_garbled } = self.parcels[job.parcel];
         let telling = &self.stripe.tellings()[telling];
         let mut world = self.world.lock().unwrap();
+        if telling.body["data"]["object"]["metadata"]["coursegate"] == OTHER_MARK {
+            world.count("told of another shop's sale");
+        }
         match answer.status {
             200 => {
                 self.acknowledged[job.parcel] = true;
@@ -421,12 +426,19 @@ impl Run {
 impl Worker {
     fn start(world: &Arc<Mutex<World>>) -> Self {
         let door = Instance::new(world);
-        let is_live = world.lock().unwrap().flaw == Some(Flaw::LiveMode);
+        let flaw = world.lock().unwrap().flaw;
+        let mut shop = shop();
+        if flaw == Some(Flaw::LiveMode) {
+            shop.mode = Mode::Live;
+        }
+        if flaw == Some(Flaw::OtherMark) {
+            shop.mark = OTHER_MARK.parse().unwrap();
+        }
         let app = App {
             ledger: door.clone(),
             stripe: door.clone(),
             signing_secrets: SecretCache::signing_secrets_of(door.clone()),
-            mode: if is_live { Mode::Live } else { Mode::Test },
+            shop,
             clock: door.clone(),
         };
         Self { door, app: Arc::new(app), job: None }
@@ -437,7 +449,7 @@ impl Worker {
 async fn read(door: Instance, json: String) -> Answer {
     door.stand_at(Stage::Started).await;
     let session = wire::session_from_api(&json).unwrap();
-    match apply(&door, &door, &door, Mode::Test, &session.news).await {
+    match apply(&door, &door, &door, &shop(), &session.news).await {
         Ok(outcome) => Answer { status: 200, outcome: outcome.name().to_owned() },
         Err(_) => Answer { status: 503, outcome: String::new() },
     }

@@ -16,6 +16,7 @@ use shared::domain::access::Holdings;
 use shared::domain::decide::{Needs, State, StoredSource, Write};
 use shared::domain::facts::DisputeStatus;
 use shared::domain::id::{DisputeId, LearnerId, PaymentIntentId, SourceId};
+use shared::domain::shop::Owner;
 use shared::domain::time::Timestamp;
 use shared::ports::{
     AccessReader, Clock, Commit, Ledger, LedgerError, SecretReader, SecretUnavailable,
@@ -203,18 +204,18 @@ impl World {
         }
     }
 
-    /// Whether this payment names a learner.
-    fn is_ours(&mut self, payment: &str) -> Result<bool, StripeUnavailable> {
+    /// Which deployment created this payment.
+    fn owner(&mut self, payment: &str) -> Result<Owner, StripeUnavailable> {
         if self.meets(&[Fault::Unavailable]).is_some() {
             self.count("Stripe refused");
             return Err(stripe_unavailable());
         }
         self.count("asked whose a payment is");
         if self.flaw == Some(Flaw::EarlyRefundDropped) {
-            return Ok(false);
+            return Ok(Owner::Unmarked);
         }
         let payment = self.stripe.payment(payment).ok_or_else(stripe_unavailable)?;
-        Ok(wire::is_our_payment(&payment.to_string()).unwrap())
+        Ok(wire::payment_owner_from_api(&payment.to_string()).unwrap())
     }
 
     /// How a dispute stood when it was last told of, or stands.
@@ -510,13 +511,13 @@ impl AccessReader for Instance {
 }
 
 impl StripeReader for Instance {
-    async fn is_ours(
+    async fn owner(
         &self,
         payment: &PaymentIntentId,
         _: Timestamp,
-    ) -> Result<bool, StripeUnavailable> {
+    ) -> Result<Owner, StripeUnavailable> {
         self.stand_at(Stage::AskingStripe).await;
-        let answer = self.world().is_ours(payment.as_str());
+        let answer = self.world().owner(payment.as_str());
         self.note(&answer);
         self.stand_at(Stage::StripeAnswered).await;
         answer

@@ -10,6 +10,7 @@ use shared::domain::catalog::{Catalog, PublishedCatalog};
 use shared::domain::money::Money;
 use shared::dynamo::catalog::{ITEM_BYTES_MAX, item_bytes};
 use shared::ports::CatalogReader as _;
+use simulation::rendering::MARK;
 use tests::requests::{Who, answer, api, learner};
 use tests::world::{World, edited_catalog};
 
@@ -66,12 +67,11 @@ async fn neighbour(world: &World) -> Deployment {
         secrets_manager: String::new(),
         content: String::new(),
     };
-    let mark = "123456789012/eu-central-1/neighbour".to_owned();
-    Deployment { mark, ..Deployment::local(&addresses) }
+    Deployment::local(&addresses, "123456789012/eu-central-1/neighbour".parse().unwrap())
 }
 
 /// A catalog of the demo's courses under other names of products and prices.
-fn other_names() -> Catalog {
+pub(crate) fn other_names() -> Catalog {
     edited_catalog(|text| other_products(&text).replace("_paid\"", "_2027\""))
 }
 
@@ -262,7 +262,7 @@ async fn stripe_s_products_name_what_they_grant() {
     let product = world.stripe_get("/v1/products/coursegate_curriculum").await;
     assert_eq!(
         product["metadata"],
-        json!({"product": "curriculum", "courses": "models,tools,memory,evaluation", "coursegate": "local"})
+        json!({"product": "curriculum", "courses": "models,tools,memory,evaluation", "coursegate": MARK})
     );
     world.publish(&edited()).await.unwrap();
     let product = world.stripe_get("/v1/products/coursegate_tutorclaw").await;
@@ -303,7 +303,7 @@ async fn what_is_no_longer_sold_is_pulled_only_where_the_table_sells_nothing_yet
     assert_eq!(read, smaller);
     assert_eq!(notes, ["price curriculum_paid is left out: the table doesn't sell it"]);
 
-    let empty = Deployment { mark: deployment.mark, ..neighbour(&world).await };
+    let empty = Deployment { shop: deployment.shop, ..neighbour(&world).await };
     let pulled = pull(&world.account(), &empty).await.unwrap();
     for key in ["tutorclaw_paid", "curriculum_paid"] {
         assert!(pulled.text.contains(&format!("lookup_key = \"{key}\"")), "{}", pulled.text);
@@ -351,9 +351,12 @@ async fn another_deployment_s_product_is_refused_before_anything_is_done() {
         assert!(matches!(error, PushError::Plan(PlanError::ProductTaken { .. })), "{error}");
         assert_eq!(
             error.to_string(),
-            "the product coursegate_curriculum in this Stripe account is of another deployment, \
-             local: use another account or sandbox for this shop, or, if that deployment is gone, \
-             take the key coursegate off the product's metadata in the Dashboard"
+            "the product coursegate_curriculum in this Stripe account belongs to another \
+             deployment, sample: if this one replaces it, give it the same mark (the stack's \
+             parameter DeploymentMark, or --deployment-mark on a laptop), and it keeps the other's \
+             sales; if that one is gone for good, take the key coursegate off the product's \
+             metadata in the Dashboard; otherwise sell other products, or use another account or \
+             sandbox"
         );
     }
     assert_eq!(before, (prices(&world).await, world.stripe_get("/v1/products").await));
@@ -389,7 +392,7 @@ async fn a_product_without_a_mark_is_adopted() {
     );
     assert_eq!(catalog::look(&wanted, &account, &neighbour).await.unwrap().steps, []);
     let product = world.stripe_get("/v1/products/coursegate_tutorclaw").await;
-    assert_eq!(product["metadata"]["coursegate"], neighbour.mark);
+    assert_eq!(product["metadata"]["coursegate"], neighbour.shop.mark.as_str());
 }
 
 #[tokio::test]

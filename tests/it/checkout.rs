@@ -3,6 +3,7 @@
 use coursegate::catalog::Step;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use simulation::rendering::MARK;
 use tests::requests::{Who, answer, api, learner};
 use tests::world::{SITE_ORIGIN, World, edited_catalog};
 
@@ -80,7 +81,12 @@ async fn the_session_carries_all_that_the_webhook_needs_and_leads_back_to_the_si
     let world = World::new().await;
     let session = world.buy(&learner("ada")).await;
     let session = world.stripe_get(&format!("/v1/checkout/sessions/{session}")).await;
-    let ours = json!({ "learner_id": "ada", "product": "tutorclaw", "price": "tutorclaw_paid" });
+    let ours = json!({
+        "coursegate": MARK,
+        "learner_id": "ada",
+        "product": "tutorclaw",
+        "price": "tutorclaw_paid",
+    });
     assert_eq!(session["metadata"], ours);
     assert_eq!(session["client_reference_id"], "ada");
     assert_eq!(session["mode"], "payment");

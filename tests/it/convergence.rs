@@ -3,7 +3,7 @@
 use serde_json::json;
 use shared::apply::apply;
 use shared::domain::access::{Holdings, Status};
-use shared::domain::decide::{Mode, Needs, News};
+use shared::domain::decide::{Needs, News};
 use shared::domain::facts::{Payment, Purchase};
 use shared::domain::id::{LearnerId, SourceId};
 use shared::domain::time::Timestamp;
@@ -11,6 +11,7 @@ use shared::dynamo::Table;
 use shared::ports::{AccessReader, Ledger, SystemClock};
 use shared::stripe::wire::session_from_api;
 use simulation::memory::MemoryLedger;
+use simulation::shop;
 use tests::sessions::{Unasked, event, news, permutations};
 use tests::world::{dynamodb, table_at};
 
@@ -66,7 +67,7 @@ struct End {
 
 async fn deliver<L: Ledger + AccessReader>(ledger: &L, all: &[News], number: usize) -> End {
     for news in all {
-        apply(ledger, &Unasked, &SystemClock, Mode::Test, news).await.unwrap();
+        apply(ledger, &Unasked, &SystemClock, &shop(), news).await.unwrap();
     }
     let learner: LearnerId = format!("ada-{number}").parse().unwrap();
     let source: SourceId = format!("pi_{number}").parse().unwrap();

@@ -180,7 +180,7 @@ async fn measured() -> Vec<(&'static str, Reading)> {
     measure!("refund again", shop.deliver(&refunded, "duplicate"));
     let disputed = rendering::event("evt_d1", disputed, 2000, &dispute);
     measure!("dispute applied", shop.deliver(&disputed, "applied"));
-    let payment = payment_of_another_shop(&shop.world).await;
+    let payment = payment_of_another_shop(&shop.world, &[]).await;
     let early = rendering::event("evt_r2", "refund.created", 2000, &refund(&payment));
     measure!("refund of another shop's payment", shop.deliver(&early, "ignored"));
     let why = "GET /entitlements/{product}/why";

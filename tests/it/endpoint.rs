@@ -7,9 +7,11 @@ use coursegate::deployment::Deployment;
 use coursegate::webhook::{self, Ending, WebhookError, look};
 use local::addresses::Addresses;
 use serde_json::{Value, json};
+use shared::domain::shop::Shop;
 use shared::domain::time::{DAY, Timestamp};
 use shared::ports::Clock as _;
 use shared::stripe::wire::handled_event_types;
+use simulation::shop;
 use tests::requests::{Who, answer, delivery, learner};
 use tests::world::{API_KEY_ID, SIGNING_SECRET_ID, World};
 
@@ -261,7 +263,7 @@ async fn an_endpoint_whose_secret_could_not_be_stored_does_not_stay() {
         secrets_manager: read_only_secrets_manager().await,
         content: String::new(),
     };
-    let secrets_manager = Deployment::local(&addresses).secrets_manager;
+    let secrets_manager = Deployment::local(&addresses, shop().mark).secrets_manager;
     let denied = Deployment { secrets_manager, ..deployment };
     let error = register(&world.account(), &denied).await.unwrap_err().to_string();
     assert!(error.contains("could not be stored") && error.contains("you may not"), "{error}");
@@ -371,7 +373,7 @@ async fn another_deployment_s_endpoint_is_left_alone_even_if_its_stack_has_the_s
     let (world, deployment) = fresh().await;
     let account = world.account();
     let theirs = Deployment {
-        mark: "123456789012/eu-central-1/local".to_owned(),
+        shop: Shop { mark: "123456789012/eu-central-1/local".parse().unwrap(), ..shop() },
         webhook_url: "https://theirs.example.com/".to_owned(),
         signing_secret_id: API_KEY_ID.to_owned(), // a secret of their own, whichever it is
         ..world.deployment("")

@@ -189,6 +189,9 @@ async fn each_reason_to_tell_the_operator_is_counted_by_itself() {
     let mut live = event("evt_3 completed paid cs_a pi_a ada tutorclaw @1000");
     live["livemode"] = true.into();
     world.deliver(&live).await;
+    let mut another_shop_s = event("evt_4 completed paid cs_a pi_a ada tutorclaw @1000");
+    another_shop_s["data"]["object"]["metadata"]["coursegate"] = "another-shop".into();
+    world.deliver(&another_shop_s).await;
     world.secrets.set_current(API_KEY_ID, "rk_live_other").unwrap();
     let asked = Some(r#"{"price": "tutorclaw_paid"}"#);
     world.ask("POST /checkout", "/checkout", &learner("bob"), asked).await;
@@ -199,7 +202,8 @@ async fn each_reason_to_tell_the_operator_is_counted_by_itself() {
         ("bad_signature", 2),
         ("too_large", 1),
         ("other_mode", 2),
-        ("ignored", 1),
+        ("not_ours", 1),
+        ("ignored", 2),
         ("failed", 1),
         ("event_age_seconds", 0),
     ] {

@@ -40,4 +40,5 @@ mod strangers;
 mod template;
 mod tidy;
 mod trouble;
+mod two_shops;
 mod webhook;

@@ -8,6 +8,7 @@ use lambda_http::{Body, Response};
 use serde_json::{Map, Value, json};
 use shared::ports::Clock;
 use simulation::clock::ManualClock;
+use simulation::rendering::MARK;
 use tests::requests::{answer, from_event};
 use tests::sessions::event;
 use tests::world::{SIGNING_SECRET, World, root};
@@ -111,7 +112,7 @@ async fn the_webhook_s_samples() {
     for file in files("webhook") {
         let world = world().await;
         let now = world.clock.now().unix_seconds();
-        let request = from_event(&sign_file(&file, SIGNING_SECRET, now).unwrap());
+        let request = from_event(&sign_file(&file, MARK, SIGNING_SECRET, now).unwrap());
         let app = world.webhook();
         replay(&world, "webhook", &file, || webhook::handle(&app, &request)).await;
     }
@@ -121,7 +122,8 @@ async fn the_webhook_s_samples() {
 async fn a_sample_that_is_not_signed_is_refused() {
     let file = files("webhook").into_iter().next().unwrap();
     let world = world().await;
-    let mut unsigned = sign_file(&file, "whsec_other", world.clock.now().unix_seconds()).unwrap();
+    let now = world.clock.now().unix_seconds();
+    let mut unsigned = sign_file(&file, MARK, "whsec_other", now).unwrap();
     let refused = webhook::handle(&world.webhook(), &from_event(&unsigned)).await;
     assert_eq!(refused.status(), 400);
     unsigned["headers"].as_object_mut().unwrap().remove("stripe-signature");

@@ -189,8 +189,8 @@ async fn a_purchase_is_born_refunded_when_its_refund_is_told_first() {
     assert_eq!(shop.statuses().await, ["refunded"]);
 }
 
-/// A payment of the same account, of a session that our server has not opened.
-pub(crate) async fn payment_of_another_shop(world: &World) -> String {
+/// A payment in the shop's Stripe account that somebody else was paid, with this metadata.
+pub(crate) async fn payment_of_another_shop(world: &World, metadata: &[(&str, &str)]) -> String {
     let product = [("name".to_owned(), "Somebody else's".to_owned())];
     let (_, product) = world.stripe_form("/v1/products", &product).await;
     let price = [("product", product["id"].as_str().unwrap()), ("unit_amount", "500")];
@@ -203,6 +203,11 @@ pub(crate) async fn payment_of_another_shop(world: &World) -> String {
         ("success_url", "https://elsewhere.example.com"),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let on = |what: &str| {
+        let entry = |(key, value): &(&str, &str)| (format!("{what}[{key}]"), (*value).to_owned());
+        metadata.iter().map(entry).collect::<Vec<_>>()
+    };
+    let session = [session.to_vec(), on("metadata"), on("payment_intent_data[metadata]")].concat();
     let (status, session) = world.stripe_form("/v1/checkout/sessions", &session).await;
     assert_eq!(status, 200, "{session}");
     let session = session["id"].as_str().unwrap();
@@ -213,18 +218,28 @@ pub(crate) async fn payment_of_another_shop(world: &World) -> String {
 
 #[tokio::test]
 async fn nothing_is_kept_of_another_shop_s_refunds_and_disputes() {
-    let shop = Shop::open().await;
-    let payment = payment_of_another_shop(&shop.world).await;
-    shop.refund(&payment, Some(100)).await;
-    shop.dispute(&payment, "needs_response").await;
-    shop.warn(&payment).await;
-    for kind in ["refund.created", "charge.dispute.created", "radar.early_fraud_warning.created"] {
-        let events = shop.world.events(kind).await;
-        assert_eq!(events.len(), 1, "{kind}");
-        let ignored = (200, json!({ "outcome": "ignored" }));
-        assert_eq!(shop.world.deliver(&events[0]).await, ignored, "{kind}");
+    let sale = [("learner_id", "ada"), ("product", "tutorclaw"), ("price", "tutorclaw_paid")];
+    let another_deployment = [&sale[..], &[("coursegate", "another-shop")]].concat();
+    // Another deployment's learner may well have the id of one of ours, and buy what we sell too.
+    for metadata in [&another_deployment[..], &sale, &[("order", "7")], &[]] {
+        let shop = Shop::open().await;
+        let payment = payment_of_another_shop(&shop.world, metadata).await;
+        shop.refund(&payment, Some(100)).await;
+        shop.dispute(&payment, "needs_response").await;
+        shop.warn(&payment).await;
+        for kind in [
+            "refund.created",
+            "charge.dispute.created",
+            "radar.early_fraud_warning.created",
+            "checkout.session.completed",
+        ] {
+            let events = shop.world.events(kind).await;
+            assert_eq!(events.len(), 1, "{kind}");
+            let ignored = (200, json!({ "outcome": "ignored" }));
+            assert_eq!(shop.world.deliver(&events[0]).await, ignored, "{kind} {metadata:?}");
+        }
+        assert!(shop.world.items().await.is_empty());
     }
-    assert!(shop.world.items().await.is_empty());
 }
 
 #[tokio::test]

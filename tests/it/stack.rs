@@ -149,9 +149,9 @@ impl Shop {
         checkout::App {
             table: deployment.table(),
             catalog: CatalogCache::new(deployment.table()),
-            stripe: StripeApi::new(Some(self.stripe.url()), deployment.mode, key),
+            stripe: StripeApi::new(Some(self.stripe.url()), deployment.shop.clone(), key),
             site_origin: deployment.site_origin.clone(),
-            mode: deployment.mode,
+            shop: deployment.shop.clone(),
             refund_threshold: RefundThreshold::ALL,
             clock: SystemClock,
         }
@@ -160,7 +160,7 @@ impl Shop {
     /// Answers where API Gateway and the Function URL would. Each request meets a function that has
     /// just started.
     fn serve(&mut self, listener: TcpListener, deployment: &Deployment) {
-        let (table, mode) = (deployment.table(), deployment.mode);
+        let (table, shop) = (deployment.table(), deployment.shop.clone());
         let courses = async move || {
             let request = api("GET /courses", "/courses", &Who::Anyone, None);
             respond(&entitlements::handle(&entitlements(&table), &request).await)
@@ -173,12 +173,12 @@ impl Shop {
             let key = SecretCache::api_key(secrets_manager.clone(), read_key_id.clone());
             let app = webhook::App {
                 ledger: table.clone(),
-                stripe: StripeApi::new(Some(stripe_url.clone()), mode, key),
+                stripe: StripeApi::new(Some(stripe_url.clone()), shop.clone(), key),
                 signing_secrets: SecretCache::signing_secrets(
                     secrets_manager.clone(),
                     secret_id.clone(),
                 ),
-                mode,
+                shop: shop.clone(),
                 clock: SystemClock,
             };
             let signature = headers.get("stripe-signature").and_then(|it| it.to_str().ok());

@@ -72,6 +72,7 @@ fn deployments() -> Option<&'static [Deployment; 2]> {
                 "SiteDomain": "learn.example.com",
                 "SiteCertificateArn": "arn:aws:acm:us-east-1:123456789012:certificate/site",
                 "CorsOrigins": "https://blog.example.com,https://other.example.com",
+                "DeploymentMark": "123456789012/eu-central-1/before-it-was-renamed",
             }),
             json!({
                 "SiteOrigin": "https://learn.example.com",
@@ -265,7 +266,11 @@ fn what_a_function_is_given_is_this_deployment_s() {
     let (table, key) = (json!({ "Ref": "Table" }), json!({ "Ref": "StripeApiKey" }));
     let secret = json!({ "Ref": "StripeSigningSecret" });
     let read_key = json!({ "Ref": "StripeReadKey" });
+
     for deployment in deployments {
+        let mark = &deployment.expanded["Outputs"]["DeploymentMark"]["Value"];
+        let is_given = json!({ "Fn::Equals": [{ "Ref": "DeploymentMark" }, ""] });
+        assert_eq!(deployment.expanded["Conditions"]["MarkIsGiven"]["Fn::Not"][0], is_given);
         for (function, variable, value) in [
             ("EntitlementsFunction", "TABLE_NAME", &table),
             ("CheckoutFunction", "TABLE_NAME", &table),
@@ -277,6 +282,8 @@ fn what_a_function_is_given_is_this_deployment_s() {
             ("CheckoutFunction", "REFUND_THRESHOLD_PERCENT", &json!(100)),
             ("EntitlementsFunction", "REFUND_THRESHOLD_PERCENT", &json!(100)),
             ("CheckoutFunction", "SITE_ORIGIN", &deployment.parameters["SiteOrigin"]),
+            ("CheckoutFunction", "DEPLOYMENT_MARK", mark),
+            ("WebhookFunction", "DEPLOYMENT_MARK", mark),
             ("CheckoutFunction", "STRIPE_MODE", &json!("test")),
             ("WebhookFunction", "STRIPE_MODE", &json!("test")),
             ("CheckoutFunction", "STRIPE_API_URL", &json!("")),
@@ -516,6 +523,7 @@ fn the_outputs_are_those_that_the_operator_s_commands_read() {
         "ContentBucketName",
         "CorsOrigins",
         "DashboardUrl",
+        "DeploymentMark",
         "DistributionId",
         "JwtIssuer",
         "RefundThresholdPercent",

@@ -9,6 +9,7 @@ use shared::domain::decide::Recorded;
 use shared::dynamo::Table;
 use shared::ports::{AccessReader, Clock};
 use simulation::memory::MemoryLedger;
+use simulation::rendering::MARK;
 use tests::flaky::{Fault, Flaky};
 use tests::requests::{answer, delivery, from_event, function_url_event};
 use tests::sessions::event;
@@ -174,6 +175,11 @@ async fn only_post_is_taken() {
     assert_eq!(problem(&answered), (405, "urn:coursegate:problem:method-not-allowed"));
 }
 
+/// The same metadata keys, with another mark.
+fn another_deployment_s(event: &mut Value) {
+    event["data"]["object"]["metadata"]["coursegate"] = "another-shop".into();
+}
+
 #[tokio::test]
 async fn what_is_none_of_our_business_is_acknowledged_and_writes_nothing() {
     let world = World::new().await;
@@ -195,6 +201,50 @@ async fn what_is_none_of_our_business_is_acknowledged_and_writes_nothing() {
             "somebody else's session",
             edited(|event| event["data"]["object"]["metadata"] = json!({})),
         ),
+        ("another deployment's session", edited(another_deployment_s)),
+        (
+            "another deployment's session that can't be read",
+            edited(|event| {
+                another_deployment_s(event);
+                event["data"]["object"]["payment_status"] = "partly".into();
+            }),
+        ),
+        (
+            "another deployment's session in an envelope that can't be read",
+            edited(|event| {
+                another_deployment_s(event);
+                event["created"] = "yesterday".into();
+            }),
+        ),
+        (
+            "another deployment's expired session",
+            edited(|event| {
+                another_deployment_s(event);
+                event["type"] = "checkout.session.expired".into();
+            }),
+        ),
+        (
+            "another deployment's customer",
+            edited(|event| {
+                another_deployment_s(event);
+                event["type"] = "customer.deleted".into();
+                event["data"]["object"]["id"] = "cus_1".into();
+            }),
+        ),
+        (
+            "a session that names a learner and carries no mark",
+            edited(|event| {
+                let metadata = event["data"]["object"]["metadata"].as_object_mut().unwrap();
+                metadata.remove("coursegate");
+            }),
+        ),
+        (
+            "a session whose mark only starts like ours",
+            edited(|event| {
+                let mark = format!("{MARK}-2");
+                event["data"]["object"]["metadata"]["coursegate"] = mark.into();
+            }),
+        ),
         (
             "a session without metadata",
             edited(|event| {
@@ -212,7 +262,7 @@ async fn what_is_none_of_our_business_is_acknowledged_and_writes_nothing() {
 #[tokio::test]
 async fn what_cannot_be_read_is_kept_and_applied_once_it_can_be() {
     let world = World::new().await;
-    let edits: [(&str, Edit, &str); 6] = [
+    let edits: [(&str, Edit, &str); 9] = [
         (
             "evt_1",
             |event| event["data"]["object"]["payment_status"] = "partly".into(),
@@ -220,7 +270,10 @@ async fn what_cannot_be_read_is_kept_and_applied_once_it_can_be() {
         ),
         (
             "evt_2",
-            |event| event["data"]["object"]["metadata"] = json!({ "learner_id": "ada" }),
+            |event| {
+                let metadata = json!({ "coursegate": MARK, "learner_id": "ada" });
+                event["data"]["object"]["metadata"] = metadata;
+            },
             "checkout session: metadata.product is missing",
         ),
         (
@@ -238,6 +291,22 @@ async fn what_cannot_be_read_is_kept_and_applied_once_it_can_be() {
             "evt_6",
             |event| event["data"]["object"]["metadata"]["learner_id"] = "a b".into(),
             "checkout session: metadata.learner_id: a learner id is 1 to 64",
+        ),
+        // Whose it is can't be told: it may be ours.
+        (
+            "evt_7",
+            |event| event["data"]["object"]["metadata"] = json!(["of another age"]),
+            "metadata is not an object",
+        ),
+        (
+            "evt_8",
+            |event| drop(event["data"]["object"].as_object_mut().unwrap().remove("metadata")),
+            "metadata is missing",
+        ),
+        (
+            "evt_9",
+            |event| event["data"]["object"]["metadata"]["coursegate"] = json!({ "mark": MARK }),
+            "metadata.coursegate is not text",
         ),
     ];
     for (id, edit, reason) in edits {
@@ -257,7 +326,7 @@ async fn what_cannot_be_read_is_kept_and_applied_once_it_can_be() {
         let listed = world.items_of("QUARANTINE", id).await;
         assert_eq!(listed[0]["resolved_at"], world.clock.now().unix_seconds());
     }
-    assert_eq!(statuses(&world, "ada").await.len(), 6);
+    assert_eq!(statuses(&world, "ada").await.len(), 9);
 }
 
 #[tokio::test]

@@ -4,12 +4,13 @@ use serde_json::{Value, json};
 use shared::domain::decide::{Mode, News};
 use shared::domain::facts::DisputeStatus;
 use shared::domain::id::{DisputeId, PaymentIntentId};
+use shared::domain::shop::Owner;
 use shared::domain::time::Timestamp;
 use shared::ports::{Clock, StripeReader, StripeUnavailable, SystemClock};
 use shared::stripe::signature::UnverifiedDelivery;
-use simulation::rendering::{self, Session};
+use simulation::rendering::{self, MARK, Session};
 
-/// The event that a line describes:
+/// The event that a line describes, of a session that [`simulation::shop`] opened:
 /// `evt_1 completed paid cs_a pi_a ada tutorclaw @1000`. The words are the event's id, the last
 /// part of its type, the payment status, the session, the payment intent (`-` for none), the
 /// learner, the product, and when.
@@ -29,6 +30,7 @@ pub fn event(line: &str) -> Value {
             .find(|known| *known == payment_status)
             .unwrap(),
         payment_intent: json!((payment_intent != "-").then_some(payment_intent)),
+        mark: Some(MARK),
         learner: learner.to_owned(),
         product: product.to_owned(),
         price: format!("{product}_paid"),
@@ -70,7 +72,7 @@ pub fn news(event: &Value) -> News {
 pub struct Unasked;
 
 impl StripeReader for Unasked {
-    async fn is_ours(&self, id: &PaymentIntentId, _: Timestamp) -> Result<bool, StripeUnavailable> {
+    async fn owner(&self, id: &PaymentIntentId, _: Timestamp) -> Result<Owner, StripeUnavailable> {
         Err(StripeUnavailable(format!("nobody should ask about {id}").into()))
     }
 

@@ -39,6 +39,7 @@ use serde_json::Value;
 use shared::domain::catalog::Catalog;
 use shared::ports::{Clock as _, SystemClock};
 use simulation::oracle::Effect;
+use simulation::shop;
 use tokio::task::JoinSet;
 
 use crate::world::{edited_catalog, plain, root};
@@ -209,7 +210,7 @@ impl Storm {
 
     /// Every item of the table, in `DynamoDB`'s JSON made plain.
     async fn items(&self) -> Vec<Value> {
-        let dynamodb = Deployment::local(self.stack.addresses()).dynamodb;
+        let dynamodb = Deployment::local(self.stack.addresses(), shop().mark).dynamodb;
         let scan = dynamodb.scan().table_name(stack::TABLE).consistent_read(true);
         let items = scan.into_paginator().items().send().try_collect().await.unwrap();
         let fields = |item: HashMap<String, AttributeValue>| {
@@ -274,12 +275,14 @@ async fn start(options: &Options, proxy_url: String, stripe_url: String) -> Stac
         observer: Observer::new(|_| {}),
         demo: None,
         account: None,
+        // As the events of the script carry it.
+        deployment_mark: Some(shop().mark.to_string()),
         dynamodb_proxy: Some(proxy_url),
         stripe_proxy: Some(stripe_url),
     })
     .await
     .unwrap();
-    let deployment = Deployment::local(stack.addresses());
+    let deployment = Deployment::local(stack.addresses(), shop().mark);
     let account = deployment.account().await.unwrap();
     push(&two_currencies(), Closing::Refused, &account, &deployment, |_| {}).await.unwrap();
     webhook::register(&account, &deployment, &mut |_| {}).await.unwrap();

@@ -17,6 +17,7 @@ use shared::content::ContentLinks;
 use shared::domain::access::RefundThreshold;
 use shared::domain::catalog::Catalog;
 use shared::domain::decide::Mode;
+use shared::domain::shop::Shop;
 use shared::dynamo::Table;
 use shared::dynamo::catalog::CatalogCache;
 use shared::ports::Clock;
@@ -28,6 +29,8 @@ use tokio::task::JoinSet;
 use crate::meter::Meter;
 use crate::requests::{Who, answer, api, delivery};
 use simulation::clock::ManualClock;
+use simulation::rendering::MARK;
+use simulation::shop;
 
 /// The table's name.
 pub const TABLE: &str = "coursegate";
@@ -54,9 +57,11 @@ pub struct World {
     pub secrets: Secrets,
     /// The Stripe simulator's address.
     pub stripe_url: String,
+    /// The deployment as Stripe's objects name it.
+    pub shop: Shop,
     dynamodb_url: String,
     secrets_url: String,
-    stripe: stripe_simulator::Simulator,
+    stripe: Arc<stripe_simulator::Simulator>,
     servers: JoinSet<()>,
 }
 
@@ -79,6 +84,7 @@ pub fn template() -> Template {
     let text = std::fs::read_to_string(root().join("template.yaml")).unwrap();
     let references: References = [
         ("StripeMode", "test"),
+        ("DeploymentMark", MARK),
         ("SiteOrigin", SITE_ORIGIN),
         ("JwtIssuer", "https://issuer.example.com"),
         ("JwtAudience", "site,service"),
@@ -138,7 +144,6 @@ pub fn table_config(dynamodb_url: &str) -> TableConfig {
         aws: aws(),
         table_name: TABLE.to_owned(),
         dynamodb_endpoint: Some(dynamodb_url.to_owned()),
-        mode: Mode::Test,
     }
 }
 
@@ -164,6 +169,22 @@ fn aws() -> AwsConfig {
 impl World {
     /// A new world with the demo catalog on sale.
     pub async fn new() -> Self {
+        let (listener, _) = listen().await;
+        let options = stripe_simulator::Options { listener, state: None };
+        let stripe = stripe_simulator::start(options).await.unwrap();
+        let world = Self::at(Arc::new(stripe), shop()).await;
+        world.publish(&catalog()).await.unwrap();
+        world
+    }
+
+    /// Another deployment in this world's Stripe account, with this mark, and nothing on sale yet.
+    pub async fn beside(&self, mark: &str) -> Self {
+        let shop = Shop { mark: mark.parse().unwrap(), ..shop() };
+        let world = Self::at(Arc::clone(&self.stripe), shop).await;
+        Self { clock: self.clock.clone(), ..world }
+    }
+
+    async fn at(stripe: Arc<stripe_simulator::Simulator>, shop: Shop) -> Self {
         let mut servers = JoinSet::new();
         let (dynamodb_url, dynamodb) = dynamodb().await;
         servers.spawn(dynamodb);
@@ -176,14 +197,9 @@ impl World {
         let router = secrets.clone().router();
         servers.spawn(async move { axum::serve(listener, router).await.unwrap() });
 
-        let (listener, _) = listen().await;
-        let options = stripe_simulator::Options { listener, state: None };
-        let stripe = stripe_simulator::start(options).await.unwrap();
         let stripe_url = stripe.url();
         let clock = ManualClock::now();
-        let world = Self { clock, secrets, stripe_url, dynamodb_url, secrets_url, stripe, servers };
-        world.publish(&catalog()).await.unwrap();
-        world
+        Self { clock, secrets, stripe_url, shop, dynamodb_url, secrets_url, stripe, servers }
     }
 
     /// Puts this catalog on sale.
@@ -225,7 +241,7 @@ impl World {
 
     /// The Stripe simulator.
     #[must_use]
-    pub const fn stripe(&self) -> &stripe_simulator::Simulator {
+    pub fn stripe(&self) -> &stripe_simulator::Simulator {
         &self.stripe
     }
 
@@ -264,9 +280,9 @@ impl World {
         let key = SecretCache::api_key(self.secrets_manager(), READ_KEY_ID.to_owned());
         webhook::App {
             ledger,
-            stripe: StripeApi::new(Some(self.stripe_url.clone()), Mode::Test, key),
+            stripe: StripeApi::new(Some(self.stripe_url.clone()), self.shop.clone(), key),
             signing_secrets: self.signing_secrets(),
-            mode: Mode::Test,
+            shop: self.shop.clone(),
             clock: self.clock.clone(),
         }
     }
@@ -275,15 +291,16 @@ impl World {
     /// delivery meets a function that has just started.
     pub async fn serve_webhook(&mut self) -> String {
         let (table, secrets_manager) = (self.table(), self.secrets_manager());
-        let (clock, stripe_url) = (self.clock.clone(), self.stripe_url.clone());
+        let (clock, stripe_url, shop) =
+            (self.clock.clone(), self.stripe_url.clone(), self.shop.clone());
         let deliver = async move |headers: axum::http::HeaderMap, body: String| {
             let secret_id = SIGNING_SECRET_ID.to_owned();
             let key = SecretCache::api_key(secrets_manager.clone(), READ_KEY_ID.to_owned());
             let app = webhook::App {
                 ledger: table.clone(),
-                stripe: StripeApi::new(Some(stripe_url.clone()), Mode::Test, key),
+                stripe: StripeApi::new(Some(stripe_url.clone()), shop.clone(), key),
                 signing_secrets: SecretCache::signing_secrets(secrets_manager.clone(), secret_id),
-                mode: Mode::Test,
+                shop: shop.clone(),
                 clock: clock.clone(),
             };
             let signature = headers.get("stripe-signature").and_then(|it| it.to_str().ok());
@@ -313,7 +330,7 @@ impl World {
             api_key_id: API_KEY_ID.to_owned(),
             read_key_id: READ_KEY_ID.to_owned(),
             signing_secret_id: SIGNING_SECRET_ID.to_owned(),
-            ..Deployment::local(&addresses)
+            ..Deployment::local(&addresses, self.shop.mark.clone())
         }
     }
 
@@ -330,9 +347,9 @@ impl World {
         Arc::new(checkout::App {
             table: self.table(),
             catalog: CatalogCache::new(self.table()),
-            stripe: StripeApi::new(Some(stripe_url.to_owned()), Mode::Test, key),
+            stripe: StripeApi::new(Some(stripe_url.to_owned()), self.shop.clone(), key),
             site_origin: SITE_ORIGIN.to_owned(),
-            mode: Mode::Test,
+            shop: self.shop.clone(),
             refund_threshold: RefundThreshold::ALL,
             clock: self.clock.clone(),
         })

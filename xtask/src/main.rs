@@ -67,16 +67,20 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Print a sample event of events/webhook with a fresh signature, to hand to the webhook.
+    /// Print a sample event of events/webhook with the deployment's mark and a fresh signature, to
+    /// hand to the webhook.
     Sign {
         /// The file, one of those in events/webhook.
         file: PathBuf,
-        /// The signing secret; that of the running local stack if it is left out.
-        #[arg(long)]
+        /// The deployment's mark; without mark and secret, those of the running local stack.
+        #[arg(long, requires = "secret")]
+        mark: Option<String>,
+        /// The deployment's signing secret.
+        #[arg(long, requires = "mark")]
         secret: Option<String>,
-        /// The port of the local stack's Secrets Manager.
-        #[arg(long, default_value_t = 4566)]
-        secrets_port: u16,
+        /// The port of the local stack's gateway.
+        #[arg(long, default_value_t = 3000)]
+        gateway_port: u16,
     },
 }
 
@@ -100,8 +104,9 @@ fn main() -> ExitCode {
             cargo(&["run", "--quiet", "--package", "simulation", "--"], &arguments)
         }
         Chore::Storm { arguments } => storm::run(&arguments),
-        Chore::Sign { file, secret, secrets_port } => {
-            signing::run(&file, secret, secrets_port).map(|event| {
+        Chore::Sign { file, mark, secret, gateway_port } => {
+            let given = mark.zip(secret).map(|(mark, secret)| signing::Seal { mark, secret });
+            signing::run(&file, given, gateway_port).map(|event| {
                 // Whoever reads may have had enough: `cargo xtask sign … | head`.
                 let _ = writeln!(std::io::stdout(), "{event}");
             })

@@ -10,11 +10,12 @@ use std::process::Command;
 use std::time::Instant;
 
 use serde_json::Value;
-use xtask::sign::sign_file;
 use xtask::tools;
 
 use invoking::Sam;
 use stack::Stack;
+
+use crate::signing::Seal;
 
 /// The folders of `events/`, and what the template calls the function of each.
 const FUNCTIONS: [(&str, &str); 3] = [
@@ -45,7 +46,7 @@ pub(crate) fn run() -> Result<(), Fault> {
             // As the replay test does, each sample meets a world of its own.
             let stack = Stack::start(&command, docker.bridge.as_deref())?;
             runtime.block_on(stack.sell_to_grace())?;
-            let event = event(folder, &sample, &runtime.block_on(stack.signing_secret())?)?;
+            let event = event(folder, &sample, &runtime.block_on(stack.seal())?)?;
             let answer = sam.invoke(function, &event, &stack)?;
             tried = tried.saturating_add(1);
             let seconds = started.elapsed().as_secs_f32();
@@ -72,9 +73,9 @@ pub(crate) fn run() -> Result<(), Fault> {
 }
 
 /// A sample as it is handed to its function: Stripe's are signed first.
-fn event(folder: &str, sample: &Path, signing_secret: &str) -> Result<Value, Fault> {
+fn event(folder: &str, sample: &Path, seal: &Seal) -> Result<Value, Fault> {
     if folder == "webhook" {
-        return Ok(sign_file(sample, signing_secret, crate::signing::now()?)?);
+        return seal.sign(sample);
     }
     read_json(sample)
 }

@@ -65,9 +65,11 @@ pub struct Replaced {
 pub enum PlanError {
     /// Another deployment sells this product in the same account.
     #[error(
-        "the product {} in this Stripe account is of another deployment, {owner}: use another \
-         account or sandbox for this shop, or, if that deployment is gone, take the key {} off the \
-         product's metadata in the Dashboard",
+        "the product {} in this Stripe account belongs to another deployment, {owner}: if this one \
+         replaces it, give it the same mark (the stack's parameter DeploymentMark, or \
+         --deployment-mark on a laptop), and it keeps the other's sales; if that one is gone for \
+         good, take the key {} off the product's metadata in the Dashboard; otherwise sell other \
+         products, or use another account or sandbox",
         shop::stripe_product(.product),
         shop::DEPLOYMENT
     )]

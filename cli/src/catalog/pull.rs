@@ -40,7 +40,7 @@ pub enum PullError {
 /// Reads products and prices back from Stripe, and courses from the table, which alone has them.
 pub async fn pull(account: &Account, deployment: &Deployment) -> Result<Pulled, PullError> {
     let published = deployment.table().catalog().await?;
-    let shop = shop::read(account, &deployment.mark).await?;
+    let shop = shop::read(account, deployment.shop.mark.as_str()).await?;
     if shop::is_of_another_account(published.as_ref(), &shop, account).await? {
         return Err(OtherAccount.into());
     }

@@ -82,7 +82,7 @@ async fn compare(
     deployment: &Deployment,
 ) -> Result<Plan, PushError> {
     let published = deployment.table().catalog().await?;
-    let shop = shop::read(account, &deployment.mark).await.map_err(PushError::Look)?;
+    let shop = shop::read(account, deployment.shop.mark.as_str()).await.map_err(PushError::Look)?;
     if closing == Closing::Refused {
         let elsewhere = shop::is_of_another_account(published.as_ref(), &shop, account).await;
         if elsewhere.map_err(PushError::Look)? {
@@ -104,7 +104,7 @@ pub async fn push(
     if closing == Closing::Refused && !plan.closes.is_empty() {
         return Err(PushError::Closes(plan.closes));
     }
-    let mark = &deployment.mark;
+    let mark = deployment.shop.mark.as_str();
     let mut stripe_prices = plan.kept_prices.clone();
     for step in &plan.steps {
         let failed = |source| PushError::Step { step: step.to_string(), source };

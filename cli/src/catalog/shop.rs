@@ -6,15 +6,13 @@ use serde::{Deserialize, Serialize};
 use shared::domain::catalog::{Product, PublishedCatalog};
 use shared::domain::id::{CourseId, ProductId, StripePriceId};
 use shared::domain::money::Money;
+pub(super) use shared::stripe::wire::metadata::DEPLOYMENT;
+use shared::stripe::wire::metadata::PRODUCT;
 
 use crate::account::{Account, AccountError, Listed, NoParameters};
 
 /// Our products' ids at Stripe start so, that they don't meet anybody else's.
 const PRODUCT_PREFIX: &str = "coursegate_";
-/// Under this key, a product's metadata says which deployment sells it: the deployment's mark.
-pub(super) const DEPLOYMENT: &str = "coursegate";
-/// Under this key, a product's metadata holds our id of it.
-const PRODUCT: &str = "product";
 /// Under this key, a product's metadata names the courses that it opens, separated by commas; what
 /// doesn't fit goes on under `courses_2` and so on.
 const COURSES: &str = "courses";

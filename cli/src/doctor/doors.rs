@@ -32,7 +32,7 @@ fn probe(patient: &Patient<'_>) -> String {
         "api_version": API_VERSION.as_str(),
         "created": patient.now,
         "data": { "object": { "id": "probe", "object": "probe" } },
-        "livemode": patient.deployment.mode == Mode::Live,
+        "livemode": patient.deployment.shop.mode == Mode::Live,
         "pending_webhooks": 1,
         "request": null,
         "type": "coursegate.probe",

@@ -67,7 +67,7 @@ pub(super) async fn functions_key(patient: &Patient<'_>) -> Finding {
         Ok(key) => SecretString::from(key.trim()),
         Err(error) => return Finding::bad(error.to_string(), SECRET_UNREAD),
     };
-    let mode = name_of(deployment.mode);
+    let mode = name_of(deployment.shop.mode);
     match key::try_out(deployment, &key).await {
         Ok(()) if key::is_unrestricted(&key) && deployment.cloud.is_some() => Finding::note(
             format!("a {mode} secret key, which may do everything in the account"),
@@ -87,7 +87,7 @@ pub(super) async fn webhooks_key(patient: &Patient<'_>) -> Finding {
         Ok(key) => SecretString::from(key.trim()),
         Err(error) => return Finding::bad(error.to_string(), SECRET_UNREAD),
     };
-    let mode = name_of(deployment.mode);
+    let mode = name_of(deployment.shop.mode);
     match reading::try_out(deployment, &key).await {
         Ok(surplus) if !surplus.is_empty() && deployment.cloud.is_some() => Finding::note(
             format!("a {mode} key that may also change things: {}", surplus.join(", ")),
@@ -118,7 +118,7 @@ fn key_fault(fault: &KeyFault, store: &str) -> Finding {
 pub(super) fn operators_key(patient: &Patient<'_>) -> Finding {
     match &patient.account {
         Ok(_) if patient.deployment.cloud.is_none() => Finding::good("the local stack's own"),
-        Ok(_) => Finding::good(format!("a {} key", name_of(patient.deployment.mode))),
+        Ok(_) => Finding::good(format!("a {} key", name_of(patient.deployment.shop.mode))),
         Err(error) => Finding::bad(error.to_string(), THEN_ASK),
     }
 }
@@ -138,7 +138,7 @@ pub(super) async fn account(patient: &Patient<'_>) -> Finding {
         Ok(shape) => shape,
         Err(error) => return failed_to_note(&error, "the permission to read the account"),
     };
-    let is_live = patient.deployment.mode == Mode::Live;
+    let is_live = patient.deployment.shop.mode == Mode::Live;
     let complete = "complete the account's activation in Stripe's Dashboard";
     match (shape.charges_enabled, shape.payouts_enabled) {
         (Some(false), _) if is_live => {
@@ -178,7 +178,9 @@ pub(super) async fn prices(patient: &Patient<'_>) -> Finding {
             )
         }
         Err(PushError::Look(error)) => failed(&error, "Products: Read and Prices: Read"),
-        Err(error @ PushError::OtherAccount(_)) => Finding::bad(error.to_string(), THEN_ASK),
+        Err(error @ (PushError::OtherAccount(_) | PushError::Plan(_))) => {
+            Finding::bad(error.to_string(), THEN_ASK)
+        }
         Err(error) => Finding::bad(error.to_string(), push),
     }
 }
@@ -278,16 +280,6 @@ impl Listed for Told {
     }
 }
 
-impl Told {
-    /// Whether it tells of a session that this deployment opened: other shops of the account lead
-    /// back to other sites.
-    fn is_of(&self, deployment: &Deployment) -> bool {
-        let leads_back = self.0.pointer("/data/object/success_url").and_then(Value::as_str);
-        let path = leads_back.and_then(|url| url.strip_prefix(&deployment.site_origin));
-        path.is_some_and(|path| path.starts_with('/'))
-    }
-}
-
 /// Whether all that Stripe tells of our payments is in the table, however it came there. Stripe's own
 /// count of failed deliveries knows nothing of events for which there was no endpoint.
 pub(super) async fn deliveries(patient: &Patient<'_>) -> Finding {
@@ -336,7 +328,7 @@ pub(super) async fn deliveries(patient: &Patient<'_>) -> Finding {
 }
 
 /// The events that must be on record, the newest first, and those that are. A refund or a dispute
-/// tells nothing of a shop: it is ours if its payment is in the table.
+/// carries no mark: it is ours if its payment is in the table.
 async fn compare(
     deployment: &Deployment,
     told: &[Told],
@@ -345,20 +337,18 @@ async fn compare(
     let sources: BTreeSet<SourceId> =
         told.iter().filter_map(|told| source_told_of(&told.0)).collect();
     let stored = table.sources(&sources.into_iter().collect::<Vec<_>>()).await?;
-    let is_ours = |told: &&Told| match source_told_of(&told.0) {
-        Some(source) => stored.contains_key(&source),
-        None => told.is_of(deployment),
-    };
-    let ours = told.iter().filter(is_ours);
+    let may_be_ours =
+        |told: &&Told| source_told_of(&told.0).is_none_or(|source| stored.contains_key(&source));
+    let ours = told.iter().filter(may_be_ours);
     let ours: Vec<EventId> =
-        ours.filter_map(|told| recorded_id(&told.0, deployment.mode)).collect();
+        ours.filter_map(|told| recorded_id(&told.0, &deployment.shop)).collect();
     let recorded = table.on_record(&ours).await?;
     Ok((ours, recorded))
 }
 
 /// How an event is sent again.
 fn resend(deployment: &Deployment) -> &'static str {
-    match (deployment.mode, is_listened_to(deployment)) {
+    match (deployment.shop.mode, is_listened_to(deployment)) {
         (_, true) => "`stripe events resend EVENT`",
         (Mode::Test, false) => {
             "`stripe events resend EVENT --webhook-endpoint=ENDPOINT` with the endpoint above, or \

@@ -45,7 +45,7 @@ pub async fn try_out(
     deployment: &Deployment,
     key: &SecretString,
 ) -> Result<Vec<&'static str>, KeyFault> {
-    let account = Account::new(deployment.stripe_url.as_deref(), key, deployment.mode)?;
+    let account = Account::new(deployment.stripe_url.as_deref(), key, deployment.shop.mode)?;
     let lacks = refused(&account, PERMISSIONS).await?;
     if !lacks.is_empty() {
         return Err(KeyFault::Lacks(lacks));

@@ -50,7 +50,7 @@ fn meaning(replayed: &Replayed) -> String {
 const fn rule_in_words(rule: Irrelevance) -> &'static str {
     match rule {
         Irrelevance::UnknownType => "No access depends on events of this type.",
-        Irrelevance::NotOurs => "It is about something that this shop did not make.",
+        Irrelevance::NotOurs => "It is about something that doesn't carry this deployment's mark.",
         Irrelevance::NothingPaid => "It is about a checkout that ended without a payment.",
         Irrelevance::OtherMode => "It is of the other mode.",
         Irrelevance::ConnectedAccount => "It is about a connected account.",

@@ -5,10 +5,11 @@ use serde_json::{Value, json};
 use crate::shop::Shop;
 
 /// Whom an event of Stripe's own making is about, and what it lacks to be read.
-fn unreadable() -> Value {
+fn unreadable(shop: &Shop) -> Value {
+    let metadata = json!({"coursegate": shop.mark(), "learner_id": "ada"});
     json!({
         "type": "checkout.session.completed",
-        "object": {"id": "cs_test_odd", "object": "checkout.session", "metadata": {"learner_id": "ada"}}
+        "object": {"id": "cs_test_odd", "object": "checkout.session", "metadata": metadata}
     })
 }
 
@@ -51,7 +52,7 @@ fn an_event_that_was_lost_is_read_from_stripe_and_applied_by_the_same_path() {
 
     let said = shop.says(&["replay", &shop.event("payment_intent.succeeded")]);
     assert!(said.contains(": ignored. No access depends on events of this type."), "{said}");
-    let odd = shop.sim("/_sim/events", &unreadable())["id"].as_str().unwrap().to_owned();
+    let odd = shop.sim("/_sim/events", &unreadable(&shop))["id"].as_str().unwrap().to_owned();
     let said = shop.refuses(&["replay", &odd]);
     assert!(said.contains(": quarantined. It can't be read: checkout session: "), "{said}");
     let said = shop.refuses(&["replay", "evt_of_last_year"]);
@@ -81,7 +82,7 @@ fn what_waits_in_quarantine_is_listed_drained_and_named_if_it_is_left() {
     let shop = Shop::open();
     assert_eq!(shop.says(&["quarantine", "list"]), "No event waits to be read.\n");
     assert_eq!(shop.says(&["quarantine", "drain"]), "No event waits to be read.\n");
-    let odd = shop.sim("/_sim/events", &unreadable())["id"].as_str().unwrap().to_owned();
+    let odd = shop.sim("/_sim/events", &unreadable(&shop))["id"].as_str().unwrap().to_owned();
     shop.wait_for_deliveries();
 
     let ada = shop.sign_in("ada@example.com");

@@ -51,7 +51,8 @@ fn whoever_is_forgotten_is_nowhere_in_the_table_and_nothing_brings_them_back() {
     let bob = shop.sign_in("bob@example.com");
     shop.buy(&bob, "tutorclaw_paid");
     let of_bob = about(&shop, &bob);
-    let odd = json!({"id": "cs_test_odd", "metadata": {"learner_id": ada.id}});
+    let hers = json!({"coursegate": shop.mark(), "learner_id": ada.id});
+    let odd = json!({"id": "cs_test_odd", "metadata": hers});
     shop.sim("/_sim/events", &json!({"type": "checkout.session.completed", "object": odd}));
     shop.wait_for_deliveries();
 
@@ -89,7 +90,7 @@ fn whoever_is_forgotten_is_nowhere_in_the_table_and_nothing_brings_them_back() {
     shop.sim("/_sim/events", &json!({"type": "checkout.session.completed", "object": session}));
     shop.stripe("/v1/refunds", &[("payment_intent", &first.payment)]);
     shop.sim("/_sim/disputes", &json!({"payment_intent": second.payment}));
-    let customer = json!({"id": "cus_1", "object": "customer", "metadata": {"learner_id": ada.id}});
+    let customer = json!({"id": "cus_1", "object": "customer", "metadata": hers});
     shop.sim("/_sim/events", &json!({"type": "customer.deleted", "object": customer}));
     shop.wait_for_deliveries();
     shop.says(&["replay", &shop.event("checkout.session.completed")]);

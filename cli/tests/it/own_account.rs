@@ -104,6 +104,23 @@ async fn it_says_which_stripe_it_is_and_offers_nothing_that_only_the_simulator_d
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn another_laptop_in_the_same_account_is_told_apart_until_it_takes_over_the_mark() {
+    let first = Elsewhere::start(&["--ephemeral"]).await;
+    let mark = first.running.addresses["deployment_mark"].as_str().unwrap();
+    let url = first.stripe.url();
+    let own = ["--ephemeral", "--stripe", "--stripe-url", &url];
+    let Ended { code, stderr } = end(with_account(&own, KEY, SIGNING_SECRET));
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains(&format!("belongs to another deployment, {mark}: ")), "{stderr}");
+    assert!(stderr.contains("--deployment-mark"), "{stderr}");
+
+    let taken = [&own[..], &["--deployment-mark", mark]].concat();
+    let second = start(with_account(&taken, KEY, SIGNING_SECRET));
+    assert_eq!(second.addresses["deployment_mark"], mark);
+    second.stop("-INT");
+}
+
 /// Every file below a folder.
 fn files(folder: &Path) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();

@@ -37,6 +37,11 @@ impl Shop {
         Self { running: up(&["--ephemeral"]) }
     }
 
+    /// What marks the shop's objects at Stripe as its own.
+    pub(crate) fn mark(&self) -> &str {
+        self.running.addresses["deployment_mark"].as_str().unwrap()
+    }
+
     /// What the command says to Grace, who operates the shop.
     #[track_caller]
     pub(crate) fn run(&self, arguments: &[&str]) -> Said {
@@ -137,6 +142,7 @@ impl Shop {
     pub(crate) fn buy_again(&self, learner: &Learner) -> Paid {
         let prices = self.stripe("/v1/prices?lookup_keys[]=tutorclaw_paid", &[]);
         let metadata = [
+            ("coursegate", self.mark()),
             ("learner_id", learner.id.as_str()),
             ("product", "tutorclaw"),
             ("price", "tutorclaw_paid"),

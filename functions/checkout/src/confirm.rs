@@ -31,8 +31,9 @@ impl<C: Clock, T: Store, S: Stripe> App<C, T, S> {
         let now = self.clock.now();
         self.admit(learner, Action::Confirm, now).await?;
         let found = self.stripe.session(session, now).await?.ok_or(Failure::UnknownSession)?;
-        // Another learner's session is as unknown as one that never was.
-        if found.learner.as_ref() != Some(learner) {
+        // A session of another learner, or of another deployment in the Stripe account, is as
+        // unknown as one that never was.
+        if !found.is_of(learner, &self.shop) {
             return Err(Failure::UnknownSession);
         }
         let outcome = self.take_in(&found.news).await?;

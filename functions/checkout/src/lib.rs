@@ -19,9 +19,10 @@ use serde::{Deserialize, Serialize};
 use shared::apply::{ApplyError, apply};
 use shared::domain::access::RefundThreshold;
 use shared::domain::checkout::Channel;
-use shared::domain::decide::{Mode, News, Outcome};
+use shared::domain::decide::{News, Outcome};
 use shared::domain::id::{LearnerId, PriceKey};
 use shared::domain::rate::{Action, Limit, TooOften};
+use shared::domain::shop::Shop;
 use shared::domain::time::{HOUR, MINUTE, Timestamp};
 use shared::dynamo::Table;
 use shared::dynamo::catalog::CatalogCache;
@@ -69,8 +70,8 @@ pub struct App<C, T = Table, S = StripeApi> {
     pub stripe: S,
     /// Where learners are sent back to: an origin without a path.
     pub site_origin: String,
-    /// The world that this deployment belongs to.
-    pub mode: Mode,
+    /// The deployment as Stripe's objects name it.
+    pub shop: Shop,
     /// How much of a purchase has to be refunded before it opens nothing.
     pub refund_threshold: RefundThreshold,
     /// The time.
@@ -106,9 +107,9 @@ pub async fn run() -> Result<(), lambda_http::Error> {
     let app = &App {
         catalog: CatalogCache::new(table.clone()),
         table,
-        stripe: StripeApi::new(config.stripe_api_url, config.table.mode, api_key),
+        stripe: StripeApi::new(config.stripe_api_url, config.shop.clone(), api_key),
         site_origin: config.site_origin,
-        mode: config.table.mode,
+        shop: config.shop,
         refund_threshold: config.refund_threshold,
         clock: SystemClock,
     };
@@ -193,7 +194,7 @@ impl<C: Clock, T: Store, S: Stripe> App<C, T, S> {
 
     /// Takes in what Stripe says of a session, by the webhook's own decide and commit.
     async fn take_in(&self, news: &News) -> Result<Outcome, ApplyError> {
-        apply(&self.table, &self.stripe, &self.clock, self.mode, news).await
+        apply(&self.table, &self.stripe, &self.clock, &self.shop, news).await
     }
 
     /// Counts one more of these for the learner, or says when to come back.

@@ -13,7 +13,7 @@ use shared::domain::checkout::{
 };
 use shared::domain::decide::{Content, Needs};
 use shared::domain::id::{
-    AttemptId, CustomerId, IdError, LearnerId, PriceKey, SessionId, SourceId,
+    AttemptId, CustomerId, DeploymentMark, IdError, LearnerId, PriceKey, SessionId, SourceId,
 };
 use shared::domain::rate::Action;
 use shared::domain::time::Timestamp;
@@ -105,7 +105,7 @@ impl<C: Clock, T: Store, S: Stripe> App<C, T, S> {
             }
         };
         let request = self.session_request(wish, customer)?;
-        let fingerprint = fingerprint(&request);
+        let fingerprint = fingerprint(&request, &self.shop.mark);
         match plan(buyer.attempt.as_ref(), &fingerprint, wish.now) {
             Plan::Begin => {
                 // Its session may be open already: its opener has not said so yet.
@@ -385,9 +385,10 @@ pub(crate) fn random_id<T: FromStr<Err = IdError>, const BYTES: usize>() -> Resu
 }
 
 /// A digest of all that a session is opened with, and of how this code opens it.
-fn fingerprint(request: &SessionRequest) -> String {
+fn fingerprint(request: &SessionRequest, mark: &DeploymentMark) -> String {
     let parts = [
         "2",
+        mark.as_str(),
         request.customer.as_ref().map_or("", CustomerId::as_str),
         request.product.as_str(),
         request.price.as_str(),

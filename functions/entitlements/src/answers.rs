@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use shared::content::Link;
 use shared::domain::access::{Access, Grant, Holdings, Reason, RefundThreshold, Standing, Tier};
+use shared::domain::availability::View;
 use shared::domain::catalog::{Catalog, Category, Course, Offer};
 use shared::domain::decide::StoredSource;
 use shared::domain::id::{CourseId, LearnerId, ProductId, SourceId};
@@ -174,12 +175,8 @@ fn learner_offers<'a>(access: &Access<'a>) -> Vec<OfferAnswer<'a>> {
     access.offers.iter().map(|(offer, owned)| offer_answer(*offer, Some(owned))).collect()
 }
 
-pub(crate) fn entitlements<'a>(
-    learner: &'a LearnerId,
-    catalog: &'a Catalog,
-    holdings: &'a Holdings,
-    terms: Terms,
-) -> EntitlementsAnswer<'a> {
+pub(crate) fn entitlements<'a>(learner: &'a LearnerId, view: &View<'a>) -> EntitlementsAnswer<'a> {
+    let View { catalog, holdings, threshold, now } = *view;
     let entitlement = |(source, grant): (&'a SourceId, &'a Grant)| EntitlementAnswer {
         product: grant.product.as_str(),
         courses: catalog
@@ -189,15 +186,15 @@ pub(crate) fn entitlements<'a>(
             .map(CourseId::as_str)
             .collect(),
         source: source.as_str(),
-        status: grant.standing(terms.threshold, terms.now).name(),
+        status: grant.standing(threshold, now).name(),
         since: grant.since.map(rfc3339),
         until: grant.until.map(rfc3339),
         refunded_percent: grant.refunded_percent,
-        paid_twice: holdings.is_double(source, terms.threshold, terms.now),
+        paid_twice: holdings.is_double(source, threshold, now),
     };
     EntitlementsAnswer {
         learner: learner.as_str(),
-        tier: tier_name(holdings.tier(terms.threshold, terms.now)),
+        tier: tier_name(view.tier()),
         entitlements: holdings.iter().map(entitlement).collect(),
     }
 }

@@ -113,8 +113,9 @@ async fn entitlements<R: AccessReader, C: Clock>(
     let now = app.clock.now();
     let published = app.catalog.get(now).await.map_err(|error| failed(&error))?;
     let holdings = app.access.holdings(&learner).await.map_err(|error| failed(&error))?;
-    let terms = Terms { threshold: app.refund_threshold, now };
-    let answer = answers::entitlements(&learner, &published.catalog, &holdings, terms);
+    let threshold = app.refund_threshold;
+    let view = View { catalog: &published.catalog, holdings: &holdings, threshold, now };
+    let answer = answers::entitlements(&learner, &view);
     Ok(json(StatusCode::OK, &answer))
 }
 
@@ -165,7 +166,7 @@ async fn course_access<R: AccessReader, C: Clock>(
     let view = View { catalog: &published.catalog, holdings: &holdings, threshold, now };
     let access = access::check(&view, course, chapter);
     log_access(&learner, course, &access);
-    let answer = answers::access(course, chapter, holdings.tier(threshold, now), &access);
+    let answer = answers::access(course, chapter, view.tier(), &access);
     Ok(json(StatusCode::OK, &answer))
 }
 

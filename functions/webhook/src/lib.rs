@@ -10,7 +10,8 @@ use lambda_http::http::{Method, StatusCode};
 use lambda_http::{Body, Request, Response, service_fn};
 use serde::Serialize;
 use shared::apply::{ApplyError, apply};
-use shared::domain::decide::{Mode, News, Outcome};
+use shared::domain::decide::{News, Outcome};
+use shared::domain::shop::Shop;
 use shared::domain::time::Timestamp;
 use shared::http::{Incoming, Problem, ProblemKind, json};
 use shared::ports::{AccessReader, Clock, Ledger, SecretReader, StripeReader, SystemClock};
@@ -35,8 +36,8 @@ pub struct App<L, C, R = StripeApi, S = SecretsManager> {
     pub stripe: R,
     /// The secrets that Stripe may sign with.
     pub signing_secrets: SecretCache<S>,
-    /// The world that this deployment belongs to.
-    pub mode: Mode,
+    /// The deployment as Stripe's objects name it.
+    pub shop: Shop,
     /// The time.
     pub clock: C,
 }
@@ -57,12 +58,12 @@ pub async fn run() -> Result<(), lambda_http::Error> {
     );
     let app = &App {
         ledger: aws::table(&config.table),
-        stripe: StripeApi::new(config.stripe_api_url, config.table.mode, stripe_keys),
+        stripe: StripeApi::new(config.stripe_api_url, config.shop.clone(), stripe_keys),
         signing_secrets: SecretCache::signing_secrets(
             secrets_manager,
             config.signing_secret.secret_id,
         ),
-        mode: config.table.mode,
+        shop: config.shop,
         clock: SystemClock,
     };
     lambda_http::run(service_fn(move |request: Request| async move {
@@ -108,8 +109,8 @@ async fn deliver<L: Ledger + AccessReader, C: Clock, R: StripeReader, S: SecretR
             "An event may have 1 MiB at most.",
         ));
     }
-    let news = delivery.read(app.mode);
-    apply(&app.ledger, &app.stripe, &app.clock, app.mode, &news)
+    let news = delivery.read(app.shop.mode);
+    apply(&app.ledger, &app.stripe, &app.clock, &app.shop, &news)
         .await
         .map_err(|error| not_applied(&news, &error))
 }

@@ -73,6 +73,32 @@ async fn a_restart_forgets_nothing() {
 }
 
 #[tokio::test]
+async fn each_state_has_a_mark_of_its_own_and_keeps_it_and_one_that_is_given() {
+    let memory = || async { TestStack::start().await.stack.deployment_mark().to_owned() };
+    assert_ne!(memory().await, memory().await);
+
+    let folder = Folder::new();
+    let mark_of = async |deployment_mark: Option<&str>| {
+        let deployment_mark = deployment_mark.map(ToOwned::to_owned);
+        let options = options(Keep::Folder(folder.0.join("state")));
+        let stack = Stack::start(Options { deployment_mark, ..options }).await.unwrap();
+        stack.open();
+        let health = format!("{}/local/health", stack.addresses().gateway);
+        let health: serde_json::Value =
+            client().get(health).send().await.unwrap().json().await.unwrap();
+        let mark = stack.deployment_mark().to_owned();
+        assert_eq!(health["deployment_mark"], mark.as_str());
+        stack.shutdown().await;
+        mark
+    };
+    let first = mark_of(None).await;
+    assert!(first.starts_with("local-") && first.len() > 20, "{first}");
+    assert_eq!(mark_of(None).await, first);
+    assert_eq!(mark_of(Some("of-another-laptop")).await, "of-another-laptop");
+    assert_eq!(mark_of(None).await, "of-another-laptop");
+}
+
+#[tokio::test]
 async fn two_stacks_do_not_share_a_folder() {
     let folder = Folder::new();
     let first = TestStack::start_on(Keep::Folder(folder.0.clone())).await.unwrap();

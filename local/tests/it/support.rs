@@ -27,6 +27,7 @@ pub(crate) fn options(keep: Keep) -> Options {
         observer: Observer::new(|_| {}),
         demo: None,
         account: None,
+        deployment_mark: None,
         dynamodb_proxy: None,
         stripe_proxy: None,
     }

@@ -209,13 +209,6 @@ impl Holdings {
         self.iter().find_map(|(known, grant)| (known == source).then_some(grant))
     }
 
-    /// The tier at this time.
-    #[must_use]
-    pub fn tier(&self, threshold: RefundThreshold, now: Timestamp) -> Tier {
-        let is_live = |grant: &Grant| grant.standing(threshold, now) == Standing::Active;
-        if self.iter().any(|(_, grant)| is_live(grant)) { Tier::Paid } else { Tier::Free }
-    }
-
     /// Whether a live source of this very product is there.
     #[must_use]
     pub fn owns(&self, product: &ProductId, threshold: RefundThreshold, now: Timestamp) -> bool {
@@ -347,7 +340,11 @@ mod tests {
         };
         Catalog::new(
             vec![course("intro", 10), course("tutor", 5), course("memory", 0)],
-            vec![product("tutor", &["tutor"]), product("all", &["tutor", "memory"])],
+            vec![
+                product("tutor", &["tutor"]),
+                product("all", &["tutor", "memory"]),
+                product("welcome", &["intro"]),
+            ],
             vec![price("tutor"), price("all")],
         )
         .unwrap()
@@ -484,11 +481,18 @@ mod tests {
     }
 
     #[test]
-    fn the_tier_is_paid_while_any_source_is_live() {
-        let tier = |held: &[&str]| holdings(held).tier(RefundThreshold::ALL, NOW);
+    fn the_tier_is_paid_while_a_live_source_opens_a_locked_course_of_the_catalog() {
+        let catalog = shop();
+        let tier = |held: &[&str]| {
+            let (holdings, threshold) = (holdings(held), RefundThreshold::ALL);
+            View { catalog: &catalog, holdings: &holdings, threshold, now: NOW }.tier()
+        };
         assert_eq!(tier(&[]), Tier::Free);
         assert_eq!(tier(&["tutor processing", "tutor failed", "tutor revoked"]), Tier::Free);
         assert_eq!(tier(&["tutor active until 1000"]), Tier::Free);
         assert_eq!(tier(&["tutor active"]), Tier::Paid);
+        assert_eq!(tier(&["unknown active"]), Tier::Free);
+        assert_eq!(tier(&["welcome active"]), Tier::Free);
+        assert_eq!(tier(&["unknown active", "welcome active", "all active"]), Tier::Paid);
     }
 }

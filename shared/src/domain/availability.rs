@@ -1,7 +1,7 @@
 //! Whether a product is for sale to a learner. Checkout, upgrade links and the offers in answers
 //! all ask here, so that what is offered is what is sold.
 
-use super::access::{Holdings, RefundThreshold, Standing};
+use super::access::{Holdings, RefundThreshold, Standing, Tier};
 use super::catalog::{Catalog, Course, Offer, Product};
 use super::id::{CourseId, SourceId};
 use super::time::Timestamp;
@@ -89,6 +89,20 @@ impl<'a> View<'a> {
             (false, true) => Openness::Disputed,
             (false, false) => Openness::Closed,
         }
+    }
+
+    /// The learner's tier. A product counts only if it opens a locked course of the catalog.
+    #[must_use]
+    pub fn tier(&self) -> Tier {
+        let is_locked =
+            |id| self.catalog.course(id).is_some_and(|course: &Course| !course.is_free(None));
+        let opens_something =
+            |id| self.catalog.product(id).is_some_and(|it| it.courses.iter().any(is_locked));
+        let is_paid = self.holdings.iter().any(|(_, grant)| {
+            grant.standing(self.threshold, self.now) == Standing::Active
+                && opens_something(&grant.product)
+        });
+        if is_paid { Tier::Paid } else { Tier::Free }
     }
 
     /// Whether this product is for sale.

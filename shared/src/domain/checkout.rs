@@ -6,6 +6,7 @@
 use super::access::Holdings;
 use super::decide::News;
 use super::id::{AttemptId, CustomerId, LearnerId, PriceKey, ProductId, SessionId, StripePriceId};
+use super::shop::Shop;
 use super::time::{HOUR, MINUTE, Timestamp};
 
 /// What is on record of a learner who wants to buy a product.
@@ -56,12 +57,20 @@ pub struct SessionRequest {
 pub struct Session {
     /// Its id.
     pub id: SessionId,
-    /// The learner that our server opened it for; none if it was not our server.
+    /// The learner that its metadata names.
     pub learner: Option<LearnerId>,
     /// Whether it can still be paid.
     pub state: SessionState,
     /// What it says of its purchase, to be decided on like an event.
     pub news: News,
+}
+
+impl Session {
+    /// Whether this deployment opened it, for this learner.
+    #[must_use]
+    pub fn is_of(&self, learner: &LearnerId, ours: &Shop) -> bool {
+        ours.owns(&self.news.owner) && self.learner.as_ref() == Some(learner)
+    }
 }
 
 /// How a learner comes to buy.

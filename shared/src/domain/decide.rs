@@ -3,6 +3,7 @@
 use super::access::{Grant, Holdings, is_payment};
 use super::facts::{DisputeStatus, Facts};
 use super::id::{CustomerId, DisputeId, EventId, LearnerId, PaymentIntentId, ProductId, SourceId};
+use super::shop::{Owner, Shop};
 use super::time::Timestamp;
 
 /// Which of Stripe's two worlds. They never mix.
@@ -38,6 +39,8 @@ pub struct News {
     pub mode: Mode,
     /// Whether it is about somebody else's account, connected to ours.
     pub connected_account: bool,
+    /// Which deployment created its object.
+    pub owner: Owner,
     /// What it says.
     pub content: Content,
 }
@@ -63,7 +66,7 @@ pub enum Content {
 pub enum Irrelevance {
     /// A type of event that nothing here depends on.
     UnknownType,
-    /// An object that our server did not make: its metadata names no learner.
+    /// An object that this deployment did not create: its metadata doesn't carry our mark.
     NotOurs,
     /// A session that ended without a payment being tried.
     NothingPaid,
@@ -125,8 +128,8 @@ pub struct State {
 /// What a decision may hang on besides, and is asked for only then.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Question {
-    /// Whether this payment is ours: whether its metadata at Stripe names a learner.
-    IsOurs(PaymentIntentId),
+    /// Which deployment created this payment.
+    Owner(PaymentIntentId),
     /// How this dispute stands at Stripe.
     Dispute(DisputeId),
     /// What this learner has.
@@ -136,8 +139,8 @@ pub enum Question {
 /// The answers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answers {
-    /// To [`Question::IsOurs`].
-    pub is_ours: Option<bool>,
+    /// To [`Question::Owner`].
+    pub owner: Option<Owner>,
     /// To [`Question::Dispute`].
     pub dispute: Option<DisputeStatus>,
     /// To [`Question::Holdings`].
@@ -329,11 +332,12 @@ pub struct Needs<'a> {
 }
 
 impl News {
-    /// The rule by which this news changes nothing for a deployment of this mode, if one applies.
-    fn irrelevance(&self, ours: Mode) -> Option<Irrelevance> {
+    /// The rule by which this news changes nothing for this deployment, if one applies.
+    fn irrelevance(&self, ours: &Shop) -> Option<Irrelevance> {
         match &self.content {
-            _ if self.mode != ours => Some(Irrelevance::OtherMode),
+            _ if self.mode != ours.mode => Some(Irrelevance::OtherMode),
             _ if self.connected_account => Some(Irrelevance::ConnectedAccount),
+            _ if ours.disowns(&self.owner) => Some(Irrelevance::NotOurs),
             Content::Irrelevant(irrelevance) => Some(*irrelevance),
             Content::Facts(..) | Content::CustomerDeleted(..) | Content::Unreadable { .. } => None,
         }
@@ -341,7 +345,7 @@ impl News {
 
     /// What must be read before deciding on it.
     #[must_use]
-    pub fn needs(&self, ours: Mode) -> Option<Needs<'_>> {
+    pub fn needs(&self, ours: &Shop) -> Option<Needs<'_>> {
         if self.irrelevance(ours).is_some() {
             return None;
         }
@@ -354,9 +358,9 @@ impl News {
     }
 }
 
-/// Decides what this news changes, given what is stored and a deployment of mode `ours`.
+/// Decides what this news changes for deployment `ours`, given what is stored.
 #[must_use]
-pub fn decide(state: &State, news: &News, ours: Mode, now: Timestamp) -> Decision {
+pub fn decide(state: &State, news: &News, ours: &Shop, now: Timestamp) -> Decision {
     if let Some(irrelevance) = news.irrelevance(ours) {
         return nothing(Outcome::Ignored(irrelevance));
     }
@@ -364,10 +368,17 @@ pub fn decide(state: &State, news: &News, ours: Mode, now: Timestamp) -> Decisio
         return nothing(Outcome::Duplicate);
     }
     let settled = match &news.content {
-        Content::Facts(source, facts) => match join(state, source, facts, now) {
-            Ok(settled) => settled,
-            Err(question) => return Decision::Ask(question),
-        },
+        Content::Facts(source, facts) => {
+            let settled = match is_ours(state, &news.owner, source, ours) {
+                Ok(true) => join(state, source, facts, now),
+                Ok(false) => Ok(Settled::of(Outcome::Ignored(Irrelevance::NotOurs))),
+                Err(question) => Err(question),
+            };
+            match settled {
+                Ok(settled) => settled,
+                Err(question) => return Decision::Ask(question),
+            }
+        }
         Content::CustomerDeleted(learner, customer) => unlink(state, learner, customer, now),
         Content::Unreadable { reason } => {
             let event = news.event.as_ref().filter(|_| state.event.is_none());
@@ -405,9 +416,6 @@ fn join(
         Some(before) => before.clone().join(facts.clone()),
         None => facts.clone(),
     };
-    if !is_ours(state, source, &joined)? {
-        return Ok(Settled::of(Outcome::Ignored(Irrelevance::NotOurs)));
-    }
     settle_disputes(state, facts, &mut joined)?;
     let granted = Grant::of(&joined);
     let mut settled = Settled {
@@ -446,13 +454,13 @@ fn join(
     Ok(settled)
 }
 
-/// Whether a source is this shop's. What we have stored is, and what says what was sold; of another
-/// payment only Stripe knows.
-fn is_ours(state: &State, source: &SourceId, joined: &Facts) -> Result<bool, Question> {
-    match (source, state.answers.is_ours) {
-        _ if state.source.is_some() || joined.origin.is_some() => Ok(true),
-        (SourceId::Payment(payment), None) => Err(Question::IsOurs(payment.clone())),
-        (SourceId::Payment(_), Some(is_ours)) => Ok(is_ours),
+/// Whether a source is this deployment's: it is stored already, or carries our mark. Where the news
+/// doesn't say, only Stripe knows.
+fn is_ours(state: &State, said: &Owner, source: &SourceId, ours: &Shop) -> Result<bool, Question> {
+    match (source, &state.answers.owner) {
+        _ if state.source.is_some() || ours.owns(said) => Ok(true),
+        (SourceId::Payment(payment), None) => Err(Question::Owner(payment.clone())),
+        (SourceId::Payment(_), Some(owner)) => Ok(ours.owns(owner)),
         (SourceId::Session(_) | SourceId::Grant(_), _) => Ok(false),
     }
 }

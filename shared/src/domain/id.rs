@@ -75,6 +75,15 @@ id!(
     |text| is_stripe_id(text, "cus_")
 );
 id!(
+    /// What marks a deployment's objects at Stripe as its own, in their metadata. Stripe allows a
+    /// value of 500 characters: <https://docs.stripe.com/metadata>.
+    DeploymentMark, "deployment mark", "1 to 200 of A-Z, a-z, 0-9, _, -, ., : and /",
+    |text| {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.:/".contains(&byte);
+        (1..=200).contains(&text.len()) && text.bytes().all(is_plain)
+    }
+);
+id!(
     /// A dispute of a payment at Stripe.
     DisputeId, "Stripe dispute id", "like du_…",
     |text| is_stripe_id(text, "du_") || is_stripe_id(text, "dp_")
@@ -203,6 +212,18 @@ mod tests {
             assert!(text.parse::<LearnerId>().is_err(), "{text:?}");
         }
         assert!("x-tutor_42".parse::<LearnerId>().is_ok());
+    }
+
+    #[test]
+    fn a_deployment_mark_takes_a_stack_s_name_and_nothing_that_a_header_or_a_form_would_change() {
+        let longest = "x".repeat(200);
+        let stack = "123456789012/eu-central-1/coursegate-live";
+        for text in [stack, "local-0123abcd", "shop.example.com:8443", "s", &longest] {
+            assert!(text.parse::<DeploymentMark>().is_ok(), "{text:?}");
+        }
+        for text in ["", " ", "a b", "a&b", "a%20b", "ä", "a\n", &"x".repeat(201)] {
+            assert!(text.parse::<DeploymentMark>().is_err(), "{text:?}");
+        }
     }
 
     #[test]

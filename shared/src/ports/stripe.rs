@@ -3,16 +3,17 @@
 use crate::domain::checkout::{Session, SessionRequest};
 use crate::domain::facts::DisputeStatus;
 use crate::domain::id::{AttemptId, CustomerId, DisputeId, LearnerId, PaymentIntentId, SessionId};
+use crate::domain::shop::Owner;
 use crate::domain::time::Timestamp;
 
 /// Who can be asked what only Stripe knows.
 pub trait StripeReader {
-    /// Whether our server made this payment: whether its metadata names a learner.
-    fn is_ours(
+    /// Which deployment created this payment, by its metadata.
+    fn owner(
         &self,
         payment: &PaymentIntentId,
         now: Timestamp,
-    ) -> impl Future<Output = Result<bool, StripeUnavailable>> + Send;
+    ) -> impl Future<Output = Result<Owner, StripeUnavailable>> + Send;
 
     /// How this dispute stands.
     fn dispute(

@@ -4,7 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
 use stripe_checkout::CheckoutSessionMode;
 use stripe_checkout::checkout_session::{
     CreateCheckoutSession, CreateCheckoutSessionLineItems, CreateCheckoutSessionPaymentIntentData,
@@ -15,11 +18,12 @@ use stripe_core::customer::CreateCustomer;
 use tokio::sync::Mutex;
 
 use super::client::Client;
-use super::wire::{dispute_status_from_api, is_our_payment, metadata, session_from_api};
+use super::wire::{dispute_status_from_api, metadata, payment_owner_from_api, session_from_api};
 use crate::domain::checkout::{Session, SessionRequest};
 use crate::domain::decide::Mode;
 use crate::domain::facts::DisputeStatus;
 use crate::domain::id::{AttemptId, CustomerId, DisputeId, LearnerId, PaymentIntentId, SessionId};
+use crate::domain::shop::{Owner, Shop};
 use crate::domain::time::Timestamp;
 use crate::ports::{StripeCheckout, StripeError, StripeReader, StripeUnavailable};
 use crate::secrets::SecretCache;
@@ -41,10 +45,10 @@ pub fn mode_of_key(key: &str) -> Option<Mode> {
     }
 }
 
-/// Stripe's API, with a key from Secrets Manager.
+/// Stripe's API, with a key from Secrets Manager. What is created there carries the shop's mark.
 pub struct StripeApi {
     url: Option<String>,
-    mode: Mode,
+    shop: Shop,
     keys: SecretCache,
     client: Mutex<Option<(SecretString, Arc<Client>)>>,
 }
@@ -52,8 +56,18 @@ pub struct StripeApi {
 impl StripeApi {
     /// The API at this address, or at Stripe's own, with one of these keys.
     #[must_use]
-    pub fn new(url: Option<String>, mode: Mode, keys: SecretCache) -> Self {
-        Self { url, mode, keys, client: Mutex::new(None) }
+    pub fn new(url: Option<String>, shop: Shop, keys: SecretCache) -> Self {
+        Self { url, shop, keys, client: Mutex::new(None) }
+    }
+
+    /// The metadata of an object, with our mark.
+    fn marked<const N: usize>(
+        &self,
+        entries: [(&'static str, &str); N],
+    ) -> HashMap<String, String> {
+        let mark = (metadata::DEPLOYMENT, self.shop.mark.as_str());
+        let all = entries.into_iter().chain([mark]);
+        all.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
     }
 
     /// Sends a request that only reads, for the JSON of one object.
@@ -98,7 +112,7 @@ impl StripeApi {
         let keys = self.keys.get(now).await.map_err(|error| StripeError::NoKey(Box::new(error)))?;
         let key = keys
             .iter()
-            .find(|key| mode_of_key(key.expose_secret()) == Some(self.mode))
+            .find(|key| mode_of_key(key.expose_secret()) == Some(self.shop.mode))
             .ok_or(StripeError::WrongMode)?;
         let mut client = self.client.lock().await;
         if let Some((known, client)) = &*client
@@ -113,15 +127,15 @@ impl StripeApi {
 }
 
 impl StripeReader for StripeApi {
-    async fn is_ours(
+    async fn owner(
         &self,
         payment: &PaymentIntentId,
         now: Timestamp,
-    ) -> Result<bool, StripeUnavailable> {
+    ) -> Result<Owner, StripeUnavailable> {
         // Stripe has told us of it, so this account has it: a key that does not know it is a wrong
         // one, and says nothing of whose it is.
         let json = self.read(&format!("/payment_intents/{payment}"), now).await?;
-        is_our_payment(&json).map_err(|reason| StripeError::Unreadable(reason).into())
+        payment_owner_from_api(&json).map_err(|reason| StripeError::Unreadable(reason).into())
     }
 
     async fn dispute(
@@ -142,11 +156,18 @@ impl StripeCheckout for StripeApi {
         other_key: Option<&AttemptId>,
         now: Timestamp,
     ) -> Result<CustomerId, StripeError> {
-        let request = CreateCustomer::new()
-            .metadata(HashMap::from([(metadata::LEARNER.to_owned(), learner.as_str().to_owned())]));
-        let after = replaces.map_or("nobody", CustomerId::as_str);
-        let other = other_key.map_or("", AttemptId::as_str);
-        let key = format!("coursegate-customer-{learner}-after-{after}-{other}");
+        let request =
+            CreateCustomer::new().metadata(self.marked([(metadata::LEARNER, learner.as_str())]));
+        // Another deployment in this account may have a learner of the same id. The parts together
+        // could be longer than the 255 characters that a key may have.
+        let parts = [
+            self.shop.mark.as_str(),
+            learner.as_str(),
+            replaces.map_or("", CustomerId::as_str),
+            other_key.map_or("", AttemptId::as_str),
+        ];
+        let digest = URL_SAFE_NO_PAD.encode(Sha256::digest(parts.join("\n")));
+        let key = format!("coursegate-customer-{digest}");
         let json = self.send(|| request.build(), Some(&key), now).await?;
         let id = serde_json::from_str::<serde_json::Value>(&json)
             .ok()
@@ -160,14 +181,11 @@ impl StripeCheckout for StripeApi {
         attempt: &AttemptId,
         now: Timestamp,
     ) -> Result<Session, StripeError> {
-        let metadata = HashMap::from(
-            [
-                (metadata::LEARNER, request.learner.as_str()),
-                (metadata::PRODUCT, request.product.as_str()),
-                (metadata::PRICE, request.price.as_str()),
-            ]
-            .map(|(key, value)| (key.to_owned(), value.to_owned())),
-        );
+        let metadata = self.marked([
+            (metadata::LEARNER, request.learner.as_str()),
+            (metadata::PRODUCT, request.product.as_str()),
+            (metadata::PRICE, request.price.as_str()),
+        ]);
         let item = CreateCheckoutSessionLineItems {
             price: Some(request.stripe_price.to_string()),
             quantity: Some(1),

@@ -19,10 +19,13 @@ use crate::domain::facts::{
 };
 use crate::domain::id::{EventId, IdError, LearnerId, PaymentIntentId, SessionId, SourceId};
 use crate::domain::money::Money;
+use crate::domain::shop::{Owner, Shop};
 use crate::domain::time::Timestamp;
 
-/// The metadata that our server writes into everything it opens at Stripe.
+/// The metadata of everything that a deployment creates at Stripe.
 pub mod metadata {
+    /// Which deployment created it: the deployment's mark.
+    pub const DEPLOYMENT: &str = "coursegate";
     /// Whose purchase it is.
     pub const LEARNER: &str = "learner_id";
     /// What they buy.
@@ -88,10 +91,10 @@ pub fn payment_event_types() -> impl Iterator<Item = &'static str> {
     TELLINGS.into_iter().filter(tells).map(|(kind, _)| kind)
 }
 
-/// The id under which an event is on record once it has been delivered to a deployment of mode
-/// `ours`; none if a rule says that it changes nothing there. The event is as Stripe lists it.
+/// The id under which an event is on record once it has been delivered to deployment `ours`; none
+/// if a rule says that it changes nothing there. The event is as Stripe lists it.
 #[must_use]
-pub fn recorded_id(event: &Value, ours: Mode) -> Option<EventId> {
+pub fn recorded_id(event: &Value, ours: &Shop) -> Option<EventId> {
     let news = EventShape::deserialize(event).ok()?.into_news();
     news.needs(ours)?;
     news.event.map(|event| event.id)
@@ -109,6 +112,31 @@ pub fn source_told_of(event: &Value) -> Option<SourceId> {
 
 fn telling(kind: &str) -> Option<Telling> {
     TELLINGS.into_iter().find_map(|(known, telling)| (known == kind).then_some(telling))
+}
+
+impl Telling {
+    /// Which deployment created the object of such an event.
+    fn owner(self, object: &Value) -> Result<Owner, String> {
+        match self {
+            Self::Bought { .. } | Self::Expired | Self::CustomerDeleted => owner(object),
+            Self::Refund | Self::Dispute | Self::FraudWarning => Ok(Owner::Unsaid),
+        }
+    }
+}
+
+/// Which deployment created this object, by its metadata. Metadata of another shape than today's
+/// doesn't mean that it isn't ours: <https://docs.stripe.com/metadata>.
+fn owner(object: &Value) -> Result<Owner, String> {
+    let metadata = object.get("metadata").ok_or_else(|| "metadata is missing".to_owned())?;
+    if metadata.is_null() {
+        return Ok(Owner::Unmarked);
+    }
+    let metadata = metadata.as_object().ok_or_else(|| "metadata is not an object".to_owned())?;
+    match metadata.get(metadata::DEPLOYMENT) {
+        None => Ok(Owner::Unmarked),
+        Some(Value::String(mark)) => Ok(mark.parse().map_or(Owner::Unmarked, Owner::Marked)),
+        Some(_) => Err(format!("metadata.{} is not text", metadata::DEPLOYMENT)),
+    }
 }
 
 /// <https://docs.stripe.com/api/events/object>
@@ -196,9 +224,12 @@ impl EventShape {
     fn into_news(self) -> News {
         let created = Timestamp::from_unix_seconds(self.created);
         let object = &self.data.object;
-        let content = match telling(&self.kind) {
+        let telling = telling(&self.kind);
+        let content = match telling {
             Some(Telling::Bought { unpaid_means }) => session_event(object, created, unpaid_means),
-            Some(Telling::Expired) => expired_event(object),
+            // An expired session was never completed, whatever its payment status says: one with
+            // nothing to pay is `no_payment_required` from the start.
+            Some(Telling::Expired) => Content::Irrelevant(Irrelevance::NothingPaid),
             Some(Telling::Refund) => payment_event(object, "refund", refund(object, created)),
             Some(Telling::Dispute) => payment_event(object, "dispute", dispute(object, created)),
             Some(Telling::FraudWarning) => {
@@ -206,6 +237,11 @@ impl EventShape {
             }
             Some(Telling::CustomerDeleted) => customer_deleted(object),
             None => Content::Irrelevant(Irrelevance::UnknownType),
+        };
+        let owner = telling.map_or(Ok(Owner::Unsaid), |telling| telling.owner(object));
+        let (owner, content) = match owner {
+            Ok(owner) => (owner, content),
+            Err(reason) => (Owner::Unsaid, Content::Unreadable { reason }),
         };
         News {
             event: Some(Event {
@@ -217,6 +253,7 @@ impl EventShape {
             }),
             mode: mode_of(self.livemode),
             connected_account: self.account.is_some(),
+            owner,
             content,
         }
     }
@@ -247,16 +284,19 @@ fn unreadable_event(body: &str, error: &serde_json::Error, ours: Mode) -> News {
     let id = text("id").and_then(|id| id.parse().ok()).or_else(|| digest_id(body));
     let kind = text("type").unwrap_or_else(|| "unknown".to_owned());
     // What we would not act on need not be kept either.
-    let content = if value.get("type").is_some() && telling(&kind).is_none() {
+    let telling = telling(&kind);
+    let content = if value.get("type").is_some() && telling.is_none() {
         Content::Irrelevant(Irrelevance::UnknownType)
     } else {
         Content::Unreadable { reason: describe("event", error) }
     };
+    let object = value.pointer("/data/object");
+    let owner = telling.zip(object).and_then(|(telling, object)| telling.owner(object).ok());
     News {
         event: id.map(|id| Event {
             id,
             kind: plain_kind(kind),
-            object: value.pointer("/data/object").and_then(object_id),
+            object: object.and_then(object_id),
             api_version: text("api_version").filter(|version| is_plain(version)),
             created: Timestamp::from_unix_seconds(
                 value.get("created").and_then(Value::as_i64).unwrap_or_default(),
@@ -264,6 +304,7 @@ fn unreadable_event(body: &str, error: &serde_json::Error, ours: Mode) -> News {
         }),
         mode: value.get("livemode").and_then(Value::as_bool).map_or(ours, mode_of),
         connected_account: text("account").is_some(),
+        owner: owner.unwrap_or(Owner::Unsaid),
         content,
     }
 }
@@ -285,10 +326,6 @@ fn describe(what: &str, error: &serde_json::Error) -> String {
 }
 
 fn session_event(object: &Value, at: Timestamp, unpaid_means: Payment) -> Content {
-    // Somebody else's session is none of our business, however it looks.
-    if !names_a_learner(object) {
-        return Content::Irrelevant(Irrelevance::NotOurs);
-    }
     let read = SessionShape::deserialize(object)
         .map_err(|error| describe("checkout session", &error))
         .and_then(|session| session.facts(at, unpaid_means));
@@ -296,16 +333,6 @@ fn session_event(object: &Value, at: Timestamp, unpaid_means: Payment) -> Conten
         Ok(content) => content,
         Err(reason) => Content::Unreadable { reason },
     }
-}
-
-/// An expired session was never completed, whatever its payment status says: one with nothing to
-/// pay is `no_payment_required` from the start.
-fn expired_event(object: &Value) -> Content {
-    Content::Irrelevant(if names_a_learner(object) {
-        Irrelevance::NothingPaid
-    } else {
-        Irrelevance::NotOurs
-    })
 }
 
 /// What is told of something that names a payment. What names none is not ours: we sell through
@@ -384,11 +411,11 @@ pub fn dispute_status_from_api(json: &str) -> Result<DisputeStatus, String> {
     dispute_status(&object).map_err(|reason| format!("dispute: {reason}"))
 }
 
-/// Whether our server has made a payment, which Stripe answered to us.
-pub fn is_our_payment(json: &str) -> Result<bool, String> {
+/// Which deployment created a payment, from Stripe's response.
+pub fn payment_owner_from_api(json: &str) -> Result<Owner, String> {
     let object: Value =
         serde_json::from_str(json).map_err(|error| describe("payment intent", &error))?;
-    Ok(names_a_learner(&object))
+    owner(&object).map_err(|reason| format!("payment intent: {reason}"))
 }
 
 /// <https://docs.stripe.com/api/radar/early_fraud_warnings/object>
@@ -399,20 +426,15 @@ fn fraud_warning(object: &Value, at: Timestamp) -> Result<Facts, String> {
 
 /// <https://docs.stripe.com/api/customers/object>
 fn customer_deleted(object: &Value) -> Content {
-    let learner = object.pointer(&format!("/metadata/{}", metadata::LEARNER));
-    let Some(learner) = learner else { return Content::Irrelevant(Irrelevance::NotOurs) };
     let read = || -> Result<Content, String> {
-        let learner: LearnerId = learner
-            .as_str()
+        let learner: LearnerId = object
+            .pointer(&format!("/metadata/{}", metadata::LEARNER))
+            .and_then(Value::as_str)
             .and_then(|learner| learner.parse().ok())
             .ok_or_else(|| format!("metadata.{} is no learner id", metadata::LEARNER))?;
         Ok(Content::CustomerDeleted(learner, field(object, "id")?))
     };
     read().unwrap_or_else(|reason| Content::Unreadable { reason: format!("customer: {reason}") })
-}
-
-fn names_a_learner(object: &Value) -> bool {
-    object.get("metadata").and_then(|metadata| metadata.get(metadata::LEARNER)).is_some()
 }
 
 impl SessionShape {
@@ -523,6 +545,7 @@ pub fn session_from_api(json: &str) -> Result<Session, String> {
             event: None,
             mode: mode_of(shape.livemode.ok_or_else(|| missing("livemode"))?),
             connected_account: false,
+            owner: owner(&object).map_err(|reason| format!("checkout session: {reason}"))?,
             content: session_event(&object, paid_at, shape.unpaid_means()),
         },
         id,

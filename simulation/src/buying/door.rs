@@ -16,6 +16,7 @@ use shared::domain::id::{
     SourceId,
 };
 use shared::domain::rate::{Action, Rate};
+use shared::domain::shop::Owner;
 use shared::domain::time::Timestamp;
 use shared::ports::{
     AccessReader, CatalogReader, CheckoutStore, Clock, Commit, Ledger, LedgerError, StripeCheckout,
@@ -25,6 +26,7 @@ use shared::stripe::wire;
 
 use super::world::{Flaw, World};
 use crate::memory::Contents;
+use crate::shop;
 
 /// What goes wrong with one thing that is asked of the world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -286,14 +288,14 @@ impl CheckoutStore for Door {
 
 impl StripeReader for Door {
     /// There is one shop here.
-    async fn is_ours(
+    async fn owner(
         &self,
         payment: &PaymentIntentId,
         _: Timestamp,
-    ) -> Result<bool, StripeUnavailable> {
+    ) -> Result<Owner, StripeUnavailable> {
         let session = payment.as_str().replacen("pi_", "cs_", 1);
         let known = self.ask(move |world, _| Ok(world.stripe.session(&session).is_some())).await?;
-        Ok(known)
+        Ok(if known { Owner::Marked(shop().mark) } else { Owner::Unmarked })
     }
 
     /// No dispute here is decided twice, so nobody has to ask.

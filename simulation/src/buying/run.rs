@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 use shared::apply::apply;
 use shared::domain::access::RefundThreshold;
 use shared::domain::checkout::Link;
-use shared::domain::decide::Mode;
 use shared::domain::time::Timestamp;
 use shared::dynamo::catalog::CatalogCache;
 use shared::stripe::wire;
@@ -21,6 +20,7 @@ use super::door::{Door, Trouble};
 use super::stripe::Payment;
 use super::world::{Flaw, PRICES, PRODUCTS, Truth, World};
 use crate::law::Violation;
+use crate::shop;
 use crate::world::Tally;
 
 /// When a run begins, in Unix seconds.
@@ -207,7 +207,7 @@ impl Run {
             catalog: CatalogCache::new(door.clone()),
             stripe: door.clone(),
             site_origin: SITE.to_owned(),
-            mode: Mode::Test,
+            shop: shop(),
             refund_threshold: RefundThreshold::ALL,
             clock: door,
         };
@@ -326,9 +326,10 @@ impl Run {
         self.tell(|| format!("{} {} is delivered", event["id"], event["type"]));
         self.world().count("event delivered");
         let door = Door(Arc::clone(&self.world));
-        let news = wire::event_from_api(&event.to_string(), Mode::Test);
+        let shop = shop();
+        let news = wire::event_from_api(&event.to_string(), shop.mode);
         let mut applying = Box::pin(async move {
-            apply(&door, &door, &door, Mode::Test, &news).await.map(drop).unwrap();
+            apply(&door, &door, &door, &shop, &news).await.map(drop).unwrap();
         });
         let context = &mut Context::from_waker(Waker::noop());
         while applying.as_mut().poll(context).is_pending() {}

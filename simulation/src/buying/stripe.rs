@@ -73,6 +73,7 @@ impl Session {
             status: self.status,
             payment_status: if is_paid { "paid" } else { "unpaid" },
             payment_intent,
+            mark: Some(rendering::MARK),
             learner: self.learner.clone(),
             product: self.product.clone(),
             price: self.price.clone(),

@@ -38,6 +38,7 @@ fn whatever_happens_at_stripe_and_goes_wrong_with_us_the_end_is_the_truth() {
         "secret refused",
         "signing secret rolled",
         "stale read",
+        "told of another shop's sale",
         "transaction conflict",
     ] {
         let times = tally.get(happened).copied().unwrap_or_default();
@@ -120,6 +121,14 @@ fn a_function_of_the_other_mode_is_found() {
     let live = History { words: vec![Word::Stray { kind: 2 }], turns: Vec::new() };
     let violation = live.play(Some(Flaw::LiveMode)).unwrap_err();
     assert_eq!(violation.law, "what is none of our business writes nothing");
+}
+
+#[test]
+fn a_function_that_takes_another_shop_s_mark_for_its_own_is_found() {
+    finds(Flaw::OtherMark, "a 2xx means committed");
+    let sale = History { words: vec![Word::Stray { kind: 1 }], turns: Vec::new() };
+    let violation = sale.play(Some(Flaw::OtherMark)).unwrap_err();
+    assert_eq!(violation.law, "nothing of another shop is stored");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use coursegate::{hand, key, webhook as endpoint, why};
 use serde_json::{Value, json};
 use shared::domain::decide::Mode;
 use shared::domain::facts::Origin;
+use shared::domain::shop::Shop as StripeShop;
 use shared::ports::{AccessReader as _, Clock as _, SystemClock};
 use tests::moto::quiet_moto;
 use tests::requests::{answer, api, learner};
@@ -299,6 +300,7 @@ async fn a_stack_that_lacks_an_output_is_not_taken_for_a_deployment() {
     stack lacks-WebhookUrl is in CREATE_COMPLETE and has no output WebhookUrl: deploy it with this version's template.yaml
     stack lacks-TableName is in CREATE_COMPLETE and has no output TableName: deploy it with this version's template.yaml
     stack lacks-StripeMode is in CREATE_COMPLETE and has no output StripeMode: deploy it with this version's template.yaml
+    stack lacks-DeploymentMark is in CREATE_COMPLETE and has no output DeploymentMark: deploy it with this version's template.yaml
     stack lacks-SiteOrigin is in CREATE_COMPLETE and has no output SiteOrigin: deploy it with this version's template.yaml
     stack lacks-Version is in CREATE_COMPLETE and has no output Version: deploy it with this version's template.yaml
     stack lacks-StripeApiKeyArn is in CREATE_COMPLETE and has no output StripeApiKeyArn: deploy it with this version's template.yaml
@@ -426,9 +428,12 @@ async fn an_event_that_leaves_no_record_is_not_missed() {
         session[field] = value;
         session
     };
-    let (nobody, elsewhere) = (json!({}), json!("https://other.example.com/success"));
-    shop.tell(COMPLETED, &of_another_shop("metadata", nobody), HOUR).await;
-    shop.tell(COMPLETED, &of_another_shop("success_url", elsewhere), HOUR).await;
+    // Of the account's other shops, one has the same metadata keys, and leads back to the same site.
+    let mut marked = session["metadata"].clone();
+    marked["coursegate"] = "another-shop".into();
+    for metadata in [json!({}), Value::Null, json!({ "learner_id": "ada" }), marked] {
+        shop.tell(COMPLETED, &of_another_shop("metadata", metadata), HOUR).await;
+    }
     shop.tell("checkout.session.expired", &session, HOUR).await;
     shop.tell("charge.succeeded", &session, HOUR).await;
     // It may be on its way, and it can't be sent again.
@@ -438,9 +443,27 @@ async fn an_event_that_leaves_no_record_is_not_missed() {
         Finding::Good("no payment of 15 days is old enough to compare: five minutes".to_owned());
     assert_eq!(finding(&deployment, "deliveries").await, none);
 
-    shop.tell("checkout.session.async_payment_failed", &session, HOUR).await;
+    // Before the site moved, its learners were led back elsewhere; they have paid all the same.
+    let moved = of_another_shop("success_url", json!("https://old.example.com/success"));
+    shop.tell("checkout.session.async_payment_failed", &moved, HOUR).await;
     let Finding::Bad { says, .. } = finding(&deployment, "deliveries").await else { panic!() };
     assert!(says.starts_with("1 of 1 events"), "{says}");
+}
+
+#[tokio::test]
+async fn a_stack_that_replaces_another_one_is_told_to_take_over_its_mark() {
+    let Some(shop) = Shop::deploy("renamed", Mode::Test).await else { return };
+    let deployment = shop.deployment().await;
+    assert_eq!(deployment.shop.mark.as_str(), "123456789012/us-east-1/renamed");
+    let account = deployment.account().await.unwrap();
+    let before = Deployment {
+        shop: StripeShop { mark: "before".parse().unwrap(), ..deployment.shop.clone() },
+        ..shop.deployment().await
+    };
+    push(&catalog(), Closing::Refused, &account, &before, |_| {}).await.unwrap();
+    let Finding::Bad { says, .. } = finding(&deployment, "prices").await else { panic!() };
+    assert!(says.contains("belongs to another deployment, before: if this one replaces it"));
+    assert!(says.contains("the stack's parameter DeploymentMark"), "{says}");
 }
 
 #[tokio::test]

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
-use xtask::sign::sign_file;
 use xtask::tools;
 
 use super::{Fault, read_json};
+use crate::signing::Seal;
 
 /// The event that grace's purchase is made from.
 const PURCHASE: &str = "events/webhook/checkout_session_completed_paid.json";
@@ -52,18 +52,14 @@ impl Stack {
         Ok(address.ok_or_else(|| format!("the local stack names no address of {piece}"))?)
     }
 
-    /// The secret that the stack's webhook verifies with.
-    pub(crate) async fn signing_secret(&self) -> Result<String, Fault> {
-        crate::signing::of_a_stack(self.address("secrets_manager")?).await
+    /// What makes a sample an event of this stack.
+    pub(crate) async fn seal(&self) -> Result<Seal, Fault> {
+        crate::signing::of_a_stack(&self.addresses).await
     }
 
     /// As in the replay test, grace owns the demo course before a sample arrives.
     pub(crate) async fn sell_to_grace(&self) -> Result<(), Fault> {
-        let event = sign_file(
-            &purchase_of_grace()?,
-            &self.signing_secret().await?,
-            crate::signing::now()?,
-        )?;
+        let event = self.seal().await?.sign(&purchase_of_grace()?)?;
         let webhook = "/2015-03-31/functions/WebhookFunction/invocations";
         let url = format!("{}{webhook}", self.address("lambda")?);
         let answer: Value =
@@ -74,7 +70,7 @@ impl Stack {
         }
     }
 
-    /// `events/sam-local.json` with the addresses of this stack.
+    /// `events/sam-local.json` with the addresses of this stack, and its mark.
     pub(crate) fn variables_file(&self) -> Result<PathBuf, Fault> {
         let mut file = read_json(&tools::root().join("events/sam-local.json"))?;
         for (variable, piece) in [
@@ -87,6 +83,9 @@ impl Stack {
             // A container's 127.0.0.1 is the container.
             *place = self.address(piece)?.replace("127.0.0.1", "host.docker.internal").into();
         }
+        let parameters = file.get_mut("Parameters").and_then(Value::as_object_mut);
+        let parameters = parameters.ok_or("events/sam-local.json lacks Parameters")?;
+        parameters.insert("DEPLOYMENT_MARK".to_owned(), self.address("deployment_mark")?.into());
         write("sam-local.json", &file)
     }
 }
