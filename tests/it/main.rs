@@ -12,6 +12,7 @@
 mod catalog;
 mod charges;
 mod checkout;
+mod claims;
 mod content;
 mod contract;
 mod convergence;
