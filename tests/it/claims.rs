@@ -75,7 +75,7 @@ async fn after_a_payment_no_answer_says_that_nothing_was_charged() {
             assert_eq!(denial_of_a_charge(&text), None, "{what}: {status} {text}");
         }
     };
-    for trouble in [
+    for mut trouble in [
         json!({ "status": 400, "times": 9 }),
         json!({ "status": 401, "times": 9 }),
         json!({ "status": 402, "times": 9 }),
@@ -83,6 +83,7 @@ async fn after_a_payment_no_answer_says_that_nothing_was_charged() {
         json!({ "status": 503, "times": 50 }),
         json!({ "drop": true, "times": 50 }),
     ] {
+        trouble["path"] = "/v1/".into();
         fault(&world, trouble.clone()).await;
         check(&trouble.to_string(), answers(&world, &session, &link).await);
         no_more_faults(&world).await;
