@@ -14,17 +14,17 @@ const SECOND_MS = 1000;
  * @param {unknown} problem
  * @param {{ retry?: () => void, course?: string, signal?: AbortSignal, paying?: boolean }} [on]
  *   `retry` does it again, `course` is the course that it is about, `signal` ends the waiting for a connection,
- *   `paying` says that somebody was about to pay, which nothing that can be tried again has charged
+ *   `paying` says that somebody was about to pay. Whether they have paid, perhaps in another tab, is
+ *   not known here, so nothing is said about it
  */
 export function notice(problem, { retry, course, signal, paying = false } = {}) {
   const error = ApiError.of(problem);
-  const calms = paying && error.way === "retry" && " Nothing was charged.";
   const waits = error.kind === "offline" && retry && !paying;
   // Nobody is taken to pay without a press.
   if (waits) addEventListener("online", retry, { once: true, signal });
   const box = h("div", { class: "notice", "data-kind": error.kind });
   box.append(
-    h("p", { role: "alert" }, error.message, waits && " This goes on by itself once you are connected again.", calms),
+    h("p", { role: "alert" }, error.message, waits && " This goes on by itself once you are connected again."),
     ...nodes([wayOn(error, retry, course, () => box.remove())]),
   );
   return box;

@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use lambda_http::Request;
+use lambda_http::{Body, Request, Response};
 use serde_json::{Map, Value};
 use shared::domain::access::RefundThreshold;
 use shared::domain::id::LearnerId;
@@ -14,7 +14,7 @@ use shared::stripe::api::StripeApi;
 use simulation::clock::ManualClock;
 use simulation::shop;
 
-use crate::database::{Aws, OWNED, OWNER, catalog};
+use crate::database::{Aws, LINK, OWNED, OWNER, catalog};
 use crate::message::Message;
 use crate::{NOW, answered, assert_problem, block_on};
 
@@ -42,6 +42,10 @@ pub fn checkout(bytes: &[u8]) {
     APP.with(|(aws, app)| {
         aws.reset();
         let response = block_on(checkout::handle(app, &request));
+        if message.first.ends_with(" /go/{proxy+}") {
+            assert_link(&message, &response, &aws.keys_written());
+            return;
+        }
         let (status, answer) = answered(&response);
         let learner = learner(&message);
         // Stripe's key is a placeholder here, so this is how far a request comes that Stripe is
@@ -65,6 +69,28 @@ pub fn checkout(bytes: &[u8]) {
         }
         assert!(learner.is_some() || matches!(status, 401 | 403 | 404 | 422), "{status} {answer}");
     });
+}
+
+/// A request for a link, of anybody: it is answered without a word about the learner, and writes
+/// only for that learner and only if a session is asked for, which ends where Stripe would be asked.
+fn assert_link(message: &Message<'_>, response: &Response<Body>, keys_written: &[String]) {
+    let (status, _) = answered(response);
+    let (id, learner) = LINK;
+    let said = format!("{:?} {:?}", response.headers(), response.body());
+    assert!(!said.contains(learner) && !said.contains("<script"), "{said}");
+    let is_known = message.field("path.proxy").is_some_and(|path| path.starts_with(id));
+    let expected = match message.first.split(' ').next() {
+        Some("GET" | "HEAD") if is_known => 200,
+        Some("POST") if is_known => 503,
+        _ => 404,
+    };
+    assert_eq!(status, expected, "{said}");
+    if status == 503 {
+        let expected = [format!("LINK#{id}"), format!("LEARNER#{learner}")];
+        assert_eq!(keys_written, expected);
+    } else {
+        assert!(keys_written.is_empty(), "{keys_written:?}");
+    }
 }
 
 fn checkout_app() -> (Aws, checkout::App<ManualClock>) {

@@ -16,10 +16,11 @@ use serde_json::{Value, json};
 use shared::apply::apply;
 use shared::content::ContentLinks;
 use shared::domain::catalog::{Catalog, PublishedCatalog};
-use shared::domain::checkout::Session;
+use shared::domain::checkout::{Link, Session};
 use shared::domain::decide::Outcome;
 use shared::dynamo::Table;
 use shared::dynamo::key::{PK, SK};
+use shared::ports::CheckoutStore as _;
 use shared::stripe::wire::session_from_api;
 use simulation::clock::ManualClock;
 use simulation::rendering::MARK;
@@ -34,6 +35,9 @@ const TABLE: &str = "coursegate";
 pub(crate) const OWNER: &str = "grace";
 /// The product that they own, and the course that it opens.
 pub(crate) const OWNED: &str = "tutorclaw";
+
+/// An upgrade link, and the learner for whom it was made.
+pub(crate) const LINK: (&str, &str) = ("SampleLink0SampleLink0SampleLink", "x-chat-7");
 
 /// DynamoDB and Secrets Manager. Clones are the same.
 #[derive(Clone, Default)]
@@ -92,7 +96,8 @@ fn purchase() -> Session {
 }
 
 impl Aws {
-    /// Begins anew, with the demo catalog on sale and one learner who owns something.
+    /// Begins anew, with the demo catalog on sale, one learner who owns something, and a link for
+    /// another.
     pub(crate) fn reset(&self) {
         let database = Database::memory().unwrap();
         let definition = json!({
@@ -114,6 +119,13 @@ impl Aws {
         let clock = ManualClock::at(NOW.unix_seconds());
         let bought = block_on(apply(&table, &Asked, &clock, &shop(), &purchase().news)).unwrap();
         assert_eq!(bought, Outcome::Applied);
+        let (id, learner) = LINK;
+        let link = Link {
+            learner: learner.parse().unwrap(),
+            price: "tutorclaw_paid".parse().unwrap(),
+            expires_at: NOW.plus_seconds(60),
+        };
+        assert!(block_on(table.put_link(&id.parse().unwrap(), &link)).unwrap());
         self.0.lock().unwrap().keys_written.clear();
     }
 

@@ -464,8 +464,13 @@ fn read_route(event: &Node<'_>) -> Result<Route, TemplateError> {
     }
     let path = properties.require("Path")?;
     let path_text = path.string()?;
-    if !path_text.starts_with('/') || path_text.contains("+}") || path_text.contains('$') {
-        return Err(path.unusable("greedy and default routes are not known here"));
+    if !path_text.starts_with('/') || path_text.contains('$') {
+        return Err(path.unusable("default routes are not known here"));
+    }
+    // SAM puts a * into the permission for each variable but a greedy one of another name, so that
+    // the API could not call the function.
+    if path_text.strip_suffix("/{proxy+}").unwrap_or(&path_text).contains("+}") {
+        return Err(path.unusable("a greedy variable must be the last segment, {proxy+}"));
     }
     let access = match properties.child("Auth")? {
         None => Access::Token { scopes: Vec::new() },

@@ -8,7 +8,7 @@ use shared::domain::access::{Grant, Holdings};
 use shared::domain::checkout::{Attempt, Buyer, Link, OpenSession};
 use shared::domain::decide::{Needs, Recorded, State, StoredSource, Write};
 use shared::domain::id::{AttemptId, CustomerId, EventId, LearnerId, LinkId, ProductId, SourceId};
-use shared::domain::rate::{Action, Rate};
+use shared::domain::rate::{Counter, Rate};
 use shared::domain::time::Timestamp;
 use shared::ports::{AccessReader, CheckoutStore, Commit, Ledger, LedgerError};
 
@@ -31,8 +31,8 @@ pub struct Contents {
     pub customers: BTreeMap<LearnerId, Customer>,
     /// Each learner's latest attempt to buy each product.
     pub attempts: BTreeMap<(LearnerId, ProductId), Attempt>,
-    /// How often each learner has done something.
-    pub rates: BTreeMap<(LearnerId, Action), Rate>,
+    /// How often each thing was asked for.
+    pub rates: BTreeMap<Counter, Rate>,
     /// Upgrade links.
     pub links: BTreeMap<LinkId, Link>,
 }

@@ -54,7 +54,7 @@ async fn who_turns_back_before_paying_is_where_they_were_on_somebody_else_s_page
         reader.presses("Unlock").await;
         reader.follows_the_link("ada@example.com").await;
         reader.presses("← Back to the shop").await;
-        reader.sees(&["You left before paying."]).await;
+        reader.sees(&["You have left the checkout."]).await;
         reader.presses("Back to localhost").await;
         is_at_the_other_site(reader, PAGE).await;
         reader.sees(&[TEASER, "$9.99"]).await;

@@ -37,7 +37,7 @@ const STRANGERS: &str = "performance.getEntriesByType('resource')
     .filter((origin) => origin !== location.origin && ![...arguments].includes(origin))";
 
 /// Looks at the page that is shown: on both screens, in both schemes.
-async fn is_fit_for_everybody(visitor: &Visitor) {
+pub(crate) async fn is_fit_for_everybody(visitor: &Visitor) {
     let page = visitor.browser.session.address().await.unwrap();
     for screen in [PHONE, LAPTOP] {
         visitor.browser.show_on(screen).await;

@@ -13,6 +13,7 @@ mod browser;
 mod buying;
 mod chapters;
 mod elsewhere;
+mod links;
 mod looks;
 mod owning;
 mod reading;

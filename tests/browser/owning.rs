@@ -1,6 +1,7 @@
 //! What becomes of a purchase: it is waited for, or goes back, or ends.
 
 use serde_json::json;
+use tests::claims::denial_of_a_charge;
 
 use crate::buying::{CHAPTER, buys, comes_to_the_paywall, reads};
 use crate::reading::has_nothing_of;
@@ -69,7 +70,26 @@ async fn who_has_paid_and_can_t_be_told_so_yet_is_told_that_it_is_safe() {
         learner.expects_in_the_console("503 (Service Unavailable)");
         learner.goes_to(&format!("/success?session_id={session}")).await;
         learner.sees(&["If you have paid, it is safe", "The payment service can’t answer"]).await;
-        learner.sees_no_more("Nothing was charged.").await;
+        for path in [
+            format!("/success?session_id={session}"),
+            "/success?from=chat".to_owned(),
+            "/cancel?price=tutorclaw_paid".to_owned(),
+            "/cancel?price=tutorclaw_paid&from=chat".to_owned(),
+            "/buy?price=tutorclaw_paid".to_owned(),
+            CHAPTER.to_owned(),
+            "/purchases".to_owned(),
+        ] {
+            learner.goes_to(&path).await;
+            learner.finds_true("document.querySelector('.waiting, .busy') === null").await;
+            if path == CHAPTER {
+                learner.presses("Unlock").await;
+                learner.sees(&["The payment service can’t answer"]).await;
+            }
+            let shown = learner.text().await.unwrap();
+            assert_eq!(denial_of_a_charge(&shown), None, "{path}: {shown}");
+        }
+        learner.goes_to(&format!("/success?session_id={session}")).await;
+        learner.sees(&["If you have paid, it is safe"]).await;
         learner.shop.stripe_is_well_again().await;
         learner.finds_true("control('Try again')?.disabled === false").await;
         learner.presses("Try again").await;

@@ -11,7 +11,7 @@ use shared::domain::facts::{
 };
 use shared::domain::id::{CustomerId, EventId, LearnerId, SourceId};
 use shared::domain::money::Money;
-use shared::domain::rate::{Action, Rate};
+use shared::domain::rate::{Action, Counter, Rate};
 use shared::domain::time::Timestamp;
 use shared::dynamo::Table;
 use shared::ports::{AccessReader, CatalogReader, CheckoutStore, Commit, Ledger};
@@ -418,19 +418,32 @@ async fn a_session_is_recorded_once_for_the_attempt_that_opened_it<T: Ledger + C
 }
 
 async fn a_window_counts_up_to_its_limit<T: Ledger + CheckoutStore>(table: &T) {
-    let (fay, action) = ("fay".parse().unwrap(), Action::Checkout);
+    let fay: LearnerId = "fay".parse().unwrap();
+    let link = |last: char| Counter::Link(format!("{}{last}", "0".repeat(31)).parse().unwrap());
+    // None of these counts for another.
+    for counter in [
+        Counter::Learner(fay.clone(), Action::Checkout),
+        Counter::Learner(fay, Action::Confirm),
+        link('1'),
+        link('2'),
+    ] {
+        counts_up_to_its_limit(table, &counter).await;
+    }
+}
+
+async fn counts_up_to_its_limit<T: Ledger + CheckoutStore>(table: &T, counter: &Counter) {
     let (first, second) = (Rate { since: at(1), times: 1 }, Rate { since: at(9), times: 1 });
-    assert_eq!(table.rate(&fay, action).await.unwrap(), None);
-    assert!(!table.count_in_window(&fay, action, first.since, 3).await.unwrap());
-    assert!(table.begin_window(&fay, action, first, None).await.unwrap());
-    assert!(!table.begin_window(&fay, action, second, None).await.unwrap());
-    let counts = (0..5).map(|_| table.count_in_window(&fay, action, first.since, 3));
+    assert_eq!(table.rate(counter).await.unwrap(), None);
+    assert!(!table.count_in_window(counter, first.since, 3).await.unwrap());
+    assert!(table.begin_window(counter, first, None).await.unwrap());
+    assert!(!table.begin_window(counter, second, None).await.unwrap());
+    let counts = (0..5).map(|_| table.count_in_window(counter, first.since, 3));
     let counted = join_all(counts).await.into_iter().filter(|counted| *counted.as_ref().unwrap());
     assert_eq!(counted.count(), 2);
     let full = Rate { times: 3, ..first };
-    assert_eq!(table.rate(&fay, action).await.unwrap(), Some(full));
-    assert!(table.begin_window(&fay, action, second, Some(full)).await.unwrap());
-    assert!(!table.count_in_window(&fay, action, first.since, 3).await.unwrap());
+    assert_eq!(table.rate(counter).await.unwrap(), Some(full));
+    assert!(table.begin_window(counter, second, Some(full)).await.unwrap());
+    assert!(!table.count_in_window(counter, first.since, 3).await.unwrap());
 }
 
 async fn a_link_is_written_once<T: Ledger + CheckoutStore>(table: &T) {

@@ -13,6 +13,7 @@ mod catalog;
 mod catalog_file;
 mod charges;
 mod checkout;
+mod claims;
 mod content;
 mod contract;
 mod convergence;

@@ -16,8 +16,8 @@ use xtask::tools;
 /// What a page is made of, script and style, may weigh on its way to a browser.
 pub(crate) const BYTES_MAX: usize = 60_000;
 
-/// What only services ask for. No page does.
-const NOT_ON_THE_SITE: [&str; 1] = ["UpgradeLink"];
+/// What no page of the site asks for.
+const NOT_ON_THE_SITE: [&str; 2] = ["LinkOffer", "UpgradeLink"];
 
 fn scripts_and_styles(folder: &Path) -> Vec<PathBuf> {
     // The demo is not deployed.

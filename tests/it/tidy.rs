@@ -36,7 +36,7 @@ fn read(path: impl AsRef<Path>) -> String {
 }
 
 /// A source file without its comments and its unit tests.
-fn code(path: &Path) -> String {
+pub(crate) fn code(path: &Path) -> String {
     let text = read(path);
     let text = text.split("#[cfg(test)]").next().unwrap_or_default();
     let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));

@@ -9,9 +9,15 @@ use tests::world::{API_KEY_ID, World};
 use crate::checkout::{BODY, checkout, count, problem};
 
 /// Has the next requests to Stripe fail so.
-async fn fault(world: &World, fault: Value) {
+pub(crate) async fn fault(world: &World, fault: Value) {
     let (status, answer) = world.stripe_post("/_sim/faults", &fault).await;
     assert_eq!(status, 200, "{answer}");
+}
+
+/// Ends every fault at Stripe.
+pub(crate) async fn no_more_faults(world: &World) {
+    let faults = format!("{}/_sim/faults", world.stripe_url);
+    assert!(reqwest::Client::new().delete(faults).send().await.unwrap().status().is_success());
 }
 
 #[tokio::test]
@@ -75,8 +81,7 @@ async fn stripe_fails(what: &str, at: &str, mut trouble: Value, expected: (u16, 
     assert_eq!(problem(&answer(&response)), expected, "{what}");
     let retry_after = response.headers().get("retry-after");
     assert_eq!(retry_after.is_some(), expected.0 == 503, "{what}");
-    let faults = format!("{}/_sim/faults", world.stripe_url);
-    reqwest::Client::new().delete(faults).send().await.unwrap();
+    no_more_faults(&world).await;
 
     let (status, session) = checkout(&world, &ada).await;
     assert_eq!(status, 201, "{what}: {session}");

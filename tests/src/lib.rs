@@ -1,6 +1,7 @@
 //! What tests are made with: real pieces on free ports, and a ledger in memory that can be told to
 //! fail.
 //!
+//! - [`claims`]: what nothing may say to somebody who may have paid.
 //! - [`flaky`]: any ledger, with faults on demand.
 //! - [`meter`]: in front of any DynamoDB, counts what is called and what it would cost.
 //! - [`world`]: DynamoDB, Secrets Manager and Stripe in this process, and the three functions.
@@ -18,6 +19,7 @@
     reason = "a test that can't go on should stop where it is"
 )]
 
+pub mod claims;
 pub mod flaky;
 pub mod meter;
 pub mod moto;

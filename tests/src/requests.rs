@@ -29,11 +29,13 @@ pub fn learner(id: &str) -> Who {
 pub fn api(route_key: &str, target: &str, who: &Who, body: Option<&str>) -> Request {
     let (method, template) = route_key.split_once(' ').unwrap();
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let segments = template.split('/').count();
     let parameters: serde_json::Map<String, Value> = template
         .split('/')
-        .zip(path.split('/'))
+        // A greedy variable, which is the last, takes the rest.
+        .zip(path.splitn(segments, '/'))
         .filter_map(|(name, value)| {
-            let name = name.strip_prefix('{')?.strip_suffix('}')?;
+            let name = name.strip_prefix('{')?.strip_suffix('}')?.trim_end_matches('+');
             Some((name.to_owned(), value.into()))
         })
         .collect();
@@ -133,13 +135,18 @@ pub fn from_event(event: &Value) -> Request {
     lambda_http::request::from_str(&event.to_string()).unwrap()
 }
 
-/// Status and JSON body of an answer; null where there is no body.
+/// Status and JSON body of an answer; null where there is none.
 #[must_use]
 pub fn answer(response: &Response<Body>) -> (u16, Value) {
-    let body: &[u8] = match response.body() {
-        Body::Text(text) => text.as_bytes(),
-        Body::Binary(bytes) => bytes,
-        Body::Empty | _ => &[],
-    };
-    (response.status().as_u16(), serde_json::from_slice(body).unwrap_or_default())
+    (response.status().as_u16(), serde_json::from_str(text(response)).unwrap_or_default())
+}
+
+/// The body of an answer; empty where there is none.
+#[must_use]
+pub fn text(response: &Response<Body>) -> &str {
+    match response.body() {
+        Body::Text(text) => text,
+        Body::Binary(bytes) => std::str::from_utf8(bytes).unwrap(),
+        Body::Empty | _ => "",
+    }
 }

@@ -49,8 +49,8 @@ async function became(offer) {
  */
 function backToTheChat(show) {
   show("Back to your chat", h("div", { class: "narrow" },
-    h("h1", {}, "You left before paying."),
-    h("p", { class: "summary" }, "Nothing was charged. Go back to your chat, and open the link again whenever you want it."),
+    h("h1", {}, "You have left the checkout."),
+    h("p", { class: "summary" }, "If you haven’t paid, open the link in your chat again whenever you want it. What you have paid for opens there by itself."),
     h("p", {}, "You can close this page.")));
 }
 
@@ -67,15 +67,15 @@ function draw(show, note, offer, became) {
     active: "It is yours already.",
     processing: "Your payment is on its way.",
     suspended: "It is on hold.",
-    nothing: "You left before paying.",
+    nothing: "You have left the checkout.",
     unknown: "You have left the checkout.",
   }[became];
   const text = {
     active: `${offer?.name} is open to you.`,
     processing: `${offer?.name} opens by itself once the bank has confirmed the payment. You don’t have to pay again.`,
     suspended: "Your payment is disputed at the bank. If it stands, what you bought opens again by itself.",
-    nothing: offer && `Nothing was charged. ${offer.name}, ${money(offer.amount, offer.currency)}, is here whenever you want it.`,
-    unknown: "Leaving it charges nothing. What you have paid for is yours all the same.",
+    nothing: offer && `${offer.name}, ${money(offer.amount, offer.currency)}, is here whenever you want it.`,
+    unknown: "What you have paid for is yours all the same.",
   }[became];
   show(heading.slice(0, -1),
     h("div", { class: "narrow" },

@@ -115,10 +115,10 @@ async function became(visit, status, note, isOpen) {
     page(show, title, heading, isOpen ? `${text} ${open}` : `${text} ${next}`, ways(...on));
   switch (status) {
     case "open":
-      return say("Not paid yet", "Not paid yet.", "The checkout is still open, and nothing was charged.", "",
+      return say("Not paid yet", "Not paid yet.", "The checkout is still open.", "",
         !isOpen && note && h("unlock-button", { price: note.offer.price, label: "Back to the checkout" }), there);
     case "expired":
-      return say("Not paid", "The checkout has expired.", "It was open for a day, and nothing was charged.",
+      return say("Not paid", "The checkout has expired.", "It was open for a day.",
         "You can open a new one.", again, there);
     case "failed":
       return say("Not paid", "The payment failed.", "Your bank has not made it.",

@@ -57,6 +57,7 @@ fn every_command_of_the_first_purchase_does_what_the_readme_says() {
         "\"reason\":\"free_chapter\"",
         "\"status\":409",
         "/api/go/",
+        "\"name\":\"TutorClaw, all chapters\",\"amount\":999,",
         "303 http://127.0.0.1:",
         "\"payment_status\": \"paid\"",
         "\"courses\":[\"models\",\"tools\",\"memory\",\"evaluation\"]",

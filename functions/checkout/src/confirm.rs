@@ -5,7 +5,7 @@ use shared::domain::access::Standing;
 use shared::domain::checkout::SessionState;
 use shared::domain::decide::{Content, Outcome};
 use shared::domain::id::{LearnerId, SessionId};
-use shared::domain::rate::Action;
+use shared::domain::rate::{Action, Counter};
 use shared::ports::Clock;
 
 use crate::failure::Failure;
@@ -29,7 +29,7 @@ impl<C: Clock, T: Store, S: Stripe> App<C, T, S> {
         session: &SessionId,
     ) -> Result<Confirmation, Failure> {
         let now = self.clock.now();
-        self.admit(learner, Action::Confirm, now).await?;
+        self.admit(Counter::Learner(learner.clone(), Action::Confirm), now).await?;
         let found = self.stripe.session(session, now).await?.ok_or(Failure::UnknownSession)?;
         // A session of another learner, or of another deployment in the Stripe account, is as
         // unknown as one that never was.

@@ -8,6 +8,8 @@ use shared::http::{Incoming, Problem, ProblemKind};
 use shared::ports::{LedgerError, StripeError};
 use shared::telemetry::{self, Metric};
 
+use crate::{links, page};
+
 /// Come back after this long when Stripe is away.
 const RETRY_SECONDS: i64 = 5;
 
@@ -20,8 +22,10 @@ pub(crate) enum Failure {
     UnknownPrice,
     #[error("no such session of this learner")]
     UnknownSession,
-    #[error("no such link, or it is over")]
+    #[error("no such link, or it has expired")]
     UnknownLink,
+    #[error("the link's price is no longer for sale")]
+    OfferEnded,
     #[error("already entitled")]
     AlreadyEntitled,
     #[error("payment processing")]
@@ -67,7 +71,11 @@ impl Failure {
         } else {
             tracing::info!(learner.id = learner, outcome, "request refused");
         }
-        problem.response(incoming.request_id())
+        let request_id = incoming.request_id();
+        match links::page_method(incoming) {
+            Some(method) => page::problem(&problem, method, request_id),
+            None => problem.response(request_id),
+        }
     }
 
     fn problem(&self) -> Problem {
@@ -83,7 +91,11 @@ impl Failure {
             ),
             Self::UnknownLink => Problem::new(
                 ProblemKind::UnknownLink,
-                "It may be too old. Ask for a new one where you got it.",
+                "It may be incomplete or too old. Ask for a new one where you got it.",
+            ),
+            Self::OfferEnded => Problem::new(
+                ProblemKind::UnknownPrice,
+                "Its offer has ended. Ask for a new link where you got this one.",
             ),
             Self::AlreadyEntitled => Problem::new(
                 ProblemKind::AlreadyEntitled,
@@ -99,12 +111,15 @@ impl Failure {
             ),
             Self::CheckoutOpenElsewhere(TooOften { retry_after_seconds }) => Problem::new(
                 ProblemKind::CheckoutOpenElsewhere,
-                "Finish the checkout that is already open, or use this link again later.",
+                format!(
+                    "Finish the checkout that is already open, or use this link again in {}.",
+                    duration(*retry_after_seconds)
+                ),
             )
             .retry_after(*retry_after_seconds),
             Self::RateLimited(TooOften { retry_after_seconds }) => Problem::new(
                 ProblemKind::RateLimited,
-                format!("Please try again in {retry_after_seconds} seconds."),
+                format!("Please try again in {}.", duration(*retry_after_seconds)),
             )
             .retry_after(*retry_after_seconds),
             Self::Contended | Self::TooSlow => {
@@ -118,6 +133,15 @@ impl Failure {
                 Problem::new(ProblemKind::Internal, "Nothing is lost; we have been told.")
             }
         }
+    }
+}
+
+/// So many seconds in words, rounded up to minutes where there are more than two.
+fn duration(seconds: i64) -> String {
+    match seconds {
+        ..=1 => "a second".to_owned(),
+        2..=120 => format!("{seconds} seconds"),
+        _ => format!("{} minutes", seconds.saturating_add(59) / 60),
     }
 }
 

@@ -1,15 +1,17 @@
 //! The checkout function: talks to Stripe for the learner.
 //!
-//! - `POST /checkout` and `GET /go/{link}` lead to the one open session that a learner has for a
-//!   price (`open`).
+//! - `POST /checkout` and `POST /go/{proxy+}` lead to the one open session that a learner has for a
+//!   product (`open`).
 //! - `POST /checkout/{session}/confirm` takes in what Stripe says of a session without waiting for
 //!   the webhook, by the same decide and commit (`confirm`).
-//! - `POST /learners/{learner}/upgrade-link` makes a link that outlives sessions (`links`).
+//! - `POST /learners/{learner}/upgrade-link` makes a link that outlives sessions; `GET` and
+//!   `HEAD /go/{proxy+}` show what it sells (`links`, `page`).
 
 mod confirm;
 mod failure;
 mod links;
 mod open;
+mod page;
 
 use std::time::Duration;
 
@@ -20,13 +22,13 @@ use shared::apply::{ApplyError, apply};
 use shared::domain::access::RefundThreshold;
 use shared::domain::checkout::Channel;
 use shared::domain::decide::{News, Outcome};
-use shared::domain::id::{LearnerId, PriceKey};
-use shared::domain::rate::{Action, Limit, TooOften};
+use shared::domain::id::PriceKey;
+use shared::domain::rate::{Action, Counter, Limit, TooOften};
 use shared::domain::shop::Shop;
 use shared::domain::time::{HOUR, MINUTE, Timestamp};
 use shared::dynamo::Table;
 use shared::dynamo::catalog::CatalogCache;
-use shared::http::{Caller, Incoming, Problem, ProblemKind, json, redirect, rfc3339};
+use shared::http::{Caller, Incoming, Problem, ProblemKind, json, rfc3339};
 use shared::ports::{
     AccessReader, CatalogReader, CheckoutStore, Clock, Ledger, StripeCheckout, StripeReader,
     SystemClock,
@@ -40,7 +42,9 @@ use failure::Failure;
 
 /// The routes of this function, as `template.yaml` declares them.
 pub const ROUTES: &[&str] = &[
-    "GET /go/{link}",
+    "GET /go/{proxy+}",
+    "HEAD /go/{proxy+}",
+    "POST /go/{proxy+}",
     "POST /checkout",
     "POST /checkout/{session}/confirm",
     "POST /learners/{learner}/checkout/{session}/confirm",
@@ -131,7 +135,11 @@ pub async fn handle<C: Clock, T: Store, S: Stripe>(
             answer = app.answer(&incoming) => answer,
             () = app.clock.sleep(ANSWER_WITHIN) => Err(Failure::TooSlow),
         };
-        answer.unwrap_or_else(|failure| failure.answer(&incoming))
+        let mut response = answer.unwrap_or_else(|failure| failure.answer(&incoming));
+        if incoming.route_key().starts_with("HEAD ") {
+            *response.body_mut() = Body::Empty;
+        }
+        response
     };
     answering.instrument(incoming.span()).await
 }
@@ -147,7 +155,8 @@ impl<C: Clock, T: Store, S: Stripe> App<C, T, S> {
                 self.post_confirm(incoming, Caller::Service).await
             }
             "POST /learners/{learner}/upgrade-link" => self.post_upgrade_link(incoming).await,
-            "GET /go/{link}" => self.get_go(incoming).await,
+            "GET /go/{proxy+}" | "HEAD /go/{proxy+}" => self.show_link(incoming).await,
+            "POST /go/{proxy+}" => self.use_link(incoming).await,
             _ => {
                 let detail = "See the API's documentation.";
                 Err(Problem::new(ProblemKind::UnknownRoute, detail).into())
@@ -186,37 +195,30 @@ impl<C: Clock, T: Store, S: Stripe> App<C, T, S> {
         Ok(json(StatusCode::CREATED, &answer))
     }
 
-    async fn get_go(&self, incoming: &Incoming<'_>) -> Result<Response<Body>, Failure> {
-        let link = incoming.path("link").parse().ok().ok_or(Failure::UnknownLink)?;
-        let location = self.follow_link(&link).await?;
-        Ok(redirect(&location))
-    }
-
     /// Takes in what Stripe says of a session, by the webhook's own decide and commit.
     async fn take_in(&self, news: &News) -> Result<Outcome, ApplyError> {
         apply(&self.table, &self.stripe, &self.clock, &self.shop, news).await
     }
 
-    /// Counts one more of these for the learner, or says when to come back.
-    async fn admit(
-        &self,
-        learner: &LearnerId,
-        action: Action,
-        now: Timestamp,
-    ) -> Result<(), Failure> {
-        let limit = match action {
-            Action::Checkout => Limit { times: 20, window_seconds: 10 * MINUTE },
-            Action::Confirm => Limit { times: 60, window_seconds: 10 * MINUTE },
-            Action::Link => Limit { times: 30, window_seconds: HOUR },
-            Action::ReplacedByLink => Limit { times: 1, window_seconds: HOUR },
+    /// Counts one more request, or says when to come back.
+    async fn admit(&self, counter: Counter, now: Timestamp) -> Result<(), Failure> {
+        let limit = match counter {
+            Counter::Learner(_, Action::Checkout) | Counter::Link(_) => {
+                Limit { times: 20, window_seconds: 10 * MINUTE }
+            }
+            Counter::Learner(_, Action::Confirm) => {
+                Limit { times: 60, window_seconds: 10 * MINUTE }
+            }
+            Counter::Learner(_, Action::Link) => Limit { times: 30, window_seconds: HOUR },
+            Counter::Learner(_, Action::ReplacedByLink) => Limit { times: 1, window_seconds: HOUR },
         };
         for _ in 0..COUNTING_ROUNDS_MAX {
-            let before = self.table.rate(learner, action).await?;
+            let before = self.table.rate(&counter).await?;
             let rate = limit.admit(before, now).map_err(Failure::RateLimited)?;
             let counted = if before.is_some_and(|before| before.since == rate.since) {
-                self.table.count_in_window(learner, action, rate.since, limit.times).await?
+                self.table.count_in_window(&counter, rate.since, limit.times).await?
             } else {
-                self.table.begin_window(learner, action, rate, before).await?
+                self.table.begin_window(&counter, rate, before).await?
             };
             if counted {
                 return Ok(());

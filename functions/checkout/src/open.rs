@@ -15,7 +15,7 @@ use shared::domain::decide::{Content, Needs};
 use shared::domain::id::{
     AttemptId, CustomerId, DeploymentMark, IdError, LearnerId, PriceKey, SessionId, SourceId,
 };
-use shared::domain::rate::Action;
+use shared::domain::rate::{Action, Counter};
 use shared::domain::time::Timestamp;
 use shared::ports::{Clock, StripeError};
 use shared::telemetry::{self, Metric};
@@ -70,7 +70,7 @@ impl<C: Clock, T: Store, S: Stripe> App<C, T, S> {
         let published = self.catalog.get(now).await?;
         published.catalog.offer(price).ok_or(Failure::UnknownPrice)?;
         if channel == Channel::Site {
-            self.admit(learner, Action::Checkout, now).await?;
+            self.admit(Counter::Learner(learner.clone(), Action::Checkout), now).await?;
         }
         let mut version = published.version;
         for _ in 0..ROUNDS_MAX {
@@ -177,7 +177,8 @@ impl<C: Clock, T: Store, S: Stripe> App<C, T, S> {
         match (wish.channel, attempt.channel) {
             (Channel::Site, _) | (Channel::Link, Channel::Link) => Ok(()),
             (Channel::Link, Channel::Site) => {
-                match self.admit(wish.learner, Action::ReplacedByLink, wish.now).await {
+                let counter = Counter::Learner(wish.learner.clone(), Action::ReplacedByLink);
+                match self.admit(counter, wish.now).await {
                     Err(Failure::RateLimited(when)) => Err(Failure::CheckoutOpenElsewhere(when)),
                     admitted => admitted,
                 }

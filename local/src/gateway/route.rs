@@ -17,7 +17,7 @@ pub struct Found<'a> {
     pub route: &'a Route,
     /// The function's binary name.
     pub function: &'a str,
-    /// `{course}` and its like, percent-decoded.
+    /// `{course}` and its like, percent-decoded, by their names: `proxy` for `{proxy+}`.
     pub parameters: BTreeMap<String, String>,
 }
 
@@ -32,37 +32,55 @@ impl Router {
     }
 
     /// The route for this method and path (below the stage). Where several fit, a literal segment
-    /// wins over a variable, from the left.
+    /// wins over a variable, and a variable over a greedy one, from the left.
+    /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html>
     #[must_use]
     pub fn find(&self, method: &str, path: &str) -> Option<Found<'_>> {
         let fitting = self.routes.iter().filter(|(route, _)| route.method == method);
         let fitting = fitting.filter_map(|(route, function)| {
-            let (variables, parameters) = fit(&route.path, path)?;
-            Some((variables, Found { route, function, parameters }))
+            let (segments, parameters) = fit(&route.path, path)?;
+            Some((segments, Found { route, function, parameters }))
         });
         let best = fitting.min_by(|(left, _), (right, _)| left.cmp(right));
         best.map(|(_, found)| found)
     }
 }
 
-/// For each segment whether it is a variable, and what the variables stand for.
-fn fit(template: &str, path: &str) -> Option<(Vec<bool>, BTreeMap<String, String>)> {
-    let (mut variables, mut parameters) = (Vec::new(), BTreeMap::new());
-    let mut segments = path.split('/');
+/// A segment of a route's path; the first of these that fits wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Segment {
+    Literal,
+    Variable,
+    Greedy,
+}
+
+/// What each segment is, and what the variables stand for.
+fn fit(template: &str, path: &str) -> Option<(Vec<Segment>, BTreeMap<String, String>)> {
+    let (mut segments, mut parameters) = (Vec::new(), BTreeMap::new());
+    let mut rest = Some(path);
     for expected in template.split('/') {
-        let segment = segments.next()?;
         let variable = expected.strip_prefix('{').and_then(|name| name.strip_suffix('}'));
-        variables.push(variable.is_some());
+        let greedy = variable.and_then(|name| name.strip_suffix('+'));
+        let (value, after) = match (rest?, greedy) {
+            (rest, Some(_)) => (rest, None),
+            (rest, None) => rest.split_once('/').map_or((rest, None), |(it, on)| (it, Some(on))),
+        };
+        rest = after;
         match variable {
-            Some(_) if segment.is_empty() => return None,
+            Some(_) if value.is_empty() => return None,
             Some(name) => {
-                parameters.insert(name.to_owned(), percent_decode(segment));
+                parameters.insert(greedy.unwrap_or(name).to_owned(), percent_decode(value));
             }
-            None if expected == segment => {}
+            None if expected == value => {}
             None => return None,
         }
+        segments.push(match (variable, greedy) {
+            (_, Some(_)) => Segment::Greedy,
+            (Some(_), None) => Segment::Variable,
+            (None, None) => Segment::Literal,
+        });
     }
-    segments.next().is_none().then_some((variables, parameters))
+    rest.is_none().then_some((segments, parameters))
 }
 
 /// `%C3%A9` to `é`. What is no valid escape stays as it is.
@@ -140,6 +158,24 @@ mod tests {
         check(&["GET /courses"], "HEAD /courses", None);
         let routes = &["GET /go/{link}", "POST /go/now"];
         check(routes, "GET /go/now", Some(("GET /go/{link}", &[("link", "now")][..])));
+    }
+
+    #[test]
+    fn a_greedy_variable_takes_the_rest_of_the_path_unless_another_route_fits() {
+        let routes = &["GET /go/{proxy+}", "GET /go/{link}/offer", "GET /go/now"];
+        let rest = |value| ("GET /go/{proxy+}", vec![("proxy", value)]);
+        for (path, value) in
+            [("a", "a"), ("a/", "a/"), ("a/b//c", "a/b//c"), ("a%2Fb.%E2%80%A6", "a/b.…")]
+        {
+            let (key, parameters) = rest(value);
+            check(routes, &format!("GET /go/{path}"), Some((key, &parameters)));
+        }
+        check(routes, "GET /go/now", Some(("GET /go/now", &[])));
+        let found = Some(("GET /go/{link}/offer", &[("link", "a")][..]));
+        check(routes, "GET /go/a/offer", found);
+        for path in ["/go", "/go/", "/going/a"] {
+            check(routes, &format!("GET {path}"), None);
+        }
     }
 
     #[test]

@@ -42,8 +42,9 @@ fn the_projects_template_is_understood() {
     let route = checkout.routes.iter().find(|route| route.path == "/checkout").unwrap();
     assert_eq!(route.key(), "POST /checkout");
     assert_eq!(route.access, Access::Token { scopes: vec!["coursegate/learn".to_owned()] });
-    let go = checkout.routes.iter().find(|route| route.path == "/go/{link}").unwrap();
-    assert_eq!(go.access, Access::Open);
+    let go = checkout.routes.iter().filter(|route| route.path == "/go/{proxy+}");
+    let go: Vec<_> = go.map(|route| (route.method.as_str(), &route.access)).collect();
+    assert_eq!(go, ["GET", "HEAD", "POST"].map(|method| (method, &Access::Open)));
     assert!(find("webhook").function_url && !checkout.function_url);
     assert!(!find("entitlements").variables.contains_key("STRIPE_API_KEY_SECRET_ID"));
     assert_eq!(template.table.ttl_attribute.as_deref(), Some("ttl"));
@@ -98,7 +99,9 @@ fn what_is_not_understood_is_an_error_that_names_its_place() {
     check("OwnPool: !Equals [", "OwnPool: !Or [", "Conditions.OwnPool: the local stack knows !Eq");
     check("Condition: OwnPool", "Condition: Nothing", "there is no condition Nothing");
     check("Type: AWS::DynamoDB::Table", "Type: AWS::SQS::Queue", "Resources.Table");
-    check("Path: /go/{link}", "Path: /{proxy+}", "Events.Go.Properties.Path");
+    check("Path: /go/{proxy+}", "Path: /$default", "Events.ShowLink.Properties.Path: default");
+    check("Path: /go/{proxy+}", "Path: /go/{link+}", "Path: a greedy variable must be the last");
+    check("Path: /go/{proxy+}", "Path: /{proxy+}/go", "Path: a greedy variable must be the last");
     check("AuthType: NONE", "AuthType: AWS_IAM", "FunctionUrlConfig.AuthType");
     check("Type: HttpApi\n", "Type: Schedule\n", "Events.Courses.Type");
     check("Transform:", "\tTransform:", "not YAML");

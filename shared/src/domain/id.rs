@@ -109,9 +109,9 @@ id!(
     |text| is_word(text, 1, 64)
 );
 id!(
-    /// The unguessable part of an upgrade link: 128 random bits or more.
-    LinkId, "link", "22 to 64 of A-Z, a-z, 0-9, _ and -",
-    |text| is_word(text, 22, 64)
+    /// The unguessable part of an upgrade link: 192 random bits in base64url.
+    LinkId, "link", "32 of A-Z, a-z, 0-9, _ and -",
+    |text| is_word(text, LinkId::LENGTH, LinkId::LENGTH)
 );
 id!(
     /// A Stripe payment intent.
@@ -143,6 +143,17 @@ id!(
     StripePriceId, "Stripe price id", "like price_…",
     |text| is_stripe_id(text, "price_")
 );
+
+impl LinkId {
+    /// How many characters it has.
+    pub const LENGTH: usize = 32;
+
+    /// The link that this text begins with. Chat clients often make what follows an address in a
+    /// message part of it, such as a full stop or a bracket.
+    pub fn at_start_of(text: &str) -> Result<Self, IdError> {
+        text.get(..Self::LENGTH).unwrap_or(text).parse()
+    }
+}
 
 impl LearnerId {
     /// Stands where a learner stood who is forgotten. Nothing is granted to it.
@@ -232,6 +243,20 @@ mod tests {
             assert_eq!(text.parse::<SourceId>().unwrap().to_string(), text);
         }
         assert!("ch_1".parse::<SourceId>().is_err());
+    }
+
+    #[test]
+    fn a_link_is_read_whatever_a_chat_client_appended() {
+        let id = "0123456789abcdefghijABCDEFGHIJ_-";
+        for end in ["", ".", ")", "]", "/", "/.", "_", "**", "…", "\u{201d}", " x", "?", "%"] {
+            let found = LinkId::at_start_of(&format!("{id}{end}")).unwrap();
+            assert_eq!(found.as_str(), id, "{end:?}");
+        }
+        for text in ["", ".", &id[1..], &format!("{}.", &id[1..]), &format!(".{id}"), "äöü"] {
+            assert!(LinkId::at_start_of(text).is_err(), "{text:?}");
+        }
+        // A character that lies across the end of where the id would be.
+        assert!(LinkId::at_start_of(&format!("{}é", &id[1..])).is_err());
     }
 
     #[test]

@@ -1,6 +1,16 @@
-//! How often a learner may ask: so many times in a window that starts with the first.
+//! How often something may be asked for: so many times in a window that starts with the first.
 
+use super::id::{LearnerId, LinkId};
 use super::time::Timestamp;
+
+/// Whose requests are counted.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Counter {
+    /// What a learner does.
+    Learner(LearnerId, Action),
+    /// Requests to open a session through a link, whoever makes them.
+    Link(LinkId),
+}
 
 /// What is counted for a learner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

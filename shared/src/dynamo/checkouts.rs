@@ -1,5 +1,5 @@
-//! What checkout keeps about a learner: their Stripe customer, their attempts to buy, how often
-//! they have asked, and the links that were made for them.
+//! What checkout keeps about a learner: their Stripe customer, their attempts to buy, the links that
+//! were made for them, and how often they or their links' holders have asked.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use super::key::{Key, PK, SK, TTL};
 use super::ledger::{customer, holdings};
 use crate::domain::checkout::{Attempt, Buyer, Channel, Link, OpenSession};
 use crate::domain::id::{AttemptId, CustomerId, LearnerId, LinkId, ProductId, SessionId};
-use crate::domain::rate::{Action, Rate};
+use crate::domain::rate::{Counter, Rate};
 use crate::domain::time::{DAY, Timestamp};
 use crate::ports::{CheckoutStore, LedgerError};
 
@@ -119,19 +119,18 @@ impl CheckoutStore for Table {
         held(update.send().await.map(drop))
     }
 
-    async fn rate(&self, learner: &LearnerId, action: Action) -> Result<Option<Rate>, LedgerError> {
-        let item = self.get(&Key::Rate(learner.clone(), action)).await?;
+    async fn rate(&self, counter: &Counter) -> Result<Option<Rate>, LedgerError> {
+        let item = self.get(&Key::Rate(counter.clone())).await?;
         item.as_ref().map(|item| rate(&Reader(item))).transpose()
     }
 
     async fn begin_window(
         &self,
-        learner: &LearnerId,
-        action: Action,
+        counter: &Counter,
         rate: Rate,
         replaces: Option<Rate>,
     ) -> Result<bool, LedgerError> {
-        let mut item = Key::Rate(learner.clone(), action).attributes();
+        let mut item = Key::Rate(counter.clone()).attributes();
         item.extend([
             ("since".to_owned(), time(rate.since)),
             ("times".to_owned(), number(rate.times)),
@@ -143,8 +142,7 @@ impl CheckoutStore for Table {
 
     async fn count_in_window(
         &self,
-        learner: &LearnerId,
-        action: Action,
+        counter: &Counter,
         since: Timestamp,
         times_max: u32,
     ) -> Result<bool, LedgerError> {
@@ -152,7 +150,7 @@ impl CheckoutStore for Table {
             .client
             .update_item()
             .table_name(&self.name)
-            .set_key(Some(Key::Rate(learner.clone(), action).attributes()))
+            .set_key(Some(Key::Rate(counter.clone()).attributes()))
             .update_expression("ADD times :one")
             .condition_expression("since = :since AND times < :max")
             .expression_attribute_values(":one", number(1))

@@ -2,7 +2,7 @@
 
 use crate::domain::decide::Target;
 use crate::domain::id::{EventId, LearnerId, LinkId, ProductId, SourceId};
-use crate::domain::rate::Action;
+use crate::domain::rate::{Action, Counter};
 
 /// The partition key's attribute.
 pub const PK: &str = "pk";
@@ -29,8 +29,8 @@ pub enum Key {
     Customer(LearnerId),
     /// A learner's latest attempt to buy a product.
     Checkout(LearnerId, ProductId),
-    /// How often a learner has done something.
-    Rate(LearnerId, Action),
+    /// How often something was asked for lately.
+    Rate(Counter),
     /// An upgrade link.
     Link(LinkId),
     /// What is sold.
@@ -69,8 +69,8 @@ impl Key {
             Self::Access(learner)
             | Self::Customer(learner)
             | Self::Checkout(learner, _)
-            | Self::Rate(learner, _) => format!("LEARNER#{learner}"),
-            Self::Link(id) => format!("LINK#{id}"),
+            | Self::Rate(Counter::Learner(learner, _)) => format!("LEARNER#{learner}"),
+            Self::Link(id) | Self::Rate(Counter::Link(id)) => format!("LINK#{id}"),
             Self::Catalog => "CATALOG".to_owned(),
         }
     }
@@ -86,7 +86,8 @@ impl Key {
             Self::Access(_) => "ACCESS".to_owned(),
             Self::Customer(_) => "CUSTOMER".to_owned(),
             Self::Checkout(_, product) => format!("CHECKOUT#{product}"),
-            Self::Rate(_, action) => format!("RATE#{}", action.name()),
+            Self::Rate(Counter::Learner(_, action)) => format!("RATE#{}", action.name()),
+            Self::Rate(Counter::Link(_)) => "RATE".to_owned(),
             Self::Link(_) => "LINK".to_owned(),
             Self::Catalog => "CURRENT".to_owned(),
         }
@@ -107,6 +108,7 @@ impl Key {
             ("SOURCE", ("SOURCE", "")) => id.parse().ok().map(Self::Source),
             ("LEARNER", (kind, detail)) => Self::of_learner(id.parse().ok()?, kind, detail),
             ("LINK", ("LINK", "")) => id.parse().ok().map(Self::Link),
+            ("LINK", ("RATE", "")) => Some(Self::Rate(Counter::Link(id.parse().ok()?))),
             ("CATALOG", ("CURRENT", "")) if id.is_empty() => Some(Self::Catalog),
             _ => None,
         }
@@ -119,7 +121,7 @@ impl Key {
             ("CHECKOUT", product) => Some(Self::Checkout(learner, product.parse().ok()?)),
             ("RATE", name) => {
                 let action = Action::ALL.into_iter().find(|action| action.name() == name)?;
-                Some(Self::Rate(learner, action))
+                Some(Self::Rate(Counter::Learner(learner, action)))
             }
             _ => None,
         }
@@ -142,10 +144,11 @@ mod tests {
             Key::Access(learner.clone()),
             Key::Customer(learner.clone()),
             Key::Checkout(learner.clone(), "p".parse().unwrap()),
-            Key::Link("abcdefghijklmnopqrstuv".parse().unwrap()),
+            Key::Link("abcdefghijklmnopqrstuvwxyz012345".parse().unwrap()),
+            Key::Rate(Counter::Link("abcdefghijklmnopqrstuvwxyz012345".parse().unwrap())),
             Key::Catalog,
         ];
-        keys.extend(Action::ALL.map(|action| Key::Rate(learner.clone(), action)));
+        keys.extend(Action::ALL.map(|action| Key::Rate(Counter::Learner(learner.clone(), action))));
         let mut seen = std::collections::BTreeSet::new();
         for key in keys {
             assert!(seen.insert((key.pk(), key.sk())), "{key:?}");

@@ -16,6 +16,17 @@ pub fn json(status: StatusCode, body: &impl Serialize) -> Response<Body> {
     }
 }
 
+/// A page. The caller escapes what goes into it and says what it may load.
+#[must_use]
+pub fn html(
+    status: StatusCode,
+    headers: &[(&'static str, String)],
+    page: String,
+) -> Response<Body> {
+    let content_type = ("content-type", "text/html; charset=utf-8".to_owned());
+    respond(status, &[&[content_type], headers].concat(), page)
+}
+
 /// A redirect that is followed with GET.
 #[must_use]
 pub fn redirect(location: &str) -> Response<Body> {

@@ -33,6 +33,12 @@ macro_rules! problems {
                 match self { $(Self::$kind => $status,)* }
             }
 
+            /// The same for a response.
+            #[must_use]
+            pub fn status_code(self) -> StatusCode {
+                StatusCode::from_u16(self.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+            }
+
             /// The last part of its type.
             #[must_use]
             pub const fn name(self) -> &'static str {
@@ -67,12 +73,12 @@ problems! {
     UnknownChapter 404 "unknown-chapter" "There is no such chapter";
     /// No such product.
     UnknownProduct 404 "unknown-product" "There is no such product";
-    /// No such price.
-    UnknownPrice 404 "unknown-price" "There is no such price";
+    /// No such price, or none that is sold now.
+    UnknownPrice 404 "unknown-price" "This price is not for sale";
     /// No such session, or another learner's.
     UnknownSession 404 "unknown-session" "There is no such checkout session";
-    /// No such link, or one that is over.
-    UnknownLink 404 "unknown-link" "This link does not lead anywhere any more";
+    /// No such upgrade link, or one that has expired.
+    UnknownLink 404 "unknown-link" "This link doesn't work";
     /// The webhook takes POST only.
     MethodNotAllowed 405 "method-not-allowed" "Only POST is allowed here";
     /// The learner has it already.
@@ -151,6 +157,18 @@ impl Problem {
         self.kind
     }
 
+    /// What to do about it.
+    #[must_use]
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// After how many seconds to try again; none if trying again does not help.
+    #[must_use]
+    pub const fn retry_after_seconds(&self) -> Option<i64> {
+        self.retry_after_seconds
+    }
+
     /// The answer; `request_id` is its `instance`, by which it is found in the logs.
     #[must_use]
     pub fn response(&self, request_id: Option<&str>) -> Response<Body> {
@@ -162,13 +180,15 @@ impl Problem {
             instance: request_id,
             members: &self.members,
         };
-        let status =
-            StatusCode::from_u16(self.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut headers = vec![("content-type", "application/problem+json".to_owned())];
         if let Some(seconds) = self.retry_after_seconds {
             headers.push(("retry-after", seconds.to_string()));
         }
-        respond(status, &headers, serde_json::to_string(&document).unwrap_or_default())
+        respond(
+            self.kind.status_code(),
+            &headers,
+            serde_json::to_string(&document).unwrap_or_default(),
+        )
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::str::FromStr;
 
+use lambda_http::http::header::ACCEPT;
 use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt};
 use serde::de::DeserializeOwned;
@@ -18,6 +19,10 @@ const LEARNERS: &str = "coursegate/learners";
 
 /// What a service's own people are called; a learner who signs in can't be one of them.
 const SERVICE_PREFIX: &str = "x-";
+
+/// The types that a client names in `Accept` when it wants data, and when it wants a page.
+const DATA: [&str; 2] = ["application/json", "application/problem+json"];
+const PAGE: [&str; 2] = ["text/html", "application/xhtml+xml"];
 
 /// JSON bodies are a field or two.
 const BODY_BYTES_MAX: usize = 16 * 1024;
@@ -126,6 +131,16 @@ impl<'a> Incoming<'a> {
         parameters.and_then(|parameters| parameters.first(name)).unwrap_or_default()
     }
 
+    /// Whether the client prefers JSON to a page: its `Accept` names JSON, and HTML not at all or
+    /// with a lower quality. Browsers, and the clients that preview links, never do.
+    /// <https://www.rfc-editor.org/rfc/rfc9110#name-accept>
+    #[must_use]
+    pub fn prefers_json(&self) -> bool {
+        let accept = self.request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok());
+        let accept = accept.unwrap_or_default();
+        quality(accept, DATA) > quality(accept, PAGE)
+    }
+
     /// A parameter of the query, parsed; none if it was not given.
     pub fn query<T: FromStr>(&self, name: &str, rule: &str) -> Result<Option<T>, Problem> {
         let parameters = self.request.query_string_parameters_ref();
@@ -160,5 +175,51 @@ impl<'a> Incoming<'a> {
                 if field == "." { format!("{reason}.") } else { format!("{field}: {reason}.") };
             Problem::new(ProblemKind::InvalidField, detail)
         })
+    }
+}
+
+/// The highest quality that an `Accept` header gives one of these types by name; 0 if it has none.
+fn quality(accept: &str, types: [&str; 2]) -> f32 {
+    let qualities = accept.split(',').filter_map(|range| {
+        let (name, parameters) = range.split_once(';').unwrap_or((range, ""));
+        types.iter().find(|kind| kind.eq_ignore_ascii_case(name.trim()))?;
+        let mut parameters = parameters.split(';').map(str::trim);
+        let quality = parameters.find_map(|parameter| parameter.strip_prefix("q="));
+        Some(quality.map_or(1.0, |quality| quality.parse().unwrap_or(0.0)))
+    });
+    qualities.fold(0.0, f32::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_for_clients_that_ask_for_it_and_pages_for_everyone_else() {
+        let chrome = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,\
+                      image/apng,*/*;q=0.8,application/signed-exchange;v=b3;q=0.7";
+        for (accept, prefers_json) in [
+            (None, false),
+            (Some(""), false),
+            (Some("*/*"), false),
+            (Some("application/*"), false),
+            (Some(chrome), false),
+            (Some("application/json"), true),
+            (Some("Application/JSON; charset=utf-8"), true),
+            (Some("application/problem+json"), true),
+            (Some("application/json, text/plain, */*"), true),
+            (Some("application/json, text/html"), false),
+            (Some("application/json;q=0.5, text/html;q=0.4"), true),
+            (Some("text/html, application/json;q=0.9"), false),
+            (Some("application/json;q=0"), false),
+            (Some("application/json;q=much"), false),
+            (Some("application/jsonp"), false),
+        ] {
+            let mut request = Request::new(Body::Empty);
+            if let Some(accept) = accept {
+                request.headers_mut().insert(ACCEPT, accept.parse().unwrap());
+            }
+            assert_eq!(Incoming::new(&request).prefers_json(), prefers_json, "{accept:?}");
+        }
     }
 }

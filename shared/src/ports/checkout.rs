@@ -3,7 +3,7 @@
 use crate::domain::catalog::PublishedCatalog;
 use crate::domain::checkout::{Attempt, Buyer, Link, OpenSession};
 use crate::domain::id::{AttemptId, CustomerId, LearnerId, LinkId, ProductId};
-use crate::domain::rate::{Action, Rate};
+use crate::domain::rate::{Counter, Rate};
 use crate::domain::time::Timestamp;
 use crate::ports::LedgerError;
 
@@ -60,18 +60,16 @@ pub trait CheckoutStore {
         session: &OpenSession,
     ) -> impl Future<Output = Result<bool, LedgerError>> + Send;
 
-    /// How often this learner has done this in the current window.
+    /// How often this was asked for in the current window.
     fn rate(
         &self,
-        learner: &LearnerId,
-        action: Action,
+        counter: &Counter,
     ) -> impl Future<Output = Result<Option<Rate>, LedgerError>> + Send;
 
     /// Begins a window in place of the one that was read.
     fn begin_window(
         &self,
-        learner: &LearnerId,
-        action: Action,
+        counter: &Counter,
         rate: Rate,
         replaces: Option<Rate>,
     ) -> impl Future<Output = Result<bool, LedgerError>> + Send;
@@ -79,8 +77,7 @@ pub trait CheckoutStore {
     /// Counts one more in the window that began then, unless it is full.
     fn count_in_window(
         &self,
-        learner: &LearnerId,
-        action: Action,
+        counter: &Counter,
         since: Timestamp,
         times_max: u32,
     ) -> impl Future<Output = Result<bool, LedgerError>> + Send;

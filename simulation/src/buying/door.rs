@@ -15,7 +15,7 @@ use shared::domain::id::{
     AttemptId, CustomerId, DisputeId, LearnerId, LinkId, PaymentIntentId, ProductId, SessionId,
     SourceId,
 };
-use shared::domain::rate::{Action, Rate};
+use shared::domain::rate::{Counter, Rate};
 use shared::domain::shop::Owner;
 use shared::domain::time::Timestamp;
 use shared::ports::{
@@ -250,30 +250,28 @@ impl CheckoutStore for Door {
         recorded
     }
 
-    async fn rate(&self, learner: &LearnerId, action: Action) -> Result<Option<Rate>, LedgerError> {
-        self.read(|contents| contents.rate(learner, action)).await
+    async fn rate(&self, counter: &Counter) -> Result<Option<Rate>, LedgerError> {
+        self.read(|contents| contents.rate(counter)).await
     }
 
     async fn begin_window(
         &self,
-        learner: &LearnerId,
-        action: Action,
+        counter: &Counter,
         rate: Rate,
         replaces: Option<Rate>,
     ) -> Result<bool, LedgerError> {
-        let learner = learner.clone();
-        self.write(move |contents| contents.begin_window(&learner, action, rate, replaces)).await
+        let counter = counter.clone();
+        self.write(move |contents| contents.begin_window(&counter, rate, replaces)).await
     }
 
     async fn count_in_window(
         &self,
-        learner: &LearnerId,
-        action: Action,
+        counter: &Counter,
         since: Timestamp,
         times_max: u32,
     ) -> Result<bool, LedgerError> {
-        let learner = learner.clone();
-        self.write(move |it| it.count_in_window(&learner, action, since, times_max)).await
+        let counter = counter.clone();
+        self.write(move |contents| contents.count_in_window(&counter, since, times_max)).await
     }
 
     async fn put_link(&self, id: &LinkId, link: &Link) -> Result<bool, LedgerError> {

@@ -155,7 +155,7 @@ impl Run {
         let (price, product) = PRICES[price];
         let request = if is_by_link {
             let link = self.link(learner, price);
-            request("GET /go/{link}", &json!({ "link": link }), None, None)
+            request("POST /go/{proxy+}", &json!({ "proxy": link }), None, None)
         } else {
             let body = json!({ "price": price });
             request("POST /checkout", &json!({}), Some(learner), Some(&body))

@@ -1,7 +1,7 @@
 //! What checkout keeps, in memory, with every condition of the table's.
 
 use super::{
-    Action, Attempt, AttemptId, Buyer, CheckoutStore, Contents, Customer, CustomerId, LearnerId,
+    Attempt, AttemptId, Buyer, CheckoutStore, Contents, Counter, Customer, CustomerId, LearnerId,
     LedgerError, Link, LinkId, MemoryLedger, OpenSession, ProductId, Rate, Timestamp,
 };
 
@@ -89,37 +89,25 @@ impl Contents {
         unopened.map(|it| it.session = Some(session.clone())).is_some()
     }
 
-    /// How often this learner has done this.
+    /// How often this was asked for.
     #[must_use]
-    pub fn rate(&self, learner: &LearnerId, action: Action) -> Option<Rate> {
-        self.rates.get(&(learner.clone(), action)).copied()
+    pub fn rate(&self, counter: &Counter) -> Option<Rate> {
+        self.rates.get(counter).copied()
     }
 
     /// Begins a window in place of the one that was read.
-    pub fn begin_window(
-        &mut self,
-        learner: &LearnerId,
-        action: Action,
-        rate: Rate,
-        replaces: Option<Rate>,
-    ) -> bool {
+    pub fn begin_window(&mut self, counter: &Counter, rate: Rate, replaces: Option<Rate>) -> bool {
         let since = |rate: Option<Rate>| rate.map(|rate| rate.since);
-        let is_so = since(self.rate(learner, action)) == since(replaces);
+        let is_so = since(self.rate(counter)) == since(replaces);
         if is_so {
-            self.rates.insert((learner.clone(), action), rate);
+            self.rates.insert(counter.clone(), rate);
         }
         is_so
     }
 
     /// Counts one more in the window that began then.
-    pub fn count_in_window(
-        &mut self,
-        learner: &LearnerId,
-        action: Action,
-        since: Timestamp,
-        times_max: u32,
-    ) -> bool {
-        let rate = self.rates.get_mut(&(learner.clone(), action));
+    pub fn count_in_window(&mut self, counter: &Counter, since: Timestamp, times_max: u32) -> bool {
+        let rate = self.rates.get_mut(counter);
         let rate = rate.filter(|rate| rate.since == since && rate.times < times_max);
         rate.map(|rate| rate.times += 1).is_some()
     }
@@ -178,28 +166,26 @@ impl CheckoutStore for MemoryLedger {
         Ok(self.lock().record_session(learner, product, attempt, session))
     }
 
-    async fn rate(&self, learner: &LearnerId, action: Action) -> Result<Option<Rate>, LedgerError> {
-        Ok(self.lock().rate(learner, action))
+    async fn rate(&self, counter: &Counter) -> Result<Option<Rate>, LedgerError> {
+        Ok(self.lock().rate(counter))
     }
 
     async fn begin_window(
         &self,
-        learner: &LearnerId,
-        action: Action,
+        counter: &Counter,
         rate: Rate,
         replaces: Option<Rate>,
     ) -> Result<bool, LedgerError> {
-        Ok(self.lock().begin_window(learner, action, rate, replaces))
+        Ok(self.lock().begin_window(counter, rate, replaces))
     }
 
     async fn count_in_window(
         &self,
-        learner: &LearnerId,
-        action: Action,
+        counter: &Counter,
         since: Timestamp,
         times_max: u32,
     ) -> Result<bool, LedgerError> {
-        Ok(self.lock().count_in_window(learner, action, since, times_max))
+        Ok(self.lock().count_in_window(counter, since, times_max))
     }
 
     async fn put_link(&self, id: &LinkId, link: &Link) -> Result<bool, LedgerError> {

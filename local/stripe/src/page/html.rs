@@ -253,7 +253,7 @@ pub(crate) fn completed(session: &Value, intent: &Value, success_url: &str) -> S
     }
     if intent.text("status") != "processing" {
         let back = link(session.text("cancel_url"), "button", "Back to the shop");
-        let body = format!("<p>Nothing was paid. Ask the shop for another checkout.</p>{back}");
+        let body = format!("<p>Ask the shop for another checkout.</p>{back}");
         return notice("The bank debit failed", &body);
     }
     let settle = format!("/c/pay/{}/settle", escape(session.text("id")));
@@ -291,10 +291,7 @@ pub(crate) fn who_pays(session: &Value) -> String {
 /// The page of a session that can no longer be paid.
 pub(crate) fn expired(session: &Value) -> String {
     let back = link(session.text("cancel_url"), "button", "Back to the shop");
-    notice(
-        "This checkout has expired",
-        &format!("<p>Nothing was paid. Ask the shop for another checkout.</p>{back}"),
-    )
+    notice("This checkout has expired", &format!("<p>Ask the shop for another checkout.</p>{back}"))
 }
 
 /// The page of no session.
