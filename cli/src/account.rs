@@ -15,6 +15,7 @@ use stripe_client_core::{RequestBuilder, StripeMethod};
 pub const API_VERSION: stripe_shared::ApiVersion = stripe_shared::version::VERSION;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
+const STRIPE: &str = "https://api.stripe.com";
 /// The most that Stripe lists at once: <https://docs.stripe.com/api/pagination>
 const PAGE_SIZE: u32 = 100;
 
@@ -100,6 +101,28 @@ pub const fn name_of(mode: Mode) -> &'static str {
 #[derive(Clone)]
 pub struct Account {
     client: Client,
+    /// For `/v2`, which the client doesn't speak.
+    http: reqwest::Client,
+    url: String,
+    key: SecretString,
+}
+
+/// A page of a list under `/v2`.
+#[derive(Deserialize)]
+struct PageV2<T> {
+    data: Vec<T>,
+    next_page_url: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct ErrorBody {
+    error: ErrorFields,
+}
+
+#[derive(Deserialize)]
+struct ErrorFields {
+    code: Option<String>,
+    message: Option<String>,
 }
 
 /// A page of a list.
@@ -155,7 +178,10 @@ impl Account {
             builder = builder.url(url);
         }
         let client = builder.build().map_err(said)?;
-        Ok(Self { client })
+        let http =
+            reqwest::Client::builder().timeout(TIMEOUT).build().map_err(|e| unreached(&e))?;
+        let url = url.unwrap_or(STRIPE).trim_end_matches('/').to_owned();
+        Ok(Self { client, http, url, key: key.clone() })
     }
 
     /// Reads.
@@ -185,6 +211,34 @@ impl Account {
                 return Ok(all);
             }
         }
+    }
+
+    /// Reads all pages of a list under `/v2`, with this query.
+    /// <https://docs.stripe.com/api-v2-overview>
+    pub async fn list_v2<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &str,
+    ) -> Result<Vec<T>, AccountError> {
+        let mut all = Vec::new();
+        let mut query = Some(query.to_owned());
+        while let Some(this) = query {
+            let request = self.http.get(format!("{}/v2{path}?{this}", self.url));
+            let request = request.bearer_auth(self.key.expose_secret());
+            let request = request.header("stripe-version", API_VERSION.as_str());
+            let answer = request.send().await.map_err(|error| unreached(&error))?;
+            let status = answer.status().as_u16();
+            let body = answer.text().await.map_err(|error| unreached(&error))?;
+            if status != 200 {
+                return Err(refused(status, &body));
+            }
+            let page: PageV2<T> = serde_json::from_str(&body)
+                .map_err(|error| AccountError::Unreadable(error.to_string()))?;
+            all.extend(page.data);
+            // Only what is asked is taken from the answer, not whom: the key goes to Stripe alone.
+            query = page.next_page_url.and_then(|url| Some(url.split_once('?')?.1.to_owned()));
+        }
+        Ok(all)
     }
 
     /// Creates or changes. Whoever repeats it looks first what is there.
@@ -226,6 +280,26 @@ fn fresh_idempotency_key() -> Result<String, AccountError> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| AccountError::Unreadable(error.to_string()))?;
     Ok(format!("coursegate-{:032x}", u128::from_ne_bytes(bytes)))
+}
+
+fn unreached(error: &reqwest::Error) -> AccountError {
+    // Without the address, which may name what was asked.
+    AccountError::Unreachable(
+        if error.is_timeout() { "no answer in time" } else { "no answer" }.to_owned(),
+    )
+}
+
+fn refused(status: u16, body: &str) -> AccountError {
+    let error = serde_json::from_str(body).map(|body: ErrorBody| body.error).ok();
+    let (code, message) = error.map_or((None, None), |error| (error.code, error.message));
+    match status {
+        401 => AccountError::UnknownKey,
+        _ => AccountError::Refused {
+            status,
+            code,
+            message: message.unwrap_or_else(|| "no reason given".to_owned()),
+        },
+    }
 }
 
 fn said(error: StripeError) -> AccountError {

@@ -15,7 +15,7 @@ use shared::domain::id::{DeploymentMark, DisputeId, IdError, PaymentIntentId};
 use shared::domain::shop::{Owner, Shop};
 use shared::domain::time::Timestamp;
 use shared::dynamo::{self, Table};
-use shared::ports::{StripeReader, StripeUnavailable};
+use shared::ports::{StripeReadError, StripeReader};
 use shared::stripe::wire::{dispute_status_from_api, payment_owner_from_api};
 use shared::telemetry::Chain;
 
@@ -373,21 +373,21 @@ impl StripeReader for Deployment {
         &self,
         payment: &PaymentIntentId,
         _now: Timestamp,
-    ) -> Result<Owner, StripeUnavailable> {
+    ) -> Result<Owner, StripeReadError> {
         // A key that does not know a payment of which Stripe tells is one of another account.
         let answer = self.ask(&format!("/payment_intents/{payment}")).await;
-        let json = answer.map_err(|error| StripeUnavailable(Box::new(error)))?;
-        payment_owner_from_api(&json).map_err(unreadable)
+        let json = answer.map_err(|error| StripeReadError::Unavailable(Box::new(error)))?;
+        payment_owner_from_api(&json).map_err(StripeReadError::Unreadable)
     }
 
     async fn dispute(
         &self,
         id: &DisputeId,
         _now: Timestamp,
-    ) -> Result<DisputeStatus, StripeUnavailable> {
+    ) -> Result<DisputeStatus, StripeReadError> {
         let answer = self.ask(&format!("/disputes/{id}")).await;
-        let json = answer.map_err(|error| StripeUnavailable(Box::new(error)))?;
-        dispute_status_from_api(&json).map_err(unreadable)
+        let json = answer.map_err(|error| StripeReadError::Unavailable(Box::new(error)))?;
+        dispute_status_from_api(&json).map_err(StripeReadError::Unreadable)
     }
 }
 
@@ -416,10 +416,6 @@ fn course_site<E>(output: impl Fn(&'static str) -> Result<String, E>) -> Result<
         embed_origins: origins.map(ToOwned::to_owned).collect(),
         sign_in,
     })
-}
-
-fn unreadable(reason: String) -> StripeUnavailable {
-    StripeUnavailable(Box::new(AccountError::Unreadable(reason)))
 }
 
 fn nobody(why: &str) -> DeploymentError {

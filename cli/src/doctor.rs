@@ -3,7 +3,9 @@
 //! Every check looks at the real thing, changes nothing, and ends in a [`Finding`].
 
 mod aws;
+mod destinations;
 mod doors;
+mod seller;
 mod stripe;
 mod waiting;
 
@@ -95,7 +97,9 @@ pub async fn examine(
     note("prices", stripe::prices(&patient).await);
     note("catalog file", stripe::catalog_file(&patient).await);
     note("endpoint", stripe::endpoint(&patient).await);
+    note("thin events", destinations::thin_events(&patient).await);
     note("deliveries", stripe::deliveries(&patient).await);
+    note("seller", seller::seller(&patient).await);
     note("quarantine", waiting::quarantine(&patient).await);
     note("double payments", waiting::double_payments(&patient).await);
     note("customer portal", stripe::portal(&patient).await);

@@ -7,7 +7,7 @@ use shared::domain::id::EventId;
 use shared::domain::time::Timestamp;
 use shared::dynamo::operator::{self, Quarantined};
 use shared::ports::{Commit, Ledger as _, LedgerError, SystemClock};
-use shared::stripe::wire::event_from_api;
+use shared::stripe::wire::{event_from_api, is_thin};
 use shared::telemetry::Chain;
 
 use crate::account::{Account, AccountError, NoParameters};
@@ -22,6 +22,13 @@ pub enum EventError {
          account and mode; look at what the event was about in Stripe's Dashboard"
     )]
     Gone(EventId),
+    /// It only named what has changed, and `/v1` doesn't keep such events.
+    #[error(
+        "{0} is a thin event, which leaves out what has changed: replay the events that \
+         `coursegate doctor` says have not come, then take this one off the list with \
+         `coursegate quarantine dismiss {0}`"
+    )]
+    Thin(EventId),
     /// Stripe can't be asked.
     #[error("the event can't be read: {0}")]
     Account(#[source] AccountError),
@@ -91,7 +98,10 @@ pub async fn drain(
 ) -> Result<usize, EventError> {
     let mut left: usize = 0;
     for waiting in operator::quarantined(&deployment.table()).await? {
-        let became = replay(deployment, account, &waiting.event.id, now).await;
+        let became = match replay(deployment, account, &waiting.event.id, now).await {
+            Err(EventError::Gone(id)) if is_thin(&waiting.event.kind) => Err(EventError::Thin(id)),
+            became => became,
+        };
         if !became.as_ref().is_ok_and(Replayed::is_settled) {
             left = left.saturating_add(1);
         }

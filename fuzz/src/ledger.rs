@@ -9,7 +9,7 @@ use shared::domain::facts::DisputeStatus;
 use shared::domain::id::{DisputeId, LearnerId, PaymentIntentId, SourceId};
 use shared::domain::shop::Owner;
 use shared::domain::time::Timestamp;
-use shared::ports::{AccessReader, Commit, Ledger, LedgerError, StripeReader, StripeUnavailable};
+use shared::ports::{AccessReader, Commit, Ledger, LedgerError, StripeReadError, StripeReader};
 use simulation::memory::{Contents, MemoryLedger};
 use simulation::shop;
 
@@ -99,16 +99,12 @@ impl StripeReader for Asked {
         &self,
         payment: &PaymentIntentId,
         _: Timestamp,
-    ) -> Result<Owner, StripeUnavailable> {
+    ) -> Result<Owner, StripeReadError> {
         let is_foreign = payment.as_str().contains("foreign");
         Ok(if is_foreign { Owner::Unmarked } else { Owner::Marked(shop().mark) })
     }
 
-    async fn dispute(
-        &self,
-        _: &DisputeId,
-        _: Timestamp,
-    ) -> Result<DisputeStatus, StripeUnavailable> {
+    async fn dispute(&self, _: &DisputeId, _: Timestamp) -> Result<DisputeStatus, StripeReadError> {
         Ok(DisputeStatus::Lost)
     }
 }

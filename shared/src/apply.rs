@@ -12,7 +12,7 @@ use crate::domain::id::{LearnerId, SessionId, SourceId};
 use crate::domain::shop::Shop;
 use crate::domain::time::Timestamp;
 use crate::ports::{
-    AccessReader, Clock, Commit, Ledger, LedgerError, StripeReader, StripeUnavailable,
+    AccessReader, Clock, Commit, Ledger, LedgerError, StripeReadError, StripeReader,
 };
 use crate::telemetry::{self, Metric};
 
@@ -27,7 +27,7 @@ pub enum ApplyError {
     Ledger(#[source] LedgerError),
     /// Stripe could not be asked.
     #[error("Stripe could not be asked")]
-    Stripe(#[source] StripeUnavailable),
+    Stripe(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Others changed the same source each time.
     #[error("the source was changed by others {ATTEMPTS_MAX} times in a row")]
     Contended,
@@ -104,19 +104,29 @@ async fn ask<L: AccessReader>(
     let answers = &mut state.answers;
     match question {
         Question::Owner(payment) => {
-            let owner = stripe.owner(&payment, now).await.map_err(ApplyError::Stripe)?;
-            answers.owner = Some(owner);
+            let owner = answered(stripe.owner(&payment, now).await)?;
+            answers.owners.insert(payment, owner);
         }
         Question::Dispute(id) => {
-            let status = stripe.dispute(&id, now).await.map_err(ApplyError::Stripe)?;
-            answers.dispute = Some(status);
+            let status = answered(stripe.dispute(&id, now).await)?;
+            answers.disputes.insert(id, status);
         }
         Question::Holdings(learner) => {
             let holdings = ledger.holdings(&learner).await.map_err(ApplyError::Ledger)?;
-            answers.holdings = Some(holdings);
+            answers.holdings.insert(learner, holdings);
         }
     }
     Ok(())
+}
+
+/// What Stripe answered; or the reason why the answer can't be read, which is for the decision to
+/// deal with: asking again would bring the same.
+fn answered<T>(answer: Result<T, StripeReadError>) -> Result<Result<T, String>, ApplyError> {
+    match answer {
+        Ok(answer) => Ok(Ok(answer)),
+        Err(StripeReadError::Unreadable(reason)) => Ok(Err(reason)),
+        Err(StripeReadError::Unavailable(cause)) => Err(ApplyError::Stripe(cause)),
+    }
 }
 
 /// Lets whoever was quicker finish: 10 to 40 ms, then twice and four times that.

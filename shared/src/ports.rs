@@ -14,7 +14,7 @@ mod checkout;
 mod stripe;
 
 pub use checkout::{CatalogReader, CheckoutStore};
-pub use stripe::{StripeCheckout, StripeError, StripeReader, StripeUnavailable};
+pub use stripe::{StripeCheckout, StripeError, StripeReadError, StripeReader};
 
 /// Where facts are kept.
 pub trait Ledger {

@@ -3,4 +3,5 @@
 pub mod api;
 mod client;
 pub mod signature;
+mod values;
 pub mod wire;

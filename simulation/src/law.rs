@@ -424,9 +424,10 @@ fn reversals(facts: &facts::Facts) -> Reversals {
             .iter()
             .map(|(status, at)| (dispute_state(status), at.unix_seconds()))
             .collect();
-        // Of several verdicts, the one that Stripe has named when it was asked.
+        // Of several verdicts, or after an appeal, the one that Stripe has named when it was asked.
         let furthest = told.keys().next_back().copied().unwrap_or(DisputeState::Inquiry);
-        let settled = dispute.settled.filter(|_| verdicts(&told) > 1);
+        let is_appealed = told.contains_key(&DisputeState::Appealed);
+        let settled = dispute.settled.filter(|_| is_appealed || verdicts(&told) > 1);
         let state = settled.map_or(furthest, |settled| dispute_state(settled.status));
         (id.to_string(), Dispute { state, told })
     });
@@ -461,6 +462,7 @@ const fn dispute_state(status: facts::DisputeStatus) -> DisputeState {
         facts::DisputeStatus::Blocked => DisputeState::Blocked,
         facts::DisputeStatus::Lost => DisputeState::Lost,
         facts::DisputeStatus::Resolved => DisputeState::Resolved,
+        facts::DisputeStatus::Appealed => DisputeState::Appealed,
     }
 }
 
@@ -601,7 +603,7 @@ fn follows(held: &Held) -> Grant {
         Payment::Paid { since } => {
             let status = if is_any(&[DisputeState::Lost, DisputeState::Resolved]) {
                 Status::Revoked
-            } else if is_any(&[DisputeState::Open]) {
+            } else if is_any(&[DisputeState::Open, DisputeState::Appealed]) {
                 Status::Suspended
             } else {
                 Status::Active

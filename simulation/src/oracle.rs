@@ -132,11 +132,12 @@ pub enum Word {
         /// Of the disputes that are no inquiries.
         dispute: u8,
     },
-    /// A dispute is decided, or one that was decided is decided otherwise.
+    /// A dispute or an appeal is decided, one that was decided is decided otherwise, or a lost one
+    /// is appealed.
     Decide {
         /// Of those.
         dispute: u8,
-        /// Won, lost or prevented.
+        /// Won, lost, prevented or, of a lost one, appealed.
         verdict: u8,
     },
     /// Stripe warns that a card may be stolen.

@@ -20,7 +20,7 @@ use shared::domain::shop::Owner;
 use shared::domain::time::Timestamp;
 use shared::ports::{
     AccessReader, Clock, Commit, Ledger, LedgerError, SecretReader, SecretUnavailable,
-    SecretVersion, StripeReader, StripeUnavailable,
+    SecretVersion, StripeReadError, StripeReader,
 };
 use shared::stripe::wire;
 
@@ -205,7 +205,7 @@ impl World {
     }
 
     /// Which deployment created this payment.
-    fn owner(&mut self, payment: &str) -> Result<Owner, StripeUnavailable> {
+    fn owner(&mut self, payment: &str) -> Result<Owner, StripeReadError> {
         if self.meets(&[Fault::Unavailable]).is_some() {
             self.count("Stripe refused");
             return Err(stripe_unavailable());
@@ -219,7 +219,7 @@ impl World {
     }
 
     /// How a dispute stood when it was last told of, or stands.
-    fn dispute(&mut self, id: &str) -> Result<DisputeStatus, StripeUnavailable> {
+    fn dispute(&mut self, id: &str) -> Result<DisputeStatus, StripeReadError> {
         match self.meets(&[Fault::Unavailable, Fault::Early]) {
             Some(Fault::Early) => {
                 self.count("Stripe asked early");
@@ -311,8 +311,8 @@ fn unavailable() -> LedgerError {
     LedgerError::Unavailable("as the scheduler has it".into())
 }
 
-fn stripe_unavailable() -> StripeUnavailable {
-    StripeUnavailable("as the scheduler has it".into())
+fn stripe_unavailable() -> StripeReadError {
+    StripeReadError::Unavailable("as the scheduler has it".into())
 }
 
 /// The world's door for one instance. Clones are the same instance's.
@@ -515,7 +515,7 @@ impl StripeReader for Instance {
         &self,
         payment: &PaymentIntentId,
         _: Timestamp,
-    ) -> Result<Owner, StripeUnavailable> {
+    ) -> Result<Owner, StripeReadError> {
         self.stand_at(Stage::AskingStripe).await;
         let answer = self.world().owner(payment.as_str());
         self.note(&answer);
@@ -528,7 +528,7 @@ impl StripeReader for Instance {
         &self,
         id: &DisputeId,
         _: Timestamp,
-    ) -> Result<DisputeStatus, StripeUnavailable> {
+    ) -> Result<DisputeStatus, StripeReadError> {
         self.stand_at(Stage::AskingStripe).await;
         let answer = self.world().dispute(id.as_str());
         self.note(&answer);

@@ -9,6 +9,7 @@
     reason = "a test that can't go on should stop where it is"
 )]
 
+mod appeals;
 mod catalog;
 mod catalog_file;
 mod charges;
@@ -33,6 +34,7 @@ mod reversals;
 mod sale;
 mod sbom;
 mod secrets;
+mod seller;
 mod site;
 mod site_deploy;
 mod stack;
@@ -42,4 +44,5 @@ mod template;
 mod tidy;
 mod trouble;
 mod two_shops;
+mod unknown;
 mod webhook;

@@ -9,8 +9,8 @@ use tests::world::World;
 use crate::log_hygiene::{counted, lines, listen};
 
 /// A shop, and Stripe's events as far as they were delivered.
-struct Shop {
-    world: World,
+pub(crate) struct Shop {
+    pub(crate) world: World,
     told: usize,
 }
 
@@ -20,7 +20,7 @@ impl Shop {
     }
 
     /// A shop in which ada has paid for the demo course, and Stripe has told us: and the payment.
-    async fn sold() -> (Self, String) {
+    pub(crate) async fn sold() -> (Self, String) {
         let mut shop = Self::open().await;
         let payment = shop.pay("ada").await;
         shop.tell().await;
@@ -37,7 +37,7 @@ impl Shop {
     }
 
     /// Stripe's events that were not delivered yet, the oldest first.
-    async fn untold(&mut self) -> Vec<Value> {
+    pub(crate) async fn untold(&mut self) -> Vec<Value> {
         let list = self.world.stripe_get("/v1/events?limit=100").await;
         let mut events = list["data"].as_array().unwrap().clone();
         events.reverse();
@@ -47,7 +47,7 @@ impl Shop {
     }
 
     /// Delivers them; answers with the types of those that changed anything.
-    async fn tell(&mut self) -> Vec<String> {
+    pub(crate) async fn tell(&mut self) -> Vec<String> {
         let mut applied = Vec::new();
         for event in self.untold().await {
             let (status, answer) = self.world.deliver(&event).await;
@@ -59,7 +59,7 @@ impl Shop {
         applied
     }
 
-    async fn access(&self, who: &str) -> (Value, Value) {
+    pub(crate) async fn access(&self, who: &str) -> (Value, Value) {
         self.access_to("tutorclaw", who).await
     }
 
@@ -70,12 +70,12 @@ impl Shop {
         (read.1["access"].clone(), read.1["reason"].clone())
     }
 
-    async fn is_open(&self) -> bool {
+    pub(crate) async fn is_open(&self) -> bool {
         self.access("ada").await.0 == "granted"
     }
 
     /// Status of each of ada's sources.
-    async fn statuses(&self) -> Vec<Value> {
+    pub(crate) async fn statuses(&self) -> Vec<Value> {
         let read = self.world.read("GET /entitlements", "/entitlements", &learner("ada")).await;
         let all = read.1["entitlements"].as_array().unwrap().clone();
         all.into_iter().map(|entitlement| entitlement["status"].clone()).collect()
@@ -95,14 +95,14 @@ impl Shop {
         assert_eq!(status, 200, "{answer}");
     }
 
-    async fn dispute(&self, payment: &str, status: &str) -> String {
+    pub(crate) async fn dispute(&self, payment: &str, status: &str) -> String {
         let opened = json!({ "payment_intent": payment, "status": status });
         let (status, dispute) = self.world.stripe_post("/_sim/disputes", &opened).await;
         assert_eq!(status, 200, "{dispute}");
         dispute["id"].as_str().unwrap().to_owned()
     }
 
-    async fn decide(&self, dispute: &str, verdict: Value) {
+    pub(crate) async fn decide(&self, dispute: &str, verdict: Value) {
         let path = format!("/_sim/disputes/{dispute}");
         let (status, answer) = self.world.stripe_post(&path, &verdict).await;
         assert_eq!(status, 200, "{answer}");

@@ -319,6 +319,21 @@ fn a_failed_condition_is_read_in_two_files_only() {
 }
 
 #[test]
+fn stripe_s_enums_are_read_by_tables_and_none_has_a_catch_all() {
+    for file in ["shared/src/stripe/wire.rs", "shared/src/stripe/values.rs"] {
+        for line in code(Path::new(file)).lines() {
+            let arm = line.split_once("=>").map(|(pattern, _)| pattern.trim());
+            let pattern = arm.or_else(|| line.trim().starts_with('|').then_some(line.trim()));
+            let Some(pattern) = pattern else { continue };
+            // A string among the patterns needs an arm for all others.
+            assert!(!pattern.contains('"'), "{file} matches on a value of Stripe's: {line}");
+            let is_catch_all = pattern == "_" || pattern.starts_with("_ if ");
+            assert!(!is_catch_all, "{file} has a catch-all: {line}");
+        }
+    }
+}
+
+#[test]
 fn main_only_composes() {
     for file in files("functions", "main.rs") {
         assert!(read(&file).lines().count() <= 40, "{}", file.display());

@@ -266,7 +266,7 @@ async fn what_cannot_be_read_is_kept_and_applied_once_it_can_be() {
         (
             "evt_1",
             |event| event["data"]["object"]["payment_status"] = "partly".into(),
-            "checkout session: payment_status is not a known one",
+            "checkout session: payment_status has an unknown value",
         ),
         (
             "evt_2",

@@ -1,6 +1,7 @@
 //! What tests are made with: real pieces on free ports, and a ledger in memory that can be told to
 //! fail.
 //!
+//! - [`altered`]: the Stripe simulator, with something changed in what it answers.
 //! - [`claims`]: what nothing may say to somebody who may have paid.
 //! - [`flaky`]: any ledger, with faults on demand.
 //! - [`meter`]: in front of any DynamoDB, counts what is called and what it would cost.
@@ -19,6 +20,7 @@
     reason = "a test that can't go on should stop where it is"
 )]
 
+pub mod altered;
 pub mod claims;
 pub mod flaky;
 pub mod meter;

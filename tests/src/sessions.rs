@@ -6,7 +6,7 @@ use shared::domain::facts::DisputeStatus;
 use shared::domain::id::{DisputeId, PaymentIntentId};
 use shared::domain::shop::Owner;
 use shared::domain::time::Timestamp;
-use shared::ports::{Clock, StripeReader, StripeUnavailable, SystemClock};
+use shared::ports::{Clock, StripeReadError, StripeReader, SystemClock};
 use shared::stripe::signature::UnverifiedDelivery;
 use simulation::rendering::{self, MARK, Session};
 
@@ -72,15 +72,15 @@ pub fn news(event: &Value) -> News {
 pub struct Unasked;
 
 impl StripeReader for Unasked {
-    async fn owner(&self, id: &PaymentIntentId, _: Timestamp) -> Result<Owner, StripeUnavailable> {
-        Err(StripeUnavailable(format!("nobody should ask about {id}").into()))
+    async fn owner(&self, id: &PaymentIntentId, _: Timestamp) -> Result<Owner, StripeReadError> {
+        Err(StripeReadError::Unavailable(format!("nobody should ask about {id}").into()))
     }
 
     async fn dispute(
         &self,
         id: &DisputeId,
         _: Timestamp,
-    ) -> Result<DisputeStatus, StripeUnavailable> {
-        Err(StripeUnavailable(format!("nobody should ask about {id}").into()))
+    ) -> Result<DisputeStatus, StripeReadError> {
+        Err(StripeReadError::Unavailable(format!("nobody should ask about {id}").into()))
     }
 }

@@ -8,9 +8,10 @@ use serde_json::Value;
 use shared::domain::catalog::PublishedCatalog;
 use shared::domain::decide::Mode;
 use shared::domain::id::{EventId, SourceId};
+use shared::domain::shop::Shop;
 use shared::domain::time::{DAY, MINUTE};
 use shared::ports::{AccessReader as _, CatalogReader as _, LedgerError};
-use shared::stripe::wire::{payment_event_types, recorded_id, source_told_of};
+use shared::stripe::wire::{metadata, payment_event_types, recorded_id, source_told_of};
 
 use super::{Finding, Patient, SECRET_UNREAD};
 use crate::account::{
@@ -21,7 +22,7 @@ use crate::deployment::{Deployment, DeploymentError};
 use crate::key::{self, KeyFault, reading};
 use crate::webhook;
 
-const NO_ACCOUNT: &str = "the account can't be looked at without a key of yours";
+pub(super) const NO_ACCOUNT: &str = "the account can't be looked at without a key of yours";
 const THEN_ASK: &str = "then ask again";
 const ASK_AGAIN: &str = "see whether Stripe is up (status.stripe.com), then ask again";
 
@@ -36,7 +37,7 @@ pub(super) async fn reach(deployment: &Deployment) -> Result<Account, Deployment
 }
 
 /// What a failed request to Stripe means.
-fn failed(error: &AccountError, permission: &str) -> Finding {
+pub(super) fn failed(error: &AccountError, permission: &str) -> Finding {
     if error.is_forbidden() {
         Finding::bad(unseen(error), give(permission))
     } else {
@@ -53,11 +54,11 @@ fn failed_to_note(error: &AccountError, permission: &str) -> Finding {
     }
 }
 
-fn unseen(error: &AccountError) -> String {
+pub(super) fn unseen(error: &AccountError) -> String {
     format!("your key may not look at this: {error}")
 }
 
-fn give(permission: &str) -> String {
+pub(super) fn give(permission: &str) -> String {
     format!("give your key {permission}")
 }
 
@@ -144,10 +145,14 @@ pub(super) async fn account(patient: &Patient<'_>) -> Finding {
         (Some(false), _) if is_live => {
             Finding::bad(format!("{} can't take payments yet", shape.id), complete)
         }
-        (_, Some(false)) if is_live => {
+        (None, _) if is_live => Finding::note(
+            format!("Stripe doesn't say whether {} can take payments", shape.id),
+            "look at the account in Stripe's Dashboard",
+        ),
+        (Some(_), Some(false)) if is_live => {
             Finding::note(format!("{} is not paid out yet", shape.id), complete)
         }
-        _ => {
+        (Some(_) | None, Some(_) | None) => {
             let place = shape.country.unwrap_or_default();
             let currency = shape.default_currency.unwrap_or_default();
             Finding::good(format!("{} {place} {currency}", shape.id))
@@ -257,8 +262,9 @@ pub(super) async fn endpoint(patient: &Patient<'_>) -> Finding {
     }
 }
 
+/// A query for Stripe's events.
 #[derive(Serialize)]
-struct Payments {
+pub(super) struct EventsQuery {
     types: Vec<&'static str>,
     created: Created,
 }
@@ -269,14 +275,30 @@ struct Created {
     lte: i64,
 }
 
+impl EventsQuery {
+    /// Events of these types, from as far back as Stripe resends by hand until then.
+    pub(super) fn of(types: Vec<&'static str>, now: i64, until: i64) -> Self {
+        Self { types, created: Created { gte: now.saturating_sub(15 * DAY), lte: until } }
+    }
+}
+
 /// An event, as it is.
 #[derive(Deserialize)]
 #[serde(transparent)]
-struct Told(Value);
+pub(super) struct Told(Value);
 
 impl Listed for Told {
     fn id(&self) -> &str {
         self.0.get("id").and_then(Value::as_str).unwrap_or_default()
+    }
+}
+
+impl Told {
+    /// Its object, if it is marked as this shop's.
+    pub(super) fn object_of(&self, shop: &Shop) -> Option<&Value> {
+        let object = self.0.pointer("/data/object")?;
+        let mark = object.get("metadata")?.get(metadata::DEPLOYMENT)?.as_str()?;
+        (mark == shop.mark.as_str()).then_some(object)
     }
 }
 
@@ -285,11 +307,9 @@ impl Listed for Told {
 pub(super) async fn deliveries(patient: &Patient<'_>) -> Finding {
     let Ok(account) = &patient.account else { return Finding::Skipped(NO_ACCOUNT) };
     let (deployment, now) = (patient.deployment, patient.now);
-    let query = Payments {
-        types: payment_event_types().collect(),
-        // As far back as Stripe resends by hand, and not what is on its way.
-        created: Created { gte: now.saturating_sub(15 * DAY), lte: now.saturating_sub(5 * MINUTE) },
-    };
+    // Not what is on its way.
+    let until = now.saturating_sub(5 * MINUTE);
+    let query = EventsQuery::of(payment_event_types().collect(), now, until);
     let told: Vec<Told> = match account.list("/events", &query).await {
         Ok(told) => told,
         Err(error) => return failed(&error, "Events: Read"),
@@ -362,7 +382,7 @@ fn resend(deployment: &Deployment) -> &'static str {
 }
 
 /// Whether this is a local stack with Stripe itself, which the Stripe CLI listens for.
-fn is_listened_to(deployment: &Deployment) -> bool {
+pub(super) fn is_listened_to(deployment: &Deployment) -> bool {
     let is_stripe = |url: &String| url.starts_with("https://");
     deployment.cloud.is_none() && deployment.stripe_url.as_ref().is_some_and(is_stripe)
 }
@@ -400,10 +420,16 @@ pub(super) async fn tax(patient: &Patient<'_>) -> Finding {
     let Ok(account) = &patient.account else { return Finding::Skipped(NO_ACCOUNT) };
     match account.get::<TaxShape>("/tax/settings", &NoParameters {}).await {
         Ok(tax) => {
-            let settings = if tax.status == "active" {
-                "Stripe Tax is set up, and this version does not use it"
-            } else {
-                "this version collects none"
+            // <https://docs.stripe.com/api/tax/settings/object#tax_settings_object-status>
+            let settings = match tax.status.as_str() {
+                "active" => "Stripe Tax is set up, and this version does not use it",
+                "pending" => "this version collects none",
+                _ => {
+                    return Finding::note(
+                        format!("Stripe Tax is {}, which this version doesn't know", tax.status),
+                        "look at its settings in Stripe's Dashboard; this version collects no tax",
+                    );
+                }
             };
             Finding::note(
                 format!("{settings}: prices are charged as they are, whatever the law asks"),

@@ -8,6 +8,7 @@
     reason = "a test that can't go on should stop where it is"
 )]
 
+mod doctor;
 mod events;
 mod learner;
 mod operator;

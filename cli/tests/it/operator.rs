@@ -9,7 +9,7 @@ use crate::running::{Folder, command, project};
 use crate::shop::{Said, Shop, finish};
 
 /// What the doctor says under this name, with its remedy.
-fn line(said: &Said, name: &str) -> String {
+pub(crate) fn line(said: &Said, name: &str) -> String {
     let mut lines = said.out.lines();
     let found = lines.find(|line| line.contains(&format!(" {name} ")));
     let found = found.unwrap_or_else(|| panic!("nothing about {name}: {}", said.out));

@@ -41,8 +41,15 @@ impl<C: Clock, T: Store, S: Stripe> App<C, T, S> {
             return Err(Failure::Unreadable(reason));
         }
         let Content::Facts(source, _) = &found.news.content else {
-            let open = matches!(found.state, SessionState::Open(_));
-            let status = if open { "open" } else { "expired" };
+            let status = match found.state {
+                SessionState::Open(_) => "open",
+                SessionState::Gone => "expired",
+                SessionState::Unreadable(reason) => return Err(Failure::Unreadable(reason)),
+                SessionState::Complete => {
+                    let reason = "a session is complete, and doesn't say what was bought";
+                    return Err(Failure::Unreadable(reason.to_owned()));
+                }
+            };
             return Ok(Confirmation { status, access: "denied" });
         };
         // What was refunded or disputed since is known to the table alone; and that somebody is

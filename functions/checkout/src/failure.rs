@@ -13,6 +13,9 @@ use crate::{links, page};
 /// Come back after this long when Stripe is away.
 const RETRY_SECONDS: i64 = 5;
 
+const UNREADABLE: &str = "Stripe's answer about this checkout can't be read. Nothing is lost, and \
+                          the shop's owner has been notified.";
+
 /// Why a request is not granted.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -129,7 +132,8 @@ impl Failure {
             Self::Table(error) => Problem::from(error),
             Self::Apply(error) => Problem::from(error),
             Self::Stripe(error) => stripe_problem(error),
-            Self::Unreadable(_) | Self::Randomness(_) | Self::Id(_) => {
+            Self::Unreadable(_) => Problem::new(ProblemKind::Internal, UNREADABLE),
+            Self::Randomness(_) | Self::Id(_) => {
                 Problem::new(ProblemKind::Internal, "Nothing is lost; we have been told.")
             }
         }
@@ -159,9 +163,10 @@ fn stripe_problem(error: &StripeError) -> Problem {
             ProblemKind::StripeRefused,
             "The shop's owner has to fix this and has been notified.",
         ),
-        StripeError::WrongMode | StripeError::Unauthorized | StripeError::Unreadable(_) => {
+        StripeError::WrongMode | StripeError::Unauthorized => {
             Problem::new(ProblemKind::Internal, "The shop's owner has been notified.")
         }
+        StripeError::Unreadable(_) => Problem::new(ProblemKind::Internal, UNREADABLE),
         StripeError::NoKey(_) => {
             Problem::new(ProblemKind::Unavailable, "This shop isn't set up yet. Try again later.")
                 .retry_after(RETRY_SECONDS)

@@ -266,8 +266,12 @@ impl<C: Clock, T: Store, S: Stripe> App<C, T, S> {
             Ok(session) => session,
             Err(error) => return self.not_opened(wish, attempt, request, error).await,
         };
-        let SessionState::Open(session) = session.state else {
-            return Err(Failure::Unreadable("a new session is not open".to_owned()));
+        let session = match session.state {
+            SessionState::Open(session) => session,
+            SessionState::Unreadable(reason) => return Err(Failure::Unreadable(reason)),
+            SessionState::Complete | SessionState::Gone => {
+                return Err(Failure::Unreadable("a new session is not open".to_owned()));
+            }
         };
         let product = &wish.offer.product.id;
         if self.table.record_session(wish.learner, product, &attempt.id, &session).await? {
@@ -352,6 +356,7 @@ impl<C: Clock, T: Store, S: Stripe> App<C, T, S> {
                 self.begin(wish, buyer, request, fingerprint).await
             }
             Next::Begin => self.begin(wish, buyer, request, fingerprint).await,
+            Next::Refuse(reason) => Err(Failure::Unreadable(reason)),
         }
     }
 
@@ -388,7 +393,7 @@ pub(crate) fn random_id<T: FromStr<Err = IdError>, const BYTES: usize>() -> Resu
 /// A digest of all that a session is opened with, and of how this code opens it.
 fn fingerprint(request: &SessionRequest, mark: &DeploymentMark) -> String {
     let parts = [
-        "2",
+        "3",
         mark.as_str(),
         request.customer.as_ref().map_or("", CustomerId::as_str),
         request.product.as_str(),

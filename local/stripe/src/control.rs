@@ -24,7 +24,8 @@ use crate::payments::{self, Buyer, Payment, Settlement};
 use crate::permissions::{self, Level};
 use crate::resources::payment_methods::Method;
 use crate::resources::{
-    charges, disputes, early_fraud_warnings, portal_configurations, refunds, webhook_endpoints,
+    account, charges, disputes, early_fraud_warnings, event_destinations, portal_configurations,
+    refunds, webhook_endpoints,
 };
 use crate::state::{Core, Origin};
 use crate::store::Kind;
@@ -43,6 +44,8 @@ pub(crate) fn routes() -> Router<Arc<Core>> {
         .route("/_sim/disputes", post(open_dispute))
         .route("/_sim/disputes/{id}", post(move_dispute))
         .route("/_sim/early_fraud_warnings", post(warn_of_fraud))
+        .route("/_sim/event_destinations", post(add_thin_destination))
+        .route("/_sim/account", post(set_up_account))
         .route("/_sim/deliveries", get(list_deliveries))
         .route("/_sim/deliveries/hold", post(hold))
         .route("/_sim/deliveries/release", post(release))
@@ -211,6 +214,38 @@ async fn warn_of_fraud(State(core): Shared, bytes: Bytes) -> Answer {
         Ok(early_fraud_warnings::add(call, &charge))
     })
     .map(|warning| ok(&warning))
+}
+
+/// An event destination that sends thin events, made in the Dashboard.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ThinDestinationBody {
+    url: String,
+    /// Such as `v1.checkout.session.completed`, or `*`.
+    enabled_events: Vec<String>,
+}
+
+async fn add_thin_destination(State(core): Shared, bytes: Bytes) -> Answer {
+    let ThinDestinationBody { url, enabled_events } = body(&bytes)?;
+    core.transact(origin(), |call| {
+        Ok(ok(&event_destinations::create_thin(call, &url, &enabled_events)))
+    })
+}
+
+/// What Stripe has set the account up with.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AccountBody {
+    /// Whether Link is the seller in every session that doesn't decline it.
+    managed_payments: bool,
+}
+
+async fn set_up_account(State(core): Shared, bytes: Bytes) -> Answer {
+    let AccountBody { managed_payments } = body(&bytes)?;
+    core.transact(Origin::default(), |call| {
+        account::set_managed_payments(call, managed_payments);
+        Ok(ok(&json!({ "managed_payments": managed_payments })))
+    })
 }
 
 /// The latest deliveries, newest first.

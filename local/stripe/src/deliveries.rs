@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use crate::document::Document;
 use crate::error::ApiError;
 use crate::events::HOLD;
+use crate::resources::event_destinations;
 use crate::state::{API_VERSION, Call, Core, Origin, machine_time_ms};
 use crate::store::{Kind, Store};
 
@@ -147,8 +148,12 @@ impl Attempt {
 }
 
 /// The event in the version of the API that the endpoint asked for, unless it was emitted with one
-/// of its own. Only the version's name differs: the simulator knows the objects of one version.
+/// of its own. Only the version's name differs: the simulator knows the objects of one version. A
+/// thin event has no version.
 fn rendered_for(endpoint: &Value, event: &Value) -> Value {
+    if event_destinations::is_thin(endpoint) {
+        return event_destinations::thin_event(event);
+    }
     let mut event = event.clone();
     let version = endpoint.field("api_version");
     if event.text("api_version") == API_VERSION && !version.is_null() {

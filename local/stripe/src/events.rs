@@ -7,7 +7,7 @@ use crate::document::{Document, previous_attributes};
 use crate::error::ApiError;
 use crate::id;
 use crate::parameters::{self, Parameter, Shape, optional};
-use crate::resources::lists;
+use crate::resources::{event_destinations, lists};
 use crate::state::{API_VERSION, Call, machine_time_ms};
 use crate::store::Kind;
 
@@ -56,14 +56,19 @@ impl Call<'_> {
         event
     }
 
-    /// The enabled endpoints that asked for this type.
+    /// The enabled endpoints that asked for this type; those of thin events ask for it by another
+    /// name.
     pub(crate) fn listeners(&self, event_type: &str) -> Vec<String> {
         let listens = |endpoint: &Value| {
+            let prefix = event_destinations::THIN_PREFIX;
+            let prefix = if event_destinations::is_thin(endpoint) { prefix } else { "" };
+            let is_this = |listed: &str| listed.strip_prefix(prefix) == Some(event_type);
             endpoint.text("status") == "enabled"
                 && endpoint
                     .elements("enabled_events")
                     .iter()
-                    .any(|listed| listed == "*" || listed == event_type)
+                    .filter_map(Value::as_str)
+                    .any(|listed| listed == "*" || is_this(listed))
         };
         self.store
             .iterate(Kind::WebhookEndpoint)

@@ -45,8 +45,9 @@ fn once() -> u32 {
 impl Fault {
     /// Refuses what would not do anything sensible.
     pub(crate) fn check(&self) -> Result<(), ApiError> {
-        let problem = if !self.path.starts_with("/v1") {
-            "path must start with /v1; only the API has faults"
+        let is_api = ["/v1", "/v2"].iter().any(|api| self.path.starts_with(api));
+        let problem = if !is_api {
+            "path must start with /v1 or /v2; only the API has faults"
         } else if self.status.is_some_and(|status| !(400..=599).contains(&status)) {
             "status must be between 400 and 599"
         } else if self.status.is_none() && !self.drop && self.delay_ms == 0 {

@@ -77,6 +77,10 @@ pub(crate) fn webhook_endpoint() -> String {
     random("we_1", 23)
 }
 
+pub(crate) fn event_destination() -> String {
+    random("ed_test_6", 28)
+}
+
 pub(crate) fn signing_secret() -> String {
     random("whsec_", 32)
 }

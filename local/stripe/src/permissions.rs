@@ -11,7 +11,7 @@ use crate::store::Kind;
 
 /// A kind of resource that permissions are about.
 struct Resource {
-    /// Where it is under `/v1/`; the first of these names it.
+    /// Where it is under `/v1/` or `/v2/`; the first of these names it.
     paths: &'static [&'static str],
     /// What Stripe calls its permission, between `rak_` and `_read` or `_write`. Some names are
     /// older than the resource.
@@ -36,6 +36,7 @@ const RESOURCES: &[Resource] = &[
     resource(&["checkout/sessions"], "checkout_session", &[], &["payment_intents", "products"]),
     resource(&["customers"], "customer", &[Kind::Customer], &[]),
     resource(&["disputes"], "dispute", &[Kind::Dispute], &[]),
+    resource(&["core/event_destinations"], "event_destination", &[], &[]),
     resource(&["events"], "event", &[], &[]),
     resource(&["payment_intents"], "payment_intent", &[Kind::PaymentIntent], &["products"]),
     resource(&["payment_methods"], "payment_method", &[Kind::PaymentMethod], &[]),
@@ -62,7 +63,8 @@ impl Resource {
 
     /// Whether a request's path is about it.
     fn is_at(&self, path: &str) -> bool {
-        let Some(path) = path.strip_prefix("/v1/") else { return false };
+        let path = path.strip_prefix("/v1/").or_else(|| path.strip_prefix("/v2/"));
+        let Some(path) = path else { return false };
         self.paths
             .iter()
             .filter_map(|own| path.strip_prefix(own))

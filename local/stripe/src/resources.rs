@@ -1,4 +1,5 @@
-//! Stripe's resources: which request does what. Everything under `/v1` is in this one table.
+//! Stripe's resources: which request does what. Everything under `/v1` is in this one table, and
+//! the little of `/v2` that there is.
 
 pub(crate) mod account;
 pub(crate) mod charges;
@@ -6,6 +7,7 @@ pub(crate) mod checkout_sessions;
 pub(crate) mod customers;
 pub(crate) mod disputes;
 pub(crate) mod early_fraud_warnings;
+pub(crate) mod event_destinations;
 pub(crate) mod expand;
 pub(crate) mod lists;
 pub(crate) mod payment_intents;
@@ -26,11 +28,11 @@ use crate::permissions::Permissions;
 use crate::state::Call;
 use crate::store::Kind;
 
-/// A request under `/v1`, decoded.
+/// A request of the API, decoded.
 pub(crate) struct ApiRequest {
     pub(crate) key: String,
     pub(crate) method: String,
-    /// With the leading `/v1`.
+    /// With the leading `/v1` or `/v2`.
     pub(crate) path: String,
     pub(crate) parameters: Value,
 }
@@ -48,6 +50,9 @@ pub(crate) fn answer(
 }
 
 fn dispatch(call: &mut Call<'_>, request: &ApiRequest, sent: &Value) -> Result<Value, ApiError> {
+    if (request.method.as_str(), request.path.as_str()) == ("GET", event_destinations::PATH) {
+        return event_destinations::list(call, sent);
+    }
     let path = request.path.strip_prefix("/v1/").unwrap_or_default();
     let segments: Vec<&str> = path.split('/').collect();
     match (request.method.as_str(), segments.as_slice()) {

@@ -159,7 +159,7 @@ fn disputed(facts: &Facts) -> Status {
     let statuses = || facts.disputes.values().filter_map(super::facts::Dispute::status);
     if statuses().any(DisputeStatus::is_against_us) {
         Status::Revoked
-    } else if statuses().any(|status| status == DisputeStatus::Open) {
+    } else if statuses().any(DisputeStatus::is_undecided) {
         Status::Suspended
     } else {
         Status::Active

@@ -120,6 +120,8 @@ pub enum SessionState {
     Complete,
     /// It can't be paid any more, or Stripe doesn't know it.
     Gone,
+    /// This version can't read it, and why: it may be paid, or be open.
+    Unreadable(String),
 }
 
 /// Stripe forgets an idempotency key after a day at the earliest; an attempt is retried under its
@@ -154,6 +156,8 @@ pub enum Next {
     Settle,
     /// Begin anew.
     Begin,
+    /// Neither begin anew nor hand it out, and why: a version that can read it has to decide.
+    Refuse(String),
 }
 
 /// What to do first.
@@ -184,6 +188,7 @@ pub fn next(attempt: &Attempt, state: SessionState, fingerprint: &str, now: Time
         SessionState::Open(open) => Next::ExpireAndBegin(open.id),
         SessionState::Complete => Next::Settle,
         SessionState::Gone => Next::Begin,
+        SessionState::Unreadable(reason) => Next::Refuse(reason),
     }
 }
 
@@ -241,5 +246,10 @@ mod tests {
         assert_eq!(ask(SessionState::Open(open(10 * MINUTE)), "same"), expire);
         assert_eq!(ask(SessionState::Complete, "same"), Next::Settle);
         assert_eq!(ask(SessionState::Gone, "same"), Next::Begin);
+        for fingerprint in ["same", "other"] {
+            let unreadable = SessionState::Unreadable("status has an unknown value".to_owned());
+            let refuse = Next::Refuse("status has an unknown value".to_owned());
+            assert_eq!(ask(unreadable, fingerprint), refuse);
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! What to write when Stripe tells us something: pure, total, and leaving no choice to the shell.
 
+use std::collections::BTreeMap;
+
 use super::access::{Grant, Holdings, is_payment};
-use super::facts::{DisputeStatus, Facts};
+use super::facts::{Dispute, DisputeStatus, Facts};
 use super::id::{CustomerId, DisputeId, EventId, LearnerId, PaymentIntentId, ProductId, SourceId};
 use super::shop::{Owner, Shop};
 use super::time::Timestamp;
@@ -136,15 +138,36 @@ pub enum Question {
     Holdings(LearnerId),
 }
 
-/// The answers.
+/// The answers, each by the id that was asked about. Stripe's may be unreadable: then there is the
+/// reason in their place.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answers {
     /// To [`Question::Owner`].
-    pub owner: Option<Owner>,
+    pub owners: BTreeMap<PaymentIntentId, Result<Owner, String>>,
     /// To [`Question::Dispute`].
-    pub dispute: Option<DisputeStatus>,
+    pub disputes: BTreeMap<DisputeId, Result<DisputeStatus, String>>,
     /// To [`Question::Holdings`].
-    pub holdings: Option<Holdings>,
+    pub holdings: BTreeMap<LearnerId, Holdings>,
+}
+
+/// Why facts can't be joined yet.
+enum Undecided {
+    /// It depends on the answer to this.
+    Ask(Question),
+    /// Stripe's answer can't be read.
+    Unreadable(String),
+}
+
+/// Stripe's answer to a question, if it was asked and can be read.
+fn answer<T>(
+    answered: Option<&Result<T, String>>,
+    question: impl FnOnce() -> Question,
+) -> Result<&T, Undecided> {
+    match answered {
+        None => Err(Undecided::Ask(question())),
+        Some(Ok(answer)) => Ok(answer),
+        Some(Err(reason)) => Err(Undecided::Unreadable(reason.clone())),
+    }
 }
 
 /// That a payment is the first to open its product for its learner.
@@ -372,20 +395,19 @@ pub fn decide(state: &State, news: &News, ours: &Shop, now: Timestamp) -> Decisi
             let settled = match is_ours(state, &news.owner, source, ours) {
                 Ok(true) => join(state, source, facts, now),
                 Ok(false) => Ok(Settled::of(Outcome::Ignored(Irrelevance::NotOurs))),
-                Err(question) => Err(question),
+                Err(undecided) => Err(undecided),
             };
             match settled {
                 Ok(settled) => settled,
-                Err(question) => return Decision::Ask(question),
+                Err(Undecided::Ask(question)) => return Decision::Ask(question),
+                Err(Undecided::Unreadable(reason)) => {
+                    return Decision::Settled(unreadable(state, news, &reason, now));
+                }
             }
         }
         Content::CustomerDeleted(learner, customer) => unlink(state, learner, customer, now),
         Content::Unreadable { reason } => {
-            let event = news.event.as_ref().filter(|_| state.event.is_none());
-            return Decision::Settled(Settled {
-                writes: event.map_or_else(Vec::new, |event| quarantine(event, reason, now)),
-                ..Settled::of(Outcome::Quarantined { reason: reason.clone() })
-            });
+            return Decision::Settled(unreadable(state, news, reason, now));
         }
         // Settled above; here so that the match is total without a catch-all.
         Content::Irrelevant(irrelevance) => Settled::of(Outcome::Ignored(*irrelevance)),
@@ -409,7 +431,7 @@ fn join(
     source: &SourceId,
     facts: &Facts,
     now: Timestamp,
-) -> Result<Settled, Question> {
+) -> Result<Settled, Undecided> {
     let stored = state.source.as_ref();
     let before = stored.map(|stored| &stored.facts);
     let mut joined = match before {
@@ -422,10 +444,10 @@ fn join(
         learner: granted.as_ref().map(|(learner, _)| learner.clone()),
         ..Settled::of(if before == Some(&joined) { Outcome::Duplicate } else { Outcome::Applied })
     };
-    // Whoever has asked Stripe about a dispute meanwhile may know less than this verdict: it is
-    // written even if it is known, so that they find another version, and ask again.
-    let is_verdict = facts.disputes.values().any(super::facts::Dispute::has_verdict);
-    if settled.outcome == Outcome::Duplicate && !is_verdict {
+    // Whoever has asked Stripe about a dispute meanwhile may know less than this verdict or appeal:
+    // it is written even if it is known, so that they find another version, and ask again.
+    let is_after_verdict = facts.disputes.values().any(Dispute::is_after_verdict);
+    if settled.outcome == Outcome::Duplicate && !is_after_verdict {
         return Ok(settled);
     }
     let known = before.and_then(Grant::of);
@@ -456,21 +478,25 @@ fn join(
 
 /// Whether a source is this deployment's: it is stored already, or carries our mark. Where the news
 /// doesn't say, only Stripe knows.
-fn is_ours(state: &State, said: &Owner, source: &SourceId, ours: &Shop) -> Result<bool, Question> {
-    match (source, &state.answers.owner) {
+fn is_ours(state: &State, said: &Owner, source: &SourceId, ours: &Shop) -> Result<bool, Undecided> {
+    match source {
         _ if state.source.is_some() || ours.owns(said) => Ok(true),
-        (SourceId::Payment(payment), None) => Err(Question::Owner(payment.clone())),
-        (SourceId::Payment(_), Some(owner)) => Ok(ours.owns(owner)),
-        (SourceId::Session(_) | SourceId::Grant(_), _) => Ok(false),
+        SourceId::Payment(payment) => {
+            let answered = state.answers.owners.get(payment);
+            let owner = answer(answered, || Question::Owner(payment.clone()))?;
+            Ok(ours.owns(owner))
+        }
+        SourceId::Session(_) | SourceId::Grant(_) => Ok(false),
     }
 }
 
-/// Where verdicts on a dispute contradict each other, Stripe says how it stands.
-fn settle_disputes(state: &State, news: &Facts, joined: &mut Facts) -> Result<(), Question> {
+/// Where a verdict on a dispute was followed by another or by an appeal, Stripe says how it stands.
+fn settle_disputes(state: &State, news: &Facts, joined: &mut Facts) -> Result<(), Undecided> {
     for (id, dispute) in &mut joined.disputes {
-        let is_told = news.disputes.get(id).is_some_and(super::facts::Dispute::has_verdict);
-        if is_told && dispute.is_contradictory() {
-            let status = state.answers.dispute.ok_or_else(|| Question::Dispute(id.clone()))?;
+        let is_told = news.disputes.get(id).is_some_and(Dispute::is_after_verdict);
+        if is_told && dispute.needs_reading() {
+            let answered = state.answers.disputes.get(id);
+            let status = *answer(answered, || Question::Dispute(id.clone()))?;
             if dispute.status() != Some(status) || dispute.settled.is_none() {
                 dispute.settle(status);
             }
@@ -501,12 +527,12 @@ fn claim(
     learner: &LearnerId,
     source: &SourceId,
     grant: &Grant,
-) -> Result<Claiming, Question> {
+) -> Result<Claiming, Undecided> {
     if !state.is_claimed {
         return Ok(Claiming::Claim(Claim { replaces: None }));
     }
-    let Some(holdings) = &state.answers.holdings else {
-        return Err(Question::Holdings(learner.clone()));
+    let Some(holdings) = state.answers.holdings.get(learner) else {
+        return Err(Undecided::Ask(Question::Holdings(learner.clone())));
     };
     if holdings.paid_for(&grant.product).any(|(other, _)| other != source) {
         return Ok(Claiming::Double);
@@ -541,6 +567,15 @@ fn recorded(settled: Settled, state: &State, news: &News, at: Timestamp) -> Sett
     }
     writes.extend(settled.writes);
     Settled { writes, ..settled }
+}
+
+/// Keeps the event for code that can read it, unless it is kept already.
+fn unreadable(state: &State, news: &News, reason: &str, at: Timestamp) -> Settled {
+    let event = news.event.as_ref().filter(|_| state.event.is_none());
+    Settled {
+        writes: event.map_or_else(Vec::new, |event| quarantine(event, reason, at)),
+        ..Settled::of(Outcome::Quarantined { reason: reason.to_owned() })
+    }
 }
 
 fn quarantine(event: &Event, reason: &str, at: Timestamp) -> Vec<Write> {

@@ -241,8 +241,9 @@ impl Refund {
     }
 }
 
-/// How far a dispute has come. The order is the join's, up to the verdict: verdicts may follow one
-/// another, and then Stripe is asked which holds.
+/// How far a dispute has come. The order is the join's, up to the verdict: verdicts and appeals may
+/// follow one another, and then Stripe is asked which holds. Until it has answered, the last of
+/// these counts, so nothing is open whose money may have gone back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DisputeStatus {
     /// The bank asks; no money has moved.
@@ -259,13 +260,22 @@ pub enum DisputeStatus {
     Lost,
     /// It was prevented by paying the money back.
     Resolved,
+    /// It was decided against us and we appeal: the money is away until that is decided.
+    Appealed,
 }
 
 impl DisputeStatus {
-    /// Whether it is decided, as far as anything is.
+    /// Whether the bank has decided at least once: a verdict, or an appeal against one. Each of
+    /// these may be followed by any other.
     #[must_use]
-    pub const fn is_verdict(self) -> bool {
-        matches!(self, Self::Won | Self::Blocked | Self::Lost | Self::Resolved)
+    pub const fn is_after_verdict(self) -> bool {
+        matches!(self, Self::Won | Self::Blocked | Self::Lost | Self::Resolved | Self::Appealed)
+    }
+
+    /// Whether the money is away and may come back.
+    #[must_use]
+    pub const fn is_undecided(self) -> bool {
+        matches!(self, Self::Open | Self::Appealed)
     }
 
     /// Whether the money has gone back.
@@ -280,7 +290,7 @@ impl DisputeStatus {
 pub struct Dispute {
     /// What Stripe has told of it.
     pub told: Told<DisputeStatus>,
-    /// Where verdicts contradict each other: what Stripe answered when it was asked last.
+    /// What Stripe answered when it was asked last, where that was needed.
     pub settled: Option<Reading>,
 }
 
@@ -298,23 +308,26 @@ impl Dispute {
     /// How it stands.
     #[must_use]
     pub fn status(&self) -> Option<DisputeStatus> {
-        let settled = self.settled.filter(|_| self.is_contradictory());
+        let settled = self.settled.filter(|_| self.needs_reading());
         settled.map(|settled| settled.status).or_else(|| self.told.furthest())
     }
 
-    /// Whether more than one verdict was told.
+    /// Whether only Stripe can say how it stands: more than one verdict was told, or an appeal,
+    /// after which any verdict may come, the same one too.
     #[must_use]
-    pub fn is_contradictory(&self) -> bool {
-        self.told.iter().filter(|(status, _)| status.is_verdict()).count() > 1
+    pub fn needs_reading(&self) -> bool {
+        let after_verdict = || self.told.iter().filter(|(status, _)| status.is_after_verdict());
+        after_verdict().count() > 1
+            || after_verdict().any(|(status, _)| status == DisputeStatus::Appealed)
     }
 
-    /// Whether a verdict was told.
+    /// Whether a verdict or an appeal was told.
     #[must_use]
-    pub fn has_verdict(&self) -> bool {
-        self.told.iter().any(|(status, _)| status.is_verdict())
+    pub fn is_after_verdict(&self) -> bool {
+        self.told.iter().any(|(status, _)| status.is_after_verdict())
     }
 
-    /// Takes in what Stripe has answered just now.
+    /// Records Stripe's latest answer.
     pub fn settle(&mut self, status: DisputeStatus) {
         let before = self.settled.map_or(0, |settled| settled.number);
         self.settled = Some(Reading { number: before.saturating_add(1), status });

@@ -99,6 +99,7 @@ impl Fact {
             Self::Dispute(DisputeStatus::Open) => "dispute_open",
             Self::Dispute(DisputeStatus::Won) => "dispute_won",
             Self::Dispute(DisputeStatus::Lost) => "dispute_lost",
+            Self::Dispute(DisputeStatus::Appealed) => "dispute_appealed",
             Self::Dispute(DisputeStatus::Blocked | DisputeStatus::Resolved) => "dispute_prevented",
             Self::FraudWarning => "fraud_warning",
             Self::Revoked(_) => "revoked",
@@ -159,6 +160,7 @@ impl Fact {
                 DisputeStatus::Open => "The payment is disputed at the bank.",
                 DisputeStatus::Won => "The bank has decided the dispute: the payment stands.",
                 DisputeStatus::Lost => "The bank has decided the dispute: the money went back.",
+                DisputeStatus::Appealed => "The bank's decision on the dispute was appealed.",
                 DisputeStatus::Blocked => "A dispute was prevented: the payment stands.",
                 DisputeStatus::Resolved => "A dispute was prevented: the money went back.",
             }
@@ -233,7 +235,7 @@ fn parts(source: &SourceId, facts: &Facts) -> Vec<Part> {
         }
     }
     for (id, dispute) in &facts.disputes {
-        let verdicts = dispute.told.iter().filter(|(status, _)| status.is_verdict());
+        let verdicts = dispute.told.iter().filter(|(status, _)| status.is_after_verdict());
         let last = verdicts.map(|(_, at)| at).max();
         for (status, at) in dispute.told.iter() {
             // What Stripe has answered holds from the last verdict on.

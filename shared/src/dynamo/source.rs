@@ -20,7 +20,10 @@ use crate::ports::LedgerError;
 
 /// How many times the facts that a source has have become more. Code that knows fewer must not
 /// decide on a source: it would give what a fact that it can't see has taken.
-const SHAPE: u64 = 1;
+const SHAPE: u64 = 2;
+/// The shape of a source without an appeal. Code that knows no appeals may decide on it, so a
+/// deployment can be rolled back.
+const SHAPE_WITHOUT_APPEALS: u64 = 1;
 
 const SHAPE_NAME: &str = "shape";
 pub(super) const VERSION: &str = "version";
@@ -41,7 +44,7 @@ const REFUND_STATUSES: [(RefundStatus, &str); 5] = [
     (RefundStatus::Failed, "failed"),
 ];
 
-const DISPUTE_STATUSES: [(DisputeStatus, &str); 7] = [
+const DISPUTE_STATUSES: [(DisputeStatus, &str); 8] = [
     (DisputeStatus::Inquiry, "inquiry"),
     (DisputeStatus::InquiryClosed, "inquiry_closed"),
     (DisputeStatus::Open, "open"),
@@ -49,12 +52,19 @@ const DISPUTE_STATUSES: [(DisputeStatus, &str); 7] = [
     (DisputeStatus::Blocked, "blocked"),
     (DisputeStatus::Lost, "lost"),
     (DisputeStatus::Resolved, "resolved"),
+    (DisputeStatus::Appealed, "appealed"),
 ];
+
+fn shape(facts: &Facts) -> u64 {
+    let is_appeal = |(status, _)| status == DisputeStatus::Appealed;
+    let appealed = facts.disputes.values().any(|dispute| dispute.told.iter().any(is_appeal));
+    if appealed { SHAPE } else { SHAPE_WITHOUT_APPEALS }
+}
 
 /// All attributes but the key, for a source in this version.
 pub(super) fn attributes(facts: &Facts, version: u64) -> Vec<(String, AttributeValue)> {
     let mut attributes =
-        vec![(SHAPE_NAME.to_owned(), number(SHAPE)), (VERSION.to_owned(), number(version))];
+        vec![(SHAPE_NAME.to_owned(), number(shape(facts))), (VERSION.to_owned(), number(version))];
     let mut put = |name: &str, value| attributes.push((name.to_owned(), value));
     match &facts.origin {
         Some(Origin::Purchase(purchase)) => put_purchase(&mut put, purchase),
@@ -307,6 +317,19 @@ mod tests {
         ] {
             assert_eq!(stored(&item(&facts)).unwrap().facts, facts);
         }
+    }
+
+    #[test]
+    fn only_a_source_with_an_appeal_is_left_to_code_that_knows_appeals() {
+        let disputed = |status| {
+            let dispute = Dispute { told: Told::once(status, at(1)), settled: None };
+            Facts { disputes: [("du_1".parse().unwrap(), dispute)].into(), ..Facts::default() }
+        };
+        for (status, _) in DISPUTE_STATUSES {
+            let shape = if status == DisputeStatus::Appealed { SHAPE } else { 1 };
+            assert_eq!(item(&disputed(status))[SHAPE_NAME], number(shape), "{status:?}");
+        }
+        assert_eq!(item(&Facts::default())[SHAPE_NAME], number(1));
     }
 
     #[test]

@@ -13,14 +13,14 @@ pub trait StripeReader {
         &self,
         payment: &PaymentIntentId,
         now: Timestamp,
-    ) -> impl Future<Output = Result<Owner, StripeUnavailable>> + Send;
+    ) -> impl Future<Output = Result<Owner, StripeReadError>> + Send;
 
     /// How this dispute stands.
     fn dispute(
         &self,
         id: &DisputeId,
         now: Timestamp,
-    ) -> impl Future<Output = Result<DisputeStatus, StripeUnavailable>> + Send;
+    ) -> impl Future<Output = Result<DisputeStatus, StripeReadError>> + Send;
 }
 
 /// The calls that open, read and close Checkout sessions.
@@ -50,7 +50,8 @@ pub trait StripeCheckout {
         now: Timestamp,
     ) -> impl Future<Output = Result<Option<Session>, StripeError>> + Send;
 
-    /// Closes a session. A session that is no longer open is refused with 400: read it again.
+    /// Closes a session, and reads in the answer that it is closed. A session that is no longer
+    /// open is refused with 400: read it again.
     fn expire_session(
         &self,
         id: &SessionId,
@@ -58,10 +59,16 @@ pub trait StripeCheckout {
     ) -> impl Future<Output = Result<(), StripeError>> + Send;
 }
 
-/// Stripe did not say.
+/// Why a question to Stripe has no answer.
 #[derive(Debug, thiserror::Error)]
-#[error("Stripe does not say what is asked")]
-pub struct StripeUnavailable(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+pub enum StripeReadError {
+    /// Stripe can't be asked now. It may answer later.
+    #[error("Stripe can't be asked")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Stripe answered with something that this version doesn't know, and would again.
+    #[error("Stripe's answer can't be read: {0}")]
+    Unreadable(String),
+}
 
 /// Why Stripe did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -122,8 +129,18 @@ impl StripeError {
     }
 }
 
-impl From<StripeError> for StripeUnavailable {
+impl From<StripeError> for StripeReadError {
     fn from(error: StripeError) -> Self {
-        Self(Box::new(error))
+        match error {
+            StripeError::Unreadable(reason) => Self::Unreadable(reason),
+            StripeError::NoKey(_)
+            | StripeError::WrongMode
+            | StripeError::Unauthorized
+            | StripeError::Missing { .. }
+            | StripeError::Refused { .. }
+            | StripeError::Busy
+            | StripeError::Failed { .. }
+            | StripeError::Unreachable => Self::Unavailable(Box::new(error)),
+        }
     }
 }

@@ -10,22 +10,24 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use stripe_checkout::CheckoutSessionMode;
 use stripe_checkout::checkout_session::{
-    CreateCheckoutSession, CreateCheckoutSessionLineItems, CreateCheckoutSessionPaymentIntentData,
-    ExpireCheckoutSession, RetrieveCheckoutSession,
+    CreateCheckoutSession, CreateCheckoutSessionLineItems, CreateCheckoutSessionManagedPayments,
+    CreateCheckoutSessionPaymentIntentData, ExpireCheckoutSession, RetrieveCheckoutSession,
 };
 use stripe_client_core::{IdempotencyKey, RequestBuilder, StripeMethod, StripeRequest};
 use stripe_core::customer::CreateCustomer;
 use tokio::sync::Mutex;
 
 use super::client::Client;
-use super::wire::{dispute_status_from_api, metadata, payment_owner_from_api, session_from_api};
+use super::wire::{
+    dispute_status_from_api, expired_from_api, metadata, payment_owner_from_api, session_from_api,
+};
 use crate::domain::checkout::{Session, SessionRequest};
 use crate::domain::decide::Mode;
 use crate::domain::facts::DisputeStatus;
 use crate::domain::id::{AttemptId, CustomerId, DisputeId, LearnerId, PaymentIntentId, SessionId};
 use crate::domain::shop::{Owner, Shop};
 use crate::domain::time::Timestamp;
-use crate::ports::{StripeCheckout, StripeError, StripeReader, StripeUnavailable};
+use crate::ports::{StripeCheckout, StripeError, StripeReadError, StripeReader};
 use crate::secrets::SecretCache;
 
 const ATTEMPTS_MAX: u32 = 3;
@@ -131,7 +133,7 @@ impl StripeReader for StripeApi {
         &self,
         payment: &PaymentIntentId,
         now: Timestamp,
-    ) -> Result<Owner, StripeUnavailable> {
+    ) -> Result<Owner, StripeReadError> {
         // Stripe has told us of it, so this account has it: a key that does not know it is a wrong
         // one, and says nothing of whose it is.
         let json = self.read(&format!("/payment_intents/{payment}"), now).await?;
@@ -142,7 +144,7 @@ impl StripeReader for StripeApi {
         &self,
         id: &DisputeId,
         now: Timestamp,
-    ) -> Result<DisputeStatus, StripeUnavailable> {
+    ) -> Result<DisputeStatus, StripeReadError> {
         let json = self.read(&format!("/disputes/{id}"), now).await?;
         dispute_status_from_api(&json).map_err(|reason| StripeError::Unreadable(reason).into())
     }
@@ -199,6 +201,10 @@ impl StripeCheckout for StripeApi {
             .mode(CheckoutSessionMode::Payment)
             .client_reference_id(request.learner.as_str())
             .line_items(vec![item])
+            // Some accounts sell through Link unless a session declines: then Link is the seller,
+            // and prices, receipts and refunds are its own.
+            // <https://docs.stripe.com/payments/managed-payments>
+            .managed_payments(CreateCheckoutSessionManagedPayments { enabled: Some(false) })
             .metadata(metadata)
             .payment_intent_data(payment)
             .success_url(request.success_url.as_str())
@@ -228,6 +234,7 @@ impl StripeCheckout for StripeApi {
 
     async fn expire_session(&self, id: &SessionId, now: Timestamp) -> Result<(), StripeError> {
         let request = ExpireCheckoutSession::new(id.as_str());
-        self.send(|| request.build(), None, now).await.map(drop)
+        let json = self.send(|| request.build(), None, now).await?;
+        expired_from_api(&json).map_err(StripeError::Unreadable)
     }
 }

@@ -12,6 +12,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::signature::VerifiedDelivery;
+use super::values::{self, PaymentStatus, SessionStatus};
 use crate::domain::checkout::{OpenSession, Session, SessionState};
 use crate::domain::decide::{Content, Event, Irrelevance, Mode, News};
 use crate::domain::facts::{
@@ -139,6 +140,25 @@ fn owner(object: &Value) -> Result<Owner, String> {
     }
 }
 
+/// Whether this is the type of a thin event about something that an endpoint of ours has to send
+/// whole. Thin events name their object and leave it out, and their types start with `v1.`.
+/// <https://docs.stripe.com/webhooks/migrate-snapshot-to-thin-events>
+#[must_use]
+pub fn is_thin(kind: &str) -> bool {
+    kind.strip_prefix("v1.").is_some_and(|kind| telling(kind).is_some())
+}
+
+/// What an event says whose type is not handled.
+fn unhandled(kind: &str) -> Content {
+    if is_thin(kind) {
+        let reason = "this endpoint sends thin events, which leave the object out: delete it in \
+                      Stripe's Dashboard and run `coursegate webhook register`";
+        Content::Unreadable { reason: reason.to_owned() }
+    } else {
+        Content::Irrelevant(Irrelevance::UnknownType)
+    }
+}
+
 /// <https://docs.stripe.com/api/events/object>
 #[derive(Deserialize)]
 struct EventShape {
@@ -226,17 +246,21 @@ impl EventShape {
         let object = &self.data.object;
         let telling = telling(&self.kind);
         let content = match telling {
-            Some(Telling::Bought { unpaid_means }) => session_event(object, created, unpaid_means),
-            // An expired session was never completed, whatever its payment status says: one with
-            // nothing to pay is `no_payment_required` from the start.
-            Some(Telling::Expired) => Content::Irrelevant(Irrelevance::NothingPaid),
+            Some(Telling::Bought { unpaid_means }) => {
+                session_event(object, |session| session.bought(created, unpaid_means))
+            }
+            Some(Telling::Expired) => session_event(object, SessionShape::expired),
             Some(Telling::Refund) => payment_event(object, "refund", refund(object, created)),
             Some(Telling::Dispute) => payment_event(object, "dispute", dispute(object, created)),
+            // Stripe leaves the field out where the charge has no payment intent.
+            Some(Telling::FraudWarning) if object.get("payment_intent").is_none() => {
+                Content::Irrelevant(Irrelevance::NotOurs)
+            }
             Some(Telling::FraudWarning) => {
                 payment_event(object, "early fraud warning", fraud_warning(object, created))
             }
             Some(Telling::CustomerDeleted) => customer_deleted(object),
-            None => Content::Irrelevant(Irrelevance::UnknownType),
+            None => unhandled(&self.kind),
         };
         let owner = telling.map_or(Ok(Owner::Unsaid), |telling| telling.owner(object));
         let (owner, content) = match owner {
@@ -282,20 +306,19 @@ fn unreadable_event(body: &str, error: &serde_json::Error, ours: Mode) -> News {
     let value: Value = serde_json::from_str(body).unwrap_or_default();
     let text = |field: &str| value.get(field).and_then(Value::as_str).map(ToOwned::to_owned);
     let id = text("id").and_then(|id| id.parse().ok()).or_else(|| digest_id(body));
-    let kind = text("type").unwrap_or_else(|| "unknown".to_owned());
-    // What we would not act on need not be kept either.
-    let telling = telling(&kind);
-    let content = if value.get("type").is_some() && telling.is_none() {
-        Content::Irrelevant(Irrelevance::UnknownType)
-    } else {
-        Content::Unreadable { reason: describe("event", error) }
+    let kind = text("type");
+    let telling = kind.as_deref().and_then(telling);
+    let content = match &kind {
+        // What we would not act on need not be kept either.
+        Some(kind) if telling.is_none() => unhandled(kind),
+        Some(_) | None => Content::Unreadable { reason: describe("event", error) },
     };
-    let object = value.pointer("/data/object");
+    let object = value.pointer("/data/object").or_else(|| value.get("related_object"));
     let owner = telling.zip(object).and_then(|(telling, object)| telling.owner(object).ok());
     News {
         event: id.map(|id| Event {
             id,
-            kind: plain_kind(kind),
+            kind: plain_kind(kind.unwrap_or_else(|| "unknown".to_owned())),
             object: object.and_then(object_id),
             api_version: text("api_version").filter(|version| is_plain(version)),
             created: Timestamp::from_unix_seconds(
@@ -325,21 +348,30 @@ fn describe(what: &str, error: &serde_json::Error) -> String {
     }
 }
 
-fn session_event(object: &Value, at: Timestamp, unpaid_means: Payment) -> Content {
-    let read = SessionShape::deserialize(object)
+/// What is told of a session, by whoever reads it.
+fn session_event(
+    object: &Value,
+    read: impl FnOnce(&SessionShape) -> Result<Content, String>,
+) -> Content {
+    let session = SessionShape::deserialize(object);
+    let content = session
         .map_err(|error| describe("checkout session", &error))
-        .and_then(|session| session.facts(at, unpaid_means));
-    match read {
-        Ok(content) => content,
-        Err(reason) => Content::Unreadable { reason },
-    }
+        .and_then(|it| read(&it).map_err(|reason| format!("checkout session: {reason}")));
+    content.unwrap_or_else(|reason| Content::Unreadable { reason })
 }
 
-/// What is told of something that names a payment. What names none is not ours: we sell through
-/// payment intents only.
+fn unreadable(what: &str, reason: &str) -> Content {
+    Content::Unreadable { reason: format!("{what}: {reason}") }
+}
+
+/// What is told of something that names a payment. What has none is not ours: we sell through
+/// payment intents only. Without the field it can't be told.
 fn payment_event(object: &Value, what: &str, facts: Result<Facts, String>) -> Content {
-    let payment = object.get("payment_intent").filter(|payment| !payment.is_null());
-    let Some(payment) = payment else { return Content::Irrelevant(Irrelevance::NotOurs) };
+    let payment = match object.get("payment_intent") {
+        Some(Value::Null) => return Content::Irrelevant(Irrelevance::NotOurs),
+        Some(payment) => payment,
+        None => return unreadable(what, "payment_intent is missing"),
+    };
     // An id, or the whole object.
     let id = payment.as_str().or_else(|| payment.get("id")?.as_str());
     let source = id
@@ -348,7 +380,7 @@ fn payment_event(object: &Value, what: &str, facts: Result<Facts, String>) -> Co
         .map(SourceId::Payment);
     match source.and_then(|source| Ok(Content::Facts(source, Box::new(facts?)))) {
         Ok(content) => content,
-        Err(reason) => Content::Unreadable { reason: format!("{what}: {reason}") },
+        Err(reason) => unreadable(what, &reason),
     }
 }
 
@@ -366,15 +398,8 @@ fn text<'a>(object: &'a Value, name: &str) -> Result<&'a str, String> {
 fn refund(object: &Value, at: Timestamp) -> Result<Facts, String> {
     let status = match object.get("status") {
         // Stripe's own type allows it to have none, which says nothing about the money yet.
-        None | Some(Value::Null) => RefundStatus::Pending,
-        Some(_) => match text(object, "status")? {
-            "pending" => RefundStatus::Pending,
-            "requires_action" => RefundStatus::RequiresAction,
-            "succeeded" => RefundStatus::Succeeded,
-            "canceled" => RefundStatus::Canceled,
-            "failed" => RefundStatus::Failed,
-            _ => return Err("status is not a known one".to_owned()),
-        },
+        Some(Value::Null) => RefundStatus::Pending,
+        Some(_) | None => values::refund_status(text(object, "status")?)?,
     };
     let amount = object.get("amount").and_then(Value::as_i64);
     let amount_minor = amount.ok_or_else(|| "amount is no whole number".to_owned())?;
@@ -390,19 +415,8 @@ fn dispute(object: &Value, at: Timestamp) -> Result<Facts, String> {
 
 /// How a dispute stands. <https://docs.stripe.com/api/disputes/object>
 fn dispute_status(object: &Value) -> Result<DisputeStatus, String> {
-    // How it was prevented: the bank was kept from disputing, or the money was paid back.
-    // <https://docs.stripe.com/changelog/basil/2025-08-27/add-preventions-to-dispute>
-    let case = object.pointer("/payment_method_details/card/case_type").and_then(Value::as_str);
-    Ok(match (text(object, "status")?, case) {
-        ("warning_needs_response" | "warning_under_review", _) => DisputeStatus::Inquiry,
-        ("warning_closed", _) => DisputeStatus::InquiryClosed,
-        ("needs_response" | "under_review", _) => DisputeStatus::Open,
-        ("won", _) => DisputeStatus::Won,
-        ("lost", _) => DisputeStatus::Lost,
-        ("prevented", Some("block")) => DisputeStatus::Blocked,
-        ("prevented", _) => DisputeStatus::Resolved,
-        _ => return Err("status is not a known one".to_owned()),
-    })
+    let case_type = object.pointer("/payment_method_details/card/case_type");
+    values::dispute_status(text(object, "status")?, case_type.and_then(Value::as_str))
 }
 
 /// How a dispute stands, as Stripe answered it to us.
@@ -434,28 +448,66 @@ fn customer_deleted(object: &Value) -> Content {
             .ok_or_else(|| format!("metadata.{} is no learner id", metadata::LEARNER))?;
         Ok(Content::CustomerDeleted(learner, field(object, "id")?))
     };
-    read().unwrap_or_else(|reason| Content::Unreadable { reason: format!("customer: {reason}") })
+    read().unwrap_or_else(|reason| unreadable("customer", &reason))
 }
 
 impl SessionShape {
+    /// What the session says in an event that its buyer has done their part. Its status may be
+    /// null then: the event's type has said it.
+    fn bought(&self, at: Timestamp, unpaid_means: Payment) -> Result<Content, String> {
+        let status = self.status()?.unwrap_or(SessionStatus::Complete);
+        self.facts(status, at, || Ok(unpaid_means))
+    }
+
+    /// What the session says in an event that it has expired: nothing, as long as it was not
+    /// completed. One with nothing to pay is `no_payment_required` from the start.
+    fn expired(&self) -> Result<Content, String> {
+        match (self.status()?.unwrap_or(SessionStatus::Expired), self.payment_status()?) {
+            (SessionStatus::Complete, _) => Err("it has expired, and is complete".to_owned()),
+            (SessionStatus::Open | SessionStatus::Expired, PaymentStatus::Paid) => {
+                Err("it has expired, and is paid".to_owned())
+            }
+            (
+                SessionStatus::Open | SessionStatus::Expired,
+                PaymentStatus::NoPaymentRequired | PaymentStatus::Unpaid,
+            ) => Ok(Content::Irrelevant(Irrelevance::NothingPaid)),
+        }
+    }
+
     /// What the session says of its purchase. `payment_status` decides, not the event's name:
     /// <https://docs.stripe.com/checkout/fulfillment>.
-    fn facts(&self, at: Timestamp, unpaid_means: Payment) -> Result<Content, String> {
+    fn facts(
+        &self,
+        status: SessionStatus,
+        at: Timestamp,
+        unpaid_means: impl FnOnce() -> Result<Payment, String>,
+    ) -> Result<Content, String> {
         if self.mode.as_deref() != Some("payment") {
-            return Err("checkout session: mode is not payment".to_owned());
+            return Err("mode is not payment".to_owned());
         }
-        if self.status.as_deref().is_some_and(|status| status != "complete") {
-            return Ok(Content::Irrelevant(Irrelevance::NothingPaid));
+        let payment_status = self.payment_status()?;
+        match (status, payment_status) {
+            (SessionStatus::Complete, _) => {}
+            (SessionStatus::Open | SessionStatus::Expired, PaymentStatus::Paid) => {
+                return Err("it is paid, and not complete".to_owned());
+            }
+            (
+                SessionStatus::Open | SessionStatus::Expired,
+                PaymentStatus::NoPaymentRequired | PaymentStatus::Unpaid,
+            ) => return Ok(Content::Irrelevant(Irrelevance::NothingPaid)),
         }
-        let payment = match self.payment_status.as_str() {
-            "paid" | "no_payment_required" => Payment::paid(at),
-            "unpaid" => unpaid_means,
-            _ => return Err("checkout session: payment_status is not a known one".to_owned()),
+        let payment = match payment_status {
+            PaymentStatus::Paid | PaymentStatus::NoPaymentRequired => Payment::paid(at),
+            PaymentStatus::Unpaid => unpaid_means()?,
         };
         let session: SessionId = self.id.parse().map_err(say)?;
-        let source = match self.payment_intent()? {
-            Some(payment_intent) => SourceId::Payment(payment_intent),
-            None => SourceId::Session(session.clone()),
+        let source = match (self.payment_intent()?, payment_status) {
+            (Some(payment_intent), _) => SourceId::Payment(payment_intent),
+            (None, PaymentStatus::NoPaymentRequired) => SourceId::Session(session.clone()),
+            // A refund names the payment intent and nothing else of ours.
+            (None, PaymentStatus::Paid | PaymentStatus::Unpaid) => {
+                return Err("payment_intent is missing".to_owned());
+            }
         };
         let sale = Sale {
             product: self.metadata(metadata::PRODUCT)?,
@@ -465,6 +517,15 @@ impl SessionShape {
             learner: self.metadata(metadata::LEARNER)?,
         };
         Ok(Content::Facts(source, Box::new(Purchase { sale, payment }.into())))
+    }
+
+    /// None where Stripe gives none.
+    fn status(&self) -> Result<Option<SessionStatus>, String> {
+        self.status.as_deref().map(values::session_status).transpose()
+    }
+
+    fn payment_status(&self) -> Result<PaymentStatus, String> {
+        values::payment_status(&self.payment_status)
     }
 
     fn payment_intent(&self) -> Result<Option<PaymentIntentId>, String> {
@@ -478,8 +539,8 @@ impl SessionShape {
 
     fn metadata<T: std::str::FromStr<Err = IdError>>(&self, key: &str) -> Result<T, String> {
         let value = self.metadata.as_ref().and_then(|metadata| metadata.get(key));
-        let value = value.ok_or_else(|| format!("checkout session: metadata.{key} is missing"))?;
-        value.parse().map_err(|error| format!("checkout session: metadata.{key}: {error}"))
+        let value = value.ok_or_else(|| format!("metadata.{key} is missing"))?;
+        value.parse().map_err(|error| format!("metadata.{key}: {error}"))
     }
 
     fn total(&self) -> Option<Money> {
@@ -487,16 +548,17 @@ impl SessionShape {
         Some(Money { amount_minor: self.amount_total?, currency })
     }
 
-    /// What the payment of an unpaid session is doing: as the payment intent says, where it was
-    /// read along.
-    fn unpaid_means(&self) -> Payment {
+    /// What the payment of a complete, unpaid session is doing: what the payment intent says, where
+    /// it was expanded; otherwise it is on its way.
+    fn unpaid_means(&self) -> Result<Payment, String> {
         match &self.payment_intent {
-            Some(PaymentIntentShape::Object { status: Some(status), .. })
-                if status == "requires_payment_method" || status == "canceled" =>
-            {
-                Payment::Failed
+            Some(PaymentIntentShape::Object { status: Some(status), .. }) => {
+                values::unpaid_intent(status)
             }
-            _ => Payment::Processing,
+            Some(PaymentIntentShape::Object { status: None, .. }) => {
+                Err("payment_intent.status is missing".to_owned())
+            }
+            Some(PaymentIntentShape::Id(_)) | None => Ok(Payment::Processing),
         }
     }
 
@@ -507,47 +569,78 @@ impl SessionShape {
                 latest_charge: Some(ChargeShape::Object { created }),
                 ..
             }) => Some(*created),
-            _ => self.created,
+            Some(PaymentIntentShape::Object { .. } | PaymentIntentShape::Id(_)) | None => {
+                self.created
+            }
         };
         seconds.map(Timestamp::from_unix_seconds)
     }
 
-    fn state(&self, id: &SessionId) -> SessionState {
-        match (self.status.as_deref(), &self.url, self.expires_at) {
-            (Some("open"), Some(url), Some(expires_at)) => SessionState::Open(OpenSession {
+    /// The status of a session that we have read: no event says what it is where Stripe gives none.
+    fn own_status(&self) -> Result<SessionStatus, String> {
+        self.status()?.ok_or_else(|| "status is missing".to_owned())
+    }
+
+    fn state(&self, id: &SessionId) -> Result<SessionState, String> {
+        Ok(match self.own_status()? {
+            SessionStatus::Open => SessionState::Open(OpenSession {
                 id: id.clone(),
-                url: url.clone(),
-                expires_at: Timestamp::from_unix_seconds(expires_at),
+                url: self.url.clone().ok_or("url is missing")?,
+                expires_at: Timestamp::from_unix_seconds(
+                    self.expires_at.ok_or("expires_at is missing")?,
+                ),
             }),
-            (Some("complete"), ..) => SessionState::Complete,
-            _ => SessionState::Gone,
-        }
+            SessionStatus::Complete => SessionState::Complete,
+            SessionStatus::Expired => SessionState::Gone,
+        })
     }
 }
 
 fn say(error: IdError) -> String {
-    format!("checkout session: {error}")
+    error.to_string()
 }
 
 /// Reads a Checkout session from a response of Stripe's, best with `payment_intent.latest_charge`
-/// expanded, so that it tells when it was paid. The error says what is missing.
+/// expanded, so that it tells when it was paid. A value that this version doesn't know makes the
+/// session's state unreadable; the error is for an answer that is no session at all.
 pub fn session_from_api(json: &str) -> Result<Session, String> {
     let object: Value = serde_json::from_str(json).map_err(|error| describe("session", &error))?;
     let shape =
         SessionShape::deserialize(&object).map_err(|error| describe("checkout session", &error))?;
-    let missing = |field| format!("checkout session: {field} is missing");
-    let id: SessionId = shape.id.parse().map_err(say)?;
+    let named = |reason: String| format!("checkout session: {reason}");
+    let missing = |field| named(format!("{field} is missing"));
+    let id: SessionId = shape.id.parse().map_err(say).map_err(named)?;
     let paid_at = shape.paid_at().ok_or_else(|| missing("created"))?;
+    let content = session_event(&object, |session| {
+        session.facts(session.own_status()?, paid_at, || session.unpaid_means())
+    });
+    let state = match (&content, shape.state(&id)) {
+        (Content::Unreadable { reason }, _) => SessionState::Unreadable(reason.clone()),
+        (_, Err(reason)) => SessionState::Unreadable(named(reason)),
+        (_, Ok(state)) => state,
+    };
     Ok(Session {
         learner: shape.metadata(metadata::LEARNER).ok(),
-        state: shape.state(&id),
+        state,
         news: News {
             event: None,
             mode: mode_of(shape.livemode.ok_or_else(|| missing("livemode"))?),
             connected_account: false,
             owner: owner(&object).map_err(|reason| format!("checkout session: {reason}"))?,
-            content: session_event(&object, paid_at, shape.unpaid_means()),
+            content,
         },
         id,
     })
+}
+
+/// Whether a session can't be paid any more, in Stripe's answer to a request to expire it.
+pub fn expired_from_api(json: &str) -> Result<(), String> {
+    let object: Value = serde_json::from_str(json).map_err(|error| describe("session", &error))?;
+    let status = text(&object, "status").and_then(values::session_status);
+    match status.map_err(|reason| format!("checkout session: {reason}"))? {
+        SessionStatus::Expired => Ok(()),
+        SessionStatus::Open | SessionStatus::Complete => {
+            Err("checkout session: it was to be expired, and is not".to_owned())
+        }
+    }
 }

@@ -20,7 +20,7 @@ use shared::domain::shop::Owner;
 use shared::domain::time::Timestamp;
 use shared::ports::{
     AccessReader, CatalogReader, CheckoutStore, Clock, Commit, Ledger, LedgerError, StripeCheckout,
-    StripeError, StripeReader, StripeUnavailable,
+    StripeError, StripeReadError, StripeReader,
 };
 use shared::stripe::wire;
 
@@ -290,7 +290,7 @@ impl StripeReader for Door {
         &self,
         payment: &PaymentIntentId,
         _: Timestamp,
-    ) -> Result<Owner, StripeUnavailable> {
+    ) -> Result<Owner, StripeReadError> {
         let session = payment.as_str().replacen("pi_", "cs_", 1);
         let known = self.ask(move |world, _| Ok(world.stripe.session(&session).is_some())).await?;
         Ok(if known { Owner::Marked(shop().mark) } else { Owner::Unmarked })
@@ -301,8 +301,8 @@ impl StripeReader for Door {
         &self,
         id: &DisputeId,
         _: Timestamp,
-    ) -> Result<DisputeStatus, StripeUnavailable> {
-        Err(StripeUnavailable(format!("{id} is decided once").into()))
+    ) -> Result<DisputeStatus, StripeReadError> {
+        Err(StripeReadError::Unavailable(format!("{id} is decided once").into()))
     }
 }
 

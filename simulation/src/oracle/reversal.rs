@@ -78,6 +78,8 @@ pub enum DisputeState {
     Lost,
     /// The money was paid back to prevent it.
     Resolved,
+    /// It was lost, and the shop appeals: the money is away until that is decided.
+    Appealed,
 }
 
 /// The verdicts, those more often that are more frequent.
@@ -89,6 +91,8 @@ const VERDICTS: [DisputeState; 6] = [
     DisputeState::Blocked,
     DisputeState::Resolved,
 ];
+/// What may follow a lost dispute besides another verdict.
+const APPEALS: [DisputeState; 2] = [DisputeState::Appealed, DisputeState::Appealed];
 
 impl DisputeState {
     /// The status's name at Stripe, before and after the shop has sent its evidence.
@@ -100,6 +104,7 @@ impl DisputeState {
             Self::Won => ("won", "won"),
             Self::Lost => ("lost", "lost"),
             Self::Blocked | Self::Resolved => ("prevented", "prevented"),
+            Self::Appealed => ("appeal_needs_response", "appeal_under_review"),
         }
     }
 
@@ -107,7 +112,12 @@ impl DisputeState {
         match self {
             Self::Blocked => Some("block"),
             Self::Resolved => Some("resolution"),
-            Self::Inquiry | Self::InquiryClosed | Self::Open | Self::Won | Self::Lost => None,
+            Self::Inquiry
+            | Self::InquiryClosed
+            | Self::Open
+            | Self::Won
+            | Self::Lost
+            | Self::Appealed => None,
         }
     }
 
@@ -117,7 +127,7 @@ impl DisputeState {
 
     /// Whether the shop does not have the money.
     const fn takes_money(self) -> bool {
-        matches!(self, Self::Open | Self::Lost | Self::Resolved)
+        matches!(self, Self::Open | Self::Lost | Self::Resolved | Self::Appealed)
     }
 }
 
@@ -339,20 +349,29 @@ impl Stripe {
     }
 
     pub(super) fn send_evidence(&mut self, number: u8) -> Option<String> {
-        let waits = |state| matches!(state, DisputeState::Inquiry | DisputeState::Open);
+        let waits = |state| {
+            use DisputeState::{Appealed, Inquiry, Open};
+            matches!(state, Inquiry | Open | Appealed)
+        };
         let index = self.pick_dispute(number, waits)?;
         self.disputes[index].has_evidence = true;
         Some(self.tell_of_dispute(index, "updated"))
     }
 
-    /// Decides an open dispute, or decides one anew that was decided otherwise.
+    /// Decides an open dispute or an appeal, decides one anew that was decided otherwise, or
+    /// appeals against one that was lost.
     pub(super) fn decide(&mut self, number: u8, verdict: u8) -> Option<String> {
-        let is_open = |state| state == DisputeState::Open;
+        let is_open = |state| matches!(state, DisputeState::Open | DisputeState::Appealed);
         let index = self.pick_dispute(number, |state| is_open(state) || state.is_verdict())?;
         let before = self.disputes[index].dispute.state;
-        let others = VERDICTS.iter().filter(|verdict| **verdict != before);
+        let appeals = APPEALS.iter().filter(|_| before == DisputeState::Lost);
+        let others = VERDICTS.iter().filter(|verdict| **verdict != before).chain(appeals);
         let verdict = usize::from(verdict) % others.clone().count();
-        self.disputes[index].dispute.state = others.copied().nth(verdict)?;
+        let record = &mut self.disputes[index];
+        record.dispute.state = others.copied().nth(verdict)?;
+        if record.dispute.state == DisputeState::Appealed {
+            record.has_evidence = false;
+        }
         let how = if is_open(before) { "closed" } else { "updated" };
         Some(self.tell_of_dispute(index, how))
     }

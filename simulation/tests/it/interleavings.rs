@@ -23,6 +23,9 @@ const DISPUTE: Word = Word::Dispute { session: 0, is_inquiry: false };
 const WON: Word = Word::Decide { dispute: 0, verdict: 0 };
 /// The other of won and lost.
 const FLIP: Word = Word::Decide { dispute: 0, verdict: 0 };
+const LOST: Word = Word::Decide { dispute: 0, verdict: 1 };
+/// Of one that was lost.
+const APPEAL: Word = Word::Decide { dispute: 0, verdict: 4 };
 const WARN: Word = Word::Warn { session: 0 };
 
 const fn again(event: u8) -> Word {
@@ -84,6 +87,26 @@ fn refunds_one_of_which_fails_and_a_dispute_end_in_the_truth_in_each_of_their_or
 fn a_dispute_that_is_won_lost_and_won_ends_in_the_truth_in_each_of_its_orders() {
     let words = [OPEN, CARD, DISPUTE, WON, FLIP, FLIP, WARN, HALF];
     assert_eq!(explored(&words, &[1, 1, 1, 1, 1, 1, 1, 0], ORDERS), 5040);
+}
+
+#[test]
+fn an_appeal_ends_in_the_truth_in_each_of_its_orders() {
+    // Lost, appealed with evidence, and then won, or lost once more.
+    for verdict in [WON, LOST] {
+        let evidence = Word::Evidence { dispute: 0 };
+        let words = [OPEN, CARD, DISPUTE, LOST, APPEAL, evidence, verdict];
+        assert_eq!(explored(&words, &[1; 6], ORDERS), 720);
+    }
+}
+
+#[test]
+fn an_appeal_and_its_verdict_meet_at_every_point() {
+    for verdict in [WON, LOST] {
+        let words = [OPEN, CARD, DISPUTE, LOST, APPEAL, verdict];
+        assert!(explored_after(&[0, 1, 2], &words, &[0, 0, 0, 1, 1], TWO) > 30);
+        assert!(explored_after(&[0, 1], &words, &[0, 0, 1, 1, 1], TWO) > 1000);
+        assert!(explored_after(&[0, 2], &words, &[0, 0, 0, 1, 1], TROUBLED) > 1000);
+    }
 }
 
 #[test]

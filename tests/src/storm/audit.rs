@@ -279,6 +279,8 @@ impl<'a> Found<'a> {
 
 /// A source's attributes.
 fn facts_of(source: &Source) -> Map<String, Value> {
+    let mut disputes = source.reversals.disputes.values();
+    let is_appealed = disputes.any(|dispute| dispute.told.contains_key(&DisputeState::Appealed));
     let mut facts = json!({
         "learner": source.learner,
         "product": source.product,
@@ -291,7 +293,7 @@ fn facts_of(source: &Source) -> Map<String, Value> {
             Payment::Failed => "failed",
             Payment::Paid { .. } => "paid",
         },
-        "shape": 1,
+        "shape": if is_appealed { 2 } else { 1 },
     });
     if let Payment::Paid { since } = source.payment {
         facts["paid_at"] = since.into();
@@ -305,7 +307,7 @@ fn facts_of(source: &Source) -> Map<String, Value> {
     for (id, dispute) in &source.reversals.disputes {
         let told = dispute.told.iter().map(|(state, at)| (dispute_word(*state).to_owned(), *at));
         let mut item: Map<String, Value> = told.map(|(word, at)| (word, at.into())).collect();
-        if verdicts(&item) > 1 {
+        if item.contains_key("appealed") || verdicts(&item) > 1 {
             item.insert("read".to_owned(), dispute_word(dispute.state).into());
         }
         facts[format!("dispute#{id}")] = item.into();
@@ -344,6 +346,7 @@ const fn dispute_word(state: DisputeState) -> &'static str {
         DisputeState::Blocked => "blocked",
         DisputeState::Lost => "lost",
         DisputeState::Resolved => "resolved",
+        DisputeState::Appealed => "appealed",
     }
 }
 
@@ -360,7 +363,7 @@ fn grant_of(source: &Value) -> Value {
     let disputes: Vec<&str> = of("dispute#").map(standing).collect();
     let status = match source["payment"].as_str() {
         Some("paid") if disputes.iter().any(|it| ["lost", "resolved"].contains(it)) => "revoked",
-        Some("paid") if disputes.contains(&"open") => "suspended",
+        Some("paid") if disputes.iter().any(|it| ["open", "appealed"].contains(it)) => "suspended",
         Some("paid") => "active",
         payment => payment.unwrap_or_default(),
     };
@@ -381,8 +384,8 @@ fn grant_of(source: &Value) -> Value {
 
 /// How a dispute on record stands: the furthest of what was told, unless Stripe had to be asked.
 fn standing(dispute: &Value) -> &str {
-    const FURTHER: [&str; 7] =
-        ["inquiry", "inquiry_closed", "open", "won", "blocked", "lost", "resolved"];
+    const FURTHER: [&str; 8] =
+        ["inquiry", "inquiry_closed", "open", "won", "blocked", "lost", "resolved", "appealed"];
     let furthest = FURTHER.iter().rev().find(|status| !dispute[**status].is_null());
     dispute["read"].as_str().unwrap_or_else(|| furthest.unwrap())
 }

@@ -99,7 +99,8 @@ impl Script {
         self.steady.extend(steady);
         let is_verdict = |telling: &&Telling| {
             let status = telling.body["data"]["object"]["status"].as_str().unwrap_or_default();
-            telling.moment.is_some() && ["won", "lost", "prevented"].contains(&status)
+            let after_verdict = ["won", "lost", "prevented"].contains(&status);
+            telling.moment.is_some() && (after_verdict || status.starts_with("appeal_"))
         };
         let verdicts = stripe.tellings().iter().filter(is_verdict);
         self.verdicts.extend(verdicts.filter_map(|it| Some(it.body["id"].as_str()?.to_owned())));

@@ -68,7 +68,7 @@ pub(crate) fn checkout(
         r#"<main class="checkout">
 <section class="order" aria-labelledby="order-title">
 {back}
-<h1 id="order-title">Pay {merchant}</h1>
+<h1 id="order-title">Pay {merchant}</h1>{seller}
 <p class="total">{total}</p>
 <ul class="items">{items}</ul>
 </section>
@@ -83,6 +83,11 @@ pub(crate) fn checkout(
             "<span aria-hidden=\"true\">←</span> Back to the shop"
         ),
         merchant = BUSINESS_NAME,
+        seller = if session.field("managed_payments").is_true("enabled") {
+            "\n<p>Sold through Link</p>"
+        } else {
+            ""
+        },
         total = escape(&money::format(total, currency)),
         items = items.iter().map(item).collect::<String>(),
         payment_title = if total == 0 { "Your details" } else { "Payment details" },

@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 
+use crate::document::Document;
 use crate::resources::lists;
 use crate::state::Call;
+use crate::store::Kind;
 
 /// The shop's name, as buyers see it.
 pub(crate) const BUSINESS_NAME: &str = "Test shop";
@@ -53,6 +55,19 @@ pub(crate) fn retrieve(call: &mut Call<'_>) -> Value {
         "tos_acceptance": { "date": CREATED, "ip": null, "user_agent": null },
         "type": "standard",
     })
+}
+
+const MANAGED_PAYMENTS: &str = "managed_payments";
+
+/// Whether a session that doesn't say has Link as its seller. Stripe sets some new accounts up so,
+/// and has no switch for it: <https://docs.stripe.com/payments/managed-payments>
+pub(crate) fn has_managed_payments(call: &Call<'_>) -> bool {
+    let setting = call.store.get(Kind::Setting, MANAGED_PAYMENTS);
+    setting.is_some_and(|setting| setting.is_true("enabled"))
+}
+
+pub(crate) fn set_managed_payments(call: &mut Call<'_>, enabled: bool) {
+    call.store.put(Kind::Setting, MANAGED_PAYMENTS, json!({ "enabled": enabled }));
 }
 
 /// Stripe has all the papers that it wants.

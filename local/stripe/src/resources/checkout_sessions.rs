@@ -8,7 +8,7 @@ use crate::document::Document;
 use crate::error::ApiError;
 use crate::id;
 use crate::parameters::{self, Parameter, Shape, TIMESTAMP, optional, required};
-use crate::resources::{customers, lists, overlay, payment_intents};
+use crate::resources::{account, customers, lists, overlay, payment_intents};
 use crate::state::Call;
 use crate::store::{Kind, Store};
 
@@ -50,6 +50,7 @@ const FIELDS: &[Parameter] = &[
     optional("expires_at", TIMESTAMP),
     optional("invoice_creation", Shape::Object(ENABLED)),
     optional("locale", Shape::Text),
+    optional("managed_payments", Shape::Object(&[optional("enabled", Shape::Boolean)])),
     optional("metadata", Shape::Metadata),
     optional(
         "payment_intent_data",
@@ -121,6 +122,9 @@ pub(crate) fn create(call: &mut Call<'_>, sent: &Value) -> Result<Value, ApiErro
             session.set(name, part);
         }
     }
+    let managed = fields.field("managed_payments").field("enabled").as_bool();
+    let managed = managed.unwrap_or_else(|| account::has_managed_payments(call));
+    session.set("managed_payments", json!({ "enabled": managed }));
     if fields.field("tax_id_collection").is_true("enabled") {
         session.set("tax_id_collection", json!({ "enabled": true, "required": "never" }));
     }

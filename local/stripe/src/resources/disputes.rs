@@ -12,7 +12,8 @@ use crate::resources::{charges, check_move, early_fraud_warnings, lists, overlay
 use crate::state::Call;
 use crate::store::{Kind, Store};
 
-/// Where a bank may bring a dispute. An inquiry may be escalated, and a verdict may be reversed.
+/// Where a bank may bring a dispute. An inquiry may be escalated, a verdict may be reversed, and a
+/// lost dispute may be appealed.
 const MOVES: &[(&str, &[&str])] = &[
     (
         "warning_needs_response",
@@ -23,7 +24,9 @@ const MOVES: &[(&str, &[&str])] = &[
     ("needs_response", &["under_review", "won", "lost", "prevented"]),
     ("under_review", &["won", "lost", "prevented"]),
     ("won", &["lost"]),
-    ("lost", &["won"]),
+    ("lost", &["won", "appeal_needs_response"]),
+    ("appeal_needs_response", &["appeal_under_review", "won", "lost"]),
+    ("appeal_under_review", &["won", "lost"]),
     ("prevented", &[]),
 ];
 
@@ -194,8 +197,15 @@ fn bring(
     if let Some(card) = dispute.pointer_mut("/payment_method_details/card") {
         card.set("case_type", case_type);
     }
-    let bank_has_money =
-        matches!(status, "needs_response" | "under_review" | "lost") || case_type == "resolution";
+    let bank_has_money = case_type == "resolution"
+        || matches!(
+            status,
+            "needs_response"
+                | "under_review"
+                | "lost"
+                | "appeal_needs_response"
+                | "appeal_under_review"
+        );
     let moved = move_money(call, &mut dispute, bank_has_money);
     dispute.set("is_charge_refundable", !bank_has_money);
     call.store.put(Kind::Dispute, dispute.text("id"), dispute.clone());

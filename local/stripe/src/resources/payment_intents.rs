@@ -37,7 +37,7 @@ pub(crate) fn add(call: &mut Call<'_>, session: &Value, data: &Value) -> Value {
         "last_payment_error": null,
         "latest_charge": null,
         "livemode": false,
-        "managed_payments": { "enabled": false },
+        "managed_payments": session.field("managed_payments"),
         "metadata": {},
         "next_action": null,
         "on_behalf_of": null,

@@ -7,7 +7,7 @@ use crate::document::Document;
 use crate::error::ApiError;
 use crate::id;
 use crate::parameters::{self, Parameter, Shape, optional, required};
-use crate::resources::{lists, overlay};
+use crate::resources::{event_destinations, lists, overlay};
 use crate::state::{API_VERSION, Call};
 use crate::store::Kind;
 
@@ -150,7 +150,9 @@ pub(crate) fn delete(call: &mut Call<'_>, id: &str) -> Result<Value, ApiError> {
 pub(crate) fn list(call: &Call<'_>, sent: &Value) -> Result<Value, ApiError> {
     let page =
         parameters::check(&[lists::LIMIT, lists::STARTING_AFTER, lists::ENDING_BEFORE], sent)?;
-    lists::list(call.store, Kind::WebhookEndpoint, "/v1/webhook_endpoints", &page, |_| true)
+    lists::list(call.store, Kind::WebhookEndpoint, "/v1/webhook_endpoints", &page, |endpoint| {
+        !event_destinations::is_thin(endpoint)
+    })
 }
 
 /// Gives an endpoint a new secret; the old one signs too for so many seconds more.

@@ -259,6 +259,29 @@ async fn a_customer_is_made_when_the_session_asks_for_one() {
 }
 
 #[tokio::test]
+async fn link_sells_where_the_account_or_the_session_says_so_and_the_page_says_it_too() {
+    let shop = Shop::open().await;
+    let price = shop.price(2900).await;
+    for by_default in [false, true] {
+        let account = json!({ "managed_payments": by_default });
+        shop.control(Method::POST, "/account", account).await.ok();
+        for (said, by_link) in [(None, by_default), (Some("true"), true), (Some("false"), false)] {
+            let more = said.map(|said| ("managed_payments[enabled]", said));
+            let session = shop.session_with(&price, more.as_slice()).await.ok();
+            assert_eq!(session["managed_payments"]["enabled"], by_link, "{by_default} {said:?}");
+            let path = format!("/c/pay/{}", session["id"].as_str().unwrap());
+            let page = Shop::send(shop.request(Method::GET, &path)).await.ok();
+            let page = page.as_str().unwrap();
+            assert_eq!(page.contains("Sold through Link"), by_link, "{by_default} {said:?}");
+            let paid = shop.pay(session["id"].as_str().unwrap(), "4242424242424242").await.ok();
+            let intent = paid["payment_intent"].as_str().unwrap();
+            let intent = shop.get(&format!("/v1/payment_intents/{intent}")).await.ok();
+            assert_eq!(intent["managed_payments"], session["managed_payments"]);
+        }
+    }
+}
+
+#[tokio::test]
 async fn prices_that_cannot_be_sold_together_are_refused() {
     let shop = Shop::open().await;
     let dollars = shop.price(100).await;

@@ -110,6 +110,29 @@ async fn a_dispute_can_be_lost_without_a_word() {
 }
 
 #[tokio::test]
+async fn a_lost_dispute_can_be_appealed_and_the_money_stays_away_until_that_is_decided() {
+    let shop = Shop::open().await;
+    for (verdict, told, taken) in
+        [("won", &["funds_reinstated", "closed"][..], 0), ("lost", &["closed"], 2900)]
+    {
+        let intent = shop.purchase(CARD).await;
+        let dispute = open(&shop, &intent, json!({})).await;
+        assert_eq!(bring(&shop, &dispute, "appeal_needs_response").await.error().0, 400);
+        lead(
+            &shop,
+            &dispute,
+            &[
+                ("lost", &["closed"], 2900),
+                ("appeal_needs_response", &["updated"], 2900),
+                ("appeal_under_review", &["updated"], 2900),
+                (verdict, told, taken),
+            ],
+        )
+        .await;
+    }
+}
+
+#[tokio::test]
 async fn an_inquiry_takes_nothing_until_it_is_escalated() {
     let shop = Shop::open().await;
     let intent = shop.purchase(CARD).await;

@@ -16,6 +16,7 @@ mod client;
 mod deliveries;
 mod disputes;
 mod early_fraud_warnings;
+mod event_destinations;
 mod faults;
 mod idempotency;
 mod lists;

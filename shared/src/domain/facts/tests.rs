@@ -60,6 +60,7 @@ fn tellings() -> Vec<Facts> {
         dispute("du_1", DisputeStatus::Open, 2),
         dispute("du_1", DisputeStatus::Lost, 5),
         dispute("du_1", DisputeStatus::Won, 6),
+        dispute("du_1", DisputeStatus::Appealed, 7),
         settled("du_1", 1, DisputeStatus::Won),
         settled("du_1", 2, DisputeStatus::Lost),
         dispute("du_2", DisputeStatus::Resolved, 5),
@@ -144,7 +145,7 @@ fn a_refund_of_what_nobody_knows_the_total_of_counts_as_all_of_it() {
 
 #[test]
 fn of_contradicting_verdicts_that_holds_which_stripe_gave_last_when_asked() {
-    use DisputeStatus::{Lost, Open, Won};
+    use DisputeStatus::{Appealed, Lost, Open, Won};
     let status = |tellings: &[Facts]| {
         let all = tellings.iter().cloned().fold(Facts::default(), Facts::join);
         all.disputes.values().next().unwrap().status().unwrap()
@@ -156,6 +157,11 @@ fn of_contradicting_verdicts_that_holds_which_stripe_gave_last_when_asked() {
     assert_eq!(status(&[&both[..], &[settled("du_1", 2, Lost)]].concat()), Lost);
     // Nobody has asked yet: the worse counts.
     assert_eq!(status(&[dispute("du_1", Won, 2), dispute("du_1", Lost, 1)]), Lost);
+    // After an appeal, a single verdict may be the one before it or the one after it.
+    let appealed = [dispute("du_1", Lost, 1), dispute("du_1", Appealed, 2)];
+    assert_eq!(status(&appealed), Appealed);
+    assert_eq!(status(&[&appealed[..], &[settled("du_1", 1, Lost)]].concat()), Lost);
+    assert_eq!(status(&[dispute("du_1", Won, 3), dispute("du_1", Appealed, 2)]), Appealed);
 }
 
 #[test]

@@ -1,0 +1,124 @@
+//! The values of Stripe's enums that this version knows.
+//!
+//! Each enum is a table from Stripe's value to what it means here. A value that isn't in the table
+//! is an error and never read as one of the others, so an object of ours that has one is kept for
+//! a person.
+
+use crate::domain::facts::{DisputeStatus, Payment, RefundStatus};
+
+/// A Checkout session's `status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SessionStatus {
+    /// It can be paid.
+    Open,
+    /// The buyer has done their part.
+    Complete,
+    /// It can't be paid any more.
+    Expired,
+}
+
+/// <https://docs.stripe.com/api/checkout/sessions/object#checkout_session_object-status>
+const SESSION_STATUSES: [(&str, SessionStatus); 3] = [
+    ("open", SessionStatus::Open),
+    ("complete", SessionStatus::Complete),
+    ("expired", SessionStatus::Expired),
+];
+
+/// A Checkout session's `payment_status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PaymentStatus {
+    /// The money has arrived.
+    Paid,
+    /// There was nothing to pay. A session that costs nothing says so from the start.
+    NoPaymentRequired,
+    /// It has not.
+    Unpaid,
+}
+
+/// <https://docs.stripe.com/api/checkout/sessions/object#checkout_session_object-payment_status>
+const PAYMENT_STATUSES: [(&str, PaymentStatus); 3] = [
+    ("paid", PaymentStatus::Paid),
+    ("no_payment_required", PaymentStatus::NoPaymentRequired),
+    ("unpaid", PaymentStatus::Unpaid),
+];
+
+/// What a payment intent's `status` says of a complete session that is unpaid.
+/// <https://docs.stripe.com/payments/paymentintents/lifecycle>
+const UNPAID_INTENTS: [(&str, Payment); 7] = [
+    ("requires_payment_method", Payment::Failed),
+    ("canceled", Payment::Failed),
+    ("requires_confirmation", Payment::Processing),
+    ("requires_action", Payment::Processing),
+    ("requires_capture", Payment::Processing),
+    ("processing", Payment::Processing),
+    ("succeeded", Payment::Processing),
+];
+
+/// <https://docs.stripe.com/api/refunds/object#refund_object-status>
+const REFUND_STATUSES: [(&str, RefundStatus); 5] = [
+    ("pending", RefundStatus::Pending),
+    ("requires_action", RefundStatus::RequiresAction),
+    ("succeeded", RefundStatus::Succeeded),
+    ("canceled", RefundStatus::Canceled),
+    ("failed", RefundStatus::Failed),
+];
+
+/// <https://docs.stripe.com/api/disputes/object#dispute_object-status>. None where the kind of case
+/// decides.
+const DISPUTE_STATUSES: [(&str, Option<DisputeStatus>); 10] = [
+    ("warning_needs_response", Some(DisputeStatus::Inquiry)),
+    ("warning_under_review", Some(DisputeStatus::Inquiry)),
+    ("warning_closed", Some(DisputeStatus::InquiryClosed)),
+    ("needs_response", Some(DisputeStatus::Open)),
+    ("under_review", Some(DisputeStatus::Open)),
+    ("won", Some(DisputeStatus::Won)),
+    ("lost", Some(DisputeStatus::Lost)),
+    ("prevented", None),
+    // Since 2026-10-28, for accounts that have enabled appeals:
+    // <https://docs.stripe.com/disputes/arbitration>
+    ("appeal_needs_response", Some(DisputeStatus::Appealed)),
+    ("appeal_under_review", Some(DisputeStatus::Appealed)),
+];
+
+/// How a dispute was prevented: the bank was kept from disputing, or the money was paid back.
+/// <https://docs.stripe.com/changelog/basil/2025-08-27/add-preventions-to-dispute>
+const PREVENTED_CASES: [(&str, DisputeStatus); 2] =
+    [("block", DisputeStatus::Blocked), ("resolution", DisputeStatus::Resolved)];
+
+/// What `value` means. The error names the field and never repeats its value.
+fn meaning<T: Copy>(field: &str, value: &str, known: &[(&str, T)]) -> Result<T, String> {
+    let found = known.iter().find_map(|(name, meaning)| (*name == value).then_some(*meaning));
+    found.ok_or_else(|| format!("{field} has an unknown value"))
+}
+
+pub(super) fn session_status(value: &str) -> Result<SessionStatus, String> {
+    meaning("status", value, &SESSION_STATUSES)
+}
+
+pub(super) fn payment_status(value: &str) -> Result<PaymentStatus, String> {
+    meaning("payment_status", value, &PAYMENT_STATUSES)
+}
+
+/// How far the payment of a complete, unpaid session has come, by its payment intent.
+pub(super) fn unpaid_intent(status: &str) -> Result<Payment, String> {
+    meaning("payment_intent.status", status, &UNPAID_INTENTS)
+}
+
+pub(super) fn refund_status(value: &str) -> Result<RefundStatus, String> {
+    meaning("status", value, &REFUND_STATUSES)
+}
+
+/// How a dispute stands. `case_type` is read only where the status leaves open who has the money.
+pub(super) fn dispute_status(
+    status: &str,
+    case_type: Option<&str>,
+) -> Result<DisputeStatus, String> {
+    const CASE_TYPE: &str = "case_type of a prevented dispute";
+    match meaning("status", status, &DISPUTE_STATUSES)? {
+        Some(status) => Ok(status),
+        None => {
+            let case_type = case_type.ok_or_else(|| format!("{CASE_TYPE} is missing"))?;
+            meaning(CASE_TYPE, case_type, &PREVENTED_CASES)
+        }
+    }
+}
