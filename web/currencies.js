@@ -1,19 +1,7 @@
 // @ts-check
-// The currencies that Stripe charges, and the amounts it takes in each. This is the only such table:
-// the functions, the command and the Stripe simulator are built from these lines (currencies/src/lib.rs).
+// The currencies that Stripe charges: decimals, decimals that people write, multiple, minimum, maximum, codes.
+// currencies/src/lib.rs reads these lines too, and says what they mean.
 
-/**
- * A line is five numbers and the currencies they apply to:
- *
- * 1. how many decimals Stripe's integer amounts have: 999 is 9.99 dollars;
- * 2. how many of them people write: none in krónur and Ugandan shillings, which Stripe still counts in hundredths;
- * 3. what an amount must be a multiple of;
- * 4. the smallest amount that can be charged; where Stripe lists none, the smallest there is;
- * 5. the largest amount that every payment method takes.
- *
- * Sources, as of November 2026: https://docs.stripe.com/currencies#presentment-currencies, #zero-decimal,
- * #three-decimal, #special-cases and #minimum-and-maximum-charge-amounts of that page.
- */
 const TABLE = `
 2 2   1     1     99999999 afn all amd ang aoa awg azn bam bbd bdt bmd bnd bob bsd bwp byn bzd cdf
 2 2   1     1     99999999 cny crc cve dop dzd egp etb fjd fkp gel gip gmd gtq gyd hnl htg jmd kes
@@ -38,22 +26,19 @@ const TABLE = `
 0 0   1    50     99999999 jpy krw
 `;
 
-/** @type {Map<string, { decimals: number, written: number }>} */
+/** @type {Map<string, number[]>} */
 const currencies = new Map();
 for (const line of TABLE.trim().split("\n")) {
   const [decimals, written, , , , ...codes] = line.split(/ +/);
-  for (const code of codes) {
-    currencies.set(code, { decimals: Number(decimals), written: Number(written) });
-  }
+  for (const code of codes) currencies.set(code, [Number(decimals), Number(written)]);
 }
 
 /**
- * The decimals of an amount: of the integer itself, and of what people write. A currency that is not in the table has
- * two, which is Stripe's rule; an amount that does not come out even is written in full.
+ * How many decimals an amount has, and how many of them are written: all of them if it doesn't come out even.
  * @param {number} amount
  * @param {string} currency
  */
 export function decimalsOf(amount, currency) {
-  const { decimals, written } = currencies.get(currency) ?? { decimals: 2, written: 2 };
-  return { decimals, written: amount % 10 ** (decimals - written) === 0 ? written : decimals };
+  const [decimals = 2, written = 2] = currencies.get(currency) ?? [];
+  return { decimals, written: amount % 10 ** (decimals - written) ? decimals : written };
 }

@@ -3,6 +3,18 @@
 //! The table is [`web/currencies.js`](../../web/currencies.js), which the site loads as it is, so
 //! that the functions, the command, the Stripe simulator and the site can't disagree about what an
 //! amount is. This crate knows Stripe's documentation and nothing of Coursegate.
+//!
+//! A line of the table is five numbers and the codes of the currencies that they apply to; the
+//! numbers are the fields of [`Currency`], in their order. Sources, as of November 2026, are these
+//! sections of <https://docs.stripe.com/currencies>:
+//!
+//! - [presentment currencies](https://docs.stripe.com/currencies#presentment-currencies), for an
+//!   account in any country;
+//! - [zero-decimal](https://docs.stripe.com/currencies#zero-decimal) and
+//!   [three-decimal](https://docs.stripe.com/currencies#three-decimal) currencies and
+//!   [special cases](https://docs.stripe.com/currencies#special-cases);
+//! - [minimum and maximum
+//!   amounts](https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts).
 
 use std::sync::LazyLock;
 
@@ -24,7 +36,7 @@ pub struct Currency {
     pub written_decimals: usize,
     /// What an amount must be a multiple of.
     pub multiple: i64,
-    /// The smallest amount that can be charged.
+    /// The smallest amount that can be charged. Where Stripe lists none, it is `multiple`.
     pub min: i64,
     /// The largest amount that every payment method takes.
     pub max: i64,
