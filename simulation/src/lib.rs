@@ -30,4 +30,5 @@ pub mod oracle;
 pub mod random;
 pub mod rendering;
 pub mod run;
+mod secret;
 pub mod world;
