@@ -84,6 +84,14 @@ pub(crate) enum Command {
         #[command(flatten)]
         place: PlaceArguments,
     },
+    /// Access that Stripe doesn't say was paid for, which forged events may have left behind
+    UnknownSources {
+        /// Go on after this one, where the command stopped before
+        #[arg(long, value_name = "SOURCE")]
+        after: Option<SourceId>,
+        #[command(flatten)]
+        place: PlaceArguments,
+    },
     /// All that is held of a learner: write it out, or erase it
     #[command(subcommand)]
     Learner(LearnerCommand),

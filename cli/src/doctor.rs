@@ -4,6 +4,7 @@
 
 mod aws;
 mod doors;
+mod sources;
 mod stripe;
 mod waiting;
 
@@ -98,6 +99,7 @@ pub async fn examine(
     note("deliveries", stripe::deliveries(&patient).await);
     note("quarantine", waiting::quarantine(&patient).await);
     note("double payments", waiting::double_payments(&patient).await);
+    note("unknown sources", sources::unknown(&patient).await);
     note("customer portal", stripe::portal(&patient).await);
     note("tax", stripe::tax(&patient).await);
     note("site's files", aws::site_files(&patient).await);

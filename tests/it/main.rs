@@ -37,4 +37,5 @@ mod strangers;
 mod template;
 mod tidy;
 mod trouble;
+mod unknown_sources;
 mod webhook;

@@ -2,6 +2,7 @@
 //! fail.
 //!
 //! - [`flaky`]: any ledger, with faults on demand.
+//! - [`instances`]: the webhook function as Lambda keeps it warm.
 //! - [`meter`]: in front of any DynamoDB, counts what is called and what it would cost.
 //! - [`world`]: DynamoDB, Secrets Manager and Stripe in this process, and the three functions.
 //! - [`moto`]: another DynamoDB and Secrets Manager, as a second opinion.
@@ -19,6 +20,7 @@
 )]
 
 pub mod flaky;
+pub mod instances;
 pub mod meter;
 pub mod moto;
 pub mod relay;

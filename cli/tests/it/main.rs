@@ -9,6 +9,7 @@
 )]
 
 mod events;
+mod leak;
 mod learner;
 mod operator;
 mod own_account;
