@@ -289,7 +289,7 @@ pub(crate) struct Up {
     /// Site, API, sign-in and webhook [default: 3000]
     #[arg(long, value_name = "PORT")]
     pub(crate) gateway_port: Option<u16>,
-    /// Lambda's Invoke API [default: 3001]
+    /// Lambda's API [default: 3001]
     #[arg(long, value_name = "PORT")]
     pub(crate) lambda_port: Option<u16>,
     /// DynamoDB [default: 8000]

@@ -13,7 +13,7 @@ use shared::domain::facts::{Facts, Origin};
 use shared::domain::id::{LearnerId, ProductId, SourceId};
 use shared::domain::time::Timestamp;
 use shared::dynamo::operator;
-use shared::ports::LedgerError;
+use shared::ports::{CatalogReader as _, LedgerError};
 use shared::stripe::wire::metadata;
 use shared::telemetry::Chain;
 

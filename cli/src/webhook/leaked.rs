@@ -111,39 +111,37 @@ async fn attempt_forgery(
     leaked: &[SecretString],
 ) -> Trial {
     let now = SystemClock.now();
-    match probe::deliver(http, deployment, new, now).await {
-        Ok(answer) if answer.status().is_success() => {}
-        Ok(answer) => {
-            let status = answer.status().as_u16();
-            return Trial::Unclear(format!(
-                "the webhook answers {status} to an event signed with the new secret"
-            ));
-        }
-        Err(error) => return unreachable(&error),
-    }
+    let deliver = async |secret: &SecretString| {
+        let answer = probe::deliver(http, deployment, secret, now).await;
+        answer.map(|answer| answer.status())
+    };
     let forged = leaked.iter().flat_map(|secret| std::iter::repeat_n(secret, FORGED_AT_ONCE));
-    let forged = forged.map(|secret| probe::deliver(http, deployment, secret, now));
     let (mut refused, mut unclear) = (0_usize, None);
-    for answer in join_all(forged).await {
-        match answer.map(|answer| answer.status()) {
+    for status in join_all(forged.map(deliver)).await {
+        match status {
             Ok(status) if status.is_success() => return Trial::Accepted,
             Ok(StatusCode::BAD_REQUEST) => refused = refused.saturating_add(1),
             // As many instances as may run are at work: no other would have taken it either.
             Ok(StatusCode::TOO_MANY_REQUESTS) => {}
-            Ok(status) => {
-                let says = format!("the webhook answers {} to a forged event", status.as_u16());
-                unclear = Some(Trial::Unclear(says));
-            }
+            Ok(status) => unclear = Some(answers(status, "a forged event")),
             Err(error) => unclear = Some(unreachable(&error)),
         }
     }
-    match unclear {
-        Some(unclear) => unclear,
-        None if refused == 0 && !leaked.is_empty() => {
-            Trial::Unclear("the webhook answers 429 to each forged event".to_owned())
+    match (unclear, deliver(new).await) {
+        (Some(unclear), _) => unclear,
+        (None, Err(error)) => unreachable(&error),
+        (None, Ok(status)) if !status.is_success() => {
+            answers(status, "an event signed with the new secret")
         }
-        None => Trial::Refused(refused),
+        (None, Ok(_)) if refused == 0 && !leaked.is_empty() => {
+            answers(StatusCode::TOO_MANY_REQUESTS, "each forged event")
+        }
+        (None, Ok(_)) => Trial::Refused(refused),
     }
+}
+
+fn answers(status: StatusCode, to: &str) -> Trial {
+    Trial::Unclear(format!("the webhook answers {} to {to}", status.as_u16()))
 }
 
 fn unreachable(error: &reqwest::Error) -> Trial {
