@@ -84,6 +84,14 @@ pub(crate) enum Command {
         #[command(flatten)]
         place: PlaceArguments,
     },
+    /// Access that Stripe doesn't say was paid for, which forged events may have left behind
+    UnknownSources {
+        /// Go on after this one, where the command stopped before
+        #[arg(long, value_name = "SOURCE")]
+        after: Option<SourceId>,
+        #[command(flatten)]
+        place: PlaceArguments,
+    },
     /// All that is held of a learner: write it out, or erase it
     #[command(subcommand)]
     Learner(LearnerCommand),
@@ -285,7 +293,7 @@ pub(crate) struct Up {
     /// Site, API, sign-in and webhook [default: 3000]
     #[arg(long, value_name = "PORT")]
     pub(crate) gateway_port: Option<u16>,
-    /// Lambda's Invoke API [default: 3001]
+    /// Lambda's API [default: 3001]
     #[arg(long, value_name = "PORT")]
     pub(crate) lambda_port: Option<u16>,
     /// DynamoDB [default: 8000]

@@ -20,6 +20,7 @@ use shared::stripe::wire::{dispute_status_from_api, payment_owner_from_api};
 use shared::telemetry::Chain;
 
 use crate::account::{Account, AccountError, NoParameters};
+use crate::lambda::Function;
 use crate::s3::S3;
 
 /// The operator's own key, which may do more than the functions' key.
@@ -127,6 +128,8 @@ pub struct Deployment {
     pub stripe_url: Option<String>,
     /// Where Stripe delivers.
     pub webhook_url: String,
+    /// The function that takes what Stripe delivers.
+    pub webhook_function: Function,
     /// The API with its stage.
     pub api_url: String,
     /// Where learners are sent back to.
@@ -234,7 +237,7 @@ impl Deployment {
     /// The local stack at these addresses, with this mark.
     #[must_use]
     pub fn local(addresses: &Addresses, mark: DeploymentMark) -> Self {
-        let Addresses { gateway, dynamodb, stripe, secrets_manager, .. } = addresses;
+        let Addresses { gateway, lambda, dynamodb, stripe, secrets_manager, .. } = addresses;
         let at = |endpoint: &str| {
             let credentials = Credentials::new("local", "local", None, None, "local");
             SdkConfig::builder()
@@ -249,6 +252,7 @@ impl Deployment {
             shop: Shop { mode: Mode::Test, mark },
             stripe_url: Some(stripe.clone()),
             webhook_url: format!("{gateway}/webhook"),
+            webhook_function: Function::new(&at(lambda), "webhook"),
             api_url: format!("{gateway}/api"),
             site_origin: gateway.clone(),
             table_name: local::stack::TABLE.to_owned(),
@@ -297,6 +301,7 @@ impl Deployment {
             shop: Shop { mode, mark },
             stripe_url: stripe_url.filter(|url| !url.is_empty()).map(ToOwned::to_owned),
             webhook_url: output("WebhookUrl")?,
+            webhook_function: Function::new(config, output("WebhookFunctionName")?),
             api_url: output("ApiUrl")?,
             site_origin: output("SiteOrigin")?,
             table_name: output("TableName")?,
@@ -357,6 +362,18 @@ impl Deployment {
         let answer = self.secrets_manager.get_secret_value().secret_id(id).send().await;
         let answer = answer.map_err(|error| secret_error(id, &error))?;
         Ok(answer.secret_string().unwrap_or_default().to_owned())
+    }
+
+    /// The value that a secret had before the current one, if it had any.
+    pub async fn previous_secret(&self, id: &str) -> Result<Option<String>, DeploymentError> {
+        let request = self.secrets_manager.get_secret_value().secret_id(id);
+        match request.version_stage("AWSPREVIOUS").send().await {
+            Ok(answer) => Ok(answer.secret_string().map(ToOwned::to_owned)),
+            Err(error) => match error.as_service_error() {
+                Some(service) if service.is_resource_not_found_exception() => Ok(None),
+                _ => Err(secret_error(id, &error)),
+            },
+        }
     }
 
     /// Makes this the current value of a secret; what was current is the previous one from now on.

@@ -6,6 +6,7 @@ mod aws;
 mod destinations;
 mod doors;
 mod seller;
+mod sources;
 mod stripe;
 mod waiting;
 
@@ -102,6 +103,7 @@ pub async fn examine(
     note("seller", seller::seller(&patient).await);
     note("quarantine", waiting::quarantine(&patient).await);
     note("double payments", waiting::double_payments(&patient).await);
+    note("unknown sources", sources::unknown(&patient).await);
     note("customer portal", stripe::portal(&patient).await);
     note("tax", stripe::tax(&patient).await);
     note("site's files", aws::site_files(&patient).await);

@@ -4,12 +4,14 @@
 //! - [`account`]: the Stripe account, with the operator's key.
 //! - [`catalog`]: `catalog.toml` becomes the shop, in Stripe and in the table.
 //! - [`webhook`]: the endpoint at Stripe and its signing secret.
+//! - [`lambda`]: the webhook's instances, replaced when a secret has leaked.
 //! - [`key`]: the functions' Stripe API keys, tried before they are stored.
 //! - [`doctor`]: what is wrong with a deployment, and what to do about it.
 //! - [`why`]: why a product is open for a learner, or is not.
 //! - [`hand`]: access that is given and taken back by hand.
 //! - [`events`]: events once more, and those that wait in quarantine.
 //! - [`double_payments`]: who has paid twice.
+//! - [`unknown_sources`]: access that Stripe doesn't say was paid for.
 //! - [`learner`]: all that is held of a learner, and its erasure.
 //! - [`site`]: the course site and the chapters, sent into the stack's buckets.
 //! - [`s3`]: those buckets.
@@ -24,8 +26,12 @@ pub mod double_payments;
 pub mod events;
 pub mod hand;
 pub mod key;
+pub mod lambda;
 pub mod learner;
+mod probe;
 pub mod s3;
+mod signed;
 pub mod site;
+pub mod unknown_sources;
 pub mod webhook;
 pub mod why;

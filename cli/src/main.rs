@@ -36,6 +36,9 @@ fn main() -> ExitCode {
             operator::support::revoke(place, &source, reason)
         }
         Some(Command::DoublePayments { place }) => operator::support::double_payments(place),
+        Some(Command::UnknownSources { after, place }) => {
+            operator::support::unknown_sources(place, after.as_ref())
+        }
         Some(Command::Learner(command)) => operator::learner::learner(command),
         Some(Command::Replay { event, place }) => operator::events::replay(place, &event),
         Some(Command::Quarantine(command)) => operator::events::quarantine(command),

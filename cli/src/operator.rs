@@ -106,7 +106,8 @@ pub(crate) fn webhook(command: WebhookCommand) -> Ended {
                 let deployment = find_to_change(place).await?;
                 let tell = &mut |line: String| tell(&deployment, &line);
                 let account = deployment.account().await.map_err(say)?;
-                webhook::register(&account, &deployment, tell).await.map_err(say)?;
+                let registered = webhook::register(&account, &deployment, tell).await;
+                registered.map_err(|error| complete(&deployment, &error.to_string()))?;
             }
             WebhookCommand::Rotate { place, now } => {
                 let deployment = find_to_change(place).await?;
@@ -114,7 +115,8 @@ pub(crate) fn webhook(command: WebhookCommand) -> Ended {
                 let account = deployment.account().await.map_err(say)?;
                 let ending = if now { Ending::Now } else { Ending::WhenDelivered };
                 let now = SystemClock.now();
-                webhook::rotate(&account, &deployment, ending, now, tell).await.map_err(say)?;
+                let rotated = webhook::rotate(&account, &deployment, ending, now, tell).await;
+                rotated.map_err(|error| complete(&deployment, &error.to_string()))?;
             }
         }
         if !is_told {

@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::config::ProvideCredentials as _;
-use aws_sigv4::http_request::{
-    PayloadChecksumKind, SignableBody, SignableRequest, SigningSettings, sign,
-};
+use aws_sigv4::http_request::{PayloadChecksumKind, SigningSettings};
 use aws_smithy_runtime_api::client::identity::Identity;
 use aws_smithy_xml::decode::{Document, XmlDecodeError, try_data};
 use base64::Engine as _;
@@ -23,6 +21,8 @@ use shared::content::s3::{bucket_url, signing_params};
 use shared::domain::time::Timestamp;
 use shared::ports::{Clock as _, SystemClock};
 use shared::telemetry::Chain;
+
+use crate::signed;
 
 /// How long one request may take.
 const TIMEOUT: Duration = Duration::from_mins(1);
@@ -309,12 +309,7 @@ impl Bucket {
         settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
         let parameters = signing_params(settings, &self.identity, &self.region, now);
         let parameters = parameters.map_err(unsigned)?;
-        let headers = headers.iter().copied();
-        let request = SignableRequest::new(method, url, headers, SignableBody::Bytes(body));
-        let signed = sign(request.map_err(unsigned)?, &parameters).map_err(unsigned)?;
-        let (instructions, _) = signed.into_parts();
-        let headers = instructions.headers();
-        Ok(headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+        signed::signature(&parameters, method, url, headers, body).map_err(unsigned)
     }
 
     async fn judge(&self, action: Action, answer: Response) -> Result<Response, S3Error> {

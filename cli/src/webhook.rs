@@ -8,6 +8,8 @@
 //! Manager has it. All that is done is decided from what is there, so whatever interrupts a command,
 //! the next one goes on.
 
+mod leaked;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use secrecy::{ExposeSecret, SecretString};
@@ -19,6 +21,7 @@ use shared::stripe::wire::{handled_event_types, metadata};
 use crate::account::{API_VERSION, Account, AccountError, Listed, NoParameters};
 use crate::calendar::utc;
 use crate::deployment::{Deployment, DeploymentError};
+use crate::lambda::LambdaError;
 
 const PATH: &str = "/webhook_endpoints";
 /// Metadata: the digest of the endpoint's signing secret.
@@ -47,6 +50,26 @@ pub enum WebhookError {
     /// A new endpoint's secret could not be stored.
     #[error("the new endpoint's signing secret could not be stored, so it counts for nothing: {0}")]
     NotStored(#[source] DeploymentError),
+    /// The old secret is gone, and instances that still know it may be running.
+    #[error(
+        "{0}. The old signing secret is replaced, but functions that are running may accept it for \
+         five minutes more: put that right, then run `coursegate webhook rotate --now` again"
+    )]
+    NotReplaced(#[source] LambdaError),
+    /// The old secret is gone, and the webhook accepts it.
+    #[error(
+        "the webhook still accepts events signed with the old secret: stop it by deploying with \
+         WebhookConcurrency=0 (Stripe tries again for three days), and run `coursegate webhook \
+         rotate --now` again; then `coursegate unknown-sources` lists what forged events have opened"
+    )]
+    StillAccepted,
+    /// The old secret is gone, and whether the webhook accepts it can't be told.
+    #[error(
+        "{0}, so whether it accepts events signed with the old secret can't be told. That secret \
+         is replaced, and so are the functions that were running: put that right, then run \
+         `coursegate webhook rotate --now` again"
+    )]
+    Untried(String),
 }
 
 /// An endpoint at Stripe.
@@ -133,8 +156,12 @@ pub async fn signing_secrets(
     deployment: &Deployment,
 ) -> Result<Vec<SecretString>, DeploymentError> {
     let stored = deployment.secret(&deployment.signing_secret_id).await?;
+    Ok(values(&stored).collect())
+}
+
+fn values(stored: &str) -> impl Iterator<Item = SecretString> {
     let values = stored.split_whitespace().filter(|value| value.starts_with("whsec_"));
-    Ok(values.map(SecretString::from).collect())
+    values.map(SecretString::from)
 }
 
 /// Looks at Stripe and at Secrets Manager.
@@ -234,7 +261,9 @@ fn come_again(when: &str) -> String {
     )
 }
 
-/// Leaves this secret alone in Secrets Manager, then deletes the endpoints that others belong to.
+/// Leaves this secret alone in Secrets Manager, then deletes the endpoints that others belong to. If
+/// one of those has leaked, the webhook has to refuse it first: a command that fails before that is
+/// repeated, as long as the old endpoint is there.
 async fn end(
     account: &Account,
     deployment: &Deployment,
@@ -244,17 +273,24 @@ async fn end(
     tell: &mut dyn FnMut(String),
 ) -> Result<(), WebhookError> {
     let id = &deployment.signing_secret_id;
+    let leaked = match ending {
+        Ending::Now => leaked::others(deployment, secret).await?,
+        Ending::WhenDelivered => Vec::new(),
+    };
     deployment.put_secret(id, secret.expose_secret()).await?;
     if ending == Ending::Now {
         // The functions accept the previous value for a day; now that is the new one too.
         deployment.put_secret(id, secret.expose_secret()).await?;
     }
     tell("only the new signing secret is left in Secrets Manager".to_owned());
+    if ending == Ending::Now {
+        leaked::shut_out(deployment, secret, &leaked, tell).await?;
+    }
     for endpoint in old {
         delete(account, endpoint, tell).await?;
     }
     if ending == Ending::Now {
-        tell("running functions may accept the old secret for five minutes more".to_owned());
+        tell("`coursegate unknown-sources` lists access that a forged event has opened".to_owned());
         tell("`coursegate doctor` names the payments that Stripe could not tell of".to_owned());
     }
     Ok(())

@@ -38,7 +38,7 @@ struct Secrets;
 impl SecretReader for Secrets {
     async fn version(&self, stage: &str) -> Result<Option<SecretVersion>, SecretUnavailable> {
         let secret = if stage == "AWSCURRENT" { SECRETS[0] } else { SECRETS[1] };
-        Ok(Some(SecretVersion { text: secret.into(), created: Some(NOW) }))
+        Ok(Some(SecretVersion { id: stage.to_owned(), text: secret.into(), created: Some(NOW) }))
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 pub struct Addresses {
     /// The site, the API under `/api`, sign-in under `/local`, and the webhook.
     pub gateway: String,
-    /// Lambda's Invoke API.
+    /// Lambda's API.
     pub lambda: String,
     /// DynamoDB.
     pub dynamodb: String,

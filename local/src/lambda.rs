@@ -3,9 +3,11 @@
 //! [`Lambda::invoke`] hands an event to a function and waits for its answer. An instance takes one
 //! event at a time; when all are busy another is started, up to a limit, and then events wait. The
 //! pieces: `pool` decides which instance gets which event, `process` is an instance's process,
-//! `api` is the HTTP side: a Runtime API for each instance and the Invoke API for everybody else.
+//! `api` is the HTTP side: a Runtime API for each instance and Lambda's own API for everybody else.
+//! `configuration` is what that API reads and changes of a function.
 
 mod api;
+mod configuration;
 mod pool;
 mod process;
 
@@ -149,7 +151,7 @@ impl Lambda {
             .collect();
         let observer = options.observer.clone();
         let lambda = Lambda { pools: Arc::new(pools), observer };
-        let router = api::invoke_router(lambda.clone());
+        let router = api::functions_router(lambda.clone());
         let server = async move {
             if let Err(error) = axum::serve(listener, router).await {
                 tracing::error!(%error, "the Lambda API stopped");

@@ -3,7 +3,7 @@
 //! [`stack`] binds the ports and starts the pieces, as [`template`] says that AWS would:
 //!
 //! * [`gateway`]: API Gateway and the Function URL, from HTTP to Lambda's events and back,
-//! * [`lambda`]: the Runtime API that the functions' processes speak, and the Invoke API,
+//! * [`lambda`]: the Runtime API that the functions' processes speak, and the API of callers and operators,
 //! * [`secrets`]: Secrets Manager,
 //! * `dynamo`: DynamoDB, by dynoxide,
 //! * `sign_in`: who the learners are, in the place of Cognito,

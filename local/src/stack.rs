@@ -86,7 +86,7 @@ pub struct StripeAccount {
 pub struct Ports {
     /// The site, the API, sign-in and the webhook.
     pub gateway: u16,
-    /// Lambda's Invoke API.
+    /// Lambda's API.
     pub lambda: u16,
     /// DynamoDB.
     pub dynamodb: u16,

@@ -66,6 +66,8 @@ pub struct Function {
     pub logical_id: String,
     /// `checkout`: the binary, and the name the local stack calls it by.
     pub binary: String,
+    /// What it does, in words.
+    pub description: String,
     /// How long an invocation may take.
     pub timeout: Duration,
     /// Memory in MB. It is told to the function; nothing enforces it here.
@@ -174,7 +176,6 @@ const CONTENT_BUCKET: &str = "ContentBucket";
 const FUNCTION_WITHOUT_EFFECT: &[&str] = &[
     "Architectures",
     "CodeUri",
-    "Description",
     "FunctionName",
     "Handler",
     "LoggingConfig",
@@ -400,7 +401,8 @@ fn read_function(
     let metadata = resource.require("Metadata")?;
     let properties = resource.require("Properties")?;
     let mut known = FUNCTION_WITHOUT_EFFECT.to_vec();
-    known.extend(["Environment", "Events", "FunctionUrlConfig", "MemorySize", "Timeout"]);
+    known.extend(["Description", "Environment", "Events", "FunctionUrlConfig"]);
+    known.extend(["MemorySize", "Timeout"]);
     properties.only_keys(&known)?;
     if let Some(globals) = globals {
         globals.only_keys(&known)?;
@@ -443,6 +445,10 @@ fn read_function(
     Ok(Function {
         logical_id: resource.name().to_owned(),
         binary: metadata.require("BuildProperties")?.require("Binary")?.string()?,
+        description: match properties.child("Description")? {
+            Some(description) => description.string()?,
+            None => String::new(),
+        },
         timeout: Duration::from_secs(u64::from(setting("Timeout", 3)?)),
         memory_mb: setting("MemorySize", 128)?,
         variables,

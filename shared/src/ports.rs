@@ -79,6 +79,8 @@ pub trait SecretReader {
 
 /// One version of a secret.
 pub struct SecretVersion {
+    /// Its `VersionId`. A version's value never changes; a stage moves from version to version.
+    pub id: String,
     /// What it holds.
     pub text: SecretString,
     /// Since when there has been this version, where that is known.

@@ -21,6 +21,8 @@ const REFRESH_SECONDS: i64 = 10;
 /// After a roll, Stripe signs with the old secret too for up to a day; an hour is for our clocks.
 /// <https://docs.stripe.com/webhooks#roll-endpoint-secrets>
 const PREVIOUS_ACCEPTED_SECONDS: i64 = 25 * HOUR;
+/// How often both versions are read, if the stages move in between.
+const READS_MAX: u32 = 3;
 
 /// Which versions of a secret count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +59,7 @@ impl SecretReader for SecretsManager {
         let answer = request.secret_id(&self.secret_id).version_stage(stage).send().await;
         match answer {
             Ok(answer) => Ok(Some(SecretVersion {
+                id: answer.version_id().unwrap_or_default().to_owned(),
                 text: answer.secret_string().unwrap_or_default().into(),
                 created: answer.created_date().map(|at| Timestamp::from_unix_seconds(at.secs())),
             })),
@@ -167,24 +170,41 @@ impl<S: SecretReader> SecretCache<S> {
         read
     }
 
+    /// Reads the versions that count, as they were at one moment.
+    ///
+    /// Secrets Manager has no call that returns both. If a stage moves between the two calls, the
+    /// same version can be read twice and the other one missed, though it counted all along. So the
+    /// current version is read again after the previous one: if it is still the same, both were in
+    /// place when the previous one was read.
     async fn read(&self, now: Timestamp) -> Result<Arc<[SecretString]>, SecretError> {
-        let current = self.secret.version("AWSCURRENT").await?.ok_or_else(no_version)?;
-        let recent = now.seconds_since(current.created.unwrap_or(now)) < PREVIOUS_ACCEPTED_SECONDS;
-        let previous = if self.versions == Versions::CurrentAndPrevious && recent {
-            self.secret.version("AWSPREVIOUS").await?
-        } else {
-            None
-        };
-        let texts = [Some(current), previous].into_iter().flatten().map(|version| version.text);
-        Ok(texts.flat_map(|text| self.values(&text)).collect())
+        let mut current = self.current().await?;
+        for _ in 0..READS_MAX {
+            let created = current.created.unwrap_or(now);
+            if self.versions == Versions::Current
+                || now.seconds_since(created) >= PREVIOUS_ACCEPTED_SECONDS
+            {
+                return Ok(self.values(&current.text).collect());
+            }
+            let previous = self.secret.version("AWSPREVIOUS").await?;
+            let still_current = self.current().await?;
+            if still_current.id == current.id {
+                let previous = previous.iter().flat_map(|version| self.values(&version.text));
+                return Ok(self.values(&current.text).chain(previous).collect());
+            }
+            current = still_current;
+        }
+        Err(keeps_changing())
     }
 
-    fn values(&self, text: &SecretString) -> Vec<SecretString> {
+    async fn current(&self) -> Result<SecretVersion, SecretError> {
+        self.secret.version("AWSCURRENT").await?.ok_or_else(no_version)
+    }
+
+    fn values(&self, text: &SecretString) -> impl Iterator<Item = SecretString> {
         text.expose_secret()
             .split_whitespace()
             .filter(|value| self.prefixes.iter().any(|prefix| is_value(value, prefix)))
             .map(SecretString::from)
-            .collect()
     }
 }
 
@@ -194,6 +214,10 @@ fn failed_just_now() -> SecretError {
 
 fn no_version() -> SecretError {
     SecretUnavailable("there is no such secret, or it has no current version".into()).into()
+}
+
+fn keeps_changing() -> SecretError {
+    SecretUnavailable("it was changed each time that it was read".into()).into()
 }
 
 impl Cached {

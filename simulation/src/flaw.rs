@@ -53,6 +53,8 @@ pub enum Flaw {
     VerdictReadOnce,
     /// A verdict that is known already is not written, so nobody notices it.
     KnownVerdictUnwritten,
+    /// When a secret is read again, what was read first is answered, though it has changed.
+    SecretMovesUnnoticed,
 }
 
 impl Flaw {

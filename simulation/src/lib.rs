@@ -35,6 +35,7 @@ pub mod random;
 pub mod rendering;
 pub mod run;
 pub mod search;
+mod secret;
 pub mod world;
 
 use shared::domain::decide::Mode;

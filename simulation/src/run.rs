@@ -59,6 +59,10 @@ struct Job {
     started_at: i64,
     /// Whether its clock was so far off that what has just been signed seems old.
     is_clock_off: bool,
+    /// The secrets that it is signed with.
+    signing: Vec<String>,
+    /// When the instance began with it, by its clock then.
+    begun_at: Option<i64>,
     future: Pin<Box<dyn Future<Output = Answer> + Send>>,
 }
 
@@ -214,7 +218,9 @@ impl Run {
         };
         worker.door.begin();
         self.world().hear(telling);
-        let job = Job { parcel, started_at: now, is_clock_off: false, future };
+        let signing = self.signing.clone();
+        let job =
+            Job { parcel, started_at: now, is_clock_off: false, signing, begun_at: None, future };
         self.workers[number].job = Some(job);
     }
 
@@ -237,6 +243,7 @@ impl Run {
     ) -> Result<Option<Answered>, Violation> {
         let its_now = self.world().now + self.workers[number].door.skew_seconds();
         let Some(job) = self.workers[number].job.as_mut() else { return Ok(None) };
+        job.begun_at.get_or_insert(its_now);
         job.is_clock_off |= (its_now - job.started_at).abs() > SIGNATURE_SECONDS;
         {
             let mut world = self.world.lock().unwrap();
@@ -305,7 +312,8 @@ impl Run {
         drop(world);
         let door = &self.workers[number].door;
         let asked = door.asked();
-        let (may_not_know, has_looked_in_vain) = door.ignorance(&self.signing);
+        let (may_not_know, has_looked_in_vain) =
+            door.ignorance(&job.signing, job.begun_at.unwrap_or(now));
         let excuses = Excuses {
             has_last_failed: asked.has_last_failed || has_looked_in_vain,
             conflicts: asked.conflicts,
@@ -377,8 +385,7 @@ impl Run {
                 self.tell(|_| format!("{secret} is stored"));
                 let mut world = self.world.lock().unwrap();
                 let now = world.now;
-                let (before, _) = std::mem::replace(&mut world.secret, (secret, now));
-                world.previous_secret = Some(before);
+                world.secret.put(secret, now);
             }
             _ => {
                 self.tell(|_| format!("Stripe signs with {secret} alone"));
@@ -472,5 +479,6 @@ const fn words(fault: Fault) -> &'static str {
         Fault::Conflict => "its commit meets another transaction",
         Fault::Stale => "it reads what was there before",
         Fault::Early => "Stripe answers with what it has yet to tell",
+        Fault::SecretMoves => "the secret is changed just after it was read",
     }
 }

@@ -11,7 +11,6 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
 use shared::domain::access::Holdings;
 use shared::domain::decide::{Needs, State, StoredSource, Write};
 use shared::domain::facts::DisputeStatus;
@@ -28,6 +27,7 @@ use crate::flaw::Flaw;
 use crate::law::{Law, Violation};
 use crate::memory::{Contents, Customer};
 use crate::oracle::{self, Moment, Stripe, Telling};
+use crate::secret::{Look, StoredSecret, Version};
 
 /// What goes wrong with one thing that is asked of the world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +44,8 @@ pub enum Fault {
     Stale,
     /// Stripe answers with what it will tell only later.
     Early,
+    /// Somebody stores a wrong secret, or takes it back, just after this read.
+    SecretMoves,
 }
 
 /// Where a function stands.
@@ -88,13 +90,14 @@ impl Stage {
 }
 
 /// All faults.
-pub const FAULTS: [Fault; 6] = [
+pub const FAULTS: [Fault; 7] = [
     Fault::Unavailable,
     Fault::AnswerLost,
     Fault::DoneLate,
     Fault::Conflict,
     Fault::Stale,
     Fault::Early,
+    Fault::SecretMoves,
 ];
 
 impl Fault {
@@ -111,6 +114,7 @@ impl Fault {
             }
             Self::Stale => matches!(stage, Stage::Reading),
             Self::Early => matches!(stage, Stage::AskingStripe),
+            Self::SecretMoves => matches!(stage, Stage::AskingForSecret),
         }
     }
 }
@@ -129,9 +133,8 @@ pub(crate) struct World {
     heard: BTreeMap<String, usize>,
     /// What was answered first, where nothing else ever is.
     first_answers: BTreeMap<String, DisputeStatus>,
-    /// The signing secret's current version, and since when; and the one before.
-    pub(crate) secret: (String, i64),
-    pub(crate) previous_secret: Option<String>,
+    /// The signing secret in Secrets Manager.
+    pub(crate) secret: StoredSecret,
     pub(crate) now: i64,
     /// What is wrong with the table all the time.
     pub(crate) flaw: Option<Flaw>,
@@ -161,8 +164,7 @@ impl World {
             stripe: Arc::clone(stripe),
             heard: BTreeMap::new(),
             first_answers: BTreeMap::new(),
-            secret: (secret.to_owned(), now),
-            previous_secret: None,
+            secret: StoredSecret::new(secret, now),
             now,
             flaw: None,
             fault: None,
@@ -291,19 +293,18 @@ impl World {
         answer
     }
 
-    fn secret(&mut self, stage: &str) -> Result<Option<SecretVersion>, SecretUnavailable> {
-        if self.meets(&[Fault::Unavailable]).is_some() {
+    /// The signing secret's version at this stage, and after how many changes of the secret.
+    fn secret(&mut self, stage: &str) -> Result<(Option<Version>, usize), SecretUnavailable> {
+        let fault = self.meets(&[Fault::Unavailable, Fault::SecretMoves]);
+        if fault == Some(Fault::Unavailable) {
             self.count("secret refused");
             return Err(SecretUnavailable("as the scheduler has it".into()));
         }
-        Ok(if stage == "AWSCURRENT" {
-            let (text, since) = &self.secret;
-            let created = Some(Timestamp::from_unix_seconds(*since));
-            Some(SecretVersion { text: text.as_str().into(), created })
-        } else {
-            let previous = self.previous_secret.as_deref();
-            previous.map(|text| SecretVersion { text: text.into(), created: None })
-        })
+        let answer = (self.secret.version(stage), self.secret.changes());
+        if fault == Some(Fault::SecretMoves) {
+            self.secret.slip(self.now);
+        }
+        Ok(answer)
     }
 }
 
@@ -328,16 +329,8 @@ struct Own {
     skew_seconds: i64,
     /// Its last questions, while it has had something to do.
     asked: Asked,
-    /// The secrets that it has read, and when it last tried to, by its clock.
-    secrets: Vec<String>,
-    last_secret_try: Option<SecretTry>,
-}
-
-/// When an instance has last asked for a secret, by its clock, and whether in vain.
-#[derive(Debug, Clone, Copy)]
-struct SecretTry {
-    at: i64,
-    has_failed: bool,
+    /// Its last look at the signing secret.
+    look: Option<Look>,
 }
 
 /// What became of what a function has asked for, on the way to one answer.
@@ -353,13 +346,8 @@ pub(crate) struct Asked {
 
 impl Instance {
     pub(crate) fn new(world: &Arc<Mutex<World>>) -> Self {
-        let own = Own {
-            stage: Stage::Started,
-            skew_seconds: 0,
-            asked: Asked::default(),
-            secrets: Vec::new(),
-            last_secret_try: None,
-        };
+        let own =
+            Own { stage: Stage::Started, skew_seconds: 0, asked: Asked::default(), look: None };
         Self { world: Arc::clone(world), own: Arc::new(Mutex::new(own)) }
     }
 
@@ -383,17 +371,14 @@ impl Instance {
     pub(crate) fn begin(&self) {
         let mut own = self.own.lock().unwrap();
         (own.stage, own.asked) = (Stage::Started, Asked::default());
+        own.look.iter_mut().for_each(Look::end);
     }
 
-    /// Whether it has found secrets within ten seconds and can't know any of these; and whether it
-    /// has looked in vain.
-    pub(crate) fn ignorance(&self, secrets: &[String]) -> (bool, bool) {
-        let now = self.now().unix_seconds();
-        let own = self.own.lock().unwrap();
-        let knows = secrets.iter().any(|secret| own.secrets.contains(secret));
-        let recent = own.last_secret_try.filter(|last| (0..10).contains(&(now - last.at)));
-        let has_failed = recent.is_some_and(|last| last.has_failed);
-        (!knows && recent.is_some() && !has_failed, has_failed)
+    /// Whether it need not know any of these secrets, having read others within ten seconds of when
+    /// it began, by its clock; and whether it has tried to in vain.
+    pub(crate) fn ignorance(&self, secrets: &[String], now: i64) -> (bool, bool) {
+        let look = self.own.lock().unwrap().look.clone();
+        look.map_or((false, false), |look| look.excuses(secrets, now, &self.world().secret))
     }
 
     pub(crate) fn skew(&self, seconds: i64) {
@@ -539,25 +524,23 @@ impl StripeReader for Instance {
 
 impl SecretReader for Instance {
     async fn version(&self, stage: &str) -> Result<Option<SecretVersion>, SecretUnavailable> {
-        let now = self.now().unix_seconds();
-        let at = {
-            let mut own = self.own.lock().unwrap();
-            // The version before is read in the same try.
-            let begun = own.last_secret_try.filter(|_| stage != "AWSCURRENT");
-            let at = begun.map_or(now, |begun| begun.at);
-            // In vain, should it not come to an answer.
-            own.last_secret_try = Some(SecretTry { at, has_failed: true });
-            at
-        };
+        let (now, changes) = (self.now().unix_seconds(), self.world().secret.changes());
+        let mut look = Look::reading(self.own.lock().unwrap().look.take(), stage, now, changes);
+        self.own.lock().unwrap().look = Some(look.clone());
         self.stand_at(Stage::AskingForSecret).await;
-        let answer = self.world().secret(stage);
+        let (answer, flaw) = {
+            let mut world = self.world();
+            (world.secret(stage), world.flaw)
+        };
         self.note(&answer);
-        let mut own = self.own.lock().unwrap();
-        own.last_secret_try = Some(SecretTry { at, has_failed: answer.is_err() });
-        if let Ok(Some(version)) = &answer {
-            own.secrets.push(version.text.expose_secret().to_owned());
+        let (version, changes) = answer?;
+        let known = look.known(stage).filter(|_| flaw == Some(Flaw::SecretMovesUnnoticed));
+        let version = known.cloned().or(version);
+        if look.answered(stage, version.as_ref(), changes) {
+            self.world().count("secret changed while it was read");
         }
-        answer
+        self.own.lock().unwrap().look = Some(look);
+        Ok(version.map(SecretVersion::from))
     }
 }
 

@@ -52,6 +52,16 @@ fn the_guide_asks_for_the_permissions_that_the_keys_are_tried_for() {
 }
 
 #[test]
+fn the_guide_names_what_the_operator_needs_to_replace_instances() {
+    let guide = read("docs/GO-LIVE.md");
+    let (_, rotation) = guide.split_once("## Rotation").unwrap();
+    let (rotation, _) = rotation.split_once("\n## ").unwrap();
+    for permission in coursegate::lambda::permissions() {
+        assert!(rotation.contains(&format!("`{permission}`")), "{permission}");
+    }
+}
+
+#[test]
 fn the_guides_name_parameters_and_outputs_that_there_are() {
     let template = template_yaml();
     let names = |section: &str| -> BTreeSet<String> {

@@ -4,25 +4,42 @@ use std::time::Duration;
 
 use coursegate::account::{API_VERSION, Account};
 use coursegate::deployment::Deployment;
+use coursegate::lambda::Function;
 use coursegate::webhook::{self, Ending, WebhookError, look};
 use local::addresses::Addresses;
 use serde_json::{Value, json};
 use shared::domain::shop::Shop;
-use shared::domain::time::{DAY, Timestamp};
+use shared::domain::time::{DAY, HOUR, Timestamp};
 use shared::ports::Clock as _;
 use shared::stripe::wire::handled_event_types;
 use simulation::shop;
-use tests::requests::{Who, answer, delivery, learner};
+use tests::instances::{INSTANCES, Instances};
+use tests::requests::{Who, learner};
 use tests::world::{API_KEY_ID, SIGNING_SECRET_ID, World};
 
 /// A world whose webhook can be reached, and in which nobody has stored a signing secret yet.
 async fn fresh() -> (World, Deployment) {
+    let (world, deployment, _) = served().await;
+    (world, deployment)
+}
+
+/// The same, with the instances that serve the webhook.
+async fn served() -> (World, Deployment, Instances) {
     let mut world = World::new().await;
     world.secrets.set_current(SIGNING_SECRET_ID, "placeholder").unwrap();
     world.secrets.set_current(SIGNING_SECRET_ID, "placeholder again").unwrap();
-    let url = world.serve_webhook().await;
-    let deployment = world.deployment(&url);
-    (world, deployment)
+    let instances = world.serve_webhook().await;
+    let deployment = world.deployment(&world.webhook_url());
+    (world, deployment, instances)
+}
+
+/// The same with an endpoint, and what every instance has read: the secret that then leaks.
+async fn leaked() -> (World, Deployment, Instances, String) {
+    let (world, deployment, instances) = served().await;
+    register(&world.account(), &deployment).await.unwrap();
+    let leaked = stored(&world).remove(0);
+    assert!(is_accepted(&world, &leaked).await);
+    (world, deployment, instances, leaked)
 }
 
 async fn endpoints(world: &World) -> Vec<Value> {
@@ -75,15 +92,25 @@ async fn events_let_in(world: &World, who: &Who) {
     panic!("no event has let {who:?} in: {:?}", endpoints(world).await);
 }
 
-/// Whether a function that starts now takes an event that is signed with this secret.
+/// Whether the functions that are running take an event that is signed with this secret: all of
+/// them, or none.
 async fn is_accepted(world: &World, secret: &str) -> bool {
     let body = json!({"id": "evt_1", "type": "unknown", "object": "event", "created": 1,
         "livemode": false, "data": {"object": {}}})
     .to_string();
     let signature = xtask::sign::signature(&body, secret, world.clock.now().unix_seconds());
-    let request = delivery(&body, Some(&signature));
-    answer(&::webhook::handle(&world.webhook(), &request).await).0 == 200
+    let mut accepted = 0;
+    for _ in 0..2 * INSTANCES {
+        let request = reqwest::Client::new().post(world.webhook_url());
+        let request = request.header("stripe-signature", &signature).body(body.clone());
+        accepted += usize::from(request.send().await.unwrap().status() == 200);
+    }
+    assert!(accepted == 0 || accepted == 2 * INSTANCES, "{accepted} are accepted");
+    accepted > 0
 }
+
+/// Functions that have just read a secret read it again ten seconds later at the earliest.
+const READ_AGAIN_SECONDS: i64 = 11;
 
 #[tokio::test]
 async fn an_endpoint_is_registered_with_exactly_what_is_handled_and_its_secret_is_stored() {
@@ -158,10 +185,12 @@ async fn an_endpoint_of_another_api_version_is_replaced_and_stays_until_it_has_d
     let old = post(&world, "/v1/webhook_endpoints", &form).await;
     let old_secret = old["secret"].as_str().unwrap();
     world.secrets.set_current(SIGNING_SECRET_ID, old_secret).unwrap();
+    assert!(is_accepted(&world, old_secret).await);
 
     let done = register(&account, &deployment).await.unwrap();
     assert!(done.concat().contains("what was there before stays"), "{done:?}");
     assert_eq!(endpoints(&world).await.len(), 2);
+    world.clock.advance(READ_AGAIN_SECONDS);
     for secret in stored(&world) {
         assert!(is_accepted(&world, &secret).await);
     }
@@ -171,16 +200,14 @@ async fn an_endpoint_of_another_api_version_is_replaced_and_stays_until_it_has_d
 
 #[tokio::test]
 async fn while_a_secret_is_rotated_both_are_accepted_and_every_event_is_applied_once() {
-    let (mut world, deployment) = fresh().await;
-    let account = world.account();
-    register(&account, &deployment).await.unwrap();
-    let old = stored(&world).remove(0);
-    let now = world.clock.now();
+    let (mut world, deployment, instances, old) = leaked().await;
+    let (account, now) = (world.account(), world.clock.now());
 
     let done = rotate(&account, &deployment, Ending::WhenDelivered, now).await.unwrap();
     assert!(done.contains(&"both signing secrets are accepted".to_owned()), "{done:?}");
     let both = stored(&world);
     assert!(both.len() == 2 && both[1] == old, "the new one comes first");
+    world.clock.advance(READ_AGAIN_SECONDS);
     for secret in &both {
         assert!(is_accepted(&world, secret).await);
     }
@@ -197,34 +224,122 @@ async fn while_a_secret_is_rotated_both_are_accepted_and_every_event_is_applied_
     assert_eq!((stored(&world), endpoints(&world).await.len()), (both[..1].to_vec(), 1));
     events_let_in(&world, &learner("bob")).await;
     assert_eq!(register(&account, &deployment).await.unwrap(), Vec::<String>::new());
+    assert_eq!(instances.updates(), 0, "nobody is in a hurry");
     world.stop_servers().await;
 }
 
 #[tokio::test]
 async fn a_secret_that_has_leaked_is_refused_at_once() {
-    let (world, deployment) = fresh().await;
-    let account = world.account();
-    register(&account, &deployment).await.unwrap();
-    let leaked = stored(&world).remove(0);
-    assert!(is_accepted(&world, &leaked).await);
-    let done = rotate(&account, &deployment, Ending::Now, world.clock.now()).await.unwrap();
+    let (world, deployment, instances, leaked) = leaked().await;
+    let done = rotate(&world.account(), &deployment, Ending::Now, world.clock.now()).await.unwrap();
     assert!(!done.concat().contains("whsec_"), "{done:?}");
-    assert!(!is_accepted(&world, &leaked).await, "the previous version is accepted for a day");
+    assert!(done.concat().contains("the webhook refused 10 events"), "{done:?}");
+    assert!(!is_accepted(&world, &leaked).await);
+    assert!(is_accepted(&world, &stored(&world)[0]).await);
     assert_eq!((stored(&world).len(), endpoints(&world).await.len()), (1, 1));
+    assert_eq!(instances.updates(), 1);
+    let description = instances.description();
+    assert!(description.starts_with("Verifies events. Instances replaced at "), "{description}");
     events_let_in(&world, &learner("ada")).await;
 }
 
 #[tokio::test]
 async fn a_rotation_that_was_begun_can_be_ended_at_once() {
-    let (world, deployment) = fresh().await;
-    let account = world.account();
-    register(&account, &deployment).await.unwrap();
-    let leaked = stored(&world).remove(0);
-    let now = world.clock.now();
+    let (world, deployment, _, leaked) = leaked().await;
+    let (account, now) = (world.account(), world.clock.now());
     rotate(&account, &deployment, Ending::WhenDelivered, now).await.unwrap();
     rotate(&account, &deployment, Ending::Now, now).await.unwrap();
     assert!(!is_accepted(&world, &leaked).await);
     events_let_in(&world, &learner("ada")).await;
+}
+
+#[tokio::test]
+async fn a_leaked_secret_that_is_still_accepted_is_seen_to_before_the_rotation_ends() {
+    let (world, deployment, instances, leaked) = leaked().await;
+    instances.ignore_updates(1);
+    let done = rotate(&world.account(), &deployment, Ending::Now, world.clock.now()).await.unwrap();
+    assert!(done.concat().contains("still accepts events signed with the old secret"), "{done:?}");
+    assert_eq!(instances.updates(), 2);
+    assert!(!is_accepted(&world, &leaked).await);
+    assert_eq!(endpoints(&world).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_leaked_secret_that_stays_accepted_fails_the_rotation_which_is_then_gone_on_with() {
+    let (world, deployment, instances, leaked) = leaked().await;
+    let (account, now) = (world.account(), world.clock.now());
+    instances.ignore_updates(u32::MAX);
+    let error = rotate(&account, &deployment, Ending::Now, now).await.unwrap_err().to_string();
+    assert!(error.contains("still accepts") && error.contains("WebhookConcurrency=0"), "{error}");
+    assert!(is_accepted(&world, &leaked).await);
+    let new = stored(&world);
+
+    instances.ignore_updates(0);
+    let done = rotate(&account, &deployment, Ending::Now, now).await.unwrap();
+    assert!(done.concat().contains("not stored any more"), "{done:?}");
+    assert!(!is_accepted(&world, &leaked).await);
+    assert_eq!((stored(&world), endpoints(&world).await.len()), (new, 1));
+    events_let_in(&world, &learner("ada")).await;
+}
+
+/// A Lambda that answers everything so.
+async fn lambda_that_answers(status: u16, kind: &'static str) -> Function {
+    use axum::http::StatusCode;
+    let answer = async move || {
+        let said = json!({"Type": "User", "Message": "as the test has it"});
+        let status = StatusCode::from_u16(status).unwrap();
+        (status, [("x-amzn-errortype", kind)], said.to_string())
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let lambda = format!("http://{}", listener.local_addr().unwrap());
+    let router = axum::Router::new().fallback(answer);
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    let nowhere = String::new;
+    let addresses = Addresses {
+        gateway: nowhere(),
+        lambda,
+        dynamodb: nowhere(),
+        stripe: nowhere(),
+        secrets_manager: nowhere(),
+        content: nowhere(),
+    };
+    Deployment::local(&addresses, shop().mark).webhook_function
+}
+
+#[tokio::test]
+async fn instances_that_can_t_be_replaced_are_named_with_what_to_do_and_the_rotation_goes_on_later()
+{
+    for (status, kind, says) in [
+        (403, "AccessDeniedException:http://internal", "lambda:GetFunctionConfiguration"),
+        (403, "ExpiredTokenException", "no AWS credentials"),
+        (404, "ResourceNotFoundException", "404: as the test has it"),
+        (500, "ServiceException", "500: as the test has it"),
+    ] {
+        let (world, deployment, _, leaked) = leaked().await;
+        let (account, now) = (world.account(), world.clock.now());
+        let webhook_function = lambda_that_answers(status, kind).await;
+        let denied = Deployment { webhook_function, ..world.deployment(&world.webhook_url()) };
+        let error = rotate(&account, &denied, Ending::Now, now).await.unwrap_err().to_string();
+        assert!(error.contains(says), "{status} {kind}: {error}");
+        assert!(error.contains("five minutes") && error.contains("again"), "{error}");
+        rotate(&account, &deployment, Ending::Now, now).await.unwrap();
+        assert!(!is_accepted(&world, &leaked).await);
+        assert_eq!(endpoints(&world).await.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_webhook_that_can_t_be_tried_is_not_said_to_refuse_anything() {
+    let (world, deployment, _, leaked) = leaked().await;
+    let (account, now) = (world.account(), world.clock.now());
+    // By its clock, everything that is signed now is too old: it would be refused anyway.
+    world.clock.advance(HOUR);
+    let error = rotate(&account, &deployment, Ending::Now, now).await.unwrap_err().to_string();
+    let says = "the webhook answers 400 to an event signed with the new secret";
+    assert!(error.starts_with(says) && error.contains("can't be told"), "{error}");
+    world.clock.advance(-HOUR);
+    rotate(&account, &deployment, Ending::Now, now).await.unwrap();
+    assert!(!is_accepted(&world, &leaked).await);
 }
 
 #[tokio::test]
@@ -315,10 +430,8 @@ async fn a_leaked_secret_goes_wherever_its_rotation_is_interrupted() {
                 if first == Ending::WhenDelivered && request == 2 {
                     continue; // it deletes nothing yet
                 }
-                let (world, deployment) = fresh().await;
+                let (world, deployment, _, leaked) = leaked().await;
                 let (account, now) = (world.account(), world.clock.now());
-                register(&account, &deployment).await.unwrap();
-                let leaked = stored(&world).remove(0);
                 cut(&world, request, after).await;
                 rotate(&account, &deployment, first, now).await.unwrap_err();
 
@@ -341,10 +454,8 @@ async fn a_leaked_secret_goes_wherever_its_rotation_is_interrupted() {
 
 #[tokio::test]
 async fn a_leaked_secret_goes_although_somebody_else_has_made_an_endpoint_here() {
-    let (world, deployment) = fresh().await;
+    let (world, deployment, _, leaked) = leaked().await;
     let account = world.account();
-    register(&account, &deployment).await.unwrap();
-    let leaked = stored(&world).remove(0);
     let form = format!("url={}&enabled_events[0]=*", deployment.webhook_url);
     post(&world, "/v1/webhook_endpoints", &form).await;
     rotate(&account, &deployment, Ending::Now, world.clock.now()).await.unwrap();

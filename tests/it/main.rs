@@ -45,4 +45,5 @@ mod tidy;
 mod trouble;
 mod two_shops;
 mod unknown;
+mod unknown_sources;
 mod webhook;

@@ -4,6 +4,7 @@
 //! - [`altered`]: the Stripe simulator, with something changed in what it answers.
 //! - [`claims`]: what nothing may say to somebody who may have paid.
 //! - [`flaky`]: any ledger, with faults on demand.
+//! - [`instances`]: the webhook function as Lambda keeps it warm.
 //! - [`meter`]: in front of any DynamoDB, counts what is called and what it would cost.
 //! - [`world`]: DynamoDB, Secrets Manager and Stripe in this process, and the three functions.
 //! - [`moto`]: another DynamoDB and Secrets Manager, as a second opinion.
@@ -23,6 +24,7 @@
 pub mod altered;
 pub mod claims;
 pub mod flaky;
+pub mod instances;
 pub mod meter;
 pub mod moto;
 pub mod relay;

@@ -26,6 +26,7 @@ use shared::stripe::api::StripeApi;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+use crate::instances::Instances;
 use crate::meter::Meter;
 use crate::requests::{Who, answer, api, delivery};
 use simulation::clock::ManualClock;
@@ -61,6 +62,8 @@ pub struct World {
     pub shop: Shop,
     dynamodb_url: String,
     secrets_url: String,
+    /// Where the webhook is served, and Lambda's API for it; empty until it is.
+    functions_url: String,
     stripe: Arc<stripe_simulator::Simulator>,
     servers: JoinSet<()>,
 }
@@ -199,7 +202,18 @@ impl World {
 
         let stripe_url = stripe.url();
         let clock = ManualClock::now();
-        Self { clock, secrets, stripe_url, shop, dynamodb_url, secrets_url, stripe, servers }
+        let functions_url = String::new();
+        Self {
+            clock,
+            secrets,
+            stripe_url,
+            shop,
+            dynamodb_url,
+            secrets_url,
+            functions_url,
+            stripe,
+            servers,
+        }
     }
 
     /// Puts this catalog on sale.
@@ -287,31 +301,34 @@ impl World {
         }
     }
 
-    /// Serves the webhook where Stripe can deliver to it, and answers with the address. Each
-    /// delivery meets a function that has just started.
-    pub async fn serve_webhook(&mut self) -> String {
+    /// Serves the webhook where Stripe can deliver to it, by instances that stay warm, and Lambda's
+    /// API where they can be replaced.
+    pub async fn serve_webhook(&mut self) -> Instances {
         let (table, secrets_manager) = (self.table(), self.secrets_manager());
         let (clock, stripe_url, shop) =
             (self.clock.clone(), self.stripe_url.clone(), self.shop.clone());
-        let deliver = async move |headers: axum::http::HeaderMap, body: String| {
-            let secret_id = SIGNING_SECRET_ID.to_owned();
+        let instances = Instances::new(move || {
             let key = SecretCache::api_key(secrets_manager.clone(), READ_KEY_ID.to_owned());
-            let app = webhook::App {
+            let secret_id = SIGNING_SECRET_ID.to_owned();
+            webhook::App {
                 ledger: table.clone(),
                 stripe: StripeApi::new(Some(stripe_url.clone()), shop.clone(), key),
                 signing_secrets: SecretCache::signing_secrets(secrets_manager.clone(), secret_id),
                 shop: shop.clone(),
                 clock: clock.clone(),
-            };
-            let signature = headers.get("stripe-signature").and_then(|it| it.to_str().ok());
-            let (status, answer) =
-                answer(&webhook::handle(&app, &delivery(&body, signature)).await);
-            (axum::http::StatusCode::from_u16(status).unwrap(), axum::Json(answer))
-        };
-        let router = axum::Router::new().route("/webhook", axum::routing::post(deliver));
+            }
+        });
         let (listener, url) = listen().await;
+        let router = instances.clone().router();
         self.servers.spawn(async move { axum::serve(listener, router).await.unwrap() });
-        format!("{url}/webhook")
+        self.functions_url = url;
+        instances
+    }
+
+    /// Where the webhook is served.
+    #[must_use]
+    pub fn webhook_url(&self) -> String {
+        format!("{}/webhook", self.functions_url)
     }
 
     /// This world as its operator reaches it, with the webhook at this address.
@@ -319,7 +336,7 @@ impl World {
     pub fn deployment(&self, webhook_url: &str) -> Deployment {
         let addresses = Addresses {
             gateway: SITE_ORIGIN.to_owned(),
-            lambda: String::new(),
+            lambda: self.functions_url.clone(),
             dynamodb: self.dynamodb_url.clone(),
             stripe: self.stripe_url.clone(),
             secrets_manager: self.secrets_url.clone(),

@@ -3,17 +3,15 @@
 use std::time::Duration;
 
 use reqwest::Response;
-use secrecy::ExposeSecret as _;
-use serde_json::{Value, json};
-use shared::domain::decide::Mode;
+use secrecy::SecretString;
+use serde_json::Value;
+use shared::domain::time::Timestamp;
 use shared::ports::{Clock as _, SystemClock};
-use stripe_webhook::Webhook;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
 use super::{Finding, Patient, SECRET_UNREAD};
-use crate::account::API_VERSION;
-use crate::webhook;
+use crate::{probe, webhook};
 
 /// How far this machine's clock may be off: Stripe's signatures are good for five minutes.
 const CLOCK_SECONDS_MAX: u64 = 60;
@@ -24,41 +22,15 @@ const FORGED: &str = "whsec_nobody_has_this_secret";
 
 const UNREACHABLE: &str = "look at the stack, and at your network";
 
-/// An event of no type that is handled: whoever takes it applies nothing.
-fn probe(patient: &Patient<'_>) -> String {
-    json!({
-        "id": format!("evt_coursegateprobe{}", patient.now),
-        "object": "event",
-        "api_version": API_VERSION.as_str(),
-        "created": patient.now,
-        "data": { "object": { "id": "probe", "object": "probe" } },
-        "livemode": patient.deployment.shop.mode == Mode::Live,
-        "pending_webhooks": 1,
-        "request": null,
-        "type": "coursegate.probe",
-    })
-    .to_string()
-}
-
-async fn deliver(patient: &Patient<'_>, secret: &str) -> Result<Response, String> {
-    let body = probe(patient);
-    let signature = Webhook::generate_test_header(&body, secret, Some(patient.now));
-    let request = patient
-        .http
-        .post(&patient.deployment.webhook_url)
-        .header("content-type", "application/json; charset=utf-8")
-        .header("stripe-signature", signature)
-        .body(body);
-    request.send().await.map_err(|error| why(&error))
+async fn deliver(patient: &Patient<'_>, secret: &SecretString) -> Result<Response, String> {
+    let now = Timestamp::from_unix_seconds(patient.now);
+    let answer = probe::deliver(&patient.http, patient.deployment, secret, now).await;
+    answer.map_err(|error| why(&error))
 }
 
 /// The status and the outcome of a probe that is signed with this secret.
-async fn outcome(patient: &Patient<'_>, secret: &str) -> Result<(u16, String), String> {
-    let answer = deliver(patient, secret).await?;
-    let status = answer.status().as_u16();
-    let body: Value = answer.json().await.unwrap_or_default();
-    let outcome = body.get("outcome").and_then(Value::as_str).unwrap_or_default();
-    Ok((status, outcome.to_owned()))
+async fn outcome(patient: &Patient<'_>, secret: &SecretString) -> Result<(u16, String), String> {
+    Ok(probe::outcome(deliver(patient, secret).await?).await)
 }
 
 /// The error with what lies under it; the library's own text leaves that out.
@@ -84,7 +56,6 @@ pub(super) async fn signed_probe(patient: &Patient<'_>) -> Finding {
         );
     }
     for secret in &secrets {
-        let secret = secret.expose_secret();
         let mut answer = outcome(patient, secret).await;
         if matches!(answer, Ok((400 | 503, _))) {
             // A secret that is only just stored is known when the functions may read it again.
@@ -111,7 +82,7 @@ pub(super) async fn signed_probe(patient: &Patient<'_>) -> Finding {
 }
 
 pub(super) async fn forged_probe(patient: &Patient<'_>) -> Finding {
-    match deliver(patient, FORGED).await {
+    match deliver(patient, &FORGED.into()).await {
         Err(error) => Finding::bad(error, UNREACHABLE),
         Ok(answer) => match answer.status().as_u16() {
             400 => Finding::good("the webhook refuses an event that is signed by somebody else"),

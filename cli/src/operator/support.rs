@@ -4,6 +4,7 @@ use coursegate::calendar::utc;
 use coursegate::deployment::Deployment;
 use coursegate::double_payments::{self, DoublePayment};
 use coursegate::hand::{self, Revoked};
+use coursegate::unknown_sources::{self, Found, UnknownSource};
 use coursegate::why::{self, SourceStory};
 use shared::domain::access::{Grant, Standing};
 use shared::domain::facts::{Facts, Payment, Remark};
@@ -13,7 +14,7 @@ use shared::domain::time::Timestamp;
 use shared::ports::{Clock as _, SystemClock};
 use shared::telemetry::Chain;
 
-use super::{Ended, complete, find, find_to_change, run, say};
+use super::{Ended, complete, count, find, find_to_change, run, say};
 use crate::arguments::PlaceArguments;
 use crate::terminal::{self, Terminal};
 
@@ -154,6 +155,39 @@ pub(crate) fn double_payments(place: PlaceArguments) -> Ended {
                   told of a refund, the payment is gone from here."
                 .to_owned(),
         });
+        Ok(())
+    })
+}
+
+/// How many sources one command looks up: some minutes' worth.
+const SOURCES_MAX: usize = 1000;
+
+pub(crate) fn unknown_sources(place: PlaceArguments, after: Option<&SourceId>) -> Ended {
+    run(async {
+        let deployment = find(place).await?;
+        let account = deployment.account().await.map_err(say)?;
+        let found = unknown_sources::look(&deployment, &account, after, SOURCES_MAX).await;
+        let Found { unknown, looked_up, more_after } = found.map_err(say)?;
+        for UnknownSource { source, learner, product, since, why } in &unknown {
+            let since = since.map_or_else(String::new, |since| format!(" since {}", utc(since)));
+            terminal::print(&format!("{source} opens {product} for {learner}{since}.\n  {why}"));
+        }
+        let looked_up = count(looked_up, "source");
+        terminal::print(&match unknown.len() {
+            0 => format!("Looked up {looked_up} at Stripe: nothing is open that wasn't paid for."),
+            number => complete(
+                &deployment,
+                &format!(
+                    "\nLooked up {looked_up} at Stripe: {number} to take back, each with `coursegate \
+                     revoke SOURCE --reason TEXT`.\nThat moves no money."
+                ),
+            ),
+        });
+        if let Some(after) = more_after {
+            let more = format!("`coursegate unknown-sources --after {after}`");
+            let says = format!("The table has more sources. To go on: {more}.");
+            terminal::print(&complete(&deployment, &says));
+        }
         Ok(())
     })
 }

@@ -10,6 +10,7 @@
 
 mod doctor;
 mod events;
+mod leak;
 mod learner;
 mod operator;
 mod own_account;

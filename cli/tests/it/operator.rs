@@ -142,6 +142,7 @@ fn without_a_deployment_every_command_says_what_to_do() {
         &["quarantine", "drain"],
         &["quarantine", "dismiss", "evt_1"],
         &["double-payments"],
+        &["unknown-sources"],
         &["learner", "export", "ada"],
         &["learner", "forget", "ada", "--yes"],
         &["site", "deploy"],
@@ -160,7 +161,16 @@ fn every_command_that_the_operator_s_document_shows_is_one_that_there_is() {
     let document = std::fs::read_to_string(project().join("docs/OPERATE.md")).unwrap();
     let blocks = document.split("```sh\n").skip(1).map(|block| block.split("```").next().unwrap());
     let commands: Vec<&str> = blocks.flat_map(str::lines).collect();
-    for name in ["why", "grant", "revoke", "double-payments", "replay", "quarantine", "learner"] {
+    for name in [
+        "why",
+        "grant",
+        "revoke",
+        "double-payments",
+        "unknown-sources",
+        "replay",
+        "quarantine",
+        "learner",
+    ] {
         let shows = |line: &&&str| line.starts_with(&format!("coursegate {name}"));
         assert!(commands.iter().any(|line| shows(&line)), "{name} is not in {commands:?}");
     }

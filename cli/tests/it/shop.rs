@@ -73,7 +73,13 @@ impl Shop {
     }
 
     /// Asks a piece of the stack: `GET` without a body, otherwise a form or JSON.
-    fn ask(&self, piece: &str, path: &str, headers: &[&str], body: Option<&str>) -> Value {
+    pub(crate) fn ask(
+        &self,
+        piece: &str,
+        path: &str,
+        headers: &[&str],
+        body: Option<&str>,
+    ) -> Value {
         let url = format!("{}{path}", self.running.addresses[piece].as_str().unwrap());
         let mut curl = Command::new("curl");
         curl.args(["-s", &url]);

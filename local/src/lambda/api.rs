@@ -1,5 +1,5 @@
 //! Lambda's two HTTP APIs: the Runtime API, which an instance asks for events, each at an address
-//! of its own, and the Invoke API, as `aws lambda invoke --endpoint-url` calls it.
+//! of its own, and the API that callers and operators use, as `aws lambda --endpoint-url` does.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,17 +14,19 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::pool::Pool;
-use super::{FunctionError, InvokeError, Lambda, PAYLOAD_BYTES_MAX};
+use super::{FunctionError, InvokeError, Lambda, PAYLOAD_BYTES_MAX, configuration};
 use crate::gateway::said;
 use crate::observer::Served;
 use crate::random;
 
-/// The Invoke API of all functions.
-pub(super) fn invoke_router(lambda: Lambda) -> Router {
-    with_fallbacks(
-        Router::new().route("/2015-03-31/functions/{function}/invocations", post(invoke)),
-    )
-    .with_state(lambda)
+/// The API of all functions: to invoke one, and to read and update its configuration.
+pub(super) fn functions_router(lambda: Lambda) -> Router {
+    let function = "/2015-03-31/functions/{function}";
+    let configuration = get(configuration::read).put(configuration::update);
+    let router = Router::new()
+        .route(&format!("{function}/invocations"), post(invoke))
+        .route(&format!("{function}/configuration"), configuration);
+    with_fallbacks(router).with_state(lambda)
 }
 
 /// The Runtime API of one instance.
@@ -195,7 +197,7 @@ fn answer(result: Result<Bytes, InvokeError>) -> Response {
     }
 }
 
-fn invoke_error(error: &InvokeError) -> Response {
+pub(super) fn invoke_error(error: &InvokeError) -> Response {
     let (status, kind) = match error {
         InvokeError::NoSuchFunction(_) => (StatusCode::NOT_FOUND, "ResourceNotFoundException"),
         InvokeError::EventTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "RequestTooLargeException"),
@@ -204,7 +206,7 @@ fn invoke_error(error: &InvokeError) -> Response {
     fault(status, kind, &error.to_string())
 }
 
-fn fault(status: StatusCode, kind: &'static str, message: &str) -> Response {
+pub(super) fn fault(status: StatusCode, kind: &'static str, message: &str) -> Response {
     let headers = [(HeaderName::from_static("x-amzn-errortype"), kind)];
     let body = json!({"Type": "User", "Message": message});
     (status, headers, axum::Json(body)).into_response()
@@ -222,7 +224,7 @@ fn unknown_event() -> Response {
     (StatusCode::BAD_REQUEST, axum::Json(body)).into_response()
 }
 
-fn function_arn(name: &str) -> String {
+pub(super) fn function_arn(name: &str) -> String {
     format!("arn:aws:lambda:us-east-1:000000000000:function:{name}")
 }
 

@@ -10,6 +10,7 @@ use axum::body::Bytes;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 
+use super::configuration::{Configuration, UpdateInProgress, UpdateStatus};
 use super::process::{self, Instance};
 use super::{FunctionError, FunctionHealth, LambdaError, Options, api};
 use crate::template::Function;
@@ -44,6 +45,11 @@ struct PoolState {
     waiting: VecDeque<(Invocation, oneshot::Sender<Answer>)>,
     cold_starts: u64,
     is_stopping: bool,
+    configuration: Configuration,
+    /// How often the configuration was updated. An instance keeps the number that it started with.
+    updates: u64,
+    /// Instances that started before this update get no more events.
+    serving_since: u64,
 }
 
 /// What the pool knows of one instance.
@@ -52,6 +58,10 @@ struct Member {
     process: Option<u32>,
     kill: Option<oneshot::Sender<()>>,
     is_ready: bool,
+    /// After which update of the configuration it started.
+    started_after: u64,
+    /// Told when the instance asks for its first event; dropped if it never does.
+    ready: Option<oneshot::Sender<()>>,
     /// Set while the instance waits for its next event.
     idle: Option<oneshot::Sender<Invocation>>,
     /// Set while the instance works on an event.
@@ -68,10 +78,11 @@ enum Phase {
 
 impl Pool {
     pub(super) fn new(function: Function, options: Arc<Options>) -> Pool {
+        let configuration = Configuration::new(&function);
         Pool {
             function,
             options,
-            state: Mutex::default(),
+            state: Mutex::new(PoolState { configuration, ..PoolState::default() }),
             phase: watch::Sender::new(Phase::Starting),
             running: watch::Sender::new(0),
         }
@@ -107,6 +118,53 @@ impl Pool {
             }
             Ok(Phase::Starting | Phase::Ready) | Err(_) => Ok(()),
         }
+    }
+
+    pub(super) fn configuration(&self) -> Configuration {
+        self.state().configuration.clone()
+    }
+
+    /// Changes the description, and as any update of a function does in AWS, replaces its
+    /// instances: until a new one is ready, those that run go on.
+    pub(super) fn update(
+        self: &Arc<Self>,
+        description: Option<String>,
+    ) -> Result<Configuration, UpdateInProgress> {
+        let (configuration, updates) = {
+            let mut state = self.state();
+            state.configuration.begin_update(description)?;
+            state.updates = state.updates.saturating_add(1);
+            (state.configuration.clone(), state.updates)
+        };
+        let pool = Arc::clone(self);
+        tokio::spawn(async move {
+            let (is_ready, ready) = oneshot::channel();
+            pool.start(Some(is_ready));
+            let status = match ready.await {
+                Ok(()) => {
+                    pool.retire_older_than(updates);
+                    UpdateStatus::Successful
+                }
+                Err(_) => UpdateStatus::Failed("a new instance did not start".to_owned()),
+            };
+            pool.state().configuration.status = status;
+        });
+        Ok(configuration)
+    }
+
+    /// Ends the instances that started before this update: those at work, once they have answered.
+    fn retire_older_than(self: &Arc<Self>, update: u64) {
+        let retired: Vec<String> = {
+            let mut state = self.state();
+            state.serving_since = update;
+            let idle = state
+                .instances
+                .iter()
+                .filter(|(_, member)| member.started_after < update && member.busy.is_none());
+            idle.map(|(id, _)| id.clone()).collect()
+        };
+        retired.iter().for_each(|id| self.kill(id));
+        self.dispatch();
     }
 
     pub(super) async fn invoke(self: &Arc<Self>, event: Bytes) -> Answer {
@@ -158,6 +216,11 @@ impl Pool {
 
     /// Starts one more instance.
     pub(super) fn start_one(self: &Arc<Self>) {
+        self.start(None);
+    }
+
+    /// The same; tells when it asks for its first event.
+    fn start(self: &Arc<Self>, ready: Option<oneshot::Sender<()>>) {
         let id = random::token::<8>();
         let (kill, killed) = oneshot::channel();
         {
@@ -166,7 +229,8 @@ impl Pool {
                 return;
             }
             state.cold_starts = state.cold_starts.saturating_add(1);
-            let member = Member { kill: Some(kill), ..Member::default() };
+            let started_after = state.updates;
+            let member = Member { kill: Some(kill), started_after, ready, ..Member::default() };
             state.instances.insert(id.clone(), member);
             self.running.send_modify(|running| *running = running.saturating_add(1));
         }
@@ -218,9 +282,16 @@ impl Pool {
         let (idle, next) = oneshot::channel();
         {
             let mut state = self.state();
+            let serving_since = state.serving_since;
             let member = state.instances.get_mut(id)?;
             member.is_ready = true;
+            if member.started_after < serving_since {
+                // The function was updated while this instance was at work.
+                member.kill.take().map(|kill| kill.send(()));
+                return None;
+            }
             member.idle = Some(idle);
+            member.ready.take().map(|ready| ready.send(()));
         }
         self.phase.send_if_modified(|phase| {
             let is_first = *phase != Phase::Ready;
@@ -257,6 +328,7 @@ impl Pool {
         self.running.send_modify(|running| *running = running.saturating_sub(1));
         let Some(member) = member else { return };
         let is_stopping = state.is_stopping;
+        let is_retired = member.started_after < state.serving_since;
         if let Some((request_id, reply)) = member.busy {
             let problem = format!("Runtime exited with error: {end}");
             let _ = reply.send(Err(error("Runtime.ExitError", &request_id, &problem)));
@@ -278,7 +350,7 @@ impl Pool {
             }
             is_first
         });
-        if member.is_ready {
+        if member.is_ready && !is_retired {
             let function = &self.function.binary;
             tracing::warn!("{function}: its process ended ({end}), and another takes its place");
             self.start_one();
@@ -335,6 +407,7 @@ impl PoolState {
         let idle = self
             .instances
             .iter()
+            .filter(|(_, member)| member.started_after >= self.serving_since)
             .find(|(_, member)| member.idle.as_ref().is_some_and(|idle| !idle.is_closed()));
         idle.map(|(id, _)| id.clone())
     }

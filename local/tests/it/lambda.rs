@@ -22,6 +22,7 @@ fn function(name: &str) -> Function {
     Function {
         logical_id: format!("{name}Function"),
         binary: name.to_owned(),
+        description: "Says what it is told.".to_owned(),
         timeout: Duration::from_secs(20),
         memory_mb: 256,
         variables: BTreeMap::from([("GREETING".to_owned(), "hello".to_owned())]),
@@ -216,4 +217,112 @@ async fn an_instance_answers_its_own_events_and_no_others() {
     }
     running.lambda.stop().await;
     assert!(client.get(format!("{runtime}/next")).send().await.is_err(), "gone with its instance");
+}
+
+impl Running {
+    fn configuration_url(&self, function: &str) -> String {
+        format!("{}/2015-03-31/functions/{function}/configuration", self.url)
+    }
+
+    /// `GetFunctionConfiguration`
+    async fn configuration(&self) -> Value {
+        let (status, configuration) = answer(client().get(self.configuration_url("echo"))).await;
+        assert_eq!(status, 200, "{configuration}");
+        configuration
+    }
+
+    /// `UpdateFunctionConfiguration`
+    async fn update(&self, change: &Value) -> (u16, Value) {
+        let put = client().put(self.configuration_url("echo")).body(change.to_string());
+        answer(put).await
+    }
+
+    async fn wait_until_gone(&self, processes: &[u32]) {
+        while self.lambda.health()["echo"].processes.iter().any(|it| processes.contains(it)) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn updated(&self) -> Value {
+        loop {
+            let configuration = self.configuration().await;
+            if configuration["LastUpdateStatus"] != "InProgress" {
+                return configuration;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_update_replaces_every_instance_and_interrupts_none() {
+    let running = run(function("echo"), 3).await;
+    running.lambda.start_all().await.unwrap();
+    let before = running.configuration().await;
+    assert_eq!(before["Description"], "Says what it is told.");
+    assert_eq!(before["LastUpdateStatus"], "Successful");
+
+    // All three are at work.
+    let file = running.folder.0.join("go");
+    let event = json!({"do": format!("wait-for {}", file.display())}).to_string();
+    let mut answers = tokio::task::JoinSet::new();
+    for _ in 0..3 {
+        let (lambda, event) = (running.lambda.clone(), Bytes::from(event.clone()));
+        answers.spawn(async move { lambda.invoke("echo", event).await.unwrap() });
+        while running.lambda.health()["echo"].cold_starts < answers.len() as u64 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    let old = running.lambda.health()["echo"].processes.clone();
+    assert_eq!(old.len(), 3);
+
+    let (status, updating) = running.update(&json!({"Description": "Once more."})).await;
+    assert_eq!((status, &updating["LastUpdateStatus"]), (200, &json!("InProgress")));
+    assert_ne!(updating["RevisionId"], before["RevisionId"]);
+    let updated = running.updated().await;
+    assert_eq!(updated["LastUpdateStatus"], "Successful");
+    assert_eq!(updated["Description"], "Once more.");
+
+    for _ in 0..5 {
+        let said = running.invoke(json!({})).await.unwrap();
+        let process = u32::try_from(said["process"].as_u64().unwrap()).unwrap();
+        assert!(!old.contains(&process), "{process} is one of {old:?}");
+    }
+    std::fs::write(&file, "").unwrap();
+    assert_eq!(answers.join_all().await.len(), 3, "what was begun is answered");
+    running.wait_until_gone(&old).await;
+
+    // None is at work.
+    let old = running.lambda.health()["echo"].processes.clone();
+    assert_eq!(running.update(&json!({"Description": "And again."})).await.0, 200);
+    assert_eq!(running.updated().await["LastUpdateStatus"], "Successful");
+    running.wait_until_gone(&old).await;
+    running.lambda.stop().await;
+}
+
+#[tokio::test]
+async fn an_update_that_no_new_instance_survives_leaves_those_that_run() {
+    let running = run(function("echo"), 1).await;
+    running.lambda.start_all().await.unwrap();
+    let old = running.invoke(json!({})).await.unwrap()["process"].clone();
+    // Its log can't be written any more.
+    std::fs::remove_dir_all(&running.folder.0).unwrap();
+    assert_eq!(running.update(&json!({})).await.0, 200);
+    let failed = running.updated().await;
+    assert_eq!(failed["LastUpdateStatus"], "Failed", "{failed}");
+    assert_eq!(running.invoke(json!({})).await.unwrap()["process"], old);
+    running.lambda.stop().await;
+}
+
+#[tokio::test]
+async fn what_the_local_stack_does_not_change_of_a_function_is_said() {
+    let running = run(function("echo"), 1).await;
+    let (status, said) = running.update(&json!({"MemorySize": 512})).await;
+    let message = said["Message"].as_str().unwrap();
+    assert!(status == 400 && message.contains("edit template.yaml"), "{said}");
+    let (status, said) = running.update(&json!({"Description": "x".repeat(257)})).await;
+    assert_eq!(status, 400, "{said}");
+    let nobody = client().get(running.configuration_url("nobody"));
+    assert_eq!(answer(nobody).await.0, 404);
+    running.lambda.stop().await;
 }

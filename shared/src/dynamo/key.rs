@@ -57,6 +57,8 @@ impl Key {
     pub const QUARANTINE_LIST: &str = "QUARANTINE";
     /// The partition key of the list of double payments.
     pub const DOUBLE_PAYMENT_LIST: &str = "DOUBLE_PAYMENT";
+    /// The sort key of every source.
+    pub const SOURCE: &str = "SOURCE";
 
     /// The partition key.
     #[must_use]
@@ -82,7 +84,7 @@ impl Key {
             Self::Event(_) => "EVENT".to_owned(),
             Self::Quarantined(id) => id.to_string(),
             Self::DoublePayment(learner, product) => format!("{learner}#{product}"),
-            Self::Source(_) => "SOURCE".to_owned(),
+            Self::Source(_) => Self::SOURCE.to_owned(),
             Self::Access(_) => "ACCESS".to_owned(),
             Self::Customer(_) => "CUSTOMER".to_owned(),
             Self::Checkout(_, product) => format!("CHECKOUT#{product}"),

@@ -10,7 +10,8 @@ use super::Table;
 use super::attributes::{Item, Reader, text};
 use super::failure::ledger_error;
 use super::key::{Key, PK, SK};
-use crate::domain::decide::Event;
+use super::source;
+use crate::domain::decide::{Event, StoredSource};
 use crate::domain::id::{LearnerId, PaymentIntentId, ProductId, SourceId};
 use crate::domain::time::Timestamp;
 use crate::ports::LedgerError;
@@ -146,6 +147,41 @@ pub async fn some_payments(
         }
     }
     Ok(found)
+}
+
+/// Sources with their facts, at most so many, those after this one: in an order that means nothing,
+/// and is the same each time.
+pub async fn sources(
+    table: &Table,
+    after: Option<&SourceId>,
+    count_max: usize,
+) -> Result<Vec<(SourceId, StoredSource)>, LedgerError> {
+    let scan = table.client.scan().table_name(&table.name).filter_expression("#sk = :source");
+    let scan = scan.expression_attribute_names("#sk", SK);
+    let scan = scan.expression_attribute_values(":source", text(Key::SOURCE));
+    let start = after.map(|after| Key::Source(after.clone()).attributes());
+    let scan = scan.set_exclusive_start_key(start);
+    let mut items = scan.into_paginator().items().send();
+    let mut found = Vec::new();
+    while found.len() < count_max
+        && let Some(item) = items.try_next().await.map_err(ledger_error)?
+    {
+        let reader = Reader(&item);
+        let key = Key::parse(reader.text(PK)?, reader.text(SK)?);
+        if let Some(Key::Source(source)) = key {
+            let stored = source::stored(&item).map_err(|error| unreadable(&source, error))?;
+            found.push((source, stored));
+        }
+    }
+    Ok(found)
+}
+
+/// The same error, with the source in which it is.
+fn unreadable(source: &SourceId, error: LedgerError) -> LedgerError {
+    match error {
+        LedgerError::Unreadable(what) => LedgerError::Unreadable(format!("{source}: {what}")),
+        error @ (LedgerError::Unavailable(_) | LedgerError::Refused(_)) => error,
+    }
 }
 
 /// All items of a list.

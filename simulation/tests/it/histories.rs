@@ -1,9 +1,10 @@
 //! Generated histories: in every order, with every fault, the end is the truth.
 
 use simulation::flaw::Flaw;
-use simulation::history::History;
+use simulation::history::{History, Turn};
 use simulation::oracle::Word;
 use simulation::search::{Generated, play, play_all};
+use simulation::world::Fault;
 
 /// The same on every machine; `cargo xtask simulate --seed` plays others.
 const SEED: u64 = 2026;
@@ -35,6 +36,7 @@ fn whatever_happens_at_stripe_and_goes_wrong_with_us_the_end_is_the_truth() {
         "read refused",
         "record deleted",
         "same event at the same time",
+        "secret changed while it was read",
         "secret refused",
         "signing secret rolled",
         "stale read",
@@ -54,6 +56,43 @@ fn the_same_seed_plays_the_same_histories() {
     }
     let played = |seed| play_all::<History>(seed, 20, None).unwrap();
     assert_ne!(played(SEED), played(SEED + 1));
+}
+
+/// One purchase is told, and this happens.
+fn purchase(turns: Vec<Turn>) -> History {
+    let words = vec![Word::Open { learner: 0, product: 0 }, Word::Card { session: 0 }];
+    History { words, turns }
+}
+
+#[test]
+fn a_delivery_whose_secret_was_replaced_twice_on_its_way_may_be_refused() {
+    // It is signed with the first secret. The third is stored before the function reads any.
+    let rolls = [Turn::Roll; 5];
+    let turns = [Turn::Start(0)].into_iter().chain(rolls).chain([Turn::Go(0, 9)]).collect();
+    let tally = purchase(turns).play(None).unwrap_or_else(|violation| panic!("{violation}"));
+    assert_eq!((tally.get("answered 4xx"), tally.get("applied")), (Some(&1), Some(&1)));
+}
+
+#[test]
+fn a_secret_that_changes_between_any_two_reads_of_it_is_read_as_it_was_at_one_moment() {
+    const READS: u32 = 10;
+    let mut moved = 0;
+    for moves in 0..1 << READS {
+        let read = |number| match moves & (1 << number) {
+            0 => Turn::Go(0, 1),
+            _ => Turn::Fail(0, Fault::SecretMoves),
+        };
+        // The first function is killed; the second finds what has become of the secret.
+        let first = [Turn::Start(0), Turn::Go(0, 1)].into_iter().chain((0..3).map(read));
+        let second = [Turn::Crash(0), Turn::Start(0), Turn::Go(0, 1)];
+        let turns = first.chain(second).chain((3..READS).map(read)).collect();
+        let history = purchase(turns);
+        let tally = history.play(None).unwrap_or_else(|violation| {
+            panic!("{violation}\n  {}", history.story(None).join("\n  "))
+        });
+        moved += tally.get("secret changed while it was read").copied().unwrap_or_default();
+    }
+    assert!(moved > 1 << READS, "{moved}");
 }
 
 #[track_caller]
@@ -170,7 +209,12 @@ fn a_verdict_that_is_read_only_once_is_found() {
 fn a_known_verdict_that_nobody_else_can_notice_is_found() {
     // Three functions have to meet in one way: about one history in 25,000. Here is an early one.
     let law = "in the end everybody has what they have paid for";
-    finds_with(4, Flaw::KnownVerdictUnwritten, law);
+    finds_with(2, Flaw::KnownVerdictUnwritten, law);
+}
+
+#[test]
+fn a_secret_whose_versions_are_read_at_two_moments_is_found() {
+    finds(Flaw::SecretMovesUnnoticed, "a 2xx means committed");
 }
 
 #[test]

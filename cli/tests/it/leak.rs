@@ -1,0 +1,133 @@
+//! A signing secret that has leaked: what forged events do with it, and what ends that.
+
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::shop::{Shop, finish, plain};
+
+impl Shop {
+    /// The current signing secret.
+    fn signing_secret(&self) -> String {
+        let secret = json!({"SecretId": "coursegate/StripeSigningSecret"});
+        let stored = self.aws("secrets_manager", "secretsmanager.GetSecretValue", &secret);
+        stored["SecretString"].as_str().unwrap().to_owned()
+    }
+
+    /// Somebody who has this secret tells of a purchase that never was; the webhook's status.
+    fn forge(&self, secret: &str, event: &str, session: &Value) -> String {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let now = i64::try_from(now.as_secs()).unwrap();
+        let event = json!({
+            "id": event, "object": "event", "type": "checkout.session.completed", "created": now,
+            "livemode": false, "data": {"object": session},
+        });
+        let event = event.to_string();
+        let signature = xtask::sign::signature(&event, secret, now);
+        let url = format!("{}/webhook", self.running.addresses["gateway"].as_str().unwrap());
+        let header = format!("stripe-signature: {signature}");
+        let mut curl = Command::new("curl");
+        curl.args(["-s", "-o", "/dev/null", "-w", "%{http_code}", &url, "-H", &header]);
+        curl.args(["-H", "content-type: application/json", "--data-binary", &event]);
+        finish(curl.stdout(Stdio::piped()).stderr(Stdio::piped()), "").out
+    }
+
+    /// The processes of the webhook function.
+    fn webhook_processes(&self) -> Vec<u64> {
+        let health = self.ask("gateway", "/local/health", &[], None);
+        let processes = health["functions"]["webhook"]["processes"].as_array().unwrap();
+        processes.iter().map(|process| process.as_u64().unwrap()).collect()
+    }
+}
+
+/// A session that never was, with this payment.
+fn session(payment: &Value, learner: &str) -> Value {
+    json!({
+        "id": "cs_test_forged", "object": "checkout.session", "mode": "payment",
+        "status": "complete", "payment_status": "paid", "payment_intent": payment,
+        "metadata": {"learner_id": learner, "product": "tutorclaw", "price": "tutorclaw_paid"},
+        "amount_total": 999, "currency": "usd",
+    })
+}
+
+#[test]
+fn a_leaked_secret_is_refused_by_every_function_that_was_running_with_it() {
+    let shop = Shop::open();
+    let leaked = shop.signing_secret();
+    let nothing = json!({"id": "cs_test_1", "object": "checkout.session"});
+    assert_eq!(shop.forge(&leaked, "evt_1", &nothing), "200", "so that the function is warm");
+    let before = shop.webhook_processes();
+    let said = shop.says(&["webhook", "rotate", "--now"]);
+    assert!(said.contains("the webhook refused 10 events signed with the old secret"), "{said}");
+    for _ in 0..5 {
+        assert_eq!(shop.forge(&leaked, "evt_2", &nothing), "400");
+    }
+    let after = shop.webhook_processes();
+    assert!(after.iter().all(|process| !before.contains(process)), "{before:?} {after:?}");
+    shop.buy(&shop.sign_in("ada@example.com"), "tutorclaw_paid");
+}
+
+#[test]
+fn access_that_forged_events_have_opened_is_listed_until_it_is_taken_back() {
+    let shop = Shop::open();
+    let none = "Looked up 0 sources at Stripe: nothing is open that wasn't paid for.\n";
+    assert_eq!(shop.says(&["unknown-sources"]), none);
+    let ada = shop.sign_in("ada@example.com");
+    shop.buy(&ada, "tutorclaw_paid");
+    let one = "Looked up 1 source at Stripe: nothing is open that wasn't paid for.\n";
+    assert_eq!(shop.says(&["unknown-sources"]), one);
+
+    // Eve has the secret: a payment that never was, Ada's, and a session that she has not paid.
+    let eve = shop.sign_in("eve@example.com");
+    let secret = shop.signing_secret();
+    let unpaid = shop.check_out(&eve, "tutorclaw_paid");
+    let mut hers = session(&Value::Null, &eve.id);
+    hers["id"] = unpaid.as_str().into();
+    for (event, session) in [("evt_1", session(&json!("pi_forged"), &eve.id)), ("evt_2", hers)] {
+        assert_eq!(shop.forge(&secret, event, &session), "200");
+    }
+    assert!(shop.lets_in(&eve));
+
+    let said = shop.says(&["unknown-sources"]);
+    let names = [(eve.id.as_str(), "EVE"), (unpaid.as_str(), "CS_UNPAID")];
+    let said = plain(&said, &names);
+    for says in [
+        "pi_forged opens tutorclaw for EVE since TIME UTC.\n  Stripe doesn't have it.\n",
+        "CS_UNPAID opens tutorclaw for EVE since TIME UTC.\n  Stripe says that it isn't paid: it is \
+         open.\n",
+        "\nLooked up 3 sources at Stripe: 2 to take back, each with `coursegate revoke SOURCE \
+         --reason TEXT --gateway-port ",
+    ] {
+        assert!(said.contains(says), "{said}");
+    }
+
+    let doctor = shop.run(&["doctor"]);
+    assert!(doctor.out.contains("doesn't say were paid for: 2"), "{}", doctor.out);
+    assert!(doctor.out.contains("`coursegate unknown-sources --gateway-port"), "{}", doctor.out);
+    for source in ["pi_forged", &unpaid] {
+        shop.says(&["revoke", source, "--reason", "forged"]);
+    }
+    assert!(!shop.lets_in(&eve) && shop.lets_in(&ada));
+    assert_eq!(shop.says(&["unknown-sources"]), one);
+    assert!(shop.says(&["doctor"]).contains("Stripe knows each payment that opens something: 1"));
+}
+
+#[test]
+fn while_stripe_does_not_answer_no_source_is_said_to_be_unknown() {
+    let shop = Shop::open();
+    let eve = shop.sign_in("eve@example.com");
+    let forged = session(&json!("pi_forged"), &eve.id);
+    assert_eq!(shop.forge(&shop.signing_secret(), "evt_1", &forged), "200");
+    let fault = json!({"method": "GET", "path": "/v1/payment_intents", "status": 500, "times": 99});
+    shop.sim("/_sim/faults", &fault);
+    let said = shop.run(&["unknown-sources"]);
+    assert_eq!((said.out.as_str(), said.code), ("", Some(1)));
+    assert!(said.problem.contains("nothing can be said"), "{}", said.problem);
+    let doctor = shop.run(&["doctor"]);
+    assert!(
+        doctor.out.contains("whether Stripe knows the payments can't be told"),
+        "{}",
+        doctor.out
+    );
+    assert!(!doctor.out.contains("pi_forged"), "{}", doctor.out);
+}
