@@ -258,8 +258,9 @@ async fn each_thing_asks_the_table_for_this_and_no_more() {
     why                               2 read, 0 written: BatchGetItem, GetItem
     event applied, paid for twice     5 read, 8 written: 2 BatchGetItem, GetItem, 2 TransactWriteItems
     upgrade link made                 2 read, 2 written: 2 GetItem, 2 PutItem
-    upgrade link opened               5 read, 3 written: BatchGetItem, 2 GetItem, 2 PutItem, UpdateItem
-    upgrade link opened again         5 read, 1 written: BatchGetItem, 2 GetItem, UpdateItem
+    upgrade link shown                1 read, 0 written: GetItem
+    upgrade link used                 5 read, 3 written: BatchGetItem, 2 GetItem, 2 PutItem, UpdateItem
+    upgrade link used again           5 read, 1 written: BatchGetItem, 2 GetItem, UpdateItem
     event of a session that was left  0 read, 0 written: nothing
     ");
 }
