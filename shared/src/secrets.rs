@@ -53,6 +53,14 @@ pub struct SecretsManager {
     secret_id: String,
 }
 
+impl SecretsManager {
+    /// The secret of this name or ARN.
+    #[must_use]
+    pub const fn new(client: Client, secret_id: String) -> Self {
+        Self { client, secret_id }
+    }
+}
+
 impl SecretReader for SecretsManager {
     async fn version(&self, stage: &str) -> Result<Option<SecretVersion>, SecretUnavailable> {
         let request = self.client.get_secret_value();
@@ -91,13 +99,13 @@ impl SecretCache {
     /// The signing secrets of a Stripe webhook endpoint.
     #[must_use]
     pub fn signing_secrets(client: Client, secret_id: String) -> Self {
-        Self::signing_secrets_of(SecretsManager { client, secret_id })
+        Self::signing_secrets_of(SecretsManager::new(client, secret_id))
     }
 
     /// A Stripe API key.
     #[must_use]
     pub fn api_key(client: Client, secret_id: String) -> Self {
-        let secret = SecretsManager { client, secret_id };
+        let secret = SecretsManager::new(client, secret_id);
         Self::new(secret, Versions::Current, &["sk_", "rk_"])
     }
 }

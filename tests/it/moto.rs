@@ -1,7 +1,7 @@
 //! What holds on the local stack's DynamoDB and Secrets Manager holds on moto's too: the same tests,
 //! at another address.
 
-use shared::secrets::SecretCache;
+use shared::secrets::{SecretCache, SecretsManager};
 use tests::moto::{Moto, moto};
 use tests::sessions::permutations;
 use tests::world::{SIGNING_SECRET, World, template};
@@ -11,9 +11,9 @@ use crate::contract::{
 };
 use crate::convergence::ends_where_memory_does;
 use crate::secrets::{
-    App, Put, a_placeholder_is_no_secret, a_rotated_secret_is_accepted_with_the_old_one, deliver,
-    each_of_several_is_accepted, forged_requests_are_not_asked_about_twice,
-    of_three_secrets_the_last_two_are_accepted,
+    App, Put, a_placeholder_is_no_secret, a_rotated_secret_is_accepted_with_the_old_one,
+    a_version_keeps_its_id, deliver, each_of_several_is_accepted,
+    forged_requests_are_not_asked_about_twice, of_three_secrets_the_last_two_are_accepted,
 };
 use crate::webhook::{a_paid_session_opens_the_course_once, deliveries_at_once_are_one_purchase};
 
@@ -82,6 +82,9 @@ async fn signing_secrets_are_read_and_rotated_on_moto() {
     forged_requests_are_not_asked_about_twice(&world, &app, put).await;
     let (world, app, put) = with_secret_in(moto, "placeholder").await;
     a_placeholder_is_no_secret(&world, &app, put).await;
+    let (_, _, put) = with_secret_in(moto, "versions").await;
+    let secret = SecretsManager::new(moto.secrets_manager(), "versions".to_owned());
+    a_version_keeps_its_id(&secret, put).await;
 }
 
 #[tokio::test]

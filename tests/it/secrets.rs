@@ -1,6 +1,7 @@
 //! Signing secrets: several at once, rotated while running, and Secrets Manager away.
 
-use shared::ports::Clock;
+use shared::ports::{Clock, SecretReader as _};
+use shared::secrets::SecretsManager;
 use tests::requests::{answer, delivery};
 use tests::sessions::event;
 use tests::world::{SIGNING_SECRET, SIGNING_SECRET_ID, World};
@@ -109,6 +110,24 @@ pub(crate) async fn a_placeholder_is_no_secret(world: &World, app: &App, put: im
     put("whsec_real").await;
     world.clock.advance(10);
     assert_eq!(deliver(world, app, "whsec_real").await, 200);
+}
+
+#[tokio::test]
+async fn a_version_keeps_its_id_when_it_is_no_longer_the_current_one() {
+    let world = World::new().await;
+    let secret = SecretsManager::new(world.secrets_manager(), SIGNING_SECRET_ID.to_owned());
+    a_version_keeps_its_id(&secret, put_in(&world)).await;
+}
+
+/// By its id a function notices that the secret has changed while it was read.
+pub(crate) async fn a_version_keeps_its_id(secret: &SecretsManager, put: impl Put) {
+    let at = async |stage: &str| secret.version(stage).await.unwrap().unwrap().id;
+    put("whsec_second").await;
+    let second = at("AWSCURRENT").await;
+    assert!(!second.is_empty());
+    put("whsec_third").await;
+    assert_eq!(at("AWSPREVIOUS").await, second);
+    assert_ne!(at("AWSCURRENT").await, second);
 }
 
 /// Puts values into the local stack's Secrets Manager.

@@ -271,7 +271,9 @@ impl World {
         aws_sdk_dynamodb::Client::from_conf(config.build())
     }
 
-    fn secrets_manager(&self) -> aws_sdk_secretsmanager::Client {
+    /// Secrets Manager's own client.
+    #[must_use]
+    pub fn secrets_manager(&self) -> aws_sdk_secretsmanager::Client {
         let endpoint = Some(self.secrets_url.clone());
         shared::aws::secrets_manager(&aws(), &SecretConfig { secret_id: String::new(), endpoint })
     }

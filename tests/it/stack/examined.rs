@@ -55,7 +55,7 @@ async fn a_new_deployment_is_told_what_it_lacks_and_how_to_come_by_it() {
     let findings = findings(&shop.deployment().await).await;
     let good = findings.iter().filter(|(_, finding)| matches!(finding, Finding::Good(_)));
     let good: Vec<&str> = good.map(|(name, _)| *name).collect();
-    insta::assert_snapshot!(good.join(", "), @"stack, table, alarms, functions' key, webhook's key, your key, account, prices, catalog file, endpoint, deliveries, quarantine, double payments, signed probe, forged probe, api, site, clock");
+    insta::assert_snapshot!(good.join(", "), @"stack, table, alarms, functions' key, webhook's key, your key, account, prices, catalog file, endpoint, deliveries, quarantine, double payments, unknown sources, signed probe, forged probe, api, site, clock");
 }
 
 #[tokio::test]
@@ -149,6 +149,8 @@ async fn what_somebody_has_changed_in_the_table_by_hand_is_named() {
     bad, quarantine: the table refuses the request
       look at the table
     bad, double payments: the table refuses the request
+      look at the table
+    bad, unknown sources: the table refuses the request
       look at the table
     bad, api: SiteOrigin/api/courses answers 500 Internal Server Error, without any courses
       push the catalog, then look at the entitlements function's log
@@ -298,6 +300,7 @@ async fn a_stack_that_lacks_an_output_is_not_taken_for_a_deployment() {
     insta::assert_snapshot!(missing.join("\n"), @r"
     stack lacks-ApiUrl is in CREATE_COMPLETE and has no output ApiUrl: deploy it with this version's template.yaml
     stack lacks-WebhookUrl is in CREATE_COMPLETE and has no output WebhookUrl: deploy it with this version's template.yaml
+    stack lacks-WebhookFunctionName is in CREATE_COMPLETE and has no output WebhookFunctionName: deploy it with this version's template.yaml
     stack lacks-TableName is in CREATE_COMPLETE and has no output TableName: deploy it with this version's template.yaml
     stack lacks-StripeMode is in CREATE_COMPLETE and has no output StripeMode: deploy it with this version's template.yaml
     stack lacks-DeploymentMark is in CREATE_COMPLETE and has no output DeploymentMark: deploy it with this version's template.yaml
