@@ -88,7 +88,7 @@ impl Flaw {
         for write in &mut writes {
             match (self, write) {
                 (Self::VersionUnchecked, Write::StoreSource { source, replaces, .. }) => {
-                    *replaces = contents.sources.get(source).map(|stored| stored.version);
+                    *replaces = contents.sources.get(source).cloned();
                 }
                 (Self::RecordUnchecked, Write::RecordEvent { event, replaces, .. }) => {
                     *replaces = contents.events.get(&event.id).copied();

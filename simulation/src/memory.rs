@@ -154,7 +154,8 @@ impl Contents {
                 self.events.get(&event.id) == replaces.as_ref()
             }
             Write::StoreSource { source, replaces, .. } => {
-                self.sources.get(source).map(|stored| stored.version) == *replaces
+                let version = |stored: &StoredSource| stored.version;
+                self.sources.get(source).map(version) == replaces.as_ref().map(version)
             }
             Write::SetGrant { learner, source, grant, claim: Some(claim) } => {
                 let access = self.access.get(learner);
@@ -190,7 +191,9 @@ impl Contents {
                 self.quarantine.entry(event.clone()).or_default().1 = true;
             }
             Write::StoreSource { source, facts, replaces } => {
-                let version = replaces.unwrap_or_default() + 1;
+                // The table is told only what differs from it.
+                assert_eq!(self.sources.get(source), replaces.as_ref(), "{source} as it was read");
+                let version = replaces.as_ref().map_or(0, |replaces| replaces.version) + 1;
                 let stored = StoredSource { facts: facts.clone(), version };
                 self.sources.insert(source.clone(), stored);
             }

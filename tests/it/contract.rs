@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use shared::domain::access::{Grant, Status};
 use shared::domain::catalog::PublishedCatalog;
 use shared::domain::checkout::{Attempt, Buyer, Channel, Link, OpenSession};
-use shared::domain::decide::{Claim, Event, Needs, Recorded, State, Write};
+use shared::domain::decide::{Claim, Event, Needs, Recorded, State, StoredSource, Write};
 use shared::domain::facts::{
     Deed, Dispute, DisputeStatus, Facts, ManualGrant, Origin, Payment, Purchase, Reading, Refund,
     RefundStatus, Sale, Told,
@@ -78,14 +78,18 @@ fn purchase(learner: &str, payment: Payment) -> Purchase {
 }
 
 /// The writes of facts that are news.
-fn store(source: &str, facts: impl Into<Facts>, replaces: Option<u64>) -> Vec<Write> {
+fn store(source: &str, facts: impl Into<Facts>, replaces: Option<StoredSource>) -> Vec<Write> {
     store_claiming(source, facts, replaces, None)
+}
+
+fn stored(facts: impl Into<Facts>, version: u64) -> Option<StoredSource> {
+    Some(StoredSource { facts: facts.into(), version })
 }
 
 fn store_claiming(
     source: &str,
     facts: impl Into<Facts>,
-    replaces: Option<u64>,
+    replaces: Option<StoredSource>,
     claim: Option<Claim>,
 ) -> Vec<Write> {
     let (source, facts): (SourceId, Facts) = (source.parse().unwrap(), facts.into());
@@ -138,7 +142,8 @@ async fn an_event_on_record_settles_the_whole_commit<L: Ledger + AccessReader>(l
 async fn a_version_that_has_moved_is_a_conflict_and_nothing_is_written<L: Ledger + AccessReader>(
     ledger: &L,
 ) {
-    for (replaces, event) in [(None, "evt_b1"), (Some(2), "evt_b2")] {
+    let paid = purchase("ada", Payment::paid(at(7)));
+    for (replaces, event) in [(None, "evt_b1"), (stored(paid.clone(), 2), "evt_b2")] {
         let mut writes = store("pi_a", purchase("ada", Payment::Failed), replaces);
         writes.push(record(event, Recorded::Applied));
         assert_eq!(ledger.commit(&writes).await.unwrap(), Commit::Conflict);
@@ -146,7 +151,7 @@ async fn a_version_that_has_moved_is_a_conflict_and_nothing_is_written<L: Ledger
         assert_eq!(state.event, None);
         assert_eq!(state.source.unwrap().version, 1);
     }
-    let writes = store("pi_a", purchase("ada", Payment::paid(at(6))), Some(1));
+    let writes = store("pi_a", purchase("ada", Payment::paid(at(6))), stored(paid, 1));
     assert_eq!(ledger.commit(&writes).await.unwrap(), Commit::Applied);
     assert_eq!(load(ledger, "evt_a", "pi_a").await.source.unwrap().version, 2);
 }
@@ -214,26 +219,27 @@ async fn facts_of_every_kind_are_kept_before_and_after_what_was_sold_is_known<
         fraud_warnings: [("issfr_1".parse().unwrap(), at(4))].into(),
         ..Facts::default()
     };
-    let kept = async |facts: &Facts, replaces: Option<u64>| {
-        let writes = store("pi_f", facts.clone(), replaces);
+    let kept = async |facts: &Facts, version: u64| {
+        let before = load(ledger, "evt_none", "pi_f").await.source;
+        let writes = store("pi_f", facts.clone(), before);
         assert_eq!(ledger.commit(&writes).await.unwrap(), Commit::Applied);
         let id: SourceId = "pi_f".parse().unwrap();
         let stored = ledger.sources(std::slice::from_ref(&id)).await.unwrap().remove(&id).unwrap();
-        assert_eq!((&stored.facts, stored.version), (facts, replaces.unwrap_or(0) + 1));
+        assert_eq!((&stored.facts, stored.version), (facts, version));
         assert_eq!(load(ledger, "evt_none", "pi_f").await.source, Some(stored));
     };
-    kept(&facts, None).await;
+    kept(&facts, 1).await;
     facts.origin = Some(Origin::Purchase(purchase("fay", Payment::paid(at(1)))));
-    kept(&facts, Some(1)).await;
+    kept(&facts, 2).await;
     // Of what came to an unknown sum, any part refunded is all of it.
     assert_eq!(statuses(ledger, "fay").await, [("pi_f".to_owned(), Status::Active)]);
     let holdings = ledger.holdings(&"fay".parse().unwrap()).await.unwrap();
     assert_eq!(holdings.iter().map(|(_, grant)| grant.refunded_percent).max(), Some(100));
     facts.revoked = Some(deed());
-    kept(&facts, Some(2)).await;
+    kept(&facts, 3).await;
     assert_eq!(statuses(ledger, "fay").await, [("pi_f".to_owned(), Status::Revoked)]);
     facts = facts.join(Facts { forgotten: Some(at(9)), ..Facts::default() });
-    kept(&facts, Some(3)).await;
+    kept(&facts, 4).await;
 
     let until = Some(at(99));
     let (product, learner) = ("tutorclaw".parse().unwrap(), "gil".parse().unwrap());
@@ -284,17 +290,18 @@ async fn the_first_payment_for_a_product_is_told_from_the_others<L: Ledger + Acc
         let sold = sold();
         Facts { refunds, ..Purchase { sale: Sale { total, ..sold.sale }, ..sold }.into() }
     };
-    let is_now = async |facts: Facts, version: u64| {
-        let writes = store("pi_h1", facts, Some(version));
+    let is_now = async |facts: Facts| {
+        let before = load(ledger, "evt_none", "pi_h1").await.source;
+        let writes = store("pi_h1", facts, before);
         assert_eq!(ledger.commit(&writes).await.unwrap(), Commit::Applied);
     };
-    is_now(disputed(DisputeStatus::Won), 1).await;
+    is_now(disputed(DisputeStatus::Won)).await;
     assert_eq!(ledger.commit(&first("pi_h2", Some("pi_h1"))).await.unwrap(), Commit::Claimed);
-    is_now(refunded(2899), 2).await;
+    is_now(refunded(2899)).await;
     assert_eq!(ledger.commit(&first("pi_h2", Some("pi_h1"))).await.unwrap(), Commit::Claimed);
-    is_now(refunded(2900), 3).await;
+    is_now(refunded(2900)).await;
     assert_eq!(ledger.commit(&first("pi_h2", Some("pi_h1"))).await.unwrap(), Commit::Applied);
-    is_now(disputed(DisputeStatus::Open), 4).await;
+    is_now(disputed(DisputeStatus::Open)).await;
     let mut back = first("pi_h1", Some("pi_h2"));
     back.remove(0);
     assert_eq!(ledger.commit(&back).await.unwrap(), Commit::Claimed);

@@ -22,6 +22,7 @@ mod documents;
 mod endpoint;
 mod faults;
 mod key;
+mod limits;
 mod links;
 mod log_hygiene;
 mod money;

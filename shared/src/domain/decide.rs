@@ -191,8 +191,8 @@ pub enum Write {
         source: SourceId,
         /// All facts, joined.
         facts: Facts,
-        /// The version that was read; none if there was no such source.
-        replaces: Option<u64>,
+        /// The source as it was read; none if it didn't exist. Only what differs is written.
+        replaces: Option<StoredSource>,
     },
     /// Set what this source gives its learner. The source's version fences it.
     SetGrant {
@@ -449,7 +449,7 @@ fn join(
     if warnings(&joined) > before.map_or(0, warnings) {
         settled.notices.push(Notice::FraudWarning);
     }
-    let replaces = stored.map(|stored| stored.version);
+    let replaces = stored.cloned();
     settled.writes.push(Write::StoreSource { source: source.clone(), facts: joined, replaces });
     Ok(settled)
 }

@@ -8,9 +8,9 @@ use super::Table;
 use super::attributes::{Item, number, text, time};
 use super::failure::ledger_error;
 use super::key::{Key, TTL};
-use super::source;
+use super::source::{self, Changes};
 use crate::domain::access::{Grant, RefundThreshold, Status};
-use crate::domain::decide::{Claim, Event, Recorded, Write};
+use crate::domain::decide::{Claim, Event, Recorded, StoredSource, Write};
 use crate::domain::facts::Facts;
 use crate::domain::id::{LearnerId, SourceId};
 use crate::domain::time::{DAY, Timestamp};
@@ -137,7 +137,7 @@ fn transact_item(table: &str, write: &Write) -> Result<TransactWriteItem, Ledger
                 .map_err(ours)?,
         ),
         Write::StoreSource { source, facts, replaces } => {
-            item.update(store_source(table, source, facts, *replaces)?)
+            item.update(store_source(table, source, facts, replaces.as_ref())?)
         }
         Write::SetGrant { learner, source, grant, claim } => {
             item.update(set_grant(table, learner, source, grant, claim.as_ref())?)
@@ -213,29 +213,37 @@ fn record_event(
     put.build().map_err(ours)
 }
 
-/// Sets attribute by attribute, so that code that knows more facts than this one loses none.
+/// Writes attribute by attribute, so that code that knows fewer facts than other code erases none.
 fn store_source(
     table: &str,
     source: &SourceId,
     facts: &Facts,
-    replaces: Option<u64>,
+    replaces: Option<&StoredSource>,
 ) -> Result<Update, LedgerError> {
-    let version = replaces.unwrap_or_default().saturating_add(1);
+    let Changes { set, remove } = source::changes(facts, replaces);
     let mut update = update(table, &Key::Source(source.clone()));
-    let mut assignments = Vec::new();
-    for (number, (name, value)) in source::attributes(facts, version).into_iter().enumerate() {
+    let (mut assignments, mut removals) = (Vec::new(), Vec::new());
+    for (number, (name, value)) in set.into_iter().enumerate() {
         assignments.push(format!("#a{number} = :a{number}"));
         update = update
             .expression_attribute_names(format!("#a{number}"), name)
             .expression_attribute_values(format!(":a{number}"), value);
     }
-    let update = update.update_expression(format!("SET {}", assignments.join(", ")));
+    for (number, name) in remove.into_iter().enumerate() {
+        removals.push(format!("#r{number}"));
+        update = update.expression_attribute_names(format!("#r{number}"), name);
+    }
+    let mut expression = format!("SET {}", assignments.join(", "));
+    if !removals.is_empty() {
+        expression = format!("{expression} REMOVE {}", removals.join(", "));
+    }
+    let update = update.update_expression(expression);
     let update = match replaces {
         None => update.condition_expression("attribute_not_exists(pk)"),
-        Some(replaces) => update
+        Some(StoredSource { version, .. }) => update
             .condition_expression("#version = :replaces")
             .expression_attribute_names("#version", source::VERSION)
-            .expression_attribute_values(":replaces", number(replaces)),
+            .expression_attribute_values(":replaces", number(version)),
     };
     update.build().map_err(ours)
 }
