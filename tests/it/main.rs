@@ -20,6 +20,7 @@ mod convergence;
 mod costs;
 mod documents;
 mod endpoint;
+mod erasure;
 mod faults;
 mod key;
 mod limits;

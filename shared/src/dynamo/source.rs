@@ -20,7 +20,7 @@ use crate::ports::LedgerError;
 
 /// How many times the facts that a source has have become more. Code that knows fewer must not
 /// decide on a source: it would give what a fact that it can't see has taken.
-const SHAPE: u64 = 1;
+const SHAPE: u64 = 2;
 
 const SHAPE_NAME: &str = "shape";
 pub(super) const VERSION: &str = "version";
@@ -121,6 +121,9 @@ fn put_purchase(put: &mut impl FnMut(&str, AttributeValue), purchase: &Purchase)
         put("amount", number(total.amount_minor));
         put("currency", text(total.currency.as_str()));
     }
+    if let Some(opened_at) = sale.opened_at {
+        put("opened_at", time(opened_at));
+    }
     match purchase.payment {
         Payment::Processing => put("payment", text(PROCESSING)),
         Payment::Failed => put("payment", text(FAILED)),
@@ -204,7 +207,8 @@ fn origin(source: &Reader<'_>) -> Result<Option<Origin>, LedgerError> {
         None => None,
     };
     let (price, session) = (source.parsed("price")?, source.parsed("session")?);
-    let sale = Sale { product, price, session, total, learner };
+    let opened_at = source.maybe_time("opened_at")?;
+    let sale = Sale { product, price, session, total, opened_at, learner };
     Ok(Some(Origin::Purchase(Purchase { sale, payment })))
 }
 
@@ -315,6 +319,7 @@ mod tests {
             price: "tutorclaw_paid".parse().unwrap(),
             session: "cs_1".parse().unwrap(),
             total: Some(Money { amount_minor: 2900, currency: "usd".parse().unwrap() }),
+            opened_at: Some(at(1)),
         };
         Facts {
             refunds: [("re_1".parse().unwrap(), refund)].into(),
