@@ -140,7 +140,7 @@ async fn take_off(
     ];
     match deployment.table().commit(&writes).await? {
         Commit::Applied => Ok(()),
-        Commit::AlreadyProcessed | Commit::Conflict | Commit::Claimed => {
+        Commit::AlreadyProcessed | Commit::Conflict | Commit::GrantRefused => {
             Err(EventError::Overtaken(event.id.clone()))
         }
     }

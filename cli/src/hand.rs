@@ -43,6 +43,9 @@ pub enum HandError {
     /// It stands for those who were forgotten.
     #[error("nothing is given to {0}: that is what those are called who were forgotten")]
     Forgotten(LearnerId),
+    /// The learner was erased in the same second.
+    #[error("{0} was erased just now, so nothing was given: do it again if it is meant")]
+    JustErased(LearnerId),
     /// The table has no such source.
     #[error(
         "the table has no source {0}: `coursegate why LEARNER` names those of a learner; a payment \
@@ -94,9 +97,13 @@ pub async fn grant(
     }
     let source = fresh_grant()?;
     let deed = Deed { at: now, by: deployment.operator().await?, reason };
-    let (learner, product) = (learner.clone(), product.clone());
-    let facts = Origin::Manual(ManualGrant { product, until, deed, learner }).into();
+    let (product, whose) = (product.clone(), learner.clone());
+    let facts = Origin::Manual(ManualGrant { product, until, deed, learner: whose }).into();
     tell(deployment, &source, facts).await?;
+    let given = facts_of(deployment, &source).await?;
+    if given.is_some_and(|facts| facts.forgotten.is_some()) {
+        return Err(HandError::JustErased(learner.clone()));
+    }
     Ok(source)
 }
 

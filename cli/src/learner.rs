@@ -1,23 +1,29 @@
 //! All that is held of a learner: written out for them, and erased where the law asks, but for what
 //! accounting needs.
 
+pub mod sessions;
+
 use serde::Serialize;
 use serde_json::Value;
 use shared::apply::ApplyError;
-use shared::domain::facts::Facts;
 use shared::domain::id::{CustomerId, LearnerId, SessionId, SourceId};
 use shared::domain::time::Timestamp;
-use shared::dynamo::key::Key;
+use shared::dynamo::key::{Key, PK, SK};
 use shared::dynamo::operator::{self, HeldItem};
+use shared::erasure::erase;
 use shared::http::rfc3339;
-use shared::ports::LedgerError;
+use shared::ports::{Clock as _, LedgerError, SystemClock};
 use shared::telemetry::Chain;
 
+use crate::account::{Account, AccountError};
 use crate::deployment::Deployment;
-use crate::hand::tell;
 
-/// How often the table is looked through for what came while it was erased.
-const ROUNDS_MAX: usize = 3;
+/// What an access item has once its learner is erased.
+const TOMBSTONE: [&str; 3] = [PK, SK, ERASED_AT];
+const ERASED_AT: &str = "erased_at";
+/// A payment that is on its way, in a source's item.
+const PROCESSING: &str = "processing";
+const PAID: &str = "paid";
 
 /// Why a learner is not forgotten, or not altogether. Doing it again goes on.
 #[derive(Debug, thiserror::Error)]
@@ -28,13 +34,30 @@ pub enum LearnerError {
     /// A source could not be written.
     #[error("{}: do it again, which goes on where it stopped", Chain(.0))]
     Apply(#[from] ApplyError),
+    /// Stripe can't be asked.
+    #[error(
+        "nothing was erased, since Stripe can't be asked what this learner has paid: {0}; your key \
+         needs Checkout Sessions: Write and Charges: Read"
+    )]
+    Stripe(#[from] AccountError),
+    /// A session can't be read.
+    #[error(
+        "nothing was erased, since {session} can't be read and may have been paid ({reason}): use \
+         the newest version of this program"
+    )]
+    Unreadable {
+        /// Which.
+        session: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// It stands for those who were forgotten.
     #[error("{0} is what those are called who were forgotten: nothing is held under it")]
     Forgotten(LearnerId),
-    /// Something keeps coming.
+    /// Something came meanwhile.
     #[error(
-        "something of {learner} is still in the table ({left}): if they are just buying something, \
-         do it again later; if this program does not know such items, use the newer one"
+        "{learner} was erased, and meanwhile came back or was buying something ({left}): do it again \
+         later; if this program doesn't know such items, use the newest one"
     )]
     Left {
         /// Who.
@@ -96,64 +119,108 @@ impl Held {
         self.items.iter().find(is_customer)?.text("customer").parse().ok()
     }
 
-    /// The checkout sessions that may still be paid: they are not over, and of no source.
-    pub fn open_sessions(&self, now: Timestamp) -> impl Iterator<Item = SessionId> {
-        let is_open = move |item: &&HeldItem| {
-            let ends = item.json.get("expires_at").and_then(Value::as_i64);
-            let is_completed = |other: &HeldItem| {
-                matches!(other.key, Some(Key::Source(_)))
-                    && other.text("session") == item.text("session")
-            };
-            matches!(item.key, Some(Key::Checkout(..)))
-                && ends.is_some_and(|ends| ends > now.unix_seconds())
-                && !self.items.iter().any(is_completed)
+    /// The checkout sessions that Stripe may know more of: those of attempts, as far as Stripe's
+    /// answers were recorded, and those whose payment is on its way.
+    pub(crate) fn unsettled_sessions(&self) -> impl Iterator<Item = SessionId> {
+        let is_unsettled = |item: &&HeldItem| match &item.key {
+            Some(Key::Source(_)) => item.text("payment") == PROCESSING,
+            _ => item.text(SK).starts_with("CHECKOUT#"),
         };
-        self.items.iter().filter(is_open).filter_map(|item| item.text("session").parse().ok())
+        let unsettled = self.items.iter().filter(is_unsettled);
+        unsettled.filter_map(|item| item.text("session").parse().ok())
     }
 
-    /// What is deleted: all but the sources, of which the learner's name is taken, and what is not
-    /// known to be theirs alone.
-    fn deleted(&self) -> impl Iterator<Item = &HeldItem> {
+    /// How far the payment of a session is on record, as `processing`; none if it isn't.
+    pub(crate) fn payment_of(&self, session: &SessionId) -> Option<&str> {
+        let mut items = self.items.iter();
+        let source = items.find(|item| {
+            matches!(item.key, Some(Key::Source(_))) && item.text("session") == session.as_str()
+        });
+        source.map(|source| source.text("payment"))
+    }
+
+    /// The sources whose payment is still on its way.
+    pub fn processing(&self) -> impl Iterator<Item = &SourceId> {
+        self.items.iter().filter_map(|item| match &item.key {
+            Some(Key::Source(source)) if item.text("payment") == PROCESSING => Some(source),
+            _ => None,
+        })
+    }
+
+    /// When the learner was erased, if they were.
+    #[must_use]
+    pub fn erased_at(&self) -> Option<Timestamp> {
+        let access = self.items.iter().find(|item| matches!(item.key, Some(Key::Access(_))))?;
+        access.json.get(ERASED_AT)?.as_i64().map(Timestamp::from_unix_seconds)
+    }
+
+    /// Whether nothing is held but that the learner was erased.
+    #[must_use]
+    pub fn is_erased(&self) -> bool {
+        self.items.iter().all(is_tombstone)
+    }
+
+    /// When the last of the sources began, by Stripe's clock or another machine's, which may be
+    /// ahead of this one's.
+    fn latest(&self) -> Option<Timestamp> {
+        let sources = self.items.iter().filter(|item| matches!(item.key, Some(Key::Source(_))));
+        let began = sources.flat_map(|source| {
+            ["opened_at", "granted_at"].map(|name| source.json.get(name).and_then(Value::as_i64))
+        });
+        began.flatten().max().map(Timestamp::from_unix_seconds)
+    }
+
+    /// What is deleted: all but the sources and the access item, which are erased otherwise, and
+    /// what is not known to be theirs alone.
+    pub fn deleted(&self) -> impl Iterator<Item = &HeldItem> {
         let own = Key::Access(self.learner.clone()).pk();
         self.items.iter().filter(move |item| match &item.key {
             Some(Key::Link(_) | Key::DoublePayment(..)) => true,
-            _ => item.text(shared::dynamo::key::PK) == own,
+            Some(Key::Access(_)) => false,
+            _ => item.text(PK) == own,
         })
     }
 
     fn names(&self) -> String {
-        use shared::dynamo::key::{PK, SK};
-        let name = |item: &HeldItem| format!("{} {}", item.text(PK), item.text(SK));
-        self.items.iter().map(name).collect::<Vec<_>>().join(", ")
+        let left = self.items.iter().filter(|item| !is_tombstone(item));
+        let names = left.map(|item| format!("{} {}", item.text(PK), item.text(SK)));
+        names.collect::<Vec<_>>().join(", ")
     }
 }
 
-/// Forgets a learner. Of their sources stays what they are, without whose: whatever Stripe tells of
-/// them later, the name does not come back. Everything else is deleted. Says how many items that
-/// was.
+/// Whether an item says only that its learner was erased.
+fn is_tombstone(item: &HeldItem) -> bool {
+    let is_known = |name: &String| TOMBSTONE.contains(&name.as_str());
+    matches!(item.key, Some(Key::Access(_)))
+        && item.json.as_object().is_some_and(|item| item.keys().all(is_known))
+}
+
+/// Erases a learner. Sessions that can still be paid are expired, and what Stripe hasn't told of yet
+/// is recorded; then the names are taken from the sources, and everything else is deleted but the
+/// time of the erasure, which keeps out what is told later. Says how many items were deleted.
 pub async fn forget(
     deployment: &Deployment,
+    account: &Account,
     learner: &LearnerId,
-    now: Timestamp,
 ) -> Result<usize, LearnerError> {
-    let mut deleted: usize = 0;
-    for _ in 0..ROUNDS_MAX {
-        let held = look(deployment, learner).await?;
-        if held.items.is_empty() {
-            return Ok(deleted);
-        }
-        // The sources first: from then on nothing of them comes to the access item.
-        for source in held.sources() {
-            let facts = Facts { forgotten: Some(now), ..Facts::default() };
-            tell(deployment, source, facts).await?;
-        }
-        for item in held.deleted() {
-            operator::erase(&deployment.table(), item).await?;
-            deleted = deleted.saturating_add(1);
-        }
-    }
+    let unsettled = sessions::look(deployment, account, &look(deployment, learner).await?).await?;
+    sessions::settle(deployment, account, unsettled).await?;
     let held = look(deployment, learner).await?;
-    if held.items.is_empty() {
+    if held.is_erased() {
+        return Ok(0);
+    }
+    let (table, clock) = (deployment.table(), SystemClock);
+    let now = clock.now();
+    let at = held.latest().map_or(now, |latest| latest.max(now));
+    erase(&table, deployment, &clock, &deployment.shop, learner, at).await?;
+    let mut deleted: usize = 0;
+    for item in held.deleted() {
+        operator::erase(&table, item).await?;
+        deleted = deleted.saturating_add(1);
+    }
+    // Whoever is buying at this moment is left to finish.
+    let held = look(deployment, learner).await?;
+    if held.is_erased() {
         return Ok(deleted);
     }
     Err(LearnerError::Left { learner: learner.clone(), left: held.names() })

@@ -10,7 +10,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::Deserialize;
 use shared::domain::access::{Grant, Status};
 use shared::domain::facts::{Facts, Origin};
-use shared::domain::id::{LearnerId, ProductId, SourceId};
+use shared::domain::id::{DeploymentMark, LearnerId, ProductId, SourceId};
 use shared::domain::time::Timestamp;
 use shared::dynamo::operator;
 use shared::ports::{CatalogReader as _, LedgerError};
@@ -76,7 +76,7 @@ impl std::fmt::Display for Why {
         match self {
             Self::Missing => f.write_str("Stripe doesn't have it."),
             Self::NotOurs => f.write_str(
-                "Stripe has it, but its metadata names another learner or product, or none.",
+                "Stripe has it, but its metadata names another deployment, learner or product, or none.",
             ),
             Self::Unpaid(status) => write!(f, "Stripe says that it isn't paid: it is {status}."),
             Self::UnknownStatus(status) => write!(
@@ -113,7 +113,7 @@ pub async fn look(
     let open: Vec<Open> = open.collect();
     let looked_up = open.len();
     let answers = stream::iter(open).map(|open| async {
-        let why = open.why(account).await?;
+        let why = open.why(account, &deployment.shop.mark).await?;
         Ok::<_, AccountError>(why.map(|why| open.because(why)))
     });
     let answers = answers.buffered(REQUESTS_AT_ONCE).try_collect::<Vec<_>>().await?;
@@ -179,25 +179,30 @@ impl Open {
     }
 
     /// What Stripe says instead of that it was paid; nothing if it was.
-    async fn why(&self, account: &Account) -> Result<Option<Why>, AccountError> {
+    async fn why(
+        &self,
+        account: &Account,
+        mark: &DeploymentMark,
+    ) -> Result<Option<Why>, AccountError> {
         let path = match &self.source {
             SourceId::Payment(id) => format!("/payment_intents/{id}"),
             SourceId::Session(id) => format!("/checkout/sessions/{id}"),
             SourceId::Grant(_) => return Ok(None),
         };
         match account.get::<Shape>(&path, &NoParameters {}).await {
-            Ok(shape) => Ok(self.judge(&shape)),
+            Ok(shape) => Ok(self.judge(&shape, mark)),
             Err(error) if error.is_missing() => Ok(Some(Why::Missing)),
             Err(error) => Err(error),
         }
     }
 
-    fn judge(&self, shape: &Shape) -> Option<Why> {
+    fn judge(&self, shape: &Shape, mark: &DeploymentMark) -> Option<Why> {
         let says = |name: &str, value: &str| {
             let metadata = shape.metadata.as_ref();
             metadata.and_then(|metadata| metadata.get(name)).is_some_and(|it| it == value)
         };
-        if !says(metadata::LEARNER, self.learner.as_str())
+        if !says(metadata::DEPLOYMENT, mark.as_str())
+            || !says(metadata::LEARNER, self.learner.as_str())
             || !says(metadata::PRODUCT, self.grant.product.as_str())
         {
             return Some(Why::NotOurs);
@@ -253,6 +258,7 @@ mod tests {
             product: "tutorclaw".parse().unwrap(),
             price: "tutorclaw_paid".parse().unwrap(),
             session: "cs_1".parse().unwrap(),
+            opened_at: None,
             total: None,
             learner: "ada".parse().unwrap(),
         };
@@ -261,18 +267,22 @@ mod tests {
 
     fn judged(source: &str, object: Value) -> Option<Why> {
         let open = bought(source, Payment::paid(Timestamp::from_unix_seconds(1))).unwrap();
-        open.judge(&serde_json::from_value(object).unwrap())
+        open.judge(&serde_json::from_value(object).unwrap(), &"ours".parse().unwrap())
     }
 
     #[test]
     fn only_what_was_paid_for_that_learner_and_product_is_known() {
-        let ours = json!({"learner_id": "ada", "product": "tutorclaw", "price": "tutorclaw_paid"});
+        let ours = json!({"coursegate": "ours", "learner_id": "ada", "product": "tutorclaw"});
         let paid = json!({"status": "succeeded", "metadata": ours});
         assert_eq!(judged("pi_1", paid), None);
-        for (learner, product) in [("eve", "tutorclaw"), ("ada", "curriculum")] {
-            let metadata = json!({"learner_id": learner, "product": product});
+        for (mark, learner, product) in [
+            ("ours", "eve", "tutorclaw"),
+            ("ours", "ada", "curriculum"),
+            ("another", "ada", "tutorclaw"),
+        ] {
+            let metadata = json!({"coursegate": mark, "learner_id": learner, "product": product});
             let other = json!({"status": "succeeded", "metadata": metadata});
-            assert_eq!(judged("pi_1", other), Some(Why::NotOurs), "{learner} {product}");
+            assert_eq!(judged("pi_1", other), Some(Why::NotOurs), "{mark} {learner} {product}");
         }
         for metadata in [json!({}), Value::Null, json!({"learner_id": "ada"})] {
             let nobodys = json!({"status": "succeeded", "metadata": metadata});
@@ -282,7 +292,7 @@ mod tests {
 
     #[test]
     fn what_is_not_paid_at_stripe_is_not_known_as_paid() {
-        let ours = json!({"learner_id": "ada", "product": "tutorclaw"});
+        let ours = json!({"coursegate": "ours", "learner_id": "ada", "product": "tutorclaw"});
         let unpaid = |status: &str| Some(Why::Unpaid(status.to_owned()));
         let unknown = |status: &str| Some(Why::UnknownStatus(status.to_owned()));
         for (status, expected) in [

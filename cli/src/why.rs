@@ -204,6 +204,7 @@ mod tests {
             product: "tutorclaw".parse().unwrap(),
             price: "tutorclaw_paid".parse().unwrap(),
             session: "cs_1".parse().unwrap(),
+            opened_at: Some(at(1)),
             total: None,
             learner: "ada".parse().unwrap(),
         };

@@ -79,6 +79,7 @@ fn texts(write: &Write) -> Vec<&str> {
         Write::ResolveQuarantined { .. }
         | Write::StoreSource { .. }
         | Write::SetGrant { .. }
+        | Write::Erase { .. }
         | Write::ListDoublePayment { .. }
         | Write::UnlinkCustomer { .. } => Vec::new(),
     }

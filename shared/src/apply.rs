@@ -17,7 +17,7 @@ use crate::ports::{
 use crate::telemetry::{self, Metric};
 
 /// How often a decision is made when what it was based on changes meanwhile.
-const ATTEMPTS_MAX: u32 = 4;
+pub(crate) const ATTEMPTS_MAX: u32 = 4;
 
 /// Why news could not be applied. Nothing of it is lost: Stripe comes again, the learner may too.
 #[derive(Debug, thiserror::Error)]
@@ -41,13 +41,13 @@ pub async fn apply<L: Ledger + AccessReader>(
     ours: &Shop,
     news: &News,
 ) -> Result<Outcome, ApplyError> {
-    let mut is_claimed = false;
+    let mut is_grant_refused = false;
     for attempt in 1..=ATTEMPTS_MAX {
         let mut state = match news.needs(ours) {
             Some(needs) => ledger.load(needs).await.map_err(ApplyError::Ledger)?,
             None => State::default(),
         };
-        state.is_claimed = is_claimed;
+        state.is_grant_refused = is_grant_refused;
         let now = clock.now();
         let settled = loop {
             match decide(&state, news, ours, now) {
@@ -79,7 +79,7 @@ pub async fn apply<L: Ledger + AccessReader>(
                 return Ok(settled.outcome);
             }
             // Not a race: the next decision knows more.
-            Commit::Claimed => is_claimed = true,
+            Commit::GrantRefused => is_grant_refused = true,
             // Another instance has just recorded this very event, or changed its source. Read what
             // it left: of an event on record the decision will be to write nothing.
             Commit::AlreadyProcessed | Commit::Conflict => {
@@ -130,7 +130,7 @@ fn answered<T>(answer: Result<T, StripeReadError>) -> Result<Result<T, String>, 
 }
 
 /// Lets whoever was quicker finish: 10 to 40 ms, then twice and four times that.
-fn pause(attempt: u32) -> Duration {
+pub(crate) fn pause(attempt: u32) -> Duration {
     let jitter_ms = getrandom::u32().unwrap_or_default() % 16;
     let factor = 1_u64.checked_shl(attempt).unwrap_or(1);
     Duration::from_millis(u64::from(5_u32.saturating_add(jitter_ms)).saturating_mul(factor))
@@ -212,6 +212,9 @@ fn notify(news: &News, settled: &Settled) {
             }
             Notice::FraudWarning => {
                 (Metric::FraudWarning, "Stripe warns that a payment's card may be stolen")
+            }
+            Notice::PaidAfterErasure => {
+                (Metric::PaidAfterErasure, "a payment has arrived whose buyer was erased")
             }
         };
         telemetry::count(metric);

@@ -10,6 +10,7 @@ pub mod availability;
 pub mod catalog;
 pub mod checkout;
 pub mod decide;
+pub mod erasure;
 pub mod facts;
 pub mod id;
 pub mod money;

@@ -2,6 +2,7 @@
 //!
 //! - [`domain`]: pure; what is sold, what is known, what follows.
 //! - [`apply`]: read, decide, commit: the one way in which news becomes access.
+//! - [`erasure`]: erasing a learner, which only an operator's command does.
 //! - [`ports`]: what is asked of the outside world.
 //! - [`stripe`], [`dynamo`], [`secrets`], [`http`]: the edges.
 //! - [`content`]: links to the chapters behind the paywall.
@@ -14,6 +15,7 @@ pub mod config;
 pub mod content;
 pub mod domain;
 pub mod dynamo;
+pub mod erasure;
 pub mod http;
 mod https;
 pub mod ports;

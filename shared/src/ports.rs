@@ -40,6 +40,15 @@ pub trait AccessReader {
     ) -> impl Future<Output = Result<BTreeMap<SourceId, StoredSource>, LedgerError>> + Send;
 }
 
+/// Where the sources that name a learner are found. That takes a scan, which no function may do.
+pub trait SourceFinder {
+    /// All of them, strongly consistent.
+    fn sources_of(
+        &self,
+        learner: &LearnerId,
+    ) -> impl Future<Output = Result<Vec<SourceId>, LedgerError>> + Send;
+}
+
 /// What became of a commit. A failed condition is an answer, not an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Commit {
@@ -49,9 +58,9 @@ pub enum Commit {
     AlreadyProcessed,
     /// Something that the decision was based on has changed; nothing is written. Read again.
     Conflict,
-    /// Another payment has opened the product before; nothing is written. Look at what the learner
-    /// has.
-    Claimed,
+    /// The learner can't be given this grant: another payment opened the product first, or the
+    /// learner was erased. Nothing is written. Look at what the learner has.
+    GrantRefused,
 }
 
 /// The ledger could not answer.

@@ -52,6 +52,8 @@ pub enum Metric {
     DoublePayment,
     /// Stripe warns that a payment's card may be stolen.
     FraudWarning,
+    /// A payment has arrived whose buyer was erased.
+    PaidAfterErasure,
     /// A session was opened.
     SessionOpened,
     /// A request could not be answered for a reason of ours, or of something that we need.
@@ -60,7 +62,7 @@ pub enum Metric {
 
 impl Metric {
     /// Each of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Applied,
         Self::Duplicate,
         Self::Ignored,
@@ -74,6 +76,7 @@ impl Metric {
         Self::Conflict,
         Self::DoublePayment,
         Self::FraudWarning,
+        Self::PaidAfterErasure,
         Self::SessionOpened,
         Self::Failed,
     ];
@@ -95,6 +98,7 @@ impl Metric {
             Self::Conflict => "conflict",
             Self::DoublePayment => "double_payment",
             Self::FraudWarning => "fraud_warning",
+            Self::PaidAfterErasure => "paid_after_erasure",
             Self::SessionOpened => "session_opened",
             Self::Failed => "failed",
         }

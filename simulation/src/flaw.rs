@@ -19,6 +19,8 @@ pub enum Flaw {
     RecordUnchecked,
     /// The table takes every payment for the first that opens its product.
     ClaimUnchecked,
+    /// The table gives a grant whether the learner was erased since it began or not.
+    ErasureUnchecked,
     /// The event is recorded first, and the facts in a second transaction.
     TwoTransactions,
     /// The table says that it has committed, and has not.
@@ -90,12 +92,15 @@ impl Flaw {
         for write in &mut writes {
             match (self, write) {
                 (Self::VersionUnchecked, Write::StoreSource { source, replaces, .. }) => {
-                    *replaces = contents.sources.get(source).map(|stored| stored.version);
+                    *replaces = contents.sources.get(source).cloned();
                 }
                 (Self::RecordUnchecked, Write::RecordEvent { event, replaces, .. }) => {
                     *replaces = contents.events.get(&event.id).copied();
                 }
                 (Self::ClaimUnchecked, Write::SetGrant { claim, .. }) => *claim = None,
+                (Self::ErasureUnchecked, Write::SetGrant { began_at, .. }) => {
+                    *began_at = Some(Timestamp::from_unix_seconds(i64::MAX));
+                }
                 _ => {}
             }
         }
@@ -109,17 +114,21 @@ impl Flaw {
             if let Write::StoreSource { source, facts, .. } = write {
                 let was = facts.clone();
                 self.spoil(stored.sources.get(source).map(|stored| &stored.facts), facts, now);
-                spoilt = Grant::of(facts).filter(|_| was != *facts).map(|it| (source.clone(), it));
+                let began_at = facts.origin.as_ref().and_then(Origin::began_at);
+                let granted = Grant::of(facts).filter(|_| was != *facts);
+                spoilt = granted.map(|granted| (source.clone(), began_at, granted));
             }
         }
-        let Some((source, (learner, grant))) = spoilt else { return };
+        let Some((source, began_at, (learner, grant))) = spoilt else { return };
         let known = writes.iter_mut().find_map(|write| match write {
             Write::SetGrant { grant, .. } => Some(grant),
             _ => None,
         });
         match known {
             Some(known) => *known = grant,
-            None => writes.push(Write::SetGrant { learner, source, grant, claim: None }),
+            None => {
+                writes.push(Write::SetGrant { learner, source, grant, began_at, claim: None });
+            }
         }
     }
 

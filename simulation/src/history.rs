@@ -133,6 +133,23 @@ fn verdicts() -> impl Strategy<Value = Vec<Word>> {
         .prop_map(|words| [OPEN, PAY, DISPUTE].into_iter().chain(words).collect())
 }
 
+/// A learner buys, is erased and buys again, and Stripe tells of some of it too late.
+fn erasures() -> impl Strategy<Value = Vec<Word>> {
+    let erase = (0..2_u8).prop_map(|learner| Word::Erase { learner });
+    let buy = (0..2_u8, 0..2_u8).prop_map(|(learner, product)| Word::Open { learner, product });
+    let wait = (0..2_u16).prop_map(|seconds| Word::Wait { seconds });
+    let words = prop_oneof![
+        3 => erase,
+        3 => buy,
+        2 => wait,
+        6 => selling(),
+        2 => refunding(),
+        2 => disputing(),
+        2 => telling(),
+    ];
+    collection::vec(words, 2..=WORDS_MAX).prop_map(|words| [vec![OPEN], words].concat())
+}
+
 fn turns() -> impl Strategy<Value = Turn> {
     let fault = proptest::sample::select(&FAULTS);
     prop_oneof![
@@ -155,7 +172,7 @@ impl Generated for History {
 
     fn strategy() -> impl Strategy<Value = Self> {
         let anything = collection::vec(words(), 1..=WORDS_MAX);
-        let words = prop_oneof![3 => anything, 1 => refunds(), 2 => verdicts()];
+        let words = prop_oneof![3 => anything, 1 => refunds(), 2 => verdicts(), 1 => erasures()];
         (words, collection::vec(turns(), 0..=TURNS_MAX))
             .prop_map(|(words, turns)| Self { words, turns })
     }

@@ -142,7 +142,7 @@ fn hurry(run: &mut Run, waiting: &mut Vec<usize>, troubles: usize) -> Result<(),
         | Stage::StripeAnswered
         | Stage::Sleeping => true,
         Stage::Answered => troubles == 0,
-        Stage::Reading | Stage::AskingStripe | Stage::Committing => false,
+        Stage::Reading | Stage::Scanning | Stage::AskingStripe | Stage::Committing => false,
     };
     loop {
         let next = run.busy().find(|(_, stage)| is_private(*stage));

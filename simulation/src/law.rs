@@ -8,10 +8,12 @@ use std::sync::LazyLock;
 use shared::domain::access::{self, Grant, Status};
 use shared::domain::availability::View;
 use shared::domain::catalog::{Catalog, Category, Course, Product};
-use shared::domain::decide::{Recorded, Target, Write};
+use shared::domain::decide::{Recorded, StoredSource, Target, Write};
 use shared::domain::facts;
 use shared::domain::id::{LearnerId, ProductId, SourceId};
 use shared::domain::time::Timestamp;
+
+mod erasure;
 
 use crate::memory::Contents;
 use crate::oracle::{
@@ -65,6 +67,8 @@ const CONFLICTS_MAX: u32 = 4;
 /// The truth, to be held against the table.
 pub(crate) struct Law {
     truth: BTreeMap<String, Held>,
+    /// When each learner was erased last, in Unix seconds.
+    erasures: BTreeMap<String, i64>,
     customers: BTreeMap<String, Customer>,
     /// The events that tell of something of ours.
     concerning: BTreeSet<String>,
@@ -88,10 +92,13 @@ impl Law {
             match telling.effect {
                 Effect::Source(_) | Effect::Customer(_) => concerning.extend(id),
                 Effect::Nothing => puzzling.extend(id.filter(|_| telling.garbled.is_some())),
+                // No event: nobody but the operator tells of it.
+                Effect::Erasure { .. } => {}
             }
         }
         let (truth, customers) = (stripe.truth(), stripe.customers().clone());
-        Self { truth, customers, concerning, puzzling }
+        let erasures = stripe.erasures().clone();
+        Self { truth, erasures, customers, concerning, puzzling }
     }
 
     /// Judges a commit that was made.
@@ -106,7 +113,8 @@ impl Law {
         self.only_what_concerns_us_is_on_record(after)?;
         records_only_rise(before, after)?;
         facts_only_rise(before, writes, after)?;
-        access_is_the_fold_of_facts(before, after)?;
+        self.whoever_is_erased_stays_erased(before, writes, after)?;
+        self.access_is_the_fold_of_facts(before, after)?;
         for write in writes {
             match write {
                 Write::StoreSource { source, .. } => {
@@ -119,8 +127,7 @@ impl Law {
                     what_is_paid_for_twice_is_listed(after, learner, &grant.product)?;
                 }
                 Write::ListDoublePayment { learner, product, .. } => {
-                    let arrived = |grant: &&Grant| grant.since.is_some();
-                    let paid = payments(after, learner, product).filter(arrived).count();
+                    let paid = self.paid_for(after, learner, product);
                     let law = "only what was paid for twice is listed as such";
                     holds(paid > 1, law, || format!("{learner} has paid {paid} times"))?;
                 }
@@ -131,7 +138,8 @@ impl Law {
                 }
                 Write::RecordEvent { .. }
                 | Write::ListQuarantined { .. }
-                | Write::ResolveQuarantined { .. } => {}
+                | Write::ResolveQuarantined { .. }
+                | Write::Erase { .. } => {}
             }
         }
         Ok(())
@@ -143,6 +151,19 @@ impl Law {
             let law = "nothing of another shop is stored";
             holds(is_ours, law, || format!("{source} is stored, and this shop never sold it"))
         })
+    }
+
+    /// How often a learner has paid for a product, as far as the table knows, also before they were
+    /// erased.
+    fn paid_for(&self, contents: &Contents, learner: &LearnerId, product: &ProductId) -> usize {
+        let is_one = |(source, stored): &(&SourceId, &StoredSource)| {
+            let held = self.truth.get(source.as_str());
+            let is_theirs = held.is_some_and(|held| held.learner == learner.as_str());
+            let purchase = stored.facts.purchase().filter(|it| it.sale.product == *product);
+            let is_payment = matches!(source, SourceId::Payment(_));
+            is_theirs && is_payment && purchase.is_some_and(facts::Purchase::is_paid)
+        };
+        contents.sources.iter().filter(is_one).count()
     }
 
     fn only_what_concerns_us_is_on_record(&self, after: &Contents) -> Result<(), Violation> {
@@ -191,8 +212,9 @@ impl Law {
             return Err(Violation { law, what: format!("there is no {source} at Stripe") });
         };
         let sale = &purchase.sale;
-        let is_theirs =
-            sale.learner.as_str() == held.learner && sale.product.as_str() == held.product;
+        let is_nobodys = held.is_erased && sale.learner == LearnerId::forgotten();
+        let is_theirs = (is_nobodys || sale.learner.as_str() == held.learner)
+            && sale.product.as_str() == held.product;
         holds(is_theirs, law, || {
             format!("{source} gives {} to {}, and was {held:?}", sale.product, sale.learner)
         })?;
@@ -203,6 +225,7 @@ impl Law {
 
     /// Judges an answer, given the table as it is now; the event's record may have been deleted.
     pub(crate) fn answered(
+        &self,
         telling: &Telling,
         is_garbled: bool,
         answer: &Answer,
@@ -213,6 +236,9 @@ impl Law {
         let law = "a 2xx means committed, known, irrelevant by a rule, or kept for later; our own \
                    trouble is a 503";
         let is_lawful = match answer.status {
+            200 if answer.outcome == "erased" => {
+                return self.an_erasure_is_complete(&telling.effect, contents);
+            }
             200 => is_kept(telling, is_garbled, &answer.outcome, is_deleted, contents),
             503 => excuses.has_last_failed || excuses.conflicts >= CONFLICTS_MAX || excuses.is_late,
             400 => excuses.is_clock_off || excuses.may_not_know,
@@ -234,9 +260,13 @@ impl Law {
         self.every_event_is_on_record(contents, deleted)?;
         let law = "in the end everybody has what they have paid for, and nothing else";
         for (source, expected) in &self.truth {
+            let mut expected = expected.clone();
+            if expected.is_erased {
+                expected.learner = LearnerId::forgotten().to_string();
+            }
             let stored = contents.sources.iter().find(|(id, _)| id.as_str() == source);
             let given = stored.and_then(|(_, stored)| held(&stored.facts));
-            holds(given.as_ref() == Some(expected), law, || {
+            holds(given.as_ref() == Some(&expected), law, || {
                 format!("{source} is kept as {given:?}, and should be {expected:?}")
             })?;
         }
@@ -244,6 +274,9 @@ impl Law {
         holds(sources == self.truth.len(), law, || {
             format!("{sources} sources, and {} at Stripe", self.truth.len())
         })?;
+        for (learner, at) in &self.erasures {
+            self.nothing_is_left_of(learner, *at, contents)?;
+        }
         self.what_is_paid_is_open(contents, Timestamp::from_unix_seconds(now))?;
         self.who_has_paid_twice_is_listed(contents)?;
         contents.customers.iter().try_for_each(|(learner, customer)| {
@@ -393,9 +426,11 @@ fn held(facts: &facts::Facts) -> Option<Held> {
         product: sale.product.to_string(),
         price: sale.price.to_string(),
         session: sale.session.to_string(),
+        opened_at: sale.opened_at.map_or(-1, Timestamp::unix_seconds),
         amount: sale.total.map_or(-1, |total| total.amount_minor),
         payment: payment(purchase),
         reversals: reversals(facts),
+        is_erased: facts.forgotten.is_some(),
     })
 }
 
@@ -532,9 +567,16 @@ fn facts_only_rise(before: &Contents, writes: &[Write], after: &Contents) -> Res
 fn rises(was: &facts::Facts, is: &facts::Facts) -> bool {
     let sale_stays = match (was.purchase(), is.purchase()) {
         (None, _) => true,
-        (Some(was), Some(is)) => was.sale == is.sale && payment_rises(payment(was), payment(is)),
+        (Some(was), Some(is)) => {
+            let learner = is.sale.learner.clone();
+            let is_nobodys = learner == LearnerId::forgotten();
+            (is_nobodys || learner == was.sale.learner)
+                && is.sale == facts::Sale { learner, ..was.sale.clone() }
+                && payment_rises(payment(was), payment(is))
+        }
         (Some(_), None) => false,
     };
+    let stays_forgotten = was.forgotten.is_none() || is.forgotten.is_some();
     let (old, new) = (reversals(was), reversals(is));
     let refunds_stay = old.refunds.iter().all(|(id, was)| {
         let is = new.refunds.get(id);
@@ -555,7 +597,8 @@ fn rises(was: &facts::Facts, is: &facts::Facts) -> bool {
         .zip(is.disputes.values())
         .all(|((_, told), is)| verdicts(&told.told) < 2 || is.settled.is_some());
     let warnings_stay = is_within(&old.warnings, &new.warnings);
-    sale_stays && refunds_stay && disputes_stay && answers_rise && are_settled && warnings_stay
+    let told_stays = refunds_stay && disputes_stay && warnings_stay;
+    sale_stays && stays_forgotten && told_stays && answers_rise && are_settled
 }
 
 fn payment_rises(was: Payment, is: Payment) -> bool {
@@ -565,28 +608,6 @@ fn payment_rises(was: Payment, is: Payment) -> bool {
         (Payment::Paid { since: was }, Payment::Paid { since: is }) => is <= was,
         (Payment::Paid { .. }, _) => false,
     }
-}
-
-/// What a learner has follows from the facts, and could be made from them at any time.
-fn access_is_the_fold_of_facts(before: &Contents, after: &Contents) -> Result<(), Violation> {
-    let law = "access is what follows from the facts, and nothing else";
-    let mut sold = 0;
-    for (source, stored) in &after.sources {
-        let Some(purchase) = stored.facts.purchase() else { continue };
-        sold += 1;
-        let learner = &purchase.sale.learner;
-        let given = grant(after, learner, source);
-        // What was so before was judged before.
-        if before.sources.get(source) == Some(stored) && grant(before, learner, source) == given {
-            continue;
-        }
-        let follows = held(&stored.facts).map(|held| follows(&held));
-        holds(given == follows.as_ref(), law, || {
-            format!("{source} gives {learner} {given:?}, and should {follows:?}")
-        })?;
-    }
-    let grants: usize = after.access.values().map(|access| access.grants.len()).sum();
-    holds(grants == sold, law, || format!("{grants} grants from {sold} sources"))
 }
 
 fn grant<'a>(contents: &'a Contents, learner: &LearnerId, source: &SourceId) -> Option<&'a Grant> {

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use shared::domain::access::{Grant, Holdings};
 use shared::domain::checkout::{Attempt, Buyer, Link, OpenSession};
-use shared::domain::decide::{Needs, Recorded, State, StoredSource, Write};
+use shared::domain::decide::{Claim, Needs, Recorded, State, StoredSource, Write};
 use shared::domain::id::{AttemptId, CustomerId, EventId, LearnerId, LinkId, ProductId, SourceId};
 use shared::domain::rate::{Counter, Rate};
 use shared::domain::time::Timestamp;
-use shared::ports::{AccessReader, CheckoutStore, Commit, Ledger, LedgerError};
+use shared::ports::{AccessReader, CheckoutStore, Commit, Ledger, LedgerError, SourceFinder};
 
 mod checkout;
 
@@ -44,6 +44,8 @@ pub struct Access {
     pub grants: BTreeMap<SourceId, Grant>,
     /// The payment that was the first to open each product.
     pub claims: BTreeMap<ProductId, SourceId>,
+    /// When the learner was erased.
+    pub erased_at: Option<Timestamp>,
 }
 
 /// A learner's customer at Stripe.
@@ -100,7 +102,23 @@ impl AccessReader for MemoryLedger {
     }
 }
 
+impl SourceFinder for MemoryLedger {
+    async fn sources_of(&self, learner: &LearnerId) -> Result<Vec<SourceId>, LedgerError> {
+        Ok(self.lock().sources_of(learner))
+    }
+}
+
 impl Contents {
+    /// The sources that name this learner.
+    #[must_use]
+    pub fn sources_of(&self, learner: &LearnerId) -> Vec<SourceId> {
+        let names = |stored: &StoredSource| {
+            stored.facts.origin.as_ref().is_some_and(|origin| origin.learner() == learner)
+        };
+        let named = self.sources.iter().filter(|(_, stored)| names(stored));
+        named.map(|(source, _)| source.clone()).collect()
+    }
+
     /// What is there of what a decision needs.
     #[must_use]
     pub fn state(&self, needs: Needs<'_>) -> State {
@@ -116,8 +134,9 @@ impl Contents {
     /// All that this learner has.
     #[must_use]
     pub fn holdings(&self, learner: &LearnerId) -> Holdings {
-        let Access { grants, claims } = self.access.get(learner).cloned().unwrap_or_default();
-        grants.into_iter().collect::<Holdings>().with_claims(claims)
+        let Access { grants, claims, erased_at } =
+            self.access.get(learner).cloned().unwrap_or_default();
+        grants.into_iter().collect::<Holdings>().with_claims(claims).with_erasure(erased_at)
     }
 
     /// Those of these sources that there are.
@@ -136,7 +155,7 @@ impl Contents {
                 (Write::RecordEvent { .. }, _) | (_, Commit::AlreadyProcessed) => {
                     Commit::AlreadyProcessed
                 }
-                (Write::SetGrant { .. }, _) | (_, Commit::Claimed) => Commit::Claimed,
+                (Write::SetGrant { .. }, _) | (_, Commit::GrantRefused) => Commit::GrantRefused,
                 _ => Commit::Conflict,
             };
         }
@@ -154,18 +173,20 @@ impl Contents {
                 self.events.get(&event.id) == replaces.as_ref()
             }
             Write::StoreSource { source, replaces, .. } => {
-                self.sources.get(source).map(|stored| stored.version) == *replaces
+                let version = |stored: &StoredSource| stored.version;
+                self.sources.get(source).map(version) == replaces.as_ref().map(version)
             }
-            Write::SetGrant { learner, source, grant, claim: Some(claim) } => {
-                let access = self.access.get(learner);
-                let first = access.and_then(|access| access.claims.get(&grant.product));
-                match &claim.replaces {
-                    None => first.is_none_or(|first| first == source),
-                    Some(before) => {
-                        let grant = access.and_then(|access| access.grants.get(before));
-                        first == Some(before) && grant.is_none_or(|grant| !grant.is_paid_for())
-                    }
-                }
+            Write::SetGrant { learner, source, grant, began_at, claim } => {
+                let access = self.access.get(learner).cloned().unwrap_or_default();
+                let is_erased =
+                    access.erased_at.is_some_and(|at| began_at.is_none_or(|began| began <= at));
+                !is_erased
+                    && claim.as_ref().is_none_or(|claim| may_claim(&access, claim, source, grant))
+            }
+            Write::Erase { learner, at, claims, .. } => {
+                let access = self.access.get(learner).cloned().unwrap_or_default();
+                let is_still = |(product, source)| access.claims.get(product) == Some(source);
+                access.erased_at <= Some(*at) && claims.iter().all(|(p, s)| is_still((p, s)))
             }
             Write::UnlinkCustomer { learner, customer, .. } => {
                 self.customers.get(learner).is_some_and(|it| it.id == *customer)
@@ -173,7 +194,6 @@ impl Contents {
             // Fenced by the event's record, or by the source's version.
             Write::ListQuarantined { .. }
             | Write::ResolveQuarantined { .. }
-            | Write::SetGrant { claim: None, .. }
             | Write::ListDoublePayment { .. } => true,
         }
     }
@@ -190,16 +210,24 @@ impl Contents {
                 self.quarantine.entry(event.clone()).or_default().1 = true;
             }
             Write::StoreSource { source, facts, replaces } => {
-                let version = replaces.unwrap_or_default() + 1;
+                // The table is told only what differs from it.
+                assert_eq!(self.sources.get(source), replaces.as_ref(), "{source} as it was read");
+                let version = replaces.as_ref().map_or(0, |replaces| replaces.version) + 1;
                 let stored = StoredSource { facts: facts.clone(), version };
                 self.sources.insert(source.clone(), stored);
             }
-            Write::SetGrant { learner, source, grant, claim } => {
+            Write::SetGrant { learner, source, grant, claim, .. } => {
                 let access = self.access.entry(learner.clone()).or_default();
                 access.grants.insert(source.clone(), grant.clone());
                 if claim.is_some() {
                     access.claims.insert(grant.product.clone(), source.clone());
                 }
+            }
+            Write::Erase { learner, at, grants, claims } => {
+                let access = self.access.entry(learner.clone()).or_default();
+                access.erased_at = Some(*at);
+                access.grants.retain(|source, _| !grants.contains(source));
+                access.claims.retain(|product, _| claims.iter().all(|(gone, _)| gone != product));
             }
             Write::ListDoublePayment { learner, product, .. } => {
                 self.double_payments.insert((learner.clone(), product.clone()));
@@ -207,6 +235,18 @@ impl Contents {
             Write::UnlinkCustomer { learner, .. } => {
                 self.customers.entry(learner.clone()).and_modify(|it| it.is_deleted = true);
             }
+        }
+    }
+}
+
+/// Whether this source may claim to be the first payment to open its product.
+fn may_claim(access: &Access, claim: &Claim, source: &SourceId, grant: &Grant) -> bool {
+    let first = access.claims.get(&grant.product);
+    match &claim.replaces {
+        None => first.is_none_or(|first| first == source),
+        Some(before) => {
+            let opens = access.grants.get(before).is_some_and(Grant::is_paid_for);
+            first == Some(before) && !opens
         }
     }
 }

@@ -150,6 +150,11 @@ pub enum Word {
         /// Of the learners.
         learner: u8,
     },
+    /// The operator erases a learner.
+    Erase {
+        /// Of the learners.
+        learner: u8,
+    },
     /// Stripe tells us what another shop on the same account has sold or given back.
     Foreign {
         /// Of the kinds of that.
@@ -232,6 +237,8 @@ pub enum Door {
     Webhook,
     /// Read from Stripe by ourselves.
     Reading,
+    /// Done by the operator.
+    Command,
 }
 
 /// What a telling is to change.
@@ -241,6 +248,13 @@ pub enum Effect {
     Source(String),
     /// It tells of this learner's customer.
     Customer(String),
+    /// It erases a learner.
+    Erasure {
+        /// Whom.
+        learner: String,
+        /// When, in Unix seconds.
+        at: i64,
+    },
     /// Nothing: there is a rule.
     Nothing,
 }
@@ -256,12 +270,16 @@ pub struct Held {
     pub price: String,
     /// Through which session.
     pub session: String,
+    /// When that was opened, in Unix seconds.
+    pub opened_at: i64,
     /// What it came to, in cents: whatever the catalog says.
     pub amount: i64,
     /// What became of the payment.
     pub payment: Payment,
     /// And of the money after that.
     pub reversals: Reversals,
+    /// Whether its learner was erased, then or later.
+    pub is_erased: bool,
 }
 
 impl Held {
@@ -270,6 +288,7 @@ impl Held {
     pub fn is_open(&self, refund_threshold: i64) -> bool {
         let refunded = self.reversals.refunded();
         matches!(self.payment, Payment::Paid { .. })
+            && !self.is_erased
             && !self.reversals.is_disputed()
             && (refunded == 0 || refunded * 100 < refund_threshold * self.amount)
     }
@@ -318,6 +337,8 @@ pub struct Stripe {
     disputes: Vec<DisputeRecord>,
     warnings: Vec<WarningRecord>,
     customers: BTreeMap<String, Customer>,
+    /// When each learner was erased last.
+    erasures: BTreeMap<String, i64>,
     tellings: Vec<Telling>,
 }
 
@@ -355,16 +376,20 @@ impl Stripe {
     #[must_use]
     pub fn truth(&self) -> BTreeMap<String, Held> {
         let held = |(number, purchase): (usize, &Purchase)| {
+            let session = &purchase.session;
+            let erased_at = self.erasures.get(&session.learner);
             Some((
                 purchase.source(),
                 Held {
-                    learner: purchase.session.learner.clone(),
-                    product: purchase.session.product.clone(),
-                    price: purchase.session.price.clone(),
-                    session: purchase.session.id.clone(),
-                    amount: purchase.session.amount_total,
+                    learner: session.learner.clone(),
+                    product: session.product.clone(),
+                    price: session.price.clone(),
+                    session: session.id.clone(),
+                    opened_at: session.created,
+                    amount: session.amount_total,
                     payment: purchase.payment?,
                     reversals: self.reversals(number),
+                    is_erased: erased_at.is_some_and(|at| session.created <= *at),
                 },
             ))
         };
@@ -375,6 +400,12 @@ impl Stripe {
     #[must_use]
     pub const fn customers(&self) -> &BTreeMap<String, Customer> {
         &self.customers
+    }
+
+    /// When each learner was erased last, in Unix seconds.
+    #[must_use]
+    pub const fn erasures(&self) -> &BTreeMap<String, i64> {
+        &self.erasures
     }
 
     /// Lets this happen; says in words what did, or nothing if it can't happen now.
@@ -411,6 +442,7 @@ impl Stripe {
             Word::Decide { dispute, verdict } => self.decide(dispute, verdict),
             Word::Warn { session } => self.warn(session),
             Word::DeleteCustomer { learner } => self.delete_customer(learner),
+            Word::Erase { learner } => Some(self.erase(learner)),
             Word::Foreign { kind, is_garbled } => Some(self.foreign(kind, is_garbled)),
             Word::Repeat { event, later } => self.repeat(event, later),
             Word::Garble { event } => self.garble(event),
@@ -492,6 +524,26 @@ impl Stripe {
         purchase.payment = Some(payment);
         purchase.charged = charged;
         Some(self.tell_of(index, "completed"))
+    }
+
+    /// The operator's command runs now; its writes may reach the table later, or more than once.
+    fn erase(&mut self, learner: u8) -> String {
+        let learner = LEARNERS[usize::from(learner) % LEARNERS.len()];
+        let learner = format!("{learner}{}", self.prefix);
+        let at = self.now;
+        self.erasures.insert(learner.clone(), at);
+        let line = format!("erasure of {learner} @{at}");
+        let said = format!("the operator erases {learner} @{at}");
+        self.tellings.push(Telling {
+            door: Door::Command,
+            body: Value::Null,
+            garbled: None,
+            effect: Effect::Erasure { learner, at },
+            fact: None,
+            moment: None,
+            line,
+        });
+        said
     }
 
     fn settle(&mut self, number: u8, payment: Payment, how: &str) -> Option<String> {

@@ -11,13 +11,15 @@ use lambda_http::{Body, Request, Response};
 use serde_json::Value;
 use shared::apply::apply;
 use shared::domain::decide::Mode;
+use shared::domain::time::Timestamp;
+use shared::erasure::erase;
 use shared::secrets::SecretCache;
 use shared::stripe::wire;
 use webhook::App;
 
 use crate::flaw::Flaw;
-use crate::law::{Answer, Excuses, Law, Violation};
-use crate::oracle::{Door, Stripe};
+use crate::law::{Answer, Excuses, Violation};
+use crate::oracle::{Door, Effect, Stripe};
 use crate::rendering::OTHER_MARK;
 use crate::shop;
 use crate::world::{Fault, Instance, Stage, Tally, World};
@@ -215,6 +217,7 @@ impl Run {
                 Box::pin(async move { answer_of(&webhook::handle(&app, &request).await) })
             }
             Door::Reading => Box::pin(read(worker.door.clone(), telling.body.to_string())),
+            Door::Command => Box::pin(command(worker.door.clone(), telling.effect.clone())),
         };
         worker.door.begin();
         self.world().hear(telling);
@@ -302,6 +305,7 @@ impl Run {
                     "applied" => "applied",
                     "duplicate" => "duplicate",
                     "ignored" => "ignored",
+                    "erased" => "learner erased",
                     _ => "quarantined",
                 });
             }
@@ -323,8 +327,8 @@ impl Run {
         };
         let is_deleted =
             telling.body["id"].as_str().is_some_and(|event| self.deleted.contains(event));
-        let contents = &self.world().contents;
-        Law::answered(telling, is_garbled, answer, excuses, is_deleted, contents)
+        let world = self.world();
+        world.law.answered(telling, is_garbled, answer, excuses, is_deleted, &world.contents)
     }
 
     /// Ends an instance where it stands, as a time-out or a SIGKILL does, and starts another. Says
@@ -458,6 +462,17 @@ async fn read(door: Instance, json: String) -> Answer {
     let session = wire::session_from_api(&json).unwrap();
     match apply(&door, &door, &door, &shop(), &session.news).await {
         Ok(outcome) => Answer { status: 200, outcome: outcome.name().to_owned() },
+        Err(_) => Answer { status: 503, outcome: String::new() },
+    }
+}
+
+/// What the operator's command does.
+async fn command(door: Instance, effect: Effect) -> Answer {
+    let Effect::Erasure { learner, at } = effect else { panic!("{effect:?} is no command") };
+    door.stand_at(Stage::Started).await;
+    let (learner, at) = (learner.parse().unwrap(), Timestamp::from_unix_seconds(at));
+    match erase(&door, &door, &door, &shop(), &learner, at).await {
+        Ok(()) => Answer { status: 200, outcome: "erased".to_owned() },
         Err(_) => Answer { status: 503, outcome: String::new() },
     }
 }

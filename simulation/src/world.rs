@@ -19,7 +19,7 @@ use shared::domain::shop::Owner;
 use shared::domain::time::Timestamp;
 use shared::ports::{
     AccessReader, Clock, Commit, Ledger, LedgerError, SecretReader, SecretUnavailable,
-    SecretVersion, StripeReadError, StripeReader,
+    SecretVersion, SourceFinder, StripeReadError, StripeReader,
 };
 use shared::stripe::wire;
 
@@ -57,6 +57,8 @@ pub enum Stage {
     AskingForSecret,
     /// It is about to read the table.
     Reading,
+    /// It is about to scan the table.
+    Scanning,
     /// The table has been read, and the answer is on its way.
     Read,
     /// It is about to ask Stripe.
@@ -79,6 +81,7 @@ impl Stage {
             Self::Started => "before it begins",
             Self::AskingForSecret => "before it reads a secret",
             Self::Reading => "before it reads the table",
+            Self::Scanning => "before it scans the table",
             Self::Read => "after it has read the table",
             Self::AskingStripe => "before it asks Stripe",
             Self::StripeAnswered => "after it has asked Stripe",
@@ -107,7 +110,11 @@ impl Fault {
         match self {
             Self::Unavailable => matches!(
                 stage,
-                Stage::AskingForSecret | Stage::Reading | Stage::AskingStripe | Stage::Committing
+                Stage::AskingForSecret
+                    | Stage::Reading
+                    | Stage::Scanning
+                    | Stage::AskingStripe
+                    | Stage::Committing
             ),
             Self::AnswerLost | Self::DoneLate | Self::Conflict => {
                 matches!(stage, Stage::Committing)
@@ -206,6 +213,15 @@ impl World {
         }
     }
 
+    /// A scan that is strongly consistent sees all that was written before it began.
+    fn scan<T>(&mut self, scan: impl FnOnce(&Contents) -> T) -> Result<T, LedgerError> {
+        if self.meets(&[Fault::Unavailable]).is_some() {
+            self.count("scan refused");
+            return Err(unavailable());
+        }
+        Ok(scan(&self.contents))
+    }
+
     /// Which deployment created this payment.
     fn owner(&mut self, payment: &str) -> Result<Owner, StripeReadError> {
         if self.meets(&[Fault::Unavailable]).is_some() {
@@ -285,8 +301,8 @@ impl World {
             let judged = self.law.committed(&before, writes, &self.contents);
             self.violation = self.violation.take().or(judged.err());
             self.before = before;
-        } else if answer == Commit::Claimed {
-            self.count("product claimed by another payment");
+        } else if answer == Commit::GrantRefused {
+            self.count("grant refused");
         } else {
             self.count("commit overtaken");
         }
@@ -466,7 +482,7 @@ impl Ledger for Instance {
             own.asked.is_committed = matches!(answer, Ok(Commit::Applied));
             own.asked.conflicts += u32::from(matches!(
                 answer,
-                Ok(Commit::Conflict | Commit::AlreadyProcessed | Commit::Claimed)
+                Ok(Commit::Conflict | Commit::AlreadyProcessed | Commit::GrantRefused)
             ));
         }
         self.stand_at(Stage::Answered).await;
@@ -489,6 +505,16 @@ impl AccessReader for Instance {
     ) -> Result<BTreeMap<SourceId, StoredSource>, LedgerError> {
         self.stand_at(Stage::Reading).await;
         let answer = self.world().read(|contents| contents.those(sources));
+        self.note(&answer);
+        self.stand_at(Stage::Read).await;
+        answer
+    }
+}
+
+impl SourceFinder for Instance {
+    async fn sources_of(&self, learner: &LearnerId) -> Result<Vec<SourceId>, LedgerError> {
+        self.stand_at(Stage::Scanning).await;
+        let answer = self.world().scan(|contents| contents.sources_of(learner));
         self.note(&answer);
         self.stand_at(Stage::Read).await;
         answer

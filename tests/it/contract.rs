@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use shared::domain::access::{Grant, Status};
 use shared::domain::catalog::PublishedCatalog;
 use shared::domain::checkout::{Attempt, Buyer, Channel, Link, OpenSession};
-use shared::domain::decide::{Claim, Event, Needs, Recorded, State, Write};
+use shared::domain::decide::{Claim, Event, Needs, Recorded, State, StoredSource, Write};
 use shared::domain::facts::{
     Deed, Dispute, DisputeStatus, Facts, ManualGrant, Origin, Payment, Purchase, Reading, Refund,
     RefundStatus, Sale, Told,
@@ -46,6 +46,8 @@ pub(crate) async fn keeps_the_contract<L: Ledger + AccessReader>(ledger: &L) {
     facts_of_every_kind_are_kept_before_and_after_what_was_sold_is_known(ledger).await;
     the_first_payment_for_a_product_is_told_from_the_others(ledger).await;
     a_claim_is_about_one_product_and_less_than_an_event_on_record(ledger).await;
+    what_began_by_an_erasure_is_not_given_and_what_began_later_is(ledger).await;
+    an_erasure_removes_what_it_names_and_is_followed_only_by_later_ones(ledger).await;
 }
 
 fn at(seconds: i64) -> Timestamp {
@@ -71,6 +73,7 @@ fn purchase(learner: &str, payment: Payment) -> Purchase {
         product: "tutorclaw".parse().unwrap(),
         price: "tutorclaw_paid".parse().unwrap(),
         session: "cs_1".parse().unwrap(),
+        opened_at: Some(at(1)),
         total: None,
         learner: learner.parse().unwrap(),
     };
@@ -78,21 +81,26 @@ fn purchase(learner: &str, payment: Payment) -> Purchase {
 }
 
 /// The writes of facts that are news.
-fn store(source: &str, facts: impl Into<Facts>, replaces: Option<u64>) -> Vec<Write> {
+fn store(source: &str, facts: impl Into<Facts>, replaces: Option<StoredSource>) -> Vec<Write> {
     store_claiming(source, facts, replaces, None)
+}
+
+fn stored(facts: impl Into<Facts>, version: u64) -> Option<StoredSource> {
+    Some(StoredSource { facts: facts.into(), version })
 }
 
 fn store_claiming(
     source: &str,
     facts: impl Into<Facts>,
-    replaces: Option<u64>,
+    replaces: Option<StoredSource>,
     claim: Option<Claim>,
 ) -> Vec<Write> {
     let (source, facts): (SourceId, Facts) = (source.parse().unwrap(), facts.into());
     let grant = Grant::of(&facts);
+    let began_at = facts.origin.as_ref().and_then(Origin::began_at);
     let mut writes = vec![Write::StoreSource { source: source.clone(), facts, replaces }];
     if let Some((learner, grant)) = grant {
-        writes.push(Write::SetGrant { learner, source, grant, claim });
+        writes.push(Write::SetGrant { learner, source, grant, began_at, claim });
     }
     writes
 }
@@ -138,7 +146,8 @@ async fn an_event_on_record_settles_the_whole_commit<L: Ledger + AccessReader>(l
 async fn a_version_that_has_moved_is_a_conflict_and_nothing_is_written<L: Ledger + AccessReader>(
     ledger: &L,
 ) {
-    for (replaces, event) in [(None, "evt_b1"), (Some(2), "evt_b2")] {
+    let paid = purchase("ada", Payment::paid(at(7)));
+    for (replaces, event) in [(None, "evt_b1"), (stored(paid.clone(), 2), "evt_b2")] {
         let mut writes = store("pi_a", purchase("ada", Payment::Failed), replaces);
         writes.push(record(event, Recorded::Applied));
         assert_eq!(ledger.commit(&writes).await.unwrap(), Commit::Conflict);
@@ -146,7 +155,7 @@ async fn a_version_that_has_moved_is_a_conflict_and_nothing_is_written<L: Ledger
         assert_eq!(state.event, None);
         assert_eq!(state.source.unwrap().version, 1);
     }
-    let writes = store("pi_a", purchase("ada", Payment::paid(at(6))), Some(1));
+    let writes = store("pi_a", purchase("ada", Payment::paid(at(6))), stored(paid, 1));
     assert_eq!(ledger.commit(&writes).await.unwrap(), Commit::Applied);
     assert_eq!(load(ledger, "evt_a", "pi_a").await.source.unwrap().version, 2);
 }
@@ -189,7 +198,7 @@ async fn of_many_commits_at_once_exactly_one_is_made<L: Ledger + AccessReader>(l
     for commit in join_all(commits).await {
         match commit.unwrap() {
             Commit::Applied => applied += 1,
-            Commit::AlreadyProcessed | Commit::Conflict | Commit::Claimed => {}
+            Commit::AlreadyProcessed | Commit::Conflict | Commit::GrantRefused => {}
         }
     }
     assert_eq!(applied, 1);
@@ -214,26 +223,27 @@ async fn facts_of_every_kind_are_kept_before_and_after_what_was_sold_is_known<
         fraud_warnings: [("issfr_1".parse().unwrap(), at(4))].into(),
         ..Facts::default()
     };
-    let kept = async |facts: &Facts, replaces: Option<u64>| {
-        let writes = store("pi_f", facts.clone(), replaces);
+    let kept = async |facts: &Facts, version: u64| {
+        let before = load(ledger, "evt_none", "pi_f").await.source;
+        let writes = store("pi_f", facts.clone(), before);
         assert_eq!(ledger.commit(&writes).await.unwrap(), Commit::Applied);
         let id: SourceId = "pi_f".parse().unwrap();
         let stored = ledger.sources(std::slice::from_ref(&id)).await.unwrap().remove(&id).unwrap();
-        assert_eq!((&stored.facts, stored.version), (facts, replaces.unwrap_or(0) + 1));
+        assert_eq!((&stored.facts, stored.version), (facts, version));
         assert_eq!(load(ledger, "evt_none", "pi_f").await.source, Some(stored));
     };
-    kept(&facts, None).await;
+    kept(&facts, 1).await;
     facts.origin = Some(Origin::Purchase(purchase("fay", Payment::paid(at(1)))));
-    kept(&facts, Some(1)).await;
+    kept(&facts, 2).await;
     // Of what came to an unknown sum, any part refunded is all of it.
     assert_eq!(statuses(ledger, "fay").await, [("pi_f".to_owned(), Status::Active)]);
     let holdings = ledger.holdings(&"fay".parse().unwrap()).await.unwrap();
     assert_eq!(holdings.iter().map(|(_, grant)| grant.refunded_percent).max(), Some(100));
     facts.revoked = Some(deed());
-    kept(&facts, Some(2)).await;
+    kept(&facts, 3).await;
     assert_eq!(statuses(ledger, "fay").await, [("pi_f".to_owned(), Status::Revoked)]);
     facts = facts.join(Facts { forgotten: Some(at(9)), ..Facts::default() });
-    kept(&facts, Some(3)).await;
+    kept(&facts, 4).await;
 
     let until = Some(at(99));
     let (product, learner) = ("tutorclaw".parse().unwrap(), "gil".parse().unwrap());
@@ -266,11 +276,11 @@ async fn the_first_payment_for_a_product_is_told_from_the_others<L: Ledger + Acc
     assert_eq!(claimant().await, None);
     assert_eq!(ledger.commit(&first("pi_h1", None)).await.unwrap(), Commit::Applied);
     assert_eq!(claimant().await.as_deref(), Some("pi_h1"));
-    assert_eq!(ledger.commit(&first("pi_h2", None)).await.unwrap(), Commit::Claimed);
+    assert_eq!(ledger.commit(&first("pi_h2", None)).await.unwrap(), Commit::GrantRefused);
     assert_eq!(load(ledger, "evt_none", "pi_h2").await.source, None);
-    assert_eq!(ledger.commit(&first("pi_h2", Some("pi_h9"))).await.unwrap(), Commit::Claimed);
+    assert_eq!(ledger.commit(&first("pi_h2", Some("pi_h9"))).await.unwrap(), Commit::GrantRefused);
     // Its place is taken once it opens nothing more.
-    assert_eq!(ledger.commit(&first("pi_h2", Some("pi_h1"))).await.unwrap(), Commit::Claimed);
+    assert_eq!(ledger.commit(&first("pi_h2", Some("pi_h1"))).await.unwrap(), Commit::GrantRefused);
     let sold = || purchase("hal", Payment::paid(at(1)));
     let disputed = |status| {
         let dispute = Dispute { told: Told::once(status, at(2)), settled: None };
@@ -284,20 +294,21 @@ async fn the_first_payment_for_a_product_is_told_from_the_others<L: Ledger + Acc
         let sold = sold();
         Facts { refunds, ..Purchase { sale: Sale { total, ..sold.sale }, ..sold }.into() }
     };
-    let is_now = async |facts: Facts, version: u64| {
-        let writes = store("pi_h1", facts, Some(version));
+    let is_now = async |facts: Facts| {
+        let before = load(ledger, "evt_none", "pi_h1").await.source;
+        let writes = store("pi_h1", facts, before);
         assert_eq!(ledger.commit(&writes).await.unwrap(), Commit::Applied);
     };
-    is_now(disputed(DisputeStatus::Won), 1).await;
-    assert_eq!(ledger.commit(&first("pi_h2", Some("pi_h1"))).await.unwrap(), Commit::Claimed);
-    is_now(refunded(2899), 2).await;
-    assert_eq!(ledger.commit(&first("pi_h2", Some("pi_h1"))).await.unwrap(), Commit::Claimed);
-    is_now(refunded(2900), 3).await;
+    is_now(disputed(DisputeStatus::Won)).await;
+    assert_eq!(ledger.commit(&first("pi_h2", Some("pi_h1"))).await.unwrap(), Commit::GrantRefused);
+    is_now(refunded(2899)).await;
+    assert_eq!(ledger.commit(&first("pi_h2", Some("pi_h1"))).await.unwrap(), Commit::GrantRefused);
+    is_now(refunded(2900)).await;
     assert_eq!(ledger.commit(&first("pi_h2", Some("pi_h1"))).await.unwrap(), Commit::Applied);
-    is_now(disputed(DisputeStatus::Open), 4).await;
+    is_now(disputed(DisputeStatus::Open)).await;
     let mut back = first("pi_h1", Some("pi_h2"));
     back.remove(0);
-    assert_eq!(ledger.commit(&back).await.unwrap(), Commit::Claimed);
+    assert_eq!(ledger.commit(&back).await.unwrap(), Commit::GrantRefused);
     assert_eq!(claimant().await.as_deref(), Some("pi_h2"));
     // Whoever claims again what it has claimed is still the first.
     let mut again = first("pi_h2", None);
@@ -329,6 +340,82 @@ async fn a_claim_is_about_one_product_and_less_than_an_event_on_record<L: Ledger
     let claimant = |product: &str| holdings.claimant(&product.parse().unwrap()).cloned();
     assert_eq!(claimant("tutorclaw"), Some("pi_i1".parse().unwrap()));
     assert_eq!(claimant("curriculum"), Some("pi_i3".parse().unwrap()));
+}
+
+fn erase(at_seconds: i64, grants: &[&str], claims: &[(&str, &str)]) -> [Write; 1] {
+    let source = |source: &&str| source.parse().unwrap();
+    let claim =
+        |(product, source): &(&str, &str)| (product.parse().unwrap(), source.parse().unwrap());
+    [Write::Erase {
+        learner: "jo".parse().unwrap(),
+        at: at(at_seconds),
+        grants: grants.iter().map(source).collect(),
+        claims: claims.iter().map(claim).collect(),
+    }]
+}
+
+async fn what_began_by_an_erasure_is_not_given_and_what_began_later_is<L: Ledger + AccessReader>(
+    ledger: &L,
+) {
+    // Nothing is known of them yet.
+    assert_eq!(ledger.commit(&erase(100, &[], &[])).await.unwrap(), Commit::Applied);
+    let bought = |opened_at: Option<i64>, product: &str| {
+        let mut bought = purchase("jo", Payment::paid(at(200)));
+        bought.sale.opened_at = opened_at.map(at);
+        bought.sale.product = product.parse().unwrap();
+        bought
+    };
+    let (refused, applied) = (Commit::GrantRefused, Commit::Applied);
+    for (number, (opened_at, expected)) in
+        [(None, refused), (Some(99), refused), (Some(100), refused), (Some(101), applied)]
+            .into_iter()
+            .enumerate()
+    {
+        for (claim, name) in [(None, "x"), (Some(Claim { replaces: None }), "y")] {
+            let (source, product) = (format!("pi_j{number}{name}"), format!("p{number}{name}"));
+            let event = format!("evt_j{number}{name}");
+            let bought = bought(opened_at, &product);
+            let mut writes = store_claiming(&source, bought, None, claim);
+            writes.push(record(&event, Recorded::Applied));
+            assert_eq!(ledger.commit(&writes).await.unwrap(), expected, "{opened_at:?} {name}");
+            let is_there = load(ledger, &event, &source).await != State::default();
+            assert_eq!(is_there, expected == applied);
+        }
+    }
+    // An event on record settles the commit all the same.
+    let mut known = store("pi_j9", bought(None, "p9"), None);
+    known.push(record("evt_a", Recorded::Applied));
+    assert_eq!(ledger.commit(&known).await.unwrap(), Commit::AlreadyProcessed);
+    let holdings = ledger.holdings(&"jo".parse().unwrap()).await.unwrap();
+    let sources: Vec<String> = holdings.iter().map(|(source, _)| source.to_string()).collect();
+    assert_eq!(sources, ["pi_j3x", "pi_j3y"]);
+    assert_eq!(holdings.erased_at(), Some(at(100)));
+}
+
+async fn an_erasure_removes_what_it_names_and_is_followed_only_by_later_ones<
+    L: Ledger + AccessReader,
+>(
+    ledger: &L,
+) {
+    let (conflict, applied) = (Commit::Conflict, Commit::Applied);
+    for (erased, expected) in [
+        (erase(99, &["pi_j3x"], &[]), conflict),
+        (erase(200, &["pi_j3x"], &[("p3y", "pi_j3x")]), conflict),
+        (erase(200, &["pi_j3x"], &[("p3x", "pi_j3x")]), conflict),
+        (erase(100, &["pi_j3x"], &[]), applied),
+        (erase(200, &["pi_j3x", "pi_none"], &[("p3y", "pi_j3y")]), applied),
+    ] {
+        assert_eq!(ledger.commit(&erased).await.unwrap(), expected, "{erased:?}");
+        let holdings = ledger.holdings(&"jo".parse().unwrap()).await.unwrap();
+        let is_left = holdings.of(&"pi_j3x".parse().unwrap()).is_some();
+        assert_eq!(is_left, expected == conflict, "{erased:?}");
+    }
+    let holdings = ledger.holdings(&"jo".parse().unwrap()).await.unwrap();
+    let sources: Vec<String> = holdings.iter().map(|(source, _)| source.to_string()).collect();
+    assert_eq!((sources, holdings.claims().count()), (vec!["pi_j3y".to_owned()], 0));
+    assert_eq!(holdings.erased_at(), Some(at(200)));
+    // The sources are another matter.
+    assert!(load(ledger, "evt_none", "pi_j3x").await.source.is_some());
 }
 
 /// What checkout keeps: whoever read what is there replaces it, and nobody else.

@@ -490,14 +490,34 @@ async fn a_second_payment_that_its_buyer_confirms_first_rings_too() {
 #[tokio::test]
 async fn two_payments_at_once_are_noticed_once() {
     let shop = Shop::open().await;
-    let lines = ["pi_a", "pi_b", "pi_c"].map(|payment| {
+    let payments = ["pi_a", "pi_b", "pi_c"];
+    let events = payments.map(|payment| {
         let session = payment.replace("pi_", "cs_");
         let event_id = payment.replace("pi_", "evt_");
         event(&format!("{event_id} completed paid {session} {payment} ada tutorclaw @1000"))
     });
-    let answers =
-        futures_util::future::join_all(lines.iter().map(|event| shop.world.deliver(event))).await;
+    listen();
+    // Each event comes twice, all at the same moment.
+    let deliveries = events.iter().chain(&events).map(|event| shop.world.deliver(event));
+    let answers = futures_util::future::join_all(deliveries).await;
     assert!(answers.iter().all(|(status, _)| *status == 200), "{answers:?}");
+    // One of them is the first, and each of the others is one too many.
+    let noticed = |lines: &[Value]| {
+        let is_notice = |line: &&Value| {
+            let message = line["message"].as_str().unwrap_or_default();
+            message == "a learner has paid for the same product twice"
+        };
+        let sources = lines.iter().filter(is_notice).map(|line| line["source"].as_str().unwrap());
+        let mut sources: Vec<String> = sources.map(str::to_owned).collect();
+        sources.sort();
+        sources
+    };
+    let access = shop.world.items_of("LEARNER#ada", "ACCESS").await.remove(0);
+    let first = access["first#tutorclaw"].as_str().unwrap();
+    let others: Vec<&str> = payments.into_iter().filter(|payment| *payment != first).collect();
+    let lines = lines();
+    assert_eq!(noticed(&lines), others);
+    assert_eq!(counted(&lines, "double_payment"), 2);
     assert_eq!(shop.world.items_of("DOUBLE_PAYMENT", "").await.len(), 1);
     assert_eq!(shop.statuses().await, ["active"; 3]);
 }

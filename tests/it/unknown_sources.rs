@@ -42,7 +42,8 @@ async fn only_what_opens_something_is_looked_up_and_only_what_is_forged_found() 
     assert_eq!((found.looked_up, found.unknown.len()), (1, 0));
 
     forge(&world, 2, "mallory").await;
-    erasure::forget(&deployment, &"mallory".parse().unwrap(), now).await.unwrap();
+    let mallory = "mallory".parse().unwrap();
+    erasure::forget(&deployment, &world.account(), &mallory).await.unwrap();
     assert_eq!(all(&world).await.looked_up, 1);
 }
 

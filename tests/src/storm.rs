@@ -235,7 +235,7 @@ impl Storm {
                 Effect::Customer(learner) => {
                     expected.events.insert(event, format!("the customer of {learner}"));
                 }
-                Effect::Nothing => {}
+                Effect::Erasure { .. } | Effect::Nothing => {}
             }
         }
         self.buyers.expect(&mut expected).await;

@@ -140,6 +140,18 @@ pub fn table_at(dynamodb_url: &str) -> Table {
     shared::aws::table(&table_config(dynamodb_url))
 }
 
+/// `DynamoDB`'s own client at this address.
+#[must_use]
+pub fn dynamodb_client_at(dynamodb_url: &str) -> aws_sdk_dynamodb::Client {
+    use aws_sdk_dynamodb::config::{BehaviorVersion, Config, Credentials, Region};
+    let config = Config::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+        .endpoint_url(dynamodb_url);
+    aws_sdk_dynamodb::Client::from_conf(config.build())
+}
+
 /// What a function is told of the table at this address.
 #[must_use]
 pub fn table_config(dynamodb_url: &str) -> TableConfig {
@@ -262,13 +274,7 @@ impl World {
     /// `DynamoDB`'s own client.
     #[must_use]
     pub fn dynamodb_client(&self) -> aws_sdk_dynamodb::Client {
-        use aws_sdk_dynamodb::config::{BehaviorVersion, Config, Credentials, Region};
-        let config = Config::builder()
-            .behavior_version(BehaviorVersion::v2026_01_12())
-            .region(Region::new("us-east-1"))
-            .credentials_provider(Credentials::new("test", "test", None, None, "test"))
-            .endpoint_url(&self.dynamodb_url);
-        aws_sdk_dynamodb::Client::from_conf(config.build())
+        dynamodb_client_at(&self.dynamodb_url)
     }
 
     /// Secrets Manager's own client.

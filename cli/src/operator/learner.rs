@@ -2,9 +2,10 @@
 
 use std::io::{BufRead as _, Write as _};
 
+use coursegate::calendar::utc;
+use coursegate::learner::sessions::{self, Unsettled};
 use coursegate::learner::{self, Held};
 use shared::domain::id::{LearnerId, SourceId};
-use shared::domain::time::Timestamp;
 use shared::dynamo::operator::quarantined;
 use shared::ports::{Clock as _, SystemClock};
 
@@ -30,13 +31,19 @@ async fn export(place: PlaceArguments, learner: &LearnerId) -> Ended {
 
 async fn forget(place: PlaceArguments, learner: &LearnerId, yes: bool) -> Ended {
     let deployment = find_to_change(place).await?;
-    let now = SystemClock.now();
+    let account = deployment.account().await.map_err(say)?;
     let held = learner::look(&deployment, learner).await.map_err(say)?;
-    if held.items.is_empty() {
-        terminal::print(&format!("Nothing is held of {learner}."));
+    let unsettled = sessions::look(&deployment, &account, &held).await.map_err(say)?;
+    if held.is_erased() && unsettled.is_empty() {
+        terminal::print(&match held.erased_at() {
+            Some(at) => {
+                format!("Nothing is held of {learner} but their erasure on {} UTC.", utc(at))
+            }
+            None => format!("Nothing is held of {learner}."),
+        });
         return Ok(());
     }
-    plan(&held, now);
+    plan(&held, &unsettled);
     let waiting = quarantined(&deployment.table()).await.map_err(say)?.len();
     if waiting > 0 {
         terminal::print(&complete(
@@ -51,9 +58,9 @@ async fn forget(place: PlaceArguments, learner: &LearnerId, yes: bool) -> Ended 
     if !yes {
         ask(learner)?;
     }
-    let deleted = learner::forget(&deployment, learner, now).await.map_err(say)?;
+    let deleted = learner::forget(&deployment, &account, learner).await.map_err(say)?;
     terminal::print(&format!(
-        "Done: {} deleted, and {learner} is nowhere in the table any more.",
+        "Done: {} deleted. Of {learner} the table keeps only the time of their erasure.",
         count(deleted, "item")
     ));
     Ok(())
@@ -61,14 +68,15 @@ async fn forget(place: PlaceArguments, learner: &LearnerId, yes: bool) -> Ended 
 
 /// What will become of what is held. It is said before anything is done, since afterwards nobody
 /// knows any more what is to be deleted elsewhere.
-fn plan(held: &Held, now: Timestamp) {
+fn plan(held: &Held, unsettled: &Unsettled) {
     let learner = &held.learner;
     let sources: Vec<&str> = held.sources().map(SourceId::as_str).collect();
-    let others = held.items.len() - sources.len();
     terminal::print(&format!("Of {learner} is held: {}.", count(held.items.len(), "item")));
+    settling(held, unsettled);
     terminal::print(&format!(
-        "- {} will be deleted, and with them all access.",
-        count(others, "item")
+        "- All access ends, and {} will be deleted. The time of the erasure is kept under\n  \
+         {learner}, so that nothing they began to buy before it brings them back.",
+        count(held.deleted().count(), "item")
     ));
     if !sources.is_empty() {
         terminal::print(
@@ -86,12 +94,6 @@ fn plan(held: &Held, now: Timestamp) {
              payments names {learner} in its metadata."
         ));
     }
-    for session in held.open_sessions(now) {
-        terminal::print(&format!(
-            "- {session}\n  can still be paid, and whoever pays it is known again. Close it:\n  \
-             stripe checkout sessions expire {session}"
-        ));
-    }
     // What a service calls its own people can't be anybody's sub.
     let account = if learner.as_str().starts_with("x-") {
         format!("- Their account at the service that calls them {learner}.")
@@ -105,6 +107,25 @@ fn plan(held: &Held, now: Timestamp) {
         "The functions' logs name them for LogRetentionDays more, and the table's point-in-time\n\
          recovery remembers 35 days; both end by themselves.",
     );
+}
+
+/// What is settled at Stripe before anything is erased, and what nobody can settle.
+fn settling(held: &Held, unsettled: &Unsettled) {
+    for session in &unsettled.open {
+        terminal::print(&format!("- {session}\n  can still be paid: it will be expired first."));
+    }
+    for session in &unsettled.unrecorded {
+        let id = &session.id;
+        terminal::print(&format!(
+            "- {id}\n  was paid, or is being paid, and isn't recorded as that yet: it will be first."
+        ));
+    }
+    for payment in unsettled.processing(held) {
+        terminal::print(&format!(
+            "- {payment} is on its way from the bank, and can't be stopped. If it arrives, it opens\n  \
+             nothing, and an alarm tells you to refund it."
+        ));
+    }
 }
 
 fn ask(learner: &LearnerId) -> Ended {

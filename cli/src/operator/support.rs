@@ -11,7 +11,7 @@ use shared::domain::facts::{Facts, Payment, Remark};
 use shared::domain::id::{LearnerId, ProductId, SourceId};
 use shared::domain::money::Money;
 use shared::domain::time::Timestamp;
-use shared::ports::{Clock as _, SystemClock};
+use shared::ports::{AccessReader as _, Clock as _, SystemClock};
 use shared::telemetry::Chain;
 
 use super::{Ended, complete, count, find, find_to_change, run, say};
@@ -36,22 +36,34 @@ pub(crate) fn why(
             terminal.explanation(learner, explanation);
         }
         if found.is_empty() {
-            nothing_known(&deployment, learner, product);
+            nothing_known(&deployment, learner, product).await?;
         }
         Ok(())
     })
 }
 
-fn nothing_known(deployment: &Deployment, learner: &LearnerId, product: Option<&ProductId>) {
+async fn nothing_known(
+    deployment: &Deployment,
+    learner: &LearnerId,
+    product: Option<&ProductId>,
+) -> Ended {
     let of = product.map_or_else(String::new, |product| format!(" of {product}"));
+    terminal::print(&format!("Nothing{of} is known of {learner}: no payment, and no grant."));
+    let holdings = deployment.table().holdings(learner).await.map_err(say)?;
+    if let Some(at) = holdings.erased_at() {
+        terminal::print(&format!(
+            "They were erased on {} UTC: what they began to buy before that opens nothing.",
+            utc(at)
+        ));
+    }
     for line in [
-        &format!("Nothing{of} is known of {learner}: no payment, and no grant."),
         "If they have paid, they may be known by another id, or the event has not come:",
         "- `coursegate doctor` names the payments that Stripe could not tell of,",
         "- `coursegate quarantine list` those that could not be read.",
     ] {
         terminal::print(&complete(deployment, line));
     }
+    Ok(())
 }
 
 pub(crate) fn grant(

@@ -171,13 +171,14 @@ fn disputed(facts: &Facts) -> Status {
 pub struct Holdings {
     grants: Vec<(SourceId, Grant)>,
     claims: BTreeMap<ProductId, SourceId>,
+    erased_at: Option<Timestamp>,
 }
 
 impl FromIterator<(SourceId, Grant)> for Holdings {
     fn from_iter<I: IntoIterator<Item = (SourceId, Grant)>>(grants: I) -> Self {
         let mut grants: Vec<_> = grants.into_iter().collect();
         grants.sort_by(|(a, _), (b, _)| a.cmp(b));
-        Self { grants, claims: BTreeMap::new() }
+        Self { grants, ..Self::default() }
     }
 }
 
@@ -196,6 +197,25 @@ impl Holdings {
     pub fn with_claims(mut self, claims: BTreeMap<ProductId, SourceId>) -> Self {
         self.claims = claims;
         self
+    }
+
+    /// The same, of a learner who was erased then.
+    #[must_use]
+    pub const fn with_erasure(mut self, erased_at: Option<Timestamp>) -> Self {
+        self.erased_at = erased_at;
+        self
+    }
+
+    /// When the learner was erased last; none if they never were. What began before that, or in
+    /// that second, opens nothing any more.
+    #[must_use]
+    pub const fn erased_at(&self) -> Option<Timestamp> {
+        self.erased_at
+    }
+
+    /// Each product that a payment was the first to open, and that payment.
+    pub fn claims(&self) -> impl Iterator<Item = (&ProductId, &SourceId)> {
+        self.claims.iter()
     }
 
     /// Each grant and its source, in the order of the sources.

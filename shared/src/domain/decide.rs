@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::access::{Grant, Holdings, is_payment};
-use super::facts::{Dispute, DisputeStatus, Facts};
+use super::facts::{Dispute, DisputeStatus, Facts, Origin, Purchase};
 use super::id::{CustomerId, DisputeId, EventId, LearnerId, PaymentIntentId, ProductId, SourceId};
 use super::shop::{Owner, Shop};
 use super::time::Timestamp;
@@ -121,8 +121,9 @@ pub struct State {
     pub source: Option<StoredSource>,
     /// The learner's Stripe customer, unless it is known to be deleted.
     pub customer: Option<CustomerId>,
-    /// Whether a commit has found another payment that was the first to open the product.
-    pub is_claimed: bool,
+    /// Whether a commit of the source's grant was refused: another payment opened the product
+    /// first, or the learner was erased.
+    pub is_grant_refused: bool,
     /// What the questions were answered with.
     pub answers: Answers,
 }
@@ -214,8 +215,8 @@ pub enum Write {
         source: SourceId,
         /// All facts, joined.
         facts: Facts,
-        /// The version that was read; none if there was no such source.
-        replaces: Option<u64>,
+        /// The source as it was read; none if it didn't exist. Only what differs is written.
+        replaces: Option<StoredSource>,
     },
     /// Set what this source gives its learner. The source's version fences it.
     SetGrant {
@@ -225,8 +226,23 @@ pub enum Write {
         source: SourceId,
         /// What.
         grant: Grant,
+        /// When the purchase or grant began. The learner must not have been erased since, nor at
+        /// all if this isn't known.
+        began_at: Option<Timestamp>,
         /// That it is the first payment to open its product, which must then be so.
         claim: Option<Claim>,
+    },
+    /// Erase a learner: from now on nothing that began by then can be given to them. There must be
+    /// no later erasure.
+    Erase {
+        /// Whom.
+        learner: LearnerId,
+        /// When.
+        at: Timestamp,
+        /// The sources whose grants are removed.
+        grants: Vec<SourceId>,
+        /// The claims that are removed. Each must still be this source's.
+        claims: Vec<(ProductId, SourceId)>,
     },
     /// Put this learner and product on the operator's list of what was paid for more than once.
     ListDoublePayment {
@@ -274,7 +290,7 @@ impl Write {
             Self::ListQuarantined { event, .. } => Target::Quarantined(&event.id),
             Self::ResolveQuarantined { event, .. } => Target::Quarantined(event),
             Self::StoreSource { source, .. } => Target::Source(source),
-            Self::SetGrant { learner, .. } => Target::Access(learner),
+            Self::SetGrant { learner, .. } | Self::Erase { learner, .. } => Target::Access(learner),
             Self::ListDoublePayment { learner, product, .. } => {
                 Target::DoublePayment(learner, product)
             }
@@ -319,6 +335,8 @@ pub enum Notice {
     DoublePayment,
     /// Stripe warns that a card may be stolen.
     FraudWarning,
+    /// A payment has arrived whose buyer was erased: it opens nothing, and has to go back.
+    PaidAfterErasure,
 }
 
 /// What to write, and what it means.
@@ -439,6 +457,9 @@ fn join(
         None => facts.clone(),
     };
     settle_disputes(state, facts, &mut joined)?;
+    if let Some(erased_at) = erasure_of(state, &joined)? {
+        joined = joined.join(Facts { forgotten: Some(erased_at), ..Facts::default() });
+    }
     let granted = Grant::of(&joined);
     let mut settled = Settled {
         learner: granted.as_ref().map(|(learner, _)| learner.clone()),
@@ -464,14 +485,20 @@ fn join(
                 at: now,
             });
         }
-        let claim = claim.into_claim();
-        settled.writes.push(Write::SetGrant { learner, source: source.clone(), grant, claim });
+        let (claim, source) = (claim.into_claim(), source.clone());
+        let began_at = joined.origin.as_ref().and_then(Origin::began_at);
+        settled.writes.push(Write::SetGrant { learner, source, grant, began_at, claim });
     }
     let warnings = |facts: &Facts| facts.fraud_warnings.len();
     if warnings(&joined) > before.map_or(0, warnings) {
         settled.notices.push(Notice::FraudWarning);
     }
-    let replaces = stored.map(|stored| stored.version);
+    let is_paid = |facts: &Facts| facts.purchase().is_some_and(Purchase::is_paid);
+    let arrives = is_payment(source) && is_paid(&joined) && !before.is_some_and(is_paid);
+    if arrives && joined.forgotten.is_some() && joined.refunded_percent() < 100 {
+        settled.notices.push(Notice::PaidAfterErasure);
+    }
+    let replaces = stored.cloned();
     settled.writes.push(Write::StoreSource { source: source.clone(), facts: joined, replaces });
     Ok(settled)
 }
@@ -488,6 +515,18 @@ fn is_ours(state: &State, said: &Owner, source: &SourceId, ours: &Shop) -> Resul
         }
         SourceId::Session(_) | SourceId::Grant(_) => Ok(false),
     }
+}
+
+/// When the learner was erased, if that covers this source. It is looked at only where a grant was
+/// refused.
+fn erasure_of(state: &State, joined: &Facts) -> Result<Option<Timestamp>, Undecided> {
+    let Some((learner, _)) = Grant::of(joined).filter(|_| state.is_grant_refused) else {
+        return Ok(None);
+    };
+    let Some(holdings) = state.answers.holdings.get(&learner) else {
+        return Err(Undecided::Ask(Question::Holdings(learner)));
+    };
+    Ok(holdings.erased_at().filter(|erased_at| joined.is_erased_by(*erased_at)))
 }
 
 /// Where a verdict on a dispute was followed by another or by an appeal, Stripe says how it stands.
@@ -528,7 +567,7 @@ fn claim(
     source: &SourceId,
     grant: &Grant,
 ) -> Result<Claiming, Undecided> {
-    if !state.is_claimed {
+    if !state.is_grant_refused {
         return Ok(Claiming::Claim(Claim { replaces: None }));
     }
     let Some(holdings) = state.answers.holdings.get(learner) else {

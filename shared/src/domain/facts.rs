@@ -24,6 +24,8 @@ pub struct Sale {
     pub session: SessionId,
     /// What the session came to, discounts and taxes included, where it could be read.
     pub total: Option<Money>,
+    /// When Stripe opened the session; none in what was stored before this was.
+    pub opened_at: Option<Timestamp>,
     /// To whom. Last, so that the order of two sales does not hang on whether it is forgotten.
     pub learner: LearnerId,
 }
@@ -62,6 +64,12 @@ pub struct Purchase {
 }
 
 impl Purchase {
+    /// Whether the money has arrived, or there was nothing to pay.
+    #[must_use]
+    pub const fn is_paid(&self) -> bool {
+        matches!(self.payment, Payment::Paid { .. })
+    }
+
     /// The fuller sale, the furthest payment.
     ///
     /// Two tellings never differ in their sale, since metadata is written once; that one of them
@@ -151,6 +159,15 @@ impl Origin {
         match self {
             Self::Purchase(purchase) => &purchase.sale.learner,
             Self::Manual(grant) => &grant.learner,
+        }
+    }
+
+    /// When the learner set out to buy it, or the operator gave it; none if that isn't known.
+    #[must_use]
+    pub const fn began_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Purchase(purchase) => purchase.sale.opened_at,
+            Self::Manual(grant) => Some(grant.deed.at),
         }
     }
 
@@ -392,6 +409,15 @@ impl Facts {
             Some(Origin::Purchase(purchase)) => Some(purchase),
             Some(Origin::Manual(_)) | None => None,
         }
+    }
+
+    /// Whether erasing its learner at this time covers this source: it began no later. A source
+    /// that began in the same second, or at an unknown time, is covered too: whoever asked to be
+    /// erased must not come back.
+    #[must_use]
+    pub fn is_erased_by(&self, erased_at: Timestamp) -> bool {
+        let began_at = self.origin.as_ref().and_then(Origin::began_at);
+        self.forgotten.is_some() || began_at.is_none_or(|began_at| began_at <= erased_at)
     }
 
     /// What is refunded, or being refunded, in the payment's currency.

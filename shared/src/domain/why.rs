@@ -278,6 +278,7 @@ mod tests {
             product: "tutorclaw".parse().unwrap(),
             price: "tutorclaw_paid".parse().unwrap(),
             session: "cs_1".parse().unwrap(),
+            opened_at: Some(at(1)),
             total: Some(Money { amount_minor: 2900, currency: "usd".parse().unwrap() }),
             learner: "ada".parse().unwrap(),
         };

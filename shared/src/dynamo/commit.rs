@@ -8,11 +8,11 @@ use super::Table;
 use super::attributes::{Item, number, text, time};
 use super::failure::ledger_error;
 use super::key::{Key, TTL};
-use super::source;
+use super::source::{self, Changes};
 use crate::domain::access::{Grant, RefundThreshold, Status};
-use crate::domain::decide::{Claim, Event, Recorded, Write};
+use crate::domain::decide::{Claim, Event, Recorded, StoredSource, Write};
 use crate::domain::facts::Facts;
-use crate::domain::id::{LearnerId, SourceId};
+use crate::domain::id::{LearnerId, ProductId, SourceId};
 use crate::domain::time::{DAY, Timestamp};
 use crate::ports::{Commit, LedgerError};
 
@@ -40,6 +40,8 @@ pub(super) mod name {
     pub(in crate::dynamo) const REFUNDED_PERCENT: &str = "refunded_percent";
     /// Followed by a product: the payment that was the first to open it.
     pub(in crate::dynamo) const FIRST: &str = "first#";
+    /// When the learner was erased.
+    pub(in crate::dynamo) const ERASED_AT: &str = "erased_at";
     pub(in crate::dynamo) const DELETED_AT: &str = "deleted_at";
 }
 
@@ -99,7 +101,8 @@ fn classify(writes: &[Write], reasons: &[CancellationReason]) -> Cancelled {
             }
             // Whatever else has moved is read again with what the learner has.
             ("ConditionalCheckFailed", Write::SetGrant { .. }) => {
-                answer = answer.filter(|it| *it != Commit::Conflict).or(Some(Commit::Claimed));
+                let before = answer.filter(|it| *it != Commit::Conflict);
+                answer = before.or(Some(Commit::GrantRefused));
             }
             ("ConditionalCheckFailed" | "TransactionConflict", _) => {
                 answer = answer.or(Some(Commit::Conflict));
@@ -137,10 +140,14 @@ fn transact_item(table: &str, write: &Write) -> Result<TransactWriteItem, Ledger
                 .map_err(ours)?,
         ),
         Write::StoreSource { source, facts, replaces } => {
-            item.update(store_source(table, source, facts, *replaces)?)
+            item.update(store_source(table, source, facts, replaces.as_ref())?)
         }
-        Write::SetGrant { learner, source, grant, claim } => {
-            item.update(set_grant(table, learner, source, grant, claim.as_ref())?)
+        Write::SetGrant { learner, source, grant, began_at, claim } => {
+            let claim = claim.as_ref();
+            item.update(set_grant(table, learner, source, grant, *began_at, claim)?)
+        }
+        Write::Erase { at, grants, claims, .. } => {
+            item.update(erase(table, &key, *at, grants, claims)?)
         }
         Write::ListDoublePayment { at, .. } => item.update(
             update(table, &key)
@@ -213,72 +220,117 @@ fn record_event(
     put.build().map_err(ours)
 }
 
-/// Sets attribute by attribute, so that code that knows more facts than this one loses none.
+/// Writes attribute by attribute, so that code that knows fewer facts than other code erases none.
 fn store_source(
     table: &str,
     source: &SourceId,
     facts: &Facts,
-    replaces: Option<u64>,
+    replaces: Option<&StoredSource>,
 ) -> Result<Update, LedgerError> {
-    let version = replaces.unwrap_or_default().saturating_add(1);
+    let Changes { set, remove } = source::changes(facts, replaces);
     let mut update = update(table, &Key::Source(source.clone()));
-    let mut assignments = Vec::new();
-    for (number, (name, value)) in source::attributes(facts, version).into_iter().enumerate() {
+    let (mut assignments, mut removals) = (Vec::new(), Vec::new());
+    for (number, (name, value)) in set.into_iter().enumerate() {
         assignments.push(format!("#a{number} = :a{number}"));
         update = update
             .expression_attribute_names(format!("#a{number}"), name)
             .expression_attribute_values(format!(":a{number}"), value);
     }
-    let update = update.update_expression(format!("SET {}", assignments.join(", ")));
+    for (number, name) in remove.into_iter().enumerate() {
+        removals.push(format!("#r{number}"));
+        update = update.expression_attribute_names(format!("#r{number}"), name);
+    }
+    let mut expression = format!("SET {}", assignments.join(", "));
+    if !removals.is_empty() {
+        expression = format!("{expression} REMOVE {}", removals.join(", "));
+    }
+    let update = update.update_expression(expression);
     let update = match replaces {
         None => update.condition_expression("attribute_not_exists(pk)"),
-        Some(replaces) => update
+        Some(StoredSource { version, .. }) => update
             .condition_expression("#version = :replaces")
             .expression_attribute_names("#version", source::VERSION)
-            .expression_attribute_values(":replaces", number(replaces)),
+            .expression_attribute_values(":replaces", number(version)),
     };
     update.build().map_err(ours)
 }
 
-/// Sets what a source gives and, where it claims to be the first payment to open its product, that
-/// it is.
+/// Sets what a source gives, unless the learner has been erased since it began; and, where it
+/// claims to be the first payment to open its product, that it is.
 fn set_grant(
     table: &str,
     learner: &LearnerId,
     source: &SourceId,
     grant: &Grant,
+    began_at: Option<Timestamp>,
     claim: Option<&Claim>,
 ) -> Result<Update, LedgerError> {
     let update = update(table, &Key::Access(learner.clone()))
         .expression_attribute_names("#source", source.as_str())
+        .expression_attribute_names("#erased_at", name::ERASED_AT)
         .expression_attribute_values(":grant", AttributeValue::M(grant_attributes(grant)));
-    let update = match claim {
-        None => update.update_expression("SET #source = :grant"),
-        Some(claim) => {
-            let update = update
-                .update_expression("SET #source = :grant, #first = :source")
-                .expression_attribute_names("#first", format!("{}{}", name::FIRST, grant.product))
-                .expression_attribute_values(":source", text(source.as_str()));
-            match &claim.replaces {
-                None => {
-                    update.condition_expression("attribute_not_exists(#first) OR #first = :source")
-                }
-                // Meanwhile it may have come to open it again.
-                Some(before) => update
-                    .condition_expression(
-                        "#first = :before AND NOT (#before.#status = :active AND \
-                         (attribute_not_exists(#before.#refunded) OR #before.#refunded < :all))",
-                    )
-                    .expression_attribute_names("#before", before.as_str())
-                    .expression_attribute_names("#status", name::STATUS)
-                    .expression_attribute_names("#refunded", name::REFUNDED_PERCENT)
-                    .expression_attribute_values(":before", text(before.as_str()))
-                    .expression_attribute_values(":active", text(name::ACTIVE))
-                    .expression_attribute_values(":all", number(RefundThreshold::ALL.percent())),
-            }
-        }
+    let (not_erased, update) = match began_at {
+        None => ("attribute_not_exists(#erased_at)", update),
+        Some(began_at) => (
+            "(attribute_not_exists(#erased_at) OR #erased_at < :began_at)",
+            update.expression_attribute_values(":began_at", time(began_at)),
+        ),
     };
-    update.build().map_err(ours)
+    let Some(claim) = claim else {
+        let update = update.update_expression("SET #source = :grant");
+        return update.condition_expression(not_erased).build().map_err(ours);
+    };
+    let update = update
+        .update_expression("SET #source = :grant, #first = :source")
+        .expression_attribute_names("#first", format!("{}{}", name::FIRST, grant.product))
+        .expression_attribute_values(":source", text(source.as_str()));
+    let (is_first, update) = match &claim.replaces {
+        None => ("(attribute_not_exists(#first) OR #first = :source)", update),
+        // Meanwhile it may have come to open it again.
+        Some(before) => (
+            "#first = :before AND NOT (#before.#status = :active AND \
+             (attribute_not_exists(#before.#refunded) OR #before.#refunded < :all))",
+            update
+                .expression_attribute_names("#before", before.as_str())
+                .expression_attribute_names("#status", name::STATUS)
+                .expression_attribute_names("#refunded", name::REFUNDED_PERCENT)
+                .expression_attribute_values(":before", text(before.as_str()))
+                .expression_attribute_values(":active", text(name::ACTIVE))
+                .expression_attribute_values(":all", number(RefundThreshold::ALL.percent())),
+        ),
+    };
+    update.condition_expression(format!("{not_erased} AND {is_first}")).build().map_err(ours)
+}
+
+/// Marks a learner as erased, and removes these grants and claims.
+fn erase(
+    table: &str,
+    key: &Key,
+    at: Timestamp,
+    grants: &[SourceId],
+    claims: &[(ProductId, SourceId)],
+) -> Result<Update, LedgerError> {
+    let mut update = update(table, key)
+        .expression_attribute_names("#erased_at", name::ERASED_AT)
+        .expression_attribute_values(":at", time(at));
+    let mut removed = Vec::new();
+    let mut condition = "(attribute_not_exists(#erased_at) OR #erased_at <= :at)".to_owned();
+    for (number, source) in grants.iter().enumerate() {
+        removed.push(format!("#g{number}"));
+        update = update.expression_attribute_names(format!("#g{number}"), source.as_str());
+    }
+    for (number, (product, source)) in claims.iter().enumerate() {
+        removed.push(format!("#c{number}"));
+        condition = format!("{condition} AND #c{number} = :c{number}");
+        update = update
+            .expression_attribute_names(format!("#c{number}"), format!("{}{product}", name::FIRST))
+            .expression_attribute_values(format!(":c{number}"), text(source.as_str()));
+    }
+    let mut expression = "SET #erased_at = :at".to_owned();
+    if !removed.is_empty() {
+        expression = format!("{expression} REMOVE {}", removed.join(", "));
+    }
+    update.update_expression(expression).condition_expression(condition).build().map_err(ours)
 }
 
 fn grant_attributes(grant: &Grant) -> Item {
@@ -346,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_that_fails_is_told_from_a_version_that_has_moved() {
+    fn a_refused_grant_is_told_from_a_version_that_has_moved() {
         let source: SourceId = "pi_1".parse().unwrap();
         let grant = Grant {
             product: "tutorclaw".parse().unwrap(),
@@ -362,15 +414,16 @@ mod tests {
                 learner: "ada".parse().unwrap(),
                 source: source.clone(),
                 grant,
+                began_at: None,
                 claim: Some(Claim { replaces: None }),
             },
             Write::StoreSource { source, facts: Facts::default(), replaces: None },
         ];
         let failed = "ConditionalCheckFailed";
         for (codes, expected) in [
-            (["None", failed, "None"], Commit::Claimed),
-            (["None", failed, failed], Commit::Claimed),
-            (["None", failed, "TransactionConflict"], Commit::Claimed),
+            (["None", failed, "None"], Commit::GrantRefused),
+            (["None", failed, failed], Commit::GrantRefused),
+            (["None", failed, "TransactionConflict"], Commit::GrantRefused),
             (["None", "TransactionConflict", "None"], Commit::Conflict),
             (["None", "None", failed], Commit::Conflict),
             ([failed, failed, "None"], Commit::AlreadyProcessed),

@@ -162,10 +162,11 @@ pub(super) fn customer(item: &Reader<'_>) -> Result<Customer, LedgerError> {
 }
 
 /// Every attribute of the access item but its key is a source, or says which payment was the first
-/// to open a product. What newer code has written there and this code does not know opens nothing,
+/// to open a product, or when the learner was erased. What newer code has written there and this code does not know opens nothing,
 /// and stands in nobody's way.
 pub(super) fn holdings(item: &Item) -> Result<Holdings, LedgerError> {
     let (mut grants, mut claims) = (Vec::new(), BTreeMap::new());
+    let erased_at = Reader(item).maybe_time(name::ERASED_AT)?;
     for (name, value) in item {
         if let (Some(product), Ok(source)) = (name.strip_prefix(name::FIRST), value.as_s()) {
             if let (Ok(product), Ok(source)) = (product.parse(), source.parse()) {
@@ -178,7 +179,8 @@ pub(super) fn holdings(item: &Item) -> Result<Holdings, LedgerError> {
             grants.push((source, grant));
         }
     }
-    Ok(grants.into_iter().collect::<Holdings>().with_claims(claims))
+    let holdings: Holdings = grants.into_iter().collect();
+    Ok(holdings.with_claims(claims).with_erasure(erased_at))
 }
 
 fn grant_of(grant: &Reader<'_>) -> Result<Option<Grant>, LedgerError> {

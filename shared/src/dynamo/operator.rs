@@ -14,7 +14,7 @@ use super::source;
 use crate::domain::decide::{Event, StoredSource};
 use crate::domain::id::{LearnerId, PaymentIntentId, ProductId, SourceId};
 use crate::domain::time::Timestamp;
-use crate::ports::LedgerError;
+use crate::ports::{LedgerError, SourceFinder};
 
 /// An event that waits for code that can read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,6 +116,17 @@ pub async fn held_of(table: &Table, learner: &LearnerId) -> Result<Vec<HeldItem>
     });
     held.sort_by_cached_key(|item| format!("{} {}", item.text(PK), item.text(SK)));
     Ok(held)
+}
+
+impl SourceFinder for Table {
+    async fn sources_of(&self, learner: &LearnerId) -> Result<Vec<SourceId>, LedgerError> {
+        let held = held_of(self, learner).await?;
+        let source = |item: HeldItem| match item.key {
+            Some(Key::Source(source)) => Some(source),
+            _ => None,
+        };
+        Ok(held.into_iter().filter_map(source).collect())
+    }
 }
 
 /// Deletes an item, whatever it has become since it was read.

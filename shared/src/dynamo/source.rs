@@ -21,9 +21,6 @@ use crate::ports::LedgerError;
 /// How many times the facts that a source has have become more. Code that knows fewer must not
 /// decide on a source: it would give what a fact that it can't see has taken.
 const SHAPE: u64 = 2;
-/// The shape of a source without an appeal. Code that knows no appeals may decide on it, so a
-/// deployment can be rolled back.
-const SHAPE_WITHOUT_APPEALS: u64 = 1;
 
 const SHAPE_NAME: &str = "shape";
 pub(super) const VERSION: &str = "version";
@@ -55,16 +52,35 @@ const DISPUTE_STATUSES: [(DisputeStatus, &str); 8] = [
     (DisputeStatus::Appealed, "appealed"),
 ];
 
-fn shape(facts: &Facts) -> u64 {
-    let is_appeal = |(status, _)| status == DisputeStatus::Appealed;
-    let appealed = facts.disputes.values().any(|dispute| dispute.told.iter().any(is_appeal));
-    if appealed { SHAPE } else { SHAPE_WITHOUT_APPEALS }
+/// What a write changes in a source's item.
+pub(super) struct Changes {
+    /// The attributes to set.
+    pub(super) set: Vec<(String, AttributeValue)>,
+    /// The names of those to remove.
+    pub(super) remove: Vec<String>,
 }
 
-/// All attributes but the key, for a source in this version.
-pub(super) fn attributes(facts: &Facts, version: u64) -> Vec<(String, AttributeValue)> {
-    let mut attributes =
-        vec![(SHAPE_NAME.to_owned(), number(shape(facts))), (VERSION.to_owned(), number(version))];
+/// The difference between the source as it was read and these facts. DynamoDB takes expressions of
+/// 4 KB, so one more refund must not write those before it again:
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-expression-parameters>
+pub(super) fn changes(facts: &Facts, replaces: Option<&StoredSource>) -> Changes {
+    let mut before: Item =
+        replaces.map(|stored| attributes(&stored.facts)).unwrap_or_default().into_iter().collect();
+    let version = replaces.map_or(0, |stored| stored.version).saturating_add(1);
+    // Older code may have left a lower shape, or none.
+    let mut set =
+        vec![(SHAPE_NAME.to_owned(), number(SHAPE)), (VERSION.to_owned(), number(version))];
+    for (name, value) in attributes(facts) {
+        if before.remove(&name).as_ref() != Some(&value) {
+            set.push((name, value));
+        }
+    }
+    Changes { set, remove: before.into_keys().collect() }
+}
+
+/// An attribute for each fact.
+fn attributes(facts: &Facts) -> Vec<(String, AttributeValue)> {
+    let mut attributes = Vec::new();
     let mut put = |name: &str, value| attributes.push((name.to_owned(), value));
     match &facts.origin {
         Some(Origin::Purchase(purchase)) => put_purchase(&mut put, purchase),
@@ -105,6 +121,9 @@ fn put_purchase(put: &mut impl FnMut(&str, AttributeValue), purchase: &Purchase)
     if let Some(total) = sale.total {
         put("amount", number(total.amount_minor));
         put("currency", text(total.currency.as_str()));
+    }
+    if let Some(opened_at) = sale.opened_at {
+        put("opened_at", time(opened_at));
     }
     match purchase.payment {
         Payment::Processing => put("payment", text(PROCESSING)),
@@ -189,7 +208,8 @@ fn origin(source: &Reader<'_>) -> Result<Option<Origin>, LedgerError> {
         None => None,
     };
     let (price, session) = (source.parsed("price")?, source.parsed("session")?);
-    let sale = Sale { product, price, session, total, learner };
+    let opened_at = source.maybe_time("opened_at")?;
+    let sale = Sale { product, price, session, total, opened_at, learner };
     Ok(Some(Origin::Purchase(Purchase { sale, payment })))
 }
 
@@ -263,8 +283,21 @@ mod tests {
         Timestamp::from_unix_seconds(seconds)
     }
 
+    /// The item once these facts are written, one after the other.
+    fn item_after(all: &[Facts]) -> Item {
+        let (mut item, mut stored) = (Item::new(), None);
+        for facts in all {
+            let Changes { set, remove } = changes(facts, stored.as_ref());
+            item.extend(set);
+            item.retain(|name, _| !remove.contains(name));
+            let version = stored.map_or(1, |stored: StoredSource| stored.version + 1);
+            stored = Some(StoredSource { facts: facts.clone(), version });
+        }
+        item
+    }
+
     fn item(facts: &Facts) -> Item {
-        attributes(facts, 7).into_iter().collect()
+        item_after(std::slice::from_ref(facts))
     }
 
     fn everything() -> Facts {
@@ -287,6 +320,7 @@ mod tests {
             price: "tutorclaw_paid".parse().unwrap(),
             session: "cs_1".parse().unwrap(),
             total: Some(Money { amount_minor: 2900, currency: "usd".parse().unwrap() }),
+            opened_at: Some(at(1)),
         };
         Facts {
             refunds: [("re_1".parse().unwrap(), refund)].into(),
@@ -301,7 +335,7 @@ mod tests {
     #[test]
     fn every_fact_is_read_back_as_it_was_written() {
         let facts = everything();
-        assert_eq!(stored(&item(&facts)).unwrap(), StoredSource { facts, version: 7 });
+        assert_eq!(stored(&item(&facts)).unwrap(), StoredSource { facts, version: 1 });
         let Facts { refunds, disputes, .. } = everything();
         let grant = ManualGrant {
             learner: "ada".parse().unwrap(),
@@ -320,16 +354,55 @@ mod tests {
     }
 
     #[test]
-    fn only_a_source_with_an_appeal_is_left_to_code_that_knows_appeals() {
-        let disputed = |status| {
-            let dispute = Dispute { told: Told::once(status, at(1)), settled: None };
-            Facts { disputes: [("du_1".parse().unwrap(), dispute)].into(), ..Facts::default() }
+    fn a_write_changes_only_what_differs_and_leaves_what_it_is_to_store() {
+        let Facts { origin, refunds, disputes, fraud_warnings, revoked, forgotten } = everything();
+        let manual = ManualGrant {
+            learner: "bob".parse().unwrap(),
+            product: "curriculum".parse().unwrap(),
+            until: Some(at(9)),
+            deed: revoked.clone().unwrap(),
         };
-        for (status, _) in DISPUTE_STATUSES {
-            let shape = if status == DisputeStatus::Appealed { SHAPE } else { 1 };
-            assert_eq!(item(&disputed(status))[SHAPE_NAME], number(shape), "{status:?}");
+        let all = [
+            Facts::default(),
+            Facts { origin, ..Facts::default() },
+            Origin::Manual(manual).into(),
+            Facts { refunds, ..Facts::default() },
+            Facts { disputes, fraud_warnings, ..Facts::default() },
+            Facts { revoked, forgotten, ..Facts::default() },
+            everything(),
+        ];
+        for before in &all {
+            for after in &all {
+                let item = item_after(&[before.clone(), after.clone()]);
+                let expected = StoredSource { facts: after.clone(), version: 2 };
+                assert_eq!(stored(&item).unwrap(), expected, "{before:?}");
+            }
+            let same = StoredSource { facts: before.clone(), version: 1 };
+            let Changes { set, remove } = changes(before, Some(&same));
+            let set: Vec<&str> = set.iter().map(|(name, _)| name.as_str()).collect();
+            assert_eq!((set, remove.len()), (vec![SHAPE_NAME, VERSION], 0));
         }
-        assert_eq!(item(&Facts::default())[SHAPE_NAME], number(1));
+    }
+
+    #[test]
+    fn one_more_fact_is_one_attribute_however_many_there_are() {
+        let refund = Refund { amount_minor: 1, told: Told::once(RefundStatus::Succeeded, at(3)) };
+        let refunded = |times: usize| {
+            let refunds =
+                (0..times).map(|it| (format!("re_{it}").parse().unwrap(), refund.clone()));
+            Facts { refunds: refunds.collect(), forgotten: None, ..everything() }
+        };
+        let forgotten = Facts { forgotten: Some(at(6)), ..Facts::default() };
+        for times in [1, 2, 277, 278, 1000, 4000] {
+            let before = StoredSource { facts: refunded(times), version: 1 };
+            let one_more = changes(&refunded(times + 1), Some(&before));
+            let names: Vec<&str> = one_more.set.iter().map(|(name, _)| name.as_str()).collect();
+            assert_eq!(names, [SHAPE_NAME, VERSION, &format!("refund#re_{times}")]);
+            let forgotten = changes(&refunded(times).join(forgotten.clone()), Some(&before));
+            let names: Vec<&str> = forgotten.set.iter().map(|(name, _)| name.as_str()).collect();
+            let expected = [SHAPE_NAME, VERSION, "learner", "revoked_for", "forgotten_at"];
+            assert_eq!((names, forgotten.remove.len()), (expected.to_vec(), 0));
+        }
     }
 
     #[test]

@@ -514,6 +514,7 @@ impl SessionShape {
             price: self.metadata(metadata::PRICE)?,
             session,
             total: self.total(),
+            opened_at: Some(self.opened_at()?),
             learner: self.metadata(metadata::LEARNER)?,
         };
         Ok(Content::Facts(source, Box::new(Purchase { sale, payment }.into())))
@@ -541,6 +542,11 @@ impl SessionShape {
         let value = self.metadata.as_ref().and_then(|metadata| metadata.get(key));
         let value = value.ok_or_else(|| format!("metadata.{key} is missing"))?;
         value.parse().map_err(|error| format!("metadata.{key}: {error}"))
+    }
+
+    fn opened_at(&self) -> Result<Timestamp, String> {
+        let seconds = self.created.ok_or("checkout session: created is missing")?;
+        Ok(Timestamp::from_unix_seconds(seconds))
     }
 
     fn total(&self) -> Option<Money> {

@@ -28,10 +28,11 @@ fn whatever_happens_at_stripe_and_goes_wrong_with_us_the_end_is_the_truth() {
         "commit's answer lost",
         "duplicate",
         "event again",
+        "grant refused",
         "ignored",
         "killed after its commit",
         "killed before its commit",
-        "product claimed by another payment",
+        "learner erased",
         "quarantined",
         "read refused",
         "record deleted",
@@ -220,4 +221,9 @@ fn a_secret_whose_versions_are_read_at_two_moments_is_found() {
 #[test]
 fn a_second_payment_that_nobody_hears_of_is_found() {
     finds(Flaw::ClaimUnchecked, "who has paid twice for the same is listed at once");
+}
+
+#[test]
+fn a_table_that_gives_to_whoever_was_erased_is_found() {
+    finds(Flaw::ErasureUnchecked, "whoever was erased gets nothing by what began before");
 }

@@ -27,6 +27,7 @@ const LOST: Word = Word::Decide { dispute: 0, verdict: 1 };
 /// Of one that was lost.
 const APPEAL: Word = Word::Decide { dispute: 0, verdict: 4 };
 const WARN: Word = Word::Warn { session: 0 };
+const ERASE: Word = Word::Erase { learner: 0 };
 
 const fn again(event: u8) -> Word {
     Word::Repeat { event, later: false }
@@ -136,6 +137,20 @@ fn two_payments_for_the_same_meet_at_every_point() {
     assert!(explored_after(&[0], &words, &[0, 1, 1], TROUBLED) > 1000);
     // The second comes to open what the first opens no more, and then does once more.
     assert!(explored_after(&[0, 2], &words, &[0, 1, 0, 0, 1], TROUBLED) > 1000);
+}
+
+#[test]
+fn an_erasure_meets_purchases_of_before_and_after_at_every_point() {
+    assert!(explored(&[OPEN, CARD, ERASE], &[1, 1], TWO) > 1000);
+    // What was told before, what is told at the same time, and what is told later.
+    let debit = [OPEN, DEBIT, ERASE, SETTLE];
+    assert!(explored_after(&[0], &debit, &[0, 1, 1], TWO) > 1000);
+    assert!(explored_after(&[0], &[OPEN, CARD, ERASE, WHOLE], &[0, 1, 1], TWO) > 1000);
+    let bought_again = [OPEN, CARD, ERASE, WAIT, OPEN, CARD];
+    assert!(explored_after(&[0], &bought_again, &[0, 1, 1], TWO) > 1000);
+    assert!(explored_after(&[2], &bought_again, &[1, 1], TWO) > 1000);
+    assert!(explored_after(&[0], &bought_again, &[0, 1], TROUBLED) > 10);
+    assert!(explored_after(&[2], &bought_again, &[0, 1], TROUBLED) > 10);
 }
 
 #[test]
@@ -250,4 +265,12 @@ fn a_known_verdict_that_nobody_else_can_notice_is_found_by_two_functions() {
     let parcels = Parcels { first: &[0, 1, 2], then: &[3, 4] };
     let broken = explore(&stripe, parcels, TWO, flaw).unwrap_err();
     assert!(broken.violation.law.contains("in the end everybody has"), "{:#?}", broken.story);
+}
+
+#[test]
+fn a_table_that_gives_to_whoever_was_erased_is_found_by_two_functions() {
+    let stripe = Arc::new(Stripe::after(&[OPEN, CARD, ERASE], "", 1_800_000_000));
+    let parcels = Parcels { first: &[], then: &[0, 1] };
+    let broken = explore(&stripe, parcels, TWO, Some(Flaw::ErasureUnchecked)).unwrap_err();
+    assert!(broken.violation.law.contains("whoever was erased"), "{:#?}", broken.story);
 }

@@ -279,13 +279,12 @@ impl<'a> Found<'a> {
 
 /// A source's attributes.
 fn facts_of(source: &Source) -> Map<String, Value> {
-    let mut disputes = source.reversals.disputes.values();
-    let is_appealed = disputes.any(|dispute| dispute.told.contains_key(&DisputeState::Appealed));
     let mut facts = json!({
         "learner": source.learner,
         "product": source.product,
         "price": source.price,
         "session": source.session,
+        "opened_at": source.opened_at,
         "amount": source.amount,
         "currency": source.currency,
         "payment": match source.payment {
@@ -293,7 +292,7 @@ fn facts_of(source: &Source) -> Map<String, Value> {
             Payment::Failed => "failed",
             Payment::Paid { .. } => "paid",
         },
-        "shape": if is_appealed { 2 } else { 1 },
+        "shape": 2,
     });
     if let Payment::Paid { since } = source.payment {
         facts["paid_at"] = since.into();
@@ -404,6 +403,7 @@ mod tests {
             product: "tutorclaw".to_owned(),
             price: "tutorclaw_paid".to_owned(),
             session: "cs_1".to_owned(),
+            opened_at: SINCE - 60,
             amount: 2900,
             currency: "usd".to_owned(),
             payment: Payment::Paid { since: SINCE },

@@ -161,7 +161,7 @@ impl Inner {
             self.left.fetch_sub(1, Ordering::SeqCst);
             let opens = opens.filter(|_| match &telling.effect {
                 Effect::Source(source) => self.script.steady_sources.contains(source),
-                Effect::Customer(_) | Effect::Nothing => false,
+                Effect::Customer(_) | Effect::Erasure { .. } | Effect::Nothing => false,
             });
             if let Some(pair) = opens {
                 self.witness.must_be_let_in(&pair);
@@ -205,6 +205,8 @@ impl Inner {
             Effect::Source(_) => &["applied", "duplicate"],
             // Nobody in the script has asked to buy here, so nobody is a customer.
             Effect::Customer(_) => &["duplicate"],
+            // No delivery erases anybody.
+            Effect::Erasure { .. } => &[],
         };
         if !expected.contains(&outcome) {
             self.witness.wrong(format!("{telling} was answered with {outcome}"));

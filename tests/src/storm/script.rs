@@ -45,6 +45,8 @@ pub struct Source {
     pub price: String,
     /// Through which session.
     pub session: String,
+    /// When that was opened, in Unix seconds.
+    pub opened_at: i64,
     /// What the session came to, in the minor unit.
     pub amount: i64,
     /// In which currency.
@@ -139,6 +141,7 @@ impl Source {
             product: held.product,
             price: held.price,
             session: held.session,
+            opened_at: held.opened_at,
             amount: held.amount,
             currency: "usd".to_owned(),
             payment: held.payment,
@@ -157,6 +160,7 @@ impl Source {
             product: text(&metadata["product"]),
             price: text(&metadata["price"]),
             session: text(&session["id"]),
+            opened_at: session["created"].as_i64().unwrap_or_default(),
             amount: session["amount_total"].as_i64().unwrap_or_default(),
             currency: text(&session["currency"]),
             payment: Payment::Processing,

@@ -11,6 +11,7 @@ fn purchase(session: &str, payment: Payment) -> Purchase {
             product: "tutorclaw".parse().unwrap(),
             price: "tutorclaw_paid".parse().unwrap(),
             session: session.parse().unwrap(),
+            opened_at: Some(at(1)),
             total: Some(Money { amount_minor: 2900, currency: "usd".parse().unwrap() }),
         },
         payment,

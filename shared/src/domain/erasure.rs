@@ -1,0 +1,33 @@
+//! What is left to erase of a learner's access.
+
+use std::collections::BTreeMap;
+
+use super::access::Holdings;
+use super::decide::{StoredSource, Write};
+use super::id::{LearnerId, ProductId, SourceId};
+use super::time::Timestamp;
+
+/// How many grants and claims one write removes: DynamoDB takes expressions of 4 KB.
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-expression-parameters>
+const REMOVED_MAX: usize = 50;
+
+/// The next write that erases a learner, given what they have and its sources; none once nothing
+/// that the erasure covers is left. A grant whose source wasn't found is left alone: it may have
+/// begun later.
+#[must_use]
+pub fn erasure(
+    learner: &LearnerId,
+    at: Timestamp,
+    holdings: &Holdings,
+    sources: &BTreeMap<SourceId, StoredSource>,
+) -> Option<Write> {
+    let is_covered =
+        |source: &SourceId| sources.get(source).is_some_and(|stored| stored.facts.is_erased_by(at));
+    let grants = holdings.iter().map(|(source, _)| source).filter(|source| is_covered(source));
+    let grants: Vec<SourceId> = grants.take(REMOVED_MAX).cloned().collect();
+    let claims = holdings.claims().filter(|(_, source)| is_covered(source)).take(REMOVED_MAX);
+    let claims: Vec<(ProductId, SourceId)> =
+        claims.map(|(product, source)| (product.clone(), source.clone())).collect();
+    let is_done = grants.is_empty() && claims.is_empty() && holdings.erased_at() >= Some(at);
+    (!is_done).then(|| Write::Erase { learner: learner.clone(), at, grants, claims })
+}

@@ -1,0 +1,90 @@
+//! Erasing a learner: from then on nothing that began before opens anything for them or names them.
+//!
+//! The erasure time is written first. A purchase that began before it and is recorded later is
+//! recorded without its buyer, so once the sources that name the learner have been found and their
+//! names removed, there are no others.
+
+use std::collections::BTreeMap;
+
+use crate::apply::{ATTEMPTS_MAX, ApplyError, apply, pause};
+use crate::domain::access::Holdings;
+use crate::domain::decide::{Content, News, StoredSource};
+use crate::domain::erasure::erasure;
+use crate::domain::facts::Facts;
+use crate::domain::id::{LearnerId, SourceId};
+use crate::domain::shop::{Owner, Shop};
+use crate::domain::time::Timestamp;
+use crate::ports::{AccessReader, Clock, Commit, Ledger, SourceFinder, StripeReader};
+
+/// How many times something is removed from what a learner has, at most: DynamoDB's 400 KB an item
+/// are over sooner.
+const ROUNDS_MAX: u32 = 200;
+
+/// Erases a learner's access and takes their name from everything that began by this time, as a
+/// deployment `ours`. Whatever interrupts it, doing it again completes it.
+pub async fn erase<L: Ledger + AccessReader + SourceFinder>(
+    ledger: &L,
+    stripe: &impl StripeReader,
+    clock: &impl Clock,
+    ours: &Shop,
+    learner: &LearnerId,
+    at: Timestamp,
+) -> Result<(), ApplyError> {
+    let at = close(ledger, clock, learner, at).await?;
+    let sources = ledger.sources_of(learner).await.map_err(ApplyError::Ledger)?;
+    let sources = ledger.sources(&sources).await.map_err(ApplyError::Ledger)?;
+    for (source, _) in sources.into_iter().filter(|(_, stored)| stored.facts.is_erased_by(at)) {
+        let facts = Facts { forgotten: Some(at), ..Facts::default() };
+        let news = News {
+            event: None,
+            mode: ours.mode,
+            connected_account: false,
+            owner: Owner::Marked(ours.mark.clone()),
+            content: Content::Facts(source, Box::new(facts)),
+        };
+        apply(ledger, stripe, clock, ours, &news).await?;
+    }
+    // What was granted between the first reading and the first write.
+    close(ledger, clock, learner, at).await.map(drop)
+}
+
+/// Writes the erasure time, and removes the grants and claims that it covers. Returns the time,
+/// which is a later one if the learner was erased again since.
+async fn close<L: Ledger + AccessReader>(
+    ledger: &L,
+    clock: &impl Clock,
+    learner: &LearnerId,
+    at: Timestamp,
+) -> Result<Timestamp, ApplyError> {
+    let mut conflicts: u32 = 0;
+    for _ in 0..ROUNDS_MAX {
+        let holdings = ledger.holdings(learner).await.map_err(ApplyError::Ledger)?;
+        let sources = sources(ledger, &holdings).await?;
+        let at = holdings.erased_at().map_or(at, |later| later.max(at));
+        let Some(write) = erasure(learner, at, &holdings, &sources) else { return Ok(at) };
+        match ledger.commit(&[write]).await.map_err(ApplyError::Ledger)? {
+            Commit::Applied => {}
+            Commit::AlreadyProcessed | Commit::Conflict | Commit::GrantRefused => {
+                conflicts = conflicts.saturating_add(1);
+                if conflicts == ATTEMPTS_MAX {
+                    break;
+                }
+                clock.sleep(pause(conflicts)).await;
+            }
+        }
+    }
+    Err(ApplyError::Contended)
+}
+
+/// The sources of what a learner has, and of what they were the first to open.
+async fn sources<L: AccessReader>(
+    ledger: &L,
+    holdings: &Holdings,
+) -> Result<BTreeMap<SourceId, StoredSource>, ApplyError> {
+    let granted = holdings.iter().map(|(source, _)| source);
+    let claiming = holdings.claims().map(|(_, source)| source);
+    let mut sources: Vec<SourceId> = granted.chain(claiming).cloned().collect();
+    sources.sort();
+    sources.dedup();
+    ledger.sources(&sources).await.map_err(ApplyError::Ledger)
+}

@@ -1,0 +1,132 @@
+//! What a learner has, as far as they were not erased.
+
+use shared::domain::decide::{StoredSource, Write};
+use shared::domain::id::{LearnerId, SourceId};
+
+use super::{Law, Violation, follows, grant, held, holds};
+use crate::memory::Contents;
+use crate::oracle::Effect;
+
+impl Law {
+    /// What a learner has follows from the facts and from when they were erased, and could be made
+    /// from them at any time. While somebody is being erased, what they have goes bit by bit.
+    pub(super) fn access_is_the_fold_of_facts(
+        &self,
+        before: &Contents,
+        after: &Contents,
+    ) -> Result<(), Violation> {
+        let law = "access is what follows from the facts, and nothing else";
+        let mut given_by_sources = 0;
+        for (source, stored) in &after.sources {
+            let Some(purchase) = stored.facts.purchase() else { continue };
+            let learner = self.learner_of(source).unwrap_or(purchase.sale.learner.clone());
+            let (was, given) = (grant(before, &learner, source), grant(after, &learner, source));
+            given_by_sources += usize::from(given.is_some());
+            // What was so before was judged before.
+            if before.sources.get(source) == Some(stored) && was == given {
+                continue;
+            }
+            let follows = held(&stored.facts).map(|held| follows(&held));
+            let is_over = stored.facts.forgotten.is_some() || self.is_erased(after, source);
+            let is_lawful =
+                if is_over { given.is_none() || given == was } else { given == follows.as_ref() };
+            holds(is_lawful, law, || {
+                format!("{source} gives {learner} {given:?}, and should {follows:?}: {is_over}")
+            })?;
+        }
+        let grants: usize = after.access.values().map(|access| access.grants.len()).sum();
+        holds(grants == given_by_sources, law, || {
+            format!("{grants} grants, and {given_by_sources} of them from sources")
+        })
+    }
+
+    /// Once the table says that a learner was erased, what began before gives them nothing new and
+    /// doesn't come to name them.
+    pub(super) fn whoever_is_erased_stays_erased(
+        &self,
+        before: &Contents,
+        writes: &[Write],
+        after: &Contents,
+    ) -> Result<(), Violation> {
+        let law = "whoever was erased gets nothing by what began before, and is not named again";
+        for (learner, was) in &before.access {
+            let is = after.access.get(learner).and_then(|access| access.erased_at);
+            holds(is >= was.erased_at, law, || {
+                format!("{learner} was erased {was:?}, and {is:?}")
+            })?;
+        }
+        for write in writes {
+            let (source, is_revived) = match write {
+                Write::SetGrant { source, .. } => (source, true),
+                Write::StoreSource { source, .. } => {
+                    (source, is_named(after, source) && !is_named(before, source))
+                }
+                Write::RecordEvent { .. }
+                | Write::ListQuarantined { .. }
+                | Write::ResolveQuarantined { .. }
+                | Write::Erase { .. }
+                | Write::ListDoublePayment { .. }
+                | Write::UnlinkCustomer { .. } => continue,
+            };
+            holds(!is_revived || !self.is_erased(after, source), law, || {
+                format!("{write:?}, and {:?}", self.truth.get(source.as_str()))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Judges an erasure that says that it is done.
+    pub(super) fn an_erasure_is_complete(
+        &self,
+        effect: &Effect,
+        contents: &Contents,
+    ) -> Result<(), Violation> {
+        match effect {
+            Effect::Erasure { learner, at } => self.nothing_is_left_of(learner, *at, contents),
+            Effect::Source(_) | Effect::Customer(_) | Effect::Nothing => {
+                let law = "only an erasure erases";
+                Err(Violation { law, what: format!("{effect:?} is none") })
+            }
+        }
+    }
+
+    /// Of what began by then nothing names the learner, opens anything or claims a product.
+    pub(super) fn nothing_is_left_of(
+        &self,
+        learner: &str,
+        at: i64,
+        contents: &Contents,
+    ) -> Result<(), Violation> {
+        let law = "of whoever was erased nothing is left but when";
+        let id: LearnerId = learner.parse().unwrap();
+        let access = contents.access.get(&id).cloned().unwrap_or_default();
+        let erased_at = access.erased_at.map_or(-1, |at| at.unix_seconds());
+        holds(erased_at >= at, law, || format!("{learner} was erased at {at}, not {erased_at}"))?;
+        let began = |source: &SourceId| {
+            self.truth.get(source.as_str()).is_none_or(|held| held.opened_at <= at)
+        };
+        let named = contents.sources_of(&id);
+        let left = named.iter().chain(access.grants.keys()).chain(access.claims.values());
+        let left: Vec<&SourceId> = left.filter(|source| began(source)).collect();
+        holds(left.is_empty(), law, || format!("{left:?} of {learner}, erased at {at}"))
+    }
+
+    /// Whether the table says that the learner of this source was erased once it had begun.
+    fn is_erased(&self, contents: &Contents, source: &SourceId) -> bool {
+        let Some(held) = self.truth.get(source.as_str()) else { return false };
+        let learner: LearnerId = held.learner.parse().unwrap();
+        let erased_at = contents.access.get(&learner).and_then(|access| access.erased_at);
+        erased_at.is_some_and(|at| held.opened_at <= at.unix_seconds())
+    }
+
+    /// Whose a source is at Stripe.
+    fn learner_of(&self, source: &SourceId) -> Option<LearnerId> {
+        self.truth.get(source.as_str()).map(|held| held.learner.parse().unwrap())
+    }
+}
+
+fn is_named(contents: &Contents, source: &SourceId) -> bool {
+    let stored: Option<&StoredSource> = contents.sources.get(source);
+    let origin = stored.and_then(|stored| stored.facts.origin.as_ref());
+    origin.is_some_and(|origin| *origin.learner() != LearnerId::forgotten())
+}
