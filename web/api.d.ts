@@ -100,6 +100,7 @@ export interface Fact {
     | "dispute_open"
     | "dispute_won"
     | "dispute_lost"
+    | "dispute_appealed"
     | "dispute_prevented"
     | "revoked"
     | "ended"

@@ -11,6 +11,7 @@ use lambda_http::{Body, Request, Response};
 use serde_json::Value;
 use shared::apply::apply;
 use shared::domain::decide::Mode;
+use shared::domain::time::Timestamp;
 use shared::secrets::SecretCache;
 use shared::stripe::wire;
 use webhook::App;
