@@ -72,43 +72,43 @@ export type Status =
   | "failed"
   | "refunded"
   | "suspended"
+  | "dispute_lost"
   | "revoked";
 
 export interface Why {
   learner: string;
   product: string;
   access: "granted" | "denied";
-  sources: {
-    source: string;
-    status: Status;
-    paid_twice: boolean;
-    facts: {
-      at: string | null;
-      id: string;
-      fact:
-        | "payment_processing"
-        | "payment_failed"
-        | "paid"
-        | "given"
-        | "refund_pending"
-        | "refund_requires_action"
-        | "refunded"
-        | "refund_canceled"
-        | "refund_failed"
-        | "dispute_inquiry"
-        | "dispute_inquiry_closed"
-        | "dispute_open"
-        | "dispute_won"
-        | "dispute_lost"
-        | "dispute_prevented"
-        | "revoked"
-        | "forgotten";
-      effect: "opens" | "suspends" | "closes" | "restores" | "nothing";
-      amount: number | null;
-      currency: string | null;
-      text: string;
-    }[];
-  }[];
+  sources: { source: string; status: Status; paid_twice: boolean; facts: Fact[] }[];
+}
+
+export interface Fact {
+  at: string | null;
+  id: string;
+  fact:
+    | "payment_processing"
+    | "payment_failed"
+    | "paid"
+    | "given"
+    | "refund_pending"
+    | "refund_requires_action"
+    | "refunded"
+    | "refund_canceled"
+    | "refund_failed"
+    | "dispute_inquiry"
+    | "dispute_inquiry_closed"
+    | "dispute_open"
+    | "dispute_won"
+    | "dispute_lost"
+    | "dispute_appealed"
+    | "dispute_prevented"
+    | "revoked"
+    | "ended"
+    | "forgotten";
+  effect: "opens" | "suspends" | "closes" | "restores" | "nothing";
+  amount: number | null;
+  currency: string | null;
+  text: string;
 }
 
 export type Reason =
@@ -152,6 +152,7 @@ export interface Confirmation {
     | "ended"
     | "refunded"
     | "suspended"
+    | "dispute_lost"
     | "revoked";
   access: "granted" | "denied";
 }

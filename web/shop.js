@@ -1,6 +1,6 @@
 // @ts-check
 // What there is to learn and what the learner has of it: asked for once, shared by everything on
-// the page. Tells a "change" when somebody signs in or out, or something was bought or taken back.
+// the page. Tells a "change" when somebody signs in or out, or buys something, or loses access.
 
 /** @import { Course, Entitlement, Offer } from "./api.d.ts" */
 

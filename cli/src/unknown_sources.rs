@@ -173,7 +173,7 @@ impl Open {
         let (learner, grant) = Grant::of(facts)?;
         let opens = match grant.status {
             Status::Active | Status::Suspended => grant.refunded_percent < 100,
-            Status::Processing | Status::Failed | Status::Revoked => false,
+            Status::Processing | Status::Failed | Status::DisputeLost | Status::Revoked => false,
         };
         opens.then_some(Self { source, learner, grant })
     }
@@ -249,7 +249,7 @@ fn session(status: &str, payment_status: Option<&str>) -> Option<Why> {
 #[allow(clippy::unwrap_used, reason = "a test that can't go on should stop where it is")]
 mod tests {
     use serde_json::{Value, json};
-    use shared::domain::facts::{Payment, Purchase, Sale};
+    use shared::domain::facts::{Payment, PaymentStatus, Purchase, Sale};
 
     use super::*;
 
@@ -327,8 +327,9 @@ mod tests {
 
     #[test]
     fn what_opens_nothing_is_not_looked_up() {
-        assert!(bought("pi_1", Payment::Processing).is_none());
-        assert!(bought("pi_1", Payment::Failed).is_none());
+        let at = Timestamp::from_unix_seconds(1);
+        assert!(bought("pi_1", Payment::told(PaymentStatus::Processing, at)).is_none());
+        assert!(bought("pi_1", Payment::told(PaymentStatus::Failed, at)).is_none());
         assert!(bought("pi_1", Payment::paid(Timestamp::from_unix_seconds(1))).is_some());
         assert!(Open::new("pi_1".parse().unwrap(), &Facts::default()).is_none());
     }

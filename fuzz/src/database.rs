@@ -89,10 +89,9 @@ fn purchase() -> Session {
             "product": OWNED,
             "price": "tutorclaw_paid",
         },
-        "created": NOW.unix_seconds() - 60,
         "livemode": false,
     });
-    session_from_api(&session.to_string()).unwrap()
+    session_from_api(&session.to_string(), NOW).unwrap()
 }
 
 impl Aws {

@@ -22,12 +22,12 @@ pub fn session(bytes: &[u8]) {
     for refused in [
         wire::payment_owner_from_api(text).err(),
         wire::dispute_status_from_api(text).err(),
-        session_from_api(text).err(),
+        session_from_api(text, NOW).err(),
     ] {
         let is_short = |reason: String| !reason.is_empty() && reason.len() < 300;
         assert!(refused.is_none_or(is_short), "{text}");
     }
-    let Ok(session) = session_from_api(text) else { return };
+    let Ok(session) = session_from_api(text, NOW) else { return };
     let ledger = Watched::default();
     let clock = ManualClock::at(NOW.unix_seconds());
     let shop = shop();

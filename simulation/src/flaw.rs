@@ -136,7 +136,7 @@ impl Flaw {
         match self {
             Self::UnpaidGranted => {
                 if let Some(Origin::Purchase(purchase)) = &mut facts.origin
-                    && !matches!(purchase.payment, Payment::Paid { .. })
+                    && !purchase.payment.is_paid()
                 {
                     purchase.payment = Payment::paid(now);
                 }

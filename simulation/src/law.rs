@@ -218,7 +218,7 @@ impl Law {
         holds(is_theirs, law, || {
             format!("{source} gives {} to {}, and was {held:?}", sale.product, sale.learner)
         })?;
-        let is_paid = matches!(purchase.payment, facts::Payment::Paid { .. });
+        let is_paid = purchase.payment.is_paid();
         let was_paid = matches!(held.payment, Payment::Paid { .. });
         holds(!is_paid || was_paid, law, || format!("{source} counts as paid, and is {held:?}"))
     }
@@ -403,9 +403,9 @@ fn is_kept(
 fn is_known(fact: Option<&Fact>, facts: &facts::Facts) -> bool {
     let known = reversals(facts);
     match fact {
-        Some(Fact::Sold { is_paid }) => facts.purchase().is_some_and(|purchase| {
-            !is_paid || matches!(purchase.payment, facts::Payment::Paid { .. })
-        }),
+        Some(Fact::Sold { is_paid }) => {
+            facts.purchase().is_some_and(|purchase| !is_paid || purchase.payment.is_paid())
+        }
         Some(Fact::Refund(id, state)) => {
             known.refunds.get(id).is_some_and(|refund| refund.told.contains_key(state))
         }
@@ -429,17 +429,26 @@ fn held(facts: &facts::Facts) -> Option<Held> {
         opened_at: sale.opened_at.map_or(-1, Timestamp::unix_seconds),
         amount: sale.total.map_or(-1, |total| total.amount_minor),
         payment: payment(purchase),
+        processing_at: told_at(purchase, facts::PaymentStatus::Processing),
+        failed_at: told_at(purchase, facts::PaymentStatus::Failed),
         reversals: reversals(facts),
         is_erased: facts.forgotten.is_some(),
     })
 }
 
 fn payment(purchase: &facts::Purchase) -> Payment {
-    match purchase.payment {
-        facts::Payment::Processing => Payment::Processing,
-        facts::Payment::Failed => Payment::Failed,
-        facts::Payment::Paid { at } => Payment::Paid { since: at.0.unix_seconds() },
+    match purchase.payment.status() {
+        facts::PaymentStatus::Processing => Payment::Processing,
+        facts::PaymentStatus::Failed => Payment::Failed,
+        facts::PaymentStatus::Paid => {
+            Payment::Paid { since: purchase.payment.paid_at().unwrap().unix_seconds() }
+        }
     }
+}
+
+fn told_at(purchase: &facts::Purchase, status: facts::PaymentStatus) -> Option<i64> {
+    let (_, at) = purchase.payment.history().find(|(told, _)| *told == status)?;
+    Some(at?.unix_seconds())
 }
 
 fn reversals(facts: &facts::Facts) -> Reversals {
@@ -570,9 +579,15 @@ fn rises(was: &facts::Facts, is: &facts::Facts) -> bool {
         (Some(was), Some(is)) => {
             let learner = is.sale.learner.clone();
             let is_nobodys = learner == LearnerId::forgotten();
+            let told_no_later = |status| {
+                told_at(was, status)
+                    .is_none_or(|was| told_at(is, status).is_some_and(|is| is <= was))
+            };
             (is_nobodys || learner == was.sale.learner)
                 && is.sale == facts::Sale { learner, ..was.sale.clone() }
                 && payment_rises(payment(was), payment(is))
+                && told_no_later(facts::PaymentStatus::Processing)
+                && told_no_later(facts::PaymentStatus::Failed)
         }
         (Some(_), None) => false,
     };
@@ -623,7 +638,7 @@ fn follows(held: &Held) -> Grant {
         Payment::Failed => (Status::Failed, None),
         Payment::Paid { since } => {
             let status = if is_any(&[DisputeState::Lost, DisputeState::Resolved]) {
-                Status::Revoked
+                Status::DisputeLost
             } else if is_any(&[DisputeState::Open, DisputeState::Appealed]) {
                 Status::Suspended
             } else {

@@ -276,6 +276,10 @@ pub struct Held {
     pub amount: i64,
     /// What became of the payment.
     pub payment: Payment,
+    /// When Stripe first said that the payment was processing, if it did; Unix seconds.
+    pub processing_at: Option<i64>,
+    /// When it first said that it had failed, if it did.
+    pub failed_at: Option<i64>,
     /// And of the money after that.
     pub reversals: Reversals,
     /// Whether its learner was erased, then or later.
@@ -325,6 +329,10 @@ struct Purchase {
     payment: Option<Payment>,
     /// When money began to move; none where nothing was to pay.
     charged: Option<i64>,
+    /// When a bank debit was made; none for a card.
+    processing_at: Option<i64>,
+    /// When the bank refused it.
+    failed_at: Option<i64>,
 }
 
 /// Stripe, as far as one shop sells through it.
@@ -388,6 +396,8 @@ impl Stripe {
                     opened_at: session.created,
                     amount: session.amount_total,
                     payment: purchase.payment?,
+                    processing_at: purchase.processing_at,
+                    failed_at: purchase.failed_at,
                     reversals: self.reversals(number),
                     is_erased: erased_at.is_some_and(|at| session.created <= *at),
                 },
@@ -481,7 +491,13 @@ impl Stripe {
         if known.is_deleted {
             *known = customer;
         }
-        self.purchases.push(Purchase { session, payment: None, charged: None });
+        self.purchases.push(Purchase {
+            session,
+            payment: None,
+            charged: None,
+            processing_at: None,
+            failed_at: None,
+        });
         said
     }
 
@@ -514,7 +530,9 @@ impl Stripe {
     ) -> Option<String> {
         let index = self.pick_open(number)?;
         let payment_intent = charged.map(|_| self.id("pi", index));
+        let processing_at = (payment == Payment::Processing).then_some(self.now);
         let purchase = &mut self.purchases[index];
+        purchase.processing_at = processing_at;
         purchase.session.status = "complete";
         purchase.session.payment_status = payment_status;
         purchase.session.payment_intent = json!(payment_intent);
@@ -549,7 +567,9 @@ impl Stripe {
     fn settle(&mut self, number: u8, payment: Payment, how: &str) -> Option<String> {
         let is_waiting = |purchase: &Purchase| purchase.payment == Some(Payment::Processing);
         let index = self.pick(number, is_waiting)?;
+        let failed_at = (payment == Payment::Failed).then_some(self.now);
         let purchase = &mut self.purchases[index];
+        purchase.failed_at = failed_at;
         if matches!(payment, Payment::Paid { .. }) {
             purchase.session.payment_status = "paid";
         }
@@ -595,10 +615,11 @@ impl Stripe {
         said
     }
 
-    /// What the API answers, with the payment's latest charge expanded.
+    /// What the API answers, with the payment's latest charge expanded. It tells no earlier time
+    /// than the events do.
     fn read(&mut self, number: u8) -> Option<String> {
         let index = self.pick(number, |_| true)?;
-        let purchase = &mut self.purchases[index];
+        let purchase = &self.purchases[index];
         let mut session = purchase.session.clone();
         if let (Some(charged), Some(payment)) = (purchase.charged, purchase.payment) {
             session.payment_intent = json!({
@@ -609,13 +630,15 @@ impl Stripe {
                     Payment::Failed => "requires_payment_method",
                     Payment::Paid { .. } => "succeeded",
                 },
-                "latest_charge": { "id": "ch_1", "object": "charge", "created": charged },
+                "latest_charge": {
+                    "id": "ch_1",
+                    "object": "charge",
+                    "created": charged,
+                    "payment_method_details": {
+                        "type": if purchase.processing_at.is_some() { "sepa_debit" } else { "card" },
+                    },
+                },
             });
-        }
-        // Now we know of an earlier time than the events have named.
-        if let Some(Payment::Paid { since }) = &mut purchase.payment {
-            let named = purchase.charged.unwrap_or(purchase.session.created);
-            *since = named.min(*since);
         }
         let line = format!("{} as it was read", session.id);
         let said = format!("{} comes back, and {} is read", session.learner, session.id);

@@ -459,7 +459,8 @@ impl Worker {
 /// What a confirmation after the redirect does with the session that it has read.
 async fn read(door: Instance, json: String) -> Answer {
     door.stand_at(Stage::Started).await;
-    let session = wire::session_from_api(&json).unwrap();
+    let now = Timestamp::from_unix_seconds(door.world().now);
+    let session = wire::session_from_api(&json, now).unwrap();
     match apply(&door, &door, &door, &shop(), &session.news).await {
         Ok(outcome) => Answer { status: 200, outcome: outcome.name().to_owned() },
         Err(_) => Answer { status: 503, outcome: String::new() },

@@ -43,8 +43,8 @@ async fn what_is_bought_opens_by_itself() {
         learner.sees(&["1 course is yours"]).await;
         learner.presses("Purchases").await;
         learner.sees(&["TutorClaw, all chapters", "Open to you since"]).await;
-        learner.presses("Why?").await;
-        learner.sees(&["It opened."]).await;
+        learner.presses("Payment history").await;
+        learner.sees(&["Paid $9.99. Access opened."]).await;
     })
     .await;
 }

@@ -114,8 +114,8 @@ async fn what_a_learner_sees_is_fit_for_everybody() {
         let without_a_key = format!("/connect?origin={}", learner.shop.other_site(""));
         are_fit_for_everybody(learner, &[(&without_a_key, "We couldn’t sign you in")]).await;
         learner.goes_to("/purchases").await;
-        learner.presses("Why?").await;
-        learner.sees(&["It opened."]).await;
+        learner.presses("Payment history").await;
+        learner.sees(&["Paid $9.99. Access opened."]).await;
         is_fit_for_everybody(learner).await;
     })
     .await;

@@ -50,6 +50,13 @@ async fn a_bank_debit_that_fails_is_said_on_the_page_that_waits() {
         learner.is_at(CHAPTER).await;
         learner.sees(&["Your last payment failed."]).await;
         has_nothing_of(learner, "tutorclaw", 6).await;
+        learner.goes_to("/purchases").await;
+        learner.presses("Payment history").await;
+        let history = ["Payment of $9.99 processing.", "Payment of $9.99 failed."];
+        learner.sees(&history).await;
+        // Both have a date.
+        let dated = "document.querySelectorAll('.facts-list time[datetime]').length === 2";
+        learner.finds_true(dated).await;
     })
     .await;
 }
@@ -107,11 +114,11 @@ async fn what_is_refunded_is_shut_again_and_that_is_said() {
         learner.presses("Go on to TutorClaw").await;
         reads(learner).await;
         let session = learner.shop.session().await;
-        learner.shop.refund(session["payment_intent"].as_str().unwrap()).await;
+        learner.shop.refund(session["payment_intent"].as_str().unwrap(), None).await;
         learner.reloads_until_they_see("/purchases", "Refunded").await;
         learner.sees(&["Your money went back to you, so this is closed."]).await;
-        learner.presses("Why?").await;
-        learner.sees(&["It was closed."]).await;
+        learner.presses("Payment history").await;
+        learner.sees(&["$9.99 refunded. Access ended."]).await;
         learner.goes_to(CHAPTER).await;
         learner.sees(&["Your purchase was refunded.", "$9.99"]).await;
         learner.finds("Unlock: TutorClaw, all chapters").await;
@@ -132,6 +139,55 @@ async fn a_disputed_payment_puts_the_course_on_hold_and_says_so() {
         learner.sees(&["The payment is disputed at the bank"]).await;
         learner.goes_to(CHAPTER).await;
         learner.sees(&["On hold: your payment is disputed."]).await;
+        has_nothing_of(learner, "tutorclaw", 6).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_dispute_that_is_lost_says_that_the_bank_returned_the_money() {
+    visit(async |learner| {
+        buys(learner, "4242 4242 4242 4242").await;
+        learner.sees(&["Paid. It is yours."]).await;
+        let payment = learner.shop.session().await["payment_intent"].clone();
+        let opened = json!({ "payment_intent": payment });
+        let dispute = learner.shop.behind_the_scenes("disputes", opened).await;
+        let decide = format!("disputes/{}", dispute["id"].as_str().unwrap());
+        learner.shop.behind_the_scenes(&decide, json!({ "status": "lost" })).await;
+        learner.reloads_until_they_see("/purchases", "Ended by your bank").await;
+        let ended = "Your bank returned the money, so access has ended.";
+        learner.sees(&[ended, "You can buy it again."]).await;
+        learner.presses("Payment history").await;
+        learner.sees(&["The bank decided the dispute and returned the money. Access ended."]).await;
+        for page in ["/course/tutorclaw", CHAPTER] {
+            learner.goes_to(page).await;
+            learner.sees(&[ended, "$9.99"]).await;
+        }
+        has_nothing_of(learner, "tutorclaw", 6).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_the_author_ends_says_so_and_a_refund_of_a_part_ends_nothing() {
+    visit(async |learner| {
+        buys(learner, "4242 4242 4242 4242").await;
+        learner.sees(&["Paid. It is yours."]).await;
+        let payment = learner.shop.session().await["payment_intent"].clone();
+        let payment = payment.as_str().unwrap();
+        learner.shop.refund(payment, Some(300)).await;
+        learner.reloads_until_they_see("/purchases", "Open, partly refunded").await;
+        learner.sees(&["30% of the price was refunded. You keep access."]).await;
+        learner.presses("Payment history").await;
+        learner.sees(&["Paid $9.99. Access opened.", "$3 of $9.99 refunded."]).await;
+        learner.shop.operator(&["revoke", payment, "--reason", "fraud"]);
+        learner.reloads_until_they_see("/purchases", "Ended by the author").await;
+        learner.sees(&["The author ended your access."]).await;
+        learner.presses("Payment history").await;
+        learner.sees(&["The author ended the access."]).await;
+        learner.sees_no_more("fraud").await;
+        learner.goes_to(CHAPTER).await;
+        learner.sees(&["The author ended your access."]).await;
         has_nothing_of(learner, "tutorclaw", 6).await;
     })
     .await;

@@ -112,12 +112,14 @@ impl Shop {
         answer.json().await.unwrap()
     }
 
-    /// Refunds a payment in full, as somebody does in Stripe's Dashboard.
-    pub(crate) async fn refund(&self, payment: &str) {
+    /// Refunds a payment, in full or this much of it, as somebody does in Stripe's Dashboard.
+    pub(crate) async fn refund(&self, payment: &str, amount: Option<i64>) {
         let url = self.address("stripe", "/v1/refunds");
         let request = self.client.post(url).basic_auth("sk_test_owner", Some(""));
         let request = request.header("content-type", "application/x-www-form-urlencoded");
-        let answer = request.body(format!("payment_intent={payment}")).send().await.unwrap();
+        let amount = amount.map_or_else(String::new, |amount| format!("&amount={amount}"));
+        let form = format!("payment_intent={payment}{amount}");
+        let answer = request.body(form).send().await.unwrap();
         assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
     }
 

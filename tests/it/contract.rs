@@ -6,8 +6,8 @@ use shared::domain::catalog::PublishedCatalog;
 use shared::domain::checkout::{Attempt, Buyer, Channel, Link, OpenSession};
 use shared::domain::decide::{Claim, Event, Needs, Recorded, State, StoredSource, Write};
 use shared::domain::facts::{
-    Deed, Dispute, DisputeStatus, Facts, ManualGrant, Origin, Payment, Purchase, Reading, Refund,
-    RefundStatus, Sale, Told,
+    Deed, Dispute, DisputeStatus, Facts, ManualGrant, Origin, Payment, PaymentStatus, Purchase,
+    Reading, Refund, RefundStatus, Sale, Told,
 };
 use shared::domain::id::{CustomerId, EventId, LearnerId, SourceId};
 use shared::domain::money::Money;
@@ -148,7 +148,8 @@ async fn a_version_that_has_moved_is_a_conflict_and_nothing_is_written<L: Ledger
 ) {
     let paid = purchase("ada", Payment::paid(at(7)));
     for (replaces, event) in [(None, "evt_b1"), (stored(paid.clone(), 2), "evt_b2")] {
-        let mut writes = store("pi_a", purchase("ada", Payment::Failed), replaces);
+        let failed = purchase("ada", Payment::told(PaymentStatus::Failed, at(6)));
+        let mut writes = store("pi_a", failed, replaces);
         writes.push(record(event, Recorded::Applied));
         assert_eq!(ledger.commit(&writes).await.unwrap(), Commit::Conflict);
         let state = load(ledger, event, "pi_a").await;
@@ -182,7 +183,8 @@ async fn a_quarantined_event_may_be_applied_and_never_the_reverse<L: Ledger>(led
 }
 
 async fn two_sources_of_one_learner_stand_side_by_side<L: Ledger + AccessReader>(ledger: &L) {
-    for (source, payment) in [("pi_c", Payment::Processing), ("cs_c", Payment::paid(at(1)))] {
+    let processing = Payment::told(PaymentStatus::Processing, at(1));
+    for (source, payment) in [("pi_c", processing), ("cs_c", Payment::paid(at(1)))] {
         let writes = store(source, purchase("cleo", payment), None);
         assert_eq!(ledger.commit(&writes).await.unwrap(), Commit::Applied);
     }

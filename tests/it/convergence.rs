@@ -4,7 +4,7 @@ use serde_json::json;
 use shared::apply::apply;
 use shared::domain::access::{Holdings, Status};
 use shared::domain::decide::{Needs, News};
-use shared::domain::facts::{Payment, Purchase};
+use shared::domain::facts::{PaymentStatus, Purchase};
 use shared::domain::id::{LearnerId, SourceId};
 use shared::domain::time::Timestamp;
 use shared::dynamo::Table;
@@ -53,9 +53,15 @@ fn reading(number: usize) -> News {
         "id": format!("pi_{number}"),
         "object": "payment_intent",
         "status": "succeeded",
-        "latest_charge": { "id": "ch_1", "object": "charge", "created": 1990 },
+        "latest_charge": {
+            "id": "ch_1",
+            "object": "charge",
+            "created": 1990,
+            "payment_method_details": { "type": "card" },
+        },
     });
-    session_from_api(&session.to_string()).unwrap().news
+    let now = Timestamp::from_unix_seconds(3000);
+    session_from_api(&session.to_string(), now).unwrap().news
 }
 
 /// All that follows from the facts: the facts themselves, and what the learner has.
@@ -84,8 +90,14 @@ fn assert_bought_once(end: &End, order: &[News]) {
     let order: Vec<_> =
         order.iter().map(|news| news.event.as_ref().map(|event| &event.id)).collect();
     let at = Timestamp::from_unix_seconds(1990);
-    let payment = end.purchase.as_ref().map(|purchase| purchase.payment);
-    assert_eq!(payment, Some(Payment::paid(at)), "told as {order:?}");
+    let history: Vec<_> =
+        end.purchase.iter().flat_map(|purchase| purchase.payment.history()).collect();
+    let expected = [
+        (PaymentStatus::Processing, Some(Timestamp::from_unix_seconds(1000))),
+        (PaymentStatus::Failed, Some(Timestamp::from_unix_seconds(2000))),
+        (PaymentStatus::Paid, Some(at)),
+    ];
+    assert_eq!(history, expected, "told as {order:?}");
     let grants: Vec<_> =
         end.holdings.iter().map(|(_, grant)| (grant.status, grant.since)).collect();
     assert_eq!(grants, [(Status::Active, Some(at))], "told as {order:?}");

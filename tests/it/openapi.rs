@@ -7,6 +7,10 @@ use jsonschema::Validator;
 use lambda_http::{Body, Response};
 use local::template::Access;
 use serde_json::{Value, json};
+use shared::domain::access::Standing;
+use shared::domain::facts::{Deed, DisputeStatus, PaymentStatus, RefundStatus};
+use shared::domain::time::Timestamp;
+use shared::domain::why::{Effect, Fact};
 use tests::requests::{Who, answer, api, learner, text};
 use tests::world::{World, root, template};
 
@@ -309,4 +313,89 @@ fn questions_about_chapters() -> impl Iterator<Item = Question> {
         let target = format!("/courses/tutorclaw/chapters/{chapter}");
         ("GET /courses/{course}/chapters/{chapter}", target, who, None, expected)
     })
+}
+
+/// Every value, from the first to the one that has no next.
+fn all<T: Copy>(first: T, next: impl Fn(T) -> Option<T>) -> Vec<T> {
+    std::iter::successors(Some(first), |it| next(*it)).collect()
+}
+
+/// Every way in which a source can stand.
+fn standings() -> Vec<Standing> {
+    use Standing::{Active, DisputeLost, Ended, Failed, Processing, Refunded, Revoked, Suspended};
+    all(Active, |it| match it {
+        Active => Some(Ended),
+        Ended => Some(Processing),
+        Processing => Some(Failed),
+        Failed => Some(Refunded),
+        Refunded => Some(Suspended),
+        Suspended => Some(DisputeLost),
+        DisputeLost => Some(Revoked),
+        Revoked => None,
+    })
+}
+
+/// Every fact that `why` can tell a learner.
+fn facts() -> Vec<Fact> {
+    let payments = all(PaymentStatus::Processing, |it| match it {
+        PaymentStatus::Processing => Some(PaymentStatus::Failed),
+        PaymentStatus::Failed => Some(PaymentStatus::Paid),
+        PaymentStatus::Paid => None,
+    });
+    let refunds = all(RefundStatus::Pending, |it| match it {
+        RefundStatus::Pending => Some(RefundStatus::RequiresAction),
+        RefundStatus::RequiresAction => Some(RefundStatus::Succeeded),
+        RefundStatus::Succeeded => Some(RefundStatus::Canceled),
+        RefundStatus::Canceled => Some(RefundStatus::Failed),
+        RefundStatus::Failed => None,
+    });
+    let disputes = all(DisputeStatus::Inquiry, |it| match it {
+        DisputeStatus::Inquiry => Some(DisputeStatus::InquiryClosed),
+        DisputeStatus::InquiryClosed => Some(DisputeStatus::Open),
+        DisputeStatus::Open => Some(DisputeStatus::Won),
+        DisputeStatus::Won => Some(DisputeStatus::Blocked),
+        DisputeStatus::Blocked => Some(DisputeStatus::Lost),
+        DisputeStatus::Lost => Some(DisputeStatus::Resolved),
+        DisputeStatus::Resolved => Some(DisputeStatus::Appealed),
+        DisputeStatus::Appealed => None,
+    });
+    let deed = Deed {
+        at: Timestamp::from_unix_seconds(1),
+        by: "grace".parse().unwrap(),
+        reason: "a prize".parse().unwrap(),
+    };
+    let by_hand = [Fact::Given(deed.clone()), Fact::Revoked(deed), Fact::Ended, Fact::Forgotten];
+    let payments = payments.into_iter().map(|status| Fact::Payment(status, None));
+    let refunds = refunds.into_iter().map(|status| Fact::Refund(status, None, 0));
+    let disputes = disputes.into_iter().map(Fact::Dispute);
+    payments.chain(refunds).chain(disputes).chain(by_hand).collect()
+}
+
+#[test]
+fn the_document_lists_each_status_fact_and_effect_and_no_other() {
+    let document = document();
+    let listed = |path: &str| -> BTreeSet<String> {
+        let values = document.pointer(&format!("/components/schemas/{path}/enum"));
+        let values = values.and_then(Value::as_array).expect(path);
+        values.iter().map(|value| value.as_str().unwrap().to_owned()).collect()
+    };
+    let named = |names: &[&str]| names.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
+    let standings: Vec<&str> = standings().into_iter().map(Standing::name).collect();
+    assert_eq!(listed("Status"), named(&standings));
+    // What is active is paid to whoever has just paid.
+    let became = standings.iter().copied().filter(|name| *name != Standing::Active.name());
+    let confirmed: Vec<&str> = became.chain(["open", "paid", "expired"]).collect();
+    assert_eq!(listed("Confirmation/properties/status"), named(&confirmed));
+    let facts = facts();
+    let facts: Vec<&str> = facts.iter().map(Fact::name).collect();
+    assert_eq!(listed("Fact/properties/fact"), named(&facts));
+    let effects = all(Effect::Opens, |it| match it {
+        Effect::Opens => Some(Effect::Suspends),
+        Effect::Suspends => Some(Effect::Closes),
+        Effect::Closes => Some(Effect::Restores),
+        Effect::Restores => Some(Effect::Nothing),
+        Effect::Nothing => None,
+    });
+    let effects: Vec<&str> = effects.into_iter().map(Effect::name).collect();
+    assert_eq!(listed("Fact/properties/effect"), named(&effects));
 }

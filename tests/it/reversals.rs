@@ -1,7 +1,10 @@
 //! Money that goes back: refunds, disputes, warnings and double payments, from Stripe to the
 //! learner's door.
 
+use coursegate::hand;
 use serde_json::{Value, json};
+use shared::domain::time::Timestamp;
+use shared::ports::Clock as _;
 use tests::requests::{Who, answer, api, learner};
 use tests::sessions::event;
 use tests::world::World;
@@ -106,6 +109,35 @@ impl Shop {
         let path = format!("/_sim/disputes/{dispute}");
         let (status, answer) = self.world.stripe_post(&path, &verdict).await;
         assert_eq!(status, 200, "{answer}");
+    }
+
+    /// Ends a source's access by hand, a second after the latest event.
+    async fn revoke(&self, payment: &str) {
+        let latest = self.world.stripe_get("/v1/events?limit=1").await;
+        let now = latest["data"][0]["created"].as_i64().unwrap() + 1;
+        let (source, reason) = (payment.parse().unwrap(), "fraud".parse().unwrap());
+        let now = Timestamp::from_unix_seconds(now);
+        hand::revoke(&self.world.deployment(""), &source, reason, now).await.unwrap();
+        self.pass(60).await;
+    }
+
+    async fn pass(&self, seconds: i64) {
+        let body = json!({ "seconds": seconds });
+        assert_eq!(self.world.stripe_post("/_sim/advance", &body).await.0, 200);
+    }
+
+    /// Has ada's session confirmed at this time.
+    async fn confirm(&self, session: &str, at: i64) -> u16 {
+        self.world.clock.advance(at - self.world.clock.now().unix_seconds());
+        let target = format!("/checkout/{session}/confirm");
+        let route = "POST /checkout/{session}/confirm";
+        self.world.ask(route, &target, &learner("ada"), None).await.status().as_u16()
+    }
+
+    /// What `why` answers ada about the demo course.
+    async fn why(&self) -> Value {
+        let target = "/entitlements/tutorclaw/why";
+        self.world.read("GET /entitlements/{product}/why", target, &learner("ada")).await.1
     }
 
     async fn warn(&self, payment: &str) {
@@ -319,8 +351,8 @@ async fn an_inquiry_that_is_closed_leaves_everything_as_it_was() {
 #[tokio::test]
 async fn what_is_lost_is_closed_and_what_was_prevented_is_where_the_money_went_back() {
     for (verdict, is_open, status) in [
-        (json!({ "status": "lost" }), false, "revoked"),
-        (json!({ "status": "prevented", "case_type": "resolution" }), false, "revoked"),
+        (json!({ "status": "lost" }), false, "dispute_lost"),
+        (json!({ "status": "prevented", "case_type": "resolution" }), false, "dispute_lost"),
         (json!({ "status": "prevented", "case_type": "block" }), true, "active"),
         (json!({ "status": "won" }), true, "active"),
     ] {
@@ -369,7 +401,7 @@ async fn of_two_disputes_of_one_payment_one_that_is_lost_is_enough() {
     assert_eq!(shop.statuses().await, ["suspended"]);
     shop.decide(&second, json!({ "status": "lost" })).await;
     shop.tell().await;
-    assert_eq!(shop.statuses().await, ["revoked"]);
+    assert_eq!(shop.statuses().await, ["dispute_lost"]);
 }
 
 #[tokio::test]
@@ -683,15 +715,144 @@ async fn why_says_what_is_known_in_the_order_of_time_and_what_each_did() {
     assert_eq!(
         facts,
         [
-            "pi paid opens: The payment of 9.99 USD arrived.",
-            "du dispute_inquiry nothing: The bank has asked about the payment.",
+            "pi paid opens: Paid 9.99 USD.",
+            "du dispute_inquiry nothing: The bank asked about the payment.",
             "du dispute_open suspends: The payment is disputed at the bank.",
-            "du dispute_won restores: The bank has decided the dispute: the payment stands.",
-            "re refunded closes: The refund was made.",
+            "du dispute_won restores: The bank decided the dispute: the payment stands.",
+            "re refunded closes: 9.99 USD was refunded.",
         ]
     );
     // Nothing known, nothing to tell.
     let (_, nothing) =
         shop.world.read("GET /entitlements/{product}/why", target, &learner("bob")).await;
     assert_eq!((&nothing["access"], &nothing["sources"]), (&"denied".into(), &json!([])));
+}
+
+/// Something that ends access.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    Refund,
+    Dispute,
+    Lost,
+    Prevented,
+    Revoke,
+}
+
+#[tokio::test]
+async fn every_answer_names_who_ended_the_access() {
+    use End::{Dispute, Lost, Prevented, Refund, Revoke};
+    for (ends, status, last) in [
+        (&[Refund][..], "refunded", "refunded closes"),
+        (&[Dispute], "suspended", "dispute_open suspends"),
+        (&[Dispute, Lost], "dispute_lost", "dispute_lost closes"),
+        (&[Dispute, Prevented], "dispute_lost", "dispute_prevented closes"),
+        (&[Revoke], "revoked", "revoked closes"),
+        (&[Dispute, Revoke], "revoked", "revoked closes"),
+        (&[Revoke, Refund], "revoked", "revoked closes"),
+        // What the author ended stays so; the refund closed it before.
+        (&[Refund, Revoke], "revoked", "refunded closes"),
+    ] {
+        let mut shop = Shop::open().await;
+        let ada = learner("ada");
+        let session = shop.world.buy(&ada).await;
+        shop.world.pay(&session).await;
+        shop.tell().await;
+        let payment = shop.world.items_of("SOURCE#", "").await.remove(0)["pk"].clone();
+        let payment = payment.as_str().unwrap().trim_start_matches("SOURCE#").to_owned();
+        let mut dispute = None;
+        for end in ends {
+            shop.pass(60).await;
+            match end {
+                Refund => drop(shop.refund(&payment, None).await),
+                Dispute => dispute = Some(shop.dispute(&payment, "needs_response").await),
+                Lost => shop.decide(dispute.as_ref().unwrap(), json!({ "status": "lost" })).await,
+                Prevented => {
+                    let verdict = json!({ "status": "prevented", "case_type": "resolution" });
+                    shop.decide(dispute.as_ref().unwrap(), verdict).await;
+                }
+                Revoke => shop.revoke(&payment).await,
+            }
+            shop.tell().await;
+        }
+        assert!(!shop.is_open().await, "{ends:?}");
+        assert_eq!(shop.statuses().await, [status], "{ends:?}");
+        let why = shop.why().await;
+        assert_eq!(why["access"], "denied", "{ends:?}: {why}");
+        assert_eq!(why["sources"][0]["status"], status, "{ends:?}: {why}");
+        let facts = why["sources"][0]["facts"].as_array().unwrap();
+        let changed = facts.iter().rfind(|fact| fact["effect"] != "nothing").unwrap();
+        let (fact, effect) = (&changed["fact"], &changed["effect"]);
+        let found = format!("{} {}", fact.as_str().unwrap(), effect.as_str().unwrap());
+        assert_eq!(found, last, "{ends:?}: {why}");
+        let target = format!("/checkout/{session}/confirm");
+        let confirm = "POST /checkout/{session}/confirm";
+        let (_, confirmed) = answer(&shop.world.ask(confirm, &target, &ada, None).await);
+        assert_eq!(confirmed, json!({ "status": status, "access": "denied" }), "{ends:?}");
+    }
+}
+
+#[tokio::test]
+async fn access_that_was_given_for_a_time_says_when_it_ended() {
+    let shop = Shop::open().await;
+    let now = shop.world.clock.now();
+    let (ada, product) = ("ada".parse().unwrap(), "tutorclaw".parse().unwrap());
+    let (deployment, until) = (shop.world.deployment(""), Some(now.plus_seconds(60)));
+    let reason = "a trial".parse().unwrap();
+    hand::grant(&deployment, &ada, &product, until, reason, now).await.unwrap();
+    shop.world.clock.advance(60);
+    assert_eq!(shop.statuses().await, ["ended"]);
+    let why = shop.why().await;
+    let facts = why["sources"][0]["facts"].as_array().unwrap();
+    let line = |fact: &Value| format!("{} {}", fact["fact"], fact["effect"]).replace('"', "");
+    assert_eq!(facts.iter().map(line).collect::<Vec<_>>(), ["given opens", "ended closes"]);
+    assert_eq!((&why["access"], &why["sources"][0]["status"]), (&"denied".into(), &"ended".into()));
+}
+
+#[tokio::test]
+async fn a_bank_debit_is_dated_when_it_was_made_and_when_it_failed_or_was_paid() {
+    for (outcome, expected) in [
+        ("failed", ["payment_processing nothing 1", "payment_failed nothing 3"]),
+        ("succeeded", ["payment_processing nothing 1", "paid opens 3"]),
+    ] {
+        // Whether the webhook tells of it, or the learner comes back.
+        for is_told in [true, false] {
+            let mut shop = Shop::open().await;
+            let session = shop.world.buy(&learner("ada")).await;
+            shop.world.pay_by_debit(&session).await;
+            let made = shop.world.events("checkout.session.completed").await.remove(0);
+            let made = made["created"].as_i64().unwrap();
+            if is_told {
+                shop.tell().await;
+            }
+            assert_eq!(shop.confirm(&session, made).await, 200);
+            shop.pass(3 * 86_400).await;
+            let settle = format!("/_sim/checkout/sessions/{session}/settle");
+            shop.world.stripe_post(&settle, &json!({ "outcome": outcome })).await;
+            if is_told {
+                shop.tell().await;
+            }
+            let kind = format!("checkout.session.async_payment_{outcome}");
+            let told = shop.world.events(&kind).await.remove(0)["created"].as_i64().unwrap();
+            assert_eq!(shop.confirm(&session, told).await, 200);
+            let why = shop.why().await;
+            let facts = why["sources"][0]["facts"].as_array().unwrap();
+            let line = |fact: &Value| {
+                let at = fact["at"].as_str().unwrap();
+                let day = if at == rfc3339(made) {
+                    1
+                } else if at == rfc3339(told) {
+                    3
+                } else {
+                    0
+                };
+                format!("{} {} {day}", fact["fact"], fact["effect"]).replace('"', "")
+            };
+            let lines: Vec<_> = facts.iter().map(line).collect();
+            assert_eq!(lines, expected, "{outcome}, told: {is_told}: {why}");
+        }
+    }
+}
+
+fn rfc3339(seconds: i64) -> String {
+    shared::http::rfc3339(Timestamp::from_unix_seconds(seconds))
 }

@@ -154,7 +154,8 @@ export function contains(course, offer) {
 export function before(was) {
   const says = {
     refunded: "Your purchase was refunded.",
-    revoked: "Your purchase was taken back.",
+    dispute_lost: "Your bank returned the money, so access has ended.",
+    revoked: "The author ended your access.",
     ended: "Your access has ended.",
     failed: "Your last payment failed.",
   };

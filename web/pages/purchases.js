@@ -1,21 +1,21 @@
 // @ts-check
 // `/purchases`: what I own, why, until when, and what became of it.
 
-/** @import { Course, Entitlement } from "../api.d.ts" */
+/** @import { Course, Entitlement, Fact } from "../api.d.ts" */
 /** @import { Child } from "../dom.js" */
 /** @import { Visit } from "../router.js" */
 
 import { api } from "../client.js";
 import { entrance } from "../connect.js";
 import { h, icon } from "../dom.js";
-import { counted, date } from "../locale.js";
+import { counted, date, money } from "../locale.js";
 import { notice } from "../notice.js";
 import { session } from "../session.js";
 import { byTime, opener, shop } from "../shop.js";
 import { live, waiting } from "./live.js";
 
 /** Of these, a course's page has more to offer than a lock: the course, or to buy it again. */
-const LINKED = new Set(["active", "ended", "failed", "refunded"]);
+const LINKED = new Set(["active", "ended", "failed", "refunded", "dispute_lost"]);
 
 /** @param {Visit} visit */
 export async function purchases(visit) {
@@ -81,7 +81,7 @@ function purchase(held, open, courses, signal) {
       opened.map((course) => h("li", {},
         h("a", { href: `/course/${course.id}` }, course.title),
         h("span", { class: "quiet" }, ` ${counted(course.chapters.length, "chapter")}`)))),
-    why(held, signal));
+    why(held, name(held, courses), signal));
 }
 
 /** @param {Entitlement} held */
@@ -93,7 +93,8 @@ function label({ status, refunded_percent }) {
     failed: "Payment failed",
     refunded: "Refunded",
     suspended: "On hold",
-    revoked: "Taken back",
+    dispute_lost: "Ended by your bank",
+    revoked: "Ended by the author",
   };
   return labels[status];
 }
@@ -116,13 +117,14 @@ function words({ status, since, until, refunded_percent, paid_twice }, open) {
     failed: ["The bank did not make this payment.", "Nothing was opened, and you can try again."],
     refunded: [`${back} went back to you, so this is closed.`, "You can buy it again."],
     suspended: ["The payment is disputed at the bank, so this is on hold.", "If the payment stands, it opens again by itself."],
-    revoked: ["This was taken back, after a dispute was decided or by the author.", "Ask the author if that is a mistake."],
+    dispute_lost: ["Your bank returned the money, so access has ended.", "You can buy it again."],
+    revoked: ["The author ended your access.", "Ask the author if that is a mistake."],
   };
   const [became, next = ""] = told[status];
   const more = [];
   if (status !== "active" && open) more.push(still(open));
   if (status !== "refunded" && refunded_percent > 0) {
-    more.push(`${refunded_percent}% of the price was refunded${status === "active" ? ", and it stays open" : ""}.`);
+    more.push(`${refunded_percent}% of the price was refunded.${status === "active" ? " You keep access." : ""}`);
   }
   if (paid_twice) {
     more.push("You have paid for this twice. Ask the author to refund this payment; what you bought stays open.");
@@ -139,11 +141,12 @@ export function still({ source }) {
 }
 
 /**
- * The facts behind it, asked for when somebody wants to know.
+ * The history of a purchase, loaded when it is opened.
  * @param {Entitlement} held
+ * @param {string} name
  * @param {AbortSignal} signal
  */
-function why(held, signal) {
+function why(held, name, signal) {
   const answer = h("div", { class: "facts-answer", "aria-live": "polite" });
   let isAsked = false;
   const ask = async () => {
@@ -152,7 +155,7 @@ function why(held, signal) {
       const { sources } = await api.why(held.product, signal);
       const facts = sources.find((source) => source.source === held.source)?.facts ?? [];
       answer.replaceChildren(facts.length > 0
-        ? h("ol", { class: "facts-list" }, facts.map(fact))
+        ? h("ol", { class: "facts-list" }, facts.map((fact) => step(fact, facts)))
         : h("p", {}, "Nothing more is known of it."));
     } catch (error) {
       if (!signal.aborted) answer.replaceChildren(notice(error, { retry: ask, signal }));
@@ -164,18 +167,53 @@ function why(held, signal) {
     void ask();
   };
   return h("details", { ontoggle: open },
-    h("summary", {}, "Why? ", h("span", { class: "unseen" }, "What is known of this purchase")),
+    h("summary", {}, held.source.startsWith("grant_") ? "History" : "Payment history",
+      h("span", { class: "unseen" }, `: ${name}`)),
     answer,
     h("p", { class: "quiet small" }, "If you ask somebody about it, name ", h("code", {}, held.source), "."));
 }
 
 /**
- * @param {import("../api.d.ts").Why["sources"][number]["facts"][number]} fact
+ * @param {Fact} fact
+ * @param {Fact[]} facts of the same purchase
  * @returns {Child}
  */
-function fact({ at, text, effect }) {
-  const did = { opens: "It opened.", suspends: "It was put on hold.", closes: "It was closed.", restores: "It opened again.", nothing: "" };
+function step(fact, facts) {
+  const { at, effect } = fact;
+  const did = {
+    opens: "Access opened.",
+    suspends: "Access put on hold.",
+    closes: "Access ended.",
+    restores: "Access restored.",
+    nothing: "",
+  };
+  // These say so themselves.
+  const says = fact.fact === "revoked" || fact.fact === "ended" ? "" : did[effect];
   return h("li", {},
-    h("span", { class: "quiet" }, at ? h("time", { datetime: at }, date(at)) : "Not yet"),
-    h("span", {}, text, did[effect] && [" ", h("strong", {}, did[effect])]));
+    h("span", { class: "quiet" }, at ? h("time", { datetime: at }, date(at)) : "Date unknown"),
+    h("span", {}, text(fact, facts), says && [" ", h("strong", {}, says)]));
+}
+
+/**
+ * What happened, with the money as the visitor writes it.
+ * @param {Fact} fact
+ * @param {Fact[]} facts of the same purchase
+ */
+function text({ fact, amount, currency, text }, facts) {
+  if (!amount || !currency) return text;
+  const paid = facts.find((other) => other.fact === "paid")?.amount ?? amount;
+  const sum = money(amount, currency);
+  const part = amount < paid ? `${sum} of ${money(paid, currency)}` : sum;
+  /** @type {Partial<Record<Fact["fact"], string>>} */
+  const texts = {
+    payment_processing: `Payment of ${sum} processing.`,
+    payment_failed: `Payment of ${sum} failed.`,
+    paid: `Paid ${sum}.`,
+    refund_pending: `Refund of ${part} pending.`,
+    refund_requires_action: `Refund of ${part} needs your action.`,
+    refunded: `${part} refunded.`,
+    refund_canceled: `Refund of ${part} canceled.`,
+    refund_failed: `Refund of ${part} failed.`,
+  };
+  return texts[fact] ?? text;
 }

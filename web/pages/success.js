@@ -129,8 +129,11 @@ async function became(visit, status, note, isOpen) {
       return say("On hold", "This purchase is on hold.", "The payment is disputed at the bank.",
         "If it stands, what you bought opens again by itself.", mine);
     case "revoked":
-      return say("Taken back", "This purchase was taken back.", "A dispute was decided, or the author took it back.",
+      return say("Ended", "The author ended your access.", "",
         "Ask the author if that is a mistake.", mine);
+    case "dispute_lost":
+      return say("Ended", "Your access has ended.", "Your bank returned the money.",
+        "You can buy it again.", again, mine);
     case "ended":
       return say("Ended", "What you bought has ended.", "It was open for the time that you paid for.", "You can buy it again.", again, mine);
   }

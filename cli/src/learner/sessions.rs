@@ -8,10 +8,10 @@ use serde_json::Value;
 use shared::apply::apply;
 use shared::domain::checkout::{Session, SessionState};
 use shared::domain::decide::{Content, Outcome};
-use shared::domain::facts::{Payment, Purchase};
+use shared::domain::facts::{PaymentStatus, Purchase};
 use shared::domain::id::{LearnerId, SessionId, SourceId};
 use shared::domain::shop::Shop;
-use shared::ports::SystemClock;
+use shared::ports::{Clock as _, SystemClock};
 use shared::stripe::wire::{metadata, session_from_api};
 
 use super::{Held, LearnerError};
@@ -73,7 +73,7 @@ impl Unsettled {
         let mut processing: BTreeSet<SourceId> = held.processing().cloned().collect();
         for session in &self.unrecorded {
             let Some((source, purchase)) = purchase(session) else { continue };
-            if purchase.payment == Payment::Processing {
+            if purchase.payment.status() == PaymentStatus::Processing {
                 processing.insert(source.clone());
             } else {
                 processing.remove(source);
@@ -93,8 +93,8 @@ fn purchase(session: &Session) -> Option<(&SourceId, &Purchase)> {
 
 /// Whether Stripe knows more of a complete session than is on record.
 fn is_news(session: &Session, recorded: Option<&str>) -> bool {
-    let is_processing =
-        purchase(session).is_some_and(|(_, bought)| bought.payment == Payment::Processing);
+    let is_processing = purchase(session)
+        .is_some_and(|(_, bought)| bought.payment.status() == PaymentStatus::Processing);
     match recorded {
         None => true,
         Some(super::PAID) => false,
@@ -178,7 +178,7 @@ async fn read(account: &Account, id: &SessionId) -> Result<Option<Session>, Lear
 }
 
 fn parsed(id: &str, session: &Value) -> Result<Session, LearnerError> {
-    let session = session_from_api(&session.to_string());
+    let session = session_from_api(&session.to_string(), SystemClock.now());
     session.map_err(|reason| unreadable(id, reason))
 }
 

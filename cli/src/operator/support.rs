@@ -7,7 +7,7 @@ use coursegate::hand::{self, Revoked};
 use coursegate::unknown_sources::{self, Found, UnknownSource};
 use coursegate::why::{self, SourceStory};
 use shared::domain::access::{Grant, Standing};
-use shared::domain::facts::{Facts, Payment, Remark};
+use shared::domain::facts::{Facts, Remark};
 use shared::domain::id::{LearnerId, ProductId, SourceId};
 use shared::domain::money::Money;
 use shared::domain::time::Timestamp;
@@ -142,7 +142,7 @@ async fn still_open(
 /// What of a payment has not gone back; none if nothing was paid.
 fn kept(facts: &Facts) -> Option<Money> {
     let purchase = facts.purchase()?;
-    let total = purchase.sale.total.filter(|_| matches!(purchase.payment, Payment::Paid { .. }))?;
+    let total = purchase.sale.total.filter(|_| purchase.payment.is_paid())?;
     let amount_minor = total.amount_minor.saturating_sub(facts.refunded_minor());
     (amount_minor > 0).then_some(Money { amount_minor, ..total })
 }

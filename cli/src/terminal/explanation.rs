@@ -5,7 +5,7 @@ use coursegate::why::{Explanation, SourceStory};
 use shared::domain::access::Standing;
 use shared::domain::facts::{Deed, Origin};
 use shared::domain::id::{CourseId, LearnerId};
-use shared::domain::why::{Effect, Fact, Step};
+use shared::domain::why::{Effect, Fact, Step, standing_words};
 
 use super::{BOLD, DIM, GREEN, RED, Terminal, YELLOW, print};
 
@@ -40,7 +40,11 @@ impl Terminal {
         let colour = match standing {
             Standing::Active => GREEN,
             Standing::Processing | Standing::Suspended => YELLOW,
-            Standing::Ended | Standing::Failed | Standing::Refunded | Standing::Revoked => RED,
+            Standing::Ended
+            | Standing::Failed
+            | Standing::Refunded
+            | Standing::DisputeLost
+            | Standing::Revoked => RED,
         };
         let standing = self.paint(colour, standing.name());
         print(&format!("  {} {standing}", self.paint(BOLD, source.as_str())));
@@ -62,13 +66,13 @@ impl Terminal {
                           closes nothing.";
             print(&self.paint(YELLOW, double));
         }
-        for step in &story.steps {
+        for step in story.history.steps() {
             self.step(story, step);
         }
     }
 
     fn step(self, story: &SourceStory, step: &Step) {
-        let at = step.at.map_or_else(|| "not yet".to_owned(), minute);
+        let at = step.at.map_or_else(|| "time unknown".to_owned(), minute);
         let colour = match step.effect {
             Effect::Opens | Effect::Restores => GREEN,
             Effect::Suspends => YELLOW,
@@ -90,41 +94,48 @@ impl Terminal {
     }
 }
 
-/// How it stands, in a sentence that can be read out.
+/// Whether it is open, since when, and if it is closed, why.
 fn state(explanation: &Explanation) -> String {
     let word = if explanation.is_open { "OPEN" } else { "CLOSED" };
-    let until = explanation.until.filter(|_| explanation.is_open);
-    let until = until.map_or_else(String::new, |until| format!(", until {}", utc(until)));
-    match &explanation.since {
-        Some((since, _)) if explanation.is_open => format!("{word} since {}{until}.", utc(*since)),
-        Some((since, words)) => format!("{word} since {}. {words}", utc(*since)),
-        None => format!("{word}. {}", never_open(&explanation.sources)),
+    let since = explanation.since.map_or_else(String::new, |at| format!(" since {}", utc(at)));
+    if explanation.is_open {
+        let until = explanation.until.map_or_else(String::new, |at| format!(", until {}", utc(at)));
+        return format!("{word}{since}{until}.");
     }
+    let decisive = explanation.decisive.and_then(|number| explanation.sources.get(number));
+    let why = decisive.map_or_else(String::new, |story| format!(" {}", reason(story, explanation)));
+    format!("{word}{since}.{why}")
 }
 
-/// Why a product never was open: its payment is on its way or has failed; or it was undone before
-/// it arrived.
-fn never_open(sources: &[SourceStory]) -> String {
-    let waits = |story: &&SourceStory| story.standing == Standing::Processing;
-    let failed = |story: &&SourceStory| story.standing == Standing::Failed;
-    let story = sources.iter().find(waits).or_else(|| sources.iter().find(failed));
-    let mut steps = story.into_iter().flat_map(|story| &story.steps);
-    let payment = steps.find(|step| matches!(step.fact, Fact::Payment(..)));
-    payment.map_or_else(|| "It never was open.".to_owned(), |payment| payment.fact.words())
+/// Why a source doesn't open the product, and since when if the product was closed before that.
+fn reason(story: &SourceStory, explanation: &Explanation) -> String {
+    let words = match (story.standing, &story.facts.revoked) {
+        (Standing::Revoked, Some(deed)) => by_hand("Revoked", deed),
+        (standing, _) => standing_words(standing, &story.facts),
+    };
+    let times = explanation.since.map(utc).zip(story.history.standing_since().map(utc));
+    match times.filter(|(closed, at)| closed != at) {
+        Some((_, at)) => format!("{} ({at}).", words.trim_end_matches('.')),
+        None => words,
+    }
 }
 
 /// What is told of a fact; of what was done by hand also who did it, and why.
 fn words(fact: &Fact) -> String {
     match fact {
-        Fact::Given(Deed { by, reason, .. }) | Fact::Revoked(Deed { by, reason, .. }) => {
-            format!("{} By {by}: {reason}", fact.words())
-        }
+        Fact::Given(deed) => by_hand("Granted", deed),
+        Fact::Revoked(deed) => by_hand("Revoked", deed),
         Fact::Payment(..)
         | Fact::Refund(..)
         | Fact::Dispute(_)
         | Fact::FraudWarning
+        | Fact::Ended
         | Fact::Forgotten => fact.words(),
     }
+}
+
+fn by_hand(what: &str, Deed { by, reason, .. }: &Deed) -> String {
+    format!("{what} by {by}: {reason}")
 }
 
 /// A text in lines that fit. A word that does not fit has a line of its own.

@@ -49,7 +49,7 @@ fn why_says_in_words_and_step_by_step_what_opened_and_closed_a_product() {
         head,
         "ADA: tutorclaw
 TutorClaw, all chapters: opens the course tutorclaw
-CLOSED since TIME UTC. The refund of 5.99 USD out of 9.99 USD was made.
+CLOSED since TIME UTC. 9.99 USD was refunded.
 
   PAYMENT refunded
     sold as tutorclaw_paid in "
@@ -61,13 +61,13 @@ CLOSED since TIME UTC. The refund of 5.99 USD out of 9.99 USD was made.
     assert_eq!(
         steps,
         [
-            format!("-         The bank has asked about the payment.\n{under}DISPUTE\n"),
-            format!("-         The card may be stolen, the bank warns.\n{under}WARNING\n"),
-            format!("-         The refund of 4.00 USD out of 9.99 USD was made.\n{under}PART\n"),
-            format!("closes    The refund of 5.99 USD out of 9.99 USD was made.\n{under}REST\n"),
-            "opens     The payment of 9.99 USD arrived.\n".to_owned(),
+            format!("-         4.00 USD of 9.99 USD was refunded.\n{under}PART\n"),
+            format!("-         The bank asked about the payment.\n{under}DISPUTE\n"),
+            format!("-         The bank warns that the card may be stolen.\n{under}WARNING\n"),
+            format!("closes    5.99 USD of 9.99 USD was refunded.\n{under}REST\n"),
+            "opens     Paid 9.99 USD.\n".to_owned(),
             format!(
-                "restores  The bank has decided the dispute: the payment stands.\n{under}DISPUTE\n"
+                "restores  The bank decided the dispute: the payment stands.\n{under}DISPUTE\n"
             ),
             format!("suspends  The payment is disputed at the bank.\n{under}DISPUTE\n"),
         ]
@@ -79,11 +79,16 @@ fn part_of(payment: &str) -> [(&str, &str); 1] {
 }
 
 #[test]
-fn why_says_of_a_payment_that_is_on_its_way_or_has_failed_that_it_is() {
+fn why_dates_a_bank_debit_when_it_was_made_and_when_it_failed_or_was_paid() {
     let shop = Shop::open();
-    for (outcome, word, state) in [
-        ("failed", "failed", "CLOSED. The payment of 9.99 USD failed."),
-        ("succeeded", "active", "OPEN since TIME UTC."),
+    for (outcome, word, state, last) in [
+        (
+            "failed",
+            "failed",
+            "CLOSED. The payment of 9.99 USD failed.",
+            "-         The payment of 9.99 USD failed.",
+        ),
+        ("succeeded", "active", "OPEN since TIME UTC.", "opens     Paid 9.99 USD."),
     ] {
         let learner = shop.sign_in(&format!("{outcome}@example.com"));
         let session = shop.check_out(&learner, "tutorclaw_paid");
@@ -92,17 +97,52 @@ fn why_says_of_a_payment_that_is_on_its_way_or_has_failed_that_it_is() {
         let payment = paid["payment_intent"].as_str().unwrap();
         shop.wait_until(&learner, payment, "processing");
         let says = || plain(&shop.says(&["why", &learner.id]), &[]);
-        let waits = "CLOSED. The payment of 9.99 USD is on its way; the bank has not confirmed it.";
-        assert!(
-            says().contains(waits) && says().contains("\n    not yet           -"),
-            "{}",
-            says()
-        );
+        let processing = "The payment of 9.99 USD is processing; the bank hasn't confirmed it.";
+        let made = format!("    TIME  -         {processing}\n");
+        let before = says();
+        assert!(before.contains(&format!("\nCLOSED. {processing}\n")), "{before}");
+        assert!(before.ends_with(&made), "{before}");
         let settle = format!("/_sim/checkout/sessions/{session}/settle");
         shop.sim(&settle, &json!({ "outcome": outcome }));
         shop.wait_until(&learner, payment, word);
-        assert!(says().contains(&format!("\n{state}\n")), "{}", says());
+        let after = says();
+        assert!(after.contains(&format!("\n{state}\n")), "{after}");
+        assert!(after.ends_with(&format!("{made}    TIME  {last}\n")), "{after}");
     }
+}
+
+#[test]
+fn why_names_who_ended_the_access_and_no_dispute_that_is_over() {
+    let shop = Shop::open();
+    let disputed = |payment: &str| {
+        let dispute = shop.sim("/_sim/disputes", &json!({ "payment_intent": payment }));
+        dispute["id"].as_str().unwrap().to_owned()
+    };
+    // Disputed, and then revoked.
+    let bob = shop.sign_in("bob@example.com");
+    let paid = shop.buy(&bob, "tutorclaw_paid");
+    disputed(&paid.payment);
+    shop.wait_until(&bob, &paid.payment, "suspended");
+    shop.says(&["revoke", &paid.payment, "--reason", "fraud"]);
+    let why = plain(&shop.says(&["why", &bob.id]), &[(&paid.payment, "PAYMENT")]);
+    let head = why.lines().nth(2).unwrap();
+    assert!(head.starts_with("CLOSED") && head.contains(". Revoked by grace: fraud"), "{why}");
+    assert!(why.contains("\n  PAYMENT revoked\n"), "{why}");
+    assert!(why.contains("    TIME  closes    Revoked by grace: fraud\n"), "{why}");
+
+    // Disputed, and then lost.
+    let ada = shop.sign_in("ada@example.com");
+    let paid = shop.buy(&ada, "tutorclaw_paid");
+    let dispute = disputed(&paid.payment);
+    shop.wait_until(&ada, &paid.payment, "suspended");
+    shop.sim("/_sim/advance", &json!({"seconds": 120}));
+    shop.sim(&format!("/_sim/disputes/{dispute}"), &json!({ "status": "lost" }));
+    shop.wait_until(&ada, &paid.payment, "dispute_lost");
+    let why = plain(&shop.says(&["why", &ada.id]), &[(&paid.payment, "PAYMENT")]);
+    let head = "\nCLOSED since TIME UTC. The bank returned the money (TIME UTC).\n";
+    assert!(why.contains(head) && why.contains("\n  PAYMENT dispute_lost\n"), "{why}");
+    let lost = "TIME  closes    The bank decided the dispute and returned the money.\n";
+    assert!(why.contains(lost), "{why}");
 }
 
 #[test]
@@ -151,7 +191,7 @@ fn what_is_given_opens_and_is_told_with_who_and_why_until_it_is_taken_back() {
     let given = "
   GRANT active
     given until TIME UTC
-    TIME  opens     It was given, without a payment. By grace: first prize
+    TIME  opens     Granted by grace: first prize
 ";
     assert!(why.ends_with(given), "{why}");
 
@@ -168,7 +208,10 @@ fn what_is_given_opens_and_is_told_with_who_and_why_until_it_is_taken_back() {
         "{said}"
     );
     let why = shop.says(&["why", &ada.id]);
-    assert!(why.contains("It was taken back by hand. By grace: wrong person"), "{why}");
+    let revoked = "CLOSED since TIME UTC. Revoked by grace: wrong person\n";
+    let why = plain(&why, &[]);
+    assert!(why.contains(revoked), "{why}");
+    assert!(why.contains("    TIME  closes    Revoked by grace: wrong person\n"), "{why}");
     let unknown = shop.refuses(&["revoke", "pi_unknown", "--reason", "a slip"]);
     assert!(unknown.contains("has no source pi_unknown"), "{unknown}");
 }

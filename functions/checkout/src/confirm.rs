@@ -15,7 +15,7 @@ use crate::{App, Store, Stripe};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Confirmation {
     /// `open` or `expired`; and once the buyer has done their part `processing`, `paid`, `failed`,
-    /// `refunded`, `suspended` or `revoked`.
+    /// `ended`, `refunded`, `suspended`, `dispute_lost` or `revoked`.
     status: &'static str,
     /// Whether what was bought is open to the learner now: `granted` or `denied`.
     access: &'static str,
@@ -65,6 +65,7 @@ impl<C: Clock, T: Store, S: Stripe> App<C, T, S> {
                 | Standing::Failed
                 | Standing::Refunded
                 | Standing::Suspended
+                | Standing::DisputeLost
                 | Standing::Revoked) => standing.name(),
             },
             access: if is_open { "granted" } else { "denied" },

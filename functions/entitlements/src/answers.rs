@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use shared::content::Link;
-use shared::domain::access::{Access, Grant, Holdings, Reason, RefundThreshold, Standing, Tier};
+use shared::domain::access::{Access, Grant, Holdings, Reason, RefundThreshold, Tier};
 use shared::domain::availability::View;
 use shared::domain::catalog::{Catalog, Category, Course, Offer};
 use shared::domain::decide::StoredSource;
 use shared::domain::id::{CourseId, LearnerId, ProductId, SourceId};
 use shared::domain::time::Timestamp;
-use shared::domain::why::{Fact, Step, why as steps};
+use shared::domain::why::{Fact, History, Step, history, overall};
 use shared::http::rfc3339;
 
 /// By what a grant is judged.
@@ -206,28 +206,31 @@ pub(crate) fn why<'a>(
     stored: &'a BTreeMap<SourceId, StoredSource>,
     terms: Terms,
 ) -> WhyAnswer<'a> {
-    let answer = |(source, stored): (&'a SourceId, &'a StoredSource)| {
-        let (_, grant) = Grant::of(&stored.facts).filter(|(of, _)| of == learner)?;
-        let steps = steps(source, &stored.facts, terms.threshold, terms.now);
+    let theirs = |(source, stored): (&'a SourceId, &'a StoredSource)| {
+        Grant::of(&stored.facts).filter(|(of, _)| of == learner)?;
+        Some((source, history(source, &stored.facts, terms.threshold, terms.now)))
+    };
+    let histories: Vec<(&SourceId, History)> = stored.iter().filter_map(theirs).collect();
+    let answer = |(source, history): &(&'a SourceId, History)| {
+        // Who is suspected of what is not for the learner.
+        let steps = history.steps().iter().filter(|step| step.fact != Fact::FraudWarning);
         Some(SourceAnswer {
             source: source.as_str(),
-            status: grant.standing(terms.threshold, terms.now).name(),
+            status: history.standing()?.name(),
             paid_twice: holdings.is_double(source, terms.threshold, terms.now),
-            // Who is suspected of what is not for the learner.
-            facts: steps.into_iter().filter(|it| it.fact != Fact::FraudWarning).map(fact).collect(),
+            facts: steps.map(fact).collect(),
         })
     };
-    let sources: Vec<SourceAnswer<'_>> = stored.iter().filter_map(answer).collect();
-    let is_open = sources.iter().any(|source| source.status == Standing::Active.name());
+    let all: Vec<&History> = histories.iter().map(|(_, history)| history).collect();
     WhyAnswer {
         learner: learner.as_str(),
         product: product.as_str(),
-        access: if is_open { "granted" } else { "denied" },
-        sources,
+        access: if overall(&all).is_open { "granted" } else { "denied" },
+        sources: histories.iter().filter_map(answer).collect(),
     }
 }
 
-fn fact(step: Step) -> FactAnswer {
+fn fact(step: &Step) -> FactAnswer {
     let money = step.fact.money();
     FactAnswer {
         at: step.at.map(rfc3339),
@@ -236,7 +239,7 @@ fn fact(step: Step) -> FactAnswer {
         text: step.fact.words(),
         amount: money.map(|money| money.amount_minor),
         currency: money.map(|money| money.currency.to_string()),
-        id: step.id,
+        id: step.id.clone(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::availability::{Openness, View};
 use super::catalog::{Course, Offer};
-use super::facts::{DisputeStatus, Facts, Origin, Payment};
+use super::facts::{DisputeStatus, Facts, Origin, PaymentStatus};
 use super::id::{CourseId, LearnerId, ProductId, SourceId};
 use super::time::Timestamp;
 
@@ -35,7 +35,9 @@ pub enum Status {
     Failed,
     /// The payment is disputed, and the bank has not decided.
     Suspended,
-    /// The dispute was lost, or the operator has taken it back.
+    /// The bank returned the money: a dispute was lost, or prevented by paying it back.
+    DisputeLost,
+    /// The author ended it by hand.
     Revoked,
 }
 
@@ -81,9 +83,11 @@ pub enum Standing {
     Failed,
     /// The money went back.
     Refunded,
-    /// The payment is disputed.
+    /// The payment is disputed, and the bank has not decided.
     Suspended,
-    /// The dispute was lost, or the operator has taken it back.
+    /// The bank returned the money: a dispute was lost, or prevented by paying it back.
+    DisputeLost,
+    /// The author ended it by hand.
     Revoked,
 }
 
@@ -98,6 +102,7 @@ impl Standing {
             Self::Failed => "failed",
             Self::Refunded => "refunded",
             Self::Suspended => "suspended",
+            Self::DisputeLost => "dispute_lost",
             Self::Revoked => "revoked",
         }
     }
@@ -110,10 +115,10 @@ impl Grant {
     pub fn of(facts: &Facts) -> Option<(LearnerId, Self)> {
         let origin = facts.origin.as_ref().filter(|_| facts.forgotten.is_none())?;
         let (arrived, since, until) = match origin {
-            Origin::Purchase(purchase) => match purchase.payment {
-                Payment::Paid { at } => (Status::Active, Some(at.0), None),
-                Payment::Processing => (Status::Processing, None, None),
-                Payment::Failed => (Status::Failed, None, None),
+            Origin::Purchase(purchase) => match purchase.payment.status() {
+                PaymentStatus::Paid => (Status::Active, purchase.payment.paid_at(), None),
+                PaymentStatus::Processing => (Status::Processing, None, None),
+                PaymentStatus::Failed => (Status::Failed, None, None),
             },
             Origin::Manual(grant) => (Status::Active, Some(grant.deed.at), grant.until),
         };
@@ -139,6 +144,7 @@ impl Grant {
         match self.status {
             Status::Processing => Standing::Processing,
             Status::Failed => Standing::Failed,
+            Status::DisputeLost => Standing::DisputeLost,
             Status::Revoked => Standing::Revoked,
             _ if self.refunded_percent >= threshold.percent() => Standing::Refunded,
             Status::Suspended => Standing::Suspended,
@@ -158,7 +164,7 @@ impl Grant {
 fn disputed(facts: &Facts) -> Status {
     let statuses = || facts.disputes.values().filter_map(super::facts::Dispute::status);
     if statuses().any(DisputeStatus::is_against_us) {
-        Status::Revoked
+        Status::DisputeLost
     } else if statuses().any(DisputeStatus::is_undecided) {
         Status::Suspended
     } else {
@@ -384,6 +390,7 @@ mod tests {
                     "processing" => Status::Processing,
                     "failed" => Status::Failed,
                     "suspended" => Status::Suspended,
+                    "dispute_lost" => Status::DisputeLost,
                     "revoked" => Status::Revoked,
                     refunded => {
                         assert!(refunded.ends_with('%'), "{refunded}");
@@ -450,6 +457,7 @@ mod tests {
         let closed = "denied PaymentRequired ever tutor_paid+all_paid";
         check_that(&["tutor 100%"], "tutor 6", closed);
         check_that(&["tutor 99%"], "tutor 6", "granted Purchased ever");
+        check_that(&["tutor dispute_lost"], "tutor 6", closed);
         check_that(&["tutor revoked"], "tutor 6", closed);
         let disputed = "denied PaymentDisputed ever";
         check_that(&["tutor suspended"], "tutor 6", disputed);

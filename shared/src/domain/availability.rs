@@ -76,7 +76,11 @@ impl<'a> View<'a> {
                 Standing::Active => ends.push(grant.until),
                 Standing::Processing => is_processing = true,
                 Standing::Suspended => is_disputed = true,
-                Standing::Ended | Standing::Failed | Standing::Refunded | Standing::Revoked => {}
+                Standing::Ended
+                | Standing::Failed
+                | Standing::Refunded
+                | Standing::DisputeLost
+                | Standing::Revoked => {}
             }
         }
         if !ends.is_empty() {

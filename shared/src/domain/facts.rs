@@ -4,7 +4,6 @@
 //! last status seen": each event adds facts, and [`Facts::join`] is idempotent, commutative and
 //! associative. Whatever the order, the same tellings make the same facts.
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -30,27 +29,73 @@ pub struct Sale {
     pub learner: LearnerId,
 }
 
-/// How far the payment has come. The order is the join's: a later one is never undone by an
-/// earlier one, and money that has arrived beats everything.
+/// How far a payment has come. The order is the join's: a payment that failed can still be paid,
+/// and one that is paid stays so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Payment {
-    /// The buyer has done their part; the bank has not.
+pub enum PaymentStatus {
+    /// The buyer has done their part; the bank hasn't confirmed the payment.
     Processing,
-    /// The bank has refused it.
+    /// The bank refused it.
     Failed,
-    /// Paid, or nothing was to pay. Stripe gives more than one time for it, the charge's and the
-    /// event's; the earlier is kept.
-    Paid {
-        /// The earliest time that Stripe has given for it.
-        at: Reverse<Timestamp>,
-    },
+    /// Paid, or there was nothing to pay.
+    Paid,
+}
+
+/// What Stripe has reported about a payment.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Payment {
+    status: PaymentStatus,
+    told: Told<PaymentStatus>,
 }
 
 impl Payment {
+    /// Stripe reported this status at this time.
+    #[must_use]
+    pub fn told(status: PaymentStatus, at: Timestamp) -> Self {
+        Self { status, told: Told::once(status, at) }
+    }
+
     /// Paid at this time.
     #[must_use]
-    pub const fn paid(at: Timestamp) -> Self {
-        Self::Paid { at: Reverse(at) }
+    pub fn paid(at: Timestamp) -> Self {
+        Self::told(PaymentStatus::Paid, at)
+    }
+
+    /// A payment as it was stored. Earlier versions kept no times for processing and failed
+    /// payments.
+    #[must_use]
+    pub fn stored(status: PaymentStatus, told: Told<PaymentStatus>) -> Self {
+        Self { status: told.furthest().map_or(status, |furthest| furthest.max(status)), told }
+    }
+
+    /// How far it has come.
+    #[must_use]
+    pub const fn status(&self) -> PaymentStatus {
+        self.status
+    }
+
+    /// Whether it is paid.
+    #[must_use]
+    pub fn is_paid(&self) -> bool {
+        self.status == PaymentStatus::Paid
+    }
+
+    /// The earliest time at which Stripe reported it as paid.
+    #[must_use]
+    pub fn paid_at(&self) -> Option<Timestamp> {
+        self.told.at(PaymentStatus::Paid)
+    }
+
+    /// Each status that Stripe reported and the earliest time at which it did, in the order of the
+    /// statuses. Only the current status can lack its time.
+    pub fn history(&self) -> impl Iterator<Item = (PaymentStatus, Option<Timestamp>)> {
+        let is_undated = self.told.at(self.status).is_none();
+        let undated = is_undated.then_some((self.status, None));
+        self.told.iter().map(|(status, at)| (status, Some(at))).chain(undated)
+    }
+
+    fn join(self, other: Self) -> Self {
+        Self { status: self.status.max(other.status), told: self.told.join(other.told) }
     }
 }
 
@@ -59,24 +104,24 @@ impl Payment {
 pub struct Purchase {
     /// What was sold.
     pub sale: Sale,
-    /// How far the payment has come.
+    /// What became of the payment.
     pub payment: Payment,
 }
 
 impl Purchase {
     /// Whether the money has arrived, or there was nothing to pay.
     #[must_use]
-    pub const fn is_paid(&self) -> bool {
-        matches!(self.payment, Payment::Paid { .. })
+    pub fn is_paid(&self) -> bool {
+        self.payment.is_paid()
     }
 
-    /// The fuller sale, the furthest payment.
+    /// The fuller sale, and all that was reported about the payment.
     ///
     /// Two tellings never differ in their sale, since metadata is written once; that one of them
     /// is chosen by its order makes the join total, so that a surprise cannot make it depend on
     /// which came first.
     fn join(self, other: Self) -> Self {
-        Self { sale: self.sale.max(other.sale), payment: self.payment.max(other.payment) }
+        Self { sale: self.sale.max(other.sale), payment: self.payment.join(other.payment) }
     }
 }
 
@@ -197,6 +242,12 @@ impl<S: Ord + Copy> Told<S> {
     #[must_use]
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (S, Timestamp)> {
         self.0.iter().map(|(status, at)| (*status, *at))
+    }
+
+    /// When this status was first told.
+    #[must_use]
+    pub fn at(&self, status: S) -> Option<Timestamp> {
+        self.0.get(&status).copied()
     }
 
     fn furthest(&self) -> Option<S> {

@@ -1,42 +1,55 @@
-//! Why a source gives what it gives: what is known of it, in the order of time, and what each did.
+//! The history of a source of access: what happened, when, and what it did. How the source stands
+//! is read off the same history, so that the two can't contradict each other.
+
+use std::collections::BTreeSet;
 
 use super::access::{Grant, RefundThreshold, Standing};
 use super::facts::{
-    Deed, Dispute, DisputeStatus, Facts, Origin, Payment, Refund, RefundStatus, Told,
+    Deed, Dispute, DisputeStatus, Facts, Origin, Payment, PaymentStatus, Purchase, Refund,
+    RefundStatus, Told,
 };
 use super::id::SourceId;
 use super::money::Money;
 use super::time::Timestamp;
 
-/// One thing that is known of a source.
+mod words;
+
+pub use words::standing_words;
+
+/// One thing that happened to a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// When it was told first; none for a payment that has not arrived.
+    /// When it was first told; none where it was stored by a version that kept no time for it.
     pub at: Option<Timestamp>,
     /// The Stripe id of what it is about; the source's own for what was done by hand.
     pub id: String,
-    /// What is known.
+    /// What happened.
     pub fact: Fact,
     /// What it did to what the source opens.
     pub effect: Effect,
+    /// How the source stood then; none while it isn't known what was sold, or once the learner's
+    /// data is erased.
+    pub standing: Option<Standing>,
 }
 
-/// What can be known of a source.
+/// What can happen to a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fact {
-    /// How far the payment has come, and what it came to.
-    Payment(Payment, Option<Money>),
+    /// The payment came this far. What it came to, where that is known.
+    Payment(PaymentStatus, Option<Money>),
     /// The operator gave it.
     Given(Deed),
-    /// How far a refund has come, and how much it is.
+    /// A refund came this far: of which total, and how much of it.
     Refund(RefundStatus, Option<Money>, i64),
-    /// How far a dispute has come.
+    /// A dispute came this far.
     Dispute(DisputeStatus),
     /// The card may be stolen.
     FraudWarning,
-    /// The operator took it back.
+    /// The author ended it by hand.
     Revoked(Deed),
-    /// The learner was forgotten.
+    /// It was given until then.
+    Ended,
+    /// The learner's data was erased.
     Forgotten,
 }
 
@@ -45,7 +58,7 @@ pub enum Fact {
 pub enum Effect {
     /// It opened the product.
     Opens,
-    /// It closed it until more is known.
+    /// It closed it until the bank decides.
     Suspends,
     /// It closed it.
     Closes,
@@ -53,6 +66,29 @@ pub enum Effect {
     Restores,
     /// Nothing.
     Nothing,
+}
+
+/// Whether a source opens its product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SourceState {
+    NotYet,
+    Open,
+    OnHold,
+    Closed,
+}
+
+impl SourceState {
+    fn of(facts: &Facts, standing: Option<Standing>) -> Self {
+        match standing {
+            None if facts.forgotten.is_some() || facts.revoked.is_some() => Self::Closed,
+            None | Some(Standing::Processing | Standing::Failed) => Self::NotYet,
+            Some(Standing::Active) => Self::Open,
+            Some(Standing::Suspended) => Self::OnHold,
+            Some(
+                Standing::Ended | Standing::Refunded | Standing::DisputeLost | Standing::Revoked,
+            ) => Self::Closed,
+        }
+    }
 }
 
 impl Effect {
@@ -68,133 +104,132 @@ impl Effect {
         }
     }
 
-    fn of(before: Option<Standing>, after: Option<Standing>, was_open: bool) -> Self {
-        let is_open = |standing| matches!(standing, Some(Standing::Active));
-        match (is_open(before), is_open(after), after) {
-            (false, true, _) if was_open => Self::Restores,
-            (false, true, _) => Self::Opens,
-            (true, false, Some(Standing::Suspended)) => Self::Suspends,
-            (true, false, _) => Self::Closes,
-            _ => Self::Nothing,
+    /// What a fact did. A payment or a gift never closes anything: what was refunded or disputed
+    /// before it is told stays closed.
+    fn of(fact: &Fact, before: SourceState, after: SourceState, was_open: bool) -> Self {
+        let only_opens = matches!(fact, Fact::Payment(..) | Fact::Given(_));
+        match after {
+            _ if before == after => Self::Nothing,
+            SourceState::OnHold | SourceState::Closed if only_opens => Self::Nothing,
+            SourceState::NotYet => Self::Nothing,
+            SourceState::Open if was_open => Self::Restores,
+            SourceState::Open => Self::Opens,
+            SourceState::OnHold => Self::Suspends,
+            SourceState::Closed => Self::Closes,
         }
     }
 }
 
-impl Fact {
-    /// Its name in answers.
+/// What happened to a source, in the order of time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct History(Vec<Step>);
+
+impl History {
+    /// Each step, the earliest first.
     #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Payment(Payment::Processing, _) => "payment_processing",
-            Self::Payment(Payment::Failed, _) => "payment_failed",
-            Self::Payment(Payment::Paid { .. }, _) => "paid",
-            Self::Given(_) => "given",
-            Self::Refund(RefundStatus::Pending, ..) => "refund_pending",
-            Self::Refund(RefundStatus::RequiresAction, ..) => "refund_requires_action",
-            Self::Refund(RefundStatus::Succeeded, ..) => "refunded",
-            Self::Refund(RefundStatus::Canceled, ..) => "refund_canceled",
-            Self::Refund(RefundStatus::Failed, ..) => "refund_failed",
-            Self::Dispute(DisputeStatus::Inquiry) => "dispute_inquiry",
-            Self::Dispute(DisputeStatus::InquiryClosed) => "dispute_inquiry_closed",
-            Self::Dispute(DisputeStatus::Open) => "dispute_open",
-            Self::Dispute(DisputeStatus::Won) => "dispute_won",
-            Self::Dispute(DisputeStatus::Lost) => "dispute_lost",
-            Self::Dispute(DisputeStatus::Appealed) => "dispute_appealed",
-            Self::Dispute(DisputeStatus::Blocked | DisputeStatus::Resolved) => "dispute_prevented",
-            Self::FraudWarning => "fraud_warning",
-            Self::Revoked(_) => "revoked",
-            Self::Forgotten => "forgotten",
-        }
+    pub fn steps(&self) -> &[Step] {
+        &self.0
     }
 
-    /// How much it moved, or was to move, where that is known.
+    /// How the source stands now; none if it isn't known what was sold, or if the learner's data
+    /// is erased.
     #[must_use]
-    pub fn money(&self) -> Option<Money> {
-        match self {
-            Self::Payment(_, money) => *money,
-            Self::Refund(_, total, amount_minor) => {
-                total.map(|total| Money { amount_minor: *amount_minor, ..total })
-            }
-            Self::Given(_)
-            | Self::Dispute(_)
-            | Self::FraudWarning
-            | Self::Revoked(_)
-            | Self::Forgotten => None,
-        }
+    pub fn standing(&self) -> Option<Standing> {
+        self.0.last()?.standing
     }
 
-    /// In words, for somebody who reads them out to the learner.
+    /// Since when it stands so.
     #[must_use]
-    pub fn words(&self) -> String {
-        let money = self.money();
-        let of = money.map_or_else(String::new, |it| format!(" of {it}"));
-        match self {
-            Self::Payment(Payment::Processing, _) => {
-                format!("The payment{of} is on its way; the bank has not confirmed it.")
-            }
-            Self::Payment(Payment::Failed, _) => format!("The payment{of} failed."),
-            Self::Payment(Payment::Paid { .. }, Some(Money { amount_minor: 0, .. })) => {
-                "It was bought for nothing.".to_owned()
-            }
-            Self::Payment(Payment::Paid { .. }, _) => format!("The payment{of} arrived."),
-            Self::Given(_) => "It was given, without a payment.".to_owned(),
-            Self::Refund(status, total, _) => {
-                let refund = match total {
-                    Some(total) if money != Some(*total) => {
-                        format!("The refund{of} out of {total}")
-                    }
-                    _ => "The refund".to_owned(),
-                };
-                let became = match status {
-                    RefundStatus::Pending => "is on its way.",
-                    RefundStatus::RequiresAction => "waits for the buyer to do something.",
-                    RefundStatus::Succeeded => "was made.",
-                    RefundStatus::Canceled => "was called off, and the money stays.",
-                    RefundStatus::Failed => "failed, and the money came back.",
-                };
-                format!("{refund} {became}")
-            }
-            Self::Dispute(status) => match status {
-                DisputeStatus::Inquiry => "The bank has asked about the payment.",
-                DisputeStatus::InquiryClosed => "The bank asks about the payment no more.",
-                DisputeStatus::Open => "The payment is disputed at the bank.",
-                DisputeStatus::Won => "The bank has decided the dispute: the payment stands.",
-                DisputeStatus::Lost => "The bank has decided the dispute: the money went back.",
-                DisputeStatus::Appealed => "The bank's decision on the dispute was appealed.",
-                DisputeStatus::Blocked => "A dispute was prevented: the payment stands.",
-                DisputeStatus::Resolved => "A dispute was prevented: the money went back.",
-            }
-            .to_owned(),
-            Self::FraudWarning => "The card may be stolen, the bank warns.".to_owned(),
-            Self::Revoked(_) => "It was taken back by hand.".to_owned(),
-            Self::Forgotten => "The learner was forgotten.".to_owned(),
-        }
+    pub fn standing_since(&self) -> Option<Timestamp> {
+        let standing = self.standing();
+        let same = self.0.iter().rev().take_while(|step| step.standing == standing);
+        same.last()?.at
     }
 }
 
-/// All that is known of a source, in the order of time, each with what it did.
+/// The history of a source up to `now`.
 #[must_use]
-pub fn why(
+pub fn history(
     source: &SourceId,
     facts: &Facts,
     threshold: RefundThreshold,
     now: Timestamp,
-) -> Vec<Step> {
-    let mut parts = parts(source, facts);
+) -> History {
+    let mut parts = parts(source, facts, now);
     parts.sort_by_key(|part| part.at);
     let mut so_far = Facts::default();
-    let (mut standing, mut was_open) = (None, false);
+    let (mut before, mut was_open) = (SourceState::NotYet, false);
     let steps = parts.into_iter().map(|part| {
-        so_far = so_far.clone().join(part.facts);
-        let at = part.at.unwrap_or(now);
-        let grant = Grant::of(&so_far).map(|(_, grant)| grant);
-        let after = grant.map(|grant| grant.standing(threshold, at));
-        let effect = Effect::of(standing, after, was_open);
-        standing = after;
-        was_open |= after == Some(Standing::Active);
-        Step { at: part.at, id: part.id, fact: part.fact, effect }
+        so_far = std::mem::take(&mut so_far).join(part.facts);
+        // Stripe's clock may be a little ahead of ours.
+        let at = part.at.map_or(now, |at| at.min(now));
+        let standing = Grant::of(&so_far).map(|(_, grant)| grant.standing(threshold, at));
+        let after = SourceState::of(&so_far, standing);
+        let effect = Effect::of(&part.fact, before, after, was_open);
+        before = after;
+        was_open |= after == SourceState::Open;
+        Step { at: part.at, id: part.id, fact: part.fact, effect, standing }
     });
-    steps.collect()
+    // The end of what was closed before is no news.
+    let is_news = |step: &Step| step.fact != Fact::Ended || step.effect != Effect::Nothing;
+    History(steps.filter(is_news).collect())
+}
+
+/// How a product stands for its learner: the sum of its sources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Overall {
+    /// Whether any source opens it.
+    pub is_open: bool,
+    /// Since when it is open, or closed; none if it never was open.
+    pub since: Option<Timestamp>,
+    /// The number of the source that says why: the one that opens it; else the one that may still
+    /// open it; else the one that closed last.
+    pub decisive: Option<usize>,
+}
+
+/// How a product stands, given the histories of its sources.
+#[must_use]
+pub fn overall(histories: &[&History]) -> Overall {
+    let standing = |(number, history): (usize, &&History)| {
+        let rank = match history.standing()? {
+            Standing::Active => 4,
+            Standing::Processing => 3,
+            Standing::Suspended => 2,
+            Standing::Ended | Standing::Refunded | Standing::DisputeLost | Standing::Revoked => 1,
+            Standing::Failed => 0,
+        };
+        Some((rank, history.standing_since(), number))
+    };
+    let decisive = histories.iter().enumerate().filter_map(standing).max();
+    let (is_open, since) = last_change(histories);
+    Overall { is_open, since, decisive: decisive.map(|(.., number)| number) }
+}
+
+/// Whether any of these sources opens the product, and when the first of them came to do so, or the
+/// last ceased to.
+fn last_change(histories: &[&History]) -> (bool, Option<Timestamp>) {
+    let of_source = |(number, history): (usize, &&History)| {
+        let changes = history.0.iter().filter_map(move |step| {
+            Some((step.at?, number, step.standing == Some(Standing::Active)))
+        });
+        changes.collect::<Vec<_>>()
+    };
+    let mut changes: Vec<_> = histories.iter().enumerate().flat_map(of_source).collect();
+    changes.sort_by_key(|(at, ..)| *at);
+    let (mut open, mut since) = (BTreeSet::new(), None);
+    // If one source ends in the second in which another opens, the product was open throughout.
+    for moment in changes.chunk_by(|(one, ..), (other, ..)| one == other) {
+        let (was_open, mut opened) = (!open.is_empty(), false);
+        for (_, number, is_open) in moment {
+            let _changed = if *is_open { open.insert(*number) } else { open.remove(number) };
+            opened |= is_open;
+        }
+        // Also if it opened and closed in the same second.
+        if was_open == open.is_empty() || (!was_open && opened) {
+            since = moment.first().map(|(at, ..)| *at);
+        }
+    }
+    (!open.is_empty(), since)
 }
 
 /// A fact by itself.
@@ -205,21 +240,25 @@ struct Part {
     facts: Facts,
 }
 
-fn parts(source: &SourceId, facts: &Facts) -> Vec<Part> {
+fn parts(source: &SourceId, facts: &Facts, now: Timestamp) -> Vec<Part> {
     let own = |at, fact, facts| Part { at, id: source.to_string(), fact, facts };
     let total = facts.purchase().and_then(|purchase| purchase.sale.total);
     let mut parts = Vec::new();
     match &facts.origin {
-        Some(origin @ Origin::Purchase(purchase)) => {
-            let at = match purchase.payment {
-                Payment::Paid { at } => Some(at.0),
-                Payment::Processing | Payment::Failed => None,
-            };
-            parts.push(own(at, Fact::Payment(purchase.payment, total), origin.clone().into()));
+        Some(Origin::Purchase(purchase)) => {
+            for (status, at) in purchase.payment.history() {
+                let told = at.map(|at| (status, at)).into_iter().collect();
+                let payment = Payment::stored(status, told);
+                let one = Purchase { sale: purchase.sale.clone(), payment };
+                parts.push(own(at, Fact::Payment(status, total), one.into()));
+            }
         }
         Some(origin @ Origin::Manual(grant)) => {
             let given = Fact::Given(grant.deed.clone());
             parts.push(own(Some(grant.deed.at), given, origin.clone().into()));
+            if let Some(until) = grant.until.filter(|until| *until <= now) {
+                parts.push(own(Some(until), Fact::Ended, Facts::default()));
+            }
         }
         None => {}
     }
@@ -265,115 +304,4 @@ fn parts(source: &SourceId, facts: &Facts) -> Vec<Part> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::facts::{Purchase, Sale};
-    use super::*;
-
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_unix_seconds(seconds)
-    }
-
-    fn sold() -> Facts {
-        let sale = Sale {
-            product: "tutorclaw".parse().unwrap(),
-            price: "tutorclaw_paid".parse().unwrap(),
-            session: "cs_1".parse().unwrap(),
-            opened_at: Some(at(1)),
-            total: Some(Money { amount_minor: 2900, currency: "usd".parse().unwrap() }),
-            learner: "ada".parse().unwrap(),
-        };
-        Purchase { sale, payment: Payment::paid(at(1)) }.into()
-    }
-
-    fn refund(id: &str, amount_minor: i64, told: &[(RefundStatus, i64)]) -> Facts {
-        let told = told.iter().map(|(status, seconds)| (*status, at(*seconds))).collect();
-        let refund = Refund { amount_minor, told };
-        Facts { refunds: [(id.parse().unwrap(), refund)].into(), ..Facts::default() }
-    }
-
-    fn dispute(told: &[(DisputeStatus, i64)], read: Option<DisputeStatus>) -> Facts {
-        let told = told.iter().map(|(status, seconds)| (*status, at(*seconds))).collect();
-        let mut dispute = Dispute { told, settled: None };
-        if let Some(status) = read {
-            dispute.settle(status);
-        }
-        Facts { disputes: [("du_1".parse().unwrap(), dispute)].into(), ..Facts::default() }
-    }
-
-    #[track_caller]
-    fn check(tellings: &[Facts], expected: &[&str]) {
-        let facts = tellings.iter().cloned().fold(Facts::default(), Facts::join);
-        let steps = why(&"pi_1".parse().unwrap(), &facts, RefundThreshold::ALL, at(99));
-        let line = |step: &Step| {
-            let at = step.at.map_or(0, Timestamp::unix_seconds);
-            format!("{at} {} {} {}", step.id, step.fact.name(), step.effect.name())
-        };
-        assert_eq!(steps.iter().map(line).collect::<Vec<_>>(), expected);
-    }
-
-    #[test]
-    fn access_is_told_step_by_step_in_the_order_of_time() {
-        use DisputeStatus::{Inquiry, Lost, Open, Won};
-        use RefundStatus::{Failed, Pending, Succeeded};
-        check(&[sold()], &["1 pi_1 paid opens"]);
-        check(
-            &[sold(), dispute(&[(Inquiry, 2), (Open, 3), (Won, 4)], None)],
-            &[
-                "1 pi_1 paid opens",
-                "2 du_1 dispute_inquiry nothing",
-                "3 du_1 dispute_open suspends",
-                "4 du_1 dispute_won restores",
-            ],
-        );
-        check(
-            &[sold(), dispute(&[(Open, 3), (Lost, 4), (Won, 5)], Some(Won))],
-            &[
-                "1 pi_1 paid opens",
-                "3 du_1 dispute_open suspends",
-                "4 du_1 dispute_lost nothing",
-                "5 du_1 dispute_won restores",
-            ],
-        );
-        check(
-            &[
-                sold(),
-                refund("re_1", 1000, &[(Succeeded, 2)]),
-                refund("re_2", 1900, &[(Pending, 3), (Succeeded, 4), (Failed, 5)]),
-            ],
-            &[
-                "1 pi_1 paid opens",
-                "2 re_1 refunded nothing",
-                "3 re_2 refund_pending closes",
-                "4 re_2 refunded nothing",
-                "5 re_2 refund_failed restores",
-            ],
-        );
-    }
-
-    #[test]
-    fn what_is_refunded_before_it_is_known_to_be_sold_never_opened_anything() {
-        check(
-            &[refund("re_1", 2900, &[(RefundStatus::Succeeded, 2)])],
-            &["2 re_1 refunded nothing"],
-        );
-    }
-
-    #[test]
-    fn the_words_can_be_read_out() {
-        let usd = |amount_minor| Some(Money { amount_minor, currency: "usd".parse().unwrap() });
-        let paid = Payment::paid(at(1));
-        for (fact, words) in [
-            (Fact::Payment(paid, usd(2900)), "The payment of 29.00 USD arrived."),
-            (Fact::Payment(paid, usd(0)), "It was bought for nothing."),
-            (Fact::Payment(paid, None), "The payment arrived."),
-            (Fact::Refund(RefundStatus::Succeeded, usd(2900), 2900), "The refund was made."),
-            (
-                Fact::Refund(RefundStatus::Failed, usd(2900), 1000),
-                "The refund of 10.00 USD out of 29.00 USD failed, and the money came back.",
-            ),
-            (Fact::Dispute(DisputeStatus::Open), "The payment is disputed at the bank."),
-        ] {
-            assert_eq!(fact.words(), words);
-        }
-    }
-}
+mod tests;

@@ -36,6 +36,7 @@ pub(super) mod name {
     pub(in crate::dynamo) const FAILED: &str = "failed";
     pub(in crate::dynamo) const ACTIVE: &str = "active";
     pub(in crate::dynamo) const SUSPENDED: &str = "suspended";
+    pub(in crate::dynamo) const DISPUTE_LOST: &str = "dispute_lost";
     pub(in crate::dynamo) const REVOKED: &str = "revoked";
     pub(in crate::dynamo) const REFUNDED_PERCENT: &str = "refunded_percent";
     /// Followed by a product: the payment that was the first to open it.
@@ -339,6 +340,7 @@ fn grant_attributes(grant: &Grant) -> Item {
         Status::Processing => name::PROCESSING,
         Status::Failed => name::FAILED,
         Status::Suspended => name::SUSPENDED,
+        Status::DisputeLost => name::DISPUTE_LOST,
         Status::Revoked => name::REVOKED,
     };
     let mut item = Item::from([

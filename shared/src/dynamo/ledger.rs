@@ -189,6 +189,7 @@ fn grant_of(grant: &Reader<'_>) -> Result<Option<Grant>, LedgerError> {
         name::PROCESSING => Status::Processing,
         name::FAILED => Status::Failed,
         name::SUSPENDED => Status::Suspended,
+        name::DISPUTE_LOST => Status::DisputeLost,
         name::REVOKED => Status::Revoked,
         _ => return Ok(None),
     };

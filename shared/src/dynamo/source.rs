@@ -11,8 +11,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use super::attributes::{Item, Reader, number, text, time};
 use crate::domain::decide::StoredSource;
 use crate::domain::facts::{
-    Deed, Dispute, DisputeStatus, Facts, ManualGrant, Origin, Payment, Purchase, Reading, Refund,
-    RefundStatus, Sale, Told,
+    Deed, Dispute, DisputeStatus, Facts, ManualGrant, Origin, Payment, PaymentStatus, Purchase,
+    Reading, Refund, RefundStatus, Sale, Told,
 };
 use crate::domain::money::Money;
 use crate::domain::time::Timestamp;
@@ -29,9 +29,17 @@ const REFUND: &str = "refund#";
 const DISPUTE: &str = "dispute#";
 const FRAUD_WARNING: &str = "fraud_warning#";
 
-const PROCESSING: &str = "processing";
-const FAILED: &str = "failed";
-const PAID: &str = "paid";
+const PAYMENT_STATUSES: [(PaymentStatus, &str); 3] = [
+    (PaymentStatus::Processing, "processing"),
+    (PaymentStatus::Failed, "failed"),
+    (PaymentStatus::Paid, "paid"),
+];
+
+const PAYMENT_TIMES: [(PaymentStatus, &str); 3] = [
+    (PaymentStatus::Processing, "processing_at"),
+    (PaymentStatus::Failed, "failed_at"),
+    (PaymentStatus::Paid, "paid_at"),
+];
 
 const REFUND_STATUSES: [(RefundStatus, &str); 5] = [
     (RefundStatus::Pending, "pending"),
@@ -125,12 +133,10 @@ fn put_purchase(put: &mut impl FnMut(&str, AttributeValue), purchase: &Purchase)
     if let Some(opened_at) = sale.opened_at {
         put("opened_at", time(opened_at));
     }
-    match purchase.payment {
-        Payment::Processing => put("payment", text(PROCESSING)),
-        Payment::Failed => put("payment", text(FAILED)),
-        Payment::Paid { at } => {
-            put("payment", text(PAID));
-            put("paid_at", time(at.0));
+    put("payment", text(name_of(&PAYMENT_STATUSES, purchase.payment.status())));
+    for (status, at) in purchase.payment.history() {
+        if let Some(at) = at {
+            put(name_of(&PAYMENT_TIMES, status), time(at));
         }
     }
 }
@@ -197,12 +203,7 @@ fn origin(source: &Reader<'_>) -> Result<Option<Origin>, LedgerError> {
         let until = source.maybe_time("until")?;
         return Ok(Some(Origin::Manual(ManualGrant { product, until, deed, learner })));
     }
-    let payment = match source.text("payment")? {
-        PROCESSING => Payment::Processing,
-        FAILED => Payment::Failed,
-        PAID => Payment::paid(source.time("paid_at")?),
-        other => return Err(LedgerError::Unreadable(format!("source with payment {other}"))),
-    };
+    let payment = payment(source)?;
     let total = match source.maybe_number("amount")? {
         Some(amount_minor) => Some(Money { amount_minor, currency: source.parsed("currency")? }),
         None => None,
@@ -211,6 +212,19 @@ fn origin(source: &Reader<'_>) -> Result<Option<Origin>, LedgerError> {
     let opened_at = source.maybe_time("opened_at")?;
     let sale = Sale { product, price, session, total, opened_at, learner };
     Ok(Some(Origin::Purchase(Purchase { sale, payment })))
+}
+
+fn payment(source: &Reader<'_>) -> Result<Payment, LedgerError> {
+    let name = source.text("payment")?;
+    let known = PAYMENT_STATUSES.iter().find(|(_, known)| *known == name);
+    let Some((status, _)) = known else {
+        return Err(LedgerError::Unreadable(format!("source with payment {name}")));
+    };
+    if *status == PaymentStatus::Paid {
+        // Access has a beginning. The other times are missing where earlier versions wrote.
+        source.time("paid_at")?;
+    }
+    Ok(Payment::stored(*status, told(source, &PAYMENT_TIMES)?))
 }
 
 fn deed(source: &Reader<'_>, what: &str) -> Result<Option<Deed>, LedgerError> {
@@ -322,13 +336,16 @@ mod tests {
             total: Some(Money { amount_minor: 2900, currency: "usd".parse().unwrap() }),
             opened_at: Some(at(1)),
         };
+        let told =
+            PAYMENT_STATUSES.iter().zip(1..).map(|((status, _), second)| (*status, at(second)));
+        let payment = Payment::stored(PaymentStatus::Paid, told.collect());
         Facts {
             refunds: [("re_1".parse().unwrap(), refund)].into(),
             disputes: [("du_1".parse().unwrap(), dispute), ("dp_2".parse().unwrap(), open)].into(),
             fraud_warnings: [("issfr_1".parse().unwrap(), at(4))].into(),
             revoked: Some(deed(5)),
             forgotten: Some(at(6)),
-            ..Purchase { sale, payment: Payment::paid(at(1)) }.into()
+            ..Purchase { sale, payment }.into()
         }
     }
 
@@ -403,6 +420,25 @@ mod tests {
             let expected = [SHAPE_NAME, VERSION, "learner", "revoked_for", "forgotten_at"];
             assert_eq!((names, forgotten.remove.len()), (expected.to_vec(), 0));
         }
+    }
+
+    #[test]
+    fn a_payment_that_was_stored_without_a_time_is_read() {
+        for (name, status) in
+            [("processing", PaymentStatus::Processing), ("failed", PaymentStatus::Failed)]
+        {
+            let mut item = item(&everything());
+            item.insert("payment".to_owned(), text(name));
+            for time in ["processing_at", "failed_at", "paid_at"] {
+                item.remove(time);
+            }
+            let facts = stored(&item).unwrap().facts;
+            let history: Vec<_> = facts.purchase().unwrap().payment.history().collect();
+            assert_eq!(history, [(status, None)]);
+        }
+        let mut undated = item(&everything());
+        undated.remove("paid_at");
+        assert!(stored(&undated).is_err(), "access has a beginning");
     }
 
     #[test]

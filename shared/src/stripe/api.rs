@@ -215,7 +215,7 @@ impl StripeCheckout for StripeApi {
         };
         let key = format!("coursegate-checkout-{attempt}");
         let json = self.send(|| create.build(), Some(&key), now).await?;
-        session_from_api(&json).map_err(StripeError::Unreadable)
+        session_from_api(&json, now).map_err(StripeError::Unreadable)
     }
 
     async fn session(
@@ -226,7 +226,7 @@ impl StripeCheckout for StripeApi {
         let request = RetrieveCheckoutSession::new(id.as_str())
             .expand(vec!["payment_intent.latest_charge".to_owned()]);
         match self.send(|| request.build(), None, now).await {
-            Ok(json) => session_from_api(&json).map(Some).map_err(StripeError::Unreadable),
+            Ok(json) => session_from_api(&json, now).map(Some).map_err(StripeError::Unreadable),
             Err(StripeError::Missing { .. }) => Ok(None),
             Err(error) => Err(error),
         }

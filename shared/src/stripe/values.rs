@@ -4,7 +4,7 @@
 //! is an error and never read as one of the others, so an object of ours that has one is kept for
 //! a person.
 
-use crate::domain::facts::{DisputeStatus, Payment, RefundStatus};
+use crate::domain::facts::{DisputeStatus, PaymentStatus, RefundStatus};
 
 /// A Checkout session's `status`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +26,7 @@ const SESSION_STATUSES: [(&str, SessionStatus); 3] = [
 
 /// A Checkout session's `payment_status`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum PaymentStatus {
+pub(super) enum SessionPaymentStatus {
     /// The money has arrived.
     Paid,
     /// There was nothing to pay. A session that costs nothing says so from the start.
@@ -36,22 +36,22 @@ pub(super) enum PaymentStatus {
 }
 
 /// <https://docs.stripe.com/api/checkout/sessions/object#checkout_session_object-payment_status>
-const PAYMENT_STATUSES: [(&str, PaymentStatus); 3] = [
-    ("paid", PaymentStatus::Paid),
-    ("no_payment_required", PaymentStatus::NoPaymentRequired),
-    ("unpaid", PaymentStatus::Unpaid),
+const PAYMENT_STATUSES: [(&str, SessionPaymentStatus); 3] = [
+    ("paid", SessionPaymentStatus::Paid),
+    ("no_payment_required", SessionPaymentStatus::NoPaymentRequired),
+    ("unpaid", SessionPaymentStatus::Unpaid),
 ];
 
 /// What a payment intent's `status` says of a complete session that is unpaid.
 /// <https://docs.stripe.com/payments/paymentintents/lifecycle>
-const UNPAID_INTENTS: [(&str, Payment); 7] = [
-    ("requires_payment_method", Payment::Failed),
-    ("canceled", Payment::Failed),
-    ("requires_confirmation", Payment::Processing),
-    ("requires_action", Payment::Processing),
-    ("requires_capture", Payment::Processing),
-    ("processing", Payment::Processing),
-    ("succeeded", Payment::Processing),
+const UNPAID_INTENTS: [(&str, PaymentStatus); 7] = [
+    ("requires_payment_method", PaymentStatus::Failed),
+    ("canceled", PaymentStatus::Failed),
+    ("requires_confirmation", PaymentStatus::Processing),
+    ("requires_action", PaymentStatus::Processing),
+    ("requires_capture", PaymentStatus::Processing),
+    ("processing", PaymentStatus::Processing),
+    ("succeeded", PaymentStatus::Processing),
 ];
 
 /// <https://docs.stripe.com/api/refunds/object#refund_object-status>
@@ -95,12 +95,12 @@ pub(super) fn session_status(value: &str) -> Result<SessionStatus, String> {
     meaning("status", value, &SESSION_STATUSES)
 }
 
-pub(super) fn payment_status(value: &str) -> Result<PaymentStatus, String> {
+pub(super) fn payment_status(value: &str) -> Result<SessionPaymentStatus, String> {
     meaning("payment_status", value, &PAYMENT_STATUSES)
 }
 
 /// How far the payment of a complete, unpaid session has come, by its payment intent.
-pub(super) fn unpaid_intent(status: &str) -> Result<Payment, String> {
+pub(super) fn unpaid_intent(status: &str) -> Result<PaymentStatus, String> {
     meaning("payment_intent.status", status, &UNPAID_INTENTS)
 }
 

@@ -12,11 +12,12 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::signature::VerifiedDelivery;
-use super::values::{self, PaymentStatus, SessionStatus};
+use super::values::{self, SessionPaymentStatus, SessionStatus};
 use crate::domain::checkout::{OpenSession, Session, SessionState};
 use crate::domain::decide::{Content, Event, Irrelevance, Mode, News};
 use crate::domain::facts::{
-    Dispute, DisputeStatus, Facts, Payment, Purchase, Refund, RefundStatus, Sale, Told,
+    Dispute, DisputeStatus, Facts, Payment, PaymentStatus, Purchase, Refund, RefundStatus, Sale,
+    Told,
 };
 use crate::domain::id::{EventId, IdError, LearnerId, PaymentIntentId, SessionId, SourceId};
 use crate::domain::money::Money;
@@ -41,7 +42,7 @@ enum Telling {
     /// The buyer has done their part. If it is not paid, this is how far the payment has come.
     Bought {
         /// What `unpaid` means in an event of this type.
-        unpaid_means: Payment,
+        unpaid_means: PaymentStatus,
     },
     /// A session ended before that.
     Expired,
@@ -59,12 +60,15 @@ enum Telling {
 /// Every type of event that is acted on; an endpoint need not send any other. What a refund does to
 /// its charge is told by the refund's own events, and what a dispute does by the dispute's.
 const TELLINGS: [(&str, Telling); 14] = [
-    ("checkout.session.completed", Telling::Bought { unpaid_means: Payment::Processing }),
+    ("checkout.session.completed", Telling::Bought { unpaid_means: PaymentStatus::Processing }),
     (
         "checkout.session.async_payment_succeeded",
-        Telling::Bought { unpaid_means: Payment::Processing },
+        Telling::Bought { unpaid_means: PaymentStatus::Processing },
     ),
-    ("checkout.session.async_payment_failed", Telling::Bought { unpaid_means: Payment::Failed }),
+    (
+        "checkout.session.async_payment_failed",
+        Telling::Bought { unpaid_means: PaymentStatus::Failed },
+    ),
     ("checkout.session.expired", Telling::Expired),
     ("refund.created", Telling::Refund),
     ("refund.updated", Telling::Refund),
@@ -206,7 +210,13 @@ enum PaymentIntentShape {
 #[serde(untagged)]
 enum ChargeShape {
     Id(#[expect(dead_code, reason = "only an expanded charge tells its time")] String),
-    Object { created: i64 },
+    Object { created: i64, payment_method_details: Option<PaymentMethodShape> },
+}
+
+#[derive(Deserialize)]
+struct PaymentMethodShape {
+    #[serde(rename = "type")]
+    kind: Option<String>,
 }
 
 struct EventIdShape(EventId);
@@ -454,7 +464,7 @@ fn customer_deleted(object: &Value) -> Content {
 impl SessionShape {
     /// What the session says in an event that its buyer has done their part. Its status may be
     /// null then: the event's type has said it.
-    fn bought(&self, at: Timestamp, unpaid_means: Payment) -> Result<Content, String> {
+    fn bought(&self, at: Timestamp, unpaid_means: PaymentStatus) -> Result<Content, String> {
         let status = self.status()?.unwrap_or(SessionStatus::Complete);
         self.facts(status, at, || Ok(unpaid_means))
     }
@@ -464,12 +474,12 @@ impl SessionShape {
     fn expired(&self) -> Result<Content, String> {
         match (self.status()?.unwrap_or(SessionStatus::Expired), self.payment_status()?) {
             (SessionStatus::Complete, _) => Err("it has expired, and is complete".to_owned()),
-            (SessionStatus::Open | SessionStatus::Expired, PaymentStatus::Paid) => {
+            (SessionStatus::Open | SessionStatus::Expired, SessionPaymentStatus::Paid) => {
                 Err("it has expired, and is paid".to_owned())
             }
             (
                 SessionStatus::Open | SessionStatus::Expired,
-                PaymentStatus::NoPaymentRequired | PaymentStatus::Unpaid,
+                SessionPaymentStatus::NoPaymentRequired | SessionPaymentStatus::Unpaid,
             ) => Ok(Content::Irrelevant(Irrelevance::NothingPaid)),
         }
     }
@@ -480,7 +490,7 @@ impl SessionShape {
         &self,
         status: SessionStatus,
         at: Timestamp,
-        unpaid_means: impl FnOnce() -> Result<Payment, String>,
+        unpaid_means: impl FnOnce() -> Result<PaymentStatus, String>,
     ) -> Result<Content, String> {
         if self.mode.as_deref() != Some("payment") {
             return Err("mode is not payment".to_owned());
@@ -488,24 +498,26 @@ impl SessionShape {
         let payment_status = self.payment_status()?;
         match (status, payment_status) {
             (SessionStatus::Complete, _) => {}
-            (SessionStatus::Open | SessionStatus::Expired, PaymentStatus::Paid) => {
+            (SessionStatus::Open | SessionStatus::Expired, SessionPaymentStatus::Paid) => {
                 return Err("it is paid, and not complete".to_owned());
             }
             (
                 SessionStatus::Open | SessionStatus::Expired,
-                PaymentStatus::NoPaymentRequired | PaymentStatus::Unpaid,
+                SessionPaymentStatus::NoPaymentRequired | SessionPaymentStatus::Unpaid,
             ) => return Ok(Content::Irrelevant(Irrelevance::NothingPaid)),
         }
         let payment = match payment_status {
-            PaymentStatus::Paid | PaymentStatus::NoPaymentRequired => Payment::paid(at),
-            PaymentStatus::Unpaid => unpaid_means()?,
+            SessionPaymentStatus::Paid | SessionPaymentStatus::NoPaymentRequired => {
+                Payment::paid(at)
+            }
+            SessionPaymentStatus::Unpaid => Payment::told(unpaid_means()?, at),
         };
         let session: SessionId = self.id.parse().map_err(say)?;
         let source = match (self.payment_intent()?, payment_status) {
             (Some(payment_intent), _) => SourceId::Payment(payment_intent),
-            (None, PaymentStatus::NoPaymentRequired) => SourceId::Session(session.clone()),
+            (None, SessionPaymentStatus::NoPaymentRequired) => SourceId::Session(session.clone()),
             // A refund names the payment intent and nothing else of ours.
-            (None, PaymentStatus::Paid | PaymentStatus::Unpaid) => {
+            (None, SessionPaymentStatus::Paid | SessionPaymentStatus::Unpaid) => {
                 return Err("payment_intent is missing".to_owned());
             }
         };
@@ -525,7 +537,7 @@ impl SessionShape {
         self.status.as_deref().map(values::session_status).transpose()
     }
 
-    fn payment_status(&self) -> Result<PaymentStatus, String> {
+    fn payment_status(&self) -> Result<SessionPaymentStatus, String> {
         values::payment_status(&self.payment_status)
     }
 
@@ -545,7 +557,7 @@ impl SessionShape {
     }
 
     fn opened_at(&self) -> Result<Timestamp, String> {
-        let seconds = self.created.ok_or("checkout session: created is missing")?;
+        let seconds = self.created.ok_or("created is missing")?;
         Ok(Timestamp::from_unix_seconds(seconds))
     }
 
@@ -556,7 +568,7 @@ impl SessionShape {
 
     /// What the payment of a complete, unpaid session is doing: what the payment intent says, where
     /// it was expanded; otherwise it is on its way.
-    fn unpaid_means(&self) -> Result<Payment, String> {
+    fn unpaid_means(&self) -> Result<PaymentStatus, String> {
         match &self.payment_intent {
             Some(PaymentIntentShape::Object { status: Some(status), .. }) => {
                 values::unpaid_intent(status)
@@ -564,22 +576,23 @@ impl SessionShape {
             Some(PaymentIntentShape::Object { status: None, .. }) => {
                 Err("payment_intent.status is missing".to_owned())
             }
-            Some(PaymentIntentShape::Id(_)) | None => Ok(Payment::Processing),
+            Some(PaymentIntentShape::Id(_)) | None => Ok(PaymentStatus::Processing),
         }
     }
 
-    /// When it was paid: its charge's time. A session without a charge had nothing to pay.
-    fn paid_at(&self) -> Option<Timestamp> {
-        let seconds = match &self.payment_intent {
+    /// The time of what it says, where it was read at `now`. A card's charge is created when it is
+    /// paid. A bank debit's is created days before, so there is no better time than now.
+    fn told_at(&self, now: Timestamp) -> Timestamp {
+        match &self.payment_intent {
             Some(PaymentIntentShape::Object {
-                latest_charge: Some(ChargeShape::Object { created }),
+                latest_charge:
+                    Some(ChargeShape::Object { created, payment_method_details: Some(method) }),
                 ..
-            }) => Some(*created),
-            Some(PaymentIntentShape::Object { .. } | PaymentIntentShape::Id(_)) | None => {
-                self.created
+            }) if method.kind.as_deref() == Some("card") && self.payment_status == "paid" => {
+                Timestamp::from_unix_seconds(*created)
             }
-        };
-        seconds.map(Timestamp::from_unix_seconds)
+            Some(PaymentIntentShape::Id(_) | PaymentIntentShape::Object { .. }) | None => now,
+        }
     }
 
     /// The status of a session that we have read: no event says what it is where Stripe gives none.
@@ -606,19 +619,18 @@ fn say(error: IdError) -> String {
     error.to_string()
 }
 
-/// Reads a Checkout session from a response of Stripe's, best with `payment_intent.latest_charge`
-/// expanded, so that it tells when it was paid. A value that this version doesn't know makes the
+/// Reads a Checkout session from Stripe's response at `now`, best with
+/// `payment_intent.latest_charge` expanded, which tells when a card paid. A value that this version doesn't know makes the
 /// session's state unreadable; the error is for an answer that is no session at all.
-pub fn session_from_api(json: &str) -> Result<Session, String> {
+pub fn session_from_api(json: &str, now: Timestamp) -> Result<Session, String> {
     let object: Value = serde_json::from_str(json).map_err(|error| describe("session", &error))?;
     let shape =
         SessionShape::deserialize(&object).map_err(|error| describe("checkout session", &error))?;
     let named = |reason: String| format!("checkout session: {reason}");
     let missing = |field| named(format!("{field} is missing"));
     let id: SessionId = shape.id.parse().map_err(say).map_err(named)?;
-    let paid_at = shape.paid_at().ok_or_else(|| missing("created"))?;
     let content = session_event(&object, |session| {
-        session.facts(session.own_status()?, paid_at, || session.unpaid_means())
+        session.facts(session.own_status()?, session.told_at(now), || session.unpaid_means())
     });
     let state = match (&content, shape.state(&id)) {
         (Content::Unreadable { reason }, _) => SessionState::Unreadable(reason.clone()),

@@ -327,7 +327,7 @@ impl StripeCheckout for Door {
         &self,
         request: &SessionRequest,
         attempt: &AttemptId,
-        _: Timestamp,
+        now: Timestamp,
     ) -> Result<Session, StripeError> {
         let (request, key) = (request.clone(), attempt.to_string());
         let json = self
@@ -336,10 +336,14 @@ impl StripeCheckout for Door {
                 world.stripe.open(&request, &key, now, breaks)
             })
             .await?;
-        Ok(wire::session_from_api(&json.to_string()).unwrap())
+        Ok(wire::session_from_api(&json.to_string(), now).unwrap())
     }
 
-    async fn session(&self, id: &SessionId, _: Timestamp) -> Result<Option<Session>, StripeError> {
+    async fn session(
+        &self,
+        id: &SessionId,
+        now: Timestamp,
+    ) -> Result<Option<Session>, StripeError> {
         let id = id.to_string();
         let json = self
             .ask(
@@ -348,7 +352,7 @@ impl StripeCheckout for Door {
                 },
             )
             .await?;
-        Ok(json.map(|json| wire::session_from_api(&json.to_string()).unwrap()))
+        Ok(json.map(|json| wire::session_from_api(&json.to_string(), now).unwrap()))
     }
 
     async fn expire_session(&self, id: &SessionId, _: Timestamp) -> Result<(), StripeError> {

@@ -294,8 +294,18 @@ fn facts_of(source: &Source) -> Map<String, Value> {
         },
         "shape": 2,
     });
-    if let Payment::Paid { since } = source.payment {
-        facts["paid_at"] = since.into();
+    let paid_at = match source.payment {
+        Payment::Paid { since } => Some(since),
+        Payment::Processing | Payment::Failed => None,
+    };
+    for (name, at) in [
+        ("processing_at", source.processing_at),
+        ("failed_at", source.failed_at),
+        ("paid_at", paid_at),
+    ] {
+        if let Some(at) = at {
+            facts[name] = at.into();
+        }
     }
     for (id, refund) in &source.reversals.refunds {
         let told = refund.told.iter().map(|(state, at)| (refund_word(*state).to_owned(), *at));
@@ -361,7 +371,9 @@ fn grant_of(source: &Value) -> Value {
     };
     let disputes: Vec<&str> = of("dispute#").map(standing).collect();
     let status = match source["payment"].as_str() {
-        Some("paid") if disputes.iter().any(|it| ["lost", "resolved"].contains(it)) => "revoked",
+        Some("paid") if disputes.iter().any(|it| ["lost", "resolved"].contains(it)) => {
+            "dispute_lost"
+        }
         Some("paid") if disputes.iter().any(|it| ["open", "appealed"].contains(it)) => "suspended",
         Some("paid") => "active",
         payment => payment.unwrap_or_default(),
@@ -407,6 +419,8 @@ mod tests {
             amount: 2900,
             currency: "usd".to_owned(),
             payment: Payment::Paid { since: SINCE },
+            processing_at: None,
+            failed_at: None,
             reversals: Reversals::default(),
             readings_max: 0,
         };

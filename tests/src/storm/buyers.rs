@@ -271,11 +271,17 @@ impl Buying<'_> {
 
 /// What these events tell of one purchase that its buyer has also confirmed.
 fn source(events: &[Value], charged: i64) -> Source {
-    let is_paid = |event: &&Value| event["data"]["object"]["payment_status"] == "paid";
-    let paid_at = events.iter().filter(is_paid).filter_map(|event| event["created"].as_i64());
-    let since = paid_at.chain([charged]).min().unwrap();
+    let told_at = |status: &str| {
+        let told = events.iter().filter(|it| it["data"]["object"]["payment_status"] == status);
+        told.filter_map(|event| event["created"].as_i64()).min()
+    };
+    let processing_at = told_at("unpaid");
+    // A debit is charged days before it is paid.
+    let charged = Some(charged).filter(|_| processing_at.is_none());
+    let since = told_at("paid").into_iter().chain(charged).min().unwrap();
     Source {
         payment: Payment::Paid { since },
+        processing_at,
         // As it was on its way, and as it was paid.
         readings_max: 2,
         ..Source::sold(&events[0]["data"]["object"])

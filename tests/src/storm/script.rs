@@ -53,6 +53,10 @@ pub struct Source {
     pub currency: String,
     /// What became of the payment.
     pub payment: Payment,
+    /// When Stripe first said that it was processing, if it did; Unix seconds.
+    pub processing_at: Option<i64>,
+    /// When it first said that it had failed, if it did.
+    pub failed_at: Option<i64>,
     /// And of the money after that.
     pub reversals: Reversals,
     /// How often the session may have been read besides what events tell.
@@ -145,6 +149,8 @@ impl Source {
             amount: held.amount,
             currency: "usd".to_owned(),
             payment: held.payment,
+            processing_at: held.processing_at,
+            failed_at: held.failed_at,
             reversals: held.reversals,
             readings_max: 0,
         }
@@ -164,6 +170,8 @@ impl Source {
             amount: session["amount_total"].as_i64().unwrap_or_default(),
             currency: text(&session["currency"]),
             payment: Payment::Processing,
+            processing_at: None,
+            failed_at: None,
             reversals: Reversals::default(),
             readings_max: 0,
         }

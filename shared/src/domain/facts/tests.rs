@@ -18,6 +18,11 @@ fn purchase(session: &str, payment: Payment) -> Purchase {
     }
 }
 
+/// As an earlier version stored it.
+fn undated(status: PaymentStatus) -> Payment {
+    Payment::stored(status, std::iter::empty().collect())
+}
+
 fn refund(id: &str, amount_minor: i64, status: RefundStatus, seconds: i64) -> Facts {
     let refund = Refund { amount_minor, told: Told::once(status, at(seconds)) };
     Facts { refunds: [(id.parse().unwrap(), refund)].into(), ..Facts::default() }
@@ -72,8 +77,15 @@ fn tellings() -> Vec<Facts> {
         Facts { forgotten: Some(at(9)), ..Facts::default() },
     ];
     for session in ["cs_a", "cs_b"] {
-        let payments =
-            [Payment::Processing, Payment::Failed, Payment::paid(at(1)), Payment::paid(at(2))];
+        let payments = [
+            undated(PaymentStatus::Processing),
+            undated(PaymentStatus::Failed),
+            Payment::told(PaymentStatus::Processing, at(1)),
+            Payment::told(PaymentStatus::Processing, at(2)),
+            Payment::told(PaymentStatus::Failed, at(1)),
+            Payment::paid(at(1)),
+            Payment::paid(at(2)),
+        ];
         tellings.extend(payments.map(|payment| purchase(session, payment).into()));
     }
     tellings
@@ -97,15 +109,25 @@ fn the_join_is_idempotent_commutative_and_associative() {
 }
 
 #[test]
-fn paid_beats_failed_and_failed_beats_processing_whatever_came_first() {
-    let paid = Payment::paid(at(9));
-    assert!(paid > Payment::Failed && Payment::Failed > Payment::Processing);
-}
-
-#[test]
-fn of_two_times_of_payment_the_earlier_is_kept() {
-    let (early, late) = (Payment::paid(at(5)), Payment::paid(at(7)));
-    assert_eq!(early.max(late), early);
+fn the_furthest_status_of_a_payment_counts_and_each_keeps_its_earliest_time() {
+    use PaymentStatus::{Failed, Paid, Processing};
+    let history = |tellings: &[Payment]| {
+        let facts = tellings.iter().cloned().map(|payment| purchase("cs_a", payment).into());
+        let all = facts.fold(Facts::default(), Facts::join);
+        let payment = all.purchase().unwrap().payment.clone();
+        (payment.status(), payment.history().collect::<Vec<_>>())
+    };
+    let told = Payment::told;
+    let tellings =
+        [told(Paid, at(9)), told(Failed, at(5)), told(Processing, at(2)), told(Paid, at(7))];
+    let dated = [Processing, Failed, Paid].into_iter().zip([2, 5, 7].map(|it| Some(at(it))));
+    assert_eq!(history(&tellings), (Paid, dated.collect()));
+    // An earlier version kept no time for what isn't paid; what is told later brings it.
+    let failed = undated(Failed);
+    assert_eq!(history(std::slice::from_ref(&failed)), (Failed, vec![(Failed, None)]));
+    let known = [failed.clone(), told(Failed, at(5))];
+    assert_eq!(history(&known), (Failed, vec![(Failed, Some(at(5)))]));
+    assert_eq!(history(&[failed, told(Paid, at(7))]), (Paid, vec![(Paid, Some(at(7)))]));
 }
 
 #[track_caller]
