@@ -102,8 +102,8 @@ impl Law {
         after: &Contents,
     ) -> Result<(), Violation> {
         each_item_is_written_once(writes)?;
-        self.nothing_of_another_shop_is_stored(after)?;
         self.only_what_concerns_us_is_on_record(after)?;
+        self.nothing_of_another_shop_is_stored(after)?;
         records_only_rise(before, after)?;
         facts_only_rise(before, writes, after)?;
         access_is_the_fold_of_facts(before, after)?;
