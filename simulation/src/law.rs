@@ -109,8 +109,8 @@ impl Law {
         after: &Contents,
     ) -> Result<(), Violation> {
         each_item_is_written_once(writes)?;
-        self.nothing_of_another_shop_is_stored(after)?;
         self.only_what_concerns_us_is_on_record(after)?;
+        self.nothing_of_another_shop_is_stored(after)?;
         records_only_rise(before, after)?;
         facts_only_rise(before, writes, after)?;
         self.whoever_is_erased_stays_erased(before, writes, after)?;

@@ -168,7 +168,7 @@ fn a_function_that_takes_another_shop_s_mark_for_its_own_is_found() {
     finds(Flaw::OtherMark, "a 2xx means committed");
     let sale = History { words: vec![Word::Stray { kind: 1 }], turns: Vec::new() };
     let violation = sale.play(Some(Flaw::OtherMark)).unwrap_err();
-    assert_eq!(violation.law, "nothing of another shop is stored");
+    assert_eq!(violation.law, "what is none of our business writes nothing");
 }
 
 #[test]
