@@ -7,6 +7,8 @@ use axum::http::StatusCode;
 use coursegate::deployment::Deployment;
 use coursegate::learner::{LearnerError, forget};
 use serde_json::{Value, json};
+use shared::erasure::erase;
+use shared::ports::Clock as _;
 use tests::relay::{self, Answer, Relay};
 use tests::requests::{Who, answer, learner};
 use tests::world::{World, dynamodb_client_at};
@@ -224,6 +226,28 @@ async fn what_a_learner_did_before_says_nothing_of_others_or_of_what_they_buy_la
     assert_eq!(shop.forget("ada").await.unwrap(), 0);
     assert_eq!(shop.forget("nobody").await.unwrap(), 0);
     assert_eq!(shop.about("nobody").await, [""; 0]);
+}
+
+#[tokio::test]
+async fn whoever_pays_as_they_are_erased_gets_nothing_and_can_buy_again() {
+    // The clock of whoever erases is ahead of Stripe's, and the session is recorded after all.
+    let mut shop = Shop::open().await;
+    let session = shop.world.buy(&learner("ada")).await;
+    let (table, deployment) = (shop.world.table(), shop.world.deployment(""));
+    let (ada, at) = ("ada".parse().unwrap(), shop.world.clock.now().plus_seconds(60));
+    let clock = &shop.world.clock;
+    erase(&table, &deployment, clock, &deployment.shop, &ada, at).await.unwrap();
+    listen();
+    shop.world.pay(&session).await;
+    shop.tell().await;
+    assert_eq!(counted(&lines(), NOTICE), 1);
+    assert!(!shop.lets_in("ada").await);
+    let (_, advanced) = shop.world.stripe_post("/_sim/advance", &json!({ "seconds": 90 })).await;
+    let again = shop.world.buy(&learner("ada")).await;
+    assert_ne!(again, session, "{advanced}");
+    shop.world.pay(&again).await;
+    shop.tell().await;
+    assert!(shop.lets_in("ada").await);
 }
 
 /// What stands before `DynamoDB` and refuses everything from a certain request on, which it may

@@ -341,10 +341,12 @@ impl<C: Clock, T: Store, S: Stripe> App<C, T, S> {
                 self.take_in(&found.news).await?;
                 let holdings = self.table.holdings(wish.learner).await?;
                 self.refuse_by(wish, &holdings)?;
-                // What has failed, or was taken back, leaves something to buy. What opens the
-                // product, or may yet, was refused just now.
+                // What has failed, was taken back, or is of before its buyer was erased leaves
+                // something to buy. What opens the product, or may yet, was refused just now.
                 let is_told = match &found.news.content {
-                    Content::Facts(source, _) => holdings.of(source).is_some(),
+                    Content::Facts(source, _) => {
+                        holdings.of(source).is_some() || self.is_recorded(source).await?
+                    }
                     Content::CustomerDeleted(..)
                     | Content::Irrelevant(_)
                     | Content::Unreadable { .. } => false,
@@ -358,6 +360,10 @@ impl<C: Clock, T: Store, S: Stripe> App<C, T, S> {
             Next::Begin => self.begin(wish, buyer, request, fingerprint).await,
             Next::Refuse(reason) => Err(Failure::Unreadable(reason)),
         }
+    }
+
+    async fn is_recorded(&self, source: &SourceId) -> Result<bool, Failure> {
+        Ok(self.table.sources(std::slice::from_ref(source)).await?.contains_key(source))
     }
 
     /// Closes a session. Says whether it is closed; if not, its buyer was quicker.
