@@ -269,7 +269,8 @@ fn unreadable(error: &(dyn std::error::Error + 'static)) -> LambdaError {
 fn with_time(description: &str, now: Timestamp) -> String {
     let before = description.split(REPLACED).next().unwrap_or_default().trim_end();
     let sentence = format!("{REPLACED}{}.", rfc3339(now));
-    let room = DESCRIPTION_CHARACTERS_MAX.saturating_sub(sentence.chars().count() + 1);
+    let room =
+        DESCRIPTION_CHARACTERS_MAX.saturating_sub(sentence.chars().count().saturating_add(1));
     let before: String = before.chars().take(room).collect();
     if before.is_empty() { sentence } else { format!("{before} {sentence}") }
 }

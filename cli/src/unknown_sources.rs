@@ -240,8 +240,7 @@ fn session(status: &str, payment_status: Option<&str>) -> Option<Why> {
         ("complete", "paid" | "no_payment_required") => None,
         ("open" | "expired", _) => Some(Why::Unpaid(status.to_owned())),
         ("complete", "unpaid") => Some(Why::Unpaid("unpaid".to_owned())),
-        ("complete", other) => Some(Why::UnknownStatus(other.to_owned())),
-        (other, _) => Some(Why::UnknownStatus(other.to_owned())),
+        ("complete", other) | (other, _) => Some(Why::UnknownStatus(other.to_owned())),
     }
 }
 

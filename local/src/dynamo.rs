@@ -44,11 +44,14 @@ pub(crate) fn open(state: &State, name: &str, table: &Table) -> Result<Database,
     let database = database.map_err(|error| unopened(&file, &error))?;
     with_table(database, name, table).map_err(|error| match error {
         DynamoError::Table(problem) if is_full(&problem) => StateError::DiskFull(file).into(),
-        other => other,
+        error @ (DynamoError::State(_) | DynamoError::Table(_) | DynamoError::OtherKeys { .. }) => {
+            error
+        }
     })
 }
 
 /// Why the file can't be opened.
+#[expect(clippy::wildcard_enum_match_arm, reason = "any other error is told as it is")]
 fn unopened(file: &Path, error: &DynoxideError) -> StateError {
     match error {
         DynoxideError::SqliteError(error) => StateError::of_database(file, error),

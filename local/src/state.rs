@@ -103,7 +103,7 @@ impl Disk {
     pub(crate) fn complaint(&self) -> Option<String> {
         let folder = self.folder.as_ref()?;
         let probe = folder.join(PROBE);
-        let written = std::fs::write(&probe, [0; PROBE_BYTES]);
+        let written = std::fs::write(&probe, vec![0; PROBE_BYTES]);
         // What is left of it is overwritten the next time.
         let _ = std::fs::remove_file(&probe);
         let error = written.err().filter(|error| is_out_of_space(error.kind()))?;

@@ -115,8 +115,8 @@ impl Contents {
         let names = |stored: &StoredSource| {
             stored.facts.origin.as_ref().is_some_and(|origin| origin.learner() == learner)
         };
-        let named = self.sources.iter().filter(|(_, stored)| names(stored));
-        named.map(|(source, _)| source.clone()).collect()
+        let theirs = self.sources.iter().filter(|(_, stored)| names(stored));
+        theirs.map(|(source, _)| source.clone()).collect()
     }
 
     /// What is there of what a decision needs.

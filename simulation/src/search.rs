@@ -59,13 +59,10 @@ impl<H: Generated> fmt::Display for Broken<H> {
         for line in self.shortest.story(self.flaw) {
             writeln!(f, "  {line}")?;
         }
-        match self.flaw {
-            Some(flaw) => write!(f, "with this flaw on purpose: {flaw:?}"),
-            None => {
-                let command = H::COMMAND;
-                write!(f, "to see it again: {command} --seed {seed} --history {number}")
-            }
+        if let Some(flaw) = self.flaw {
+            return write!(f, "with this flaw on purpose: {flaw:?}");
         }
+        write!(f, "to see it again: {} --seed {seed} --history {number}", H::COMMAND)
     }
 }
 

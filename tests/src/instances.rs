@@ -105,7 +105,7 @@ impl Running {
 async fn update(State(instances): State<Instances>, body: String) -> Json<Value> {
     let change: Value = serde_json::from_str(&body).unwrap();
     let mut running = instances.running.lock().unwrap();
-    running.description = change["Description"].as_str().unwrap().to_owned();
+    change["Description"].as_str().unwrap().clone_into(&mut running.description);
     running.is_updating = true;
     running.configuration()
 }

@@ -215,12 +215,12 @@ impl<C: Clock, T: Store, S: Stripe> App<C, T, S> {
         for _ in 0..COUNTING_ROUNDS_MAX {
             let before = self.table.rate(&counter).await?;
             let rate = limit.admit(before, now).map_err(Failure::RateLimited)?;
-            let counted = if before.is_some_and(|before| before.since == rate.since) {
+            let is_counted = if before.is_some_and(|before| before.since == rate.since) {
                 self.table.count_in_window(&counter, rate.since, limit.times).await?
             } else {
                 self.table.begin_window(&counter, rate, before).await?
             };
-            if counted {
+            if is_counted {
                 return Ok(());
             }
         }

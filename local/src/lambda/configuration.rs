@@ -129,17 +129,15 @@ fn update_pool(pool: &Arc<Pool>, body: &Bytes) -> Response {
             "Description has more than {DESCRIPTION_CHARACTERS_MAX} characters"
         ));
     }
-    match pool.update(description) {
-        Ok(configuration) => Json(configuration.json(pool.function())).into_response(),
-        Err(UpdateInProgress) => {
-            let arn = function_arn(&pool.function().binary);
-            let message = format!(
-                "The operation cannot be performed at this time. An update is in progress for \
-                 resource: {arn}"
-            );
-            fault(StatusCode::CONFLICT, "ResourceConflictException", &message)
-        }
+    if let Ok(configuration) = pool.update(description) {
+        return Json(configuration.json(pool.function())).into_response();
     }
+    let arn = function_arn(&pool.function().binary);
+    let message = format!(
+        "The operation cannot be performed at this time. An update is in progress for resource: \
+         {arn}"
+    );
+    fault(StatusCode::CONFLICT, "ResourceConflictException", &message)
 }
 
 #[cfg(test)]

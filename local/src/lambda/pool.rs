@@ -163,7 +163,9 @@ impl Pool {
                 .filter(|(_, member)| member.started_after < update && member.busy.is_none());
             idle.map(|(id, _)| id.clone()).collect()
         };
-        retired.iter().for_each(|id| self.kill(id));
+        for id in &retired {
+            self.kill(id);
+        }
         self.dispatch();
     }
 

@@ -44,15 +44,15 @@ pub(crate) fn answer(
     permissions: &Permissions,
 ) -> Result<Value, ApiError> {
     let (parameters, paths) = expand::paths(&request.parameters)?;
-    let mut body = dispatch(call, request, &parameters)?;
+    let mut body = match (request.method.as_str(), request.path.as_str()) {
+        ("GET", event_destinations::PATH) => event_destinations::list(call, &parameters)?,
+        _ => dispatch(call, request, &parameters)?,
+    };
     expand::apply(call.store, permissions, &mut body, &paths)?;
     Ok(body)
 }
 
 fn dispatch(call: &mut Call<'_>, request: &ApiRequest, sent: &Value) -> Result<Value, ApiError> {
-    if (request.method.as_str(), request.path.as_str()) == ("GET", event_destinations::PATH) {
-        return event_destinations::list(call, sent);
-    }
     let path = request.path.strip_prefix("/v1/").unwrap_or_default();
     let segments: Vec<&str> = path.split('/').collect();
     match (request.method.as_str(), segments.as_slice()) {

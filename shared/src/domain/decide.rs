@@ -180,6 +180,7 @@ pub struct Claim {
 }
 
 /// One change to the table. A list of them is committed as a whole or not at all.
+#[expect(clippy::large_enum_variant, reason = "a decision has a handful of writes")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Write {
     /// Record the event. What is on record of it must be what the decision was made on.

@@ -304,7 +304,7 @@ mod tests {
             let Changes { set, remove } = changes(facts, stored.as_ref());
             item.extend(set);
             item.retain(|name, _| !remove.contains(name));
-            let version = stored.map_or(1, |stored: StoredSource| stored.version + 1);
+            let version = stored.map_or(1, |stored: StoredSource| stored.version.saturating_add(1));
             stored = Some(StoredSource { facts: facts.clone(), version });
         }
         item

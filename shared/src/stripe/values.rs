@@ -114,11 +114,9 @@ pub(super) fn dispute_status(
     case_type: Option<&str>,
 ) -> Result<DisputeStatus, String> {
     const CASE_TYPE: &str = "case_type of a prevented dispute";
-    match meaning("status", status, &DISPUTE_STATUSES)? {
-        Some(status) => Ok(status),
-        None => {
-            let case_type = case_type.ok_or_else(|| format!("{CASE_TYPE} is missing"))?;
-            meaning(CASE_TYPE, case_type, &PREVENTED_CASES)
-        }
+    if let Some(status) = meaning("status", status, &DISPUTE_STATUSES)? {
+        return Ok(status);
     }
+    let case_type = case_type.ok_or_else(|| format!("{CASE_TYPE} is missing"))?;
+    meaning(CASE_TYPE, case_type, &PREVENTED_CASES)
 }

@@ -211,7 +211,7 @@ impl Run {
             refund_threshold: RefundThreshold::ALL,
             clock: door,
         };
-        let answering = async move { answer(checkout::handle(&app, &request).await) };
+        let answering = async move { answer(&checkout::handle(&app, &request).await) };
         self.jobs.push(Job { name, wish, was_sold, future: Box::pin(answering) });
     }
 
@@ -425,7 +425,7 @@ fn session(answer: &Answer) -> Option<String> {
     id.or_else(|| Some(url?.rsplit('/').next()?.to_owned()))
 }
 
-fn answer(response: HttpResponse<Body>) -> Answer {
+fn answer(response: &HttpResponse<Body>) -> Answer {
     let body: &[u8] = response.body();
     let body = serde_json::from_slice(body).unwrap_or_default();
     Answer { status: response.status().as_u16(), headers: response.headers().clone(), body }

@@ -145,15 +145,12 @@ impl Stripe {
         act: impl FnOnce(&mut Self) -> String,
     ) -> Result<String, StripeError> {
         let known = self.keys.get(key).filter(|answered| now - answered.at < KEY_SECONDS);
-        let answer = match known {
-            Some(answered) => answered.answer.clone(),
-            None => {
-                let id = act(self);
-                let answer = (!breaks).then_some(id);
-                self.keys.insert(key.to_owned(), Answered { at: now, answer: answer.clone() });
-                answer
-            }
-        };
+        if let Some(answered) = known {
+            return answered.answer.clone().ok_or_else(failed);
+        }
+        let id = act(self);
+        let answer = (!breaks).then_some(id);
+        self.keys.insert(key.to_owned(), Answered { at: now, answer: answer.clone() });
         answer.ok_or_else(failed)
     }
 

@@ -30,6 +30,9 @@ pub enum Flaw {
     ExpiryPretended,
 }
 
+/// Something that is done when nobody waits for it any more.
+type Late = Box<dyn FnOnce(&mut World) + Send>;
+
 /// What all requests share.
 pub(super) struct World {
     pub(super) contents: Contents,
@@ -40,7 +43,7 @@ pub(super) struct World {
     /// What goes wrong with the next question; none again once it has.
     pub(super) trouble: Option<Trouble>,
     /// What is done when nobody waits for it any more.
-    pub(super) late: Vec<Box<dyn FnOnce(&mut Self) + Send>>,
+    pub(super) late: Vec<Late>,
     pub(super) tally: Tally,
 }
 
@@ -113,9 +116,10 @@ impl World {
 
     /// At most one session that can be paid, and at most one payment, for a learner and a product.
     pub(super) fn judge(&self) -> Result<(), Violation> {
-        let mut pairs: BTreeMap<(&str, &str), (Vec<&str>, Vec<&str>)> = BTreeMap::new();
+        let mut pairs = BTreeMap::new();
         for session in &self.stripe.sessions {
-            let (payable, paid) = pairs.entry((&session.learner, &session.product)).or_default();
+            let of = (&session.learner, &session.product);
+            let (payable, paid): &mut (Vec<&str>, Vec<&str>) = pairs.entry(of).or_default();
             if session.is_payable() {
                 payable.push(&session.id);
             }

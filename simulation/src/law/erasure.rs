@@ -100,7 +100,7 @@ impl Law {
         let law = "of whoever was erased nothing is left but when";
         let id: LearnerId = learner.parse().unwrap();
         let access = contents.access.get(&id).cloned().unwrap_or_default();
-        let erased_at = access.erased_at.map_or(-1, |at| at.unix_seconds());
+        let erased_at = access.erased_at.map_or(-1, shared::domain::time::Timestamp::unix_seconds);
         holds(erased_at >= at, law, || format!("{learner} was erased at {at}, not {erased_at}"))?;
         let began = |source: &SourceId| {
             self.truth.get(source.as_str()).is_none_or(|held| held.opened_at <= at)

@@ -13,6 +13,7 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_unix_seconds(seconds)
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a sale's total is optional")]
 fn usd(amount_minor: i64) -> Option<Money> {
     Some(Money { amount_minor, currency: "usd".parse().unwrap() })
 }
@@ -404,8 +405,8 @@ fn decider_of(standing: Option<Standing>) -> Decider {
 
 /// The effect that the last step with an effect must have had.
 fn last_effect(history: &History, is_ended: bool) -> (Option<Effect>, bool) {
-    let effects = history.steps().iter().map(|step| step.effect);
-    let last = effects.filter(|effect| *effect != Effect::Nothing).last();
+    let mut effects = history.steps().iter().map(|step| step.effect);
+    let last = effects.rfind(|effect| *effect != Effect::Nothing);
     let agrees = match (last, history.standing()) {
         (Some(Effect::Opens | Effect::Restores), Some(Standing::Active))
         | (Some(Effect::Suspends), Some(Standing::Suspended))
@@ -552,8 +553,8 @@ fn how_a_product_stands_agrees_with_what_is_let_in_for_every_two_sources() {
 fn was_so_ever_since(name: &str, histories: &[History], overall: Overall) {
     let is_open = |second: i64| {
         histories.iter().any(|history| {
-            let steps = history.steps().iter();
-            let last = steps.filter(|step| step.at.is_none_or(|it| it <= at(second))).last();
+            let mut steps = history.steps().iter();
+            let last = steps.rfind(|step| step.at.is_none_or(|it| it <= at(second)));
             last.is_some_and(|step| step.standing == Some(Standing::Active))
         })
     };
@@ -562,7 +563,7 @@ fn was_so_ever_since(name: &str, histories: &[History], overall: Overall) {
         steps.any(|it| it.at == Some(at(second)) && it.standing == Some(Standing::Active))
     };
     let changes = |second: &i64| {
-        let (was, is) = (is_open(second - 1), is_open(*second));
+        let (was, is) = (is_open(second.saturating_sub(1)), is_open(*second));
         was != is || (!was && opens_in(*second))
     };
     let change = (1..=30).chain([NOW - 1, NOW]).rev().find(changes);
