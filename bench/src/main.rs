@@ -1,5 +1,6 @@
 //! What must be fast, measured: `cargo xtask bench`. See `bench/README.md`.
 
+#![recursion_limit = "256"]
 #![allow(
     clippy::expect_used,
     clippy::panic,

@@ -146,6 +146,7 @@ pub(crate) fn print(line: &str) {
 }
 
 /// Fails if a line was lost: a catalog or an export that is half written must not look whole.
+#[expect(clippy::wildcard_enum_match_arm, reason = "any other error is told as it is")]
 pub(crate) fn all_printed() -> Result<(), String> {
     let Some(error) = LOST.get() else { return Ok(()) };
     Err(match error.kind() {

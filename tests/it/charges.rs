@@ -190,7 +190,7 @@ fn for_a_thousand<const LINES: usize>(
 
 #[tokio::test]
 async fn for_a_thousand_purchases_aws_charges_less_than_a_quarter_of_a_dollar() {
-    let used = a_typical_purchase(&Shop::open().await).await;
+    let used = Box::pin(a_typical_purchase(&Shop::open().await)).await;
     let bill = for_a_thousand(used.bill());
     let sum = print("For 1,000 purchases", &bill);
     assert!((1..250_000).contains(&sum), "{}", dollars(sum));
@@ -218,7 +218,7 @@ fn a_learner_s_visits(api_requests: u64) -> [(&'static str, u64, u64); 5] {
 
 #[tokio::test]
 async fn for_the_site_aws_charges_less_than_half_a_dollar_for_a_thousand_purchases() {
-    let used = a_typical_purchase(&Shop::open().await).await;
+    let used = Box::pin(a_typical_purchase(&Shop::open().await)).await;
     let bill = for_a_thousand(a_learner_s_visits(used.api_requests));
     let sum = print("For the site, for 1,000 purchases", &bill);
     assert!((1..500_000).contains(&sum), "{}", dollars(sum));
@@ -239,7 +239,7 @@ async fn for_a_month_aws_charges_less_than_three_dollars_beyond_what_is_free() {
     let template = template_yaml();
     let resources: Vec<_> = template["Resources"].as_mapping().unwrap().values().collect();
     let count = |kind: &str| resources.iter().filter(|it| it["Type"] == kind).count();
-    let sent = a_typical_purchase(&Shop::open().await).await.metrics.len();
+    let sent = Box::pin(a_typical_purchase(&Shop::open().await)).await.metrics.len();
     assert_ne!(sent, 0);
     // What, how many, how many are free in each account, and the price of the others. A metric is
     // charged only for the hours in which it is sent.

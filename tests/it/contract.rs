@@ -85,6 +85,7 @@ fn store(source: &str, facts: impl Into<Facts>, replaces: Option<StoredSource>) 
     store_claiming(source, facts, replaces, None)
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "what a write replaces is optional")]
 fn stored(facts: impl Into<Facts>, version: u64) -> Option<StoredSource> {
     Some(StoredSource { facts: facts.into(), version })
 }
@@ -527,8 +528,8 @@ async fn counts_up_to_its_limit<T: Ledger + CheckoutStore>(table: &T, counter: &
     assert!(table.begin_window(counter, first, None).await.unwrap());
     assert!(!table.begin_window(counter, second, None).await.unwrap());
     let counts = (0..5).map(|_| table.count_in_window(counter, first.since, 3));
-    let counted = join_all(counts).await.into_iter().filter(|counted| *counted.as_ref().unwrap());
-    assert_eq!(counted.count(), 2);
+    let answers = join_all(counts).await.into_iter();
+    assert_eq!(answers.filter(|is_counted| *is_counted.as_ref().unwrap()).count(), 2);
     let full = Rate { times: 3, ..first };
     assert_eq!(table.rate(counter).await.unwrap(), Some(full));
     assert!(table.begin_window(counter, second, Some(full)).await.unwrap());

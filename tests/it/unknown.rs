@@ -270,7 +270,7 @@ async fn a_thin_event_of_a_type_that_is_handled_is_kept_and_the_reason_names_the
 async fn altered_world() -> (World, AlteredStripe) {
     let mut world = World::new().await;
     let stripe = AlteredStripe::before(&world.stripe_url).await;
-    world.stripe_url = stripe.url.clone();
+    world.stripe_url.clone_from(&stripe.url);
     (world, stripe)
 }
 

@@ -87,8 +87,8 @@ async fn without_an_answer_for_each_payment_nothing_is_found() {
         let looked = look(&world.deployment(""), &world.account(), None, 1000).await;
         let error = looked.unwrap_err().to_string();
         assert!(error.contains(says), "{fault}: {error}");
-        let reqwest = reqwest::Client::new().delete(format!("{}/_sim/faults", world.stripe_url));
-        assert!(reqwest.send().await.unwrap().status().is_success());
+        let cleared = reqwest::Client::new().delete(format!("{}/_sim/faults", world.stripe_url));
+        assert!(cleared.send().await.unwrap().status().is_success());
     }
     assert_eq!(all(&world).await.unknown.len(), 3);
 }

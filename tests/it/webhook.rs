@@ -181,6 +181,7 @@ fn another_deployment_s(event: &mut Value) {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a row for each event")]
 async fn what_is_none_of_our_business_is_acknowledged_and_writes_nothing() {
     let world = World::new().await;
     let edited = |edit: Edit| {

@@ -3,6 +3,7 @@
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
+use shared::ports::{Clock as _, SystemClock};
 
 use crate::shop::{Shop, finish, plain};
 
@@ -16,8 +17,7 @@ impl Shop {
 
     /// Somebody who has this secret tells of a purchase that never was; the webhook's status.
     fn forge(&self, secret: &str, event: &str, session: &Value) -> String {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-        let now = i64::try_from(now.as_secs()).unwrap();
+        let now = SystemClock.now().unix_seconds();
         let event = json!({
             "id": event, "object": "event", "type": "checkout.session.completed", "created": now,
             "livemode": false, "data": {"object": session},

@@ -45,6 +45,7 @@ fn an_export_has_every_item_that_names_the_learner_and_no_other() {
     );
 }
 
+#[expect(clippy::too_many_lines, reason = "one story, from the first purchase to the next")]
 #[test]
 fn whoever_is_forgotten_is_nowhere_in_the_table_and_nothing_brings_them_back() {
     let shop = Shop::open();
