@@ -269,7 +269,7 @@ async fn an_update_replaces_every_instance_and_interrupts_none() {
     for _ in 0..3 {
         let (lambda, event) = (running.lambda.clone(), Bytes::from(event.clone()));
         answers.spawn(async move { lambda.invoke("echo", event).await.unwrap() });
-        while running.lambda.health()["echo"].cold_starts < answers.len() as u64 {
+        while running.lambda.health()["echo"].cold_starts < u64::try_from(answers.len()).unwrap() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
