@@ -55,7 +55,7 @@ async fn a_new_deployment_is_told_what_it_lacks_and_how_to_come_by_it() {
     let findings = findings(&shop.deployment().await).await;
     let good = findings.iter().filter(|(_, finding)| matches!(finding, Finding::Good(_)));
     let good: Vec<&str> = good.map(|(name, _)| *name).collect();
-    insta::assert_snapshot!(good.join(", "), @"stack, table, alarms, functions' key, webhook's key, your key, account, prices, catalog file, endpoint, deliveries, quarantine, double payments, unknown sources, signed probe, forged probe, api, site, clock");
+    insta::assert_snapshot!(good.join(", "), @"stack, table, alarms, functions' key, webhook's key, your key, account, prices, catalog file, endpoint, thin events, deliveries, seller, quarantine, double payments, unknown sources, signed probe, forged probe, api, site, clock");
 }
 
 #[tokio::test]
@@ -525,7 +525,11 @@ async fn what_the_operator_s_key_may_not_look_at_is_not_taken_for_well() {
       give your key Products: Read and Prices: Read
     bad, endpoint: your key may not look at this: Stripe answers 403: 
       give your key Webhook Endpoints: Read
+    note, thin events: none has come; whether an endpoint would send them can't be told: your key may not look at this: Stripe answers 403: 
+      give your key Event Destinations: Read, or look in Stripe's Dashboard (Workbench, Webhooks)
     bad, deliveries: your key may not look at this: Stripe answers 403: 
+      give your key Events: Read
+    bad, seller: your key may not look at this: Stripe answers 403: 
       give your key Events: Read
     note, customer portal: your key may not look at this: Stripe answers 403: 
       give your key Customer portal: Read
