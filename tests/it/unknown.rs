@@ -44,6 +44,7 @@ const SESSION: &[Row] = &[
     ("/data/object/status", [KEPT, APPLIED, APPLIED]),
     ("/data/object/payment_status", [KEPT, KEPT, KEPT]),
     ("/data/object/payment_intent", [KEPT, KEPT, KEPT]),
+    ("/data/object/created", [KEPT, KEPT, KEPT]),
     // Without metadata a session is not ours; that there is no such field says nothing.
     ("/data/object/metadata", [KEPT, IGNORED, KEPT]),
     // Any other mark is another deployment's.
@@ -363,6 +364,7 @@ fn session_fields() -> Vec<(Stage, &'static str, [Answers; 3])> {
         (Open, "/url", [SAME, BAD, BAD]),
         (Open, "/expires_at", [BAD, BAD, BAD]),
         (Open, "/created", [BAD, BAD, BAD]),
+        (Paid, "/created", [BAD, BAD, BAD]),
         (Paid, "/metadata", [BAD, WHOSE, BAD]),
         (OnItsWay, "/metadata", [BAD, WHOSE, BAD]),
         (Paid, "/metadata/coursegate", [WHOSE, BAD, WHOSE]),
