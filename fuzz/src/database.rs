@@ -89,6 +89,7 @@ fn purchase() -> Session {
             "product": OWNED,
             "price": "tutorclaw_paid",
         },
+        "created": NOW.unix_seconds(),
         "livemode": false,
     });
     session_from_api(&session.to_string(), NOW).unwrap()

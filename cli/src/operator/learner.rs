@@ -37,7 +37,7 @@ async fn forget(place: PlaceArguments, learner: &LearnerId, yes: bool) -> Ended 
     if held.is_erased() && unsettled.is_empty() {
         terminal::print(&match held.erased_at() {
             Some(at) => {
-                format!("Nothing is held of {learner} but their erasure on {} UTC.", utc(at))
+                format!("Nothing is held of {learner} but their erasure on {}.", utc(at))
             }
             None => format!("Nothing is held of {learner}."),
         });

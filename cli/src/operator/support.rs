@@ -52,7 +52,7 @@ async fn nothing_known(
     let holdings = deployment.table().holdings(learner).await.map_err(say)?;
     if let Some(at) = holdings.erased_at() {
         terminal::print(&format!(
-            "They were erased on {} UTC: what they began to buy before that opens nothing.",
+            "They were erased on {}: what they began to buy before that opens nothing.",
             utc(at)
         ));
     }

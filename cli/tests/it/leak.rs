@@ -41,12 +41,15 @@ impl Shop {
 }
 
 /// A session that never was, with this payment.
-fn session(payment: &Value, learner: &str) -> Value {
+fn session(shop: &Shop, payment: &Value, learner: &str) -> Value {
     json!({
         "id": "cs_test_forged", "object": "checkout.session", "mode": "payment",
         "status": "complete", "payment_status": "paid", "payment_intent": payment,
-        "metadata": {"learner_id": learner, "product": "tutorclaw", "price": "tutorclaw_paid"},
-        "amount_total": 999, "currency": "usd",
+        "metadata": {
+            "coursegate": shop.mark(), "learner_id": learner, "product": "tutorclaw",
+            "price": "tutorclaw_paid",
+        },
+        "amount_total": 999, "currency": "usd", "created": SystemClock.now().unix_seconds(),
     })
 }
 
@@ -81,9 +84,12 @@ fn access_that_forged_events_have_opened_is_listed_until_it_is_taken_back() {
     let eve = shop.sign_in("eve@example.com");
     let secret = shop.signing_secret();
     let unpaid = shop.check_out(&eve, "tutorclaw_paid");
-    let mut hers = session(&Value::Null, &eve.id);
+    let mut hers = session(&shop, &Value::Null, &eve.id);
     hers["id"] = unpaid.as_str().into();
-    for (event, session) in [("evt_1", session(&json!("pi_forged"), &eve.id)), ("evt_2", hers)] {
+    hers["payment_status"] = "no_payment_required".into();
+    for (event, session) in
+        [("evt_1", session(&shop, &json!("pi_forged"), &eve.id)), ("evt_2", hers)]
+    {
         assert_eq!(shop.forge(&secret, event, &session), "200");
     }
     assert!(shop.lets_in(&eve));
@@ -116,7 +122,7 @@ fn access_that_forged_events_have_opened_is_listed_until_it_is_taken_back() {
 fn while_stripe_does_not_answer_no_source_is_said_to_be_unknown() {
     let shop = Shop::open();
     let eve = shop.sign_in("eve@example.com");
-    let forged = session(&json!("pi_forged"), &eve.id);
+    let forged = session(&shop, &json!("pi_forged"), &eve.id);
     assert_eq!(shop.forge(&shop.signing_secret(), "evt_1", &forged), "200");
     let fault = json!({"method": "GET", "path": "/v1/payment_intents", "status": 500, "times": 99});
     shop.sim("/_sim/faults", &fault);

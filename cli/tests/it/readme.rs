@@ -62,7 +62,7 @@ fn every_command_of_the_first_purchase_does_what_the_readme_says() {
         "\"payment_status\": \"paid\"",
         "\"courses\":[\"models\",\"tools\",\"memory\",\"evaluation\"]",
         "\"status\":\"refunded\"",
-        "\"effect\":\"closes\",\"text\":\"The refund was made.\"",
+        "\"effect\":\"closes\",\"text\":\"9.99 USD was refunded.\"",
     ] {
         assert!(said.contains(part), "{part} is not in:\n{said}");
     }
