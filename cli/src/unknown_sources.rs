@@ -76,7 +76,8 @@ impl std::fmt::Display for Why {
         match self {
             Self::Missing => f.write_str("Stripe doesn't have it."),
             Self::NotOurs => f.write_str(
-                "Stripe has it, but its metadata names another deployment, learner or product, or none.",
+                "Stripe has it, but its metadata names another deployment, learner or product, or \
+                 none. Leave it if this shop had another deployment mark when it was sold.",
             ),
             Self::Unpaid(status) => write!(f, "Stripe says that it isn't paid: it is {status}."),
             Self::UnknownStatus(status) => write!(
