@@ -179,7 +179,7 @@ async fn what_the_author_ends_says_so_and_a_refund_of_a_part_ends_nothing() {
         learner.reloads_until_they_see("/purchases", "Open, partly refunded").await;
         learner.sees(&["30% of the price was refunded. You keep access."]).await;
         learner.presses("Payment history").await;
-        learner.sees(&["Paid $9.99. Access opened.", "$3 of $9.99 refunded."]).await;
+        learner.sees(&["Paid $9.99. Access opened.", "$3.00 of $9.99 refunded."]).await;
         learner.shop.operator(&["revoke", payment, "--reason", "fraud"]);
         learner.reloads_until_they_see("/purchases", "Ended by the author").await;
         learner.sees(&["The author ended your access."]).await;

@@ -25,7 +25,7 @@ async fn lost() -> (Shop, String) {
     let dispute = shop.dispute(&payment, "needs_response").await;
     shop.decide(&dispute, json!({ "status": "lost" })).await;
     shop.tell().await;
-    assert_eq!(shop.statuses().await, ["revoked"]);
+    assert_eq!(shop.statuses().await, ["dispute_lost"]);
     (shop, dispute)
 }
 
@@ -54,14 +54,14 @@ async fn an_appeal_that_is_lost_leaves_the_product_closed_and_for_sale() {
     assert_eq!(shop.statuses().await, ["suspended"]);
     shop.decide(&dispute, json!({ "status": "lost" })).await;
     shop.tell().await;
-    assert_eq!(shop.statuses().await, ["revoked"]);
+    assert_eq!(shop.statuses().await, ["dispute_lost"]);
     assert_eq!(shop.access("ada").await, ("denied".into(), "payment_required".into()));
     assert_eq!(checkout(&shop.world, &learner("ada")).await.0, 201);
 }
 
 #[tokio::test]
 async fn an_appeal_ends_as_stripe_says_in_whatever_order_it_is_told() {
-    for (verdict, status) in [("won", "active"), ("lost", "revoked")] {
+    for (verdict, status) in [("won", "active"), ("lost", "dispute_lost")] {
         for is_reversed in [false, true] {
             let (mut shop, payment) = Shop::sold().await;
             let dispute = shop.dispute(&payment, "needs_response").await;

@@ -14,7 +14,7 @@ use tests::world::root;
 use xtask::tools;
 
 /// What a page is made of, script and style, may weigh on its way to a browser.
-pub(crate) const BYTES_MAX: usize = 60_000;
+pub(crate) const BYTES_MAX: usize = 64_000;
 
 /// What no page of the site asks for.
 const NOT_ON_THE_SITE: [&str; 2] = ["LinkOffer", "UpgradeLink"];
@@ -29,7 +29,7 @@ fn scripts_and_styles(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn the_script_and_style_of_the_whole_site_stay_under_60_kb() {
+fn the_script_and_style_of_the_whole_site_stay_under_64_kb() {
     let files = scripts_and_styles(&root().join("web"));
     assert!(files.len() > 20, "{files:?}");
     // CloudFront compresses each by itself, and the smallest not at all:

@@ -538,6 +538,7 @@ fn the_outputs_are_those_that_the_operator_s_commands_read() {
         "StripeSigningSecretArn",
         "TableName",
         "Version",
+        "WebhookFunctionName",
         "WebhookUrl",
     ];
     let of_the_pool = ["ServiceClientId", "SignInUrl", "SiteClientId"];

@@ -33,7 +33,7 @@ struct Shop {
 const BUYERS: [(&str, &str, Option<&str>); 7] = [
     ("ada", "paid", Some("active")),
     ("refunded", "free", Some("refunded")),
-    ("disputed", "free", Some("revoked")),
+    ("disputed", "free", Some("dispute_lost")),
     ("warned", "paid", Some("active")),
     ("debit", "paid", Some("active")),
     ("expired", "free", None),

@@ -219,6 +219,12 @@ struct PaymentMethodShape {
     kind: Option<String>,
 }
 
+impl PaymentMethodShape {
+    fn is_card(&self) -> bool {
+        self.kind.as_deref() == Some("card")
+    }
+}
+
 struct EventIdShape(EventId);
 
 impl<'de> Deserialize<'de> for EventIdShape {
@@ -588,7 +594,7 @@ impl SessionShape {
                 latest_charge:
                     Some(ChargeShape::Object { created, payment_method_details: Some(method) }),
                 ..
-            }) if method.kind.as_deref() == Some("card") && self.payment_status == "paid" => {
+            }) if method.is_card() && self.payment_status() == Ok(SessionPaymentStatus::Paid) => {
                 Timestamp::from_unix_seconds(*created)
             }
             Some(PaymentIntentShape::Id(_) | PaymentIntentShape::Object { .. }) | None => now,

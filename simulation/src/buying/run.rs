@@ -445,7 +445,7 @@ fn request(
         "routeKey": route_key,
         "rawPath": format!("/api{path}"),
         "rawQueryString": "",
-        "headers": { "content-type": "application/json" },
+        "headers": { "accept": "application/json", "content-type": "application/json" },
         "pathParameters": parameters,
         "requestContext": {
             "accountId": "0",

@@ -210,7 +210,7 @@ fn a_verdict_that_is_read_only_once_is_found() {
 fn a_known_verdict_that_nobody_else_can_notice_is_found() {
     // Three functions have to meet in one way: about one history in 25,000. Here is an early one.
     let law = "in the end everybody has what they have paid for";
-    finds_with(2, Flaw::KnownVerdictUnwritten, law);
+    finds_with(1, Flaw::KnownVerdictUnwritten, law);
 }
 
 #[test]
