@@ -93,7 +93,7 @@ async fn why_names_an_appeal() {
         shop.world.read("GET /entitlements/{product}/why", target, &learner("ada")).await;
     let facts = answer["sources"][0]["facts"].as_array().unwrap();
     let last = facts.last().unwrap();
-    assert_eq!((&last["fact"], &last["effect"]), (&json!("dispute_appealed"), &json!("nothing")));
+    assert_eq!((&last["fact"], &last["effect"]), (&json!("dispute_appealed"), &json!("suspends")));
     assert_eq!(last["text"], "The bank's decision on the dispute was appealed.");
 }
 

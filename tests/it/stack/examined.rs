@@ -144,7 +144,7 @@ async fn what_somebody_has_changed_in_the_table_by_hand_is_named() {
       look at the table
     bad, prices: the table refuses the request
       look at the table
-    bad, catalog file: the table did not answer for the catalog: the table refuses the request
+    bad, catalog file: the table did not answer for the catalog: the table refuses the request (ResourceNotFoundException: Requested resource not found)
       see `coursegate catalog plan`
     bad, quarantine: the table refuses the request
       look at the table
