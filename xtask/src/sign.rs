@@ -68,7 +68,11 @@ pub fn sign_file(
         _ => return Err(SignError::NoEvent(path.to_owned())),
     };
     let stripe_event: Value = serde_json::from_str(&body).unwrap_or_default();
-    if stripe_event.get("object").and_then(Value::as_str) != Some("event") {
+    // A thin event says that it is one: <https://docs.stripe.com/api/v2/core/events/object>
+    if !matches!(
+        stripe_event.get("object").and_then(Value::as_str),
+        Some("event" | "v2.core.event")
+    ) {
         return Err(SignError::NoEvent(path.to_owned()));
     }
     let is_base64 = event.get("isBase64Encoded").and_then(Value::as_bool).unwrap_or(false);
