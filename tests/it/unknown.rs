@@ -375,6 +375,8 @@ fn session_fields() -> Vec<(Stage, &'static str, [Answers; 3])> {
         // The money is there, whatever the payment intent says; when it came is not worth more.
         (Paid, "/payment_intent/status", [SAME, SAME, SAME]),
         (Paid, "/payment_intent/latest_charge", [SAME, SAME, SAME]),
+        (Paid, "/payment_intent/latest_charge/payment_method_details", [SAME, SAME, SAME]),
+        (Paid, "/payment_intent/latest_charge/payment_method_details/type", [SAME, SAME, SAME]),
         (Paid, "/amount_total", [BAD, SAME, SAME]),
         (Paid, "/currency", [SAME, SAME, SAME]),
     ] {

@@ -106,8 +106,9 @@ async fn a_bank_that_refuses_leaves_nothing_open() {
     let failed = event("evt_2 async_payment_failed unpaid cs_a pi_a ada tutorclaw @2000");
     let unpaid = event("evt_1 completed unpaid cs_a pi_a ada tutorclaw @1000");
     assert_eq!(world.deliver(&failed).await, applied());
-    // It says since when the payment was on its way, and changes nothing else.
+    // It says when the debit was made.
     assert_eq!(world.deliver(&unpaid).await, applied());
+    assert_eq!(world.deliver(&unpaid).await, duplicate());
     assert_eq!(statuses(&world, "ada").await, [Status::Failed]);
 }
 

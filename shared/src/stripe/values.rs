@@ -4,6 +4,8 @@
 //! is an error and never read as one of the others, so an object of ours that has one is kept for
 //! a person.
 
+use serde_json::Value;
+
 use crate::domain::facts::{DisputeStatus, PaymentStatus, RefundStatus};
 
 /// A Checkout session's `status`.
@@ -54,6 +56,11 @@ const UNPAID_INTENTS: [(&str, PaymentStatus); 7] = [
     ("succeeded", PaymentStatus::Processing),
 ];
 
+/// The payment methods whose charge is created when it is paid. Any other may be a delayed one,
+/// whose charge is days older: <https://docs.stripe.com/checkout/fulfillment>.
+/// <https://docs.stripe.com/api/charges/object#charge_object-payment_method_details-type>
+const PAID_WHEN_CHARGED: [&str; 1] = ["card"];
+
 /// <https://docs.stripe.com/api/refunds/object#refund_object-status>
 const REFUND_STATUSES: [(&str, RefundStatus); 5] = [
     ("pending", RefundStatus::Pending),
@@ -102,6 +109,12 @@ pub(super) fn payment_status(value: &str) -> Result<SessionPaymentStatus, String
 /// How far the payment of a complete, unpaid session has come, by its payment intent.
 pub(super) fn unpaid_intent(status: &str) -> Result<PaymentStatus, String> {
     meaning("payment_intent.status", status, &UNPAID_INTENTS)
+}
+
+/// Whether a charge with these `payment_method_details` was created when it was paid.
+pub(super) fn is_paid_when_charged(details: &Value) -> bool {
+    let kind = details.get("type").and_then(Value::as_str);
+    kind.is_some_and(|kind| PAID_WHEN_CHARGED.contains(&kind))
 }
 
 pub(super) fn refund_status(value: &str) -> Result<RefundStatus, String> {

@@ -210,19 +210,7 @@ enum PaymentIntentShape {
 #[serde(untagged)]
 enum ChargeShape {
     Id(#[expect(dead_code, reason = "only an expanded charge tells its time")] String),
-    Object { created: i64, payment_method_details: Option<PaymentMethodShape> },
-}
-
-#[derive(Deserialize)]
-struct PaymentMethodShape {
-    #[serde(rename = "type")]
-    kind: Option<String>,
-}
-
-impl PaymentMethodShape {
-    fn is_card(&self) -> bool {
-        self.kind.as_deref() == Some("card")
-    }
+    Object { created: i64, payment_method_details: Option<Value> },
 }
 
 struct EventIdShape(EventId);
@@ -589,12 +577,13 @@ impl SessionShape {
     /// The time of what it says, where it was read at `now`. A card's charge is created when it is
     /// paid. A bank debit's is created days before, so there is no better time than now.
     fn told_at(&self, now: Timestamp) -> Timestamp {
+        let is_paid = self.payment_status() == Ok(SessionPaymentStatus::Paid);
         match &self.payment_intent {
             Some(PaymentIntentShape::Object {
                 latest_charge:
                     Some(ChargeShape::Object { created, payment_method_details: Some(method) }),
                 ..
-            }) if method.is_card() && self.payment_status() == Ok(SessionPaymentStatus::Paid) => {
+            }) if is_paid && values::is_paid_when_charged(method) => {
                 Timestamp::from_unix_seconds(*created)
             }
             Some(PaymentIntentShape::Id(_) | PaymentIntentShape::Object { .. }) | None => now,
