@@ -76,7 +76,7 @@ async fn what_a_stranger_sees_is_fit_for_everybody() {
             ("/success?session_id=cs_test_1", "Sign in to see it."),
             ("/success?from=chat&status=paid", "Paid. Back to your chat."),
             ("/cancel?price=tutorclaw_paid", "You have left the checkout."),
-            ("/cancel?price=tutorclaw_paid&from=chat", "Go back to your chat"),
+            ("/cancel?price=tutorclaw_paid&from=chat", "open the link in your chat again"),
             ("/nowhere", "There is nothing here."),
         ];
         are_fit_for_everybody(stranger, &pages).await;
