@@ -1,4 +1,4 @@
-//! Histories of events: what happens at Stripe, and how the webhook is told of it.
+//! Histories of events: what happens at Stripe, and how its events reach the webhook.
 
 use std::sync::Arc;
 

@@ -409,7 +409,7 @@ impl Instance {
 
 /// Pending once: then it is the scheduler's turn.
 #[derive(Default)]
-struct Once {
+pub(crate) struct Once {
     stood: bool,
 }
 

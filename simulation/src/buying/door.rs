@@ -1,9 +1,7 @@
 //! The world as one request sees it, with every step of it in the scheduler's hand.
 
 use std::collections::BTreeMap;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use shared::domain::access::Holdings;
@@ -27,6 +25,7 @@ use shared::stripe::wire;
 use super::world::{Flaw, World};
 use crate::memory::Contents;
 use crate::shop;
+use crate::world::Once;
 
 /// What goes wrong with one thing that is asked of the world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,20 +47,6 @@ pub const TROUBLES: [Trouble; 4] =
 /// One request's door to the world. Clones are the same request's.
 #[derive(Clone)]
 pub(super) struct Door(pub(super) Arc<Mutex<World>>);
-
-/// Pending once: then it is the scheduler's turn.
-#[derive(Default)]
-struct Once {
-    stood: bool,
-}
-
-impl Future for Once {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-        if std::mem::replace(&mut self.stood, true) { Poll::Ready(()) } else { Poll::Pending }
-    }
-}
 
 impl Door {
     fn world(&self) -> MutexGuard<'_, World> {
