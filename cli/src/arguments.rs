@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use coursegate::calendar;
 use coursegate::deployment::Place;
-use shared::domain::facts::Remark;
+use shared::domain::facts::Note;
 use shared::domain::id::{DeploymentMark, EventId, LearnerId, ProductId, SourceId};
 use shared::domain::time::Timestamp;
 
@@ -52,7 +52,7 @@ pub(crate) enum Command {
         product: ProductId,
         /// Why; it is kept with your name, and told by `coursegate why`
         #[arg(long, value_name = "TEXT")]
-        reason: Remark,
+        reason: Note,
         /// Until when: a date, with which it ends, or a time like 2027-01-31T12:00:00Z; all in UTC
         #[arg(long, value_name = "DATE", value_parser = end)]
         until: Option<Timestamp>,
@@ -65,7 +65,7 @@ pub(crate) enum Command {
         source: SourceId,
         /// Why; it is kept with your name, and told by `coursegate why`
         #[arg(long, value_name = "TEXT")]
-        reason: Remark,
+        reason: Note,
         #[command(flatten)]
         place: PlaceArguments,
     },

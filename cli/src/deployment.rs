@@ -10,7 +10,7 @@ use serde::Deserialize;
 use shared::config::process_environment;
 use shared::domain::access::RefundThreshold;
 use shared::domain::decide::Mode;
-use shared::domain::facts::{DisputeStatus, Remark};
+use shared::domain::facts::{DisputeStatus, Note};
 use shared::domain::id::{DeploymentMark, DisputeId, IdError, PaymentIntentId};
 use shared::domain::shop::{Owner, Shop};
 use shared::domain::time::Timestamp;
@@ -344,7 +344,7 @@ impl Deployment {
     }
 
     /// Who the operator is: an AWS identity, or on a laptop the user's name.
-    pub async fn operator(&self) -> Result<Remark, DeploymentError> {
+    pub async fn operator(&self) -> Result<Note, DeploymentError> {
         let Some(cloud) = &self.cloud else {
             let names = ["USER", "LOGNAME", "USERNAME"].into_iter().filter_map(process_environment);
             let mut names = names.chain(["somebody".to_owned()]);

@@ -27,15 +27,16 @@ pub async fn look(
     let table = deployment.table();
     let mut found = Vec::new();
     for listed in operator::double_payments(&table).await? {
-        let holdings = table.holdings(&listed.learner).await?;
-        let standing =
-            holdings.payments_that_open(&listed.product, deployment.refund_threshold, now);
-        let standing: Vec<SourceId> = standing.map(|(source, _)| source.clone()).collect();
-        if standing.len() < 2 {
+        let entitlements = table.entitlements(&listed.learner).await?;
+        let effective_status =
+            entitlements.payments_that_open(&listed.product, deployment.refund_threshold, now);
+        let effective_status: Vec<SourceId> =
+            effective_status.map(|(source, _)| source.clone()).collect();
+        if effective_status.len() < 2 {
             continue;
         }
-        let stored = table.sources(&standing).await?;
-        let payments = stories(&holdings, &stored, deployment.refund_threshold, now);
+        let stored = table.sources(&effective_status).await?;
+        let payments = stories(&entitlements, &stored, deployment.refund_threshold, now);
         let payments = payments.into_values().flatten().collect();
         found.push(DoublePayment { learner: listed.learner, product: listed.product, payments });
     }

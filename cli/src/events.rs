@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use shared::apply::{ApplyError, apply};
-use shared::domain::decide::{Event, Needs, News, Outcome, Recorded, Write};
+use shared::domain::decide::{Event, Needs, Observation, Outcome, Recorded, Write};
 use shared::domain::id::EventId;
 use shared::domain::time::Timestamp;
 use shared::dynamo::operator::{self, Quarantined};
@@ -50,7 +50,7 @@ pub enum EventError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replayed {
     /// What it says.
-    pub news: News,
+    pub observation: Observation,
     /// What became of it.
     pub outcome: Outcome,
 }
@@ -68,16 +68,16 @@ pub async fn replay(
         Err(error) if error.is_missing() => return Err(EventError::Gone(id.clone())),
         Err(error) => return Err(EventError::Account(error)),
     };
-    let news = event_from_api(&event, deployment.shop.mode);
+    let observation = event_from_api(&event, deployment.shop.mode);
     let (table, clock) = (deployment.table(), SystemClock);
-    let outcome = apply(&table, deployment, &clock, &deployment.shop, &news).await?;
-    if let (Outcome::Ignored(_), Some(event)) = (&outcome, &news.event) {
+    let outcome = apply(&table, deployment, &clock, &deployment.shop, &observation).await?;
+    if let (Outcome::Ignored(_), Some(event)) = (&outcome, &observation.event) {
         // A rule that came later settles what was kept; the decision itself writes nothing.
         if recorded(deployment, id).await? == Some(Recorded::Quarantined) {
             take_off(deployment, event, Some(Recorded::Quarantined), now).await?;
         }
     }
-    Ok(Replayed { news, outcome })
+    Ok(Replayed { observation, outcome })
 }
 
 impl Replayed {

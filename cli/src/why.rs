@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use shared::domain::access::{Grant, Holdings, RefundThreshold, Standing};
+use shared::domain::access::{EffectiveStatus, Entitlements, Grant, RefundThreshold};
 use shared::domain::catalog::Catalog;
 use shared::domain::decide::StoredSource;
 use shared::domain::facts::Facts;
@@ -76,7 +76,7 @@ pub struct SourceStory {
     /// What follows from them.
     pub grant: Grant,
     /// What it gives now.
-    pub standing: Standing,
+    pub effective_status: EffectiveStatus,
     /// Whether an earlier payment has bought the same.
     pub is_double: bool,
     /// What happened to it.
@@ -91,11 +91,11 @@ pub async fn explain(
     now: Timestamp,
 ) -> Result<Vec<Explanation>, WhyError> {
     let table = deployment.table();
-    let holdings = table.holdings(learner).await?;
+    let entitlements = table.entitlements(learner).await?;
     let published = table.catalog().await?;
     let catalog = published.as_ref().map(|published| &published.catalog);
     let is_meant = |grant: &Grant| product.is_none_or(|product| grant.product == *product);
-    let meant = holdings.iter().filter(|(_, grant)| is_meant(grant));
+    let meant = entitlements.iter().filter(|(_, grant)| is_meant(grant));
     let sources: Vec<SourceId> = meant.map(|(source, _)| source.clone()).collect();
     let is_known = |product| catalog.is_some_and(|catalog| catalog.product(product).is_some());
     if let Some(product) = product.filter(|product| sources.is_empty() && !is_known(product)) {
@@ -103,7 +103,7 @@ pub async fn explain(
         return Err(WhyError::UnknownProduct { product, products });
     }
     let stored = table.sources(&sources).await?;
-    Ok(stories(&holdings, &stored, deployment.refund_threshold, now)
+    Ok(stories(&entitlements, &stored, deployment.refund_threshold, now)
         .into_iter()
         .map(|(product, sources)| explanation(product, sources, catalog))
         .collect())
@@ -111,7 +111,7 @@ pub async fn explain(
 
 /// The stories of these sources, by their products, the earliest first.
 pub(crate) fn stories(
-    holdings: &Holdings,
+    entitlements: &Entitlements,
     stored: &BTreeMap<SourceId, StoredSource>,
     threshold: RefundThreshold,
     now: Timestamp,
@@ -120,12 +120,12 @@ pub(crate) fn stories(
     for (source, StoredSource { facts, .. }) in stored {
         let Some((_, grant)) = Grant::of(facts) else { continue };
         let history = history(source, facts, threshold, now);
-        let Some(standing) = history.standing() else { continue };
+        let Some(effective_status) = history.effective_status() else { continue };
         let story = SourceStory {
             source: source.clone(),
             facts: facts.clone(),
-            standing,
-            is_double: holdings.is_double(source, threshold, now),
+            effective_status,
+            is_double: entitlements.is_double(source, threshold, now),
             history,
             grant,
         };
@@ -144,7 +144,7 @@ fn explanation(
     catalog: Option<&Catalog>,
 ) -> Explanation {
     let known = catalog.and_then(|catalog| catalog.product(&product));
-    let live = sources.iter().filter(|story| story.standing == Standing::Active);
+    let live = sources.iter().filter(|story| story.effective_status == EffectiveStatus::Active);
     // For ever if any of them is; otherwise as long as the longest.
     let ends: Option<Vec<Timestamp>> = live.map(|story| story.grant.until).collect();
     let histories: Vec<&History> = sources.iter().map(|story| &story.history).collect();
@@ -163,7 +163,7 @@ fn explanation(
 
 #[cfg(test)]
 mod tests {
-    use shared::domain::facts::{Deed, ManualGrant, Origin};
+    use shared::domain::facts::{ManualGrant, OperatorAction, Origin};
 
     use super::*;
 
@@ -174,11 +174,11 @@ mod tests {
     #[test]
     fn a_product_stays_open_as_long_as_the_source_that_ends_last() {
         let given = |until: Option<i64>| {
-            let remark = |text: &str| text.parse().unwrap();
+            let note = |text: &str| text.parse().unwrap();
             let facts = Origin::Manual(ManualGrant {
                 product: "tutorclaw".parse().unwrap(),
                 until: until.map(at),
-                deed: Deed { at: at(5), by: remark("grace"), reason: remark("a prize") },
+                action: OperatorAction { at: at(5), by: note("grace"), reason: note("a prize") },
                 learner: "ada".parse().unwrap(),
             });
             StoredSource { facts: facts.into(), version: 1 }
@@ -191,8 +191,8 @@ mod tests {
             let sources = ends.iter().zip(1..);
             let stored = sources
                 .map(|(until, number)| (format!("grant_{number}").parse().unwrap(), given(*until)));
-            let holdings = Holdings::default();
-            let stories = stories(&holdings, &stored.collect(), RefundThreshold::ALL, at(99));
+            let entitlements = Entitlements::default();
+            let stories = stories(&entitlements, &stored.collect(), RefundThreshold::ALL, at(99));
             let (product, stories) = stories.into_iter().next().unwrap();
             let found = explanation(product, stories, None);
             assert!(found.is_open);

@@ -117,7 +117,8 @@ impl Aws {
         let table = self.table();
         assert!(block_on(table.publish_catalog(catalog())).unwrap());
         let clock = ManualClock::at(NOW.unix_seconds());
-        let bought = block_on(apply(&table, &Asked, &clock, &shop(), &purchase().news)).unwrap();
+        let bought =
+            block_on(apply(&table, &Asked, &clock, &shop(), &purchase().observation)).unwrap();
         assert_eq!(bought, Outcome::Applied);
         let (id, learner) = LINK;
         let link = Link {

@@ -31,16 +31,16 @@ pub fn session(bytes: &[u8]) {
     let ledger = Watched::default();
     let clock = ManualClock::at(NOW.unix_seconds());
     let shop = shop();
-    let take_in = || block_on(apply(&ledger, &Asked, &clock, &shop, &session.news)).unwrap();
-    let outcome = take_in();
+    let ingest = || block_on(apply(&ledger, &Asked, &clock, &shop, &session.observation)).unwrap();
+    let outcome = ingest();
     let contents = ledger.inner.contents();
     assert!(contents.events.is_empty(), "no event has told it");
-    match (&outcome, &session.news.content) {
+    match (&outcome, &session.observation.content) {
         (Outcome::Applied, Content::Facts(source, facts)) => {
             let learner = &facts.purchase().expect("a session tells of a purchase").sale.learner;
             assert_eq!(session.learner.as_ref(), Some(learner));
-            let holdings = block_on(ledger.inner.holdings(learner)).unwrap();
-            let grants: Vec<_> = holdings.iter().collect();
+            let entitlements = block_on(ledger.inner.entitlements(learner)).unwrap();
+            let grants: Vec<_> = entitlements.iter().collect();
             let [(granted, grant)] = grants[..] else { panic!("{grants:?}") };
             assert_eq!(granted, source);
             let told: Value = serde_json::from_str(text).unwrap();
@@ -50,11 +50,11 @@ pub fn session(bytes: &[u8]) {
             assert_eq!(told["metadata"]["coursegate"], MARK);
             assert_eq!(told["metadata"]["learner_id"], learner.as_str());
             assert_eq!(told["metadata"]["product"], grant.product.as_str());
-            assert_eq!(take_in(), Outcome::Duplicate);
+            assert_eq!(ingest(), Outcome::Duplicate);
         }
         (Outcome::Ignored(_) | Outcome::Quarantined { .. }, _) => {
             assert_eq!(ledger.commits(), 0);
-            assert_eq!(take_in(), outcome);
+            assert_eq!(ingest(), outcome);
         }
         _ => panic!("an empty ledger answers {outcome:?}"),
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use shared::domain::access::Holdings;
+use shared::domain::access::Entitlements;
 use shared::domain::decide::{Event, Needs, State, StoredSource, Write};
 use shared::domain::facts::DisputeStatus;
 use shared::domain::id::{DisputeId, LearnerId, PaymentIntentId, SourceId};
@@ -55,8 +55,8 @@ impl Ledger for Watched {
 }
 
 impl AccessReader for Watched {
-    async fn holdings(&self, learner: &LearnerId) -> Result<Holdings, LedgerError> {
-        self.inner.holdings(learner).await
+    async fn entitlements(&self, learner: &LearnerId) -> Result<Entitlements, LedgerError> {
+        self.inner.entitlements(learner).await
     }
 
     async fn sources(

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::domain::decide::{
-    Content, Decision, Irrelevance, News, Notice, Outcome, Question, Settled, State, decide,
+    Alert, Content, Decision, IgnoreReason, Observation, Outcome, Plan, Question, State, decide,
 };
 use crate::domain::id::{LearnerId, SessionId, SourceId};
 use crate::domain::shop::Shop;
@@ -19,7 +19,7 @@ use crate::telemetry::{self, Metric};
 /// How often a decision is made when what it was based on changes meanwhile.
 pub(crate) const ATTEMPTS_MAX: u32 = 4;
 
-/// Why news could not be applied. Nothing of it is lost: Stripe comes again, the learner may too.
+/// Why an observation could not be applied. Nothing of it is lost: Stripe comes again, the learner may too.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
     /// The ledger failed.
@@ -33,37 +33,37 @@ pub enum ApplyError {
     Contended,
 }
 
-/// Applies news to the ledger of deployment `ours`, and says what became of it.
+/// Applies an observation to the ledger of deployment `ours`, and says what became of it.
 pub async fn apply<L: Ledger + AccessReader>(
     ledger: &L,
     stripe: &impl StripeReader,
     clock: &impl Clock,
     ours: &Shop,
-    news: &News,
+    observation: &Observation,
 ) -> Result<Outcome, ApplyError> {
     let mut is_grant_refused = false;
     for attempt in 1..=ATTEMPTS_MAX {
-        let mut state = match news.needs(ours) {
+        let mut state = match observation.needs(ours) {
             Some(needs) => ledger.load(needs).await.map_err(ApplyError::Ledger)?,
             None => State::default(),
         };
         state.is_grant_refused = is_grant_refused;
         let now = clock.now();
-        let settled = loop {
-            match decide(&state, news, ours, now) {
-                Decision::Settled(settled) => break settled,
+        let plan = loop {
+            match decide(&state, observation, ours, now) {
+                Decision::Plan(plan) => break plan,
                 Decision::Ask(question) => ask(ledger, stripe, &mut state, question, now).await?,
             }
         };
-        let commit = if settled.writes.is_empty() {
+        let commit = if plan.writes.is_empty() {
             Commit::Applied
         } else {
-            match ledger.commit(&settled.writes).await {
+            match ledger.commit(&plan.writes).await {
                 Ok(commit) => commit,
                 Err(error) => {
                     // It may have been made, and then nobody would hear of it: better twice.
                     if matches!(error, LedgerError::Unavailable(_)) {
-                        notify(news, &settled);
+                        notify(observation, &plan);
                     }
                     return Err(ApplyError::Ledger(error));
                 }
@@ -71,12 +71,12 @@ pub async fn apply<L: Ledger + AccessReader>(
         };
         match commit {
             Commit::Applied => {
-                tell(news, &settled);
-                notify(news, &settled);
-                if !settled.writes.is_empty() {
-                    measure_age(news, &settled.outcome, now);
+                tell(observation, &plan);
+                notify(observation, &plan);
+                if !plan.writes.is_empty() {
+                    measure_age(observation, &plan.outcome, now);
                 }
-                return Ok(settled.outcome);
+                return Ok(plan.outcome);
             }
             // Not a race: the next decision knows more.
             Commit::GrantRefused => is_grant_refused = true,
@@ -111,9 +111,9 @@ async fn ask<L: AccessReader>(
             let status = answered(stripe.dispute(&id, now).await)?;
             answers.disputes.insert(id, status);
         }
-        Question::Holdings(learner) => {
-            let holdings = ledger.holdings(&learner).await.map_err(ApplyError::Ledger)?;
-            answers.holdings.insert(learner, holdings);
+        Question::Entitlements(learner) => {
+            let entitlements = ledger.entitlements(&learner).await.map_err(ApplyError::Ledger)?;
+            answers.entitlements.insert(learner, entitlements);
         }
     }
     Ok(())
@@ -138,8 +138,8 @@ pub(crate) fn pause(attempt: u32) -> Duration {
 
 /// Records how late an event is that was not on record. What can't be read may not say when it was
 /// made.
-fn measure_age(news: &News, outcome: &Outcome, now: Timestamp) {
-    let Some(event) = &news.event else { return };
+fn measure_age(observation: &Observation, outcome: &Outcome, now: Timestamp) {
+    let Some(event) = &observation.event else { return };
     if !matches!(outcome, Outcome::Quarantined { .. }) {
         let age = now.unix_seconds().saturating_sub(event.created.unix_seconds());
         // Stripe's clock may be ahead of ours.
@@ -147,9 +147,9 @@ fn measure_age(news: &News, outcome: &Outcome, now: Timestamp) {
     }
 }
 
-/// Counts what became of the news, and logs it by all that a payment is traced by.
-fn tell(news: &News, settled: &Settled) {
-    let outcome = &settled.outcome;
+/// Counts what became of the observation, and logs it by all that a payment is traced by.
+fn tell(observation: &Observation, plan: &Plan) {
+    let outcome = &plan.outcome;
     let (metric, reason) = match outcome {
         Outcome::Applied => (Metric::Applied, None),
         Outcome::Duplicate => (Metric::Duplicate, None),
@@ -158,25 +158,25 @@ fn tell(news: &News, settled: &Settled) {
     };
     telemetry::count(metric);
     match outcome {
-        Outcome::Ignored(Irrelevance::OtherMode) => telemetry::count(Metric::OtherMode),
-        Outcome::Ignored(Irrelevance::NotOurs) => telemetry::count(Metric::NotOurs),
+        Outcome::Ignored(IgnoreReason::OtherMode) => telemetry::count(Metric::OtherMode),
+        Outcome::Ignored(IgnoreReason::NotOurs) => telemetry::count(Metric::NotOurs),
         Outcome::Ignored(
-            Irrelevance::UnknownType | Irrelevance::NothingPaid | Irrelevance::ConnectedAccount,
+            IgnoreReason::UnknownType | IgnoreReason::NothingPaid | IgnoreReason::ConnectedAccount,
         )
         | Outcome::Applied
         | Outcome::Duplicate
         | Outcome::Quarantined { .. } => {}
     }
-    let (source, session) = match &news.content {
+    let (source, session) = match &observation.content {
         Content::Facts(source, facts) => {
             (Some(source), facts.purchase().map(|purchase| &purchase.sale.session))
         }
-        Content::CustomerDeleted(..) | Content::Irrelevant(_) | Content::Unreadable { .. } => {
+        Content::CustomerDeleted(..) | Content::Ignored(_) | Content::Unreadable { .. } => {
             (None, None)
         }
     };
-    let event = news.event.as_ref();
-    let learner = settled.learner.as_ref().map(LearnerId::as_str);
+    let event = observation.event.as_ref();
+    let learner = plan.learner.as_ref().map(LearnerId::as_str);
     tracing::info!(
         stripe.event_id = event.map(|event| event.id.as_str()),
         stripe.event_type = event.map(|event| event.kind.as_str()),
@@ -199,21 +199,21 @@ fn tell(news: &News, settled: &Settled) {
 }
 
 /// Says what somebody has to be told, and counts it, which rings.
-fn notify(news: &News, settled: &Settled) {
-    let source = match &news.content {
+fn notify(observation: &Observation, plan: &Plan) {
+    let source = match &observation.content {
         Content::Facts(source, _) => Some(source.as_str()),
-        Content::CustomerDeleted(..) | Content::Irrelevant(_) | Content::Unreadable { .. } => None,
+        Content::CustomerDeleted(..) | Content::Ignored(_) | Content::Unreadable { .. } => None,
     };
-    let learner = settled.learner.as_ref().map(LearnerId::as_str);
-    for notice in &settled.notices {
-        let (metric, what) = match notice {
-            Notice::DoublePayment => {
+    let learner = plan.learner.as_ref().map(LearnerId::as_str);
+    for alert in &plan.alerts {
+        let (metric, what) = match alert {
+            Alert::DoublePayment => {
                 (Metric::DoublePayment, "a learner has paid for the same product twice")
             }
-            Notice::FraudWarning => {
+            Alert::FraudWarning => {
                 (Metric::FraudWarning, "Stripe warns that a payment's card may be stolen")
             }
-            Notice::PaidAfterErasure => {
+            Alert::PaidAfterErasure => {
                 (Metric::PaidAfterErasure, "a payment has arrived whose buyer was erased")
             }
         };

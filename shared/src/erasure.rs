@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 
 use crate::apply::{ATTEMPTS_MAX, ApplyError, apply, pause};
-use crate::domain::access::Holdings;
-use crate::domain::decide::{Content, News, StoredSource};
+use crate::domain::access::Entitlements;
+use crate::domain::decide::{Content, Observation, StoredSource};
 use crate::domain::erasure::erasure;
 use crate::domain::facts::Facts;
 use crate::domain::id::{LearnerId, SourceId};
@@ -35,20 +35,20 @@ pub async fn erase<L: Ledger + AccessReader + SourceFinder>(
     let sources = ledger.sources(&sources).await.map_err(ApplyError::Ledger)?;
     for (source, _) in sources.into_iter().filter(|(_, stored)| stored.facts.is_erased_by(at)) {
         let facts = Facts { forgotten: Some(at), ..Facts::default() };
-        let news = News {
+        let observation = Observation {
             event: None,
             mode: ours.mode,
             connected_account: false,
             owner: Owner::Marked(ours.mark.clone()),
             content: Content::Facts(source, Box::new(facts)),
         };
-        apply(ledger, stripe, clock, ours, &news).await?;
+        apply(ledger, stripe, clock, ours, &observation).await?;
     }
     // What was granted between the first reading and the first write.
     close(ledger, clock, learner, at).await.map(drop)
 }
 
-/// Writes the erasure time, and removes the grants and claims that it covers. Returns the time,
+/// Writes the erasure time, and removes the grants and first purchases that it covers. Returns the time,
 /// which is a later one if the learner was erased again since.
 async fn close<L: Ledger + AccessReader>(
     ledger: &L,
@@ -58,10 +58,10 @@ async fn close<L: Ledger + AccessReader>(
 ) -> Result<Timestamp, ApplyError> {
     let mut conflicts: u32 = 0;
     for _ in 0..ROUNDS_MAX {
-        let holdings = ledger.holdings(learner).await.map_err(ApplyError::Ledger)?;
-        let sources = sources(ledger, &holdings).await?;
-        let at = holdings.erased_at().map_or(at, |later| later.max(at));
-        let Some(write) = erasure(learner, at, &holdings, &sources) else { return Ok(at) };
+        let entitlements = ledger.entitlements(learner).await.map_err(ApplyError::Ledger)?;
+        let sources = sources(ledger, &entitlements).await?;
+        let at = entitlements.erased_at().map_or(at, |later| later.max(at));
+        let Some(write) = erasure(learner, at, &entitlements, &sources) else { return Ok(at) };
         match ledger.commit(&[write]).await.map_err(ApplyError::Ledger)? {
             Commit::Applied => {}
             Commit::AlreadyProcessed | Commit::Conflict | Commit::GrantRefused => {
@@ -79,11 +79,11 @@ async fn close<L: Ledger + AccessReader>(
 /// The sources of what a learner has, and of what they were the first to open.
 async fn sources<L: AccessReader>(
     ledger: &L,
-    holdings: &Holdings,
+    entitlements: &Entitlements,
 ) -> Result<BTreeMap<SourceId, StoredSource>, ApplyError> {
-    let granted = holdings.iter().map(|(source, _)| source);
-    let claiming = holdings.claims().map(|(_, source)| source);
-    let mut sources: Vec<SourceId> = granted.chain(claiming).cloned().collect();
+    let granted = entitlements.iter().map(|(source, _)| source);
+    let first_purchases = entitlements.first_purchases().map(|(_, source)| source);
+    let mut sources: Vec<SourceId> = granted.chain(first_purchases).cloned().collect();
     sources.sort();
     sources.dedup();
     ledger.sources(&sources).await.map_err(ApplyError::Ledger)

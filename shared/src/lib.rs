@@ -1,7 +1,7 @@
 //! What the three functions share.
 //!
 //! - [`domain`]: pure; what is sold, what is known, what follows.
-//! - [`apply`]: read, decide, commit: the one way in which news becomes access.
+//! - [`apply`]: read, decide, commit: the one way in which an observation becomes access.
 //! - [`erasure`]: erasing a learner, which only an operator's command does.
 //! - [`ports`]: what is asked of the outside world.
 //! - [`stripe`], [`dynamo`], [`secrets`], [`http`]: the edges.

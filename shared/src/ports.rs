@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::domain::access::Holdings;
+use crate::domain::access::Entitlements;
 use crate::domain::decide::{Needs, State, StoredSource, Write};
 use crate::domain::id::{LearnerId, SourceId};
 use crate::domain::time::Timestamp;
@@ -28,10 +28,10 @@ pub trait Ledger {
 /// Where access is read.
 pub trait AccessReader {
     /// All that this learner has, strongly consistent.
-    fn holdings(
+    fn entitlements(
         &self,
         learner: &LearnerId,
-    ) -> impl Future<Output = Result<Holdings, LedgerError>> + Send;
+    ) -> impl Future<Output = Result<Entitlements, LedgerError>> + Send;
 
     /// These sources with their facts, strongly consistent; those that don't exist are left out.
     fn sources(

@@ -15,20 +15,20 @@ use proptest::prelude::{Strategy, any};
 use proptest::{collection, prop_oneof};
 
 pub use door::{TROUBLES, Trouble};
-pub use world::Flaw;
+pub use world::Mutant;
 
-use crate::law::Violation;
+use crate::invariant::Violation;
 use crate::search::Generated;
 use crate::world::Tally;
 use run::Run;
 
-const TURNS_MAX: usize = 120;
+const STEPS_MAX: usize = 120;
 /// From its start to its answer a request stands still some thirty times.
-const STEPS_MAX: u8 = 30;
+const PAUSES_MAX: u8 = 30;
 
 /// What happens next. A number picks one of those to which it can happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
+pub enum Step {
     /// A learner asks to buy at a price, signed in or by a link.
     Ask {
         /// Who.
@@ -79,83 +79,83 @@ pub enum Turn {
     Reprice(u8),
 }
 
-/// What happens, turn by turn.
+/// What happens, step by step.
 #[derive(Debug, Clone)]
 pub struct Buying {
     /// In this order.
-    pub turns: Vec<Turn>,
+    pub steps: Vec<Step>,
 }
 
-fn turn() -> impl Strategy<Value = Turn> {
+fn step() -> impl Strategy<Value = Step> {
     let number = any::<u8>;
     let seconds = prop_oneof![6 => 0..60_u32, 2 => 0..4_000_u32, 1 => 0..100_000_u32];
     let requests = prop_oneof![
         16 => (0..2_u8, 0..3_u8, proptest::bool::weighted(0.25)).prop_map(
-            |(learner, price, is_by_link)| Turn::Ask { learner, price, is_by_link }
+            |(learner, price, is_by_link)| Step::Ask { learner, price, is_by_link }
         ),
-        3 => number().prop_map(Turn::Confirm),
-        40 => (number(), 1..=STEPS_MAX).prop_map(|(request, steps)| Turn::Go(request, steps)),
+        3 => number().prop_map(Step::Confirm),
+        40 => (number(), 1..=PAUSES_MAX).prop_map(|(request, steps)| Step::Go(request, steps)),
         10 => (number(), proptest::sample::select(&TROUBLES))
-            .prop_map(|(request, trouble)| Turn::Fail(request, trouble)),
-        3 => number().prop_map(Turn::Kill),
+            .prop_map(|(request, trouble)| Step::Fail(request, trouble)),
+        3 => number().prop_map(Step::Kill),
     ];
     let payments = prop_oneof![
         8 => (number(), proptest::bool::weighted(0.3))
-            .prop_map(|(session, is_debit)| Turn::Pay { session, is_debit }),
+            .prop_map(|(session, is_debit)| Step::Pay { session, is_debit }),
         3 => (number(), any::<bool>())
-            .prop_map(|(session, is_paid)| Turn::Settle { session, is_paid }),
-        2 => number().prop_map(Turn::Refund),
-        2 => number().prop_map(Turn::Dispute),
+            .prop_map(|(session, is_paid)| Step::Settle { session, is_paid }),
+        2 => number().prop_map(Step::Refund),
+        2 => number().prop_map(Step::Dispute),
         2 => (number(), any::<bool>())
-            .prop_map(|(session, is_won)| Turn::Decide { session, is_won }),
+            .prop_map(|(session, is_won)| Step::Decide { session, is_won }),
     ];
     prop_oneof![
         72 => requests,
         17 => payments,
-        5 => number().prop_map(Turn::Deliver),
-        6 => seconds.prop_map(Turn::Pass),
-        1 => number().prop_map(Turn::Reprice),
+        5 => number().prop_map(Step::Deliver),
+        6 => seconds.prop_map(Step::Pass),
+        1 => number().prop_map(Step::Reprice),
     ]
 }
 
 impl Generated for Buying {
-    type Flaw = Flaw;
+    type Mutant = Mutant;
     const COMMAND: &'static str = "cargo xtask simulate --buying";
 
     fn strategy() -> impl Strategy<Value = Self> {
-        collection::vec(turn(), 1..=TURNS_MAX).prop_map(|turns| Self { turns })
+        collection::vec(step(), 1..=STEPS_MAX).prop_map(|steps| Self { steps })
     }
 
-    fn play(&self, flaw: Option<Flaw>) -> Result<Tally, Violation> {
-        let mut run = Run::new(flaw);
-        self.turn(&mut run)?;
+    fn play(&self, mutant: Option<Mutant>) -> Result<Tally, Violation> {
+        let mut run = Run::new(mutant);
+        self.step(&mut run)?;
         Ok(run.tally())
     }
 
-    fn story(&self, flaw: Option<Flaw>) -> Vec<String> {
-        let mut run = Run::new(flaw);
+    fn story(&self, mutant: Option<Mutant>) -> Vec<String> {
+        let mut run = Run::new(mutant);
         run.story = Some(Vec::new());
-        let ended = self.turn(&mut run);
+        let ended = self.step(&mut run);
         let mut story = run.story.unwrap_or_default();
         story.extend(ended.err().map(|violation| format!("BROKEN: {violation}")));
         story
     }
 
     fn parts(&self) -> usize {
-        self.turns.len()
+        self.steps.len()
     }
 
     fn without(&self, part: usize) -> Self {
         let mut rest = self.clone();
-        rest.turns.remove(part);
+        rest.steps.remove(part);
         rest
     }
 }
 
 impl Buying {
-    fn turn(&self, run: &mut Run) -> Result<(), Violation> {
-        for turn in &self.turns {
-            run.take(*turn)?;
+    fn step(&self, run: &mut Run) -> Result<(), Violation> {
+        for step in &self.steps {
+            run.take(*step)?;
         }
         run.finish()
     }

@@ -7,8 +7,8 @@
 
 use std::sync::Arc;
 
-use crate::flaw::Flaw;
-use crate::law::Violation;
+use crate::invariant::Violation;
+use crate::mutant::Mutant;
 use crate::oracle::Stripe;
 use crate::run::Run;
 use crate::world::{FAULTS, Fault, Stage, Tally};
@@ -40,10 +40,10 @@ pub struct Explored {
     pub tally: Tally,
 }
 
-/// An order of steps that breaks a law.
+/// An order of steps that breaks an invariant.
 #[derive(Debug, Clone)]
 pub struct Broken {
-    /// The law.
+    /// The invariant.
     pub violation: Violation,
     /// What happened, in words.
     pub story: Vec<String>,
@@ -64,15 +64,15 @@ pub fn explore(
     stripe: &Arc<Stripe>,
     parcels: Parcels<'_>,
     bounds: Bounds,
-    flaw: Option<Flaw>,
+    mutant: Option<Mutant>,
 ) -> Result<Explored, Box<Broken>> {
     let mut explored = Explored::default();
     // What was chosen at each step, and of how many.
     let mut path: Vec<(usize, usize)> = Vec::new();
     loop {
         let mut run = Run::new(stripe, bounds.instances);
-        run = match flaw {
-            Some(flaw) => run.with(flaw),
+        run = match mutant {
+            Some(mutant) => run.with(mutant),
             None => run,
         };
         if let Err(violation) = walk(&mut run, parcels, bounds, &mut path) {

@@ -3,12 +3,12 @@
 //! - [`oracle`]: what happens at Stripe, what Stripe tells, and who must have access in the end.
 //! - [`run`]: functions that are told it, in an order that is chosen step by step.
 //! - [`world`]: what they ask for meanwhile, and how that fails.
-//! - [`law`]: what must hold after each commit, at each answer, and at the end.
-//! - [`flaw`]: what is wrong on purpose, to see whether the laws notice.
+//! - [`invariant`]: what must hold after each commit, at each answer, and at the end.
+//! - [`mutant`]: what is wrong on purpose, to see whether the invariants notice.
 //! - [`history`]: all of this generated from a seed.
 //! - [`buying`]: people who buy, with checkout's own code and a Stripe that opens and closes
 //!   sessions.
-//! - [`search`]: plays generated histories, and makes one that breaks a law shorter.
+//! - [`search`]: plays generated histories, and makes one that breaks an invariant shorter.
 //! - [`interleaving`]: all of it, exhaustively, for a few events.
 //! - [`memory`], [`clock`], [`rendering`], [`random`]: a ledger in memory with every condition of
 //!   the table's, a clock that is moved by hand, Stripe's objects as JSON, numbers from a seed.
@@ -25,11 +25,11 @@
 
 pub mod buying;
 pub mod clock;
-pub mod flaw;
 pub mod history;
 pub mod interleaving;
-pub mod law;
+pub mod invariant;
 pub mod memory;
+pub mod mutant;
 pub mod oracle;
 pub mod random;
 pub mod rendering;

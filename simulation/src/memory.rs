@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use shared::domain::access::{Grant, Holdings};
+use shared::domain::access::{Entitlements, Grant};
 use shared::domain::checkout::{Attempt, Buyer, Link, OpenSession};
-use shared::domain::decide::{Claim, Needs, Recorded, State, StoredSource, Write};
+use shared::domain::decide::{FirstPurchase, Needs, Recorded, State, StoredSource, Write};
 use shared::domain::id::{AttemptId, CustomerId, EventId, LearnerId, LinkId, ProductId, SourceId};
 use shared::domain::rate::{Counter, Rate};
 use shared::domain::time::Timestamp;
@@ -43,7 +43,7 @@ pub struct Access {
     /// Each source's part.
     pub grants: BTreeMap<SourceId, Grant>,
     /// The payment that was the first to open each product.
-    pub claims: BTreeMap<ProductId, SourceId>,
+    pub first_purchases: BTreeMap<ProductId, SourceId>,
     /// When the learner was erased.
     pub erased_at: Option<Timestamp>,
 }
@@ -90,8 +90,8 @@ impl Ledger for MemoryLedger {
 }
 
 impl AccessReader for MemoryLedger {
-    async fn holdings(&self, learner: &LearnerId) -> Result<Holdings, LedgerError> {
-        Ok(self.lock().holdings(learner))
+    async fn entitlements(&self, learner: &LearnerId) -> Result<Entitlements, LedgerError> {
+        Ok(self.lock().entitlements(learner))
     }
 
     async fn sources(
@@ -133,10 +133,14 @@ impl Contents {
 
     /// All that this learner has.
     #[must_use]
-    pub fn holdings(&self, learner: &LearnerId) -> Holdings {
-        let Access { grants, claims, erased_at } =
+    pub fn entitlements(&self, learner: &LearnerId) -> Entitlements {
+        let Access { grants, first_purchases, erased_at } =
             self.access.get(learner).cloned().unwrap_or_default();
-        grants.into_iter().collect::<Holdings>().with_claims(claims).with_erasure(erased_at)
+        grants
+            .into_iter()
+            .collect::<Entitlements>()
+            .with_first_purchases(first_purchases)
+            .with_erasure(erased_at)
     }
 
     /// Those of these sources that there are.
@@ -176,17 +180,21 @@ impl Contents {
                 let version = |stored: &StoredSource| stored.version;
                 self.sources.get(source).map(version) == replaces.as_ref().map(version)
             }
-            Write::SetGrant { learner, source, grant, began_at, claim } => {
+            Write::SetGrant { learner, source, grant, began_at, first_purchase } => {
                 let access = self.access.get(learner).cloned().unwrap_or_default();
                 let is_erased =
                     access.erased_at.is_some_and(|at| began_at.is_none_or(|began| began <= at));
                 !is_erased
-                    && claim.as_ref().is_none_or(|claim| may_claim(&access, claim, source, grant))
+                    && first_purchase.as_ref().is_none_or(|first_purchase| {
+                        may_be_first(&access, first_purchase, source, grant)
+                    })
             }
-            Write::Erase { learner, at, claims, .. } => {
+            Write::Erase { learner, at, first_purchases, .. } => {
                 let access = self.access.get(learner).cloned().unwrap_or_default();
-                let is_still = |(product, source)| access.claims.get(product) == Some(source);
-                access.erased_at <= Some(*at) && claims.iter().all(|(p, s)| is_still((p, s)))
+                let is_still =
+                    |(product, source)| access.first_purchases.get(product) == Some(source);
+                access.erased_at <= Some(*at)
+                    && first_purchases.iter().all(|(p, s)| is_still((p, s)))
             }
             Write::UnlinkCustomer { learner, customer, .. } => {
                 self.customers.get(learner).is_some_and(|it| it.id == *customer)
@@ -216,18 +224,20 @@ impl Contents {
                 let stored = StoredSource { facts: facts.clone(), version };
                 self.sources.insert(source.clone(), stored);
             }
-            Write::SetGrant { learner, source, grant, claim, .. } => {
+            Write::SetGrant { learner, source, grant, first_purchase, .. } => {
                 let access = self.access.entry(learner.clone()).or_default();
                 access.grants.insert(source.clone(), grant.clone());
-                if claim.is_some() {
-                    access.claims.insert(grant.product.clone(), source.clone());
+                if first_purchase.is_some() {
+                    access.first_purchases.insert(grant.product.clone(), source.clone());
                 }
             }
-            Write::Erase { learner, at, grants, claims } => {
+            Write::Erase { learner, at, grants, first_purchases } => {
                 let access = self.access.entry(learner.clone()).or_default();
                 access.erased_at = Some(*at);
                 access.grants.retain(|source, _| !grants.contains(source));
-                access.claims.retain(|product, _| claims.iter().all(|(gone, _)| gone != product));
+                access
+                    .first_purchases
+                    .retain(|product, _| first_purchases.iter().all(|(gone, _)| gone != product));
             }
             Write::ListDoublePayment { learner, product, .. } => {
                 self.double_payments.insert((learner.clone(), product.clone()));
@@ -239,10 +249,15 @@ impl Contents {
     }
 }
 
-/// Whether this source may claim to be the first payment to open its product.
-fn may_claim(access: &Access, claim: &Claim, source: &SourceId, grant: &Grant) -> bool {
-    let first = access.claims.get(&grant.product);
-    match &claim.replaces {
+/// Whether this source may be recorded as the first purchase of its product.
+fn may_be_first(
+    access: &Access,
+    first_purchase: &FirstPurchase,
+    source: &SourceId,
+    grant: &Grant,
+) -> bool {
+    let first = access.first_purchases.get(&grant.product);
+    match &first_purchase.replaces {
         None => first.is_none_or(|first| first == source),
         Some(before) => {
             let opens = access.grants.get(before).is_some_and(Grant::is_paid_for);

@@ -1,9 +1,9 @@
 //! Stripe's side of the story: what learners did, what Stripe says of it, and who must have access
 //! in the end.
 //!
-//! A small model that shares no code with what it judges. A history is a list of [`Word`]s; each is
+//! A small model that shares no code with what it judges. A history is a list of [`Action`]s; each is
 //! possible in every state, or does nothing there, so that any list is a valid history, also one
-//! from which words have been taken out. A new kind of thing that can happen is a new word.
+//! from which actions have been taken out. A new kind of thing that can happen is a new action.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -33,7 +33,7 @@ const STRAYS: [&str; 5] = [
 
 /// Something that happens at Stripe. A number picks one of those to which it can happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Word {
+pub enum Action {
     /// A learner asks for a product, and a session is opened; also twice for the same.
     Open {
         /// Of the learners.
@@ -188,7 +188,7 @@ pub enum Word {
 
 /// What Stripe says, and where.
 #[derive(Debug, Clone)]
-pub struct Telling {
+pub struct Message {
     /// An event, or a session that we have read.
     pub door: Door,
     /// The JSON: the event, or the session.
@@ -205,7 +205,7 @@ pub struct Telling {
     pub line: String,
 }
 
-/// What a telling says of its source.
+/// What a message says of its source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fact {
     /// It was sold, and perhaps paid.
@@ -230,7 +230,7 @@ pub struct Moment {
     pub changes: usize,
 }
 
-/// How a telling reaches us.
+/// How a message reaches us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Door {
     /// Posted to the webhook.
@@ -241,7 +241,7 @@ pub enum Door {
     Command,
 }
 
-/// What a telling is to change.
+/// What a message is to change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// It tells of this source.
@@ -347,7 +347,7 @@ pub struct Stripe {
     customers: BTreeMap<String, Customer>,
     /// When each learner was erased last.
     erasures: BTreeMap<String, i64>,
-    tellings: Vec<Telling>,
+    messages: Vec<Message>,
 }
 
 impl Stripe {
@@ -360,10 +360,10 @@ impl Stripe {
 
     /// An account in which all of this has happened.
     #[must_use]
-    pub fn after(words: &[Word], prefix: &str, start: i64) -> Self {
+    pub fn after(actions: &[Action], prefix: &str, start: i64) -> Self {
         let mut stripe = Self::new(prefix, start);
-        for word in words {
-            stripe.happen(*word);
+        for action in actions {
+            stripe.happen(*action);
         }
         stripe
     }
@@ -376,8 +376,8 @@ impl Stripe {
 
     /// All that Stripe has told so far, in its order.
     #[must_use]
-    pub fn tellings(&self) -> &[Telling] {
-        &self.tellings
+    pub fn messages(&self) -> &[Message] {
+        &self.messages
     }
 
     /// What each source must give, once all has been told.
@@ -419,45 +419,45 @@ impl Stripe {
     }
 
     /// Lets this happen; says in words what did, or nothing if it can't happen now.
-    pub fn happen(&mut self, word: Word) -> Option<String> {
-        match word {
-            Word::Open { learner, product } => Some(self.open(learner, product)),
-            Word::Decline { session } => self.decline(session),
-            Word::Card { session } => {
+    pub fn happen(&mut self, action: Action) -> Option<String> {
+        match action {
+            Action::Open { learner, product } => Some(self.open(learner, product)),
+            Action::Decline { session } => self.decline(session),
+            Action::Card { session } => {
                 let at = self.now;
                 self.complete(session, "paid", Payment::Paid { since: at }, Some(at))
             }
-            Word::Nothing { session } => {
+            Action::Nothing { session } => {
                 let paid = Payment::Paid { since: self.now };
                 self.complete(session, "no_payment_required", paid, None)
             }
-            Word::Debit { session } => {
+            Action::Debit { session } => {
                 self.complete(session, "unpaid", Payment::Processing, Some(self.now))
             }
-            Word::Settle { session } => {
+            Action::Settle { session } => {
                 self.settle(session, Payment::Paid { since: self.now }, "succeeded")
             }
-            Word::Refuse { session } => self.settle(session, Payment::Failed, "failed"),
-            Word::Expire { session } => self.expire(session),
-            Word::Read { session } => self.read(session),
-            Word::Refund { session, parts, start } => self.refund(session, parts, start),
-            Word::RefundArrives { refund } => self.refund_arrives(refund),
-            Word::RefundIsCanceled { refund } => self.refund_is_canceled(refund),
-            Word::RefundFails { refund } => self.refund_fails(refund),
-            Word::Dispute { session, is_inquiry } => self.open_dispute(session, is_inquiry),
-            Word::Escalate { dispute } => self.escalate(dispute),
-            Word::CloseInquiry { dispute } => self.close_inquiry(dispute),
-            Word::Evidence { dispute } => self.send_evidence(dispute),
-            Word::MoveFunds { dispute } => self.move_funds(dispute),
-            Word::Decide { dispute, verdict } => self.decide(dispute, verdict),
-            Word::Warn { session } => self.warn(session),
-            Word::DeleteCustomer { learner } => self.delete_customer(learner),
-            Word::Erase { learner } => Some(self.erase(learner)),
-            Word::Foreign { kind, is_garbled } => Some(self.foreign(kind, is_garbled)),
-            Word::Repeat { event, later } => self.repeat(event, later),
-            Word::Garble { event } => self.garble(event),
-            Word::Stray { kind } => Some(self.stray(kind)),
-            Word::Wait { seconds } => {
+            Action::Refuse { session } => self.settle(session, Payment::Failed, "failed"),
+            Action::Expire { session } => self.expire(session),
+            Action::Read { session } => self.read(session),
+            Action::Refund { session, parts, start } => self.refund(session, parts, start),
+            Action::RefundArrives { refund } => self.refund_arrives(refund),
+            Action::RefundIsCanceled { refund } => self.refund_is_canceled(refund),
+            Action::RefundFails { refund } => self.refund_fails(refund),
+            Action::Dispute { session, is_inquiry } => self.open_dispute(session, is_inquiry),
+            Action::Escalate { dispute } => self.escalate(dispute),
+            Action::CloseInquiry { dispute } => self.close_inquiry(dispute),
+            Action::Evidence { dispute } => self.send_evidence(dispute),
+            Action::MoveFunds { dispute } => self.move_funds(dispute),
+            Action::Decide { dispute, verdict } => self.decide(dispute, verdict),
+            Action::Warn { session } => self.warn(session),
+            Action::DeleteCustomer { learner } => self.delete_customer(learner),
+            Action::Erase { learner } => Some(self.erase(learner)),
+            Action::Foreign { kind, is_garbled } => Some(self.foreign(kind, is_garbled)),
+            Action::Repeat { event, later } => self.repeat(event, later),
+            Action::Garble { event } => self.garble(event),
+            Action::Stray { kind } => Some(self.stray(kind)),
+            Action::Wait { seconds } => {
                 self.now = self.now.saturating_add(i64::from(seconds));
                 Some(format!("{seconds} seconds pass"))
             }
@@ -552,7 +552,7 @@ impl Stripe {
         self.erasures.insert(learner.clone(), at);
         let line = format!("erasure of {learner} @{at}");
         let said = format!("the operator erases {learner} @{at}");
-        self.tellings.push(Telling {
+        self.messages.push(Message {
             door: Door::Command,
             body: Value::Null,
             garbled: None,
@@ -598,20 +598,20 @@ impl Stripe {
         fact: Option<Fact>,
     ) -> String {
         let said = self.tell(kind, object, effect);
-        if let Some(telling) = self.tellings.last_mut() {
-            telling.fact = fact;
+        if let Some(message) = self.messages.last_mut() {
+            message.fact = fact;
         }
         said
     }
 
     fn tell(&mut self, kind: &str, object: &Value, effect: Effect) -> String {
-        let id = self.id("evt", self.tellings.len());
+        let id = self.id("evt", self.messages.len());
         let body = event(&id, kind, self.now, object);
         let line = line_of(&body);
         let said = format!("Stripe tells {line}");
         let door = Door::Webhook;
         let (garbled, fact, moment) = (None, None, None);
-        self.tellings.push(Telling { door, body, garbled, effect, fact, moment, line });
+        self.messages.push(Message { door, body, garbled, effect, fact, moment, line });
         said
     }
 
@@ -642,7 +642,7 @@ impl Stripe {
         }
         let line = format!("{} as it was read", session.id);
         let said = format!("{} comes back, and {} is read", session.learner, session.id);
-        self.tellings.push(Telling {
+        self.messages.push(Message {
             door: Door::Reading,
             body: session.json(),
             garbled: None,
@@ -657,40 +657,40 @@ impl Stripe {
     /// One of the events so far that tell of something of ours.
     fn pick_event(&self, number: u8) -> Option<usize> {
         let is_event =
-            |telling: &Telling| telling.door == Door::Webhook && telling.effect != Effect::Nothing;
+            |message: &Message| message.door == Door::Webhook && message.effect != Effect::Nothing;
         let events: Vec<usize> =
-            (0..self.tellings.len()).filter(|index| is_event(&self.tellings[*index])).collect();
+            (0..self.messages.len()).filter(|index| is_event(&self.messages[*index])).collect();
         (!events.is_empty()).then(|| events[usize::from(number) % events.len()])
     }
 
     fn repeat(&mut self, number: u8, later: bool) -> Option<String> {
-        let first = self.tellings[self.pick_event(number)?].clone();
+        let first = self.messages[self.pick_event(number)?].clone();
         let mut body = first.body;
-        body["id"] = self.id("evt", self.tellings.len()).into();
+        body["id"] = self.id("evt", self.messages.len()).into();
         if let Some(created) = body["created"].as_i64().filter(|_| later) {
             body["created"] = created.saturating_add(1).into();
         }
         let line = line_of(&body);
         let said = format!("Stripe tells the same again as {line}");
-        self.tellings.push(Telling { body, garbled: None, line, ..first });
+        self.messages.push(Message { body, garbled: None, line, ..first });
         Some(said)
     }
 
     fn garble(&mut self, number: u8) -> Option<String> {
         let index = self.pick_event(number)?;
-        let telling = &mut self.tellings[index];
-        telling.garbled = Some(garbled(&telling.body));
-        Some(format!("Stripe also tells {} in a way that can't be read", telling.line))
+        let message = &mut self.messages[index];
+        message.garbled = Some(garbled(&message.body));
+        Some(format!("Stripe also tells {} in a way that can't be read", message.line))
     }
 
     /// An event that changes nothing, whatever it says.
     fn stray(&mut self, kind: u8) -> String {
         let whose = STRAYS[usize::from(kind) % STRAYS.len()];
         let session = Session {
-            id: self.id("cs_stray", self.tellings.len()),
+            id: self.id("cs_stray", self.messages.len()),
             status: "complete",
             payment_status: "paid",
-            payment_intent: self.id("pi_stray", self.tellings.len()).into(),
+            payment_intent: self.id("pi_stray", self.messages.len()).into(),
             mark: match whose {
                 "another shop's" => Some(OTHER_MARK),
                 "without a mark" => None,
@@ -706,9 +706,9 @@ impl Stripe {
         let completed = "checkout.session.completed";
         let kind = if is_unknown { "payment_intent.succeeded" } else { completed };
         let said = self.tell(kind, &session.json(), Effect::Nothing);
-        if let Some(telling) = self.tellings.last_mut() {
-            telling.body["livemode"] = (whose == "of live mode").into();
-            telling.body["account"] =
+        if let Some(message) = self.messages.last_mut() {
+            message.body["livemode"] = (whose == "of live mode").into();
+            message.body["account"] =
                 json!((whose == "of a connected account").then_some("acct_other"));
         }
         format!("{said}, {whose}")
@@ -746,7 +746,7 @@ fn garbled(event: &Value) -> Value {
     garbled
 }
 
-impl fmt::Display for Telling {
+impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.line)
     }
@@ -758,7 +758,7 @@ fn line_of(event: &Value) -> String {
     let status =
         ["payment_status", "status"].into_iter().map(|it| &object[it]).find(|it| it.is_string());
     let (id, kind) = (&event["id"], &event["type"]);
-    let words = [Some(id), Some(kind), status, object.get("id"), object.get("payment_intent")];
-    let words: Vec<&str> = words.into_iter().flatten().filter_map(Value::as_str).collect();
-    format!("{} @{}", words.join(" "), event["created"])
+    let actions = [Some(id), Some(kind), status, object.get("id"), object.get("payment_intent")];
+    let actions: Vec<&str> = actions.into_iter().flatten().filter_map(Value::as_str).collect();
+    format!("{} @{}", actions.join(" "), event["created"])
 }

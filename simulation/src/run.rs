@@ -17,8 +17,8 @@ use shared::secrets::SecretCache;
 use shared::stripe::wire;
 use webhook::App;
 
-use crate::flaw::Flaw;
-use crate::law::{Answer, Excuses, Violation};
+use crate::invariant::{Answer, Excuses, Violation};
+use crate::mutant::Mutant;
 use crate::oracle::{Door, Effect, Stripe};
 use crate::rendering::OTHER_MARK;
 use crate::shop;
@@ -36,7 +36,7 @@ const BETWEEN_ATTEMPTS_SECONDS: i64 = 11;
 /// One thing to bring to a function: what is told, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Parcel {
-    telling: usize,
+    message: usize,
     is_garbled: bool,
 }
 
@@ -93,10 +93,10 @@ impl Run {
         let secret = "whsec_1";
         let world = Arc::new(Mutex::new(World::new(stripe, secret)));
         let mut parcels = Vec::new();
-        for (telling, told) in stripe.tellings().iter().enumerate() {
-            parcels.push(Parcel { telling, is_garbled: false });
+        for (message, told) in stripe.messages().iter().enumerate() {
+            parcels.push(Parcel { message, is_garbled: false });
             if told.garbled.is_some() {
-                parcels.push(Parcel { telling, is_garbled: true });
+                parcels.push(Parcel { message, is_garbled: true });
             }
         }
         Self {
@@ -116,14 +116,14 @@ impl Run {
     #[must_use]
     pub fn again(&self, instances: usize) -> Self {
         let again = Self::new(&self.stripe, instances);
-        let flaw = self.world().flaw;
-        flaw.into_iter().fold(again, Self::with)
+        let mutant = self.world().mutant;
+        mutant.into_iter().fold(again, Self::with)
     }
 
-    /// The same, with this flaw.
+    /// The same, with this mutant.
     #[must_use]
-    pub fn with(mut self, flaw: Flaw) -> Self {
-        self.world().flaw = Some(flaw);
+    pub fn with(mut self, mutant: Mutant) -> Self {
+        self.world().mutant = Some(mutant);
         let instances = self.workers.len();
         self.workers = (0..instances).map(|_| Worker::start(&self.world)).collect();
         self
@@ -176,17 +176,17 @@ impl Run {
         self.world.lock().unwrap()
     }
 
-    fn tell(&mut self, words: impl FnOnce(&Self) -> String) {
+    fn tell(&mut self, actions: impl FnOnce(&Self) -> String) {
         if self.story.is_some() {
-            let line = words(self);
+            let line = describe(self);
             self.story.iter_mut().for_each(|story| story.push(line.clone()));
         }
     }
 
     fn name(&self, parcel: usize) -> String {
-        let Parcel { telling, is_garbled } = self.parcels[parcel];
+        let Parcel { message, is_garbled } = self.parcels[parcel];
         let garbled = if is_garbled { ", in a shape that can't be read" } else { "" };
-        format!("{}{garbled}", self.stripe.tellings()[telling])
+        format!("{}{garbled}", self.stripe.messages()[message])
     }
 
     /// Brings a parcel to the first idle instance, also one that has been acknowledged already.
@@ -194,33 +194,33 @@ impl Run {
         let Some(number) = self.idle() else { return };
         self.tell(|run| format!("instance {number} is given {}", run.name(parcel)));
         let now = self.world().now;
-        let same = self.parcels[parcel].telling;
+        let same = self.parcels[parcel].message;
         let is_twice = self
             .workers
             .iter()
             .filter_map(|worker| worker.job.as_ref())
-            .any(|job| self.parcels[job.parcel].telling == same);
+            .any(|job| self.parcels[job.parcel].message == same);
         if is_twice {
             self.world().count("same event at the same time");
         }
         if self.acknowledged[parcel] {
             self.world().count("event again");
         }
-        let Parcel { telling, is_garbled } = self.parcels[parcel];
-        let telling = &self.stripe.tellings()[telling];
+        let Parcel { message, is_garbled } = self.parcels[parcel];
+        let message = &self.stripe.messages()[message];
         let worker = &self.workers[number];
-        let future: Pin<Box<dyn Future<Output = Answer> + Send>> = match telling.door {
+        let future: Pin<Box<dyn Future<Output = Answer> + Send>> = match message.door {
             Door::Webhook => {
-                let body = telling.garbled.as_ref().filter(|_| is_garbled);
-                let request = self.delivery(body.unwrap_or(&telling.body), now);
+                let body = message.garbled.as_ref().filter(|_| is_garbled);
+                let request = self.delivery(body.unwrap_or(&message.body), now);
                 let app = Arc::clone(&worker.app);
                 Box::pin(async move { answer_of(&webhook::handle(&app, &request).await) })
             }
-            Door::Reading => Box::pin(read(worker.door.clone(), telling.body.to_string())),
-            Door::Command => Box::pin(command(worker.door.clone(), telling.effect.clone())),
+            Door::Reading => Box::pin(read(worker.door.clone(), message.body.to_string())),
+            Door::Command => Box::pin(command(worker.door.clone(), message.effect.clone())),
         };
         worker.door.begin();
-        self.world().hear(telling);
+        self.world().hear(message);
         let signing = self.signing.clone();
         let job =
             Job { parcel, started_at: now, is_clock_off: false, signing, begun_at: None, future };
@@ -261,7 +261,7 @@ impl Run {
             (world.violation.take(), fault.is_some() && left.is_none())
         };
         if let Some(fault) = fault.filter(|_| has_met) {
-            self.tell(|_| format!("instance {number} meets a fault: {}", words(fault)));
+            self.tell(|_| format!("instance {number} meets a fault: {}", describe(fault)));
         }
         if let Some(violation) = violation {
             return Err(violation);
@@ -269,7 +269,7 @@ impl Run {
         match polled {
             Poll::Pending => {
                 self.tell(|run| {
-                    let stage = run.workers[number].door.stage().words();
+                    let stage = run.workers[number].door.stage().describe();
                     format!("instance {number} stands still {stage}")
                 });
                 Ok(None)
@@ -292,10 +292,10 @@ impl Run {
     fn answered(&mut self, number: usize, answer: &Answer) -> Result<(), Violation> {
         self.tell(|_| format!("instance {number} answers {} {}", answer.status, answer.outcome));
         let Some(job) = self.workers[number].job.take() else { return Ok(()) };
-        let Parcel { telling, is_garbled } = self.parcels[job.parcel];
-        let telling = &self.stripe.tellings()[telling];
+        let Parcel { message, is_garbled } = self.parcels[job.parcel];
+        let message = &self.stripe.messages()[message];
         let mut world = self.world.lock().unwrap();
-        if telling.body["data"]["object"]["metadata"]["coursegate"] == OTHER_MARK {
+        if message.body["data"]["object"]["metadata"]["coursegate"] == OTHER_MARK {
             world.count("told of another shop's sale");
         }
         match answer.status {
@@ -326,9 +326,9 @@ impl Run {
             may_not_know,
         };
         let is_deleted =
-            telling.body["id"].as_str().is_some_and(|event| self.deleted.contains(event));
+            message.body["id"].as_str().is_some_and(|event| self.deleted.contains(event));
         let world = self.world();
-        world.law.answered(telling, is_garbled, answer, excuses, is_deleted, &world.contents)
+        world.invariant.answered(message, is_garbled, answer, excuses, is_deleted, &world.contents)
     }
 
     /// Ends an instance where it stands, as a time-out or a SIGKILL does, and starts another. Says
@@ -343,7 +343,7 @@ impl Run {
             } else {
                 "killed before its commit"
             });
-            self.tell(|_| format!("instance {number} is killed {}", stage.words()));
+            self.tell(|_| format!("instance {number} is killed {}", stage.describe()));
         }
         let ended = std::mem::replace(&mut self.workers[number], Worker::start(&self.world));
         ended.job.map(|job| job.parcel)
@@ -417,9 +417,9 @@ impl Run {
             while !self.acknowledged[parcel] {
                 attempts += 1;
                 if attempts > LAST_ATTEMPTS_MAX {
-                    let law = "what fails is delivered again, and then succeeds";
+                    let invariant = "what fails is delivered again, and then succeeds";
                     return Err(Violation {
-                        law,
+                        invariant,
                         what: format!("{} never does", self.name(parcel)),
                     });
                 }
@@ -430,19 +430,19 @@ impl Run {
         }
         let mut world = self.world.lock().unwrap();
         world.catch_up();
-        world.law.ended(&world.contents, &self.deleted, world.now)
+        world.invariant.ended(&world.contents, &self.deleted, world.now)
     }
 }
 
 impl Worker {
     fn start(world: &Arc<Mutex<World>>) -> Self {
         let door = Instance::new(world);
-        let flaw = world.lock().unwrap().flaw;
+        let mutant = world.lock().unwrap().mutant;
         let mut shop = shop();
-        if flaw == Some(Flaw::LiveMode) {
+        if mutant == Some(Mutant::LiveMode) {
             shop.mode = Mode::Live;
         }
-        if flaw == Some(Flaw::OtherMark) {
+        if mutant == Some(Mutant::OtherMark) {
             shop.mark = OTHER_MARK.parse().unwrap();
         }
         let app = App {
@@ -461,7 +461,7 @@ async fn read(door: Instance, json: String) -> Answer {
     door.stand_at(Stage::Started).await;
     let now = Timestamp::from_unix_seconds(door.world().now);
     let session = wire::session_from_api(&json, now).unwrap();
-    match apply(&door, &door, &door, &shop(), &session.news).await {
+    match apply(&door, &door, &door, &shop(), &session.observation).await {
         Ok(outcome) => Answer { status: 200, outcome: outcome.name().to_owned() },
         Err(_) => Answer { status: 503, outcome: String::new() },
     }
@@ -487,7 +487,7 @@ fn answer_of(response: &Response<Body>) -> Answer {
     }
 }
 
-const fn words(fault: Fault) -> &'static str {
+const fn describe(fault: Fault) -> &'static str {
     match fault {
         Fault::Unavailable => "what it asks for can't be reached",
         Fault::AnswerLost => "its commit is made, and the answer is lost",

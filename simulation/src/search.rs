@@ -1,4 +1,4 @@
-//! Histories generated from a seed; and from one that breaks a law, the shortest that still does.
+//! Histories generated from a seed; and from one that breaks an invariant, the shortest that still does.
 
 use std::fmt::{self, Debug};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,26 +7,26 @@ use proptest::prelude::Strategy;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use crate::law::Violation;
+use crate::invariant::Violation;
 use crate::random::SplitMix64;
 use crate::world::Tally;
 
 /// A history that can be generated, played, and made shorter.
 pub trait Generated: Clone + Debug + Send {
     /// What can be wrong on purpose.
-    type Flaw: Copy + Debug + Send + Sync;
+    type Mutant: Copy + Debug + Send + Sync;
     /// The command that plays it again, without its seed and number.
     const COMMAND: &'static str;
 
     /// Where such histories are drawn from.
     fn strategy() -> impl Strategy<Value = Self>;
 
-    /// Plays it, with this flaw if there is one. Says how often each kind of thing happened, or
-    /// which law was broken.
-    fn play(&self, flaw: Option<Self::Flaw>) -> Result<Tally, Violation>;
+    /// Plays it, with this mutant if there is one. Says how often each kind of thing happened, or
+    /// which invariant was broken.
+    fn play(&self, mutant: Option<Self::Mutant>) -> Result<Tally, Violation>;
 
     /// What happens in it, in words.
-    fn story(&self, flaw: Option<Self::Flaw>) -> Vec<String>;
+    fn story(&self, mutant: Option<Self::Mutant>) -> Vec<String>;
 
     /// How many parts it has that can be left out.
     fn parts(&self) -> usize;
@@ -36,31 +36,31 @@ pub trait Generated: Clone + Debug + Send {
     fn without(&self, part: usize) -> Self;
 }
 
-/// A history that breaks a law.
+/// A history that breaks an invariant.
 #[derive(Debug, Clone)]
 pub struct Broken<H: Generated> {
     /// The seed of the whole run.
     pub seed: u64,
     /// Which of its histories.
     pub number: u64,
-    /// The shortest history that still breaks a law.
+    /// The shortest history that still breaks an invariant.
     pub shortest: H,
-    /// With this flaw.
-    pub flaw: Option<H::Flaw>,
-    /// That law.
+    /// With this mutant.
+    pub mutant: Option<H::Mutant>,
+    /// That invariant.
     pub violation: Violation,
 }
 
 impl<H: Generated> fmt::Display for Broken<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { seed, number, violation, .. } = self;
-        writeln!(f, "history {number} of seed {seed} breaks a law:\n  {violation}")?;
+        writeln!(f, "history {number} of seed {seed} breaks an invariant:\n  {violation}")?;
         writeln!(f, "the shortest that does:")?;
-        for line in self.shortest.story(self.flaw) {
+        for line in self.shortest.story(self.mutant) {
             writeln!(f, "  {line}")?;
         }
-        if let Some(flaw) = self.flaw {
-            return write!(f, "with this flaw on purpose: {flaw:?}");
+        if let Some(mutant) = self.mutant {
+            return write!(f, "with this mutant on purpose: {mutant:?}");
         }
         write!(f, "to see it again: {} --seed {seed} --history {number}", H::COMMAND)
     }
@@ -83,19 +83,19 @@ fn tree<H: Generated>(seed: u64, number: u64) -> impl ValueTree<Value = H> {
     H::strategy().new_tree(&mut runner).unwrap()
 }
 
-/// Plays the history of this number. If it breaks a law, the shortest that does is looked for.
+/// Plays the history of this number. If it breaks an invariant, the shortest that does is looked for.
 pub fn play<H: Generated>(
     seed: u64,
     number: u64,
-    flaw: Option<H::Flaw>,
+    mutant: Option<H::Mutant>,
 ) -> Result<Tally, Box<Broken<H>>> {
     let mut tree = tree::<H>(seed, number);
     let first = tree.current();
-    let violation = match first.play(flaw) {
+    let violation = match first.play(mutant) {
         Ok(tally) => return Ok(tally),
         Err(violation) => violation,
     };
-    let mut shortest = Shortest { history: first, violation, flaw };
+    let mut shortest = Shortest { history: first, violation, mutant };
     let mut is_going_on = tree.simplify();
     while is_going_on {
         is_going_on =
@@ -104,20 +104,20 @@ pub fn play<H: Generated>(
     // That leaves what can go only now that something else has.
     while shortest.does_without_something() {}
     let Shortest { history, violation, .. } = shortest;
-    Err(Box::new(Broken { seed, number, shortest: history, flaw, violation }))
+    Err(Box::new(Broken { seed, number, shortest: history, mutant, violation }))
 }
 
-/// The shortest history so far that breaks a law.
+/// The shortest history so far that breaks an invariant.
 struct Shortest<H: Generated> {
     history: H,
     violation: Violation,
-    flaw: Option<H::Flaw>,
+    mutant: Option<H::Mutant>,
 }
 
 impl<H: Generated> Shortest<H> {
-    /// Whether this one breaks a law too; then it is the shortest.
+    /// Whether this one breaks an invariant too; then it is the shortest.
     fn is_broken_by(&mut self, candidate: H) -> bool {
-        match candidate.play(self.flaw) {
+        match candidate.play(self.mutant) {
             Ok(_) => false,
             Err(violation) => {
                 (self.history, self.violation) = (candidate, violation);
@@ -136,12 +136,12 @@ impl<H: Generated> Shortest<H> {
     }
 }
 
-/// Plays so many histories on all cores, with this flaw if there is one. The same seed
+/// Plays so many histories on all cores, with this mutant if there is one. The same seed
 /// plays the same ones on any machine.
 pub fn play_all<H: Generated>(
     seed: u64,
     count: u64,
-    flaw: Option<H::Flaw>,
+    mutant: Option<H::Mutant>,
 ) -> Result<Tally, Box<Broken<H>>> {
     let next = AtomicU64::new(0);
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -152,7 +152,7 @@ pub fn play_all<H: Generated>(
             if number >= count {
                 return Ok(tally);
             }
-            match play::<H>(seed, number, flaw) {
+            match play::<H>(seed, number, mutant) {
                 Ok(more) => add(&mut tally, more),
                 Err(broken) => {
                     next.store(count, Ordering::Relaxed);

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use shared::domain::access::Holdings;
+use shared::domain::access::Entitlements;
 use shared::domain::decide::{Needs, State, StoredSource, Write};
 use shared::domain::facts::DisputeStatus;
 use shared::domain::id::{DisputeId, LearnerId, PaymentIntentId, SourceId};
@@ -23,10 +23,10 @@ use shared::ports::{
 };
 use shared::stripe::wire;
 
-use crate::flaw::Flaw;
-use crate::law::{Law, Violation};
+use crate::invariant::{Invariants, Violation};
 use crate::memory::{Contents, Customer};
-use crate::oracle::{self, Moment, Stripe, Telling};
+use crate::mutant::Mutant;
+use crate::oracle::{self, Message, Moment, Stripe};
 use crate::secret::{Look, StoredSecret, Version};
 
 /// What goes wrong with one thing that is asked of the world.
@@ -76,7 +76,7 @@ pub enum Stage {
 impl Stage {
     /// Where it is, in words.
     #[must_use]
-    pub const fn words(self) -> &'static str {
+    pub const fn describe(self) -> &'static str {
         match self {
             Self::Started => "before it begins",
             Self::AskingForSecret => "before it reads a secret",
@@ -133,7 +133,7 @@ pub type Tally = BTreeMap<&'static str, u64>;
 pub(crate) struct World {
     pub(crate) contents: Contents,
     before: Contents,
-    pub(crate) law: Law,
+    pub(crate) invariant: Invariants,
     stripe: Arc<Stripe>,
     /// For each dispute, after how many changes Stripe may answer that it stands. It says nothing
     /// older than what it has told; that it says nothing newer is the worst case.
@@ -144,7 +144,7 @@ pub(crate) struct World {
     pub(crate) secret: StoredSecret,
     pub(crate) now: i64,
     /// What is wrong with the table all the time.
-    pub(crate) flaw: Option<Flaw>,
+    pub(crate) mutant: Option<Mutant>,
     /// What goes wrong with the next question; none again once it has.
     pub(crate) fault: Option<Fault>,
     /// Commits that are made later.
@@ -167,13 +167,13 @@ impl World {
         Self {
             before: contents.clone(),
             contents,
-            law: Law::of(stripe),
+            invariant: Invariants::of(stripe),
             stripe: Arc::clone(stripe),
             heard: BTreeMap::new(),
             first_answers: BTreeMap::new(),
             secret: StoredSecret::new(secret, now),
             now,
-            flaw: None,
+            mutant: None,
             fault: None,
             late: Vec::new(),
             tears_reads: false,
@@ -183,8 +183,8 @@ impl World {
     }
 
     /// Stripe has told this to somebody.
-    pub(crate) fn hear(&mut self, telling: &Telling) {
-        if let Some(Moment { dispute, changes }) = &telling.moment {
+    pub(crate) fn hear(&mut self, message: &Message) {
+        if let Some(Moment { dispute, changes }) = &message.moment {
             let heard = self.heard.entry(dispute.clone()).or_default();
             *heard = (*changes).max(*heard);
         }
@@ -229,7 +229,7 @@ impl World {
             return Err(stripe_unavailable());
         }
         self.count("asked whose a payment is");
-        if self.flaw == Some(Flaw::EarlyRefundDropped) {
+        if self.mutant == Some(Mutant::EarlyRefundDropped) {
             return Ok(Owner::Unmarked);
         }
         let payment = self.stripe.payment(payment).ok_or_else(stripe_unavailable)?;
@@ -252,7 +252,7 @@ impl World {
         let heard = self.heard.get(id).copied().unwrap_or_default();
         let object = self.stripe.dispute(id, heard).ok_or_else(stripe_unavailable)?;
         let status = wire::dispute_status_from_api(&object.to_string()).unwrap();
-        if self.flaw == Some(Flaw::VerdictReadOnce) {
+        if self.mutant == Some(Mutant::VerdictReadOnce) {
             return Ok(*self.first_answers.entry(id.to_owned()).or_insert(status));
         }
         Ok(status)
@@ -293,12 +293,12 @@ impl World {
 
     fn transact(&mut self, writes: &[Write]) -> Commit {
         let before = self.contents.clone();
-        let answer = match self.flaw {
+        let answer = match self.mutant {
             None => self.contents.commit(writes),
-            Some(flaw) => flaw.commit(&mut self.contents, writes),
+            Some(mutant) => mutant.commit(&mut self.contents, writes),
         };
         if answer == Commit::Applied {
-            let judged = self.law.committed(&before, writes, &self.contents);
+            let judged = self.invariant.committed(&before, writes, &self.contents);
             self.violation = self.violation.take().or(judged.err());
             self.before = before;
         } else if answer == Commit::GrantRefused {
@@ -407,7 +407,7 @@ impl Instance {
     }
 }
 
-/// Pending once: then it is the scheduler's turn.
+/// Pending once: then it is the scheduler's step.
 #[derive(Default)]
 pub(crate) struct Once {
     stood: bool,
@@ -434,10 +434,10 @@ impl Instance {
     async fn transact(&self, writes: &[Write]) -> Result<Commit, LedgerError> {
         self.stand_at(Stage::Committing).await;
         let mut world = self.world();
-        match world.flaw {
+        match world.mutant {
             None => world.commit(writes),
-            Some(flaw) => {
-                let writes = flaw.decide(&world.contents, writes, world.now);
+            Some(mutant) => {
+                let writes = mutant.decide(&world.contents, writes, world.now);
                 world.commit(&writes)
             }
         }
@@ -465,8 +465,8 @@ impl Ledger for Instance {
     }
 
     async fn commit(&self, writes: &[Write]) -> Result<Commit, LedgerError> {
-        let flaw = self.world().flaw;
-        let answer = if flaw == Some(Flaw::TwoTransactions) {
+        let mutant = self.world().mutant;
+        let answer = if mutant == Some(Mutant::TwoTransactions) {
             let is_record = |write: &Write| matches!(write, Write::RecordEvent { .. });
             let (record, rest): (Vec<_>, Vec<_>) = writes.iter().cloned().partition(is_record);
             match self.transact(&record).await {
@@ -491,9 +491,9 @@ impl Ledger for Instance {
 }
 
 impl AccessReader for Instance {
-    async fn holdings(&self, learner: &LearnerId) -> Result<Holdings, LedgerError> {
+    async fn entitlements(&self, learner: &LearnerId) -> Result<Entitlements, LedgerError> {
         self.stand_at(Stage::Reading).await;
-        let answer = self.world().read(|contents| contents.holdings(learner));
+        let answer = self.world().read(|contents| contents.entitlements(learner));
         self.note(&answer);
         self.stand_at(Stage::Read).await;
         answer
@@ -554,13 +554,13 @@ impl SecretReader for Instance {
         let mut look = Look::reading(self.own.lock().unwrap().look.take(), stage, now, changes);
         self.own.lock().unwrap().look = Some(look.clone());
         self.stand_at(Stage::AskingForSecret).await;
-        let (answer, flaw) = {
+        let (answer, mutant) = {
             let mut world = self.world();
-            (world.secret(stage), world.flaw)
+            (world.secret(stage), world.mutant)
         };
         self.note(&answer);
         let (version, changes) = answer?;
-        let known = look.known(stage).filter(|_| flaw == Some(Flaw::SecretMovesUnnoticed));
+        let known = look.known(stage).filter(|_| mutant == Some(Mutant::SecretMovesUnnoticed));
         let version = known.cloned().or(version);
         if look.answered(stage, version.as_ref(), changes) {
             self.world().count("secret changed while it was read");

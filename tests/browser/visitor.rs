@@ -169,7 +169,7 @@ impl Visitor {
         panic!("it takes too long {what}. At {url} there is: {seen}");
     }
 
-    /// Opens a page again and again, since Stripe's news take a moment.
+    /// Opens a page again and again, since Stripe's events take a moment.
     pub(crate) async fn reloads_until_they_see(&self, path: &str, text: &str) {
         let shown = async || {
             self.goes_to(path).await;

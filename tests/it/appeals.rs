@@ -5,15 +5,15 @@ use std::sync::Mutex;
 
 use serde_json::json;
 use shared::apply::apply;
-use shared::domain::decide::{Content, Mode, News, Outcome};
-use shared::domain::facts::{Dispute, DisputeStatus, Facts, Told};
+use shared::domain::decide::{Content, Mode, Observation, Outcome};
+use shared::domain::facts::{Dispute, DisputeStatus, Facts, StatusHistory};
 use shared::domain::id::{DisputeId, PaymentIntentId};
 use shared::domain::shop::Owner;
 use shared::domain::time::Timestamp;
 use shared::ports::{StripeReadError, StripeReader, SystemClock};
 use simulation::memory::MemoryLedger;
 use simulation::shop;
-use tests::sessions::{event, news};
+use tests::sessions::{event, observation};
 
 use crate::checkout::{checkout, problem};
 use crate::reversals::Shop;
@@ -119,13 +119,13 @@ impl StripeReader for Disputes {
 }
 
 /// What is told of two disputes of one payment at once, as by a reading of the payment.
-fn telling(statuses: [(&str, DisputeStatus); 2]) -> News {
+fn disputed(statuses: [(&str, DisputeStatus); 2]) -> Observation {
     let told = |(id, status): (&str, DisputeStatus)| {
         let at = Timestamp::from_unix_seconds(2000);
-        (id.parse().unwrap(), Dispute { told: Told::once(status, at), settled: None })
+        (id.parse().unwrap(), Dispute { statuses: StatusHistory::once(status, at), settled: None })
     };
     let facts = Facts { disputes: statuses.map(told).into(), ..Facts::default() };
-    News {
+    Observation {
         event: None,
         mode: Mode::Test,
         connected_account: false,
@@ -140,11 +140,12 @@ async fn what_stripe_answers_about_one_dispute_is_not_taken_for_another() {
     for stand in [[("du_1", Won), ("du_2", Lost)], [("du_1", Lost), ("du_2", Won)]] {
         let ledger = MemoryLedger::default();
         let stripe = Disputes { stand: stand.into(), asked: Mutex::default() };
-        let sold = news(&event("evt_1 completed paid cs_a pi_a ada tutorclaw @1000"));
-        // Each dispute gets one verdict, and then both another, in one telling.
-        let first = telling([("du_1", Blocked), ("du_2", Blocked)]);
-        for news in [&sold, &first, &telling(stand)] {
-            let outcome = apply(&ledger, &stripe, &SystemClock, &shop(), news).await.unwrap();
+        let sold = observation(&event("evt_1 completed paid cs_a pi_a ada tutorclaw @1000"));
+        // Each dispute gets one verdict, and then both another, in one observation.
+        let first = disputed([("du_1", Blocked), ("du_2", Blocked)]);
+        for observation in [&sold, &first, &disputed(stand)] {
+            let outcome =
+                apply(&ledger, &stripe, &SystemClock, &shop(), observation).await.unwrap();
             assert_eq!(outcome, Outcome::Applied);
         }
         assert_eq!(*stripe.asked.lock().unwrap(), ["du_1", "du_2"]);

@@ -4,10 +4,10 @@ use futures_util::future::join_all;
 use shared::domain::access::{Grant, Status};
 use shared::domain::catalog::PublishedCatalog;
 use shared::domain::checkout::{Attempt, Buyer, Channel, Link, OpenSession};
-use shared::domain::decide::{Claim, Event, Needs, Recorded, State, StoredSource, Write};
+use shared::domain::decide::{Event, FirstPurchase, Needs, Recorded, State, StoredSource, Write};
 use shared::domain::facts::{
-    Deed, Dispute, DisputeStatus, Facts, ManualGrant, Origin, Payment, PaymentStatus, Purchase,
-    Reading, Refund, RefundStatus, Sale, Told,
+    Dispute, DisputeStatus, Facts, ManualGrant, OperatorAction, Origin, Payment, PaymentStatus,
+    Purchase, Refund, RefundStatus, Sale, Snapshot, StatusHistory,
 };
 use shared::domain::id::{CustomerId, EventId, LearnerId, SourceId};
 use shared::domain::money::Money;
@@ -80,7 +80,7 @@ fn purchase(learner: &str, payment: Payment) -> Purchase {
     Purchase { sale, payment }
 }
 
-/// The writes of facts that are news.
+/// The writes of facts that are new.
 fn store(source: &str, facts: impl Into<Facts>, replaces: Option<StoredSource>) -> Vec<Write> {
     store_claiming(source, facts, replaces, None)
 }
@@ -94,14 +94,14 @@ fn store_claiming(
     source: &str,
     facts: impl Into<Facts>,
     replaces: Option<StoredSource>,
-    claim: Option<Claim>,
+    first_purchase: Option<FirstPurchase>,
 ) -> Vec<Write> {
     let (source, facts): (SourceId, Facts) = (source.parse().unwrap(), facts.into());
     let grant = Grant::of(&facts);
     let began_at = facts.origin.as_ref().and_then(Origin::began_at);
     let mut writes = vec![Write::StoreSource { source: source.clone(), facts, replaces }];
     if let Some((learner, grant)) = grant {
-        writes.push(Write::SetGrant { learner, source, grant, began_at, claim });
+        writes.push(Write::SetGrant { learner, source, grant, began_at, first_purchase });
     }
     writes
 }
@@ -115,8 +115,8 @@ async fn load(ledger: &impl Ledger, event: &str, source: &str) -> State {
 
 async fn statuses(ledger: &impl AccessReader, learner: &str) -> Vec<(String, Status)> {
     let learner: LearnerId = learner.parse().unwrap();
-    let holdings = ledger.holdings(&learner).await.unwrap();
-    holdings.iter().map(|(source, grant)| (source.to_string(), grant.status)).collect()
+    let entitlements = ledger.entitlements(&learner).await.unwrap();
+    entitlements.iter().map(|(source, grant)| (source.to_string(), grant.status)).collect()
 }
 
 async fn what_is_not_there_is_read_as_nothing<L: Ledger + AccessReader>(ledger: &L) {
@@ -149,7 +149,7 @@ async fn a_version_that_has_moved_is_a_conflict_and_nothing_is_written<L: Ledger
 ) {
     let paid = purchase("ada", Payment::paid(at(7)));
     for (replaces, event) in [(None, "evt_b1"), (stored(paid.clone(), 2), "evt_b2")] {
-        let failed = purchase("ada", Payment::told(PaymentStatus::Failed, at(6)));
+        let failed = purchase("ada", Payment::reported(PaymentStatus::Failed, at(6)));
         let mut writes = store("pi_a", failed, replaces);
         writes.push(record(event, Recorded::Applied));
         assert_eq!(ledger.commit(&writes).await.unwrap(), Commit::Conflict);
@@ -184,7 +184,7 @@ async fn a_quarantined_event_may_be_applied_and_never_the_reverse<L: Ledger>(led
 }
 
 async fn two_sources_of_one_learner_stand_side_by_side<L: Ledger + AccessReader>(ledger: &L) {
-    let processing = Payment::told(PaymentStatus::Processing, at(1));
+    let processing = Payment::reported(PaymentStatus::Processing, at(1));
     for (source, payment) in [("pi_c", processing), ("cs_c", Payment::paid(at(1)))] {
         let writes = store(source, purchase("cleo", payment), None);
         assert_eq!(ledger.commit(&writes).await.unwrap(), Commit::Applied);
@@ -212,17 +212,21 @@ async fn facts_of_every_kind_are_kept_before_and_after_what_was_sold_is_known<
 >(
     ledger: &L,
 ) {
-    let deed = || Deed {
+    let action = || OperatorAction {
         at: at(5),
         by: "grace".parse().unwrap(),
         reason: "asked for by mail".parse().unwrap(),
     };
-    let refund = Refund { amount_minor: 1000, told: Told::once(RefundStatus::Succeeded, at(3)) };
-    let told = [(DisputeStatus::Open, at(3)), (DisputeStatus::Won, at(4))].into_iter().collect();
-    let settled = Some(Reading { number: 2, status: DisputeStatus::Won });
+    let refund = Refund {
+        amount_minor: 1000,
+        statuses: StatusHistory::once(RefundStatus::Succeeded, at(3)),
+    };
+    let reported =
+        [(DisputeStatus::Open, at(3)), (DisputeStatus::Won, at(4))].into_iter().collect();
+    let settled = Some(Snapshot { number: 2, status: DisputeStatus::Won });
     let mut facts = Facts {
         refunds: [("re_1".parse().unwrap(), refund)].into(),
-        disputes: [("du_1".parse().unwrap(), Dispute { told, settled })].into(),
+        disputes: [("du_1".parse().unwrap(), Dispute { statuses: reported, settled })].into(),
         fraud_warnings: [("issfr_1".parse().unwrap(), at(4))].into(),
         ..Facts::default()
     };
@@ -240,9 +244,9 @@ async fn facts_of_every_kind_are_kept_before_and_after_what_was_sold_is_known<
     kept(&facts, 2).await;
     // Of what came to an unknown sum, any part refunded is all of it.
     assert_eq!(statuses(ledger, "fay").await, [("pi_f".to_owned(), Status::Active)]);
-    let holdings = ledger.holdings(&"fay".parse().unwrap()).await.unwrap();
-    assert_eq!(holdings.iter().map(|(_, grant)| grant.refunded_percent).max(), Some(100));
-    facts.revoked = Some(deed());
+    let entitlements = ledger.entitlements(&"fay".parse().unwrap()).await.unwrap();
+    assert_eq!(entitlements.iter().map(|(_, grant)| grant.refunded_percent).max(), Some(100));
+    facts.revoked = Some(action());
     kept(&facts, 3).await;
     assert_eq!(statuses(ledger, "fay").await, [("pi_f".to_owned(), Status::Revoked)]);
     facts = facts.join(Facts { forgotten: Some(at(9)), ..Facts::default() });
@@ -250,13 +254,13 @@ async fn facts_of_every_kind_are_kept_before_and_after_what_was_sold_is_known<
 
     let until = Some(at(99));
     let (product, learner) = ("tutorclaw".parse().unwrap(), "gil".parse().unwrap());
-    let manual = ManualGrant { product, until, deed: deed(), learner };
+    let manual = ManualGrant { product, until, action: action(), learner };
     let writes = store("grant_1", Origin::Manual(manual.clone()), None);
     assert_eq!(ledger.commit(&writes).await.unwrap(), Commit::Applied);
     let stored = load(ledger, "evt_none", "grant_1").await.source.unwrap();
     assert_eq!(stored.facts, Origin::Manual(manual).into());
-    let holdings = ledger.holdings(&"gil".parse().unwrap()).await.unwrap();
-    assert_eq!(holdings.iter().map(|(_, grant)| grant.until).collect::<Vec<_>>(), [until]);
+    let entitlements = ledger.entitlements(&"gil".parse().unwrap()).await.unwrap();
+    assert_eq!(entitlements.iter().map(|(_, grant)| grant.until).collect::<Vec<_>>(), [until]);
     assert!(ledger.sources(&["pi_none".parse().unwrap()]).await.unwrap().is_empty());
 }
 
@@ -269,16 +273,16 @@ async fn the_first_payment_for_a_product_is_told_from_the_others<L: Ledger + Acc
             source,
             purchase("hal", Payment::paid(at(1))),
             None,
-            Some(Claim { replaces }),
+            Some(FirstPurchase { replaces }),
         )
     };
-    let claimant = async || {
-        let holdings = ledger.holdings(&"hal".parse().unwrap()).await.unwrap();
-        holdings.claimant(&"tutorclaw".parse().unwrap()).map(ToString::to_string)
+    let first_purchase = async || {
+        let entitlements = ledger.entitlements(&"hal".parse().unwrap()).await.unwrap();
+        entitlements.first_purchase(&"tutorclaw".parse().unwrap()).map(ToString::to_string)
     };
-    assert_eq!(claimant().await, None);
+    assert_eq!(first_purchase().await, None);
     assert_eq!(ledger.commit(&first("pi_h1", None)).await.unwrap(), Commit::Applied);
-    assert_eq!(claimant().await.as_deref(), Some("pi_h1"));
+    assert_eq!(first_purchase().await.as_deref(), Some("pi_h1"));
     assert_eq!(ledger.commit(&first("pi_h2", None)).await.unwrap(), Commit::GrantRefused);
     assert_eq!(load(ledger, "evt_none", "pi_h2").await.source, None);
     assert_eq!(ledger.commit(&first("pi_h2", Some("pi_h9"))).await.unwrap(), Commit::GrantRefused);
@@ -286,12 +290,13 @@ async fn the_first_payment_for_a_product_is_told_from_the_others<L: Ledger + Acc
     assert_eq!(ledger.commit(&first("pi_h2", Some("pi_h1"))).await.unwrap(), Commit::GrantRefused);
     let sold = || purchase("hal", Payment::paid(at(1)));
     let disputed = |status| {
-        let dispute = Dispute { told: Told::once(status, at(2)), settled: None };
+        let dispute = Dispute { statuses: StatusHistory::once(status, at(2)), settled: None };
         let disputes = [("du_h".parse().unwrap(), dispute)].into();
         Facts { disputes, ..sold().into() }
     };
     let refunded = |amount_minor| {
-        let refund = Refund { amount_minor, told: Told::once(RefundStatus::Succeeded, at(2)) };
+        let refund =
+            Refund { amount_minor, statuses: StatusHistory::once(RefundStatus::Succeeded, at(2)) };
         let refunds = [("re_h".parse().unwrap(), refund)].into();
         let total = Some(Money { amount_minor: 2900, currency: "usd".parse().unwrap() });
         let sold = sold();
@@ -312,8 +317,8 @@ async fn the_first_payment_for_a_product_is_told_from_the_others<L: Ledger + Acc
     let mut back = first("pi_h1", Some("pi_h2"));
     back.remove(0);
     assert_eq!(ledger.commit(&back).await.unwrap(), Commit::GrantRefused);
-    assert_eq!(claimant().await.as_deref(), Some("pi_h2"));
-    // Whoever claims again what it has claimed is still the first.
+    assert_eq!(first_purchase().await.as_deref(), Some("pi_h2"));
+    // Whoever first purchases again what it has claimed is still the first.
     let mut again = first("pi_h2", None);
     again.remove(0);
     assert_eq!(ledger.commit(&again).await.unwrap(), Commit::Applied);
@@ -325,7 +330,7 @@ async fn a_claim_is_about_one_product_and_less_than_an_event_on_record<L: Ledger
     let ida = |source: &str, product: &str| {
         let mut bought = purchase("ida", Payment::paid(at(1)));
         bought.sale.product = product.parse().unwrap();
-        store_claiming(source, bought, None, Some(Claim { replaces: None }))
+        store_claiming(source, bought, None, Some(FirstPurchase { replaces: None }))
     };
     let one = ida("pi_i1", "tutorclaw");
     assert_eq!(ledger.commit(&one).await.unwrap(), Commit::Applied);
@@ -339,21 +344,22 @@ async fn a_claim_is_about_one_product_and_less_than_an_event_on_record<L: Ledger
         at: at(9),
     });
     assert_eq!(ledger.commit(&other).await.unwrap(), Commit::Applied);
-    let holdings = ledger.holdings(&"ida".parse().unwrap()).await.unwrap();
-    let claimant = |product: &str| holdings.claimant(&product.parse().unwrap()).cloned();
-    assert_eq!(claimant("tutorclaw"), Some("pi_i1".parse().unwrap()));
-    assert_eq!(claimant("curriculum"), Some("pi_i3".parse().unwrap()));
+    let entitlements = ledger.entitlements(&"ida".parse().unwrap()).await.unwrap();
+    let first_purchase =
+        |product: &str| entitlements.first_purchase(&product.parse().unwrap()).cloned();
+    assert_eq!(first_purchase("tutorclaw"), Some("pi_i1".parse().unwrap()));
+    assert_eq!(first_purchase("curriculum"), Some("pi_i3".parse().unwrap()));
 }
 
-fn erase(at_seconds: i64, grants: &[&str], claims: &[(&str, &str)]) -> [Write; 1] {
+fn erase(at_seconds: i64, grants: &[&str], first_purchases: &[(&str, &str)]) -> [Write; 1] {
     let source = |source: &&str| source.parse().unwrap();
-    let claim =
+    let first_purchase =
         |(product, source): &(&str, &str)| (product.parse().unwrap(), source.parse().unwrap());
     [Write::Erase {
         learner: "jo".parse().unwrap(),
         at: at(at_seconds),
         grants: grants.iter().map(source).collect(),
-        claims: claims.iter().map(claim).collect(),
+        first_purchases: first_purchases.iter().map(first_purchase).collect(),
     }]
 }
 
@@ -374,11 +380,11 @@ async fn what_began_by_an_erasure_is_not_given_and_what_began_later_is<L: Ledger
             .into_iter()
             .enumerate()
     {
-        for (claim, name) in [(None, "x"), (Some(Claim { replaces: None }), "y")] {
+        for (first_purchase, name) in [(None, "x"), (Some(FirstPurchase { replaces: None }), "y")] {
             let (source, product) = (format!("pi_j{number}{name}"), format!("p{number}{name}"));
             let event = format!("evt_j{number}{name}");
             let bought = bought(opened_at, &product);
-            let mut writes = store_claiming(&source, bought, None, claim);
+            let mut writes = store_claiming(&source, bought, None, first_purchase);
             writes.push(record(&event, Recorded::Applied));
             assert_eq!(ledger.commit(&writes).await.unwrap(), expected, "{opened_at:?} {name}");
             let is_there = load(ledger, &event, &source).await != State::default();
@@ -389,10 +395,10 @@ async fn what_began_by_an_erasure_is_not_given_and_what_began_later_is<L: Ledger
     let mut known = store("pi_j9", bought(None, "p9"), None);
     known.push(record("evt_a", Recorded::Applied));
     assert_eq!(ledger.commit(&known).await.unwrap(), Commit::AlreadyProcessed);
-    let holdings = ledger.holdings(&"jo".parse().unwrap()).await.unwrap();
-    let sources: Vec<String> = holdings.iter().map(|(source, _)| source.to_string()).collect();
+    let entitlements = ledger.entitlements(&"jo".parse().unwrap()).await.unwrap();
+    let sources: Vec<String> = entitlements.iter().map(|(source, _)| source.to_string()).collect();
     assert_eq!(sources, ["pi_j3x", "pi_j3y"]);
-    assert_eq!(holdings.erased_at(), Some(at(100)));
+    assert_eq!(entitlements.erased_at(), Some(at(100)));
 }
 
 async fn an_erasure_removes_what_it_names_and_is_followed_only_by_later_ones<
@@ -409,14 +415,14 @@ async fn an_erasure_removes_what_it_names_and_is_followed_only_by_later_ones<
         (erase(200, &["pi_j3x", "pi_none"], &[("p3y", "pi_j3y")]), applied),
     ] {
         assert_eq!(ledger.commit(&erased).await.unwrap(), expected, "{erased:?}");
-        let holdings = ledger.holdings(&"jo".parse().unwrap()).await.unwrap();
-        let is_left = holdings.of(&"pi_j3x".parse().unwrap()).is_some();
+        let entitlements = ledger.entitlements(&"jo".parse().unwrap()).await.unwrap();
+        let is_left = entitlements.of(&"pi_j3x".parse().unwrap()).is_some();
         assert_eq!(is_left, expected == conflict, "{erased:?}");
     }
-    let holdings = ledger.holdings(&"jo".parse().unwrap()).await.unwrap();
-    let sources: Vec<String> = holdings.iter().map(|(source, _)| source.to_string()).collect();
-    assert_eq!((sources, holdings.claims().count()), (vec!["pi_j3y".to_owned()], 0));
-    assert_eq!(holdings.erased_at(), Some(at(200)));
+    let entitlements = ledger.entitlements(&"jo".parse().unwrap()).await.unwrap();
+    let sources: Vec<String> = entitlements.iter().map(|(source, _)| source.to_string()).collect();
+    assert_eq!((sources, entitlements.first_purchases().count()), (vec!["pi_j3y".to_owned()], 0));
+    assert_eq!(entitlements.erased_at(), Some(at(200)));
     // The sources are another matter.
     assert!(load(ledger, "evt_none", "pi_j3x").await.source.is_some());
 }

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 use shared::apply::apply;
-use shared::domain::access::{Holdings, Status};
-use shared::domain::decide::{Needs, News};
+use shared::domain::access::{Entitlements, Status};
+use shared::domain::decide::{Needs, Observation};
 use shared::domain::facts::{PaymentStatus, Purchase};
 use shared::domain::id::{LearnerId, SourceId};
 use shared::domain::time::Timestamp;
@@ -12,7 +12,7 @@ use shared::ports::{AccessReader, Ledger, SystemClock};
 use shared::stripe::wire::session_from_api;
 use simulation::memory::MemoryLedger;
 use simulation::shop;
-use tests::sessions::{Unasked, event, news, permutations};
+use tests::sessions::{Unasked, event, observation, permutations};
 use tests::world::{dynamodb, table_at};
 
 /// What Stripe may say of one purchase by bank debit: it fails and succeeds, which happens when a
@@ -29,16 +29,16 @@ const AGAIN: &str = "evt_5 async_payment_succeeded paid cs_a pi_a ada tutorclaw 
 
 /// Everything of one purchase: Stripe's events, and what we read of it ourselves. With other ids
 /// for another number, so that many fit into one table.
-fn tellings(number: usize, again: bool) -> Vec<News> {
+fn observations(number: usize, again: bool) -> Vec<Observation> {
     let lines = PURCHASE.iter().copied().chain(again.then_some(AGAIN));
-    let mut all: Vec<News> = lines
+    let mut all: Vec<Observation> = lines
         .map(|line| {
             let line = line
                 .replace("evt_", &format!("evt_{number}x"))
                 .replace("cs_a", &format!("cs_{number}"))
                 .replace("pi_a", &format!("pi_{number}"))
                 .replace("ada", &format!("ada-{number}"));
-            news(&event(&line))
+            observation(&event(&line))
         })
         .collect();
     all.push(reading(number));
@@ -46,7 +46,7 @@ fn tellings(number: usize, again: bool) -> Vec<News> {
 }
 
 /// The session, as it is answered to a confirmation once it is paid: with its charge.
-fn reading(number: usize) -> News {
+fn reading(number: usize) -> Observation {
     let line = format!("evt_1 completed paid cs_{number} pi_{number} ada-{number} tutorclaw @1000");
     let mut session = event(&line)["data"]["object"].clone();
     session["payment_intent"] = json!({
@@ -61,34 +61,34 @@ fn reading(number: usize) -> News {
         },
     });
     let now = Timestamp::from_unix_seconds(3000);
-    session_from_api(&session.to_string(), now).unwrap().news
+    session_from_api(&session.to_string(), now).unwrap().observation
 }
 
 /// All that follows from the facts: the facts themselves, and what the learner has.
 #[derive(Debug, PartialEq)]
 struct End {
     purchase: Option<Purchase>,
-    holdings: Holdings,
+    entitlements: Entitlements,
 }
 
-async fn deliver<L: Ledger + AccessReader>(ledger: &L, all: &[News], number: usize) -> End {
-    for news in all {
-        apply(ledger, &Unasked, &SystemClock, &shop(), news).await.unwrap();
+async fn deliver<L: Ledger + AccessReader>(ledger: &L, all: &[Observation], number: usize) -> End {
+    for observation in all {
+        apply(ledger, &Unasked, &SystemClock, &shop(), observation).await.unwrap();
     }
     let learner: LearnerId = format!("ada-{number}").parse().unwrap();
     let source: SourceId = format!("pi_{number}").parse().unwrap();
     let state = ledger.load(Needs { source: Some(&source), ..Needs::default() }).await.unwrap();
     End {
         purchase: state.source.and_then(|stored| stored.facts.purchase().cloned()),
-        holdings: ledger.holdings(&learner).await.unwrap(),
+        entitlements: ledger.entitlements(&learner).await.unwrap(),
     }
 }
 
 /// Asserts the end of the whole purchase: one source, paid when its charge was, one access.
 #[track_caller]
-fn assert_bought_once(end: &End, order: &[News]) {
+fn assert_bought_once(end: &End, order: &[Observation]) {
     let order: Vec<_> =
-        order.iter().map(|news| news.event.as_ref().map(|event| &event.id)).collect();
+        order.iter().map(|observation| observation.event.as_ref().map(|event| &event.id)).collect();
     let at = Timestamp::from_unix_seconds(1990);
     let history: Vec<_> =
         end.purchase.iter().flat_map(|purchase| purchase.payment.history()).collect();
@@ -99,18 +99,20 @@ fn assert_bought_once(end: &End, order: &[News]) {
     ];
     assert_eq!(history, expected, "told as {order:?}");
     let grants: Vec<_> =
-        end.holdings.iter().map(|(_, grant)| (grant.status, grant.since)).collect();
+        end.entitlements.iter().map(|(_, grant)| (grant.status, grant.since)).collect();
     assert_eq!(grants, [(Status::Active, Some(at))], "told as {order:?}");
 }
 
 #[tokio::test]
 async fn every_permutation_each_event_twice_ends_in_one_access_in_memory() {
     let mut first = None;
-    for order in permutations(&tellings(0, true)) {
+    for order in permutations(&observations(0, true)) {
         // The second copies come one by one, in the same order, and in the order reversed.
-        let reversed: Vec<News> = order.iter().rev().cloned().collect();
-        let one_by_one: Vec<News> =
-            order.iter().flat_map(|news| [news.clone(), news.clone()]).collect();
+        let reversed: Vec<Observation> = order.iter().rev().cloned().collect();
+        let one_by_one: Vec<Observation> = order
+            .iter()
+            .flat_map(|observation| [observation.clone(), observation.clone()])
+            .collect();
         let again = [order.clone(), order.clone()].concat();
         for told in [one_by_one, again, [order, reversed].concat()] {
             let ledger = MemoryLedger::default();
@@ -132,11 +134,12 @@ async fn every_permutation_each_event_twice_ends_in_one_access_on_the_table() {
     server.abort();
 }
 
-/// Tells everything of a purchase twice, in each of these orders of its five tellings.
+/// Tells everything of a purchase twice, in each of these orders of its five observations.
 pub(crate) async fn ends_where_memory_does(table: &Table, orders: &[Vec<usize>]) {
     for (number, order) in orders.iter().enumerate() {
-        let all = tellings(number, false);
-        let told: Vec<News> = order.iter().chain(order).map(|index| all[*index].clone()).collect();
+        let all = observations(number, false);
+        let told: Vec<Observation> =
+            order.iter().chain(order).map(|index| all[*index].clone()).collect();
         let end = deliver(table, &told, number).await;
         assert_bought_once(&end, &told);
         // The table ends where memory does, fact by fact.
@@ -146,9 +149,10 @@ pub(crate) async fn ends_where_memory_does(table: &Table, orders: &[Vec<usize>])
 
 /// What the learner has after these lines, each told twice.
 async fn statuses(lines: &[&str]) -> Vec<(String, Status)> {
-    let told: Vec<News> = lines.iter().chain(lines).map(|line| news(&event(line))).collect();
+    let told: Vec<Observation> =
+        lines.iter().chain(lines).map(|line| observation(&event(line))).collect();
     let end = deliver(&MemoryLedger::default(), &told, 0).await;
-    end.holdings.iter().map(|(source, grant)| (source.to_string(), grant.status)).collect()
+    end.entitlements.iter().map(|(source, grant)| (source.to_string(), grant.status)).collect()
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use serde_json::Value;
 use shared::domain::decide::{Needs, Write};
-use shared::domain::facts::{Facts, Refund, RefundStatus, Told};
+use shared::domain::facts::{Facts, Refund, RefundStatus, StatusHistory};
 use shared::domain::id::SourceId;
 use shared::domain::time::Timestamp;
 use shared::dynamo::Table;
@@ -45,8 +45,8 @@ fn refund_id(number: usize) -> String {
 async fn refund_by_two_cents(table: &Table, payment: &SourceId, numbers: Range<usize>) {
     let needs = Needs { source: Some(payment), ..Needs::default() };
     let stored = table.load(needs).await.unwrap().source.unwrap();
-    let told = Told::once(RefundStatus::Succeeded, Timestamp::from_unix_seconds(2000));
-    let refund = Refund { amount_minor: 2, told };
+    let statuses = StatusHistory::once(RefundStatus::Succeeded, Timestamp::from_unix_seconds(2000));
+    let refund = Refund { amount_minor: 2, statuses };
     let refunds = numbers.map(|number| (refund_id(number).parse().unwrap(), refund.clone()));
     let refunds = Facts { refunds: refunds.collect(), ..Facts::default() };
     let facts = stored.facts.clone().join(refunds);

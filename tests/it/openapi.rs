@@ -7,8 +7,8 @@ use jsonschema::Validator;
 use lambda_http::{Body, Response};
 use local::template::Access;
 use serde_json::{Value, json};
-use shared::domain::access::Standing;
-use shared::domain::facts::{Deed, DisputeStatus, PaymentStatus, RefundStatus};
+use shared::domain::access::EffectiveStatus;
+use shared::domain::facts::{DisputeStatus, OperatorAction, PaymentStatus, RefundStatus};
 use shared::domain::time::Timestamp;
 use shared::domain::why::{Effect, Fact};
 use tests::requests::{Who, answer, api, learner, text};
@@ -321,8 +321,10 @@ fn all<T: Copy>(first: T, next: impl Fn(T) -> Option<T>) -> Vec<T> {
 }
 
 /// Every way in which a source can stand.
-fn standings() -> Vec<Standing> {
-    use Standing::{Active, DisputeLost, Ended, Failed, Processing, Refunded, Revoked, Suspended};
+fn effective_statuses() -> Vec<EffectiveStatus> {
+    use EffectiveStatus::{
+        Active, DisputeLost, Ended, Failed, Processing, Refunded, Revoked, Suspended,
+    };
     all(Active, |it| match it {
         Active => Some(Ended),
         Ended => Some(Processing),
@@ -359,12 +361,13 @@ fn facts() -> Vec<Fact> {
         DisputeStatus::Resolved => Some(DisputeStatus::Appealed),
         DisputeStatus::Appealed => None,
     });
-    let deed = Deed {
+    let action = OperatorAction {
         at: Timestamp::from_unix_seconds(1),
         by: "grace".parse().unwrap(),
         reason: "a prize".parse().unwrap(),
     };
-    let by_hand = [Fact::Given(deed.clone()), Fact::Revoked(deed), Fact::Ended, Fact::Forgotten];
+    let by_hand =
+        [Fact::Given(action.clone()), Fact::Revoked(action), Fact::Ended, Fact::Forgotten];
     let payments = payments.into_iter().map(|status| Fact::Payment(status, None));
     let refunds = refunds.into_iter().map(|status| Fact::Refund(status, None, 0));
     let disputes = disputes.into_iter().map(Fact::Dispute);
@@ -380,10 +383,10 @@ fn the_document_lists_each_status_fact_and_effect_and_no_other() {
         values.iter().map(|value| value.as_str().unwrap().to_owned()).collect()
     };
     let named = |names: &[&str]| names.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
-    let standings: Vec<&str> = standings().into_iter().map(Standing::name).collect();
-    assert_eq!(listed("Status"), named(&standings));
+    let statuses: Vec<&str> = effective_statuses().into_iter().map(EffectiveStatus::name).collect();
+    assert_eq!(listed("Status"), named(&statuses));
     // What is active is paid to whoever has just paid.
-    let became = standings.iter().copied().filter(|name| *name != Standing::Active.name());
+    let became = statuses.iter().copied().filter(|name| *name != EffectiveStatus::Active.name());
     let confirmed: Vec<&str> = became.chain(["open", "paid", "expired"]).collect();
     assert_eq!(listed("Confirmation/properties/status"), named(&confirmed));
     let facts = facts();

@@ -1,7 +1,7 @@
 //! Money that goes back: refunds, disputes, warnings and double payments, from Stripe to the
 //! learner's door.
 
-use coursegate::hand;
+use coursegate::manual;
 use serde_json::{Value, json};
 use shared::domain::time::Timestamp;
 use shared::ports::Clock as _;
@@ -117,7 +117,7 @@ impl Shop {
         let now = latest["data"][0]["created"].as_i64().unwrap() + 1;
         let (source, reason) = (payment.parse().unwrap(), "fraud".parse().unwrap());
         let now = Timestamp::from_unix_seconds(now);
-        hand::revoke(&self.world.deployment(""), &source, reason, now).await.unwrap();
+        manual::revoke(&self.world.deployment(""), &source, reason, now).await.unwrap();
         self.pass(60).await;
     }
 
@@ -382,7 +382,7 @@ async fn a_verdict_that_flips_is_asked_about_at_stripe_in_whatever_order_it_is_t
             assert_eq!(shop.world.deliver(event).await.0, 200, "{event}");
         }
         assert_eq!(shop.is_open().await, order < 2, "{verdicts:?}, order {order}");
-        // Told again, nothing changes.
+        // StatusHistory again, nothing changes.
         for event in &events {
             let (_, answer) = shop.world.deliver(event).await;
             assert_ne!(answer["outcome"], "applied", "{event}");
@@ -583,7 +583,7 @@ async fn a_customer_who_is_deleted_keeps_what_they_paid_for_and_gets_another_whe
     let now = shop.world.items_of("LEARNER#ada", "CUSTOMER").await.remove(0);
     assert_ne!(now["customer"], customer);
     assert_eq!(now.get("deleted_at"), None);
-    // Told once more, or of a customer that was replaced long ago: nothing to unlink.
+    // StatusHistory once more, or of a customer that was replaced long ago: nothing to unlink.
     let told = shop.world.events("customer.deleted").await.remove(0);
     let mut again = told.clone();
     again["id"] = "evt_again".into();
@@ -798,7 +798,7 @@ async fn access_that_was_given_for_a_time_says_when_it_ended() {
     let (ada, product) = ("ada".parse().unwrap(), "tutorclaw".parse().unwrap());
     let (deployment, until) = (shop.world.deployment(""), Some(now.plus_seconds(60)));
     let reason = "a trial".parse().unwrap();
-    hand::grant(&deployment, &ada, &product, until, reason, now).await.unwrap();
+    manual::grant(&deployment, &ada, &product, until, reason, now).await.unwrap();
     shop.world.clock.advance(60);
     assert_eq!(shop.statuses().await, ["ended"]);
     let why = shop.why().await;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use coursegate::events;
 use serde_json::{Value, json};
-use shared::domain::decide::{Irrelevance, Outcome};
+use shared::domain::decide::{IgnoreReason, Outcome};
 use shared::ports::Clock as _;
 use shared::stripe::wire::handled_event_types;
 use tests::requests::{answer, learner};
@@ -247,7 +247,7 @@ async fn neither_a_confirmation_nor_a_replay_takes_another_shop_s_sale() {
         let (deployment, now) = (shop.world.deployment(""), shop.world.clock.now());
         events::replay(&deployment, &shop.world.account(), &id, now).await.unwrap().outcome
     };
-    let not_ours = Outcome::Ignored(Irrelevance::NotOurs);
+    let not_ours = Outcome::Ignored(IgnoreReason::NotOurs);
     for kind in ["refund.created", "checkout.session.completed"] {
         assert_eq!(replay(&ours, kind).await, not_ours, "{kind}");
     }

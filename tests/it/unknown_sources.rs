@@ -3,7 +3,7 @@
 use coursegate::account::Account;
 use coursegate::deployment::Deployment;
 use coursegate::unknown_sources::{Found, UnknownSourcesError, Why, look};
-use coursegate::{hand, learner as erasure};
+use coursegate::{learner as erasure, manual};
 use serde_json::json;
 use shared::domain::decide::Mode;
 use shared::domain::id::SourceId;
@@ -37,7 +37,7 @@ async fn only_what_opens_something_is_looked_up_and_only_what_is_forged_found() 
     assert_eq!(found.unknown[0].learner.as_str(), "eve");
 
     let (deployment, now) = (world.deployment(""), world.clock.now());
-    hand::revoke(&deployment, &forged, "forged".parse().unwrap(), now).await.unwrap();
+    manual::revoke(&deployment, &forged, "forged".parse().unwrap(), now).await.unwrap();
     let found = all(&world).await;
     assert_eq!((found.looked_up, found.unknown.len()), (1, 0));
 

@@ -43,8 +43,8 @@ async fn statuses(world: &World, learner: &str) -> Vec<Status> {
 }
 
 async fn statuses_on(ledger: &impl AccessReader, learner: &str) -> Vec<Status> {
-    let holdings = ledger.holdings(&learner.parse().unwrap()).await.unwrap();
-    holdings.iter().map(|(_, grant)| grant.status).collect()
+    let entitlements = ledger.entitlements(&learner.parse().unwrap()).await.unwrap();
+    entitlements.iter().map(|(_, grant)| grant.status).collect()
 }
 
 /// Delivers an event as Stripe would, to a webhook function that has just started on this table.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
-use shared::domain::access::Holdings;
+use shared::domain::access::Entitlements;
 use shared::domain::decide::{Needs, State, StoredSource, Write};
 use shared::domain::id::{LearnerId, SourceId};
 use shared::ports::{AccessReader, Commit, Ledger, LedgerError};
@@ -72,8 +72,8 @@ impl<L: Ledger + Sync> Ledger for Flaky<L> {
 }
 
 impl<L: AccessReader + Sync> AccessReader for Flaky<L> {
-    async fn holdings(&self, learner: &LearnerId) -> Result<Holdings, LedgerError> {
-        self.inner.holdings(learner).await
+    async fn entitlements(&self, learner: &LearnerId) -> Result<Entitlements, LedgerError> {
+        self.inner.entitlements(learner).await
     }
 
     async fn sources(

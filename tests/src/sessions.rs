@@ -1,7 +1,7 @@
 //! Stripe's events about checkout sessions, in a line each.
 
 use serde_json::{Value, json};
-use shared::domain::decide::{Mode, News};
+use shared::domain::decide::{Mode, Observation};
 use shared::domain::facts::DisputeStatus;
 use shared::domain::id::{DisputeId, PaymentIntentId};
 use shared::domain::shop::Owner;
@@ -59,7 +59,7 @@ pub fn permutations<T: Clone>(items: &[T]) -> Vec<Vec<T>> {
 
 /// What the webhook reads in an event, by the only way there is: signed, verified, read.
 #[must_use]
-pub fn news(event: &Value) -> News {
+pub fn observation(event: &Value) -> Observation {
     const SECRET: &str = "whsec_of_a_line";
     let body = event.to_string();
     let now = SystemClock.now();

@@ -145,7 +145,7 @@ impl Storm {
             let script = Arc::clone(&self.script);
             weather.spawn(ask(seed, number, script, doors.clone(), witness.clone()));
         }
-        weather.spawn(news(begun, self.deliveries.clone()));
+        weather.spawn(observation(begun, self.deliveries.clone()));
 
         let mut thrown = JoinSet::new();
         let (deliveries, buyers) = (self.deliveries.clone(), self.buyers.clone());
@@ -225,12 +225,12 @@ impl Storm {
             verdicts: self.script.verdicts.clone(),
             ..Expected::default()
         };
-        for telling in &self.script.tellings {
-            let event = telling.body["id"].as_str().unwrap().to_owned();
-            if telling.garbled.is_some() {
+        for message in &self.script.messages {
+            let event = message.body["id"].as_str().unwrap().to_owned();
+            if message.garbled.is_some() {
                 expected.garbled.insert(event.clone());
             }
-            match &telling.effect {
+            match &message.effect {
                 Effect::Source(source) => drop(expected.events.insert(event, source.clone())),
                 Effect::Customer(learner) => {
                     expected.events.insert(event, format!("the customer of {learner}"));
@@ -337,7 +337,7 @@ async fn without_dynamodb(seed: u64, faults: Faults, witness: Witness) {
 }
 
 /// Says how far it has come, for whoever waits.
-async fn news(begun: Instant, deliveries: Deliveries) {
+async fn observation(begun: Instant, deliveries: Deliveries) {
     loop {
         tokio::time::sleep(Duration::from_secs(10)).await;
         let (thrown, left) = (deliveries.thrown(), deliveries.left());

@@ -7,7 +7,7 @@
 
 use serde_json::Value;
 
-use super::stripe::{EventsQuery, NO_ACCOUNT, Told, failed};
+use super::stripe::{EventsQuery, NO_ACCOUNT, StatusHistory, failed};
 use super::{Finding, Patient};
 
 /// What is told of a session once it can't be paid any more: each has ended after a day.
@@ -32,7 +32,7 @@ fn seller_in(session: &Value) -> Seller {
 pub(super) async fn seller(patient: &Patient<'_>) -> Finding {
     let Ok(account) = &patient.account else { return Finding::Skipped(NO_ACCOUNT) };
     let (deployment, now) = (patient.deployment, patient.now);
-    let told: Vec<Told> =
+    let told: Vec<StatusHistory> =
         match account.list("/events", &EventsQuery::of(ENDED.to_vec(), now, now)).await {
             Ok(told) => told,
             Err(error) => return failed(&error, "Events: Read"),

@@ -285,15 +285,15 @@ impl EventsQuery {
 /// An event, as it is.
 #[derive(Deserialize)]
 #[serde(transparent)]
-pub(super) struct Told(Value);
+pub(super) struct StatusHistory(Value);
 
-impl Listed for Told {
+impl Listed for StatusHistory {
     fn id(&self) -> &str {
         self.0.get("id").and_then(Value::as_str).unwrap_or_default()
     }
 }
 
-impl Told {
+impl StatusHistory {
     /// Its object, if it is marked as this shop's.
     pub(super) fn object_of(&self, shop: &Shop) -> Option<&Value> {
         let object = self.0.pointer("/data/object")?;
@@ -310,7 +310,7 @@ pub(super) async fn deliveries(patient: &Patient<'_>) -> Finding {
     // Not what is on its way.
     let until = now.saturating_sub(5 * MINUTE);
     let query = EventsQuery::of(payment_event_types().collect(), now, until);
-    let told: Vec<Told> = match account.list("/events", &query).await {
+    let told: Vec<StatusHistory> = match account.list("/events", &query).await {
         Ok(told) => told,
         Err(error) => return failed(&error, "Events: Read"),
     };
@@ -351,14 +351,15 @@ pub(super) async fn deliveries(patient: &Patient<'_>) -> Finding {
 /// carries no mark: it is ours if its payment is in the table.
 async fn compare(
     deployment: &Deployment,
-    told: &[Told],
+    told: &[StatusHistory],
 ) -> Result<(Vec<EventId>, BTreeSet<EventId>), LedgerError> {
     let table = deployment.table();
     let sources: BTreeSet<SourceId> =
         told.iter().filter_map(|told| source_told_of(&told.0)).collect();
     let stored = table.sources(&sources.into_iter().collect::<Vec<_>>()).await?;
-    let may_be_ours =
-        |told: &&Told| source_told_of(&told.0).is_none_or(|source| stored.contains_key(&source));
+    let may_be_ours = |told: &&StatusHistory| {
+        source_told_of(&told.0).is_none_or(|source| stored.contains_key(&source))
+    };
     let ours = told.iter().filter(may_be_ours);
     let ours: Vec<EventId> =
         ours.filter_map(|told| recorded_id(&told.0, &deployment.shop)).collect();

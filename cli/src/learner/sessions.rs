@@ -85,9 +85,9 @@ impl Unsettled {
 
 /// What a session says was bought, if it can be read.
 fn purchase(session: &Session) -> Option<(&SourceId, &Purchase)> {
-    match &session.news.content {
+    match &session.observation.content {
         Content::Facts(source, facts) => Some((source, facts.purchase()?)),
-        Content::CustomerDeleted(..) | Content::Irrelevant(_) | Content::Unreadable { .. } => None,
+        Content::CustomerDeleted(..) | Content::Ignored(_) | Content::Unreadable { .. } => None,
     }
 }
 
@@ -149,7 +149,7 @@ pub async fn settle(
     }
     for session in complete {
         let (table, clock) = (deployment.table(), SystemClock);
-        match apply(&table, deployment, &clock, &deployment.shop, &session.news).await? {
+        match apply(&table, deployment, &clock, &deployment.shop, &session.observation).await? {
             Outcome::Applied | Outcome::Duplicate | Outcome::Ignored(_) => {}
             Outcome::Quarantined { reason } => return Err(unreadable(session.id.as_str(), reason)),
         }

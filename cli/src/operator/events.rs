@@ -3,7 +3,7 @@
 use coursegate::calendar::utc;
 use coursegate::deployment::Deployment;
 use coursegate::events::{self, EventError, Replayed};
-use shared::domain::decide::{Content, Irrelevance, Outcome};
+use shared::domain::decide::{Content, IgnoreReason, Outcome};
 use shared::domain::id::EventId;
 use shared::dynamo::operator::{Quarantined, quarantined};
 use shared::ports::{Clock as _, SystemClock};
@@ -26,7 +26,7 @@ pub(crate) fn replay(place: PlaceArguments, event: &EventId) -> Ended {
             return Err(format!("{says}\n{then}"));
         }
         terminal::print(&says);
-        if let Content::Facts(source, _) = &replayed.news.content {
+        if let Content::Facts(source, _) = &replayed.observation.content {
             terminal::print(&format!("It is about {source}."));
         }
         Ok(())
@@ -47,13 +47,13 @@ fn meaning(replayed: &Replayed) -> String {
     }
 }
 
-const fn rule_in_words(rule: Irrelevance) -> &'static str {
+const fn rule_in_words(rule: IgnoreReason) -> &'static str {
     match rule {
-        Irrelevance::UnknownType => "No access depends on events of this type.",
-        Irrelevance::NotOurs => "It is about something that doesn't carry this deployment's mark.",
-        Irrelevance::NothingPaid => "It is about a checkout that ended without a payment.",
-        Irrelevance::OtherMode => "It is of the other mode.",
-        Irrelevance::ConnectedAccount => "It is about a connected account.",
+        IgnoreReason::UnknownType => "No access depends on events of this type.",
+        IgnoreReason::NotOurs => "It is about something that doesn't carry this deployment's mark.",
+        IgnoreReason::NothingPaid => "It is about a checkout that ended without a payment.",
+        IgnoreReason::OtherMode => "It is of the other mode.",
+        IgnoreReason::ConnectedAccount => "It is about a connected account.",
     }
 }
 

@@ -3,11 +3,11 @@
 use coursegate::calendar::utc;
 use coursegate::deployment::Deployment;
 use coursegate::double_payments::{self, DoublePayment};
-use coursegate::hand::{self, Revoked};
+use coursegate::manual::{self, Revoked};
 use coursegate::unknown_sources::{self, Found, UnknownSource};
 use coursegate::why::{self, SourceStory};
-use shared::domain::access::{Grant, Standing};
-use shared::domain::facts::{Facts, Remark};
+use shared::domain::access::{EffectiveStatus, Grant};
+use shared::domain::facts::{Facts, Note};
 use shared::domain::id::{LearnerId, ProductId, SourceId};
 use shared::domain::money::Money;
 use shared::domain::time::Timestamp;
@@ -49,8 +49,8 @@ async fn nothing_known(
 ) -> Ended {
     let of = product.map_or_else(String::new, |product| format!(" of {product}"));
     terminal::print(&format!("Nothing{of} is known of {learner}: no payment, and no grant."));
-    let holdings = deployment.table().holdings(learner).await.map_err(say)?;
-    if let Some(at) = holdings.erased_at() {
+    let entitlements = deployment.table().entitlements(learner).await.map_err(say)?;
+    if let Some(at) = entitlements.erased_at() {
         terminal::print(&format!(
             "They were erased on {}: what they began to buy before that opens nothing.",
             utc(at)
@@ -70,13 +70,13 @@ pub(crate) fn grant(
     place: PlaceArguments,
     learner: &LearnerId,
     product: &ProductId,
-    reason: Remark,
+    reason: Note,
     until: Option<Timestamp>,
 ) -> Ended {
     run(async {
         let deployment = find_to_change(place).await?;
         let now = SystemClock.now();
-        let granted = hand::grant(&deployment, learner, product, until, reason, now).await;
+        let granted = manual::grant(&deployment, learner, product, until, reason, now).await;
         let source = granted.map_err(|error| complete(&deployment, &error.to_string()))?;
         let until = until.map_or_else(|| "for ever".to_owned(), |it| format!("until {}", utc(it)));
         terminal::print(&format!("{source} gives {product} to {learner} {until}."));
@@ -86,19 +86,19 @@ pub(crate) fn grant(
     })
 }
 
-pub(crate) fn revoke(place: PlaceArguments, source: &SourceId, reason: Remark) -> Ended {
+pub(crate) fn revoke(place: PlaceArguments, source: &SourceId, reason: Note) -> Ended {
     run(async {
         let deployment = find_to_change(place).await?;
         let now = SystemClock.now();
-        let revoked = hand::revoke(&deployment, source, reason, now).await;
+        let revoked = manual::revoke(&deployment, source, reason, now).await;
         let revoked = revoked.map_err(|error| complete(&deployment, &error.to_string()))?;
         let Revoked { facts, earlier } = revoked;
         terminal::print(&match earlier {
-            Some(deed) => format!(
+            Some(action) => format!(
                 "{source} was taken back already, {} by {}: {}",
-                utc(deed.at),
-                deed.by,
-                deed.reason
+                utc(action.at),
+                action.by,
+                action.reason
             ),
             None => format!("{source} opens nothing any more, and never will again."),
         });
@@ -125,7 +125,7 @@ async fn still_open(
     let product = &grant.product;
     let found = why::explain(deployment, learner, Some(product), now).await.map_err(say)?;
     let mut live = found.iter().filter(|it| it.is_open).flat_map(|it| &it.sources);
-    let live = live.find(|story| story.standing == Standing::Active);
+    let live = live.find(|story| story.effective_status == EffectiveStatus::Active);
     let says = match live {
         Some(SourceStory { source, .. }) => {
             format!("{product} stays open for {learner}: {source} opens it too.")

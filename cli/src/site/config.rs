@@ -97,7 +97,7 @@ pub(super) async fn write(
         }
         (SignIn::Issuer(issuer), Some(client_id)) => {
             let found = discover(issuer).await?;
-            remark(&found, tell);
+            note(&found, tell);
             Endpoints {
                 authorize: found.authorization_endpoint,
                 token: found.token_endpoint,
@@ -143,7 +143,7 @@ async fn discover(issuer: &str) -> Result<Discovery, ConfigError> {
 }
 
 /// What works otherwise than with the stack's own user pool.
-fn remark(found: &Discovery, tell: &mut impl FnMut(String)) {
+fn note(found: &Discovery, tell: &mut impl FnMut(String)) {
     let origin = |url: &str| Url::parse(url).ok().map(|url| url.origin().ascii_serialization());
     let token = origin(&found.token_endpoint).unwrap_or_default();
     if origin(&found.issuer).as_ref() != Some(&token) {

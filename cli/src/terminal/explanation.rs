@@ -2,10 +2,10 @@
 
 use coursegate::calendar::{minute, utc};
 use coursegate::why::{Explanation, SourceStory};
-use shared::domain::access::Standing;
-use shared::domain::facts::{Deed, Origin};
+use shared::domain::access::EffectiveStatus;
+use shared::domain::facts::{OperatorAction, Origin};
 use shared::domain::id::{CourseId, LearnerId};
-use shared::domain::why::{Effect, Fact, Step, standing_words};
+use shared::domain::why::{Effect, Fact, Step, describe_status};
 
 use super::{BOLD, DIM, GREEN, RED, Terminal, YELLOW, print};
 
@@ -36,18 +36,18 @@ impl Terminal {
     }
 
     fn story(self, story: &SourceStory) {
-        let SourceStory { source, standing, .. } = story;
-        let colour = match standing {
-            Standing::Active => GREEN,
-            Standing::Processing | Standing::Suspended => YELLOW,
-            Standing::Ended
-            | Standing::Failed
-            | Standing::Refunded
-            | Standing::DisputeLost
-            | Standing::Revoked => RED,
+        let SourceStory { source, effective_status, .. } = story;
+        let colour = match effective_status {
+            EffectiveStatus::Active => GREEN,
+            EffectiveStatus::Processing | EffectiveStatus::Suspended => YELLOW,
+            EffectiveStatus::Ended
+            | EffectiveStatus::Failed
+            | EffectiveStatus::Refunded
+            | EffectiveStatus::DisputeLost
+            | EffectiveStatus::Revoked => RED,
         };
-        let standing = self.paint(colour, standing.name());
-        print(&format!("  {} {standing}", self.paint(BOLD, source.as_str())));
+        let effective_status = self.paint(colour, effective_status.name());
+        print(&format!("  {} {effective_status}", self.paint(BOLD, source.as_str())));
         match &story.facts.origin {
             Some(Origin::Purchase(purchase)) => {
                 let sold =
@@ -80,7 +80,7 @@ impl Terminal {
             Effect::Nothing => DIM,
         };
         let effect = if step.effect == Effect::Nothing { "-" } else { step.effect.name() };
-        let mut words = wrapped(&words(&step.fact));
+        let mut words = wrapped(&describe(&step.fact));
         let first = words.next().unwrap_or_default();
         let at = self.paint(DIM, &format!("{at:<16}"));
         let effect = self.paint(colour, &format!("{effect:<8}"));
@@ -109,9 +109,9 @@ fn state(explanation: &Explanation) -> String {
 
 /// Why a source doesn't open the product, and since when if the product was closed before that.
 fn reason(story: &SourceStory, explanation: &Explanation) -> String {
-    let words = match (story.standing, &story.facts.revoked) {
-        (Standing::Revoked, Some(deed)) => by_hand("Revoked", deed),
-        (standing, _) => standing_words(standing, &story.facts),
+    let words = match (story.effective_status, &story.facts.revoked) {
+        (EffectiveStatus::Revoked, Some(action)) => by_hand("Revoked", action),
+        (effective_status, _) => describe_status(effective_status, &story.facts),
     };
     let times = explanation.since.map(utc).zip(story.history.standing_since().map(utc));
     match times.filter(|(closed, at)| closed != at) {
@@ -121,20 +121,20 @@ fn reason(story: &SourceStory, explanation: &Explanation) -> String {
 }
 
 /// What is told of a fact; of what was done by hand also who did it, and why.
-fn words(fact: &Fact) -> String {
+fn describe(fact: &Fact) -> String {
     match fact {
-        Fact::Given(deed) => by_hand("Granted", deed),
-        Fact::Revoked(deed) => by_hand("Revoked", deed),
+        Fact::Given(action) => by_hand("Granted", action),
+        Fact::Revoked(action) => by_hand("Revoked", action),
         Fact::Payment(..)
         | Fact::Refund(..)
         | Fact::Dispute(_)
         | Fact::FraudWarning
         | Fact::Ended
-        | Fact::Forgotten => fact.words(),
+        | Fact::Forgotten => fact.describe(),
     }
 }
 
-fn by_hand(what: &str, Deed { by, reason, .. }: &Deed) -> String {
+fn by_hand(what: &str, OperatorAction { by, reason, .. }: &OperatorAction) -> String {
     format!("{what} by {by}: {reason}")
 }
 

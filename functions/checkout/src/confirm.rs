@@ -1,7 +1,7 @@
 //! The success page does not wait for the webhook: it asks us to look at Stripe.
 
 use serde::Serialize;
-use shared::domain::access::Standing;
+use shared::domain::access::EffectiveStatus;
 use shared::domain::checkout::SessionState;
 use shared::domain::decide::{Content, Outcome};
 use shared::domain::id::{LearnerId, SessionId};
@@ -36,11 +36,11 @@ impl<C: Clock, T: Store, S: Stripe> App<C, T, S> {
         if !found.is_of(learner, &self.shop) {
             return Err(Failure::UnknownSession);
         }
-        let outcome = self.take_in(&found.news).await?;
+        let outcome = self.ingest(&found.observation).await?;
         if let Outcome::Quarantined { reason } = outcome {
             return Err(Failure::Unreadable(reason));
         }
-        let Content::Facts(source, _) = &found.news.content else {
+        let Content::Facts(source, _) = &found.observation.content else {
             let status = match found.state {
                 SessionState::Open(_) => "open",
                 SessionState::Gone => "expired",
@@ -54,19 +54,19 @@ impl<C: Clock, T: Store, S: Stripe> App<C, T, S> {
         };
         // What was refunded or disputed since is known to the table alone; and that somebody is
         // forgotten.
-        let holdings = self.table.holdings(learner).await?;
-        let grant = holdings.of(source).ok_or(Failure::UnknownSession)?;
-        let is_open = holdings.owns(&grant.product, self.refund_threshold, now);
+        let entitlements = self.table.entitlements(learner).await?;
+        let grant = entitlements.of(source).ok_or(Failure::UnknownSession)?;
+        let is_open = entitlements.owns(&grant.product, self.refund_threshold, now);
         Ok(Confirmation {
-            status: match grant.standing(self.refund_threshold, now) {
-                Standing::Active => "paid",
-                standing @ (Standing::Ended
-                | Standing::Processing
-                | Standing::Failed
-                | Standing::Refunded
-                | Standing::Suspended
-                | Standing::DisputeLost
-                | Standing::Revoked) => standing.name(),
+            status: match grant.effective_status(self.refund_threshold, now) {
+                EffectiveStatus::Active => "paid",
+                effective_status @ (EffectiveStatus::Ended
+                | EffectiveStatus::Processing
+                | EffectiveStatus::Failed
+                | EffectiveStatus::Refunded
+                | EffectiveStatus::Suspended
+                | EffectiveStatus::DisputeLost
+                | EffectiveStatus::Revoked) => effective_status.name(),
             },
             access: if is_open { "granted" } else { "denied" },
         })

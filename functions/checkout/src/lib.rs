@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use shared::apply::{ApplyError, apply};
 use shared::domain::access::RefundThreshold;
 use shared::domain::checkout::Channel;
-use shared::domain::decide::{News, Outcome};
+use shared::domain::decide::{Observation, Outcome};
 use shared::domain::id::PriceKey;
 use shared::domain::rate::{Action, Counter, Limit, TooOften};
 use shared::domain::shop::Shop;
@@ -196,8 +196,8 @@ impl<C: Clock, T: Store, S: Stripe> App<C, T, S> {
     }
 
     /// Takes in what Stripe says of a session, by the webhook's own decide and commit.
-    async fn take_in(&self, news: &News) -> Result<Outcome, ApplyError> {
-        apply(&self.table, &self.stripe, &self.clock, &self.shop, news).await
+    async fn ingest(&self, observation: &Observation) -> Result<Outcome, ApplyError> {
+        apply(&self.table, &self.stripe, &self.clock, &self.shop, observation).await
     }
 
     /// Counts one more request, or says when to come back.

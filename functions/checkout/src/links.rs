@@ -61,8 +61,8 @@ impl<C: Clock, T: Store, S: Stripe> App<C, T, S> {
         let offer = published.catalog.offer(price).ok_or(Failure::UnknownPrice)?;
         self.admit(Counter::Learner(learner.clone(), Action::Link), now).await?;
         let wish = Wish { learner, channel: Channel::Link, offer, published: &published, now };
-        let holdings = self.table.holdings(learner).await?;
-        self.refuse_unless_for_sale(&wish, holdings).await?;
+        let entitlements = self.table.entitlements(learner).await?;
+        self.refuse_unless_for_sale(&wish, entitlements).await?;
         let id: LinkId = random_id::<_, LINK_BYTES>()?;
         let expires_at = now.plus_seconds(LINK_DAYS * DAY);
         let link = Link { learner: learner.clone(), price: price.clone(), expires_at };

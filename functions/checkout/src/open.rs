@@ -5,7 +5,7 @@ use std::str::FromStr;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
-use shared::domain::access::Holdings;
+use shared::domain::access::Entitlements;
 use shared::domain::availability::{Availability, View};
 use shared::domain::catalog::{Offer, PublishedCatalog};
 use shared::domain::checkout::{
@@ -91,7 +91,7 @@ impl<C: Clock, T: Store, S: Stripe> App<C, T, S> {
 
     async fn step(&self, wish: &Wish<'_>) -> Result<Step, Failure> {
         let buyer = self.table.buyer(wish.learner, &wish.offer.product.id).await?;
-        self.refuse_unless_for_sale(wish, buyer.holdings.clone()).await?;
+        self.refuse_unless_for_sale(wish, buyer.entitlements.clone()).await?;
         let version = buyer.attempt.as_ref().map_or(0, |attempt| attempt.catalog_version);
         if version > wish.published.version {
             return Ok(Step::Outdated(version));
@@ -124,21 +124,21 @@ impl<C: Clock, T: Store, S: Stripe> App<C, T, S> {
     pub(crate) async fn refuse_unless_for_sale(
         &self,
         wish: &Wish<'_>,
-        holdings: Holdings,
+        entitlements: Entitlements,
     ) -> Result<(), Failure> {
-        match self.refuse_by(wish, &holdings) {
+        match self.refuse_by(wish, &entitlements) {
             Err(Failure::PaymentProcessing) => {
-                let view = self.view(wish, &holdings);
+                let view = self.view(wish, &entitlements);
                 let awaited = view.awaited(wish.offer.product).cloned().collect();
                 self.look_at_awaited(wish, awaited).await?;
-                self.refuse_by(wish, &self.table.holdings(wish.learner).await?)
+                self.refuse_by(wish, &self.table.entitlements(wish.learner).await?)
             }
             answer => answer,
         }
     }
 
-    fn refuse_by(&self, wish: &Wish<'_>, holdings: &Holdings) -> Result<(), Failure> {
-        match self.view(wish, holdings).availability(wish.offer.product) {
+    fn refuse_by(&self, wish: &Wish<'_>, entitlements: &Entitlements) -> Result<(), Failure> {
+        match self.view(wish, entitlements).availability(wish.offer.product) {
             Availability::ForSale { .. } => Ok(()),
             Availability::AlreadyEntitled => Err(Failure::AlreadyEntitled),
             Availability::PaymentProcessing => Err(Failure::PaymentProcessing),
@@ -146,9 +146,9 @@ impl<C: Clock, T: Store, S: Stripe> App<C, T, S> {
         }
     }
 
-    const fn view<'a>(&self, wish: &Wish<'a>, holdings: &'a Holdings) -> View<'a> {
+    const fn view<'a>(&self, wish: &Wish<'a>, entitlements: &'a Entitlements) -> View<'a> {
         let threshold = self.refund_threshold;
-        View { catalog: &wish.published.catalog, holdings, threshold, now: wish.now }
+        View { catalog: &wish.published.catalog, entitlements, threshold, now: wish.now }
     }
 
     /// Asks Stripe about payments that are on their way, so that an event that never came does not
@@ -164,7 +164,7 @@ impl<C: Clock, T: Store, S: Stripe> App<C, T, S> {
             let Some(purchase) = stored.facts.purchase() else { continue };
             let session = &purchase.sale.session;
             if let Ok(Some(found)) = self.stripe.session(session, wish.now).await {
-                self.take_in(&found.news).await?;
+                self.ingest(&found.observation).await?;
             }
         }
         Ok(())
@@ -338,17 +338,17 @@ impl<C: Clock, T: Store, S: Stripe> App<C, T, S> {
             }
             Next::Settle => {
                 let Some(found) = found else { return Ok(Step::Again) };
-                self.take_in(&found.news).await?;
-                let holdings = self.table.holdings(wish.learner).await?;
-                self.refuse_by(wish, &holdings)?;
+                self.ingest(&found.observation).await?;
+                let entitlements = self.table.entitlements(wish.learner).await?;
+                self.refuse_by(wish, &entitlements)?;
                 // What has failed, was taken back, or is of before its buyer was erased leaves
                 // something to buy. What opens the product, or may yet, was refused just now.
-                let is_told = match &found.news.content {
+                let is_told = match &found.observation.content {
                     Content::Facts(source, _) => {
-                        holdings.of(source).is_some() || self.is_recorded(source).await?
+                        entitlements.of(source).is_some() || self.is_recorded(source).await?
                     }
                     Content::CustomerDeleted(..)
-                    | Content::Irrelevant(_)
+                    | Content::Ignored(_)
                     | Content::Unreadable { .. } => false,
                 };
                 if !is_told {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use shared::content::Link;
-use shared::domain::access::{Access, Grant, Holdings, Reason, RefundThreshold, Tier};
+use shared::domain::access::{Access, Entitlements, Grant, Reason, RefundThreshold, Tier};
 use shared::domain::availability::View;
 use shared::domain::catalog::{Catalog, Category, Course, Offer};
 use shared::domain::decide::StoredSource;
@@ -176,7 +176,7 @@ fn learner_offers<'a>(access: &Access<'a>) -> Vec<OfferAnswer<'a>> {
 }
 
 pub(crate) fn entitlements<'a>(learner: &'a LearnerId, view: &View<'a>) -> EntitlementsAnswer<'a> {
-    let View { catalog, holdings, threshold, now } = *view;
+    let View { catalog, entitlements, threshold, now } = *view;
     let entitlement = |(source, grant): (&'a SourceId, &'a Grant)| EntitlementAnswer {
         product: grant.product.as_str(),
         courses: catalog
@@ -186,23 +186,23 @@ pub(crate) fn entitlements<'a>(learner: &'a LearnerId, view: &View<'a>) -> Entit
             .map(CourseId::as_str)
             .collect(),
         source: source.as_str(),
-        status: grant.standing(threshold, now).name(),
+        status: grant.effective_status(threshold, now).name(),
         since: grant.since.map(rfc3339),
         until: grant.until.map(rfc3339),
         refunded_percent: grant.refunded_percent,
-        paid_twice: holdings.is_double(source, threshold, now),
+        paid_twice: entitlements.is_double(source, threshold, now),
     };
     EntitlementsAnswer {
         learner: learner.as_str(),
         tier: tier_name(view.tier()),
-        entitlements: holdings.iter().map(entitlement).collect(),
+        entitlements: entitlements.iter().map(entitlement).collect(),
     }
 }
 
 pub(crate) fn why<'a>(
     learner: &'a LearnerId,
     product: &'a ProductId,
-    holdings: &Holdings,
+    entitlements: &Entitlements,
     stored: &'a BTreeMap<SourceId, StoredSource>,
     terms: Terms,
 ) -> WhyAnswer<'a> {
@@ -216,8 +216,8 @@ pub(crate) fn why<'a>(
         let steps = history.steps().iter().filter(|step| step.fact != Fact::FraudWarning);
         Some(SourceAnswer {
             source: source.as_str(),
-            status: history.standing()?.name(),
-            paid_twice: holdings.is_double(source, terms.threshold, terms.now),
+            status: history.effective_status()?.name(),
+            paid_twice: entitlements.is_double(source, terms.threshold, terms.now),
             facts: steps.map(fact).collect(),
         })
     };
@@ -236,7 +236,7 @@ fn fact(step: &Step) -> FactAnswer {
         at: step.at.map(rfc3339),
         fact: step.fact.name(),
         effect: step.effect.name(),
-        text: step.fact.words(),
+        text: step.fact.describe(),
         amount: money.map(|money| money.amount_minor),
         currency: money.map(|money| money.currency.to_string()),
         id: step.id.clone(),

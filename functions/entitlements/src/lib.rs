@@ -112,9 +112,9 @@ async fn entitlements<R: AccessReader, C: Clock>(
     let learner = incoming.learner(caller)?;
     let now = app.clock.now();
     let published = app.catalog.get(now).await.map_err(|error| failed(&error))?;
-    let holdings = app.access.holdings(&learner).await.map_err(|error| failed(&error))?;
+    let entitlements = app.access.entitlements(&learner).await.map_err(|error| failed(&error))?;
     let threshold = app.refund_threshold;
-    let view = View { catalog: &published.catalog, holdings: &holdings, threshold, now };
+    let view = View { catalog: &published.catalog, entitlements: &entitlements, threshold, now };
     let answer = answers::entitlements(&learner, &view);
     Ok(json(StatusCode::OK, &answer))
 }
@@ -129,10 +129,10 @@ async fn why<R: AccessReader, C: Clock>(
     let learner = incoming.learner(caller)?;
     let now = app.clock.now();
     let published = app.catalog.get(now).await.map_err(|error| failed(&error))?;
-    let holdings = app.access.holdings(&learner).await.map_err(|error| failed(&error))?;
+    let entitlements = app.access.entitlements(&learner).await.map_err(|error| failed(&error))?;
     let product = incoming.path("product").parse().ok().filter(|product| {
         published.catalog.product(product).is_some()
-            || holdings.iter().any(|(_, grant)| grant.product == *product)
+            || entitlements.iter().any(|(_, grant)| grant.product == *product)
     });
     let product: ProductId = product.ok_or_else(|| {
         Problem::new(
@@ -140,11 +140,11 @@ async fn why<R: AccessReader, C: Clock>(
             "GET /courses names the products that there are, and GET /entitlements those that the learner has.",
         )
     })?;
-    let of_product = holdings.iter().filter(|(_, grant)| grant.product == product);
+    let of_product = entitlements.iter().filter(|(_, grant)| grant.product == product);
     let sources: Vec<SourceId> = of_product.map(|(source, _)| source.clone()).collect();
     let stored = app.access.sources(&sources).await.map_err(|error| failed(&error))?;
     let terms = Terms { threshold: app.refund_threshold, now };
-    let answer = answers::why(&learner, &product, &holdings, &stored, terms);
+    let answer = answers::why(&learner, &product, &entitlements, &stored, terms);
     Ok(json(StatusCode::OK, &answer))
 }
 
@@ -161,9 +161,9 @@ async fn course_access<R: AccessReader, C: Clock>(
     if chapter.is_some_and(|chapter| !course.has_chapter(chapter)) {
         return Err(unknown_chapter(course));
     }
-    let holdings = app.access.holdings(&learner).await.map_err(|error| failed(&error))?;
+    let entitlements = app.access.entitlements(&learner).await.map_err(|error| failed(&error))?;
     let threshold = app.refund_threshold;
-    let view = View { catalog: &published.catalog, holdings: &holdings, threshold, now };
+    let view = View { catalog: &published.catalog, entitlements: &entitlements, threshold, now };
     let access = access::check(&view, course, chapter);
     log_access(&learner, course, &access);
     let answer = answers::access(course, chapter, view.tier(), &access);
@@ -182,9 +182,9 @@ async fn chapter<R: AccessReader, C: Clock>(
     let chapter = incoming.path("chapter").parse().ok();
     let chapter = chapter.filter(|chapter| course.has_chapter(*chapter));
     let chapter = chapter.ok_or_else(|| unknown_chapter(course))?;
-    let holdings = app.access.holdings(&learner).await.map_err(|error| failed(&error))?;
+    let entitlements = app.access.entitlements(&learner).await.map_err(|error| failed(&error))?;
     let threshold = app.refund_threshold;
-    let view = View { catalog: &published.catalog, holdings: &holdings, threshold, now };
+    let view = View { catalog: &published.catalog, entitlements: &entitlements, threshold, now };
     let access = access::check(&view, course, Some(chapter));
     log_access(&learner, course, &access);
     if !access.granted {

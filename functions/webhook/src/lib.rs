@@ -10,7 +10,7 @@ use lambda_http::http::{Method, StatusCode};
 use lambda_http::{Body, Request, Response, service_fn};
 use serde::Serialize;
 use shared::apply::{ApplyError, apply};
-use shared::domain::decide::{News, Outcome};
+use shared::domain::decide::{Observation, Outcome};
 use shared::domain::shop::Shop;
 use shared::domain::time::Timestamp;
 use shared::http::{Incoming, Problem, ProblemKind, json};
@@ -109,10 +109,10 @@ async fn deliver<L: Ledger + AccessReader, C: Clock, R: StripeReader, S: SecretR
             "An event may have 1 MiB at most.",
         ));
     }
-    let news = delivery.read(app.shop.mode);
-    apply(&app.ledger, &app.stripe, &app.clock, &app.shop, &news)
+    let observation = delivery.read(app.shop.mode);
+    apply(&app.ledger, &app.stripe, &app.clock, &app.shop, &observation)
         .await
-        .map_err(|error| not_applied(&news, &error))
+        .map_err(|error| not_applied(&observation, &error))
 }
 
 fn too_slow() -> Problem {
@@ -121,10 +121,10 @@ fn too_slow() -> Problem {
     Problem::new(ProblemKind::Unavailable, "This takes too long. Please deliver the event again.")
 }
 
-fn not_applied(news: &News, cause: &ApplyError) -> Problem {
+fn not_applied(observation: &Observation, cause: &ApplyError) -> Problem {
     telemetry::count(Metric::Failed);
     let error = telemetry::Chain(cause);
-    let event = news.event.as_ref();
+    let event = observation.event.as_ref();
     tracing::error!(
         stripe.event_id = event.map(|event| event.id.as_str()),
         stripe.event_type = event.map(|event| event.kind.as_str()),

@@ -72,7 +72,7 @@ impl FromStr for RefundThreshold {
 
 /// What a source gives now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum EffectiveStatus {
     /// It opens its product's courses.
     Active,
     /// Its time is over.
@@ -91,7 +91,7 @@ pub enum Standing {
     Revoked,
 }
 
-impl Standing {
+impl EffectiveStatus {
     /// Its name in answers.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -120,7 +120,7 @@ impl Grant {
                 PaymentStatus::Processing => (Status::Processing, None, None),
                 PaymentStatus::Failed => (Status::Failed, None, None),
             },
-            Origin::Manual(grant) => (Status::Active, Some(grant.deed.at), grant.until),
+            Origin::Manual(grant) => (Status::Active, Some(grant.action.at), grant.until),
         };
         let grant = Self {
             product: origin.product().clone(),
@@ -140,16 +140,18 @@ impl Grant {
 
     /// How it stands at this time.
     #[must_use]
-    pub fn standing(&self, threshold: RefundThreshold, now: Timestamp) -> Standing {
+    pub fn effective_status(&self, threshold: RefundThreshold, now: Timestamp) -> EffectiveStatus {
         match self.status {
-            Status::Processing => Standing::Processing,
-            Status::Failed => Standing::Failed,
-            Status::DisputeLost => Standing::DisputeLost,
-            Status::Revoked => Standing::Revoked,
-            _ if self.refunded_percent >= threshold.percent() => Standing::Refunded,
-            Status::Suspended => Standing::Suspended,
-            Status::Active if self.until.is_some_and(|until| until <= now) => Standing::Ended,
-            Status::Active => Standing::Active,
+            Status::Processing => EffectiveStatus::Processing,
+            Status::Failed => EffectiveStatus::Failed,
+            Status::DisputeLost => EffectiveStatus::DisputeLost,
+            Status::Revoked => EffectiveStatus::Revoked,
+            _ if self.refunded_percent >= threshold.percent() => EffectiveStatus::Refunded,
+            Status::Suspended => EffectiveStatus::Suspended,
+            Status::Active if self.until.is_some_and(|until| until <= now) => {
+                EffectiveStatus::Ended
+            }
+            Status::Active => EffectiveStatus::Active,
         }
     }
 
@@ -174,13 +176,13 @@ fn disputed(facts: &Facts) -> Status {
 
 /// All that one learner has, each with where it comes from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Holdings {
+pub struct Entitlements {
     grants: Vec<(SourceId, Grant)>,
-    claims: BTreeMap<ProductId, SourceId>,
+    first_purchases: BTreeMap<ProductId, SourceId>,
     erased_at: Option<Timestamp>,
 }
 
-impl FromIterator<(SourceId, Grant)> for Holdings {
+impl FromIterator<(SourceId, Grant)> for Entitlements {
     fn from_iter<I: IntoIterator<Item = (SourceId, Grant)>>(grants: I) -> Self {
         let mut grants: Vec<_> = grants.into_iter().collect();
         grants.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -197,11 +199,11 @@ pub enum Tier {
     Paid,
 }
 
-impl Holdings {
+impl Entitlements {
     /// The same, with the payment that was the first to open each product.
     #[must_use]
-    pub fn with_claims(mut self, claims: BTreeMap<ProductId, SourceId>) -> Self {
-        self.claims = claims;
+    pub fn with_first_purchases(mut self, first_purchases: BTreeMap<ProductId, SourceId>) -> Self {
+        self.first_purchases = first_purchases;
         self
     }
 
@@ -220,8 +222,8 @@ impl Holdings {
     }
 
     /// Each product that a payment was the first to open, and that payment.
-    pub fn claims(&self) -> impl Iterator<Item = (&ProductId, &SourceId)> {
-        self.claims.iter()
+    pub fn first_purchases(&self) -> impl Iterator<Item = (&ProductId, &SourceId)> {
+        self.first_purchases.iter()
     }
 
     /// Each grant and its source, in the order of the sources.
@@ -239,14 +241,15 @@ impl Holdings {
     #[must_use]
     pub fn owns(&self, product: &ProductId, threshold: RefundThreshold, now: Timestamp) -> bool {
         self.iter().any(|(_, grant)| {
-            grant.product == *product && grant.standing(threshold, now) == Standing::Active
+            grant.product == *product
+                && grant.effective_status(threshold, now) == EffectiveStatus::Active
         })
     }
 
     /// The payment that was the first to open this product.
     #[must_use]
-    pub fn claimant(&self, product: &ProductId) -> Option<&SourceId> {
-        self.claims.get(product)
+    pub fn first_purchase(&self, product: &ProductId) -> Option<&SourceId> {
+        self.first_purchases.get(product)
     }
 
     /// Whether this source is a payment for what an earlier one has paid for already, and both open
@@ -267,8 +270,9 @@ impl Holdings {
         threshold: RefundThreshold,
         now: Timestamp,
     ) -> impl Iterator<Item = (&SourceId, &Grant)> + Clone {
-        self.paid_for(product)
-            .filter(move |(_, grant)| grant.standing(threshold, now) == Standing::Active)
+        self.paid_for(product).filter(move |(_, grant)| {
+            grant.effective_status(threshold, now) == EffectiveStatus::Active
+        })
     }
 
     /// The payments that open this product, whatever part of them is refunded.
@@ -376,8 +380,8 @@ mod tests {
         .unwrap()
     }
 
-    /// Holdings in words: `all active`, `tutor processing`, `tutor active until 900`, `tutor 50%`.
-    fn holdings(words: &[&str]) -> Holdings {
+    /// Entitlements in words: `all active`, `tutor processing`, `tutor active until 900`, `tutor 50%`.
+    fn entitlements(words: &[&str]) -> Entitlements {
         words
             .iter()
             .enumerate()
@@ -411,9 +415,9 @@ mod tests {
         let catalog = shop();
         let (id, chapter) = question.split_once(' ').unwrap();
         let course = catalog.course(&id.parse().unwrap()).unwrap();
-        let holdings = holdings(held);
+        let entitlements = entitlements(held);
         let threshold = RefundThreshold::ALL;
-        let view = View { catalog: &catalog, holdings: &holdings, threshold, now: NOW };
+        let view = View { catalog: &catalog, entitlements: &entitlements, threshold, now: NOW };
         let access = check(&view, course, chapter.parse().ok());
         let until =
             access.until.map_or("ever".to_owned(), |until| until.unix_seconds().to_string());
@@ -468,12 +472,12 @@ mod tests {
     #[test]
     fn how_much_has_to_be_refunded_is_the_deployments_to_say() {
         let half: RefundThreshold = "50".parse().unwrap();
-        let standing = |held: &str, threshold| {
-            holdings(&[held]).iter().next().unwrap().1.standing(threshold, NOW)
+        let effective_status = |held: &str, threshold| {
+            entitlements(&[held]).iter().next().unwrap().1.effective_status(threshold, NOW)
         };
-        assert_eq!(standing("tutor 49%", half), Standing::Active);
-        assert_eq!(standing("tutor 50%", half), Standing::Refunded);
-        assert_eq!(standing("tutor 50%", RefundThreshold::ALL), Standing::Active);
+        assert_eq!(effective_status("tutor 49%", half), EffectiveStatus::Active);
+        assert_eq!(effective_status("tutor 50%", half), EffectiveStatus::Refunded);
+        assert_eq!(effective_status("tutor 50%", RefundThreshold::ALL), EffectiveStatus::Active);
         for text in ["0", "101", "-1", "", "half", "50%"] {
             assert_eq!(text.parse::<RefundThreshold>(), Err(RefundThresholdError), "{text}");
         }
@@ -482,15 +486,18 @@ mod tests {
     #[test]
     fn of_several_payments_for_one_product_all_but_the_first_are_double() {
         let grant = |since: i64, word: &str| {
-            let (_, grant) =
-                holdings(&[word]).iter().next().map(|(id, it)| (id.clone(), it.clone())).unwrap();
+            let (_, grant) = entitlements(&[word])
+                .iter()
+                .next()
+                .map(|(id, it)| (id.clone(), it.clone()))
+                .unwrap();
             Grant { since: Some(Timestamp::from_unix_seconds(since)), ..grant }
         };
         let doubles_at = |threshold, held: &[(&str, Grant)]| {
-            let holdings: Holdings =
+            let entitlements: Entitlements =
                 held.iter().map(|(id, grant)| (id.parse().unwrap(), grant.clone())).collect();
-            let is_double = |source| holdings.is_double(source, threshold, NOW);
-            let doubles = holdings.iter().filter(|(source, _)| is_double(source));
+            let is_double = |source| entitlements.is_double(source, threshold, NOW);
+            let doubles = entitlements.iter().filter(|(source, _)| is_double(source));
             doubles.map(|(source, _)| source.to_string()).collect::<Vec<_>>()
         };
         let doubles = |held: &[(&str, Grant)]| doubles_at(RefundThreshold::ALL, held);
@@ -512,8 +519,8 @@ mod tests {
     fn the_tier_is_paid_while_a_live_source_opens_a_locked_course_of_the_catalog() {
         let catalog = shop();
         let tier = |held: &[&str]| {
-            let (holdings, threshold) = (holdings(held), RefundThreshold::ALL);
-            View { catalog: &catalog, holdings: &holdings, threshold, now: NOW }.tier()
+            let (entitlements, threshold) = (entitlements(held), RefundThreshold::ALL);
+            View { catalog: &catalog, entitlements: &entitlements, threshold, now: NOW }.tier()
         };
         assert_eq!(tier(&[]), Tier::Free);
         assert_eq!(tier(&["tutor processing", "tutor failed", "tutor revoked"]), Tier::Free);

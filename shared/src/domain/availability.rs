@@ -1,7 +1,7 @@
 //! Whether a product is for sale to a learner. Checkout, upgrade links and the offers in answers
 //! all ask here, so that what is offered is what is sold.
 
-use super::access::{Holdings, RefundThreshold, Standing, Tier};
+use super::access::{EffectiveStatus, Entitlements, RefundThreshold, Tier};
 use super::catalog::{Catalog, Course, Offer, Product};
 use super::id::{CourseId, SourceId};
 use super::time::Timestamp;
@@ -51,7 +51,7 @@ pub struct View<'a> {
     /// What opens what.
     pub catalog: &'a Catalog,
     /// What the learner has.
-    pub holdings: &'a Holdings,
+    pub entitlements: &'a Entitlements,
     /// How much of a purchase has to be refunded before it opens nothing.
     pub threshold: RefundThreshold,
     /// When.
@@ -67,20 +67,20 @@ impl<'a> View<'a> {
         }
         let mut ends = Vec::new();
         let (mut is_processing, mut is_disputed) = (false, false);
-        for (_, grant) in self.holdings.iter() {
+        for (_, grant) in self.entitlements.iter() {
             let product = self.catalog.product(&grant.product);
             if !product.is_some_and(|product| product.courses.contains(&course.id)) {
                 continue;
             }
-            match grant.standing(self.threshold, self.now) {
-                Standing::Active => ends.push(grant.until),
-                Standing::Processing => is_processing = true,
-                Standing::Suspended => is_disputed = true,
-                Standing::Ended
-                | Standing::Failed
-                | Standing::Refunded
-                | Standing::DisputeLost
-                | Standing::Revoked => {}
+            match grant.effective_status(self.threshold, self.now) {
+                EffectiveStatus::Active => ends.push(grant.until),
+                EffectiveStatus::Processing => is_processing = true,
+                EffectiveStatus::Suspended => is_disputed = true,
+                EffectiveStatus::Ended
+                | EffectiveStatus::Failed
+                | EffectiveStatus::Refunded
+                | EffectiveStatus::DisputeLost
+                | EffectiveStatus::Revoked => {}
             }
         }
         if !ends.is_empty() {
@@ -102,8 +102,8 @@ impl<'a> View<'a> {
             |id| self.catalog.course(id).is_some_and(|course: &Course| !course.is_free(None));
         let opens_something =
             |id| self.catalog.product(id).is_some_and(|it| it.courses.iter().any(is_locked));
-        let is_paid = self.holdings.iter().any(|(_, grant)| {
-            grant.standing(self.threshold, self.now) == Standing::Active
+        let is_paid = self.entitlements.iter().any(|(_, grant)| {
+            grant.effective_status(self.threshold, self.now) == EffectiveStatus::Active
                 && opens_something(&grant.product)
         });
         if is_paid { Tier::Paid } else { Tier::Free }
@@ -147,8 +147,8 @@ impl<'a> View<'a> {
             let other = self.catalog.product(id);
             other.is_some_and(|it| it.courses.iter().any(|course| product.courses.contains(course)))
         };
-        let awaited = self.holdings.iter().filter(move |(_, grant)| {
-            grant.standing(self.threshold, self.now) == Standing::Processing
+        let awaited = self.entitlements.iter().filter(move |(_, grant)| {
+            grant.effective_status(self.threshold, self.now) == EffectiveStatus::Processing
                 && opens_one(&grant.product)
         });
         awaited.map(|(source, _)| source)

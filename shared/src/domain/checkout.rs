@@ -3,8 +3,8 @@
 //! An attempt is written down before Stripe is asked, and its id is Stripe's idempotency key. So
 //! two requests at once, and a retry after a crash, open the same session.
 
-use super::access::Holdings;
-use super::decide::News;
+use super::access::Entitlements;
+use super::decide::Observation;
 use super::id::{AttemptId, CustomerId, LearnerId, PriceKey, ProductId, SessionId, StripePriceId};
 use super::shop::Shop;
 use super::time::{HOUR, MINUTE, Timestamp};
@@ -13,7 +13,7 @@ use super::time::{HOUR, MINUTE, Timestamp};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Buyer {
     /// What they have.
-    pub holdings: Holdings,
+    pub entitlements: Entitlements,
     /// Their Stripe customer.
     pub customer: Option<CustomerId>,
     /// The customer they had, if Stripe has told us that it was deleted.
@@ -62,14 +62,14 @@ pub struct Session {
     /// Whether it can still be paid.
     pub state: SessionState,
     /// What it says of its purchase, to be decided on like an event.
-    pub news: News,
+    pub observation: Observation,
 }
 
 impl Session {
     /// Whether this deployment opened it, for this learner.
     #[must_use]
     pub fn is_of(&self, learner: &LearnerId, ours: &Shop) -> bool {
-        ours.owns(&self.news.owner) && self.learner.as_ref() == Some(learner)
+        ours.owns(&self.observation.owner) && self.learner.as_ref() == Some(learner)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::access::{Grant, Holdings, is_payment};
+use super::access::{Entitlements, Grant, is_payment};
 use super::facts::{Dispute, DisputeStatus, Facts, Origin, Purchase};
 use super::id::{CustomerId, DisputeId, EventId, LearnerId, PaymentIntentId, ProductId, SourceId};
 use super::shop::{Owner, Shop};
@@ -34,7 +34,7 @@ pub struct Event {
 
 /// Something learnt from Stripe: from an event, or by reading the object ourselves.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct News {
+pub struct Observation {
     /// The event that brought it; none when we asked.
     pub event: Option<Event>,
     /// The world it comes from.
@@ -47,7 +47,7 @@ pub struct News {
     pub content: Content,
 }
 
-/// What a piece of news says.
+/// What an observation says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
     /// Facts about a source.
@@ -55,7 +55,7 @@ pub enum Content {
     /// A learner's customer is deleted at Stripe. What they have paid for is theirs.
     CustomerDeleted(LearnerId, CustomerId),
     /// Nothing that concerns access, by an explicit rule.
-    Irrelevant(Irrelevance),
+    Ignored(IgnoreReason),
     /// It concerns us, and a field that is needed could not be read.
     Unreadable {
         /// Which field, and what was expected; never its value.
@@ -63,22 +63,22 @@ pub enum Content {
     },
 }
 
-/// The rules by which news changes nothing.
+/// The rules by which an observation changes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Irrelevance {
+pub enum IgnoreReason {
     /// A type of event that nothing here depends on.
     UnknownType,
     /// An object that this deployment did not create: its metadata doesn't carry our mark.
     NotOurs,
     /// A session that ended without a payment being tried.
     NothingPaid,
-    /// News of the other mode.
+    /// Observation of the other mode.
     OtherMode,
-    /// News of a connected account.
+    /// Observation of a connected account.
     ConnectedAccount,
 }
 
-impl Irrelevance {
+impl IgnoreReason {
     /// The rule's name in logs.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -117,7 +117,7 @@ pub struct StoredSource {
 pub struct State {
     /// What is on record of the event.
     pub event: Option<Recorded>,
-    /// The source that the news is about.
+    /// The source that the observation is about.
     pub source: Option<StoredSource>,
     /// The learner's Stripe customer, unless it is known to be deleted.
     pub customer: Option<CustomerId>,
@@ -136,7 +136,7 @@ pub enum Question {
     /// How this dispute stands at Stripe.
     Dispute(DisputeId),
     /// What this learner has.
-    Holdings(LearnerId),
+    Entitlements(LearnerId),
 }
 
 /// The answers, each by the id that was asked about. Stripe's may be unreadable: then there is the
@@ -147,8 +147,8 @@ pub struct Answers {
     pub owners: BTreeMap<PaymentIntentId, Result<Owner, String>>,
     /// To [`Question::Dispute`].
     pub disputes: BTreeMap<DisputeId, Result<DisputeStatus, String>>,
-    /// To [`Question::Holdings`].
-    pub holdings: BTreeMap<LearnerId, Holdings>,
+    /// To [`Question::Entitlements`].
+    pub entitlements: BTreeMap<LearnerId, Entitlements>,
 }
 
 /// Why facts can't be joined yet.
@@ -173,7 +173,7 @@ fn answer<T>(
 
 /// That a payment is the first to open its product for its learner.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claim {
+pub struct FirstPurchase {
     /// The payment that was so before. It must be so still, and open the product no more. Without
     /// one, nobody else may be.
     pub replaces: Option<SourceId>,
@@ -231,7 +231,7 @@ pub enum Write {
         /// all if this isn't known.
         began_at: Option<Timestamp>,
         /// That it is the first payment to open its product, which must then be so.
-        claim: Option<Claim>,
+        first_purchase: Option<FirstPurchase>,
     },
     /// Erase a learner: from now on nothing that began by then can be given to them. There must be
     /// no later erasure.
@@ -242,8 +242,8 @@ pub enum Write {
         at: Timestamp,
         /// The sources whose grants are removed.
         grants: Vec<SourceId>,
-        /// The claims that are removed. Each must still be this source's.
-        claims: Vec<(ProductId, SourceId)>,
+        /// The first purchases that are removed. Each must still be this source's.
+        first_purchases: Vec<(ProductId, SourceId)>,
     },
     /// Put this learner and product on the operator's list of what was paid for more than once.
     ListDoublePayment {
@@ -300,7 +300,7 @@ impl Write {
     }
 }
 
-/// What became of a piece of news.
+/// What became of an observation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// Facts were added.
@@ -308,7 +308,7 @@ pub enum Outcome {
     /// They were known already.
     Duplicate,
     /// A rule says that it changes nothing; nothing is written.
-    Ignored(Irrelevance),
+    Ignored(IgnoreReason),
     /// It is kept for code that can read it.
     Quarantined {
         /// What could not be read.
@@ -331,7 +331,7 @@ impl Outcome {
 
 /// What somebody has to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Notice {
+pub enum Alert {
     /// A learner has paid for the same product more than once.
     DoublePayment,
     /// Stripe warns that a card may be stolen.
@@ -342,27 +342,27 @@ pub enum Notice {
 
 /// What to write, and what it means.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settled {
-    /// What became of the news once the writes are committed.
+pub struct Plan {
+    /// What became of the observation once the writes are committed.
     pub outcome: Outcome,
     /// The writes, all or none; when empty there is nothing to commit.
     pub writes: Vec<Write>,
     /// Whom it concerns, where that is known.
     pub learner: Option<LearnerId>,
     /// What somebody has to be told once it is committed.
-    pub notices: Vec<Notice>,
+    pub alerts: Vec<Alert>,
 }
 
 /// A decision, or what it hangs on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
     /// It is decided.
-    Settled(Settled),
+    Plan(Plan),
     /// It hangs on the answer to this.
     Ask(Question),
 }
 
-/// The items that [`decide`] needs to see for this news; none when a rule settles it unseen.
+/// The items that [`decide`] needs to see for this observation; none when a rule settles it unseen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Needs<'a> {
     /// The record of this event.
@@ -373,14 +373,14 @@ pub struct Needs<'a> {
     pub customer: Option<&'a LearnerId>,
 }
 
-impl News {
-    /// The rule by which this news changes nothing for this deployment, if one applies.
-    fn irrelevance(&self, ours: &Shop) -> Option<Irrelevance> {
+impl Observation {
+    /// The rule by which this observation changes nothing for this deployment, if one applies.
+    fn ignore_reason(&self, ours: &Shop) -> Option<IgnoreReason> {
         match &self.content {
-            _ if self.mode != ours.mode => Some(Irrelevance::OtherMode),
-            _ if self.connected_account => Some(Irrelevance::ConnectedAccount),
-            _ if ours.disowns(&self.owner) => Some(Irrelevance::NotOurs),
-            Content::Irrelevant(irrelevance) => Some(*irrelevance),
+            _ if self.mode != ours.mode => Some(IgnoreReason::OtherMode),
+            _ if self.connected_account => Some(IgnoreReason::ConnectedAccount),
+            _ if ours.disowns(&self.owner) => Some(IgnoreReason::NotOurs),
+            Content::Ignored(ignore_reason) => Some(*ignore_reason),
             Content::Facts(..) | Content::CustomerDeleted(..) | Content::Unreadable { .. } => None,
         }
     }
@@ -388,60 +388,60 @@ impl News {
     /// What must be read before deciding on it.
     #[must_use]
     pub fn needs(&self, ours: &Shop) -> Option<Needs<'_>> {
-        if self.irrelevance(ours).is_some() {
+        if self.ignore_reason(ours).is_some() {
             return None;
         }
         let needs = Needs { event: self.event.as_ref().map(|event| &event.id), ..Needs::default() };
         Some(match &self.content {
             Content::Facts(source, _) => Needs { source: Some(source), ..needs },
             Content::CustomerDeleted(learner, _) => Needs { customer: Some(learner), ..needs },
-            Content::Irrelevant(_) | Content::Unreadable { .. } => needs,
+            Content::Ignored(_) | Content::Unreadable { .. } => needs,
         })
     }
 }
 
-/// Decides what this news changes for deployment `ours`, given what is stored.
+/// Decides what this observation changes for deployment `ours`, given what is stored.
 #[must_use]
-pub fn decide(state: &State, news: &News, ours: &Shop, now: Timestamp) -> Decision {
-    if let Some(irrelevance) = news.irrelevance(ours) {
-        return nothing(Outcome::Ignored(irrelevance));
+pub fn decide(state: &State, observation: &Observation, ours: &Shop, now: Timestamp) -> Decision {
+    if let Some(ignore_reason) = observation.ignore_reason(ours) {
+        return nothing(Outcome::Ignored(ignore_reason));
     }
     if matches!(state.event, Some(Recorded::Applied | Recorded::Unchanged)) {
         return nothing(Outcome::Duplicate);
     }
-    let settled = match &news.content {
+    let plan = match &observation.content {
         Content::Facts(source, facts) => {
-            let settled = match is_ours(state, &news.owner, source, ours) {
+            let plan = match is_ours(state, &observation.owner, source, ours) {
                 Ok(true) => join(state, source, facts, now),
-                Ok(false) => Ok(Settled::of(Outcome::Ignored(Irrelevance::NotOurs))),
+                Ok(false) => Ok(Plan::of(Outcome::Ignored(IgnoreReason::NotOurs))),
                 Err(undecided) => Err(undecided),
             };
-            match settled {
-                Ok(settled) => settled,
+            match plan {
+                Ok(plan) => plan,
                 Err(Undecided::Ask(question)) => return Decision::Ask(question),
                 Err(Undecided::Unreadable(reason)) => {
-                    return Decision::Settled(unreadable(state, news, &reason, now));
+                    return Decision::Plan(unreadable(state, observation, &reason, now));
                 }
             }
         }
         Content::CustomerDeleted(learner, customer) => unlink(state, learner, customer, now),
         Content::Unreadable { reason } => {
-            return Decision::Settled(unreadable(state, news, reason, now));
+            return Decision::Plan(unreadable(state, observation, reason, now));
         }
-        // Settled above; here so that the match is total without a catch-all.
-        Content::Irrelevant(irrelevance) => Settled::of(Outcome::Ignored(*irrelevance)),
+        // Plan above; here so that the match is total without a catch-all.
+        Content::Ignored(ignore_reason) => Plan::of(Outcome::Ignored(*ignore_reason)),
     };
-    Decision::Settled(recorded(settled, state, news, now))
+    Decision::Plan(recorded(plan, state, observation, now))
 }
 
-impl Settled {
+impl Plan {
     fn of(outcome: Outcome) -> Self {
-        Self { outcome, writes: Vec::new(), learner: None, notices: Vec::new() }
+        Self { outcome, writes: Vec::new(), learner: None, alerts: Vec::new() }
     }
 }
 
 fn nothing(outcome: Outcome) -> Decision {
-    Decision::Settled(Settled::of(outcome))
+    Decision::Plan(Plan::of(outcome))
 }
 
 /// Joins facts to what is stored, or says what that hangs on.
@@ -450,7 +450,7 @@ fn join(
     source: &SourceId,
     facts: &Facts,
     now: Timestamp,
-) -> Result<Settled, Undecided> {
+) -> Result<Plan, Undecided> {
     let stored = state.source.as_ref();
     let before = stored.map(|stored| &stored.facts);
     let mut joined = match before {
@@ -462,49 +462,50 @@ fn join(
         joined = joined.join(Facts { forgotten: Some(erased_at), ..Facts::default() });
     }
     let granted = Grant::of(&joined);
-    let mut settled = Settled {
+    let mut plan = Plan {
         learner: granted.as_ref().map(|(learner, _)| learner.clone()),
-        ..Settled::of(if before == Some(&joined) { Outcome::Duplicate } else { Outcome::Applied })
+        ..Plan::of(if before == Some(&joined) { Outcome::Duplicate } else { Outcome::Applied })
     };
     // Whoever has asked Stripe about a dispute meanwhile may know less than this verdict or appeal:
     // it is written even if it is known, so that they find another version, and ask again.
     let is_after_verdict = facts.disputes.values().any(Dispute::is_after_verdict);
-    if settled.outcome == Outcome::Duplicate && !is_after_verdict {
-        return Ok(settled);
+    if plan.outcome == Outcome::Duplicate && !is_after_verdict {
+        return Ok(plan);
     }
     let known = before.and_then(Grant::of);
     if let Some((learner, grant)) = granted.filter(|granted| known.as_ref() != Some(granted)) {
         let was_open = known.is_some_and(|(_, grant)| grant.is_paid_for());
         let opens = is_payment(source) && grant.is_paid_for() && !was_open;
-        let claim = if opens { claim(state, &learner, source, &grant)? } else { Claiming::None };
-        if matches!(claim, Claiming::Double) {
+        let first_purchase =
+            if opens { first_purchase(state, &learner, source, &grant)? } else { Claiming::None };
+        if matches!(first_purchase, Claiming::Double) {
             let product = grant.product.clone();
-            settled.notices.push(Notice::DoublePayment);
-            settled.writes.push(Write::ListDoublePayment {
+            plan.alerts.push(Alert::DoublePayment);
+            plan.writes.push(Write::ListDoublePayment {
                 learner: learner.clone(),
                 product,
                 at: now,
             });
         }
-        let (claim, source) = (claim.into_claim(), source.clone());
+        let (first_purchase, source) = (first_purchase.into_first_purchase(), source.clone());
         let began_at = joined.origin.as_ref().and_then(Origin::began_at);
-        settled.writes.push(Write::SetGrant { learner, source, grant, began_at, claim });
+        plan.writes.push(Write::SetGrant { learner, source, grant, began_at, first_purchase });
     }
     let warnings = |facts: &Facts| facts.fraud_warnings.len();
     if warnings(&joined) > before.map_or(0, warnings) {
-        settled.notices.push(Notice::FraudWarning);
+        plan.alerts.push(Alert::FraudWarning);
     }
     let is_paid = |facts: &Facts| facts.purchase().is_some_and(Purchase::is_paid);
     let arrives = is_payment(source) && is_paid(&joined) && !before.is_some_and(is_paid);
     if arrives && joined.forgotten.is_some() && joined.refunded_percent() < 100 {
-        settled.notices.push(Notice::PaidAfterErasure);
+        plan.alerts.push(Alert::PaidAfterErasure);
     }
     let replaces = stored.cloned();
-    settled.writes.push(Write::StoreSource { source: source.clone(), facts: joined, replaces });
-    Ok(settled)
+    plan.writes.push(Write::StoreSource { source: source.clone(), facts: joined, replaces });
+    Ok(plan)
 }
 
-/// Whether a source is this deployment's: it is stored already, or carries our mark. Where the news
+/// Whether a source is this deployment's: it is stored already, or carries our mark. Where the observation
 /// doesn't say, only Stripe knows.
 fn is_ours(state: &State, said: &Owner, source: &SourceId, ours: &Shop) -> Result<bool, Undecided> {
     match source {
@@ -524,17 +525,21 @@ fn erasure_of(state: &State, joined: &Facts) -> Result<Option<Timestamp>, Undeci
     let Some((learner, _)) = Grant::of(joined).filter(|_| state.is_grant_refused) else {
         return Ok(None);
     };
-    let Some(holdings) = state.answers.holdings.get(&learner) else {
-        return Err(Undecided::Ask(Question::Holdings(learner)));
+    let Some(entitlements) = state.answers.entitlements.get(&learner) else {
+        return Err(Undecided::Ask(Question::Entitlements(learner)));
     };
-    Ok(holdings.erased_at().filter(|erased_at| joined.is_erased_by(*erased_at)))
+    Ok(entitlements.erased_at().filter(|erased_at| joined.is_erased_by(*erased_at)))
 }
 
 /// Where a verdict on a dispute was followed by another or by an appeal, Stripe says how it stands.
-fn settle_disputes(state: &State, news: &Facts, joined: &mut Facts) -> Result<(), Undecided> {
+fn settle_disputes(
+    state: &State,
+    observation: &Facts,
+    joined: &mut Facts,
+) -> Result<(), Undecided> {
     for (id, dispute) in &mut joined.disputes {
-        let is_told = news.disputes.get(id).is_some_and(Dispute::is_after_verdict);
-        if is_told && dispute.needs_reading() {
+        let is_told = observation.disputes.get(id).is_some_and(Dispute::is_after_verdict);
+        if is_told && dispute.needs_snapshot() {
             let answered = state.answers.disputes.get(id);
             let status = *answer(answered, || Question::Dispute(id.clone()))?;
             if dispute.status() != Some(status) || dispute.settled.is_none() {
@@ -547,14 +552,14 @@ fn settle_disputes(state: &State, news: &Facts, joined: &mut Facts) -> Result<()
 
 enum Claiming {
     None,
-    Claim(Claim),
+    FirstPurchase(FirstPurchase),
     Double,
 }
 
 impl Claiming {
-    fn into_claim(self) -> Option<Claim> {
+    fn into_first_purchase(self) -> Option<FirstPurchase> {
         match self {
-            Self::Claim(claim) => Some(claim),
+            Self::FirstPurchase(first_purchase) => Some(first_purchase),
             Self::None | Self::Double => None,
         }
     }
@@ -562,59 +567,60 @@ impl Claiming {
 
 /// Whether a payment that comes to open its product is the only one that does. That is taken for
 /// granted, and the commit fails where it is not so; then what the learner has is looked at.
-fn claim(
+fn first_purchase(
     state: &State,
     learner: &LearnerId,
     source: &SourceId,
     grant: &Grant,
 ) -> Result<Claiming, Undecided> {
     if !state.is_grant_refused {
-        return Ok(Claiming::Claim(Claim { replaces: None }));
+        return Ok(Claiming::FirstPurchase(FirstPurchase { replaces: None }));
     }
-    let Some(holdings) = state.answers.holdings.get(learner) else {
-        return Err(Undecided::Ask(Question::Holdings(learner.clone())));
+    let Some(entitlements) = state.answers.entitlements.get(learner) else {
+        return Err(Undecided::Ask(Question::Entitlements(learner.clone())));
     };
-    if holdings.paid_for(&grant.product).any(|(other, _)| other != source) {
+    if entitlements.paid_for(&grant.product).any(|(other, _)| other != source) {
         return Ok(Claiming::Double);
     }
-    let replaces = holdings.claimant(&grant.product).filter(|other| *other != source).cloned();
-    Ok(Claiming::Claim(Claim { replaces }))
+    let replaces =
+        entitlements.first_purchase(&grant.product).filter(|other| *other != source).cloned();
+    Ok(Claiming::FirstPurchase(FirstPurchase { replaces }))
 }
 
-fn unlink(state: &State, learner: &LearnerId, customer: &CustomerId, at: Timestamp) -> Settled {
+fn unlink(state: &State, learner: &LearnerId, customer: &CustomerId, at: Timestamp) -> Plan {
     let is_linked = state.customer.as_ref() == Some(customer);
-    let settled = Settled::of(if is_linked { Outcome::Applied } else { Outcome::Duplicate });
+    let plan = Plan::of(if is_linked { Outcome::Applied } else { Outcome::Duplicate });
     let write = Write::UnlinkCustomer { learner: learner.clone(), customer: customer.clone(), at };
     let writes = if is_linked { vec![write] } else { Vec::new() };
-    Settled { learner: Some(learner.clone()), writes, ..settled }
+    Plan { learner: Some(learner.clone()), writes, ..plan }
 }
 
 /// The same, with the record of the event that brought it, which comes first: an event on record
 /// settles a commit, whatever else has moved.
-fn recorded(settled: Settled, state: &State, news: &News, at: Timestamp) -> Settled {
-    let Some(event) = &news.event else { return settled };
+fn recorded(plan: Plan, state: &State, observation: &Observation, at: Timestamp) -> Plan {
+    let Some(event) = &observation.event else { return plan };
     let replaces = state.event;
-    let recorded = match settled.outcome {
+    let recorded = match plan.outcome {
         Outcome::Applied => Recorded::Applied,
         Outcome::Duplicate => Recorded::Unchanged,
         // It need not wait any longer for somebody who can read it.
         Outcome::Ignored(_) if replaces == Some(Recorded::Quarantined) => Recorded::Unchanged,
-        Outcome::Ignored(_) | Outcome::Quarantined { .. } => return settled,
+        Outcome::Ignored(_) | Outcome::Quarantined { .. } => return plan,
     };
     let mut writes = vec![Write::RecordEvent { event: event.clone(), recorded, replaces, at }];
     if replaces == Some(Recorded::Quarantined) {
         writes.push(Write::ResolveQuarantined { event: event.id.clone(), at });
     }
-    writes.extend(settled.writes);
-    Settled { writes, ..settled }
+    writes.extend(plan.writes);
+    Plan { writes, ..plan }
 }
 
 /// Keeps the event for code that can read it, unless it is kept already.
-fn unreadable(state: &State, news: &News, reason: &str, at: Timestamp) -> Settled {
-    let event = news.event.as_ref().filter(|_| state.event.is_none());
-    Settled {
+fn unreadable(state: &State, observation: &Observation, reason: &str, at: Timestamp) -> Plan {
+    let event = observation.event.as_ref().filter(|_| state.event.is_none());
+    Plan {
         writes: event.map_or_else(Vec::new, |event| quarantine(event, reason, at)),
-        ..Settled::of(Outcome::Quarantined { reason: reason.to_owned() })
+        ..Plan::of(Outcome::Quarantined { reason: reason.to_owned() })
     }
 }
 

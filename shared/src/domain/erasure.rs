@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::access::Holdings;
+use super::access::Entitlements;
 use super::decide::{StoredSource, Write};
 use super::id::{LearnerId, ProductId, SourceId};
 use super::time::Timestamp;
 
-/// How many grants and claims one write removes: DynamoDB takes expressions of 4 KB.
+/// How many grants and first purchases one write removes: DynamoDB takes expressions of 4 KB.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-expression-parameters>
 const REMOVED_MAX: usize = 50;
 
@@ -18,16 +18,18 @@ const REMOVED_MAX: usize = 50;
 pub fn erasure(
     learner: &LearnerId,
     at: Timestamp,
-    holdings: &Holdings,
+    entitlements: &Entitlements,
     sources: &BTreeMap<SourceId, StoredSource>,
 ) -> Option<Write> {
     let is_covered =
         |source: &SourceId| sources.get(source).is_some_and(|stored| stored.facts.is_erased_by(at));
-    let grants = holdings.iter().map(|(source, _)| source).filter(|source| is_covered(source));
+    let grants = entitlements.iter().map(|(source, _)| source).filter(|source| is_covered(source));
     let grants: Vec<SourceId> = grants.take(REMOVED_MAX).cloned().collect();
-    let claims = holdings.claims().filter(|(_, source)| is_covered(source)).take(REMOVED_MAX);
-    let claims: Vec<(ProductId, SourceId)> =
-        claims.map(|(product, source)| (product.clone(), source.clone())).collect();
-    let is_done = grants.is_empty() && claims.is_empty() && holdings.erased_at() >= Some(at);
-    (!is_done).then(|| Write::Erase { learner: learner.clone(), at, grants, claims })
+    let first_purchases =
+        entitlements.first_purchases().filter(|(_, source)| is_covered(source)).take(REMOVED_MAX);
+    let first_purchases: Vec<(ProductId, SourceId)> =
+        first_purchases.map(|(product, source)| (product.clone(), source.clone())).collect();
+    let is_done =
+        grants.is_empty() && first_purchases.is_empty() && entitlements.erased_at() >= Some(at);
+    (!is_done).then(|| Write::Erase { learner: learner.clone(), at, grants, first_purchases })
 }

@@ -1,8 +1,8 @@
-//! What is known of one source of access, and how two tellings of it are joined.
+//! What is known of one source of access, and how two observations of it are joined.
 //!
 //! Events come twice, late, out of order and as two ids for one change. So nothing here is "the
 //! last status seen": each event adds facts, and [`Facts::join`] is idempotent, commutative and
-//! associative. Whatever the order, the same tellings make the same facts.
+//! associative. Whatever the order, the same observations make the same facts.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -45,27 +45,30 @@ pub enum PaymentStatus {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Payment {
     status: PaymentStatus,
-    told: Told<PaymentStatus>,
+    statuses: StatusHistory<PaymentStatus>,
 }
 
 impl Payment {
     /// Stripe reported this status at this time.
     #[must_use]
-    pub fn told(status: PaymentStatus, at: Timestamp) -> Self {
-        Self { status, told: Told::once(status, at) }
+    pub fn reported(status: PaymentStatus, at: Timestamp) -> Self {
+        Self { status, statuses: StatusHistory::once(status, at) }
     }
 
     /// Paid at this time.
     #[must_use]
     pub fn paid(at: Timestamp) -> Self {
-        Self::told(PaymentStatus::Paid, at)
+        Self::reported(PaymentStatus::Paid, at)
     }
 
     /// A payment as it was stored. Earlier versions kept no times for processing and failed
     /// payments.
     #[must_use]
-    pub fn stored(status: PaymentStatus, told: Told<PaymentStatus>) -> Self {
-        Self { status: told.furthest().map_or(status, |furthest| furthest.max(status)), told }
+    pub fn stored(status: PaymentStatus, statuses: StatusHistory<PaymentStatus>) -> Self {
+        Self {
+            status: statuses.furthest().map_or(status, |furthest| furthest.max(status)),
+            statuses,
+        }
     }
 
     /// How far it has come.
@@ -83,19 +86,19 @@ impl Payment {
     /// The earliest time at which Stripe reported it as paid.
     #[must_use]
     pub fn paid_at(&self) -> Option<Timestamp> {
-        self.told.at(PaymentStatus::Paid)
+        self.statuses.at(PaymentStatus::Paid)
     }
 
     /// Each status that Stripe reported and the earliest time at which it did, in the order of the
     /// statuses. Only the current status can lack its time.
     pub fn history(&self) -> impl Iterator<Item = (PaymentStatus, Option<Timestamp>)> {
-        let is_undated = self.told.at(self.status).is_none();
+        let is_undated = self.statuses.at(self.status).is_none();
         let undated = is_undated.then_some((self.status, None));
-        self.told.iter().map(|(status, at)| (status, Some(at))).chain(undated)
+        self.statuses.iter().map(|(status, at)| (status, Some(at))).chain(undated)
     }
 
     fn join(self, other: Self) -> Self {
-        Self { status: self.status.max(other.status), told: self.told.join(other.told) }
+        Self { status: self.status.max(other.status), statuses: self.statuses.join(other.statuses) }
     }
 }
 
@@ -117,7 +120,7 @@ impl Purchase {
 
     /// The fuller sale, and all that was reported about the payment.
     ///
-    /// Two tellings never differ in their sale, since metadata is written once; that one of them
+    /// Two observations never differ in their sale, since metadata is written once; that one of them
     /// is chosen by its order makes the join total, so that a surprise cannot make it depend on
     /// which came first.
     fn join(self, other: Self) -> Self {
@@ -127,31 +130,31 @@ impl Purchase {
 
 /// What an operator wrote down: up to 500 characters on one line.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Remark(String);
+pub struct Note(String);
 
-/// Not a remark.
+/// Not a note.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a remark is 1 to 500 characters on one line")]
-pub struct RemarkError;
+#[error("a note is 1 to 500 characters on one line")]
+pub struct NoteError;
 
-impl FromStr for Remark {
-    type Err = RemarkError;
+impl FromStr for Note {
+    type Err = NoteError;
 
-    fn from_str(text: &str) -> Result<Self, RemarkError> {
+    fn from_str(text: &str) -> Result<Self, NoteError> {
         let text = text.trim();
         let is_remark =
             (1..=500).contains(&text.chars().count()) && !text.chars().any(char::is_control);
-        if is_remark { Ok(Self(text.to_owned())) } else { Err(RemarkError) }
+        if is_remark { Ok(Self(text.to_owned())) } else { Err(NoteError) }
     }
 }
 
-impl fmt::Display for Remark {
+impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl Remark {
+impl Note {
     fn forgotten() -> Self {
         Self("forgotten".to_owned())
     }
@@ -159,13 +162,13 @@ impl Remark {
 
 /// Who did something by hand, when and why.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Deed {
+pub struct OperatorAction {
     /// When.
     pub at: Timestamp,
     /// Who: an AWS identity, or a name on a laptop.
-    pub by: Remark,
+    pub by: Note,
     /// Why.
-    pub reason: Remark,
+    pub reason: Note,
 }
 
 /// Access that an operator gave by hand.
@@ -176,7 +179,7 @@ pub struct ManualGrant {
     /// Until when; none for ever.
     pub until: Option<Timestamp>,
     /// By whom, when and why.
-    pub deed: Deed,
+    pub action: OperatorAction,
     /// To whom.
     pub learner: LearnerId,
 }
@@ -212,7 +215,7 @@ impl Origin {
     pub const fn began_at(&self) -> Option<Timestamp> {
         match self {
             Self::Purchase(purchase) => purchase.sale.opened_at,
-            Self::Manual(grant) => Some(grant.deed.at),
+            Self::Manual(grant) => Some(grant.action.at),
         }
     }
 
@@ -227,11 +230,11 @@ impl Origin {
 }
 
 /// The statuses that Stripe has told of something, each with the earliest time at which it did. It
-/// only grows, so the order of the tellings does not matter.
+/// only grows, so the order of the observations does not matter.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Told<S: Ord>(BTreeMap<S, Timestamp>);
+pub struct StatusHistory<S: Ord>(BTreeMap<S, Timestamp>);
 
-impl<S: Ord + Copy> Told<S> {
+impl<S: Ord + Copy> StatusHistory<S> {
     /// One status, told at this time.
     #[must_use]
     pub fn once(status: S, at: Timestamp) -> Self {
@@ -263,7 +266,7 @@ impl<S: Ord + Copy> Told<S> {
     }
 }
 
-impl<S: Ord> FromIterator<(S, Timestamp)> for Told<S> {
+impl<S: Ord> FromIterator<(S, Timestamp)> for StatusHistory<S> {
     fn from_iter<I: IntoIterator<Item = (S, Timestamp)>>(statuses: I) -> Self {
         Self(statuses.into_iter().collect())
     }
@@ -291,20 +294,23 @@ pub struct Refund {
     /// How much, in the payment's currency.
     pub amount_minor: i64,
     /// What Stripe has told of it.
-    pub told: Told<RefundStatus>,
+    pub statuses: StatusHistory<RefundStatus>,
 }
 
 impl Refund {
     /// Whether the money is going back, or has gone.
     #[must_use]
     pub fn is_live(&self) -> bool {
-        !matches!(self.told.furthest(), Some(RefundStatus::Failed | RefundStatus::Canceled) | None)
+        !matches!(
+            self.statuses.furthest(),
+            Some(RefundStatus::Failed | RefundStatus::Canceled) | None
+        )
     }
 
     fn join(self, other: Self) -> Self {
         Self {
             amount_minor: self.amount_minor.max(other.amount_minor),
-            told: self.told.join(other.told),
+            statuses: self.statuses.join(other.statuses),
         }
     }
 }
@@ -357,14 +363,14 @@ impl DisputeStatus {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Dispute {
     /// What Stripe has told of it.
-    pub told: Told<DisputeStatus>,
+    pub statuses: StatusHistory<DisputeStatus>,
     /// What Stripe answered when it was asked last, where that was needed.
-    pub settled: Option<Reading>,
+    pub settled: Option<Snapshot>,
 }
 
 /// What Stripe answered when it was asked how a dispute stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Reading {
+pub struct Snapshot {
     /// Which answer this is, from 1. Each was stored on the version that was read before Stripe was
     /// asked, so a later one is newer.
     pub number: u64,
@@ -376,15 +382,15 @@ impl Dispute {
     /// How it stands.
     #[must_use]
     pub fn status(&self) -> Option<DisputeStatus> {
-        let settled = self.settled.filter(|_| self.needs_reading());
-        settled.map(|settled| settled.status).or_else(|| self.told.furthest())
+        let settled = self.settled.filter(|_| self.needs_snapshot());
+        settled.map(|settled| settled.status).or_else(|| self.statuses.furthest())
     }
 
     /// Whether only Stripe can say how it stands: more than one verdict was told, or an appeal,
     /// after which any verdict may come, the same one too.
     #[must_use]
-    pub fn needs_reading(&self) -> bool {
-        let after_verdict = || self.told.iter().filter(|(status, _)| status.is_after_verdict());
+    pub fn needs_snapshot(&self) -> bool {
+        let after_verdict = || self.statuses.iter().filter(|(status, _)| status.is_after_verdict());
         after_verdict().count() > 1
             || after_verdict().any(|(status, _)| status == DisputeStatus::Appealed)
     }
@@ -392,21 +398,24 @@ impl Dispute {
     /// Whether a verdict or an appeal was told.
     #[must_use]
     pub fn is_after_verdict(&self) -> bool {
-        self.told.iter().any(|(status, _)| status.is_after_verdict())
+        self.statuses.iter().any(|(status, _)| status.is_after_verdict())
     }
 
     /// Records Stripe's latest answer.
     pub fn settle(&mut self, status: DisputeStatus) {
         let before = self.settled.map_or(0, |settled| settled.number);
-        self.settled = Some(Reading { number: before.saturating_add(1), status });
+        self.settled = Some(Snapshot { number: before.saturating_add(1), status });
     }
 
     fn join(self, other: Self) -> Self {
-        Self { told: self.told.join(other.told), settled: self.settled.max(other.settled) }
+        Self {
+            statuses: self.statuses.join(other.statuses),
+            settled: self.settled.max(other.settled),
+        }
     }
 }
 
-/// All that is known of one source, or all that one telling says of it.
+/// All that is known of one source, or all that one observation says of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Facts {
     /// Where the access comes from; none before that is known, as when a refund is told first.
@@ -418,7 +427,7 @@ pub struct Facts {
     /// Stripe's warnings that the card may be stolen, and since when. They change no access.
     pub fraud_warnings: BTreeMap<FraudWarningId, Timestamp>,
     /// That an operator has taken the access back, the first time. It is for good.
-    pub revoked: Option<Deed>,
+    pub revoked: Option<OperatorAction>,
     /// When the learner was forgotten. It is for good.
     pub forgotten: Option<Timestamp>,
 }
@@ -436,7 +445,7 @@ impl From<Purchase> for Facts {
 }
 
 impl Facts {
-    /// Joins two tellings of one source.
+    /// Joins two observations of one source.
     #[must_use]
     pub fn join(self, other: Self) -> Self {
         let mut joined = Self {
@@ -444,7 +453,7 @@ impl Facts {
             refunds: all(self.refunds, other.refunds, Refund::join),
             disputes: all(self.disputes, other.disputes, Dispute::join),
             fraud_warnings: all(self.fraud_warnings, other.fraud_warnings, Timestamp::min),
-            revoked: both(self.revoked, other.revoked, Deed::min),
+            revoked: both(self.revoked, other.revoked, OperatorAction::min),
             forgotten: both(self.forgotten, other.forgotten, Timestamp::min),
         };
         if joined.forgotten.is_some() {
@@ -499,12 +508,12 @@ impl Facts {
             Some(Origin::Purchase(purchase)) => purchase.sale.learner = LearnerId::forgotten(),
             Some(Origin::Manual(grant)) => {
                 grant.learner = LearnerId::forgotten();
-                grant.deed.reason = Remark::forgotten();
+                grant.action.reason = Note::forgotten();
             }
             None => {}
         }
         if let Some(revoked) = &mut self.revoked {
-            revoked.reason = Remark::forgotten();
+            revoked.reason = Note::forgotten();
         }
     }
 }

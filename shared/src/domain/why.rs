@@ -3,18 +3,18 @@
 
 use std::collections::BTreeSet;
 
-use super::access::{Grant, RefundThreshold, Standing};
+use super::access::{EffectiveStatus, Grant, RefundThreshold};
 use super::facts::{
-    Deed, Dispute, DisputeStatus, Facts, Origin, Payment, PaymentStatus, Purchase, Refund,
-    RefundStatus, Told,
+    Dispute, DisputeStatus, Facts, OperatorAction, Origin, Payment, PaymentStatus, Purchase,
+    Refund, RefundStatus, StatusHistory,
 };
 use super::id::SourceId;
 use super::money::Money;
 use super::time::Timestamp;
 
-mod words;
+mod describe;
 
-pub use words::standing_words;
+pub use describe::describe_status;
 
 /// One thing that happened to a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub struct Step {
     pub effect: Effect,
     /// How the source stood then; none while it isn't known what was sold, or once the learner's
     /// data is erased.
-    pub standing: Option<Standing>,
+    pub effective_status: Option<EffectiveStatus>,
 }
 
 /// What can happen to a source.
@@ -38,7 +38,7 @@ pub enum Fact {
     /// The payment came this far. What it came to, where that is known.
     Payment(PaymentStatus, Option<Money>),
     /// The operator gave it.
-    Given(Deed),
+    Given(OperatorAction),
     /// A refund came this far: of which total, and how much of it.
     Refund(RefundStatus, Option<Money>, i64),
     /// A dispute came this far.
@@ -46,7 +46,7 @@ pub enum Fact {
     /// The card may be stolen.
     FraudWarning,
     /// The author ended it by hand.
-    Revoked(Deed),
+    Revoked(OperatorAction),
     /// It was given until then.
     Ended,
     /// The learner's data was erased.
@@ -78,14 +78,17 @@ enum SourceState {
 }
 
 impl SourceState {
-    fn of(facts: &Facts, standing: Option<Standing>) -> Self {
-        match standing {
+    fn of(facts: &Facts, effective_status: Option<EffectiveStatus>) -> Self {
+        match effective_status {
             None if facts.forgotten.is_some() || facts.revoked.is_some() => Self::Closed,
-            None | Some(Standing::Processing | Standing::Failed) => Self::NotYet,
-            Some(Standing::Active) => Self::Open,
-            Some(Standing::Suspended) => Self::OnHold,
+            None | Some(EffectiveStatus::Processing | EffectiveStatus::Failed) => Self::NotYet,
+            Some(EffectiveStatus::Active) => Self::Open,
+            Some(EffectiveStatus::Suspended) => Self::OnHold,
             Some(
-                Standing::Ended | Standing::Refunded | Standing::DisputeLost | Standing::Revoked,
+                EffectiveStatus::Ended
+                | EffectiveStatus::Refunded
+                | EffectiveStatus::DisputeLost
+                | EffectiveStatus::Revoked,
             ) => Self::Closed,
         }
     }
@@ -134,15 +137,15 @@ impl History {
     /// How the source stands now; none if it isn't known what was sold, or if the learner's data
     /// is erased.
     #[must_use]
-    pub fn standing(&self) -> Option<Standing> {
-        self.0.last()?.standing
+    pub fn effective_status(&self) -> Option<EffectiveStatus> {
+        self.0.last()?.effective_status
     }
 
     /// Since when it stands so.
     #[must_use]
     pub fn standing_since(&self) -> Option<Timestamp> {
-        let standing = self.standing();
-        let same = self.0.iter().rev().take_while(|step| step.standing == standing);
+        let effective_status = self.effective_status();
+        let same = self.0.iter().rev().take_while(|step| step.effective_status == effective_status);
         same.last()?.at
     }
 }
@@ -163,14 +166,15 @@ pub fn history(
         so_far = std::mem::take(&mut so_far).join(part.facts);
         // Stripe's clock may be a little ahead of ours.
         let at = part.at.map_or(now, |at| at.min(now));
-        let standing = Grant::of(&so_far).map(|(_, grant)| grant.standing(threshold, at));
-        let after = SourceState::of(&so_far, standing);
+        let effective_status =
+            Grant::of(&so_far).map(|(_, grant)| grant.effective_status(threshold, at));
+        let after = SourceState::of(&so_far, effective_status);
         let effect = Effect::of(&part.fact, before, after, was_open);
         before = after;
         was_open |= after == SourceState::Open;
-        Step { at: part.at, id: part.id, fact: part.fact, effect, standing }
+        Step { at: part.at, id: part.id, fact: part.fact, effect, effective_status }
     });
-    // The end of what was closed before is no news.
+    // The end of what was closed before is nothing new.
     let is_news = |step: &Step| step.fact != Fact::Ended || step.effect != Effect::Nothing;
     History(steps.filter(is_news).collect())
 }
@@ -190,17 +194,20 @@ pub struct Overall {
 /// How a product stands, given the histories of its sources.
 #[must_use]
 pub fn overall(histories: &[&History]) -> Overall {
-    let standing = |(number, history): (usize, &&History)| {
-        let rank = match history.standing()? {
-            Standing::Active => 4,
-            Standing::Processing => 3,
-            Standing::Suspended => 2,
-            Standing::Ended | Standing::Refunded | Standing::DisputeLost | Standing::Revoked => 1,
-            Standing::Failed => 0,
+    let effective_status = |(number, history): (usize, &&History)| {
+        let rank = match history.effective_status()? {
+            EffectiveStatus::Active => 4,
+            EffectiveStatus::Processing => 3,
+            EffectiveStatus::Suspended => 2,
+            EffectiveStatus::Ended
+            | EffectiveStatus::Refunded
+            | EffectiveStatus::DisputeLost
+            | EffectiveStatus::Revoked => 1,
+            EffectiveStatus::Failed => 0,
         };
         Some((rank, history.standing_since(), number))
     };
-    let decisive = histories.iter().enumerate().filter_map(standing).max();
+    let decisive = histories.iter().enumerate().filter_map(effective_status).max();
     let (is_open, since) = last_change(histories);
     Overall { is_open, since, decisive: decisive.map(|(.., number)| number) }
 }
@@ -210,7 +217,7 @@ pub fn overall(histories: &[&History]) -> Overall {
 fn last_change(histories: &[&History]) -> (bool, Option<Timestamp>) {
     let of_source = |(number, history): (usize, &&History)| {
         let changes = history.0.iter().filter_map(move |step| {
-            Some((step.at?, number, step.standing == Some(Standing::Active)))
+            Some((step.at?, number, step.effective_status == Some(EffectiveStatus::Active)))
         });
         changes.collect::<Vec<_>>()
     };
@@ -247,15 +254,15 @@ fn parts(source: &SourceId, facts: &Facts, now: Timestamp) -> Vec<Part> {
     match &facts.origin {
         Some(Origin::Purchase(purchase)) => {
             for (status, at) in purchase.payment.history() {
-                let told = at.map(|at| (status, at)).into_iter().collect();
-                let payment = Payment::stored(status, told);
+                let statuses = at.map(|at| (status, at)).into_iter().collect();
+                let payment = Payment::stored(status, statuses);
                 let one = Purchase { sale: purchase.sale.clone(), payment };
                 parts.push(own(at, Fact::Payment(status, total), one.into()));
             }
         }
         Some(origin @ Origin::Manual(grant)) => {
-            let given = Fact::Given(grant.deed.clone());
-            parts.push(own(Some(grant.deed.at), given, origin.clone().into()));
+            let given = Fact::Given(grant.action.clone());
+            parts.push(own(Some(grant.action.at), given, origin.clone().into()));
             if let Some(until) = grant.until.filter(|until| *until <= now) {
                 parts.push(own(Some(until), Fact::Ended, Facts::default()));
             }
@@ -263,8 +270,8 @@ fn parts(source: &SourceId, facts: &Facts, now: Timestamp) -> Vec<Part> {
         None => {}
     }
     for (id, refund) in &facts.refunds {
-        for (status, at) in refund.told.iter() {
-            let one = Refund { told: Told::once(status, at), ..refund.clone() };
+        for (status, at) in refund.statuses.iter() {
+            let one = Refund { statuses: StatusHistory::once(status, at), ..refund.clone() };
             parts.push(Part {
                 at: Some(at),
                 id: id.to_string(),
@@ -274,12 +281,12 @@ fn parts(source: &SourceId, facts: &Facts, now: Timestamp) -> Vec<Part> {
         }
     }
     for (id, dispute) in &facts.disputes {
-        let verdicts = dispute.told.iter().filter(|(status, _)| status.is_after_verdict());
+        let verdicts = dispute.statuses.iter().filter(|(status, _)| status.is_after_verdict());
         let last = verdicts.map(|(_, at)| at).max();
-        for (status, at) in dispute.told.iter() {
+        for (status, at) in dispute.statuses.iter() {
             // What Stripe has answered holds from the last verdict on.
             let settled = dispute.settled.filter(|_| Some(at) == last);
-            let one = Dispute { told: Told::once(status, at), settled };
+            let one = Dispute { statuses: StatusHistory::once(status, at), settled };
             parts.push(Part {
                 at: Some(at),
                 id: id.to_string(),
@@ -292,9 +299,9 @@ fn parts(source: &SourceId, facts: &Facts, now: Timestamp) -> Vec<Part> {
         let facts = Facts { fraud_warnings: [(id.clone(), *at)].into(), ..Facts::default() };
         parts.push(Part { at: Some(*at), id: id.to_string(), fact: Fact::FraudWarning, facts });
     }
-    if let Some(deed) = &facts.revoked {
-        let revoked = Facts { revoked: Some(deed.clone()), ..Facts::default() };
-        parts.push(own(Some(deed.at), Fact::Revoked(deed.clone()), revoked));
+    if let Some(action) = &facts.revoked {
+        let revoked = Facts { revoked: Some(action.clone()), ..Facts::default() };
+        parts.push(own(Some(action.at), Fact::Revoked(action.clone()), revoked));
     }
     if let Some(at) = facts.forgotten {
         let forgotten = Facts { forgotten: Some(at), ..Facts::default() };

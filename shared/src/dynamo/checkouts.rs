@@ -10,7 +10,7 @@ use super::Table;
 use super::attributes::{Item, Reader, number, text, time};
 use super::failure::{held, ledger_error};
 use super::key::{Key, PK, SK, TTL};
-use super::ledger::{customer, holdings};
+use super::ledger::{customer, entitlements};
 use crate::domain::checkout::{Attempt, Buyer, Channel, Link, OpenSession};
 use crate::domain::id::{AttemptId, CustomerId, LearnerId, LinkId, ProductId, SessionId};
 use crate::domain::rate::{Counter, Rate};
@@ -40,7 +40,7 @@ impl CheckoutStore for Table {
         for item in self.batch_get(keys).await? {
             let reader = Reader(&item);
             match Key::parse(reader.text(PK)?, reader.text(SK)?) {
-                Some(Key::Access(_)) => buyer.holdings = holdings(&item)?,
+                Some(Key::Access(_)) => buyer.entitlements = entitlements(&item)?,
                 Some(Key::Customer(_)) => {
                     let customer = customer(&reader)?;
                     (buyer.customer, buyer.deleted_customer) = (customer.linked, customer.deleted);

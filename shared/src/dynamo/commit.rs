@@ -10,7 +10,7 @@ use super::failure::ledger_error;
 use super::key::{Key, TTL};
 use super::source::{self, Changes};
 use crate::domain::access::{Grant, RefundThreshold, Status};
-use crate::domain::decide::{Claim, Event, Recorded, StoredSource, Write};
+use crate::domain::decide::{Event, FirstPurchase, Recorded, StoredSource, Write};
 use crate::domain::facts::Facts;
 use crate::domain::id::{LearnerId, ProductId, SourceId};
 use crate::domain::time::{DAY, Timestamp};
@@ -143,12 +143,12 @@ fn transact_item(table: &str, write: &Write) -> Result<TransactWriteItem, Ledger
         Write::StoreSource { source, facts, replaces } => {
             item.update(store_source(table, source, facts, replaces.as_ref())?)
         }
-        Write::SetGrant { learner, source, grant, began_at, claim } => {
-            let claim = claim.as_ref();
-            item.update(set_grant(table, learner, source, grant, *began_at, claim)?)
+        Write::SetGrant { learner, source, grant, began_at, first_purchase } => {
+            let first_purchase = first_purchase.as_ref();
+            item.update(set_grant(table, learner, source, grant, *began_at, first_purchase)?)
         }
-        Write::Erase { at, grants, claims, .. } => {
-            item.update(erase(table, &key, *at, grants, claims)?)
+        Write::Erase { at, grants, first_purchases, .. } => {
+            item.update(erase(table, &key, *at, grants, first_purchases)?)
         }
         Write::ListDoublePayment { at, .. } => item.update(
             update(table, &key)
@@ -257,14 +257,14 @@ fn store_source(
 }
 
 /// Sets what a source gives, unless the learner has been erased since it began; and, where it
-/// claims to be the first payment to open its product, that it is.
+/// is to be the first payment to open its product, that it is.
 fn set_grant(
     table: &str,
     learner: &LearnerId,
     source: &SourceId,
     grant: &Grant,
     began_at: Option<Timestamp>,
-    claim: Option<&Claim>,
+    first_purchase: Option<&FirstPurchase>,
 ) -> Result<Update, LedgerError> {
     let update = update(table, &Key::Access(learner.clone()))
         .expression_attribute_names("#source", source.as_str())
@@ -277,7 +277,7 @@ fn set_grant(
             update.expression_attribute_values(":began_at", time(began_at)),
         ),
     };
-    let Some(claim) = claim else {
+    let Some(first_purchase) = first_purchase else {
         let update = update.update_expression("SET #source = :grant");
         return update.condition_expression(not_erased).build().map_err(ours);
     };
@@ -285,7 +285,7 @@ fn set_grant(
         .update_expression("SET #source = :grant, #first = :source")
         .expression_attribute_names("#first", format!("{}{}", name::FIRST, grant.product))
         .expression_attribute_values(":source", text(source.as_str()));
-    let (is_first, update) = match &claim.replaces {
+    let (is_first, update) = match &first_purchase.replaces {
         None => ("(attribute_not_exists(#first) OR #first = :source)", update),
         // Meanwhile it may have come to open it again.
         Some(before) => (
@@ -303,13 +303,13 @@ fn set_grant(
     update.condition_expression(format!("{not_erased} AND {is_first}")).build().map_err(ours)
 }
 
-/// Marks a learner as erased, and removes these grants and claims.
+/// Marks a learner as erased, and removes these grants and first purchases.
 fn erase(
     table: &str,
     key: &Key,
     at: Timestamp,
     grants: &[SourceId],
-    claims: &[(ProductId, SourceId)],
+    first_purchases: &[(ProductId, SourceId)],
 ) -> Result<Update, LedgerError> {
     let mut update = update(table, key)
         .expression_attribute_names("#erased_at", name::ERASED_AT)
@@ -320,7 +320,7 @@ fn erase(
         removed.push(format!("#g{number}"));
         update = update.expression_attribute_names(format!("#g{number}"), source.as_str());
     }
-    for (number, (product, source)) in claims.iter().enumerate() {
+    for (number, (product, source)) in first_purchases.iter().enumerate() {
         removed.push(format!("#c{number}"));
         condition = format!("{condition} AND #c{number} = :c{number}");
         update = update
@@ -417,7 +417,7 @@ mod tests {
                 source: source.clone(),
                 grant,
                 began_at: None,
-                claim: Some(Claim { replaces: None }),
+                first_purchase: Some(FirstPurchase { replaces: None }),
             },
             Write::StoreSource { source, facts: Facts::default(), replaces: None },
         ];

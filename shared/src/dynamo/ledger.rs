@@ -10,7 +10,7 @@ use super::commit::name;
 use super::failure::ledger_error;
 use super::key::{Key, PK, SK};
 use super::source;
-use crate::domain::access::{Grant, Holdings, Status};
+use crate::domain::access::{Entitlements, Grant, Status};
 use crate::domain::decide::{Needs, Recorded, State, StoredSource, Write};
 use crate::domain::id::{CustomerId, EventId, LearnerId, SourceId};
 use crate::ports::{AccessReader, Commit, Ledger, LedgerError};
@@ -55,7 +55,7 @@ impl Ledger for Table {
 }
 
 impl AccessReader for Table {
-    async fn holdings(&self, learner: &LearnerId) -> Result<Holdings, LedgerError> {
+    async fn entitlements(&self, learner: &LearnerId) -> Result<Entitlements, LedgerError> {
         let answer = self
             .client
             .get_item()
@@ -65,7 +65,7 @@ impl AccessReader for Table {
             .send()
             .await
             .map_err(ledger_error)?;
-        answer.item().map_or_else(|| Ok(Holdings::default()), holdings)
+        answer.item().map_or_else(|| Ok(Entitlements::default()), entitlements)
     }
 
     async fn sources(
@@ -164,13 +164,13 @@ pub(super) fn customer(item: &Reader<'_>) -> Result<Customer, LedgerError> {
 /// Every attribute of the access item but its key is a source, or says which payment was the first
 /// to open a product, or when the learner was erased. What newer code has written there and this code does not know opens nothing,
 /// and stands in nobody's way.
-pub(super) fn holdings(item: &Item) -> Result<Holdings, LedgerError> {
-    let (mut grants, mut claims) = (Vec::new(), BTreeMap::new());
+pub(super) fn entitlements(item: &Item) -> Result<Entitlements, LedgerError> {
+    let (mut grants, mut first_purchases) = (Vec::new(), BTreeMap::new());
     let erased_at = Reader(item).maybe_time(name::ERASED_AT)?;
     for (name, value) in item {
         if let (Some(product), Ok(source)) = (name.strip_prefix(name::FIRST), value.as_s()) {
             if let (Ok(product), Ok(source)) = (product.parse(), source.parse()) {
-                claims.insert(product, source);
+                first_purchases.insert(product, source);
             }
             continue;
         }
@@ -179,8 +179,8 @@ pub(super) fn holdings(item: &Item) -> Result<Holdings, LedgerError> {
             grants.push((source, grant));
         }
     }
-    let holdings: Holdings = grants.into_iter().collect();
-    Ok(holdings.with_claims(claims).with_erasure(erased_at))
+    let entitlements: Entitlements = grants.into_iter().collect();
+    Ok(entitlements.with_first_purchases(first_purchases).with_erasure(erased_at))
 }
 
 fn grant_of(grant: &Reader<'_>) -> Result<Option<Grant>, LedgerError> {

@@ -11,8 +11,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use super::attributes::{Item, Reader, number, text, time};
 use crate::domain::decide::StoredSource;
 use crate::domain::facts::{
-    Deed, Dispute, DisputeStatus, Facts, ManualGrant, Origin, Payment, PaymentStatus, Purchase,
-    Reading, Refund, RefundStatus, Sale, Told,
+    Dispute, DisputeStatus, Facts, ManualGrant, OperatorAction, Origin, Payment, PaymentStatus,
+    Purchase, Refund, RefundStatus, Sale, Snapshot, StatusHistory,
 };
 use crate::domain::money::Money;
 use crate::domain::time::Timestamp;
@@ -98,7 +98,7 @@ fn attributes(facts: &Facts) -> Vec<(String, AttributeValue)> {
             if let Some(until) = grant.until {
                 put("until", time(until));
             }
-            put_deed(&mut put, "granted", &grant.deed);
+            put_deed(&mut put, "granted", &grant.action);
         }
         None => {}
     }
@@ -141,20 +141,20 @@ fn put_purchase(put: &mut impl FnMut(&str, AttributeValue), purchase: &Purchase)
     }
 }
 
-fn put_deed(put: &mut impl FnMut(&str, AttributeValue), what: &str, deed: &Deed) {
-    put(&format!("{what}_at"), time(deed.at));
-    put(&format!("{what}_by"), text(deed.by.to_string()));
-    put(&format!("{what}_for"), text(deed.reason.to_string()));
+fn put_deed(put: &mut impl FnMut(&str, AttributeValue), what: &str, action: &OperatorAction) {
+    put(&format!("{what}_at"), time(action.at));
+    put(&format!("{what}_by"), text(action.by.to_string()));
+    put(&format!("{what}_for"), text(action.reason.to_string()));
 }
 
 fn refund_item(refund: &Refund) -> Item {
-    let mut item = told_item(&refund.told, &REFUND_STATUSES);
+    let mut item = statuses_item(&refund.statuses, &REFUND_STATUSES);
     item.insert("amount".to_owned(), number(refund.amount_minor));
     item
 }
 
 fn dispute_item(dispute: &Dispute) -> Item {
-    let mut item = told_item(&dispute.told, &DISPUTE_STATUSES);
+    let mut item = statuses_item(&dispute.statuses, &DISPUTE_STATUSES);
     if let Some(settled) = dispute.settled {
         item.insert("reading".to_owned(), number(settled.number));
         item.insert("read".to_owned(), text(name_of(&DISPUTE_STATUSES, settled.status)));
@@ -162,8 +162,8 @@ fn dispute_item(dispute: &Dispute) -> Item {
     item
 }
 
-fn told_item<S: Copy + Ord>(told: &Told<S>, names: &[(S, &'static str)]) -> Item {
-    told.iter().map(|(status, at)| (name_of(names, status).to_owned(), time(at))).collect()
+fn statuses_item<S: Copy + Ord>(statuses: &StatusHistory<S>, names: &[(S, &'static str)]) -> Item {
+    statuses.iter().map(|(status, at)| (name_of(names, status).to_owned(), time(at))).collect()
 }
 
 fn name_of<S: Copy + PartialEq>(names: &[(S, &'static str)], status: S) -> &'static str {
@@ -187,7 +187,7 @@ pub(super) fn stored(item: &Item) -> Result<StoredSource, LedgerError> {
             let seconds = value.as_n().ok().and_then(|seconds| seconds.parse().ok());
             Ok(Timestamp::from_unix_seconds(seconds.ok_or_else(|| unreadable(FRAUD_WARNING))?))
         })?,
-        revoked: deed(&reader, "revoked")?,
+        revoked: action(&reader, "revoked")?,
         forgotten: reader.maybe_time("forgotten_at")?,
     };
     Ok(StoredSource { facts, version: reader.number(VERSION)? })
@@ -199,9 +199,9 @@ fn origin(source: &Reader<'_>) -> Result<Option<Origin>, LedgerError> {
     }
     let learner = source.parsed("learner")?;
     let product = source.parsed("product")?;
-    if let Some(deed) = deed(source, "granted")? {
+    if let Some(action) = action(source, "granted")? {
         let until = source.maybe_time("until")?;
-        return Ok(Some(Origin::Manual(ManualGrant { product, until, deed, learner })));
+        return Ok(Some(Origin::Manual(ManualGrant { product, until, action, learner })));
     }
     let payment = payment(source)?;
     let total = match source.maybe_number("amount")? {
@@ -227,9 +227,9 @@ fn payment(source: &Reader<'_>) -> Result<Payment, LedgerError> {
     Ok(Payment::stored(*status, told(source, &PAYMENT_TIMES)?))
 }
 
-fn deed(source: &Reader<'_>, what: &str) -> Result<Option<Deed>, LedgerError> {
+fn action(source: &Reader<'_>, what: &str) -> Result<Option<OperatorAction>, LedgerError> {
     let Some(at) = source.maybe_time(&format!("{what}_at"))? else { return Ok(None) };
-    Ok(Some(Deed {
+    Ok(Some(OperatorAction {
         at,
         by: source.parsed(&format!("{what}_by"))?,
         reason: source.parsed(&format!("{what}_for"))?,
@@ -237,7 +237,7 @@ fn deed(source: &Reader<'_>, what: &str) -> Result<Option<Deed>, LedgerError> {
 }
 
 fn refund(item: &Reader<'_>) -> Result<Refund, LedgerError> {
-    Ok(Refund { amount_minor: item.number("amount")?, told: told(item, &REFUND_STATUSES)? })
+    Ok(Refund { amount_minor: item.number("amount")?, statuses: told(item, &REFUND_STATUSES)? })
 }
 
 fn dispute(item: &Reader<'_>) -> Result<Dispute, LedgerError> {
@@ -247,23 +247,23 @@ fn dispute(item: &Reader<'_>) -> Result<Dispute, LedgerError> {
             let read = item.text("read")?;
             let status = DISPUTE_STATUSES.iter().find(|(_, name)| *name == read);
             let status = status.ok_or_else(|| unreadable("read"))?.0;
-            Some(Reading { number, status })
+            Some(Snapshot { number, status })
         }
     };
-    Ok(Dispute { told: told(item, &DISPUTE_STATUSES)?, settled })
+    Ok(Dispute { statuses: told(item, &DISPUTE_STATUSES)?, settled })
 }
 
 fn told<S: Copy + Ord>(
     item: &Reader<'_>,
     names: &[(S, &'static str)],
-) -> Result<Told<S>, LedgerError> {
-    let mut told = Vec::new();
+) -> Result<StatusHistory<S>, LedgerError> {
+    let mut statuses = Vec::new();
     for (status, name) in names {
         if let Some(at) = item.maybe_time(name)? {
-            told.push((*status, at));
+            statuses.push((*status, at));
         }
     }
-    Ok(told.into_iter().collect())
+    Ok(statuses.into_iter().collect())
 }
 
 /// The attributes whose names begin so, by the id that follows.
@@ -315,19 +315,20 @@ mod tests {
     }
 
     fn everything() -> Facts {
-        let deed = |seconds| Deed {
+        let action = |seconds| OperatorAction {
             at: at(seconds),
             by: "arn:aws:iam::1:user/grace".parse().unwrap(),
             reason: "asked for by mail".parse().unwrap(),
         };
-        let told =
+        let statuses =
             REFUND_STATUSES.iter().zip(1..).map(|((status, _), second)| (*status, at(second)));
-        let refund = Refund { amount_minor: 2900, told: told.collect() };
-        let told =
+        let refund = Refund { amount_minor: 2900, statuses: statuses.collect() };
+        let statuses =
             DISPUTE_STATUSES.iter().zip(1..).map(|((status, _), second)| (*status, at(second)));
-        let settled = Some(Reading { number: 3, status: DisputeStatus::Won });
-        let dispute = Dispute { told: told.collect(), settled };
-        let open = Dispute { told: Told::once(DisputeStatus::Open, at(9)), settled: None };
+        let settled = Some(Snapshot { number: 3, status: DisputeStatus::Won });
+        let dispute = Dispute { statuses: statuses.collect(), settled };
+        let open =
+            Dispute { statuses: StatusHistory::once(DisputeStatus::Open, at(9)), settled: None };
         let sale = Sale {
             learner: "ada".parse().unwrap(),
             product: "tutorclaw".parse().unwrap(),
@@ -336,14 +337,14 @@ mod tests {
             total: Some(Money { amount_minor: 2900, currency: "usd".parse().unwrap() }),
             opened_at: Some(at(1)),
         };
-        let told =
+        let statuses =
             PAYMENT_STATUSES.iter().zip(1..).map(|((status, _), second)| (*status, at(second)));
-        let payment = Payment::stored(PaymentStatus::Paid, told.collect());
+        let payment = Payment::stored(PaymentStatus::Paid, statuses.collect());
         Facts {
             refunds: [("re_1".parse().unwrap(), refund)].into(),
             disputes: [("du_1".parse().unwrap(), dispute), ("dp_2".parse().unwrap(), open)].into(),
             fraud_warnings: [("issfr_1".parse().unwrap(), at(4))].into(),
-            revoked: Some(deed(5)),
+            revoked: Some(action(5)),
             forgotten: Some(at(6)),
             ..Purchase { sale, payment }.into()
         }
@@ -358,7 +359,7 @@ mod tests {
             learner: "ada".parse().unwrap(),
             product: "tutorclaw".parse().unwrap(),
             until: Some(at(9)),
-            deed: everything().revoked.unwrap(),
+            action: everything().revoked.unwrap(),
         };
         // Before it is known what was sold, and what was given by hand.
         for facts in [
@@ -377,7 +378,7 @@ mod tests {
             learner: "bob".parse().unwrap(),
             product: "curriculum".parse().unwrap(),
             until: Some(at(9)),
-            deed: revoked.clone().unwrap(),
+            action: revoked.clone().unwrap(),
         };
         let all = [
             Facts::default(),
@@ -403,7 +404,10 @@ mod tests {
 
     #[test]
     fn one_more_fact_is_one_attribute_however_many_there_are() {
-        let refund = Refund { amount_minor: 1, told: Told::once(RefundStatus::Succeeded, at(3)) };
+        let refund = Refund {
+            amount_minor: 1,
+            statuses: StatusHistory::once(RefundStatus::Succeeded, at(3)),
+        };
         let refunded = |times: usize| {
             let refunds =
                 (0..times).map(|it| (format!("re_{it}").parse().unwrap(), refund.clone()));

@@ -14,10 +14,10 @@ use sha2::{Digest, Sha256};
 use super::signature::VerifiedDelivery;
 use super::values::{self, SessionPaymentStatus, SessionStatus};
 use crate::domain::checkout::{OpenSession, Session, SessionState};
-use crate::domain::decide::{Content, Event, Irrelevance, Mode, News};
+use crate::domain::decide::{Content, Event, IgnoreReason, Mode, Observation};
 use crate::domain::facts::{
     Dispute, DisputeStatus, Facts, Payment, PaymentStatus, Purchase, Refund, RefundStatus, Sale,
-    Told,
+    StatusHistory,
 };
 use crate::domain::id::{EventId, IdError, LearnerId, PaymentIntentId, SessionId, SourceId};
 use crate::domain::money::Money;
@@ -38,7 +38,7 @@ pub mod metadata {
 
 /// What an event tells of its object.
 #[derive(Clone, Copy)]
-enum Telling {
+enum EventKind {
     /// The buyer has done their part. If it is not paid, this is how far the payment has come.
     Bought {
         /// What `unpaid` means in an event of this type.
@@ -59,50 +59,53 @@ enum Telling {
 
 /// Every type of event that is acted on; an endpoint need not send any other. What a refund does to
 /// its charge is told by the refund's own events, and what a dispute does by the dispute's.
-const TELLINGS: [(&str, Telling); 14] = [
-    ("checkout.session.completed", Telling::Bought { unpaid_means: PaymentStatus::Processing }),
+const EVENT_KINDS: [(&str, EventKind); 14] = [
+    ("checkout.session.completed", EventKind::Bought { unpaid_means: PaymentStatus::Processing }),
     (
         "checkout.session.async_payment_succeeded",
-        Telling::Bought { unpaid_means: PaymentStatus::Processing },
+        EventKind::Bought { unpaid_means: PaymentStatus::Processing },
     ),
     (
         "checkout.session.async_payment_failed",
-        Telling::Bought { unpaid_means: PaymentStatus::Failed },
+        EventKind::Bought { unpaid_means: PaymentStatus::Failed },
     ),
-    ("checkout.session.expired", Telling::Expired),
-    ("refund.created", Telling::Refund),
-    ("refund.updated", Telling::Refund),
-    ("refund.failed", Telling::Refund),
-    ("charge.dispute.created", Telling::Dispute),
-    ("charge.dispute.updated", Telling::Dispute),
-    ("charge.dispute.closed", Telling::Dispute),
-    ("charge.dispute.funds_withdrawn", Telling::Dispute),
-    ("charge.dispute.funds_reinstated", Telling::Dispute),
-    ("radar.early_fraud_warning.created", Telling::FraudWarning),
-    ("customer.deleted", Telling::CustomerDeleted),
+    ("checkout.session.expired", EventKind::Expired),
+    ("refund.created", EventKind::Refund),
+    ("refund.updated", EventKind::Refund),
+    ("refund.failed", EventKind::Refund),
+    ("charge.dispute.created", EventKind::Dispute),
+    ("charge.dispute.updated", EventKind::Dispute),
+    ("charge.dispute.closed", EventKind::Dispute),
+    ("charge.dispute.funds_withdrawn", EventKind::Dispute),
+    ("charge.dispute.funds_reinstated", EventKind::Dispute),
+    ("radar.early_fraud_warning.created", EventKind::FraudWarning),
+    ("customer.deleted", EventKind::CustomerDeleted),
 ];
 
 /// The types of event that an endpoint has to send.
 pub fn handled_event_types() -> impl Iterator<Item = &'static str> {
-    TELLINGS.into_iter().map(|(kind, _)| kind)
+    EVENT_KINDS.into_iter().map(|(kind, _)| kind)
 }
 
 /// Those of them that tell of a payment: how far it has come, and what became of it.
 pub fn payment_event_types() -> impl Iterator<Item = &'static str> {
-    let tells = |(_, telling): &(_, Telling)| match telling {
-        Telling::Bought { .. } | Telling::Refund | Telling::Dispute | Telling::FraudWarning => true,
-        Telling::Expired | Telling::CustomerDeleted => false,
+    let tells = |(_, event_kind): &(_, EventKind)| match event_kind {
+        EventKind::Bought { .. }
+        | EventKind::Refund
+        | EventKind::Dispute
+        | EventKind::FraudWarning => true,
+        EventKind::Expired | EventKind::CustomerDeleted => false,
     };
-    TELLINGS.into_iter().filter(tells).map(|(kind, _)| kind)
+    EVENT_KINDS.into_iter().filter(tells).map(|(kind, _)| kind)
 }
 
 /// The id under which an event is on record once it has been delivered to deployment `ours`; none
 /// if a rule says that it changes nothing there. The event is as Stripe lists it.
 #[must_use]
 pub fn recorded_id(event: &Value, ours: &Shop) -> Option<EventId> {
-    let news = EventShape::deserialize(event).ok()?.into_news();
-    news.needs(ours)?;
-    news.event.map(|event| event.id)
+    let observation = EventShape::deserialize(event).ok()?.into_news();
+    observation.needs(ours)?;
+    observation.event.map(|event| event.id)
 }
 
 /// The source that an event tells of without saying what was sold: whether it concerns us hangs on
@@ -111,15 +114,15 @@ pub fn recorded_id(event: &Value, ours: &Shop) -> Option<EventId> {
 pub fn source_told_of(event: &Value) -> Option<SourceId> {
     match EventShape::deserialize(event).ok()?.into_news().content {
         Content::Facts(source, facts) => facts.origin.is_none().then_some(source),
-        Content::CustomerDeleted(..) | Content::Irrelevant(_) | Content::Unreadable { .. } => None,
+        Content::CustomerDeleted(..) | Content::Ignored(_) | Content::Unreadable { .. } => None,
     }
 }
 
-fn telling(kind: &str) -> Option<Telling> {
-    TELLINGS.into_iter().find_map(|(known, telling)| (known == kind).then_some(telling))
+fn event_kind(kind: &str) -> Option<EventKind> {
+    EVENT_KINDS.into_iter().find_map(|(known, event_kind)| (known == kind).then_some(event_kind))
 }
 
-impl Telling {
+impl EventKind {
     /// Which deployment created the object of such an event.
     fn owner(self, object: &Value) -> Result<Owner, String> {
         match self {
@@ -149,7 +152,7 @@ fn owner(object: &Value) -> Result<Owner, String> {
 /// <https://docs.stripe.com/webhooks/migrate-snapshot-to-thin-events>
 #[must_use]
 pub fn is_thin(kind: &str) -> bool {
-    kind.strip_prefix("v1.").is_some_and(|kind| telling(kind).is_some())
+    kind.strip_prefix("v1.").is_some_and(|kind| event_kind(kind).is_some())
 }
 
 /// What an event says whose type is not handled.
@@ -159,7 +162,7 @@ fn unhandled(kind: &str) -> Content {
                       Stripe's Dashboard and run `coursegate webhook register`";
         Content::Unreadable { reason: reason.to_owned() }
     } else {
-        Content::Irrelevant(Irrelevance::UnknownType)
+        Content::Ignored(IgnoreReason::UnknownType)
     }
 }
 
@@ -224,20 +227,20 @@ impl<'de> Deserialize<'de> for EventIdShape {
 
 impl VerifiedDelivery<'_> {
     /// What the event says, to a deployment of mode `ours`. Never fails: what can't be read is
-    /// news too, and is kept.
+    /// observation too, and is kept.
     #[must_use]
-    pub fn read(self, ours: Mode) -> News {
+    pub fn read(self, ours: Mode) -> Observation {
         read(self.body(), ours)
     }
 }
 
 /// What an event says that we have read from Stripe ourselves, to a deployment of mode `ours`.
 #[must_use]
-pub fn event_from_api(json: &str, ours: Mode) -> News {
+pub fn event_from_api(json: &str, ours: Mode) -> Observation {
     read(json, ours)
 }
 
-fn read(json: &str, ours: Mode) -> News {
+fn read(json: &str, ours: Mode) -> Observation {
     match serde_json::from_str::<EventShape>(json) {
         Ok(shape) => shape.into_news(),
         Err(error) => unreadable_event(json, &error, ours),
@@ -245,33 +248,33 @@ fn read(json: &str, ours: Mode) -> News {
 }
 
 impl EventShape {
-    fn into_news(self) -> News {
+    fn into_news(self) -> Observation {
         let created = Timestamp::from_unix_seconds(self.created);
         let object = &self.data.object;
-        let telling = telling(&self.kind);
-        let content = match telling {
-            Some(Telling::Bought { unpaid_means }) => {
+        let event_kind = event_kind(&self.kind);
+        let content = match event_kind {
+            Some(EventKind::Bought { unpaid_means }) => {
                 session_event(object, |session| session.bought(created, unpaid_means))
             }
-            Some(Telling::Expired) => session_event(object, SessionShape::expired),
-            Some(Telling::Refund) => payment_event(object, "refund", refund(object, created)),
-            Some(Telling::Dispute) => payment_event(object, "dispute", dispute(object, created)),
+            Some(EventKind::Expired) => session_event(object, SessionShape::expired),
+            Some(EventKind::Refund) => payment_event(object, "refund", refund(object, created)),
+            Some(EventKind::Dispute) => payment_event(object, "dispute", dispute(object, created)),
             // Stripe leaves the field out where the charge has no payment intent.
-            Some(Telling::FraudWarning) if object.get("payment_intent").is_none() => {
-                Content::Irrelevant(Irrelevance::NotOurs)
+            Some(EventKind::FraudWarning) if object.get("payment_intent").is_none() => {
+                Content::Ignored(IgnoreReason::NotOurs)
             }
-            Some(Telling::FraudWarning) => {
+            Some(EventKind::FraudWarning) => {
                 payment_event(object, "early fraud warning", fraud_warning(object, created))
             }
-            Some(Telling::CustomerDeleted) => customer_deleted(object),
+            Some(EventKind::CustomerDeleted) => customer_deleted(object),
             None => unhandled(&self.kind),
         };
-        let owner = telling.map_or(Ok(Owner::Unsaid), |telling| telling.owner(object));
+        let owner = event_kind.map_or(Ok(Owner::Unsaid), |event_kind| event_kind.owner(object));
         let (owner, content) = match owner {
             Ok(owner) => (owner, content),
             Err(reason) => (Owner::Unsaid, Content::Unreadable { reason }),
         };
-        News {
+        Observation {
             event: Some(Event {
                 id: self.id.0,
                 kind: plain_kind(self.kind),
@@ -306,20 +309,21 @@ fn plain_kind(kind: String) -> String {
     if is_plain(&kind) { kind } else { "unknown".to_owned() }
 }
 
-fn unreadable_event(body: &str, error: &serde_json::Error, ours: Mode) -> News {
+fn unreadable_event(body: &str, error: &serde_json::Error, ours: Mode) -> Observation {
     let value: Value = serde_json::from_str(body).unwrap_or_default();
     let text = |field: &str| value.get(field).and_then(Value::as_str).map(ToOwned::to_owned);
     let id = text("id").and_then(|id| id.parse().ok()).or_else(|| digest_id(body));
     let kind = text("type");
-    let telling = kind.as_deref().and_then(telling);
+    let event_kind = kind.as_deref().and_then(event_kind);
     let content = match &kind {
         // What we would not act on need not be kept either.
-        Some(kind) if telling.is_none() => unhandled(kind),
+        Some(kind) if event_kind.is_none() => unhandled(kind),
         Some(_) | None => Content::Unreadable { reason: describe("event", error) },
     };
     let object = value.pointer("/data/object").or_else(|| value.get("related_object"));
-    let owner = telling.zip(object).and_then(|(telling, object)| telling.owner(object).ok());
-    News {
+    let owner =
+        event_kind.zip(object).and_then(|(event_kind, object)| event_kind.owner(object).ok());
+    Observation {
         event: id.map(|id| Event {
             id,
             kind: plain_kind(kind.unwrap_or_else(|| "unknown".to_owned())),
@@ -372,7 +376,7 @@ fn unreadable(what: &str, reason: &str) -> Content {
 /// payment intents only. Without the field it can't be told.
 fn payment_event(object: &Value, what: &str, facts: Result<Facts, String>) -> Content {
     let payment = match object.get("payment_intent") {
-        Some(Value::Null) => return Content::Irrelevant(Irrelevance::NotOurs),
+        Some(Value::Null) => return Content::Ignored(IgnoreReason::NotOurs),
         Some(payment) => payment,
         None => return unreadable(what, "payment_intent is missing"),
     };
@@ -407,13 +411,13 @@ fn refund(object: &Value, at: Timestamp) -> Result<Facts, String> {
     };
     let amount = object.get("amount").and_then(Value::as_i64);
     let amount_minor = amount.ok_or_else(|| "amount is no whole number".to_owned())?;
-    let refund = Refund { amount_minor, told: Told::once(status, at) };
+    let refund = Refund { amount_minor, statuses: StatusHistory::once(status, at) };
     Ok(Facts { refunds: [(field(object, "id")?, refund)].into(), ..Facts::default() })
 }
 
 fn dispute(object: &Value, at: Timestamp) -> Result<Facts, String> {
-    let told = Told::once(dispute_status(object)?, at);
-    let dispute = Dispute { told, settled: None };
+    let statuses = StatusHistory::once(dispute_status(object)?, at);
+    let dispute = Dispute { statuses, settled: None };
     Ok(Facts { disputes: [(field(object, "id")?, dispute)].into(), ..Facts::default() })
 }
 
@@ -474,7 +478,7 @@ impl SessionShape {
             (
                 SessionStatus::Open | SessionStatus::Expired,
                 SessionPaymentStatus::NoPaymentRequired | SessionPaymentStatus::Unpaid,
-            ) => Ok(Content::Irrelevant(Irrelevance::NothingPaid)),
+            ) => Ok(Content::Ignored(IgnoreReason::NothingPaid)),
         }
     }
 
@@ -498,13 +502,13 @@ impl SessionShape {
             (
                 SessionStatus::Open | SessionStatus::Expired,
                 SessionPaymentStatus::NoPaymentRequired | SessionPaymentStatus::Unpaid,
-            ) => return Ok(Content::Irrelevant(Irrelevance::NothingPaid)),
+            ) => return Ok(Content::Ignored(IgnoreReason::NothingPaid)),
         }
         let payment = match payment_status {
             SessionPaymentStatus::Paid | SessionPaymentStatus::NoPaymentRequired => {
                 Payment::paid(at)
             }
-            SessionPaymentStatus::Unpaid => Payment::told(unpaid_means()?, at),
+            SessionPaymentStatus::Unpaid => Payment::reported(unpaid_means()?, at),
         };
         let session: SessionId = self.id.parse().map_err(say)?;
         let source = match (self.payment_intent()?, payment_status) {
@@ -635,7 +639,7 @@ pub fn session_from_api(json: &str, now: Timestamp) -> Result<Session, String> {
     Ok(Session {
         learner: shape.metadata(metadata::LEARNER).ok(),
         state,
-        news: News {
+        observation: Observation {
             event: None,
             mode: mode_of(shape.livemode.ok_or_else(|| missing("livemode"))?),
             connected_account: false,

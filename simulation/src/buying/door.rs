@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use shared::domain::access::Holdings;
+use shared::domain::access::Entitlements;
 use shared::domain::catalog::PublishedCatalog;
 use shared::domain::checkout::{Attempt, Buyer, Link, OpenSession, Session, SessionRequest};
 use shared::domain::decide::{Needs, State, StoredSource, Write};
@@ -22,7 +22,7 @@ use shared::ports::{
 };
 use shared::stripe::wire;
 
-use super::world::{Flaw, World};
+use super::world::{Mutant, World};
 use crate::memory::Contents;
 use crate::shop;
 use crate::world::Once;
@@ -140,8 +140,8 @@ impl Ledger for Door {
 }
 
 impl AccessReader for Door {
-    async fn holdings(&self, learner: &LearnerId) -> Result<Holdings, LedgerError> {
-        self.read(|contents| contents.holdings(learner)).await
+    async fn entitlements(&self, learner: &LearnerId) -> Result<Entitlements, LedgerError> {
+        self.read(|contents| contents.entitlements(learner)).await
     }
 
     async fn sources(
@@ -161,10 +161,10 @@ impl CatalogReader for Door {
 
 impl CheckoutStore for Door {
     async fn buyer(&self, learner: &LearnerId, product: &ProductId) -> Result<Buyer, LedgerError> {
-        let flaw = self.world().flaw;
+        let mutant = self.world().mutant;
         let buyer = self.read(|contents| contents.buyer(learner, product)).await?;
-        Ok(match flaw {
-            Some(Flaw::AttemptsForgotten) => Buyer { attempt: None, ..buyer },
+        Ok(match mutant {
+            Some(Mutant::AttemptsForgotten) => Buyer { attempt: None, ..buyer },
             _ => buyer,
         })
     }
@@ -187,16 +187,16 @@ impl CheckoutStore for Door {
         attempt: &Attempt,
         replaces: Option<&Attempt>,
     ) -> Result<bool, LedgerError> {
-        let flaw = self.world().flaw;
+        let mutant = self.world().mutant;
         let (learner, product, attempt) = (learner.clone(), product.clone(), attempt.clone());
         let replaces = replaces.cloned();
         self.write(move |contents| {
             let key = (learner.clone(), product.clone());
             let on_record = contents.attempts.get(&key).cloned();
-            let replaces = match (flaw, &on_record, replaces) {
-                (Some(Flaw::AttemptsForgotten), _, _) => on_record,
+            let replaces = match (mutant, &on_record, replaces) {
+                (Some(Mutant::AttemptsForgotten), _, _) => on_record,
                 // It is enough that it is the same attempt, whatever was recorded of it.
-                (Some(Flaw::SessionsOverlooked), Some(it), Some(read)) if it.id == read.id => {
+                (Some(Mutant::SessionsOverlooked), Some(it), Some(read)) if it.id == read.id => {
                     on_record
                 }
                 (_, _, replaces) => replaces,
@@ -343,8 +343,8 @@ impl StripeCheckout for Door {
     async fn expire_session(&self, id: &SessionId, _: Timestamp) -> Result<(), StripeError> {
         let id = id.to_string();
         let expired = self
-            .ask(move |world, _| match world.flaw {
-                Some(Flaw::ExpiryPretended) => Ok(()),
+            .ask(move |world, _| match world.mutant {
+                Some(Mutant::ExpiryPretended) => Ok(()),
                 _ => world.stripe.expire(&id),
             })
             .await;

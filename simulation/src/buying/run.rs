@@ -15,11 +15,11 @@ use shared::domain::time::Timestamp;
 use shared::dynamo::catalog::CatalogCache;
 use shared::stripe::wire;
 
-use super::Turn;
+use super::Step;
 use super::door::{Door, Trouble};
 use super::stripe::Payment;
-use super::world::{Flaw, PRICES, PRODUCTS, Truth, World};
-use crate::law::Violation;
+use super::world::{Mutant, PRICES, PRODUCTS, Truth, World};
+use crate::invariant::Violation;
 use crate::shop;
 use crate::world::Tally;
 
@@ -63,8 +63,8 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn new(flaw: Option<Flaw>) -> Self {
-        let world = Arc::new(Mutex::new(World::new(START, flaw)));
+    pub(super) fn new(mutant: Option<Mutant>) -> Self {
+        let world = Arc::new(Mutex::new(World::new(START, mutant)));
         Self { world, jobs: Vec::new(), links: 0, story: None }
     }
 
@@ -82,17 +82,17 @@ impl Run {
         }
     }
 
-    pub(super) fn take(&mut self, turn: Turn) -> Result<(), Violation> {
-        match turn {
-            Turn::Ask { learner, price, is_by_link } => {
+    pub(super) fn take(&mut self, step: Step) -> Result<(), Violation> {
+        match step {
+            Step::Ask { learner, price, is_by_link } => {
                 let learner = LEARNERS[usize::from(learner) % LEARNERS.len()];
                 let price = usize::from(price) % PRICES.len();
                 if self.jobs.len() < REQUESTS_MAX {
                     self.ask(learner, price, is_by_link);
                 }
             }
-            Turn::Confirm(number) => self.confirm(number),
-            Turn::Go(number, steps) => {
+            Step::Confirm(number) => self.confirm(number),
+            Step::Go(number, steps) => {
                 if let Some(mut index) = self.pick(number) {
                     for _ in 0..steps {
                         let before = self.jobs.len();
@@ -104,33 +104,33 @@ impl Run {
                     }
                 }
             }
-            Turn::Fail(number, trouble) => {
+            Step::Fail(number, trouble) => {
                 if let Some(index) = self.pick(number) {
                     self.fail(index, trouble)?;
                 }
             }
-            Turn::Kill(number) => {
+            Step::Kill(number) => {
                 if let Some(index) = self.pick(number) {
                     let job = self.jobs.remove(index);
                     self.tell(|| format!("{} is killed", job.name));
                     self.world().count("function killed");
                 }
             }
-            Turn::Pass(seconds) => self.pass(i64::from(seconds)),
-            Turn::Reprice(price) => {
+            Step::Pass(seconds) => self.pass(i64::from(seconds)),
+            Step::Reprice(price) => {
                 let price = usize::from(price) % PRICES.len();
                 self.tell(|| format!("{} becomes another price at Stripe", PRICES[price].0));
                 self.world().reprice(price);
             }
-            Turn::Deliver(number) => self.deliver(number),
-            Turn::Pay { session, is_debit } => self.pay(session, is_debit),
-            Turn::Settle { session, is_paid } => {
+            Step::Deliver(number) => self.deliver(number),
+            Step::Pay { session, is_debit } => self.pay(session, is_debit),
+            Step::Settle { session, is_paid } => {
                 let to = if is_paid { Payment::Paid } else { Payment::Failed };
                 self.becomes(session, Payment::Processing, to);
             }
-            Turn::Refund(session) => self.becomes(session, Payment::Paid, Payment::Refunded),
-            Turn::Dispute(session) => self.becomes(session, Payment::Paid, Payment::Disputed),
-            Turn::Decide { session, is_won } => {
+            Step::Refund(session) => self.becomes(session, Payment::Paid, Payment::Refunded),
+            Step::Dispute(session) => self.becomes(session, Payment::Paid, Payment::Disputed),
+            Step::Decide { session, is_won } => {
                 let to = if is_won { Payment::Won } else { Payment::Lost };
                 self.becomes(session, Payment::Disputed, to);
             }
@@ -269,7 +269,10 @@ impl Run {
         }
         if !matches!(answer.status, 200 | 201 | 303 | 409 | 429 | 503) {
             let what = format!("{} is answered {} {}", job.name, answer.status, answer.body);
-            return Err(Violation { law: "no fault of ours or Stripe's is the learner's", what });
+            return Err(Violation {
+                invariant: "no fault of ours or Stripe's is the learner's",
+                what,
+            });
         }
         let (Some((learner, product)), Some(session)) = (job.wish, session(answer)) else {
             return Ok(());
@@ -277,7 +280,7 @@ impl Run {
         // Between the question and the answer the money may have gone back.
         if job.was_sold && world.is_sold(learner, product) {
             let what = format!("{} is answered with {session}", job.name);
-            return Err(Violation { law: "what was paid for is not for sale", what });
+            return Err(Violation { invariant: "what was paid for is not for sale", what });
         }
         let sessions = &mut world.stripe.sessions;
         if let Some(session) = sessions.iter_mut().find(|it| it.id == session) {
@@ -327,9 +330,9 @@ impl Run {
         self.world().count("event delivered");
         let door = Door(Arc::clone(&self.world));
         let shop = shop();
-        let news = wire::event_from_api(&event.to_string(), shop.mode);
+        let observation = wire::event_from_api(&event.to_string(), shop.mode);
         let mut applying = Box::pin(async move {
-            apply(&door, &door, &door, &shop, &news).await.map(drop).unwrap();
+            apply(&door, &door, &door, &shop, &observation).await.map(drop).unwrap();
         });
         let context = &mut Context::from_waker(Waker::noop());
         while applying.as_mut().poll(context).is_pending() {}
@@ -378,7 +381,7 @@ impl Run {
                     answer = self.finish_job()?;
                 }
                 let fails = |expected: String| Violation {
-                    law: "in the end everybody can buy what they don't have, and nothing else",
+                    invariant: "in the end everybody can buy what they don't have, and nothing else",
                     what: format!(
                         "{learner} asks for {product}: {} {}, which is {expected}",
                         answer.status, answer.body
@@ -407,7 +410,7 @@ impl Run {
             }
         }
         let what = self.jobs[0].name.clone();
-        Err(Violation { law: "every request is answered", what })
+        Err(Violation { invariant: "every request is answered", what })
     }
 }
 

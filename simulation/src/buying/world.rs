@@ -1,4 +1,4 @@
-//! What all requests share, and the laws that hold of it.
+//! What all requests share, and the invariants that hold of it.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use shared::domain::money::Money;
 
 use super::door::Trouble;
 use super::stripe::{Payment, Session, Stripe};
-use crate::law::Violation;
+use crate::invariant::Violation;
 use crate::memory::Contents;
 use crate::world::Tally;
 
@@ -19,9 +19,9 @@ pub(super) const PRODUCTS: [(&str, &[&str]); 2] =
 pub(super) const PRICES: [(&str, &str); 3] =
     [("tutor_usd", "tutor"), ("tutor_eur", "tutor"), ("all_usd", "all")];
 
-/// What is wrong on purpose, to see whether the laws notice.
+/// What is wrong on purpose, to see whether the invariants notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flaw {
+pub enum Mutant {
     /// Nobody remembers an attempt.
     AttemptsForgotten,
     /// An attempt is replaced although its session was recorded since it was read.
@@ -39,7 +39,7 @@ pub(super) struct World {
     pub(super) catalog: PublishedCatalog,
     pub(super) stripe: Stripe,
     pub(super) now: i64,
-    pub(super) flaw: Option<Flaw>,
+    pub(super) mutant: Option<Mutant>,
     /// What goes wrong with the next question; none again once it has.
     pub(super) trouble: Option<Trouble>,
     /// What is done when nobody waits for it any more.
@@ -57,13 +57,13 @@ pub(super) enum Truth {
 }
 
 impl World {
-    pub(super) fn new(now: i64, flaw: Option<Flaw>) -> Self {
+    pub(super) fn new(now: i64, mutant: Option<Mutant>) -> Self {
         Self {
             contents: Contents::default(),
             catalog: catalog(),
             stripe: Stripe::default(),
             now,
-            flaw,
+            mutant,
             trouble: None,
             late: Vec::new(),
             tally: Tally::new(),
@@ -130,11 +130,11 @@ impl World {
         for ((learner, product), (payable, paid)) in pairs {
             if paid.len() > 1 {
                 let what = format!("{learner} paid for {product} by {paid:?}");
-                return Err(Violation { law: "nothing is sold twice", what });
+                return Err(Violation { invariant: "nothing is sold twice", what });
             }
             if payable.len() > 1 {
                 let what = format!("{learner} can pay for {product} by {payable:?}");
-                return Err(Violation { law: "there is one session to pay", what });
+                return Err(Violation { invariant: "there is one session to pay", what });
             }
         }
         Ok(())

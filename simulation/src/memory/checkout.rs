@@ -13,7 +13,7 @@ impl Contents {
         let id =
             |is_deleted| customer.filter(|it| it.is_deleted == is_deleted).map(|it| it.id.clone());
         Buyer {
-            holdings: self.holdings(learner),
+            entitlements: self.entitlements(learner),
             customer: id(false),
             deleted_customer: id(true),
             attempt: self.attempts.get(&(learner.clone(), product.clone())).cloned(),

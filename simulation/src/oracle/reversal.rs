@@ -18,7 +18,7 @@ pub struct Refund {
     /// How far it has come.
     pub state: RefundState,
     /// All that it has been, and when Stripe first told so.
-    pub told: BTreeMap<RefundState, i64>,
+    pub statuses: BTreeMap<RefundState, i64>,
 }
 
 /// How far a refund has come.
@@ -58,7 +58,7 @@ pub struct Dispute {
     /// How it stands.
     pub state: DisputeState,
     /// All that it has been, and when Stripe first told so.
-    pub told: BTreeMap<DisputeState, i64>,
+    pub statuses: BTreeMap<DisputeState, i64>,
 }
 
 /// How a dispute stands.
@@ -258,7 +258,7 @@ impl Stripe {
         let record = RefundRecord {
             id: self.id("re", self.refunds.len()),
             purchase,
-            refund: Refund { amount, state, told: BTreeMap::new() },
+            refund: Refund { amount, state, statuses: BTreeMap::new() },
         };
         self.refunds.push(record);
         let index = self.refunds.len() - 1;
@@ -306,8 +306,8 @@ impl Stripe {
 
     fn tell_of_refund(&mut self, index: usize, kinds: &[&str]) -> String {
         let record = &mut self.refunds[index];
-        let Refund { amount, state, told } = &mut record.refund;
-        told.entry(*state).or_insert(self.now);
+        let Refund { amount, state, statuses } = &mut record.refund;
+        statuses.entry(*state).or_insert(self.now);
         let payment = self.purchases[record.purchase].source();
         let object = rendering::refund(&record.id, &payment, *amount, state.name());
         let fact = Some(Fact::Refund(record.id.clone(), *state));
@@ -323,7 +323,7 @@ impl Stripe {
         self.disputes.push(DisputeRecord {
             id: self.id("du", self.disputes.len()),
             purchase,
-            dispute: Dispute { state, told: BTreeMap::new() },
+            dispute: Dispute { state, statuses: BTreeMap::new() },
             has_evidence: false,
             objects: Vec::new(),
         });
@@ -388,8 +388,8 @@ impl Stripe {
 
     fn tell_of_dispute(&mut self, index: usize, how: &str) -> String {
         let record = &mut self.disputes[index];
-        let Dispute { state, told } = &mut record.dispute;
-        told.entry(*state).or_insert(self.now);
+        let Dispute { state, statuses } = &mut record.dispute;
+        statuses.entry(*state).or_insert(self.now);
         let (before, after) = state.names();
         let status = if record.has_evidence { after } else { before };
         let payment = self.purchases[record.purchase].source();
@@ -399,8 +399,8 @@ impl Stripe {
         let fact = Some(Fact::Dispute(record.id.clone(), *state));
         let kind = format!("charge.dispute.{how}");
         let said = self.tell_fact(&kind, &object, Effect::Source(payment), fact);
-        if let Some(telling) = self.tellings.last_mut() {
-            telling.moment = Some(moment);
+        if let Some(message) = self.messages.last_mut() {
+            message.moment = Some(moment);
         }
         said
     }
@@ -418,7 +418,7 @@ impl Stripe {
 
     /// What another shop has Stripe tell, of what it has sold itself.
     pub(super) fn foreign(&mut self, kind: u8, is_garbled: bool) -> String {
-        let number = self.tellings.len();
+        let number = self.messages.len();
         let payment = self.id("pi_foreign", number);
         let whose = FOREIGN[usize::from(kind) % FOREIGN.len()];
         let (kind, object) = match whose {
@@ -448,8 +448,8 @@ impl Stripe {
         };
         let said = self.tell(kind, &object, Effect::Nothing);
         let names_payment = object["payment_intent"].is_string();
-        if let Some(telling) = self.tellings.last_mut().filter(|_| is_garbled && names_payment) {
-            telling.garbled = Some(garbled(&telling.body));
+        if let Some(message) = self.messages.last_mut().filter(|_| is_garbled && names_payment) {
+            message.garbled = Some(garbled(&message.body));
         }
         format!("{said}, of another shop")
     }

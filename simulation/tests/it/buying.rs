@@ -1,6 +1,6 @@
 //! Generated histories of people who buy: one session to pay, one payment, and nobody locked out.
 
-use simulation::buying::{Buying, Flaw};
+use simulation::buying::{Buying, Mutant};
 use simulation::search::{Generated, play, play_all};
 
 /// The same on every machine; `cargo xtask simulate --buying --seed` plays others.
@@ -46,24 +46,24 @@ fn the_same_seed_plays_the_same_histories_of_buying() {
 }
 
 #[track_caller]
-fn finds(flaw: Flaw, law: &str) {
-    let broken = play_all::<Buying>(SEED, 10_000, Some(flaw)).expect_err("no history notices");
-    assert!(broken.violation.law.contains(law), "{broken}");
+fn finds(mutant: Mutant, invariant: &str) {
+    let broken = play_all::<Buying>(SEED, 10_000, Some(mutant)).expect_err("no history notices");
+    assert!(broken.violation.invariant.contains(invariant), "{broken}");
     let length = broken.shortest.parts();
     assert!(length <= 20, "the shortest history has {length} parts:\n{broken}");
 }
 
 #[test]
 fn checkout_without_attempts_is_found() {
-    finds(Flaw::AttemptsForgotten, "there is one session to pay");
+    finds(Mutant::AttemptsForgotten, "there is one session to pay");
 }
 
 #[test]
 fn an_attempt_that_is_replaced_although_its_session_was_handed_out_is_found() {
-    finds(Flaw::SessionsOverlooked, "there is one session to pay");
+    finds(Mutant::SessionsOverlooked, "there is one session to pay");
 }
 
 #[test]
 fn sessions_that_are_not_closed_are_found() {
-    finds(Flaw::ExpiryPretended, "there is one session to pay");
+    finds(Mutant::ExpiryPretended, "there is one session to pay");
 }

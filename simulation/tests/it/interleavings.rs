@@ -2,51 +2,51 @@
 
 use std::sync::Arc;
 
-use simulation::flaw::Flaw;
 use simulation::interleaving::{Bounds, Parcels, explore};
-use simulation::oracle::{Stripe, Word};
+use simulation::mutant::Mutant;
+use simulation::oracle::{Action, Stripe};
 use simulation::run::Run;
 use simulation::world::Stage;
 
-const OPEN: Word = Word::Open { learner: 0, product: 0 };
-const CARD: Word = Word::Card { session: 0 };
-const DEBIT: Word = Word::Debit { session: 0 };
-const SETTLE: Word = Word::Settle { session: 0 };
-const REFUSE: Word = Word::Refuse { session: 0 };
-const READ: Word = Word::Read { session: 0 };
-const WAIT: Word = Word::Wait { seconds: 100 };
+const OPEN: Action = Action::Open { learner: 0, product: 0 };
+const CARD: Action = Action::Card { session: 0 };
+const DEBIT: Action = Action::Debit { session: 0 };
+const SETTLE: Action = Action::Settle { session: 0 };
+const REFUSE: Action = Action::Refuse { session: 0 };
+const READ: Action = Action::Read { session: 0 };
+const WAIT: Action = Action::Wait { seconds: 100 };
 
-const HALF: Word = Word::Refund { session: 0, parts: 2, start: 2 };
-const WHOLE: Word = Word::Refund { session: 0, parts: 1, start: 2 };
-const FAILS: Word = Word::RefundFails { refund: 0 };
-const DISPUTE: Word = Word::Dispute { session: 0, is_inquiry: false };
-const WON: Word = Word::Decide { dispute: 0, verdict: 0 };
+const HALF: Action = Action::Refund { session: 0, parts: 2, start: 2 };
+const WHOLE: Action = Action::Refund { session: 0, parts: 1, start: 2 };
+const FAILS: Action = Action::RefundFails { refund: 0 };
+const DISPUTE: Action = Action::Dispute { session: 0, is_inquiry: false };
+const WON: Action = Action::Decide { dispute: 0, verdict: 0 };
 /// The other of won and lost.
-const FLIP: Word = Word::Decide { dispute: 0, verdict: 0 };
-const LOST: Word = Word::Decide { dispute: 0, verdict: 1 };
+const FLIP: Action = Action::Decide { dispute: 0, verdict: 0 };
+const LOST: Action = Action::Decide { dispute: 0, verdict: 1 };
 /// Of one that was lost.
-const APPEAL: Word = Word::Decide { dispute: 0, verdict: 4 };
-const WARN: Word = Word::Warn { session: 0 };
-const ERASE: Word = Word::Erase { learner: 0 };
+const APPEAL: Action = Action::Decide { dispute: 0, verdict: 4 };
+const WARN: Action = Action::Warn { session: 0 };
+const ERASE: Action = Action::Erase { learner: 0 };
 
-const fn again(event: u8) -> Word {
-    Word::Repeat { event, later: false }
+const fn again(event: u8) -> Action {
+    Action::Repeat { event, later: false }
 }
 
-const fn garble(event: u8) -> Word {
-    Word::Garble { event }
+const fn garble(event: u8) -> Action {
+    Action::Garble { event }
 }
 
-/// Explores all that these words have Stripe tell, each parcel as often as `copies` says.
+/// Explores all that Stripe reports of these actions, each parcel as often as `copies` says.
 #[track_caller]
-fn explored(words: &[Word], copies: &[usize], bounds: Bounds) -> u64 {
-    explored_after(&[], words, copies, bounds)
+fn explored(actions: &[Action], copies: &[usize], bounds: Bounds) -> u64 {
+    explored_after(&[], actions, copies, bounds)
 }
 
 /// The same, when these parcels have been delivered.
 #[track_caller]
-fn explored_after(first: &[usize], words: &[Word], copies: &[usize], bounds: Bounds) -> u64 {
-    let stripe = Arc::new(Stripe::after(words, "", 1_800_000_000));
+fn explored_after(first: &[usize], actions: &[Action], copies: &[usize], bounds: Bounds) -> u64 {
+    let stripe = Arc::new(Stripe::after(actions, "", 1_800_000_000));
     let parcels: Vec<usize> = copies
         .iter()
         .enumerate()
@@ -54,7 +54,7 @@ fn explored_after(first: &[usize], words: &[Word], copies: &[usize], bounds: Bou
         .collect();
     match explore(&stripe, Parcels { first, then: &parcels }, bounds, None) {
         Ok(explored) => {
-            eprintln!("{words:?} {copies:?}: {} runs, {:?}", explored.runs, explored.tally);
+            eprintln!("{actions:?} {copies:?}: {} runs, {:?}", explored.runs, explored.tally);
             explored.runs
         }
         Err(broken) => panic!("{}\n  {}", broken.violation, broken.story.join("\n  ")),
@@ -71,42 +71,42 @@ const TWICE_TROUBLED: Bounds = Bounds { instances: 2, troubles: 2 };
 fn seven_events_of_one_purchase_end_in_the_truth_in_each_of_their_orders() {
     // A debit that is told of twice, read while it is on its way and once it has come, and one
     // event that also comes in a shape that can't be read: seven in all, two in the same second.
-    let words = [OPEN, DEBIT, READ, WAIT, SETTLE, READ, again(0), again(1), garble(1)];
-    assert_eq!(explored(&words, &[1; 7], ORDERS), 5040);
+    let actions = [OPEN, DEBIT, READ, WAIT, SETTLE, READ, again(0), again(1), garble(1)];
+    assert_eq!(explored(&actions, &[1; 7], ORDERS), 5040);
 }
 
 #[test]
 fn refunds_one_of_which_fails_and_a_dispute_end_in_the_truth_in_each_of_their_orders() {
-    let words = [OPEN, CARD, HALF, HALF, FAILS, DISPUTE, WON];
+    let actions = [OPEN, CARD, HALF, HALF, FAILS, DISPUTE, WON];
     // Sold, refunded twice in part, one that fails, told twice, and a dispute that is won. What
     // Stripe tells of the charge comes last.
     let copies = [1, 1, 0, 1, 0, 1, 1, 0, 1, 1];
-    assert_eq!(explored(&words, &copies, ORDERS), 5040);
+    assert_eq!(explored(&actions, &copies, ORDERS), 5040);
 }
 
 #[test]
 fn a_dispute_that_is_won_lost_and_won_ends_in_the_truth_in_each_of_its_orders() {
-    let words = [OPEN, CARD, DISPUTE, WON, FLIP, FLIP, WARN, HALF];
-    assert_eq!(explored(&words, &[1, 1, 1, 1, 1, 1, 1, 0], ORDERS), 5040);
+    let actions = [OPEN, CARD, DISPUTE, WON, FLIP, FLIP, WARN, HALF];
+    assert_eq!(explored(&actions, &[1, 1, 1, 1, 1, 1, 1, 0], ORDERS), 5040);
 }
 
 #[test]
 fn an_appeal_ends_in_the_truth_in_each_of_its_orders() {
     // Lost, appealed with evidence, and then won, or lost once more.
     for verdict in [WON, LOST] {
-        let evidence = Word::Evidence { dispute: 0 };
-        let words = [OPEN, CARD, DISPUTE, LOST, APPEAL, evidence, verdict];
-        assert_eq!(explored(&words, &[1; 6], ORDERS), 720);
+        let evidence = Action::Evidence { dispute: 0 };
+        let actions = [OPEN, CARD, DISPUTE, LOST, APPEAL, evidence, verdict];
+        assert_eq!(explored(&actions, &[1; 6], ORDERS), 720);
     }
 }
 
 #[test]
 fn an_appeal_and_its_verdict_meet_at_every_point() {
     for verdict in [WON, LOST] {
-        let words = [OPEN, CARD, DISPUTE, LOST, APPEAL, verdict];
-        assert!(explored_after(&[0, 1, 2], &words, &[0, 0, 0, 1, 1], TWO) > 30);
-        assert!(explored_after(&[0, 1], &words, &[0, 0, 1, 1, 1], TWO) > 1000);
-        assert!(explored_after(&[0, 2], &words, &[0, 0, 0, 1, 1], TROUBLED) > 1000);
+        let actions = [OPEN, CARD, DISPUTE, LOST, APPEAL, verdict];
+        assert!(explored_after(&[0, 1, 2], &actions, &[0, 0, 0, 1, 1], TWO) > 30);
+        assert!(explored_after(&[0, 1], &actions, &[0, 0, 1, 1, 1], TWO) > 1000);
+        assert!(explored_after(&[0, 2], &actions, &[0, 0, 0, 1, 1], TROUBLED) > 1000);
     }
 }
 
@@ -120,23 +120,23 @@ fn a_refund_meets_its_purchase_at_every_point() {
 
 #[test]
 fn verdicts_that_contradict_each_other_meet_at_every_point() {
-    let words = [OPEN, CARD, DISPUTE, WON, FLIP, FLIP];
-    assert!(explored_after(&[0, 1], &words, &[0, 0, 1, 1, 1], TWO) > 1000);
-    assert!(explored_after(&[0, 2], &words[..5], &[0, 0, 0, 1], TROUBLED) > 10);
-    assert!(explored_after(&[0, 2], &words, &[0, 0, 0, 1, 1], TROUBLED) > 1000);
+    let actions = [OPEN, CARD, DISPUTE, WON, FLIP, FLIP];
+    assert!(explored_after(&[0, 1], &actions, &[0, 0, 1, 1, 1], TWO) > 1000);
+    assert!(explored_after(&[0, 2], &actions[..5], &[0, 0, 0, 1], TROUBLED) > 10);
+    assert!(explored_after(&[0, 2], &actions, &[0, 0, 0, 1, 1], TROUBLED) > 1000);
     // Before it is known what was sold.
-    assert!(explored(&words, &[0, 0, 1, 1, 1], TWO) > 10_000);
+    assert!(explored(&actions, &[0, 0, 1, 1, 1], TWO) > 10_000);
 }
 
 #[test]
 fn two_payments_for_the_same_meet_at_every_point() {
-    let words = [OPEN, CARD, OPEN, CARD, WHOLE, FAILS];
-    assert!(explored(&words[..4], &[2, 1], TWO) > 100);
+    let actions = [OPEN, CARD, OPEN, CARD, WHOLE, FAILS];
+    assert!(explored(&actions[..4], &[2, 1], TWO) > 100);
     assert!(explored(&[OPEN, CARD, OPEN, CARD, READ], &[1, 1, 1], TWO) > 1000);
-    assert!(explored(&words[..4], &[1, 1], TROUBLED) > 1000);
-    assert!(explored_after(&[0], &words, &[0, 1, 1], TROUBLED) > 1000);
+    assert!(explored(&actions[..4], &[1, 1], TROUBLED) > 1000);
+    assert!(explored_after(&[0], &actions, &[0, 1, 1], TROUBLED) > 1000);
     // The second comes to open what the first opens no more, and then does once more.
-    assert!(explored_after(&[0, 2], &words, &[0, 1, 0, 0, 1], TROUBLED) > 1000);
+    assert!(explored_after(&[0, 2], &actions, &[0, 1, 0, 0, 1], TROUBLED) > 1000);
 }
 
 #[test]
@@ -163,14 +163,14 @@ fn each_event_twice_ends_in_the_truth_in_each_of_their_orders() {
 
 #[test]
 fn two_functions_meet_at_every_point_and_nothing_is_lost_or_doubled() {
-    for words in [
+    for actions in [
         &[OPEN, CARD, READ, again(0)][..],
         &[OPEN, DEBIT, SETTLE, READ],
         &[OPEN, DEBIT, REFUSE, READ],
         &[OPEN, CARD, garble(0), READ],
     ] {
-        assert!(explored(words, &[1, 1, 1], TWO) > 100);
-        assert!(explored(words, &[2, 1, 1], TWO) > 1000);
+        assert!(explored(actions, &[1, 1, 1], TWO) > 100);
+        assert!(explored(actions, &[2, 1, 1], TWO) > 1000);
     }
 }
 
@@ -182,13 +182,13 @@ fn three_functions_meet_at_every_point() {
 
 #[test]
 fn wherever_one_function_is_killed_or_fails_the_other_and_the_next_make_it_good() {
-    for words in [
+    for actions in [
         &[OPEN, CARD, again(0)][..],
         &[OPEN, DEBIT, SETTLE],
         &[OPEN, CARD, READ],
         &[OPEN, CARD, garble(0)],
     ] {
-        assert!(explored(words, &[1, 1], TROUBLED) > 900);
+        assert!(explored(actions, &[1, 1], TROUBLED) > 900);
     }
     assert!(explored(&[OPEN, DEBIT, SETTLE], &[2, 1], TROUBLED) > 20_000);
     assert!(explored(&[OPEN, CARD, garble(0)], &[1, 1], TWICE_TROUBLED) > 30_000);
@@ -253,24 +253,24 @@ fn a_look_for_a_new_secret_that_is_given_up_is_one_in_vain() {
 fn a_table_that_does_not_check_versions_is_found_by_two_functions() {
     let stripe = Arc::new(Stripe::after(&[OPEN, DEBIT, WAIT, SETTLE], "", 1_800_000_000));
     let parcels = Parcels { first: &[], then: &[0, 1] };
-    let broken = explore(&stripe, parcels, TWO, Some(Flaw::VersionUnchecked)).unwrap_err();
-    assert!(broken.violation.law.contains("never taken back"), "{:#?}", broken.story);
+    let broken = explore(&stripe, parcels, TWO, Some(Mutant::VersionUnchecked)).unwrap_err();
+    assert!(broken.violation.invariant.contains("never taken back"), "{:#?}", broken.story);
 }
 
 #[test]
 fn a_known_verdict_that_nobody_else_can_notice_is_found_by_two_functions() {
-    let words = [OPEN, CARD, DISPUTE, WON, FLIP, FLIP];
-    let stripe = Arc::new(Stripe::after(&words, "", 1_800_000_000));
-    let flaw = Some(Flaw::KnownVerdictUnwritten);
+    let actions = [OPEN, CARD, DISPUTE, WON, FLIP, FLIP];
+    let stripe = Arc::new(Stripe::after(&actions, "", 1_800_000_000));
+    let mutant = Some(Mutant::KnownVerdictUnwritten);
     let parcels = Parcels { first: &[0, 1, 2], then: &[3, 4] };
-    let broken = explore(&stripe, parcels, TWO, flaw).unwrap_err();
-    assert!(broken.violation.law.contains("in the end everybody has"), "{:#?}", broken.story);
+    let broken = explore(&stripe, parcels, TWO, mutant).unwrap_err();
+    assert!(broken.violation.invariant.contains("in the end everybody has"), "{:#?}", broken.story);
 }
 
 #[test]
 fn a_table_that_gives_to_whoever_was_erased_is_found_by_two_functions() {
     let stripe = Arc::new(Stripe::after(&[OPEN, CARD, ERASE], "", 1_800_000_000));
     let parcels = Parcels { first: &[], then: &[0, 1] };
-    let broken = explore(&stripe, parcels, TWO, Some(Flaw::ErasureUnchecked)).unwrap_err();
-    assert!(broken.violation.law.contains("whoever was erased"), "{:#?}", broken.story);
+    let broken = explore(&stripe, parcels, TWO, Some(Mutant::ErasureUnchecked)).unwrap_err();
+    assert!(broken.violation.invariant.contains("whoever was erased"), "{:#?}", broken.story);
 }

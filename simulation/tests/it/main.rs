@@ -1,4 +1,4 @@
-//! The laws, generated and exhaustive.
+//! The invariants, generated and exhaustive.
 
 #![allow(
     clippy::expect_used,

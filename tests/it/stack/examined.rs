@@ -7,7 +7,7 @@ use coursegate::account::Account;
 use coursegate::catalog::{Closing, push};
 use coursegate::deployment::{Cloud, Deployment};
 use coursegate::doctor::Finding;
-use coursegate::{hand, key, webhook as endpoint, why};
+use coursegate::{key, manual, webhook as endpoint, why};
 use serde_json::{Value, json};
 use shared::domain::decide::Mode;
 use shared::domain::facts::Origin;
@@ -87,12 +87,12 @@ async fn what_is_given_by_hand_says_which_aws_identity_gave_it() {
     let deployment = shop.deployment().await;
     let (ada, product) = ("ada".parse().unwrap(), "tutorclaw".parse().unwrap());
     let (reason, now) = ("a prize".parse().unwrap(), SystemClock.now());
-    hand::grant(&deployment, &ada, &product, None, reason, now).await.unwrap();
+    manual::grant(&deployment, &ada, &product, None, reason, now).await.unwrap();
     let explained = why::explain(&deployment, &ada, None, now).await.unwrap();
     let Some(Origin::Manual(grant)) = &explained[0].sources[0].facts.origin else {
         panic!("{explained:?}");
     };
-    let by = grant.deed.by.to_string();
+    let by = grant.action.by.to_string();
     assert!(by.starts_with("arn:aws:"), "{by}");
 }
 

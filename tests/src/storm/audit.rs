@@ -171,15 +171,15 @@ impl<'a> Found<'a> {
             if text("payment") != "paid" {
                 continue;
             }
-            let (all, standing) = arrived.entry((text("learner"), text("product"))).or_default();
+            let (all, paid) = arrived.entry((text("learner"), text("product"))).or_default();
             *all += 1;
             let grant = grant_of(self.sources[id]);
             let stands = grant["status"] == "active" && grant["refunded_percent"] != 100;
-            *standing += usize::from(stands);
+            *paid += usize::from(stands);
         }
-        for (pair, (_, standing)) in &arrived {
-            if *standing > 1 && !self.double_payments.contains(pair) {
-                wrong.push(format!("{pair:?} is paid for {standing} times, and nobody is told"));
+        for (pair, (_, paid)) in &arrived {
+            if *paid > 1 && !self.double_payments.contains(pair) {
+                wrong.push(format!("{pair:?} is paid for {paid} times, and nobody is told"));
             }
         }
         for pair in &self.double_payments {
@@ -308,14 +308,16 @@ fn facts_of(source: &Source) -> Map<String, Value> {
         }
     }
     for (id, refund) in &source.reversals.refunds {
-        let told = refund.told.iter().map(|(state, at)| (refund_word(*state).to_owned(), *at));
-        let mut item: Map<String, Value> = told.map(|(word, at)| (word, at.into())).collect();
+        let statuses =
+            refund.statuses.iter().map(|(state, at)| (refund_word(*state).to_owned(), *at));
+        let mut item: Map<String, Value> = statuses.map(|(word, at)| (word, at.into())).collect();
         item.insert("amount".to_owned(), refund.amount.into());
         facts[format!("refund#{id}")] = item.into();
     }
     for (id, dispute) in &source.reversals.disputes {
-        let told = dispute.told.iter().map(|(state, at)| (dispute_word(*state).to_owned(), *at));
-        let mut item: Map<String, Value> = told.map(|(word, at)| (word, at.into())).collect();
+        let statuses =
+            dispute.statuses.iter().map(|(state, at)| (dispute_word(*state).to_owned(), *at));
+        let mut item: Map<String, Value> = statuses.map(|(word, at)| (word, at.into())).collect();
         if item.contains_key("appealed") || verdicts(&item) > 1 {
             item.insert("read".to_owned(), dispute_word(dispute.state).into());
         }
@@ -369,7 +371,7 @@ fn grant_of(source: &Value) -> Value {
     let of = |prefix: &'static str| {
         facts.iter().filter(move |(name, _)| name.starts_with(prefix)).map(|(_, value)| value)
     };
-    let disputes: Vec<&str> = of("dispute#").map(standing).collect();
+    let disputes: Vec<&str> = of("dispute#").map(dispute_status).collect();
     let status = match source["payment"].as_str() {
         Some("paid") if disputes.iter().any(|it| ["lost", "resolved"].contains(it)) => {
             "dispute_lost"
@@ -394,7 +396,7 @@ fn grant_of(source: &Value) -> Value {
 }
 
 /// How a dispute on record stands: the furthest of what was told, unless Stripe had to be asked.
-fn standing(dispute: &Value) -> &str {
+fn dispute_status(dispute: &Value) -> &str {
     const FURTHER: [&str; 8] =
         ["inquiry", "inquiry_closed", "open", "won", "blocked", "lost", "resolved", "appealed"];
     let furthest = FURTHER.iter().rev().find(|status| !dispute[**status].is_null());

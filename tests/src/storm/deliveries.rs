@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use simulation::oracle::{Effect, Telling};
+use simulation::oracle::{Effect, Message};
 use tokio::task::JoinSet;
 
 use super::doors::{Answered, Doors};
@@ -25,8 +25,8 @@ const GRACE: Duration = Duration::from_secs(6);
 /// One copy of an event on its way.
 #[derive(Debug, Clone, Copy)]
 struct Delivery {
-    /// Which telling it is.
-    telling: usize,
+    /// Which message it is.
+    message: usize,
     /// Whether it is told in a way that can't be read.
     is_garbled: bool,
     attempts: u32,
@@ -35,14 +35,14 @@ struct Delivery {
 /// Rounds of deliveries: each round at the very same moment, once the round before is answered.
 type Volley = Vec<Vec<Delivery>>;
 
-/// Each telling two to four times, alone or all at once, in no order; and all that is told of one
-/// source, mostly for the first time: one telling, and then all the others at once.
+/// Each message two to four times, alone or all at once, in no order; and all that is told of one
+/// source, mostly for the first time: one message, and then all the others at once.
 fn volleys(script: &Script, random: &mut Random) -> Vec<Volley> {
     let mut volleys = Vec::new();
     let mut of_sources: BTreeMap<&str, Vec<Delivery>> = BTreeMap::new();
-    for (number, telling) in script.tellings.iter().enumerate() {
-        let one = Delivery { telling: number, is_garbled: false, attempts: 0 };
-        let garbled = telling.garbled.as_ref().map(|_| Delivery { is_garbled: true, ..one });
+    for (number, message) in script.messages.iter().enumerate() {
+        let one = Delivery { message: number, is_garbled: false, attempts: 0 };
+        let garbled = message.garbled.as_ref().map(|_| Delivery { is_garbled: true, ..one });
         let times = usize::try_from(random.within(2..=4)).unwrap();
         let copies = std::iter::repeat_n(one, times).chain(garbled);
         if random.percent(25) {
@@ -50,7 +50,7 @@ fn volleys(script: &Script, random: &mut Random) -> Vec<Volley> {
         } else {
             volleys.extend(copies.map(|copy| vec![vec![copy]]));
         }
-        if let Effect::Source(source) = &telling.effect {
+        if let Effect::Source(source) = &message.effect {
             of_sources.entry(source).or_default().push(one);
         }
     }
@@ -148,18 +148,18 @@ impl Inner {
     }
 
     async fn send(&self, delivery: Delivery) {
-        let telling = &self.script.tellings[delivery.telling];
-        let opens = opened_by(telling).filter(|_| !delivery.is_garbled);
+        let message = &self.script.messages[delivery.message];
+        let opens = opened_by(message).filter(|_| !delivery.is_garbled);
         if let Some(pair) = &opens {
             self.witness.may_be_let_in(pair);
         }
-        let body = if delivery.is_garbled { telling.garbled.as_ref() } else { Some(&telling.body) };
+        let body = if delivery.is_garbled { message.garbled.as_ref() } else { Some(&message.body) };
         let body = format!("{:#}", body.unwrap());
         let is_calm = self.calm_since.get().is_some_and(|calm| calm.elapsed() > GRACE);
         let answered = self.doors.deliver(&body).await;
-        if self.is_taken(telling, delivery, &answered) {
+        if self.is_taken(message, delivery, &answered) {
             self.left.fetch_sub(1, Ordering::SeqCst);
-            let opens = opens.filter(|_| match &telling.effect {
+            let opens = opens.filter(|_| match &message.effect {
                 Effect::Source(source) => self.script.steady_sources.contains(source),
                 Effect::Customer(_) | Effect::Erasure { .. } | Effect::Nothing => false,
             });
@@ -169,11 +169,11 @@ impl Inner {
             return;
         }
         if is_calm {
-            self.witness.wrong(format!("{telling} fails in the calm: {answered:?}"));
+            self.witness.wrong(format!("{message} fails in the calm: {answered:?}"));
         }
         let attempts = delivery.attempts + 1;
         if attempts == ATTEMPTS_MAX {
-            self.witness.wrong(format!("{telling} fails {attempts} times: {answered:?}"));
+            self.witness.wrong(format!("{message} fails {attempts} times: {answered:?}"));
             self.left.fetch_sub(1, Ordering::SeqCst);
         } else {
             self.come_again(Delivery { attempts, ..delivery }).await;
@@ -181,7 +181,7 @@ impl Inner {
     }
 
     /// Whether Stripe would send no more; says if it should not have been answered so.
-    fn is_taken(&self, telling: &Telling, delivery: Delivery, answered: &Answered) -> bool {
+    fn is_taken(&self, message: &Message, delivery: Delivery, answered: &Answered) -> bool {
         let Some((status, answer)) = answered else {
             self.witness.count("answered: not at all");
             return false;
@@ -189,18 +189,18 @@ impl Inner {
         let outcome = answer["outcome"].as_str().unwrap_or_default();
         self.witness.count(format!("answered: {status} {outcome}"));
         match status {
-            200 => self.check_outcome(telling, delivery.is_garbled, outcome),
+            200 => self.check_outcome(message, delivery.is_garbled, outcome),
             500..=599 => return false,
-            _ => self.witness.wrong(format!("{telling} was answered with {status} {answer}")),
+            _ => self.witness.wrong(format!("{message} was answered with {status} {answer}")),
         }
         true
     }
 
-    fn check_outcome(&self, telling: &Telling, is_garbled: bool, outcome: &str) {
-        let expected: &[&str] = match telling.effect {
+    fn check_outcome(&self, message: &Message, is_garbled: bool, outcome: &str) {
+        let expected: &[&str] = match message.effect {
             // Of another shop's too: whose it is is told from what can't be read.
             _ if is_garbled => &["quarantined", "duplicate"],
-            Effect::Nothing if telling.garbled.is_some() => &["ignored", "duplicate"],
+            Effect::Nothing if message.garbled.is_some() => &["ignored", "duplicate"],
             Effect::Nothing => &["ignored"],
             Effect::Source(_) => &["applied", "duplicate"],
             // Nobody in the script has asked to buy here, so nobody is a customer.
@@ -209,10 +209,10 @@ impl Inner {
             Effect::Erasure { .. } => &[],
         };
         if !expected.contains(&outcome) {
-            self.witness.wrong(format!("{telling} was answered with {outcome}"));
+            self.witness.wrong(format!("{message} was answered with {outcome}"));
         }
         if outcome == "applied" {
-            self.witness.applied(telling.body["id"].as_str().unwrap());
+            self.witness.applied(message.body["id"].as_str().unwrap());
         }
     }
 

@@ -50,7 +50,7 @@ impl Report {
         let number = |count: usize| u64::try_from(count).unwrap();
         let counts = |start: &str| witness.counts(start);
         let thrown = vec![
-            ("events".to_owned(), number(storm.script.tellings.len())),
+            ("events".to_owned(), number(storm.script.messages.len())),
             ("deliveries of them".to_owned(), number(deliveries.thrown())),
             ("people buying".to_owned(), number(storm.buyers_count())),
             ("processes killed".to_owned(), witness.times("killed")),
@@ -109,9 +109,9 @@ impl Report {
         let mut items: Vec<String> = items.iter().map(ToString::to_string).collect();
         items.sort();
         fs::write(folder.join("table.jsonl"), items.join("\n")).unwrap();
-        let tellings = storm.script.tellings.iter().map(|telling| telling.body.to_string());
-        let tellings: Vec<String> = tellings.collect();
-        fs::write(folder.join("events.jsonl"), tellings.join("\n")).unwrap();
+        let messages = storm.script.messages.iter().map(|message| message.body.to_string());
+        let messages: Vec<String> = messages.collect();
+        fs::write(folder.join("events.jsonl"), messages.join("\n")).unwrap();
         self.kept = Some(folder.clone());
         fs::write(folder.join("report.txt"), self.to_string()).unwrap();
     }

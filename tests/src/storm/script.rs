@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
-use simulation::oracle::{Effect, Held, Payment, Reversals, Stripe, Telling, Word};
+use simulation::oracle::{Action, Effect, Held, Message, Payment, Reversals, Stripe};
 
 use super::random::Random;
 
@@ -19,7 +19,7 @@ pub type Pair = (String, String);
 #[derive(Debug, Default)]
 pub struct Script {
     /// Stripe's events.
-    pub tellings: Vec<Telling>,
+    pub messages: Vec<Message>,
     /// What each source must be.
     pub sources: BTreeMap<String, Source>,
     /// Who holds something once all has been told.
@@ -70,7 +70,7 @@ impl Script {
         let mut random = Random::new(seed, "script");
         let mut script = Self::default();
         for history in 0.. {
-            if script.tellings.len() >= events {
+            if script.messages.len() >= events {
                 break;
             }
             let prefix = format!("s{history}x");
@@ -103,14 +103,14 @@ impl Script {
         let of_this = stripe.truth().into_values().map(|held| (held.learner, held.product));
         let steady = of_this.filter(|pair| self.holders.contains(pair) && !unsteady.contains(pair));
         self.steady.extend(steady);
-        let is_verdict = |telling: &&Telling| {
-            let status = telling.body["data"]["object"]["status"].as_str().unwrap_or_default();
+        let is_verdict = |message: &&Message| {
+            let status = message.body["data"]["object"]["status"].as_str().unwrap_or_default();
             let after_verdict = ["won", "lost", "prevented"].contains(&status);
-            telling.moment.is_some() && (after_verdict || status.starts_with("appeal_"))
+            message.moment.is_some() && (after_verdict || status.starts_with("appeal_"))
         };
-        let verdicts = stripe.tellings().iter().filter(is_verdict);
+        let verdicts = stripe.messages().iter().filter(is_verdict);
         self.verdicts.extend(verdicts.filter_map(|it| Some(it.body["id"].as_str()?.to_owned())));
-        self.tellings.extend_from_slice(stripe.tellings());
+        self.messages.extend_from_slice(stripe.messages());
         self.stripes.push(stripe);
     }
 
@@ -180,10 +180,10 @@ impl Source {
 
 /// Whom this event lets in, and to what, if anybody.
 #[must_use]
-pub fn opened_by(telling: &Telling) -> Option<Pair> {
-    let session = &telling.body["data"]["object"];
+pub fn opened_by(message: &Message) -> Option<Pair> {
+    let session = &message.body["data"]["object"];
     let is_paid = ["paid", "no_payment_required"].map(Value::from);
-    let is_ours = telling.effect != Effect::Nothing;
+    let is_ours = message.effect != Effect::Nothing;
     (is_ours && is_paid.contains(&session["payment_status"])).then(|| {
         let sold = Source::sold(session);
         (sold.learner, sold.product)
@@ -192,32 +192,32 @@ pub fn opened_by(telling: &Telling) -> Option<Pair> {
 
 /// What happens next. A session is only read where there is a Stripe to read it from, which is not
 /// here but at the simulator.
-fn word(random: &mut Random) -> Word {
+fn word(random: &mut Random) -> Action {
     let number = random.byte();
     match random.within(1..=100) {
-        1..=16 => Word::Open { learner: number, product: random.byte() },
-        17 => Word::Decline { session: number },
-        18..=27 => Word::Card { session: number },
-        28..=29 => Word::Nothing { session: number },
-        30..=37 => Word::Debit { session: number },
-        38..=44 => Word::Settle { session: number },
-        45..=46 => Word::Refuse { session: number },
-        47 => Word::Expire { session: number },
-        48..=53 => Word::Refund { session: number, parts: 1 + number % 3, start: random.byte() },
-        54..=55 => Word::RefundArrives { refund: number },
-        56 => Word::RefundIsCanceled { refund: number },
-        57..=58 => Word::RefundFails { refund: number },
-        59..=62 => Word::Dispute { session: number, is_inquiry: random.percent(40) },
-        63..=64 => Word::Escalate { dispute: number },
-        65 => Word::CloseInquiry { dispute: number },
-        66 => Word::Evidence { dispute: number },
-        67..=72 => Word::Decide { dispute: number, verdict: random.byte() },
-        73..=74 => Word::Warn { session: number },
-        75 => Word::DeleteCustomer { learner: number },
-        76..=77 => Word::Foreign { kind: number, is_garbled: random.percent(30) },
-        78..=91 => Word::Repeat { event: number, later: random.percent(80) },
-        92..=95 => Word::Garble { event: number },
-        96..=97 => Word::Stray { kind: number },
-        _ => Word::Wait { seconds: number.into() },
+        1..=16 => Action::Open { learner: number, product: random.byte() },
+        17 => Action::Decline { session: number },
+        18..=27 => Action::Card { session: number },
+        28..=29 => Action::Nothing { session: number },
+        30..=37 => Action::Debit { session: number },
+        38..=44 => Action::Settle { session: number },
+        45..=46 => Action::Refuse { session: number },
+        47 => Action::Expire { session: number },
+        48..=53 => Action::Refund { session: number, parts: 1 + number % 3, start: random.byte() },
+        54..=55 => Action::RefundArrives { refund: number },
+        56 => Action::RefundIsCanceled { refund: number },
+        57..=58 => Action::RefundFails { refund: number },
+        59..=62 => Action::Dispute { session: number, is_inquiry: random.percent(40) },
+        63..=64 => Action::Escalate { dispute: number },
+        65 => Action::CloseInquiry { dispute: number },
+        66 => Action::Evidence { dispute: number },
+        67..=72 => Action::Decide { dispute: number, verdict: random.byte() },
+        73..=74 => Action::Warn { session: number },
+        75 => Action::DeleteCustomer { learner: number },
+        76..=77 => Action::Foreign { kind: number, is_garbled: random.percent(30) },
+        78..=91 => Action::Repeat { event: number, later: random.percent(80) },
+        92..=95 => Action::Garble { event: number },
+        96..=97 => Action::Stray { kind: number },
+        _ => Action::Wait { seconds: number.into() },
     }
 }

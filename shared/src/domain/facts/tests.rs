@@ -24,36 +24,40 @@ fn undated(status: PaymentStatus) -> Payment {
 }
 
 fn refund(id: &str, amount_minor: i64, status: RefundStatus, seconds: i64) -> Facts {
-    let refund = Refund { amount_minor, told: Told::once(status, at(seconds)) };
+    let refund = Refund { amount_minor, statuses: StatusHistory::once(status, at(seconds)) };
     Facts { refunds: [(id.parse().unwrap(), refund)].into(), ..Facts::default() }
 }
 
 fn dispute(id: &str, status: DisputeStatus, seconds: i64) -> Facts {
-    let dispute = Dispute { told: Told::once(status, at(seconds)), settled: None };
+    let dispute = Dispute { statuses: StatusHistory::once(status, at(seconds)), settled: None };
     Facts { disputes: [(id.parse().unwrap(), dispute)].into(), ..Facts::default() }
 }
 
 fn settled(id: &str, reading: u64, status: DisputeStatus) -> Facts {
     let mut facts = dispute(id, status, 9);
     for dispute in facts.disputes.values_mut() {
-        dispute.settled = Some(Reading { number: reading, status });
+        dispute.settled = Some(Snapshot { number: reading, status });
     }
     facts
 }
 
-fn deed(seconds: i64) -> Deed {
-    Deed { at: at(seconds), by: "grace".parse().unwrap(), reason: "by mistake".parse().unwrap() }
+fn action(seconds: i64) -> OperatorAction {
+    OperatorAction {
+        at: at(seconds),
+        by: "grace".parse().unwrap(),
+        reason: "by mistake".parse().unwrap(),
+    }
 }
 
-/// One telling of each kind, and some that contradict each other.
-fn tellings() -> Vec<Facts> {
+/// One observation of each kind, and some that contradict each other.
+fn observations() -> Vec<Facts> {
     let manual = |until| ManualGrant {
         learner: "ada".parse().unwrap(),
         product: "tutorclaw".parse().unwrap(),
         until,
-        deed: deed(1),
+        action: action(1),
     };
-    let mut tellings = vec![
+    let mut observations = vec![
         Facts::default(),
         Origin::Manual(manual(None)).into(),
         Origin::Manual(manual(Some(at(9)))).into(),
@@ -72,35 +76,35 @@ fn tellings() -> Vec<Facts> {
         dispute("du_2", DisputeStatus::Resolved, 5),
         Facts { fraud_warnings: [("issfr_1".parse().unwrap(), at(5))].into(), ..Facts::default() },
         Facts { fraud_warnings: [("issfr_1".parse().unwrap(), at(4))].into(), ..Facts::default() },
-        Facts { revoked: Some(deed(7)), ..Facts::default() },
-        Facts { revoked: Some(deed(8)), ..Facts::default() },
+        Facts { revoked: Some(action(7)), ..Facts::default() },
+        Facts { revoked: Some(action(8)), ..Facts::default() },
         Facts { forgotten: Some(at(9)), ..Facts::default() },
     ];
     for session in ["cs_a", "cs_b"] {
         let payments = [
             undated(PaymentStatus::Processing),
             undated(PaymentStatus::Failed),
-            Payment::told(PaymentStatus::Processing, at(1)),
-            Payment::told(PaymentStatus::Processing, at(2)),
-            Payment::told(PaymentStatus::Failed, at(1)),
+            Payment::reported(PaymentStatus::Processing, at(1)),
+            Payment::reported(PaymentStatus::Processing, at(2)),
+            Payment::reported(PaymentStatus::Failed, at(1)),
             Payment::paid(at(1)),
             Payment::paid(at(2)),
         ];
-        tellings.extend(payments.map(|payment| purchase(session, payment).into()));
+        observations.extend(payments.map(|payment| purchase(session, payment).into()));
     }
-    tellings
+    observations
 }
 
 #[test]
 fn the_join_is_idempotent_commutative_and_associative() {
-    let tellings = tellings();
-    for a in &tellings {
+    let observations = observations();
+    for a in &observations {
         assert_eq!(a.clone().join(a.clone()), *a);
-        for b in &tellings {
+        for b in &observations {
             let ab = a.clone().join(b.clone());
             assert_eq!(ab, b.clone().join(a.clone()));
             assert_eq!(ab, ab.clone().join(a.clone()));
-            for c in &tellings {
+            for c in &observations {
                 let left = ab.clone().join(c.clone());
                 assert_eq!(left, a.clone().join(b.clone().join(c.clone())));
             }
@@ -111,28 +115,32 @@ fn the_join_is_idempotent_commutative_and_associative() {
 #[test]
 fn the_furthest_status_of_a_payment_counts_and_each_keeps_its_earliest_time() {
     use PaymentStatus::{Failed, Paid, Processing};
-    let history = |tellings: &[Payment]| {
-        let facts = tellings.iter().cloned().map(|payment| purchase("cs_a", payment).into());
+    let history = |observations: &[Payment]| {
+        let facts = observations.iter().cloned().map(|payment| purchase("cs_a", payment).into());
         let all = facts.fold(Facts::default(), Facts::join);
         let payment = all.purchase().unwrap().payment.clone();
         (payment.status(), payment.history().collect::<Vec<_>>())
     };
-    let told = Payment::told;
-    let tellings =
-        [told(Paid, at(9)), told(Failed, at(5)), told(Processing, at(2)), told(Paid, at(7))];
+    let reported = Payment::reported;
+    let observations = [
+        reported(Paid, at(9)),
+        reported(Failed, at(5)),
+        reported(Processing, at(2)),
+        reported(Paid, at(7)),
+    ];
     let dated = [Processing, Failed, Paid].into_iter().zip([2, 5, 7].map(|it| Some(at(it))));
-    assert_eq!(history(&tellings), (Paid, dated.collect()));
+    assert_eq!(history(&observations), (Paid, dated.collect()));
     // An earlier version kept no time for what isn't paid; what is told later brings it.
     let failed = undated(Failed);
     assert_eq!(history(std::slice::from_ref(&failed)), (Failed, vec![(Failed, None)]));
-    let known = [failed.clone(), told(Failed, at(5))];
+    let known = [failed.clone(), reported(Failed, at(5))];
     assert_eq!(history(&known), (Failed, vec![(Failed, Some(at(5)))]));
-    assert_eq!(history(&[failed, told(Paid, at(7))]), (Paid, vec![(Paid, Some(at(7)))]));
+    assert_eq!(history(&[failed, reported(Paid, at(7))]), (Paid, vec![(Paid, Some(at(7)))]));
 }
 
 #[track_caller]
-fn percent(tellings: &[Facts], expected: u8) {
-    let all = tellings.iter().cloned().fold(Facts::default(), Facts::join);
+fn percent(observations: &[Facts], expected: u8) {
+    let all = observations.iter().cloned().fold(Facts::default(), Facts::join);
     assert_eq!(all.refunded_percent(), expected);
 }
 
@@ -169,8 +177,8 @@ fn a_refund_of_what_nobody_knows_the_total_of_counts_as_all_of_it() {
 #[test]
 fn of_contradicting_verdicts_that_holds_which_stripe_gave_last_when_asked() {
     use DisputeStatus::{Appealed, Lost, Open, Won};
-    let status = |tellings: &[Facts]| {
-        let all = tellings.iter().cloned().fold(Facts::default(), Facts::join);
+    let status = |observations: &[Facts]| {
+        let all = observations.iter().cloned().fold(Facts::default(), Facts::join);
         all.disputes.values().next().unwrap().status().unwrap()
     };
     assert_eq!(status(&[dispute("du_1", Open, 1), dispute("du_1", Won, 2)]), Won);
@@ -191,7 +199,7 @@ fn of_contradicting_verdicts_that_holds_which_stripe_gave_last_when_asked() {
 fn whoever_is_forgotten_stays_forgotten_whatever_is_told_later() {
     let forgotten = Facts { forgotten: Some(at(9)), ..Facts::default() };
     let sold: Facts = purchase("cs_a", Payment::paid(at(1))).into();
-    let all = sold.clone().join(forgotten).join(Facts { revoked: Some(deed(7)), ..sold });
+    let all = sold.clone().join(forgotten).join(Facts { revoked: Some(action(7)), ..sold });
     let text = format!("{all:?}");
     assert!(!text.contains("ada") && !text.contains("by mistake"), "{text}");
     assert!(text.contains("tutorclaw_paid") && text.contains("2900"), "{text}");
@@ -199,8 +207,8 @@ fn whoever_is_forgotten_stays_forgotten_whatever_is_told_later() {
 
 #[test]
 fn a_remark_is_one_line_of_some_length() {
-    assert_eq!(" a gift ".parse::<Remark>().unwrap().to_string(), "a gift");
+    assert_eq!(" a gift ".parse::<Note>().unwrap().to_string(), "a gift");
     for text in ["", "  ", "a\nb", &"x".repeat(501)] {
-        assert_eq!(text.parse::<Remark>(), Err(RemarkError), "{text}");
+        assert_eq!(text.parse::<Note>(), Err(NoteError), "{text}");
     }
 }

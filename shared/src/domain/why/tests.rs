@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::domain::access::{Holdings, Reason, check};
+use crate::domain::access::{Entitlements, Reason, check};
 use crate::domain::availability::View;
 use crate::domain::catalog::{Catalog, Category, Course, Price, Product};
 use crate::domain::facts::{ManualGrant, Sale};
@@ -18,8 +18,12 @@ fn usd(amount_minor: i64) -> Option<Money> {
     Some(Money { amount_minor, currency: "usd".parse().unwrap() })
 }
 
-fn deed(seconds: i64) -> Deed {
-    Deed { at: at(seconds), by: "grace".parse().unwrap(), reason: "by mistake".parse().unwrap() }
+fn action(seconds: i64) -> OperatorAction {
+    OperatorAction {
+        at: at(seconds),
+        by: "grace".parse().unwrap(),
+        reason: "by mistake".parse().unwrap(),
+    }
 }
 
 fn bought(payment: Payment) -> Facts {
@@ -34,10 +38,10 @@ fn bought(payment: Payment) -> Facts {
     Purchase { sale, payment }.into()
 }
 
-fn payment(told: &[(PaymentStatus, i64)]) -> Facts {
-    let (furthest, _) = *told.iter().max().unwrap();
-    let told = told.iter().map(|(status, seconds)| (*status, at(*seconds)));
-    bought(Payment::stored(furthest, told.collect()))
+fn payment(statuses: &[(PaymentStatus, i64)]) -> Facts {
+    let (furthest, _) = *statuses.iter().max().unwrap();
+    let statuses = statuses.iter().map(|(status, seconds)| (*status, at(*seconds)));
+    bought(Payment::stored(furthest, statuses.collect()))
 }
 
 fn undated(status: PaymentStatus) -> Facts {
@@ -51,18 +55,18 @@ fn sold() -> Facts {
 fn given(seconds: i64, until: Option<i64>) -> Facts {
     let product = "tutorclaw".parse().unwrap();
     let (until, learner) = (until.map(at), "ada".parse().unwrap());
-    Origin::Manual(ManualGrant { product, until, deed: deed(seconds), learner }).into()
+    Origin::Manual(ManualGrant { product, until, action: action(seconds), learner }).into()
 }
 
-fn refund(id: &str, amount_minor: i64, told: &[(RefundStatus, i64)]) -> Facts {
-    let told = told.iter().map(|(status, seconds)| (*status, at(*seconds))).collect();
-    let refund = Refund { amount_minor, told };
+fn refund(id: &str, amount_minor: i64, statuses: &[(RefundStatus, i64)]) -> Facts {
+    let statuses = statuses.iter().map(|(status, seconds)| (*status, at(*seconds))).collect();
+    let refund = Refund { amount_minor, statuses };
     Facts { refunds: [(id.parse().unwrap(), refund)].into(), ..Facts::default() }
 }
 
-fn dispute(id: &str, told: &[(DisputeStatus, i64)], read: Option<DisputeStatus>) -> Facts {
-    let told = told.iter().map(|(status, seconds)| (*status, at(*seconds))).collect();
-    let mut dispute = Dispute { told, settled: None };
+fn dispute(id: &str, statuses: &[(DisputeStatus, i64)], read: Option<DisputeStatus>) -> Facts {
+    let statuses = statuses.iter().map(|(status, seconds)| (*status, at(*seconds))).collect();
+    let mut dispute = Dispute { statuses, settled: None };
     if let Some(status) = read {
         dispute.settle(status);
     }
@@ -70,11 +74,11 @@ fn dispute(id: &str, told: &[(DisputeStatus, i64)], read: Option<DisputeStatus>)
 }
 
 fn revoked(seconds: i64) -> Facts {
-    Facts { revoked: Some(deed(seconds)), ..Facts::default() }
+    Facts { revoked: Some(action(seconds)), ..Facts::default() }
 }
 
-fn joined(tellings: &[Facts]) -> Facts {
-    tellings.iter().cloned().fold(Facts::default(), Facts::join)
+fn joined(observations: &[Facts]) -> Facts {
+    observations.iter().cloned().fold(Facts::default(), Facts::join)
 }
 
 fn of(facts: &Facts) -> History {
@@ -82,12 +86,12 @@ fn of(facts: &Facts) -> History {
 }
 
 #[track_caller]
-fn check_steps(tellings: &[Facts], expected: &[&str]) {
+fn check_steps(observations: &[Facts], expected: &[&str]) {
     let line = |step: &Step| {
         let at = step.at.map_or("-".to_owned(), |at| at.unix_seconds().to_string());
         format!("{at} {} {} {}", step.id, step.fact.name(), step.effect.name())
     };
-    let lines: Vec<_> = of(&joined(tellings)).steps().iter().map(line).collect();
+    let lines: Vec<_> = of(&joined(observations)).steps().iter().map(line).collect();
     assert_eq!(lines, expected);
 }
 
@@ -195,7 +199,7 @@ fn the_words_can_be_read_out() {
         ),
         (Fact::Dispute(DisputeStatus::Open), "The payment is disputed at the bank."),
     ] {
-        assert_eq!(fact.words(), words);
+        assert_eq!(fact.describe(), words);
     }
 }
 
@@ -293,10 +297,10 @@ const DISPUTES: [Choice; 17] = {
             dispute("du_1", &[(Inquiry, t), (Open, t + 1)], None)
         }),
         choice("won", Decider::Open, |t| dispute("du_1", &[(Open, t), (Won, t + 1)], None)),
-        choice("won, told alone", Decider::Open, |t| dispute("du_1", &[(Won, t)], None)),
+        choice("won, statuses alone", Decider::Open, |t| dispute("du_1", &[(Won, t)], None)),
         choice("blocked", Decider::Open, |t| dispute("du_1", &[(Blocked, t)], None)),
         choice("lost", Decider::Bank, |t| dispute("du_1", &[(Open, t), (Lost, t + 2)], None)),
-        choice("lost, told alone", Decider::Bank, |t| dispute("du_1", &[(Lost, t)], None)),
+        choice("lost, statuses alone", Decider::Bank, |t| dispute("du_1", &[(Lost, t)], None)),
         choice("resolved", Decider::Bank, |t| dispute("du_1", &[(Resolved, t)], None)),
         choice("lost, then won", Decider::Open, |t| {
             dispute("du_1", &[(Open, t), (Lost, t + 1), (Won, t + 2)], Some(Won))
@@ -389,17 +393,17 @@ fn decider([origin, refund, dispute, end]: [Decider; 4]) -> Decider {
     }
 }
 
-fn decider_of(standing: Option<Standing>) -> Decider {
-    match standing {
+fn decider_of(effective_status: Option<EffectiveStatus>) -> Decider {
+    match effective_status {
         None => Decider::Nobody,
-        Some(Standing::Active) => Decider::Open,
-        Some(Standing::Ended) => Decider::Time,
-        Some(Standing::Processing) => Decider::Processing,
-        Some(Standing::Failed) => Decider::Failed,
-        Some(Standing::Refunded) => Decider::Refund,
-        Some(Standing::Suspended) => Decider::Dispute,
-        Some(Standing::DisputeLost) => Decider::Bank,
-        Some(Standing::Revoked) => Decider::Author,
+        Some(EffectiveStatus::Active) => Decider::Open,
+        Some(EffectiveStatus::Ended) => Decider::Time,
+        Some(EffectiveStatus::Processing) => Decider::Processing,
+        Some(EffectiveStatus::Failed) => Decider::Failed,
+        Some(EffectiveStatus::Refunded) => Decider::Refund,
+        Some(EffectiveStatus::Suspended) => Decider::Dispute,
+        Some(EffectiveStatus::DisputeLost) => Decider::Bank,
+        Some(EffectiveStatus::Revoked) => Decider::Author,
     }
 }
 
@@ -407,17 +411,24 @@ fn decider_of(standing: Option<Standing>) -> Decider {
 fn last_effect(history: &History, is_ended: bool) -> (Option<Effect>, bool) {
     let mut effects = history.steps().iter().map(|step| step.effect);
     let last = effects.rfind(|effect| *effect != Effect::Nothing);
-    let agrees = match (last, history.standing()) {
-        (Some(Effect::Opens | Effect::Restores), Some(Standing::Active))
-        | (Some(Effect::Suspends), Some(Standing::Suspended))
+    let agrees = match (last, history.effective_status()) {
+        (Some(Effect::Opens | Effect::Restores), Some(EffectiveStatus::Active))
+        | (Some(Effect::Suspends), Some(EffectiveStatus::Suspended))
         | (
             Some(Effect::Closes),
-            Some(Standing::Ended | Standing::Refunded | Standing::DisputeLost | Standing::Revoked),
+            Some(
+                EffectiveStatus::Ended
+                | EffectiveStatus::Refunded
+                | EffectiveStatus::DisputeLost
+                | EffectiveStatus::Revoked,
+            ),
         )
-        | (None, Some(Standing::Processing | Standing::Failed)) => true,
+        | (None, Some(EffectiveStatus::Processing | EffectiveStatus::Failed)) => true,
         (last, None) => last == is_ended.then_some(Effect::Closes),
         // Refunded or disputed before the payment was told.
-        (None, Some(_)) => history.steps().iter().all(|it| it.standing != Some(Standing::Active)),
+        (None, Some(_)) => {
+            history.steps().iter().all(|it| it.effective_status != Some(EffectiveStatus::Active))
+        }
         _ => false,
     };
     (last, agrees)
@@ -429,12 +440,13 @@ fn how_a_source_stands_and_what_its_last_step_did_agree_for_every_combination_of
     combinations(&ORDERS, |name, facts, expected| {
         seen += 1;
         let history = of(facts);
-        let standing = Grant::of(facts).map(|(_, it)| it.standing(RefundThreshold::ALL, at(NOW)));
-        assert_eq!(history.standing(), standing, "{name}: {history:#?}");
-        assert_eq!(decider_of(standing), expected, "{name}: {history:#?}");
+        let effective_status =
+            Grant::of(facts).map(|(_, it)| it.effective_status(RefundThreshold::ALL, at(NOW)));
+        assert_eq!(history.effective_status(), effective_status, "{name}: {history:#?}");
+        assert_eq!(decider_of(effective_status), expected, "{name}: {history:#?}");
         let is_ended = facts.forgotten.is_some() || facts.revoked.is_some();
         let (last, agrees) = last_effect(&history, is_ended);
-        assert!(agrees, "{name}: {standing:?} after {last:?}: {history:#?}");
+        assert!(agrees, "{name}: {effective_status:?} after {last:?}: {history:#?}");
         // Opened once, and then only restored; and nothing happens to what is closed already.
         let effects: Vec<Effect> = history.steps().iter().map(|step| step.effect).collect();
         assert!(effects.iter().filter(|it| **it == Effect::Opens).count() <= 1, "{name}");
@@ -453,8 +465,8 @@ fn how_a_source_stands_and_what_its_last_step_did_agree_for_every_combination_of
 #[test]
 fn the_words_name_who_ended_the_access_and_nobody_else() {
     combinations(&ORDERS[..1], |name, facts, _| {
-        let Some(standing) = of(facts).standing() else { return };
-        let words = standing_words(standing, facts);
+        let Some(effective_status) = of(facts).effective_status() else { return };
+        let words = describe_status(effective_status, facts);
         for (word, names) in [
             ("author", Decider::Author),
             ("returned the money", Decider::Bank),
@@ -464,11 +476,11 @@ fn the_words_name_who_ended_the_access_and_nobody_else() {
             ("failed", Decider::Failed),
             ("processing", Decider::Processing),
         ] {
-            let is_named = decider_of(Some(standing)) == names;
-            assert_eq!(words.contains(word), is_named, "{name}: {standing:?}: {words}");
+            let is_named = decider_of(Some(effective_status)) == names;
+            assert_eq!(words.contains(word), is_named, "{name}: {effective_status:?}: {words}");
         }
         // What is made is not said to be on its way, nor the reverse.
-        if standing == Standing::Refunded {
+        if effective_status == EffectiveStatus::Refunded {
             let is_made = name.contains(", refunded,");
             assert_eq!(words.contains("was refunded"), is_made, "{name}: {words}");
         }
@@ -501,14 +513,14 @@ fn representatives() -> Vec<(String, Facts)> {
     let mut representatives: BTreeMap<String, (String, Facts)> = BTreeMap::new();
     combinations(&[ORDERS[0], ORDERS[6]], |name, facts, decider| {
         let history = of(facts);
-        let told: Vec<_> = history
+        let statuses: Vec<_> = history
             .steps()
             .iter()
             .filter(|step| step.effect != Effect::Nothing)
             .map(|step| format!("{} {:?}", step.effect.name(), step.at))
             .collect();
         representatives
-            .entry(format!("{decider:?} {}", told.join(" ")))
+            .entry(format!("{decider:?} {}", statuses.join(" ")))
             .or_insert_with(|| (name.to_owned(), facts.clone()));
     });
     representatives.into_values().collect()
@@ -527,19 +539,19 @@ fn how_a_product_stands_agrees_with_what_is_let_in_for_every_two_sources() {
             let histories = [of(one), of(other)];
             let overall = overall(&[&histories[0], &histories[1]]);
             let grants = [(&first, one), (&second, other)];
-            let holdings: Holdings = grants
+            let entitlements: Entitlements = grants
                 .into_iter()
                 .filter_map(|(source, facts)| Some((source.clone(), Grant::of(facts)?.1)))
                 .collect();
             let (threshold, now) = (RefundThreshold::ALL, at(NOW));
-            let view = View { catalog: &catalog, holdings: &holdings, threshold, now };
+            let view = View { catalog: &catalog, entitlements: &entitlements, threshold, now };
             let access = check(&view, course, None);
             assert_eq!(overall.is_open, access.granted, "{name}: {histories:#?}");
-            let decisive = overall.decisive.and_then(|number| histories[number].standing());
+            let decisive = overall.decisive.and_then(|number| histories[number].effective_status());
             let reason = match decisive {
-                Some(Standing::Active) => Reason::Purchased,
-                Some(Standing::Processing) => Reason::PaymentProcessing,
-                Some(Standing::Suspended) => Reason::PaymentDisputed,
+                Some(EffectiveStatus::Active) => Reason::Purchased,
+                Some(EffectiveStatus::Processing) => Reason::PaymentProcessing,
+                Some(EffectiveStatus::Suspended) => Reason::PaymentDisputed,
                 _ => Reason::PaymentRequired,
             };
             assert_eq!(reason, access.reason, "{name}: {histories:#?}");
@@ -555,12 +567,14 @@ fn was_so_ever_since(name: &str, histories: &[History], overall: Overall) {
         histories.iter().any(|history| {
             let mut steps = history.steps().iter();
             let last = steps.rfind(|step| step.at.is_none_or(|it| it <= at(second)));
-            last.is_some_and(|step| step.standing == Some(Standing::Active))
+            last.is_some_and(|step| step.effective_status == Some(EffectiveStatus::Active))
         })
     };
     let opens_in = |second: i64| {
         let mut steps = histories.iter().flat_map(History::steps);
-        steps.any(|it| it.at == Some(at(second)) && it.standing == Some(Standing::Active))
+        steps.any(|it| {
+            it.at == Some(at(second)) && it.effective_status == Some(EffectiveStatus::Active)
+        })
     };
     let changes = |second: &i64| {
         let (was, is) = (is_open(second.saturating_sub(1)), is_open(*second));
@@ -580,7 +594,8 @@ fn a_product_is_open_since_the_first_source_that_opened_it_and_closed_since_the_
         assert_eq!(found, expected, "{sources:#?}");
     };
     let paid = |second: i64| payment(&[(PaymentStatus::Paid, second)]);
-    let disputed = |told: &[(DisputeStatus, i64)]| paid(5).join(dispute("du_1", told, None));
+    let disputed =
+        |statuses: &[(DisputeStatus, i64)]| paid(5).join(dispute("du_1", statuses, None));
     check(&[paid(5)], true, Some(5), 0);
     check(&[paid(5), paid(7)], true, Some(5), 1);
     check(&[disputed(&[(Open, 8)])], false, Some(8), 0);

@@ -1,6 +1,9 @@
-//! What is wrong on purpose, to see whether the laws notice.
+//! What is wrong on purpose, to see whether the invariants notice.
 
-#![expect(clippy::wildcard_enum_match_arm, reason = "a flaw spoils one thing and leaves the rest")]
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a mutant spoils one thing and leaves the rest"
+)]
 
 use shared::domain::access::Grant;
 use shared::domain::decide::Write;
@@ -10,15 +13,15 @@ use shared::ports::Commit;
 
 use crate::memory::Contents;
 
-/// A flaw.
+/// A mutant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flaw {
+pub enum Mutant {
     /// The table stores a source's facts whatever version they were decided on.
     VersionUnchecked,
     /// The table records an event that is on record already.
     RecordUnchecked,
     /// The table takes every payment for the first that opens its product.
-    ClaimUnchecked,
+    FirstPurchaseUnchecked,
     /// The table gives a grant whether the learner was erased since it began or not.
     ErasureUnchecked,
     /// The event is recorded first, and the facts in a second transaction.
@@ -59,7 +62,7 @@ pub enum Flaw {
     SecretMovesUnnoticed,
 }
 
-impl Flaw {
+impl Mutant {
     /// What a flawed function has written, given what is stored, where a good one has this written.
     pub(crate) fn decide(self, stored: &Contents, writes: &[Write], now: i64) -> Vec<Write> {
         let mut writes = writes.to_vec();
@@ -97,7 +100,9 @@ impl Flaw {
                 (Self::RecordUnchecked, Write::RecordEvent { event, replaces, .. }) => {
                     *replaces = contents.events.get(&event.id).copied();
                 }
-                (Self::ClaimUnchecked, Write::SetGrant { claim, .. }) => *claim = None,
+                (Self::FirstPurchaseUnchecked, Write::SetGrant { first_purchase, .. }) => {
+                    *first_purchase = None
+                }
                 (Self::ErasureUnchecked, Write::SetGrant { began_at, .. }) => {
                     *began_at = Some(Timestamp::from_unix_seconds(i64::MAX));
                 }
@@ -127,7 +132,13 @@ impl Flaw {
         match known {
             Some(known) => *known = grant,
             None => {
-                writes.push(Write::SetGrant { learner, source, grant, began_at, claim: None });
+                writes.push(Write::SetGrant {
+                    learner,
+                    source,
+                    grant,
+                    began_at,
+                    first_purchase: None,
+                });
             }
         }
     }
@@ -149,17 +160,17 @@ impl Flaw {
                         refund.amount_minor += known.amount_minor;
                     } else {
                         let is_new =
-                            |it: &(RefundStatus, _)| known.told.iter().all(|was| was != *it);
-                        refund.told = refund.told.iter().filter(is_new).collect();
+                            |it: &(RefundStatus, _)| known.statuses.iter().all(|was| was != *it);
+                        refund.statuses = refund.statuses.iter().filter(is_new).collect();
                     }
                 }
             }
             Self::FailedRefundStays => {
                 let fails =
                     |status| matches!(status, RefundStatus::Failed | RefundStatus::Canceled);
-                facts.refunds.retain(|_, Refund { told, .. }| {
-                    *told = told.iter().filter(|(status, _)| !fails(*status)).collect();
-                    told.iter().next().is_some()
+                facts.refunds.retain(|_, Refund { statuses, .. }| {
+                    *statuses = statuses.iter().filter(|(status, _)| !fails(*status)).collect();
+                    statuses.iter().next().is_some()
                 });
             }
             Self::InquirySuspends => {
@@ -167,15 +178,15 @@ impl Flaw {
                     DisputeStatus::Inquiry => (DisputeStatus::Open, at),
                     status => (status, at),
                 };
-                for Dispute { told, .. } in facts.disputes.values_mut() {
-                    *told = told.iter().map(open).collect();
+                for Dispute { statuses, .. } in facts.disputes.values_mut() {
+                    *statuses = statuses.iter().map(open).collect();
                 }
             }
             Self::WonForgotten => {
                 let is_won = |status| matches!(status, DisputeStatus::Won | DisputeStatus::Blocked);
-                facts.disputes.retain(|_, Dispute { told, .. }| {
-                    *told = told.iter().filter(|(status, _)| !is_won(*status)).collect();
-                    told.iter().next().is_some()
+                facts.disputes.retain(|_, Dispute { statuses, .. }| {
+                    *statuses = statuses.iter().filter(|(status, _)| !is_won(*status)).collect();
+                    statuses.iter().next().is_some()
                 });
             }
             _ => {}

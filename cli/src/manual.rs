@@ -3,8 +3,8 @@
 
 use shared::apply::{ApplyError, apply};
 use shared::domain::catalog::Catalog;
-use shared::domain::decide::{Content, News, Outcome, StoredSource};
-use shared::domain::facts::{Deed, Facts, ManualGrant, Origin, Remark};
+use shared::domain::decide::{Content, Observation, Outcome, StoredSource};
+use shared::domain::facts::{Facts, ManualGrant, Note, OperatorAction, Origin};
 use shared::domain::id::{LearnerId, ProductId, SourceId};
 use shared::domain::shop::Owner;
 use shared::domain::time::Timestamp;
@@ -63,7 +63,7 @@ pub(crate) async fn tell(
     source: &SourceId,
     facts: Facts,
 ) -> Result<Outcome, ApplyError> {
-    let news = News {
+    let observation = Observation {
         event: None,
         mode: deployment.shop.mode,
         connected_account: false,
@@ -71,7 +71,7 @@ pub(crate) async fn tell(
         content: Content::Facts(source.clone(), Box::new(facts)),
     };
     let (table, clock) = (deployment.table(), SystemClock);
-    apply(&table, deployment, &clock, &deployment.shop, &news).await
+    apply(&table, deployment, &clock, &deployment.shop, &observation).await
 }
 
 /// Gives a learner a product, until then or for ever. Returns the new source.
@@ -80,7 +80,7 @@ pub async fn grant(
     learner: &LearnerId,
     product: &ProductId,
     until: Option<Timestamp>,
-    reason: Remark,
+    reason: Note,
     now: Timestamp,
 ) -> Result<SourceId, HandError> {
     if *learner == LearnerId::forgotten() {
@@ -96,9 +96,9 @@ pub async fn grant(
         return Err(HandError::UnknownProduct { product, products });
     }
     let source = fresh_grant()?;
-    let deed = Deed { at: now, by: deployment.operator().await?, reason };
+    let action = OperatorAction { at: now, by: deployment.operator().await?, reason };
     let (product, whose) = (product.clone(), learner.clone());
-    let facts = Origin::Manual(ManualGrant { product, until, deed, learner: whose }).into();
+    let facts = Origin::Manual(ManualGrant { product, until, action, learner: whose }).into();
     tell(deployment, &source, facts).await?;
     let given = facts_of(deployment, &source).await?;
     if given.is_some_and(|facts| facts.forgotten.is_some()) {
@@ -118,16 +118,16 @@ fn fresh_grant() -> Result<SourceId, HandError> {
 pub async fn revoke(
     deployment: &Deployment,
     source: &SourceId,
-    reason: Remark,
+    reason: Note,
     now: Timestamp,
 ) -> Result<Revoked, HandError> {
     let unknown = || HandError::UnknownSource(source.clone());
     let before = facts_of(deployment, source).await?.ok_or_else(unknown)?;
-    if let Some(deed) = before.revoked.clone() {
-        return Ok(Revoked { facts: before, earlier: Some(deed) });
+    if let Some(action) = before.revoked.clone() {
+        return Ok(Revoked { facts: before, earlier: Some(action) });
     }
-    let deed = Deed { at: now, by: deployment.operator().await?, reason };
-    tell(deployment, source, Facts { revoked: Some(deed), ..Facts::default() }).await?;
+    let action = OperatorAction { at: now, by: deployment.operator().await?, reason };
+    tell(deployment, source, Facts { revoked: Some(action), ..Facts::default() }).await?;
     let facts = facts_of(deployment, source).await?.ok_or_else(unknown)?;
     Ok(Revoked { facts, earlier: None })
 }
@@ -138,7 +138,7 @@ pub struct Revoked {
     /// Its facts.
     pub facts: Facts,
     /// Who had done so before, if somebody had.
-    pub earlier: Option<Deed>,
+    pub earlier: Option<OperatorAction>,
 }
 
 async fn facts_of(

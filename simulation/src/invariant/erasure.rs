@@ -3,11 +3,11 @@
 use shared::domain::decide::{StoredSource, Write};
 use shared::domain::id::{LearnerId, SourceId};
 
-use super::{Law, Violation, follows, grant, held, holds};
+use super::{Invariants, Violation, follows, grant, held, holds};
 use crate::memory::Contents;
 use crate::oracle::Effect;
 
-impl Law {
+impl Invariants {
     /// What a learner has follows from the facts and from when they were erased, and could be made
     /// from them at any time. While somebody is being erased, what they have goes bit by bit.
     pub(super) fn access_is_the_fold_of_facts(
@@ -15,7 +15,7 @@ impl Law {
         before: &Contents,
         after: &Contents,
     ) -> Result<(), Violation> {
-        let law = "access is what follows from the facts, and nothing else";
+        let invariant = "access is what follows from the facts, and nothing else";
         let mut given_by_sources = 0;
         for (source, stored) in &after.sources {
             let Some(purchase) = stored.facts.purchase() else { continue };
@@ -30,12 +30,12 @@ impl Law {
             let is_over = stored.facts.forgotten.is_some() || self.is_erased(after, source);
             let is_lawful =
                 if is_over { given.is_none() || given == was } else { given == follows.as_ref() };
-            holds(is_lawful, law, || {
+            holds(is_lawful, invariant, || {
                 format!("{source} gives {learner} {given:?}, and should {follows:?}: {is_over}")
             })?;
         }
         let grants: usize = after.access.values().map(|access| access.grants.len()).sum();
-        holds(grants == given_by_sources, law, || {
+        holds(grants == given_by_sources, invariant, || {
             format!("{grants} grants, and {given_by_sources} of them from sources")
         })
     }
@@ -48,10 +48,11 @@ impl Law {
         writes: &[Write],
         after: &Contents,
     ) -> Result<(), Violation> {
-        let law = "whoever was erased gets nothing by what began before, and is not named again";
+        let invariant =
+            "whoever was erased gets nothing by what began before, and is not named again";
         for (learner, was) in &before.access {
             let is = after.access.get(learner).and_then(|access| access.erased_at);
-            holds(is >= was.erased_at, law, || {
+            holds(is >= was.erased_at, invariant, || {
                 format!("{learner} was erased {was:?}, and {is:?}")
             })?;
         }
@@ -68,7 +69,7 @@ impl Law {
                 | Write::ListDoublePayment { .. }
                 | Write::UnlinkCustomer { .. } => continue,
             };
-            holds(!is_revived || !self.is_erased(after, source), law, || {
+            holds(!is_revived || !self.is_erased(after, source), invariant, || {
                 format!("{write:?}, and {:?}", self.truth.get(source.as_str()))
             })?;
         }
@@ -84,31 +85,33 @@ impl Law {
         match effect {
             Effect::Erasure { learner, at } => self.nothing_is_left_of(learner, *at, contents),
             Effect::Source(_) | Effect::Customer(_) | Effect::Nothing => {
-                let law = "only an erasure erases";
-                Err(Violation { law, what: format!("{effect:?} is none") })
+                let invariant = "only an erasure erases";
+                Err(Violation { invariant, what: format!("{effect:?} is none") })
             }
         }
     }
 
-    /// Of what began by then nothing names the learner, opens anything or claims a product.
+    /// Of what began by then nothing names the learner, opens anything or is the first purchase of a product.
     pub(super) fn nothing_is_left_of(
         &self,
         learner: &str,
         at: i64,
         contents: &Contents,
     ) -> Result<(), Violation> {
-        let law = "of whoever was erased nothing is left but when";
+        let invariant = "of whoever was erased nothing is left but when";
         let id: LearnerId = learner.parse().unwrap();
         let access = contents.access.get(&id).cloned().unwrap_or_default();
         let erased_at = access.erased_at.map_or(-1, shared::domain::time::Timestamp::unix_seconds);
-        holds(erased_at >= at, law, || format!("{learner} was erased at {at}, not {erased_at}"))?;
+        holds(erased_at >= at, invariant, || {
+            format!("{learner} was erased at {at}, not {erased_at}")
+        })?;
         let began = |source: &SourceId| {
             self.truth.get(source.as_str()).is_none_or(|held| held.opened_at <= at)
         };
         let named = contents.sources_of(&id);
-        let left = named.iter().chain(access.grants.keys()).chain(access.claims.values());
+        let left = named.iter().chain(access.grants.keys()).chain(access.first_purchases.values());
         let left: Vec<&SourceId> = left.filter(|source| began(source)).collect();
-        holds(left.is_empty(), law, || format!("{left:?} of {learner}, erased at {at}"))
+        holds(left.is_empty(), invariant, || format!("{left:?} of {learner}, erased at {at}"))
     }
 
     /// Whether the table says that the learner of this source was erased once it had begun.

@@ -1,7 +1,7 @@
 //! Facts and standings in words, for somebody who reads them out to the learner.
 
 use super::Fact;
-use crate::domain::access::Standing;
+use crate::domain::access::EffectiveStatus;
 use crate::domain::facts::{DisputeStatus, Facts, PaymentStatus, Refund, RefundStatus};
 use crate::domain::money::Money;
 
@@ -52,7 +52,7 @@ impl Fact {
 
     /// In words.
     #[must_use]
-    pub fn words(&self) -> String {
+    pub fn describe(&self) -> String {
         match self {
             Self::Payment(status, total) => payment(*status, *total),
             Self::Given(_) => "Given without a payment.".to_owned(),
@@ -68,23 +68,23 @@ impl Fact {
 
 /// How a source with these facts stands, in words.
 #[must_use]
-pub fn standing_words(standing: Standing, facts: &Facts) -> String {
+pub fn describe_status(effective_status: EffectiveStatus, facts: &Facts) -> String {
     let total = facts.purchase().and_then(|purchase| purchase.sale.total);
-    match standing {
-        Standing::Active => "The access is open.".to_owned(),
-        Standing::Ended => Fact::Ended.words(),
-        Standing::Processing => payment(PaymentStatus::Processing, total),
-        Standing::Failed => payment(PaymentStatus::Failed, total),
-        Standing::Refunded => {
+    match effective_status {
+        EffectiveStatus::Active => "The access is open.".to_owned(),
+        EffectiveStatus::Ended => Fact::Ended.describe(),
+        EffectiveStatus::Processing => payment(PaymentStatus::Processing, total),
+        EffectiveStatus::Failed => payment(PaymentStatus::Failed, total),
+        EffectiveStatus::Refunded => {
             let mut live = facts.refunds.values().filter(|refund| refund.is_live());
-            let is_made = |refund: &Refund| refund.told.at(RefundStatus::Succeeded).is_some();
+            let is_made = |refund: &Refund| refund.statuses.at(RefundStatus::Succeeded).is_some();
             let status =
                 if live.all(is_made) { RefundStatus::Succeeded } else { RefundStatus::Pending };
             refund(status, total, facts.refunded_minor())
         }
-        Standing::Suspended => dispute(DisputeStatus::Open).to_owned(),
-        Standing::DisputeLost => "The bank returned the money.".to_owned(),
-        Standing::Revoked => "The author ended the access.".to_owned(),
+        EffectiveStatus::Suspended => dispute(DisputeStatus::Open).to_owned(),
+        EffectiveStatus::DisputeLost => "The bank returned the money.".to_owned(),
+        EffectiveStatus::Revoked => "The author ended the access.".to_owned(),
     }
 }
 

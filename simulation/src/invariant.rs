@@ -17,22 +17,22 @@ mod erasure;
 
 use crate::memory::Contents;
 use crate::oracle::{
-    Customer, Dispute, DisputeState, Door, Effect, Fact, Held, PRODUCTS, Payment, Refund,
-    RefundState, Reversals, Stripe, Telling,
+    Customer, Dispute, DisputeState, Door, Effect, Fact, Held, Message, PRODUCTS, Payment, Refund,
+    RefundState, Reversals, Stripe,
 };
 
-/// A law, and how it was broken.
+/// An invariant, and how it was broken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// The law.
-    pub law: &'static str,
+    /// The invariant.
+    pub invariant: &'static str,
     /// What happened instead.
     pub what: String,
 }
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.law, self.what)
+        write!(f, "{}: {}", self.invariant, self.what)
     }
 }
 
@@ -65,7 +65,7 @@ pub(crate) struct Excuses {
 const CONFLICTS_MAX: u32 = 4;
 
 /// The truth, to be held against the table.
-pub(crate) struct Law {
+pub(crate) struct Invariants {
     truth: BTreeMap<String, Held>,
     /// When each learner was erased last, in Unix seconds.
     erasures: BTreeMap<String, i64>,
@@ -78,20 +78,20 @@ pub(crate) struct Law {
 
 fn holds(
     condition: bool,
-    law: &'static str,
+    invariant: &'static str,
     what: impl FnOnce() -> String,
 ) -> Result<(), Violation> {
-    if condition { Ok(()) } else { Err(Violation { law, what: what() }) }
+    if condition { Ok(()) } else { Err(Violation { invariant, what: what() }) }
 }
 
-impl Law {
+impl Invariants {
     pub(crate) fn of(stripe: &Stripe) -> Self {
         let (mut concerning, mut puzzling) = (BTreeSet::new(), BTreeSet::new());
-        for telling in stripe.tellings().iter().filter(|it| it.door == Door::Webhook) {
-            let id = telling.body["id"].as_str().map(ToOwned::to_owned);
-            match telling.effect {
+        for message in stripe.messages().iter().filter(|it| it.door == Door::Webhook) {
+            let id = message.body["id"].as_str().map(ToOwned::to_owned);
+            match message.effect {
                 Effect::Source(_) | Effect::Customer(_) => concerning.extend(id),
-                Effect::Nothing => puzzling.extend(id.filter(|_| telling.garbled.is_some())),
+                Effect::Nothing => puzzling.extend(id.filter(|_| message.garbled.is_some())),
                 // No event: nobody but the operator tells of it.
                 Effect::Erasure { .. } => {}
             }
@@ -128,13 +128,13 @@ impl Law {
                 }
                 Write::ListDoublePayment { learner, product, .. } => {
                     let paid = self.paid_for(after, learner, product);
-                    let law = "only what was paid for twice is listed as such";
-                    holds(paid > 1, law, || format!("{learner} has paid {paid} times"))?;
+                    let invariant = "only what was paid for twice is listed as such";
+                    holds(paid > 1, invariant, || format!("{learner} has paid {paid} times"))?;
                 }
                 Write::UnlinkCustomer { learner, .. } => {
                     let is_deleted = self.customers[learner.as_str()].is_deleted;
-                    let law = "a customer is unlinked once it is deleted at Stripe";
-                    holds(is_deleted, law, || format!("{learner}'s is there"))?;
+                    let invariant = "a customer is unlinked once it is deleted at Stripe";
+                    holds(is_deleted, invariant, || format!("{learner}'s is there"))?;
                 }
                 Write::RecordEvent { .. }
                 | Write::ListQuarantined { .. }
@@ -148,8 +148,8 @@ impl Law {
     fn nothing_of_another_shop_is_stored(&self, after: &Contents) -> Result<(), Violation> {
         after.sources.keys().try_for_each(|source| {
             let is_ours = self.truth.contains_key(source.as_str());
-            let law = "nothing of another shop is stored";
-            holds(is_ours, law, || format!("{source} is stored, and this shop never sold it"))
+            let invariant = "nothing of another shop is stored";
+            holds(is_ours, invariant, || format!("{source} is stored, and this shop never sold it"))
         })
     }
 
@@ -186,12 +186,12 @@ impl Law {
         let known = reversals(known);
         let is_told = told.is_some_and(|told| {
             known.refunds.iter().all(|(id, is)| {
-                told.refunds
-                    .get(id)
-                    .is_some_and(|was| was.amount == is.amount && is_within(&is.told, &was.told))
+                told.refunds.get(id).is_some_and(|was| {
+                    was.amount == is.amount && is_within(&is.statuses, &was.statuses)
+                })
             }) && known.disputes.iter().all(|(id, is)| {
                 told.disputes.get(id).is_some_and(|was| {
-                    is_within(&is.told, &was.told) && was.told.contains_key(&is.state)
+                    is_within(&is.statuses, &was.statuses) && was.statuses.contains_key(&is.state)
                 })
             }) && is_within(&known.warnings, &told.warnings)
         });
@@ -206,46 +206,48 @@ impl Law {
         facts: &facts::Facts,
     ) -> Result<(), Violation> {
         let Some(purchase) = facts.purchase() else { return Ok(()) };
-        let law = "nobody has what they have not paid for";
+        let invariant = "nobody has what they have not paid for";
         let told = self.truth.get(source.as_str());
         let Some(held) = told else {
-            return Err(Violation { law, what: format!("there is no {source} at Stripe") });
+            return Err(Violation { invariant, what: format!("there is no {source} at Stripe") });
         };
         let sale = &purchase.sale;
         let is_nobodys = held.is_erased && sale.learner == LearnerId::forgotten();
         let is_theirs = (is_nobodys || sale.learner.as_str() == held.learner)
             && sale.product.as_str() == held.product;
-        holds(is_theirs, law, || {
+        holds(is_theirs, invariant, || {
             format!("{source} gives {} to {}, and was {held:?}", sale.product, sale.learner)
         })?;
         let is_paid = purchase.payment.is_paid();
         let was_paid = matches!(held.payment, Payment::Paid { .. });
-        holds(!is_paid || was_paid, law, || format!("{source} counts as paid, and is {held:?}"))
+        holds(!is_paid || was_paid, invariant, || {
+            format!("{source} counts as paid, and is {held:?}")
+        })
     }
 
     /// Judges an answer, given the table as it is now; the event's record may have been deleted.
     pub(crate) fn answered(
         &self,
-        telling: &Telling,
+        message: &Message,
         is_garbled: bool,
         answer: &Answer,
         excuses: Excuses,
         is_deleted: bool,
         contents: &Contents,
     ) -> Result<(), Violation> {
-        let law = "a 2xx means committed, known, irrelevant by a rule, or kept for later; our own \
+        let invariant = "a 2xx means committed, known, irrelevant by a rule, or kept for later; our own \
                    trouble is a 503";
         let is_lawful = match answer.status {
             200 if answer.outcome == "erased" => {
-                return self.an_erasure_is_complete(&telling.effect, contents);
+                return self.an_erasure_is_complete(&message.effect, contents);
             }
-            200 => is_kept(telling, is_garbled, &answer.outcome, is_deleted, contents),
+            200 => is_kept(message, is_garbled, &answer.outcome, is_deleted, contents),
             503 => excuses.has_last_failed || excuses.conflicts >= CONFLICTS_MAX || excuses.is_late,
             400 => excuses.is_clock_off || excuses.may_not_know,
             _ => false,
         };
-        holds(is_lawful, law, || {
-            format!("{telling} is answered {} {}: {excuses:?}", answer.status, answer.outcome)
+        holds(is_lawful, invariant, || {
+            format!("{message} is answered {} {}: {excuses:?}", answer.status, answer.outcome)
         })
     }
 
@@ -258,7 +260,7 @@ impl Law {
         now: i64,
     ) -> Result<(), Violation> {
         self.every_event_is_on_record(contents, deleted)?;
-        let law = "in the end everybody has what they have paid for, and nothing else";
+        let invariant = "in the end everybody has what they have paid for, and nothing else";
         for (source, expected) in &self.truth {
             let mut expected = expected.clone();
             if expected.is_erased {
@@ -266,12 +268,12 @@ impl Law {
             }
             let stored = contents.sources.iter().find(|(id, _)| id.as_str() == source);
             let given = stored.and_then(|(_, stored)| held(&stored.facts));
-            holds(given.as_ref() == Some(&expected), law, || {
+            holds(given.as_ref() == Some(&expected), invariant, || {
                 format!("{source} is kept as {given:?}, and should be {expected:?}")
             })?;
         }
         let sources = contents.sources.len();
-        holds(sources == self.truth.len(), law, || {
+        holds(sources == self.truth.len(), invariant, || {
             format!("{sources} sources, and {} at Stripe", self.truth.len())
         })?;
         for (learner, at) in &self.erasures {
@@ -281,15 +283,16 @@ impl Law {
         self.who_has_paid_twice_is_listed(contents)?;
         contents.customers.iter().try_for_each(|(learner, customer)| {
             let is_deleted = self.customers[learner.as_str()].is_deleted;
-            let law = "a customer is unlinked once it is deleted at Stripe";
-            holds(customer.is_deleted == is_deleted, law, || {
+            let invariant = "a customer is unlinked once it is deleted at Stripe";
+            holds(customer.is_deleted == is_deleted, invariant, || {
                 format!("{learner} has {customer:?}, deleted: {is_deleted}")
             })
         })
     }
 
     fn who_has_paid_twice_is_listed(&self, contents: &Contents) -> Result<(), Violation> {
-        let law = "who has paid twice for the same is on the operator's list, and nobody else";
+        let invariant =
+            "who has paid twice for the same is on the operator's list, and nobody else";
         let mut payments: BTreeMap<(&str, &str), (u32, u32)> = BTreeMap::new();
         for (_, held) in self.truth.iter().filter(|(source, _)| source.starts_with("pi_")) {
             let (paid, open) = payments.entry((&held.learner, &held.product)).or_default();
@@ -300,10 +303,12 @@ impl Law {
             let listed =
                 |(l, p): &(LearnerId, ProductId)| l.as_str() == learner && p.as_str() == product;
             let is_listed = contents.double_payments.iter().any(listed);
-            holds(is_listed || open < 2, law, || {
+            holds(is_listed || open < 2, invariant, || {
                 format!("{learner} has paid twice for {product}")
             })?;
-            holds(!is_listed || paid > 1, law, || format!("{learner} is listed for {product}"))?;
+            holds(!is_listed || paid > 1, invariant, || {
+                format!("{learner} is listed for {product}")
+            })?;
         }
         Ok(())
     }
@@ -315,18 +320,18 @@ impl Law {
         let learners: BTreeSet<&str> =
             self.truth.values().map(|held| held.learner.as_str()).collect();
         for (learner, product) in learners.iter().flat_map(|it| PRODUCTS.map(|of| (*it, of))) {
-            let holdings = contents.holdings(&learner.parse().unwrap());
+            let entitlements = contents.entitlements(&learner.parse().unwrap());
             let course = catalog.course(&product.parse().unwrap()).unwrap();
             for percent in [50, 100] {
                 let threshold = percent.to_string().parse().unwrap();
-                let view = View { catalog, holdings: &holdings, threshold, now };
+                let view = View { catalog, entitlements: &entitlements, threshold, now };
                 let access = access::check(&view, course, None);
                 let is_open = self.truth.values().any(|held| {
                     held.learner == learner && held.product == product && held.is_open(percent)
                 });
-                let law = "whose payment is there, and neither refunded nor disputed, is let in, \
+                let invariant = "whose payment is there, and neither refunded nor disputed, is let in, \
                            and nobody else";
-                holds(access.granted == is_open, law, || {
+                holds(access.granted == is_open, invariant, || {
                     let granted = access.granted;
                     format!("{learner} is let in to {product}: {granted}, at {percent} %")
                 })?;
@@ -340,17 +345,17 @@ impl Law {
         contents: &Contents,
         deleted: &BTreeSet<String>,
     ) -> Result<(), Violation> {
-        let law = "every event that concerns us is on record once it is acknowledged";
+        let invariant = "every event that concerns us is on record once it is acknowledged";
         let recorded: BTreeMap<&str, Recorded> =
             contents.events.iter().map(|(id, recorded)| (id.as_str(), *recorded)).collect();
         for event in self.concerning.iter().filter(|event| !deleted.contains(*event)) {
             let recorded = recorded.get(event.as_str());
             let is_applied = matches!(recorded, Some(Recorded::Applied | Recorded::Unchanged));
-            holds(is_applied, law, || format!("{event} is {recorded:?}"))?;
+            holds(is_applied, invariant, || format!("{event} is {recorded:?}"))?;
         }
         for (event, (_, is_resolved)) in &contents.quarantine {
             let is_read = recorded.get(event.as_str()) != Some(&Recorded::Quarantined);
-            holds(*is_resolved == is_read || deleted.contains(event.as_str()), law, || {
+            holds(*is_resolved == is_read || deleted.contains(event.as_str()), invariant, || {
                 format!("{event} has been read: {is_read}; and the list says {is_resolved}")
             })?;
         }
@@ -360,22 +365,22 @@ impl Law {
 
 /// Whether what an outcome says is so in the table.
 fn is_kept(
-    telling: &Telling,
+    message: &Message,
     is_garbled: bool,
     outcome: &str,
     is_deleted: bool,
     contents: &Contents,
 ) -> bool {
-    let event = telling.body["id"].as_str().unwrap_or_default();
+    let event = message.body["id"].as_str().unwrap_or_default();
     let recorded = contents.events.iter().find(|(id, _)| id.as_str() == event);
     let recorded = recorded.map(|(_, recorded)| *recorded);
     let is_applied =
         is_deleted || recorded.is_some_and(|recorded| recorded != Recorded::Quarantined);
     let is_stored = |source: &String| {
         let stored = contents.sources.iter().find(|(id, _)| id.as_str() == source);
-        stored.is_some_and(|(_, stored)| is_known(telling.fact.as_ref(), &stored.facts))
+        stored.is_some_and(|(_, stored)| is_known(message.fact.as_ref(), &stored.facts))
     };
-    match (outcome, &telling.effect, telling.door) {
+    match (outcome, &message.effect, message.door) {
         ("ignored", effect, _) => *effect == Effect::Nothing,
         ("applied" | "duplicate", Effect::Source(source), Door::Reading) => is_stored(source),
         ("applied", Effect::Source(source), Door::Webhook) => {
@@ -389,7 +394,7 @@ fn is_kept(
         }
         ("duplicate", Effect::Customer(_), Door::Webhook) => is_applied,
         // It was quarantined, and has been read since.
-        ("duplicate", Effect::Nothing, Door::Webhook) => telling.garbled.is_some() && is_applied,
+        ("duplicate", Effect::Nothing, Door::Webhook) => message.garbled.is_some() && is_applied,
         // What can't be read can't be known to be none of our business either.
         ("quarantined", _, Door::Webhook) => {
             let is_listed = contents.quarantine.keys().any(|id| id.as_str() == event);
@@ -407,10 +412,10 @@ fn is_known(fact: Option<&Fact>, facts: &facts::Facts) -> bool {
             facts.purchase().is_some_and(|purchase| !is_paid || purchase.payment.is_paid())
         }
         Some(Fact::Refund(id, state)) => {
-            known.refunds.get(id).is_some_and(|refund| refund.told.contains_key(state))
+            known.refunds.get(id).is_some_and(|refund| refund.statuses.contains_key(state))
         }
         Some(Fact::Dispute(id, state)) => {
-            known.disputes.get(id).is_some_and(|dispute| dispute.told.contains_key(state))
+            known.disputes.get(id).is_some_and(|dispute| dispute.statuses.contains_key(state))
         }
         Some(Fact::Warning(id)) => known.warnings.contains_key(id),
         None => false,
@@ -453,27 +458,27 @@ fn told_at(purchase: &facts::Purchase, status: facts::PaymentStatus) -> Option<i
 
 fn reversals(facts: &facts::Facts) -> Reversals {
     let refunds = facts.refunds.iter().map(|(id, refund)| {
-        let told: BTreeMap<RefundState, i64> = refund
-            .told
+        let statuses: BTreeMap<RefundState, i64> = refund
+            .statuses
             .iter()
             .map(|(status, at)| (refund_state(status), at.unix_seconds()))
             .collect();
         // A refund that has failed stays so, and one that was made waits no more.
-        let state = told.keys().next_back().copied().unwrap_or(RefundState::Pending);
-        (id.to_string(), Refund { amount: refund.amount_minor, state, told })
+        let state = statuses.keys().next_back().copied().unwrap_or(RefundState::Pending);
+        (id.to_string(), Refund { amount: refund.amount_minor, state, statuses })
     });
     let disputes = facts.disputes.iter().map(|(id, dispute)| {
-        let told: BTreeMap<DisputeState, i64> = dispute
-            .told
+        let statuses: BTreeMap<DisputeState, i64> = dispute
+            .statuses
             .iter()
             .map(|(status, at)| (dispute_state(status), at.unix_seconds()))
             .collect();
         // Of several verdicts, or after an appeal, the one that Stripe has named when it was asked.
-        let furthest = told.keys().next_back().copied().unwrap_or(DisputeState::Inquiry);
-        let is_appealed = told.contains_key(&DisputeState::Appealed);
-        let settled = dispute.settled.filter(|_| is_appealed || verdicts(&told) > 1);
+        let furthest = statuses.keys().next_back().copied().unwrap_or(DisputeState::Inquiry);
+        let is_appealed = statuses.contains_key(&DisputeState::Appealed);
+        let settled = dispute.settled.filter(|_| is_appealed || verdicts(&statuses) > 1);
         let state = settled.map_or(furthest, |settled| dispute_state(settled.status));
-        (id.to_string(), Dispute { state, told })
+        (id.to_string(), Dispute { state, statuses })
     });
     let warnings = facts.fraud_warnings.iter();
     Reversals {
@@ -483,8 +488,8 @@ fn reversals(facts: &facts::Facts) -> Reversals {
     }
 }
 
-fn verdicts(told: &BTreeMap<DisputeState, i64>) -> usize {
-    told.keys().filter(|state| **state > DisputeState::Open).count()
+fn verdicts(statuses: &BTreeMap<DisputeState, i64>) -> usize {
+    statuses.keys().filter(|state| **state > DisputeState::Open).count()
 }
 
 const fn refund_state(status: facts::RefundStatus) -> RefundState {
@@ -559,9 +564,9 @@ fn records_only_rise(before: &Contents, after: &Contents) -> Result<(), Violatio
 /// written changes, its version by one.
 fn facts_only_rise(before: &Contents, writes: &[Write], after: &Contents) -> Result<(), Violation> {
     before.sources.iter().try_for_each(|(source, was)| {
-        let law = "facts are never taken back, and each change has a version";
+        let invariant = "facts are never taken back, and each change has a version";
         let Some(is) = after.sources.get(source) else {
-            return Err(Violation { law, what: format!("{source} is gone") });
+            return Err(Violation { invariant, what: format!("{source} is gone") });
         };
         let is_written = writes.iter().any(|write| write.target() == Target::Source(source));
         let rises = if is_written {
@@ -569,7 +574,7 @@ fn facts_only_rise(before: &Contents, writes: &[Write], after: &Contents) -> Res
         } else {
             is == was
         };
-        holds(rises, law, || format!("{was:?} became {is:?}"))
+        holds(rises, invariant, || format!("{was:?} became {is:?}"))
     })
 }
 
@@ -595,22 +600,21 @@ fn rises(was: &facts::Facts, is: &facts::Facts) -> bool {
     let (old, new) = (reversals(was), reversals(is));
     let refunds_stay = old.refunds.iter().all(|(id, was)| {
         let is = new.refunds.get(id);
-        is.is_some_and(|is| is.amount == was.amount && is_within(&was.told, &is.told))
+        is.is_some_and(|is| is.amount == was.amount && is_within(&was.statuses, &is.statuses))
     });
-    let disputes_stay = old
-        .disputes
-        .iter()
-        .all(|(id, was)| new.disputes.get(id).is_some_and(|is| is_within(&was.told, &is.told)));
+    let disputes_stay = old.disputes.iter().all(|(id, was)| {
+        new.disputes.get(id).is_some_and(|is| is_within(&was.statuses, &is.statuses))
+    });
     let answers_rise = was.disputes.iter().all(|(id, was)| {
         let (was, is) = (was.settled, is.disputes.get(id).and_then(|is| is.settled));
-        let reading = |settled: Option<facts::Reading>| settled.map(|settled| settled.number);
+        let reading = |settled: Option<facts::Snapshot>| settled.map(|settled| settled.number);
         was == is || reading(is) > reading(was)
     });
     let are_settled = new
         .disputes
         .iter()
         .zip(is.disputes.values())
-        .all(|((_, told), is)| verdicts(&told.told) < 2 || is.settled.is_some());
+        .all(|((_, told), is)| verdicts(&told.statuses) < 2 || is.settled.is_some());
     let warnings_stay = is_within(&old.warnings, &new.warnings);
     let told_stays = refunds_stay && disputes_stay && warnings_stay;
     sale_stays && stays_forgotten && told_stays && answers_rise && are_settled
