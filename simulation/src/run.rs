@@ -176,7 +176,7 @@ impl Run {
         self.world.lock().unwrap()
     }
 
-    fn tell(&mut self, actions: impl FnOnce(&Self) -> String) {
+    fn tell(&mut self, describe: impl FnOnce(&Self) -> String) {
         if self.story.is_some() {
             let line = describe(self);
             self.story.iter_mut().for_each(|story| story.push(line.clone()));
