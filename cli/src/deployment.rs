@@ -9,14 +9,17 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use shared::config::process_environment;
 use shared::domain::access::RefundThreshold;
-use shared::domain::decide::Mode;
+use shared::domain::decide::{Mode, PaymentFor};
 use shared::domain::facts::{DisputeStatus, Note};
 use shared::domain::id::{DeploymentMark, DisputeId, IdError, PaymentIntentId};
 use shared::domain::shop::{Owner, Shop};
 use shared::domain::time::Timestamp;
 use shared::dynamo::{self, Table};
 use shared::ports::{StripeReadError, StripeReader};
-use shared::stripe::wire::{dispute_status_from_api, payment_owner_from_api};
+use shared::stripe::api::invoice_payments_of;
+use shared::stripe::wire::{
+    dispute_status_from_api, payment_owner_from_api, subscription_of_payment_from_api,
+};
 use shared::telemetry::Chain;
 
 use crate::account::{Account, AccountError, NoParameters};
@@ -390,11 +393,18 @@ impl StripeReader for Deployment {
         &self,
         payment: &PaymentIntentId,
         _now: Timestamp,
-    ) -> Result<Owner, StripeReadError> {
-        // A key that does not know a payment of which Stripe tells is one of another account.
-        let answer = self.ask(&format!("/payment_intents/{payment}")).await;
-        let json = answer.map_err(|error| StripeReadError::Unavailable(Box::new(error)))?;
-        payment_owner_from_api(&json).map_err(StripeReadError::Unreadable)
+    ) -> Result<PaymentFor, StripeReadError> {
+        let unavailable = |error| StripeReadError::Unavailable(Box::new(error));
+        // A key that doesn't know a payment that Stripe has reported is one of another account.
+        let json = self.ask(&format!("/payment_intents/{payment}")).await.map_err(unavailable)?;
+        let owner = payment_owner_from_api(&json).map_err(StripeReadError::Unreadable)?;
+        if matches!(owner, Owner::Marked(_)) {
+            return Ok(PaymentFor::Purchase(owner));
+        }
+        let json = self.ask(&invoice_payments_of(payment)).await.map_err(unavailable)?;
+        let subscription =
+            subscription_of_payment_from_api(&json).map_err(StripeReadError::Unreadable)?;
+        Ok(subscription.unwrap_or(PaymentFor::Purchase(owner)))
     }
 
     async fn dispute(

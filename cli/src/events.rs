@@ -140,8 +140,6 @@ async fn take_off(
     ];
     match deployment.table().commit(&writes).await? {
         Commit::Applied => Ok(()),
-        Commit::AlreadyProcessed | Commit::Conflict | Commit::GrantRefused => {
-            Err(EventError::Overtaken(event.id.clone()))
-        }
+        Commit::Conflict(_) => Err(EventError::Overtaken(event.id.clone())),
     }
 }

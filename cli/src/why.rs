@@ -146,7 +146,7 @@ fn explanation(
     let known = catalog.and_then(|catalog| catalog.product(&product));
     let live = sources.iter().filter(|story| story.effective_status == EffectiveStatus::Active);
     // For ever if any of them is; otherwise as long as the longest.
-    let ends: Option<Vec<Timestamp>> = live.map(|story| story.grant.until).collect();
+    let ends: Option<Vec<Timestamp>> = live.map(|story| story.grant.until()).collect();
     let histories: Vec<&History> = sources.iter().map(|story| &story.history).collect();
     let overall = overall(&histories);
     Explanation {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use shared::domain::access::Entitlements;
-use shared::domain::decide::{Event, Needs, State, StoredSource, Write};
+use shared::domain::decide::{Event, Needs, PaymentFor, Stored, StoredSource, Write};
 use shared::domain::facts::DisputeStatus;
 use shared::domain::id::{DisputeId, LearnerId, PaymentIntentId, SourceId};
 use shared::domain::shop::Owner;
@@ -38,7 +38,7 @@ impl Watched {
 }
 
 impl Ledger for Watched {
-    async fn load(&self, needs: Needs<'_>) -> Result<State, LedgerError> {
+    async fn load(&self, needs: Needs<'_>) -> Result<Stored, LedgerError> {
         self.inner.load(needs).await
     }
 
@@ -100,9 +100,10 @@ impl StripeReader for Asked {
         &self,
         payment: &PaymentIntentId,
         _: Timestamp,
-    ) -> Result<Owner, StripeReadError> {
+    ) -> Result<PaymentFor, StripeReadError> {
         let is_foreign = payment.as_str().contains("foreign");
-        Ok(if is_foreign { Owner::Unmarked } else { Owner::Marked(shop().mark) })
+        let owner = if is_foreign { Owner::Unmarked } else { Owner::Marked(shop().mark) };
+        Ok(PaymentFor::Purchase(owner))
     }
 
     async fn dispute(&self, _: &DisputeId, _: Timestamp) -> Result<DisputeStatus, StripeReadError> {

@@ -1,25 +1,29 @@
-//! Read, decide, commit: the one way in which anything learnt from Stripe becomes access.
+//! Decide and commit: the one way in which anything learnt from Stripe becomes access.
 //!
 //! The webhook, the confirmation after a redirect and a checkout that finds an older session paid
 //! all come through here, and are counted and logged here.
+//!
+//! The first event of a purchase is committed without reading, on the condition that nothing is
+//! stored of it: one round trip. A condition that fails returns the item, and the next decision is
+//! made on that. Everything else is read first.
 
 use std::time::Duration;
 
 use crate::domain::decide::{
-    Alert, Content, Decision, IgnoreReason, Observation, Outcome, Plan, Question, State, decide,
+    Alert, Answers, Decision, IgnoreReason, Observation, Outcome, Plan, Question, State, Stored,
+    decide,
 };
 use crate::domain::id::{LearnerId, SessionId, SourceId};
 use crate::domain::shop::Shop;
 use crate::domain::time::Timestamp;
-use crate::ports::{
-    AccessReader, Clock, Commit, Ledger, LedgerError, StripeReadError, StripeReader,
-};
+use crate::ports::{Clock, Commit, Ledger, LedgerError, StripeReadError, StripeReader};
 use crate::telemetry::{self, Metric};
 
 /// How often a decision is made when what it was based on changes meanwhile.
-pub(crate) const ATTEMPTS_MAX: u32 = 4;
+pub(crate) const ATTEMPTS_MAX: u32 = 5;
 
-/// Why an observation could not be applied. Nothing of it is lost: Stripe comes again, the learner may too.
+/// Why an observation could not be applied. Nothing of it is lost: Stripe sends the event again,
+/// and the learner may reload the page.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
     /// The ledger failed.
@@ -28,99 +32,110 @@ pub enum ApplyError {
     /// Stripe could not be asked.
     #[error("Stripe could not be asked")]
     Stripe(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Others changed the same source each time.
+    /// Others changed the same items each time.
     #[error("the source was changed by others {ATTEMPTS_MAX} times in a row")]
     Contended,
 }
 
-/// Applies an observation to the ledger of deployment `ours`, and says what became of it.
-pub async fn apply<L: Ledger + AccessReader>(
-    ledger: &L,
+/// Applies an observation to the ledger of deployment `ours`, and returns its outcome.
+pub async fn apply(
+    ledger: &impl Ledger,
     stripe: &impl StripeReader,
     clock: &impl Clock,
     ours: &Shop,
     observation: &Observation,
 ) -> Result<Outcome, ApplyError> {
-    let mut is_grant_refused = false;
+    let mut state = State::default();
+    let mut is_guess = observation.is_probably_new();
+    if !is_guess {
+        state.stored = load(ledger, observation, ours).await?;
+    }
     for attempt in 1..=ATTEMPTS_MAX {
-        let mut state = match observation.needs(ours) {
-            Some(needs) => ledger.load(needs).await.map_err(ApplyError::Ledger)?,
-            None => State::default(),
-        };
-        state.is_grant_refused = is_grant_refused;
         let now = clock.now();
-        let plan = loop {
-            match decide(&state, observation, ours, now) {
-                Decision::Plan(plan) => break plan,
-                Decision::Ask(question) => ask(ledger, stripe, &mut state, question, now).await?,
-            }
-        };
-        let commit = if plan.writes.is_empty() {
-            Commit::Applied
-        } else {
-            match ledger.commit(&plan.writes).await {
-                Ok(commit) => commit,
-                Err(error) => {
-                    // It may have been made, and then nobody would hear of it: better twice.
-                    if matches!(error, LedgerError::Unavailable(_)) {
-                        notify(observation, &plan);
-                    }
-                    return Err(ApplyError::Ledger(error));
-                }
-            }
-        };
-        match commit {
+        let plan = plan(stripe, &mut state, observation, ours, now).await?;
+        let found = match commit(ledger, observation, &plan).await? {
             Commit::Applied => {
-                tell(observation, &plan);
-                notify(observation, &plan);
+                log(observation, &plan);
+                raise(observation, &plan);
                 if !plan.writes.is_empty() {
                     measure_age(observation, &plan.outcome, now);
                 }
                 return Ok(plan.outcome);
             }
-            // Not a race: the next decision knows more.
-            Commit::GrantRefused => is_grant_refused = true,
-            // Another instance has just recorded this very event, or changed its source. Read what
-            // it left: of an event on record the decision will be to write nothing.
-            Commit::AlreadyProcessed | Commit::Conflict => {
-                telemetry::count(Metric::Conflict);
-                if attempt < ATTEMPTS_MAX {
-                    clock.sleep(pause(attempt)).await;
-                }
+            Commit::Conflict(found) => *found,
+        };
+        // Stripe's answers count only if they were read after the version that they are stored on.
+        state.answers = Answers::default();
+        let is_known = found != Stored::default();
+        state.stored.learn(found);
+        if !(is_guess && is_known) {
+            telemetry::count(Metric::Conflict);
+            if attempt < ATTEMPTS_MAX {
+                clock.sleep(pause(attempt)).await;
             }
         }
+        if !is_known {
+            let access = state.stored.access.take();
+            state.stored = Stored { access, ..load(ledger, observation, ours).await? };
+        }
+        is_guess = false;
     }
     Err(ApplyError::Contended)
 }
 
-/// Adds the answer to what the decision is made on. Each question is asked once.
-async fn ask<L: AccessReader>(
-    ledger: &L,
-    stripe: &impl StripeReader,
-    state: &mut State,
-    question: Question,
-    now: Timestamp,
-) -> Result<(), ApplyError> {
-    let answers = &mut state.answers;
-    match question {
-        Question::Owner(payment) => {
-            let owner = answered(stripe.owner(&payment, now).await)?;
-            answers.owners.insert(payment, owner);
-        }
-        Question::Dispute(id) => {
-            let status = answered(stripe.dispute(&id, now).await)?;
-            answers.disputes.insert(id, status);
-        }
-        Question::Entitlements(learner) => {
-            let entitlements = ledger.entitlements(&learner).await.map_err(ApplyError::Ledger)?;
-            answers.entitlements.insert(learner, entitlements);
-        }
+async fn load(
+    ledger: &impl Ledger,
+    observation: &Observation,
+    ours: &Shop,
+) -> Result<Stored, ApplyError> {
+    match observation.needs(ours) {
+        Some(needs) => ledger.load(needs).await.map_err(ApplyError::Ledger),
+        None => Ok(Stored::default()),
     }
-    Ok(())
 }
 
-/// What Stripe answered; or the reason why the answer can't be read, which is for the decision to
-/// deal with: asking again would bring the same.
+/// Decides, asking Stripe where the decision depends on it. Each question is asked once.
+async fn plan(
+    stripe: &impl StripeReader,
+    state: &mut State,
+    observation: &Observation,
+    ours: &Shop,
+    now: Timestamp,
+) -> Result<Plan, ApplyError> {
+    loop {
+        match decide(state, observation, ours, now) {
+            Decision::Plan(plan) => return Ok(plan),
+            Decision::Ask(Question::Owner(payment)) => {
+                let owner = answered(stripe.owner(&payment, now).await)?;
+                state.answers.owners.insert(payment, owner);
+            }
+            Decision::Ask(Question::Dispute(id)) => {
+                let status = answered(stripe.dispute(&id, now).await)?;
+                state.answers.disputes.insert(id, status);
+            }
+        }
+    }
+}
+
+async fn commit(
+    ledger: &impl Ledger,
+    observation: &Observation,
+    plan: &Plan,
+) -> Result<Commit, ApplyError> {
+    if plan.writes.is_empty() {
+        return Ok(Commit::Applied);
+    }
+    ledger.commit(&plan.writes).await.map_err(|error| {
+        // It may have been committed, and then nobody else raises the alerts: better twice.
+        if matches!(error, LedgerError::Unavailable(_)) {
+            raise(observation, plan);
+        }
+        ApplyError::Ledger(error)
+    })
+}
+
+/// Stripe's answer, or why it can't be read. That is left to the decision, since asking again would
+/// bring the same answer.
 fn answered<T>(answer: Result<T, StripeReadError>) -> Result<Result<T, String>, ApplyError> {
     match answer {
         Ok(answer) => Ok(Ok(answer)),
@@ -136,8 +151,7 @@ pub(crate) fn pause(attempt: u32) -> Duration {
     Duration::from_millis(u64::from(5_u32.saturating_add(jitter_ms)).saturating_mul(factor))
 }
 
-/// Records how late an event is that was not on record. What can't be read may not say when it was
-/// made.
+/// Records how late a new event arrives. An unreadable one may not say when it was created.
 fn measure_age(observation: &Observation, outcome: &Outcome, now: Timestamp) {
     let Some(event) = &observation.event else { return };
     if !matches!(outcome, Outcome::Quarantined { .. }) {
@@ -147,8 +161,8 @@ fn measure_age(observation: &Observation, outcome: &Outcome, now: Timestamp) {
     }
 }
 
-/// Counts what became of the observation, and logs it by all that a payment is traced by.
-fn tell(observation: &Observation, plan: &Plan) {
+/// Counts the outcome, and logs it with the ids by which a payment is traced.
+fn log(observation: &Observation, plan: &Plan) {
     let outcome = &plan.outcome;
     let (metric, reason) = match outcome {
         Outcome::Applied => (Metric::Applied, None),
@@ -167,16 +181,8 @@ fn tell(observation: &Observation, plan: &Plan) {
         | Outcome::Duplicate
         | Outcome::Quarantined { .. } => {}
     }
-    let (source, session) = match &observation.content {
-        Content::Facts(source, facts) => {
-            (Some(source), facts.purchase().map(|purchase| &purchase.sale.session))
-        }
-        Content::CustomerDeleted(..) | Content::Ignored(_) | Content::Unreadable { .. } => {
-            (None, None)
-        }
-    };
+    let session = observation.content.session();
     let event = observation.event.as_ref();
-    let learner = plan.learner.as_ref().map(LearnerId::as_str);
     tracing::info!(
         stripe.event_id = event.map(|event| event.id.as_str()),
         stripe.event_type = event.map(|event| event.kind.as_str()),
@@ -185,8 +191,8 @@ fn tell(observation: &Observation, plan: &Plan) {
             None => session.map(SessionId::as_str),
         },
         stripe.api_version = event.and_then(|event| event.api_version.as_deref()),
-        source = source.map(SourceId::as_str),
-        learner.id = learner,
+        source = observation.content.source().map(SourceId::as_str),
+        learner.id = plan.learner.as_ref().map(LearnerId::as_str),
         outcome = outcome.name(),
         reason,
         "{}",
@@ -198,12 +204,9 @@ fn tell(observation: &Observation, plan: &Plan) {
     );
 }
 
-/// Says what somebody has to be told, and counts it, which rings.
-fn notify(observation: &Observation, plan: &Plan) {
-    let source = match &observation.content {
-        Content::Facts(source, _) => Some(source.as_str()),
-        Content::CustomerDeleted(..) | Content::Ignored(_) | Content::Unreadable { .. } => None,
-    };
+/// Logs and counts the alerts; the metrics have alarms.
+fn raise(observation: &Observation, plan: &Plan) {
+    let source = observation.content.source().map(SourceId::as_str);
     let learner = plan.learner.as_ref().map(LearnerId::as_str);
     for alert in &plan.alerts {
         let (metric, what) = match alert {
@@ -214,7 +217,7 @@ fn notify(observation: &Observation, plan: &Plan) {
                 (Metric::FraudWarning, "Stripe warns that a payment's card may be stolen")
             }
             Alert::PaidAfterErasure => {
-                (Metric::PaidAfterErasure, "a payment has arrived whose buyer was erased")
+                (Metric::PaidAfterErasure, "a payment has arrived from a learner who was erased")
             }
         };
         telemetry::count(metric);

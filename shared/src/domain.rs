@@ -16,5 +16,6 @@ pub mod id;
 pub mod money;
 pub mod rate;
 pub mod shop;
+pub mod snapshot;
 pub mod time;
 pub mod why;

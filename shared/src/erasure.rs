@@ -64,7 +64,7 @@ async fn close<L: Ledger + AccessReader>(
         let Some(write) = erasure(learner, at, &entitlements, &sources) else { return Ok(at) };
         match ledger.commit(&[write]).await.map_err(ApplyError::Ledger)? {
             Commit::Applied => {}
-            Commit::AlreadyProcessed | Commit::Conflict | Commit::GrantRefused => {
+            Commit::Conflict(_) => {
                 conflicts = conflicts.saturating_add(1);
                 if conflicts == ATTEMPTS_MAX {
                     break;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use crate::domain::access::Entitlements;
-use crate::domain::decide::{Needs, State, StoredSource, Write};
+use crate::domain::decide::{Needs, Stored, StoredSource, Write};
 use crate::domain::id::{LearnerId, SourceId};
 use crate::domain::time::Timestamp;
 
@@ -18,8 +18,8 @@ pub use stripe::{StripeCheckout, StripeError, StripeReadError, StripeReader};
 
 /// Where facts are kept.
 pub trait Ledger {
-    /// Reads what a decision needs, strongly consistent.
-    fn load(&self, needs: Needs<'_>) -> impl Future<Output = Result<State, LedgerError>> + Send;
+    /// Reads these items, strongly consistent.
+    fn load(&self, needs: Needs<'_>) -> impl Future<Output = Result<Stored, LedgerError>> + Send;
 
     /// Makes all of these writes, or none.
     fn commit(&self, writes: &[Write]) -> impl Future<Output = Result<Commit, LedgerError>> + Send;
@@ -49,18 +49,15 @@ pub trait SourceFinder {
     ) -> impl Future<Output = Result<Vec<SourceId>, LedgerError>> + Send;
 }
 
-/// What became of a commit. A failed condition is an answer, not an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The result of a commit. A failed condition is an answer, not an error.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Commit {
     /// All of it is written.
     Applied,
-    /// The event was on record already; nothing is written.
-    AlreadyProcessed,
-    /// Something that the decision was based on has changed; nothing is written. Read again.
-    Conflict,
-    /// The learner can't be given this grant: another payment opened the product first, or the
-    /// learner was erased. Nothing is written. Look at what the learner has.
-    GrantRefused,
+    /// Nothing is written: something isn't as the decision saw it. These are the items whose
+    /// conditions failed, as they are now. There are none if another transaction was at work on an
+    /// item, or if an item doesn't exist; then read again.
+    Conflict(Box<Stored>),
 }
 
 /// The ledger could not answer.

@@ -11,6 +11,7 @@ use shared::domain::catalog::{Catalog, Category, Course, Product};
 use shared::domain::decide::{Recorded, StoredSource, Target, Write};
 use shared::domain::facts;
 use shared::domain::id::{LearnerId, ProductId, SourceId};
+use shared::domain::snapshot::Snapshot;
 use shared::domain::time::Timestamp;
 
 mod erasure;
@@ -62,7 +63,7 @@ pub(crate) struct Excuses {
 }
 
 /// How often it is decided anew, before it is left to Stripe.
-const CONFLICTS_MAX: u32 = 4;
+const CONFLICTS_MAX: u32 = 5;
 
 /// The truth, to be held against the table.
 pub(crate) struct Invariants {
@@ -476,8 +477,8 @@ fn reversals(facts: &facts::Facts) -> Reversals {
         // Of several verdicts, or after an appeal, the one that Stripe has named when it was asked.
         let furthest = statuses.keys().next_back().copied().unwrap_or(DisputeState::Inquiry);
         let is_appealed = statuses.contains_key(&DisputeState::Appealed);
-        let settled = dispute.settled.filter(|_| is_appealed || verdicts(&statuses) > 1);
-        let state = settled.map_or(furthest, |settled| dispute_state(settled.status));
+        let snapshot = dispute.snapshot.filter(|_| is_appealed || verdicts(&statuses) > 1);
+        let state = snapshot.map_or(furthest, |snapshot| dispute_state(snapshot.value));
         (id.to_string(), Dispute { state, statuses })
     });
     let warnings = facts.fraud_warnings.iter();
@@ -606,18 +607,19 @@ fn rises(was: &facts::Facts, is: &facts::Facts) -> bool {
         new.disputes.get(id).is_some_and(|is| is_within(&was.statuses, &is.statuses))
     });
     let answers_rise = was.disputes.iter().all(|(id, was)| {
-        let (was, is) = (was.settled, is.disputes.get(id).and_then(|is| is.settled));
-        let reading = |settled: Option<facts::Snapshot>| settled.map(|settled| settled.number);
+        let (was, is) = (was.snapshot, is.disputes.get(id).and_then(|is| is.snapshot));
+        let reading =
+            |snapshot: Option<Snapshot<facts::DisputeStatus>>| snapshot.map(|it| it.number);
         was == is || reading(is) > reading(was)
     });
-    let are_settled = new
+    let are_read = new
         .disputes
         .iter()
         .zip(is.disputes.values())
-        .all(|((_, told), is)| verdicts(&told.statuses) < 2 || is.settled.is_some());
+        .all(|((_, told), is)| verdicts(&told.statuses) < 2 || is.snapshot.is_some());
     let warnings_stay = is_within(&old.warnings, &new.warnings);
     let told_stays = refunds_stay && disputes_stay && warnings_stay;
-    sale_stays && stays_forgotten && told_stays && answers_rise && are_settled
+    sale_stays && stays_forgotten && told_stays && answers_rise && are_read
 }
 
 fn payment_rises(was: Payment, is: Payment) -> bool {
@@ -659,7 +661,7 @@ fn follows(held: &Held) -> Grant {
         product: held.product.parse().unwrap(),
         status,
         since,
-        until: None,
+        end: None,
         refunded_percent: u8::try_from(percent).unwrap(),
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use shared::domain::access::{Entitlements, Grant};
 use shared::domain::checkout::{Attempt, Buyer, Link, OpenSession};
-use shared::domain::decide::{FirstPurchase, Needs, Recorded, State, StoredSource, Write};
+use shared::domain::decide::{FirstPurchase, Needs, Recorded, Stored, StoredSource, Target, Write};
 use shared::domain::id::{AttemptId, CustomerId, EventId, LearnerId, LinkId, ProductId, SourceId};
 use shared::domain::rate::{Counter, Rate};
 use shared::domain::time::Timestamp;
@@ -80,8 +80,8 @@ impl MemoryLedger {
 }
 
 impl Ledger for MemoryLedger {
-    async fn load(&self, needs: Needs<'_>) -> Result<State, LedgerError> {
-        Ok(self.lock().state(needs))
+    async fn load(&self, needs: Needs<'_>) -> Result<Stored, LedgerError> {
+        Ok(self.lock().stored(needs))
     }
 
     async fn commit(&self, writes: &[Write]) -> Result<Commit, LedgerError> {
@@ -121,14 +121,18 @@ impl Contents {
 
     /// What is there of what a decision needs.
     #[must_use]
-    pub fn state(&self, needs: Needs<'_>) -> State {
-        let customer = needs.customer.and_then(|learner| self.customers.get(learner));
-        State {
+    pub fn stored(&self, needs: Needs<'_>) -> Stored {
+        Stored {
             event: needs.event.and_then(|event| self.events.get(event).copied()),
             source: needs.source.and_then(|source| self.sources.get(source).cloned()),
-            customer: customer.filter(|it| !it.is_deleted).map(|it| it.id.clone()),
-            ..State::default()
+            customer: needs.customer.and_then(|learner| self.linked_customer(learner)),
+            access: None,
         }
+    }
+
+    fn linked_customer(&self, learner: &LearnerId) -> Option<CustomerId> {
+        let customer = self.customers.get(learner).filter(|it| !it.is_deleted);
+        customer.map(|it| it.id.clone())
     }
 
     /// All that this learner has.
@@ -150,25 +154,29 @@ impl Contents {
         sources.iter().filter_map(stored).collect()
     }
 
-    /// Makes all of these writes, or none. Of several conditions that fail the answer names the
-    /// one that the table's would.
+    /// Makes all of these writes, or none, and then returns the items whose conditions failed.
     pub fn commit(&mut self, writes: &[Write]) -> Commit {
-        let mut answer = Commit::Applied;
-        for write in writes.iter().filter(|write| !self.allows(write)) {
-            answer = match (write, answer) {
-                (Write::RecordEvent { .. }, _) | (_, Commit::AlreadyProcessed) => {
-                    Commit::AlreadyProcessed
-                }
-                (Write::SetGrant { .. }, _) | (_, Commit::GrantRefused) => Commit::GrantRefused,
-                _ => Commit::Conflict,
-            };
-        }
-        if answer == Commit::Applied {
+        let refused: Vec<&Write> = writes.iter().filter(|write| !self.allows(write)).collect();
+        if refused.is_empty() {
             for write in writes {
                 self.make(write);
             }
+            return Commit::Applied;
         }
-        answer
+        let mut found = Stored::default();
+        for write in refused {
+            match write.target() {
+                Target::Event(event) => found.event = self.events.get(event).copied(),
+                Target::Source(source) => found.source = self.sources.get(source).cloned(),
+                Target::Access(learner) => {
+                    let is_there = self.access.contains_key(learner);
+                    found.access = is_there.then(|| self.entitlements(learner));
+                }
+                Target::Customer(learner) => found.customer = self.linked_customer(learner),
+                Target::Quarantined(_) | Target::DoublePayment(..) => {}
+            }
+        }
+        Commit::Conflict(Box::new(found))
     }
 
     fn allows(&self, write: &Write) -> bool {
@@ -180,14 +188,18 @@ impl Contents {
                 let version = |stored: &StoredSource| stored.version;
                 self.sources.get(source).map(version) == replaces.as_ref().map(version)
             }
-            Write::SetGrant { learner, source, grant, began_at, first_purchase } => {
+            Write::SetGrant { learner, source, grant, erased_at, first_purchase } => {
                 let access = self.access.get(learner).cloned().unwrap_or_default();
-                let is_erased =
-                    access.erased_at.is_some_and(|at| began_at.is_none_or(|began| began <= at));
-                !is_erased
-                    && first_purchase.as_ref().is_none_or(|first_purchase| {
-                        may_be_first(&access, first_purchase, source, grant)
-                    })
+                let is_as_seen = |FirstPurchase { replaces }: &FirstPurchase| {
+                    let first = access.first_purchases.get(&grant.product);
+                    match replaces {
+                        None => first.is_none_or(|first| first == source),
+                        Some((before, seen)) => {
+                            first == Some(before) && access.grants.get(before) == seen.as_ref()
+                        }
+                    }
+                };
+                access.erased_at == *erased_at && first_purchase.as_ref().is_none_or(is_as_seen)
             }
             Write::Erase { learner, at, first_purchases, .. } => {
                 let access = self.access.get(learner).cloned().unwrap_or_default();
@@ -245,23 +257,6 @@ impl Contents {
             Write::UnlinkCustomer { learner, .. } => {
                 self.customers.entry(learner.clone()).and_modify(|it| it.is_deleted = true);
             }
-        }
-    }
-}
-
-/// Whether this source may be recorded as the first purchase of its product.
-fn may_be_first(
-    access: &Access,
-    first_purchase: &FirstPurchase,
-    source: &SourceId,
-    grant: &Grant,
-) -> bool {
-    let first = access.first_purchases.get(&grant.product);
-    match &first_purchase.replaces {
-        None => first.is_none_or(|first| first == source),
-        Some(before) => {
-            let opens = access.grants.get(before).is_some_and(Grant::is_paid_for);
-            first == Some(before) && !opens
         }
     }
 }

@@ -87,7 +87,7 @@ impl Mutant {
     pub(crate) fn commit(self, contents: &mut Contents, writes: &[Write]) -> Commit {
         match self {
             Self::NeverCommits => return Commit::Applied,
-            Self::AlwaysRefuses => return Commit::Conflict,
+            Self::AlwaysRefuses => return Commit::Conflict(Box::default()),
             Self::LosesRecords => contents.events.clear(),
             _ => {}
         }
@@ -101,10 +101,10 @@ impl Mutant {
                     *replaces = contents.events.get(&event.id).copied();
                 }
                 (Self::FirstPurchaseUnchecked, Write::SetGrant { first_purchase, .. }) => {
-                    *first_purchase = None
+                    *first_purchase = None;
                 }
-                (Self::ErasureUnchecked, Write::SetGrant { began_at, .. }) => {
-                    *began_at = Some(Timestamp::from_unix_seconds(i64::MAX));
+                (Self::ErasureUnchecked, Write::SetGrant { learner, erased_at, .. }) => {
+                    *erased_at = contents.access.get(learner).and_then(|access| access.erased_at);
                 }
                 _ => {}
             }
@@ -119,12 +119,11 @@ impl Mutant {
             if let Write::StoreSource { source, facts, .. } = write {
                 let was = facts.clone();
                 self.spoil(stored.sources.get(source).map(|stored| &stored.facts), facts, now);
-                let began_at = facts.origin.as_ref().and_then(Origin::began_at);
                 let granted = Grant::of(facts).filter(|_| was != *facts);
-                spoilt = granted.map(|granted| (source.clone(), began_at, granted));
+                spoilt = granted.map(|granted| (source.clone(), granted));
             }
         }
-        let Some((source, began_at, (learner, grant))) = spoilt else { return };
+        let Some((source, (learner, grant))) = spoilt else { return };
         let known = writes.iter_mut().find_map(|write| match write {
             Write::SetGrant { grant, .. } => Some(grant),
             _ => None,
@@ -136,7 +135,7 @@ impl Mutant {
                     learner,
                     source,
                     grant,
-                    began_at,
+                    erased_at: None,
                     first_purchase: None,
                 });
             }

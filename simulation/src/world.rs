@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use shared::domain::access::Entitlements;
-use shared::domain::decide::{Needs, State, StoredSource, Write};
+use shared::domain::decide::{Needs, PaymentFor, Stored, StoredSource, Write};
 use shared::domain::facts::DisputeStatus;
 use shared::domain::id::{DisputeId, LearnerId, PaymentIntentId, SourceId};
 use shared::domain::shop::Owner;
@@ -222,18 +222,19 @@ impl World {
         Ok(scan(&self.contents))
     }
 
-    /// Which deployment created this payment.
-    fn owner(&mut self, payment: &str) -> Result<Owner, StripeReadError> {
+    /// What this payment pays for. Nobody here sells subscriptions.
+    fn owner(&mut self, payment: &str) -> Result<PaymentFor, StripeReadError> {
         if self.meets(&[Fault::Unavailable]).is_some() {
             self.count("Stripe refused");
             return Err(stripe_unavailable());
         }
         self.count("asked whose a payment is");
         if self.mutant == Some(Mutant::EarlyRefundDropped) {
-            return Ok(Owner::Unmarked);
+            return Ok(PaymentFor::Purchase(Owner::Unmarked));
         }
         let payment = self.stripe.payment(payment).ok_or_else(stripe_unavailable)?;
-        Ok(wire::payment_owner_from_api(&payment.to_string()).unwrap())
+        let owner = wire::payment_owner_from_api(&payment.to_string()).unwrap();
+        Ok(PaymentFor::Purchase(owner))
     }
 
     /// How a dispute stood when it was last told of, or stands.
@@ -268,7 +269,7 @@ impl World {
             }
             Some(Fault::Conflict) => {
                 self.count("transaction conflict");
-                Ok(Commit::Conflict)
+                Ok(Commit::Conflict(Box::default()))
             }
             Some(Fault::DoneLate) => {
                 self.count("commit done late");
@@ -301,8 +302,6 @@ impl World {
             let judged = self.invariant.committed(&before, writes, &self.contents);
             self.violation = self.violation.take().or(judged.err());
             self.before = before;
-        } else if answer == Commit::GrantRefused {
-            self.count("grant refused");
         } else {
             self.count("commit overtaken");
         }
@@ -426,9 +425,9 @@ impl Instance {
         self.own.lock().unwrap().asked.has_last_failed = answer.is_err();
     }
 
-    async fn read(&self, needs: Needs<'_>) -> Result<State, LedgerError> {
+    async fn read(&self, needs: Needs<'_>) -> Result<Stored, LedgerError> {
         self.stand_at(Stage::Reading).await;
-        self.world().read(|contents| contents.state(needs))
+        self.world().read(|contents| contents.stored(needs))
     }
 
     async fn transact(&self, writes: &[Write]) -> Result<Commit, LedgerError> {
@@ -445,14 +444,14 @@ impl Instance {
 }
 
 impl Ledger for Instance {
-    async fn load(&self, needs: Needs<'_>) -> Result<State, LedgerError> {
+    async fn load(&self, needs: Needs<'_>) -> Result<Stored, LedgerError> {
         let tears_reads = self.world().tears_reads;
         let answer = if tears_reads {
             let event = Needs { event: needs.event, ..Needs::default() };
             match self.read(event).await {
                 Ok(first) => {
                     let second = self.read(Needs { event: None, ..needs }).await;
-                    second.map(|second| State { event: first.event, ..second })
+                    second.map(|second| Stored { event: first.event, ..second })
                 }
                 Err(error) => Err(error),
             }
@@ -480,10 +479,7 @@ impl Ledger for Instance {
         {
             let mut own = self.own.lock().unwrap();
             own.asked.is_committed = matches!(answer, Ok(Commit::Applied));
-            own.asked.conflicts += u32::from(matches!(
-                answer,
-                Ok(Commit::Conflict | Commit::AlreadyProcessed | Commit::GrantRefused)
-            ));
+            own.asked.conflicts += u32::from(matches!(answer, Ok(Commit::Conflict(_))));
         }
         self.stand_at(Stage::Answered).await;
         answer
@@ -526,7 +522,7 @@ impl StripeReader for Instance {
         &self,
         payment: &PaymentIntentId,
         _: Timestamp,
-    ) -> Result<Owner, StripeReadError> {
+    ) -> Result<PaymentFor, StripeReadError> {
         self.stand_at(Stage::AskingStripe).await;
         let answer = self.world().owner(payment.as_str());
         self.note(&answer);

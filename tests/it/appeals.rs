@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use serde_json::json;
 use shared::apply::apply;
-use shared::domain::decide::{Content, Mode, Observation, Outcome};
+use shared::domain::decide::{Content, Mode, Observation, Outcome, PaymentFor};
 use shared::domain::facts::{Dispute, DisputeStatus, Facts, StatusHistory};
 use shared::domain::id::{DisputeId, PaymentIntentId};
 use shared::domain::shop::Owner;
@@ -104,8 +104,12 @@ struct Disputes {
 }
 
 impl StripeReader for Disputes {
-    async fn owner(&self, _: &PaymentIntentId, _: Timestamp) -> Result<Owner, StripeReadError> {
-        Ok(Owner::Marked(shop().mark))
+    async fn owner(
+        &self,
+        _: &PaymentIntentId,
+        _: Timestamp,
+    ) -> Result<PaymentFor, StripeReadError> {
+        Ok(PaymentFor::Purchase(Owner::Marked(shop().mark)))
     }
 
     async fn dispute(
@@ -122,7 +126,7 @@ impl StripeReader for Disputes {
 fn disputed(statuses: [(&str, DisputeStatus); 2]) -> Observation {
     let told = |(id, status): (&str, DisputeStatus)| {
         let at = Timestamp::from_unix_seconds(2000);
-        (id.parse().unwrap(), Dispute { statuses: StatusHistory::once(status, at), settled: None })
+        (id.parse().unwrap(), Dispute { statuses: StatusHistory::once(status, at), snapshot: None })
     };
     let facts = Facts { disputes: statuses.map(told).into(), ..Facts::default() };
     Observation {

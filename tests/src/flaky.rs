@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use shared::domain::access::Entitlements;
-use shared::domain::decide::{Needs, State, StoredSource, Write};
+use shared::domain::decide::{Needs, Stored, StoredSource, Write};
 use shared::domain::id::{LearnerId, SourceId};
 use shared::ports::{AccessReader, Commit, Ledger, LedgerError};
 
@@ -51,7 +51,7 @@ fn unavailable() -> LedgerError {
 }
 
 impl<L: Ledger + Sync> Ledger for Flaky<L> {
-    async fn load(&self, needs: Needs<'_>) -> Result<State, LedgerError> {
+    async fn load(&self, needs: Needs<'_>) -> Result<Stored, LedgerError> {
         match self.meets(&[Fault::Load]) {
             Some(_) => Err(unavailable()),
             None => self.inner.load(needs).await,
@@ -64,7 +64,7 @@ impl<L: Ledger + Sync> Ledger for Flaky<L> {
                 self.inner.commit(writes).await?;
                 Err(unavailable())
             }
-            Some(Fault::Conflict) => Ok(Commit::Conflict),
+            Some(Fault::Conflict) => Ok(Commit::Conflict(Box::default())),
             Some(Fault::Commit | Fault::Load) => Err(unavailable()),
             None => self.inner.commit(writes).await,
         }

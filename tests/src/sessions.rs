@@ -1,10 +1,9 @@
 //! Stripe's events about checkout sessions, in a line each.
 
 use serde_json::{Value, json};
-use shared::domain::decide::{Mode, Observation};
+use shared::domain::decide::{Mode, Observation, PaymentFor};
 use shared::domain::facts::DisputeStatus;
 use shared::domain::id::{DisputeId, PaymentIntentId};
-use shared::domain::shop::Owner;
 use shared::domain::time::Timestamp;
 use shared::ports::{Clock, StripeReadError, StripeReader, SystemClock};
 use shared::stripe::signature::UnverifiedDelivery;
@@ -72,7 +71,11 @@ pub fn observation(event: &Value) -> Observation {
 pub struct Unasked;
 
 impl StripeReader for Unasked {
-    async fn owner(&self, id: &PaymentIntentId, _: Timestamp) -> Result<Owner, StripeReadError> {
+    async fn owner(
+        &self,
+        id: &PaymentIntentId,
+        _: Timestamp,
+    ) -> Result<PaymentFor, StripeReadError> {
         Err(StripeReadError::Unavailable(format!("nobody should ask about {id}").into()))
     }
 

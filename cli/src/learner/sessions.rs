@@ -87,7 +87,7 @@ impl Unsettled {
 fn purchase(session: &Session) -> Option<(&SourceId, &Purchase)> {
     match &session.observation.content {
         Content::Facts(source, facts) => Some((source, facts.purchase()?)),
-        Content::CustomerDeleted(..) | Content::Ignored(_) | Content::Unreadable { .. } => None,
+        Content::CustomerDeleted(..) | Content::Nothing(_) | Content::Unreadable { .. } => None,
     }
 }
 

@@ -348,7 +348,7 @@ impl<C: Clock, T: Store, S: Stripe> App<C, T, S> {
                         entitlements.of(source).is_some() || self.is_recorded(source).await?
                     }
                     Content::CustomerDeleted(..)
-                    | Content::Ignored(_)
+                    | Content::Nothing(_)
                     | Content::Unreadable { .. } => false,
                 };
                 if !is_told {

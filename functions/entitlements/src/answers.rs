@@ -188,7 +188,7 @@ pub(crate) fn entitlements<'a>(learner: &'a LearnerId, view: &View<'a>) -> Entit
         source: source.as_str(),
         status: grant.effective_status(threshold, now).name(),
         since: grant.since.map(rfc3339),
-        until: grant.until.map(rfc3339),
+        until: grant.until().map(rfc3339),
         refunded_percent: grant.refunded_percent,
         paid_twice: entitlements.is_double(source, threshold, now),
     };

@@ -18,10 +18,26 @@ pub struct Grant {
     pub status: Status,
     /// Since when; none before the payment has arrived.
     pub since: Option<Timestamp>,
-    /// Until when; none for ever.
-    pub until: Option<Timestamp>,
+    /// When and why it ends; none if it doesn't.
+    pub end: Option<End>,
     /// How much of it is refunded, in percent. Whether that ends it is the deployment's to say.
     pub refunded_percent: u8,
+}
+
+/// The end of a grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct End {
+    /// When it ends.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: EndReason,
+}
+
+/// Why a grant ends by itself. What ends one at once, such as a refund, is its status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndReason {
+    /// The operator gave it until then.
+    GivenUntil,
 }
 
 /// What a source gives, before the time and the refunds are looked at.
@@ -114,13 +130,16 @@ impl Grant {
     #[must_use]
     pub fn of(facts: &Facts) -> Option<(LearnerId, Self)> {
         let origin = facts.origin.as_ref().filter(|_| facts.forgotten.is_none())?;
-        let (arrived, since, until) = match origin {
+        let (arrived, since, end) = match origin {
             Origin::Purchase(purchase) => match purchase.payment.status() {
                 PaymentStatus::Paid => (Status::Active, purchase.payment.paid_at(), None),
                 PaymentStatus::Processing => (Status::Processing, None, None),
                 PaymentStatus::Failed => (Status::Failed, None, None),
             },
-            Origin::Manual(grant) => (Status::Active, Some(grant.action.at), grant.until),
+            Origin::Manual(grant) => {
+                let end = grant.until.map(|at| End { at, reason: EndReason::GivenUntil });
+                (Status::Active, Some(grant.action.at), end)
+            }
         };
         let grant = Self {
             product: origin.product().clone(),
@@ -132,7 +151,7 @@ impl Grant {
                 arrived
             },
             since,
-            until,
+            end,
             refunded_percent: facts.refunded_percent(),
         };
         Some((origin.learner().clone(), grant))
@@ -148,17 +167,26 @@ impl Grant {
             Status::Revoked => EffectiveStatus::Revoked,
             _ if self.refunded_percent >= threshold.percent() => EffectiveStatus::Refunded,
             Status::Suspended => EffectiveStatus::Suspended,
-            Status::Active if self.until.is_some_and(|until| until <= now) => {
-                EffectiveStatus::Ended
-            }
+            Status::Active if self.has_ended(now) => EffectiveStatus::Ended,
             Status::Active => EffectiveStatus::Active,
         }
     }
 
-    /// Whether it opens its product, whatever the threshold and the time.
+    /// Whether it holds its product, so that another payment for it is a duplicate. A partial
+    /// refund changes nothing in that, whatever the deployment's threshold.
     #[must_use]
-    pub fn is_paid_for(&self) -> bool {
-        self.status == Status::Active && self.refunded_percent < RefundThreshold::ALL.percent()
+    pub fn holds_its_product(&self, now: Timestamp) -> bool {
+        self.effective_status(RefundThreshold::ALL, now) == EffectiveStatus::Active
+    }
+
+    /// When it ends; none if it doesn't.
+    #[must_use]
+    pub fn until(&self) -> Option<Timestamp> {
+        self.end.map(|end| end.at)
+    }
+
+    fn has_ended(&self, now: Timestamp) -> bool {
+        self.until().is_some_and(|until| until <= now)
     }
 }
 
@@ -270,18 +298,10 @@ impl Entitlements {
         threshold: RefundThreshold,
         now: Timestamp,
     ) -> impl Iterator<Item = (&SourceId, &Grant)> + Clone {
-        self.paid_for(product).filter(move |(_, grant)| {
-            grant.effective_status(threshold, now) == EffectiveStatus::Active
-        })
-    }
-
-    /// The payments that open this product, whatever part of them is refunded.
-    pub fn paid_for(
-        &self,
-        product: &ProductId,
-    ) -> impl Iterator<Item = (&SourceId, &Grant)> + Clone {
         self.iter().filter(move |(source, grant)| {
-            is_payment(source) && grant.product == *product && grant.is_paid_for()
+            is_payment(source)
+                && grant.product == *product
+                && grant.effective_status(threshold, now) == EffectiveStatus::Active
         })
     }
 }
@@ -403,8 +423,11 @@ mod tests {
                 };
                 let refunded_percent = word.trim_end_matches('%').parse().unwrap_or(0);
                 let until = words.nth(1).map(|until| until.parse().unwrap());
-                let until = until.map(Timestamp::from_unix_seconds);
-                let grant = Grant { product, status, since: None, until, refunded_percent };
+                let end = until.map(|seconds| End {
+                    at: Timestamp::from_unix_seconds(seconds),
+                    reason: EndReason::GivenUntil,
+                });
+                let grant = Grant { product, status, since: None, end, refunded_percent };
                 (format!("pi_{number}").parse().unwrap(), grant)
             })
             .collect()

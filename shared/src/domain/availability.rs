@@ -73,7 +73,7 @@ impl<'a> View<'a> {
                 continue;
             }
             match grant.effective_status(self.threshold, self.now) {
-                EffectiveStatus::Active => ends.push(grant.until),
+                EffectiveStatus::Active => ends.push(grant.until()),
                 EffectiveStatus::Processing => is_processing = true,
                 EffectiveStatus::Suspended => is_disputed = true,
                 EffectiveStatus::Ended

@@ -104,6 +104,11 @@ id!(
     |text| is_stripe_id(text, "grant_")
 );
 id!(
+    /// An invoice at Stripe.
+    InvoiceId, "Stripe invoice id", "like in_…",
+    |text| is_stripe_id(text, "in_")
+);
+id!(
     /// A learner: opaque, from the `sub` claim of a verified token, or named by a service.
     LearnerId, "learner id", "1 to 64 of A-Z, a-z, 0-9, _ and -",
     |text| is_word(text, 1, 64)
@@ -142,6 +147,11 @@ id!(
     /// A Stripe price.
     StripePriceId, "Stripe price id", "like price_…",
     |text| is_stripe_id(text, "price_")
+);
+id!(
+    /// A Stripe subscription.
+    SubscriptionId, "Stripe subscription id", "like sub_…",
+    |text| is_stripe_id(text, "sub_")
 );
 
 impl LinkId {

@@ -285,8 +285,8 @@ fn parts(source: &SourceId, facts: &Facts, now: Timestamp) -> Vec<Part> {
         let last = verdicts.map(|(_, at)| at).max();
         for (status, at) in dispute.statuses.iter() {
             // What Stripe has answered holds from the last verdict on.
-            let settled = dispute.settled.filter(|_| Some(at) == last);
-            let one = Dispute { statuses: StatusHistory::once(status, at), settled };
+            let snapshot = dispute.snapshot.filter(|_| Some(at) == last);
+            let one = Dispute { statuses: StatusHistory::once(status, at), snapshot };
             parts.push(Part {
                 at: Some(at),
                 id: id.to_string(),

@@ -2,17 +2,22 @@
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{AttributeValue, CancellationReason, Put, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::builders::UpdateBuilder;
+use aws_sdk_dynamodb::types::{
+    AttributeValue, CancellationReason, Put, ReturnValuesOnConditionCheckFailure,
+    TransactWriteItem, Update,
+};
 
 use super::Table;
-use super::attributes::{Item, number, text, time};
+use super::attributes::{Item, Reader, number, text, time};
 use super::failure::ledger_error;
 use super::key::{Key, TTL};
+use super::ledger;
 use super::source::{self, Changes};
-use crate::domain::access::{Grant, RefundThreshold, Status};
-use crate::domain::decide::{Event, FirstPurchase, Recorded, StoredSource, Write};
+use crate::domain::access::{EndReason, Grant, Status};
+use crate::domain::decide::{Event, FirstPurchase, Recorded, Stored, StoredSource, Target, Write};
 use crate::domain::facts::Facts;
-use crate::domain::id::{LearnerId, ProductId, SourceId};
+use crate::domain::id::{ProductId, SourceId};
 use crate::domain::time::{DAY, Timestamp};
 use crate::ports::{Commit, LedgerError};
 
@@ -38,6 +43,9 @@ pub(super) mod name {
     pub(in crate::dynamo) const SUSPENDED: &str = "suspended";
     pub(in crate::dynamo) const DISPUTE_LOST: &str = "dispute_lost";
     pub(in crate::dynamo) const REVOKED: &str = "revoked";
+    /// Why a grant ends. Absent in what earlier versions wrote, where only the operator ended one.
+    pub(in crate::dynamo) const END_REASON: &str = "end_reason";
+    pub(in crate::dynamo) const GIVEN_UNTIL: &str = "given_until";
     pub(in crate::dynamo) const REFUNDED_PERCENT: &str = "refunded_percent";
     /// Followed by a product: the payment that was the first to open it.
     pub(in crate::dynamo) const FIRST: &str = "first#";
@@ -56,10 +64,12 @@ impl Table {
             self.client.transact_write_items().set_transact_items(Some(items)).send().await;
         match answer {
             Ok(_) => Ok(Commit::Applied),
-            Err(error) => match cancellation(&error).map(|reasons| classify(writes, reasons)) {
-                Some(Cancelled::Answer(commit)) => Ok(commit),
-                Some(Cancelled::Refused) => Err(LedgerError::Refused(Box::new(error))),
-                Some(Cancelled::Passing) => Err(LedgerError::Unavailable(Box::new(error))),
+            Err(error) => match cancellation(&error).map(|it| (it, classify(it))) {
+                Some((reasons, Cancelled::Conflict)) => {
+                    Ok(Commit::Conflict(Box::new(found(writes, reasons)?)))
+                }
+                Some((_, Cancelled::Refused)) => Err(LedgerError::Refused(Box::new(error))),
+                Some((_, Cancelled::Passing)) => Err(LedgerError::Unavailable(Box::new(error))),
                 None => Err(ledger_error(error)),
             },
         }
@@ -69,11 +79,11 @@ impl Table {
 /// What a cancelled transaction means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cancelled {
-    /// A condition did not hold, or another transaction was at work on an item.
-    Answer(Commit),
+    /// A condition didn't hold, or another transaction was at work on an item.
+    Conflict,
     /// It would be refused again.
     Refused,
-    /// It may be made later.
+    /// It may succeed later.
     Passing,
 }
 
@@ -86,35 +96,40 @@ fn cancellation<R>(error: &SdkError<TransactWriteItemsError, R>) -> Option<&[Can
     }
 }
 
-/// Looks at all of the reasons; they come in the order of the writes.
+const CONDITION_FAILED: &str = "ConditionalCheckFailed";
+
+/// Looks at all of the reasons, of which there is one for each write. An unknown one may pass.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
-fn classify(writes: &[Write], reasons: &[CancellationReason]) -> Cancelled {
-    let (mut answer, mut passing) = (None, false);
-    for (write, reason) in writes.iter().zip(reasons) {
-        match (reason.code().unwrap_or("None"), write) {
-            ("None", _) => {}
-            ("ValidationError" | "ItemCollectionSizeLimitExceeded", _) => {
-                return Cancelled::Refused;
-            }
-            // An event on record settles it, whatever else has moved.
-            ("ConditionalCheckFailed", Write::RecordEvent { .. }) => {
-                answer = Some(Commit::AlreadyProcessed);
-            }
-            // Whatever else has moved is read again with what the learner has.
-            ("ConditionalCheckFailed", Write::SetGrant { .. }) => {
-                let before = answer.filter(|it| *it != Commit::Conflict);
-                answer = before.or(Some(Commit::GrantRefused));
-            }
-            ("ConditionalCheckFailed" | "TransactionConflict", _) => {
-                answer = answer.or(Some(Commit::Conflict));
-            }
-            _ => passing = true,
+fn classify(reasons: &[CancellationReason]) -> Cancelled {
+    let (mut has_conflict, mut has_other) = (false, false);
+    for reason in reasons {
+        match reason.code().unwrap_or("None") {
+            "None" => {}
+            "ValidationError" | "ItemCollectionSizeLimitExceeded" => return Cancelled::Refused,
+            CONDITION_FAILED | "TransactionConflict" => has_conflict = true,
+            _ => has_other = true,
         }
     }
-    match answer {
-        Some(answer) if !passing => Cancelled::Answer(answer),
-        _ => Cancelled::Passing,
+    if has_conflict && !has_other { Cancelled::Conflict } else { Cancelled::Passing }
+}
+
+/// The items whose conditions failed. The reasons are in the order of the writes.
+fn found(writes: &[Write], reasons: &[CancellationReason]) -> Result<Stored, LedgerError> {
+    let mut found = Stored::default();
+    for (write, reason) in writes.iter().zip(reasons) {
+        let Some(item) = reason.item().filter(|_| reason.code() == Some(CONDITION_FAILED)) else {
+            continue;
+        };
+        match write.target() {
+            Target::Event(_) => found.event = Some(ledger::recorded(&Reader(item))?),
+            Target::Source(_) => found.source = Some(source::stored(item)?),
+            Target::Access(_) => found.access = Some(ledger::entitlements(item)?),
+            Target::Customer(_) => found.customer = ledger::customer(&Reader(item))?.linked,
+            // Written unconditionally.
+            Target::Quarantined(_) | Target::DoublePayment(..) => {}
+        }
     }
+    Ok(found)
 }
 
 fn transact_item(table: &str, write: &Write) -> Result<TransactWriteItem, LedgerError> {
@@ -143,9 +158,9 @@ fn transact_item(table: &str, write: &Write) -> Result<TransactWriteItem, Ledger
         Write::StoreSource { source, facts, replaces } => {
             item.update(store_source(table, source, facts, replaces.as_ref())?)
         }
-        Write::SetGrant { learner, source, grant, began_at, first_purchase } => {
+        Write::SetGrant { source, grant, erased_at, first_purchase, .. } => {
             let first_purchase = first_purchase.as_ref();
-            item.update(set_grant(table, learner, source, grant, *began_at, first_purchase)?)
+            item.update(set_grant(table, &key, source, grant, *erased_at, first_purchase)?)
         }
         Write::Erase { at, grants, first_purchases, .. } => {
             item.update(erase(table, &key, *at, grants, first_purchases)?)
@@ -171,8 +186,13 @@ fn transact_item(table: &str, write: &Write) -> Result<TransactWriteItem, Ledger
     Ok(item.build())
 }
 
-fn update(table: &str, key: &Key) -> aws_sdk_dynamodb::types::builders::UpdateBuilder {
-    Update::builder().table_name(table).set_key(Some(key.attributes()))
+/// An update that returns the item if its condition fails, which costs no read units:
+/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Update.html>
+fn update(table: &str, key: &Key) -> UpdateBuilder {
+    Update::builder()
+        .table_name(table)
+        .set_key(Some(key.attributes()))
+        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
 }
 
 fn ours(error: aws_sdk_dynamodb::error::BuildError) -> LedgerError {
@@ -210,7 +230,10 @@ fn record_event(
     let mut item = event_attributes(&Key::Event(event.id.clone()), event, at);
     item.insert(name::OUTCOME.to_owned(), text(outcome(recorded)));
     item.insert(TTL.to_owned(), time(at.plus_seconds(EVENT_KEPT_DAYS * DAY)));
-    let put = Put::builder().table_name(table).set_item(Some(item));
+    let put = Put::builder()
+        .table_name(table)
+        .set_item(Some(item))
+        .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
     let put = match replaces {
         None => put.condition_expression("attribute_not_exists(pk)"),
         Some(before) => put
@@ -256,51 +279,60 @@ fn store_source(
     update.build().map_err(ours)
 }
 
-/// Sets what a source gives, unless the learner has been erased since it began; and, where it
-/// is to be the first payment to open its product, that it is.
+/// Sets what a source gives; and, where it is to be the first purchase of its product, that it is.
+/// What the decision saw of the learner's item must still be so.
 fn set_grant(
     table: &str,
-    learner: &LearnerId,
+    key: &Key,
     source: &SourceId,
     grant: &Grant,
-    began_at: Option<Timestamp>,
+    erased_at: Option<Timestamp>,
     first_purchase: Option<&FirstPurchase>,
 ) -> Result<Update, LedgerError> {
-    let update = update(table, &Key::Access(learner.clone()))
+    let update = update(table, key)
         .expression_attribute_names("#source", source.as_str())
         .expression_attribute_names("#erased_at", name::ERASED_AT)
         .expression_attribute_values(":grant", AttributeValue::M(grant_attributes(grant)));
-    let (not_erased, update) = match began_at {
-        None => ("attribute_not_exists(#erased_at)", update),
-        Some(began_at) => (
-            "(attribute_not_exists(#erased_at) OR #erased_at < :began_at)",
-            update.expression_attribute_values(":began_at", time(began_at)),
+    let (mut condition, mut update) = match erased_at {
+        None => ("attribute_not_exists(#erased_at)".to_owned(), update),
+        Some(at) => (
+            "#erased_at = :erased_at".to_owned(),
+            update.expression_attribute_values(":erased_at", time(at)),
         ),
     };
-    let Some(first_purchase) = first_purchase else {
-        let update = update.update_expression("SET #source = :grant");
-        return update.condition_expression(not_erased).build().map_err(ours);
+    let mut expression = "SET #source = :grant";
+    if let Some(FirstPurchase { replaces }) = first_purchase {
+        expression = "SET #source = :grant, #first = :source";
+        update = update
+            .expression_attribute_names("#first", format!("{}{}", name::FIRST, grant.product))
+            .expression_attribute_values(":source", text(source.as_str()));
+        let (is_as_seen, with_values) = still_first(update, replaces.as_ref());
+        (condition, update) = (format!("{condition} AND {is_as_seen}"), with_values);
+    }
+    update.update_expression(expression).condition_expression(condition).build().map_err(ours)
+}
+
+/// The condition that the first purchase of the product is still the one that the decision saw.
+fn still_first(
+    update: UpdateBuilder,
+    replaces: Option<&(SourceId, Option<Grant>)>,
+) -> (&'static str, UpdateBuilder) {
+    let Some((before, grant)) = replaces else {
+        return ("(attribute_not_exists(#first) OR #first = :source)", update);
     };
     let update = update
-        .update_expression("SET #source = :grant, #first = :source")
-        .expression_attribute_names("#first", format!("{}{}", name::FIRST, grant.product))
-        .expression_attribute_values(":source", text(source.as_str()));
-    let (is_first, update) = match &first_purchase.replaces {
-        None => ("(attribute_not_exists(#first) OR #first = :source)", update),
-        // Meanwhile it may have come to open it again.
-        Some(before) => (
-            "#first = :before AND NOT (#before.#status = :active AND \
-             (attribute_not_exists(#before.#refunded) OR #before.#refunded < :all))",
-            update
-                .expression_attribute_names("#before", before.as_str())
-                .expression_attribute_names("#status", name::STATUS)
-                .expression_attribute_names("#refunded", name::REFUNDED_PERCENT)
-                .expression_attribute_values(":before", text(before.as_str()))
-                .expression_attribute_values(":active", text(name::ACTIVE))
-                .expression_attribute_values(":all", number(RefundThreshold::ALL.percent())),
+        .expression_attribute_names("#before", before.as_str())
+        .expression_attribute_values(":before", text(before.as_str()));
+    match grant {
+        None => ("#first = :before AND attribute_not_exists(#before)", update),
+        Some(grant) => (
+            "#first = :before AND #before = :before_grant",
+            update.expression_attribute_values(
+                ":before_grant",
+                AttributeValue::M(grant_attributes(grant)),
+            ),
         ),
-    };
-    update.condition_expression(format!("{not_erased} AND {is_first}")).build().map_err(ours)
+    }
 }
 
 /// Marks a learner as erased, and removes these grants and first purchases.
@@ -347,10 +379,12 @@ fn grant_attributes(grant: &Grant) -> Item {
         ("product".to_owned(), text(grant.product.as_str())),
         (name::STATUS.to_owned(), text(status)),
     ]);
-    for (name, value) in [("since", grant.since), ("until", grant.until)] {
-        if let Some(value) = value {
-            item.insert(name.to_owned(), time(value));
-        }
+    if let Some(since) = grant.since {
+        item.insert("since".to_owned(), time(since));
+    }
+    if let Some(end) = grant.end {
+        item.insert("until".to_owned(), time(end.at));
+        item.insert(name::END_REASON.to_owned(), text(end_reason(end.reason)));
     }
     if grant.refunded_percent > 0 {
         item.insert(name::REFUNDED_PERCENT.to_owned(), number(grant.refunded_percent));
@@ -358,81 +392,33 @@ fn grant_attributes(grant: &Grant) -> Item {
     item
 }
 
+const fn end_reason(reason: EndReason) -> &'static str {
+    match reason {
+        EndReason::GivenUntil => name::GIVEN_UNTIL,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn writes() -> Vec<Write> {
-        let event = Event {
-            id: "evt_1".parse().unwrap(),
-            kind: "checkout.session.completed".to_owned(),
-            object: None,
-            api_version: None,
-            created: Timestamp::from_unix_seconds(1),
-        };
-        let at = Timestamp::from_unix_seconds(2);
-        vec![
-            Write::ResolveQuarantined { event: event.id.clone(), at },
-            Write::RecordEvent { event, recorded: Recorded::Applied, replaces: None, at },
-        ]
-    }
-
-    #[track_caller]
-    fn check(codes: [&str; 2], expected: Cancelled) {
-        let reasons = codes.map(|code| CancellationReason::builder().code(code).build());
-        assert_eq!(classify(&writes(), &reasons), expected, "{codes:?}");
+    fn reasons<const N: usize>(codes: [&str; N]) -> [CancellationReason; N] {
+        codes.map(|code| CancellationReason::builder().code(code).build())
     }
 
     #[test]
-    fn a_cancelled_transaction_is_classified_by_all_of_its_reasons() {
-        let processed = || Cancelled::Answer(Commit::AlreadyProcessed);
-        let conflict = || Cancelled::Answer(Commit::Conflict);
-        check(["None", "ConditionalCheckFailed"], processed());
-        check(["ConditionalCheckFailed", "None"], conflict());
-        check(["TransactionConflict", "None"], conflict());
-        check(["TransactionConflict", "ConditionalCheckFailed"], processed());
-        check(["ConditionalCheckFailed", "TransactionConflict"], conflict());
-        check(["ConditionalCheckFailed", "ThrottlingError"], Cancelled::Passing);
-        check(["ProvisionedThroughputExceeded", "None"], Cancelled::Passing);
-        check(["ValidationError", "ConditionalCheckFailed"], Cancelled::Refused);
-        check(["ThrottlingError", "ItemCollectionSizeLimitExceeded"], Cancelled::Refused);
-        check(["SomethingNew", "None"], Cancelled::Passing);
-    }
-
-    #[test]
-    fn a_refused_grant_is_told_from_a_version_that_has_moved() {
-        let source: SourceId = "pi_1".parse().unwrap();
-        let grant = Grant {
-            product: "tutorclaw".parse().unwrap(),
-            status: Status::Active,
-            since: None,
-            until: None,
-            refunded_percent: 0,
-        };
-        let [_, event] = <[Write; 2]>::try_from(writes()).unwrap();
-        let writes = [
-            event,
-            Write::SetGrant {
-                learner: "ada".parse().unwrap(),
-                source: source.clone(),
-                grant,
-                began_at: None,
-                first_purchase: Some(FirstPurchase { replaces: None }),
-            },
-            Write::StoreSource { source, facts: Facts::default(), replaces: None },
-        ];
-        let failed = "ConditionalCheckFailed";
+    fn a_cancelled_transaction_is_classified_by_all_its_reasons() {
         for (codes, expected) in [
-            (["None", failed, "None"], Commit::GrantRefused),
-            (["None", failed, failed], Commit::GrantRefused),
-            (["None", failed, "TransactionConflict"], Commit::GrantRefused),
-            (["None", "TransactionConflict", "None"], Commit::Conflict),
-            (["None", "None", failed], Commit::Conflict),
-            ([failed, failed, "None"], Commit::AlreadyProcessed),
+            (["None", "ConditionalCheckFailed"], Cancelled::Conflict),
+            (["TransactionConflict", "None"], Cancelled::Conflict),
+            (["ConditionalCheckFailed", "TransactionConflict"], Cancelled::Conflict),
+            (["ConditionalCheckFailed", "ThrottlingError"], Cancelled::Passing),
+            (["ProvisionedThroughputExceeded", "None"], Cancelled::Passing),
+            (["ValidationError", "ConditionalCheckFailed"], Cancelled::Refused),
+            (["ThrottlingError", "ItemCollectionSizeLimitExceeded"], Cancelled::Refused),
+            (["SomethingNew", "None"], Cancelled::Passing),
         ] {
-            let reasons = codes.map(|code| CancellationReason::builder().code(code).build());
-            let answer = classify(&writes, &reasons);
-            assert_eq!(answer, Cancelled::Answer(expected), "{codes:?}");
+            assert_eq!(classify(&reasons(codes)), expected, "{codes:?}");
         }
     }
 }

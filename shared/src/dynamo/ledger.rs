@@ -10,8 +10,8 @@ use super::commit::name;
 use super::failure::ledger_error;
 use super::key::{Key, PK, SK};
 use super::source;
-use crate::domain::access::{Entitlements, Grant, Status};
-use crate::domain::decide::{Needs, Recorded, State, StoredSource, Write};
+use crate::domain::access::{End, EndReason, Entitlements, Grant, Status};
+use crate::domain::decide::{Needs, Recorded, Stored, StoredSource, Write};
 use crate::domain::id::{CustomerId, EventId, LearnerId, SourceId};
 use crate::ports::{AccessReader, Commit, Ledger, LedgerError};
 
@@ -30,23 +30,23 @@ const UNPROCESSED_ROUNDS_MAX: u32 = 3;
 const BATCH_KEYS_MAX: usize = 100;
 
 impl Ledger for Table {
-    async fn load(&self, needs: Needs<'_>) -> Result<State, LedgerError> {
+    async fn load(&self, needs: Needs<'_>) -> Result<Stored, LedgerError> {
         let keys = [
             needs.event.map(|event| Key::Event(event.clone())),
             needs.source.map(|source| Key::Source(source.clone())),
             needs.customer.map(|learner| Key::Customer(learner.clone())),
         ];
-        let mut state = State::default();
+        let mut stored = Stored::default();
         for item in self.batch_get(keys.into_iter().flatten().collect()).await? {
             let reader = Reader(&item);
             match Key::parse(reader.text(PK)?, reader.text(SK)?) {
-                Some(Key::Event(_)) => state.event = Some(recorded(&reader)?),
-                Some(Key::Source(_)) => state.source = Some(source::stored(&item)?),
-                Some(Key::Customer(_)) => state.customer = customer(&reader)?.linked,
+                Some(Key::Event(_)) => stored.event = Some(recorded(&reader)?),
+                Some(Key::Source(_)) => stored.source = Some(source::stored(&item)?),
+                Some(Key::Customer(_)) => stored.customer = customer(&reader)?.linked,
                 _ => return Err(LedgerError::Unreadable("an item that nobody asked for".into())),
             }
         }
-        Ok(state)
+        Ok(stored)
     }
 
     async fn commit(&self, writes: &[Write]) -> Result<Commit, LedgerError> {
@@ -135,7 +135,7 @@ impl Table {
     }
 }
 
-fn recorded(event: &Reader<'_>) -> Result<Recorded, LedgerError> {
+pub(super) fn recorded(event: &Reader<'_>) -> Result<Recorded, LedgerError> {
     match event.text(name::OUTCOME)? {
         name::APPLIED => Ok(Recorded::Applied),
         name::UNCHANGED => Ok(Recorded::Unchanged),
@@ -161,9 +161,9 @@ pub(super) fn customer(item: &Reader<'_>) -> Result<Customer, LedgerError> {
     })
 }
 
-/// Every attribute of the access item but its key is a source, or says which payment was the first
-/// to open a product, or when the learner was erased. What newer code has written there and this code does not know opens nothing,
-/// and stands in nobody's way.
+/// Every attribute of the access item but its key is a source's grant, the first purchase of a
+/// product, or when the learner was erased. What newer code has written there and this code doesn't
+/// know opens nothing and is left alone.
 pub(super) fn entitlements(item: &Item) -> Result<Entitlements, LedgerError> {
     let (mut grants, mut first_purchases) = (Vec::new(), BTreeMap::new());
     let erased_at = Reader(item).maybe_time(name::ERASED_AT)?;
@@ -193,11 +193,15 @@ fn grant_of(grant: &Reader<'_>) -> Result<Option<Grant>, LedgerError> {
         name::REVOKED => Status::Revoked,
         _ => return Ok(None),
     };
+    let reason = match grant.maybe_text(name::END_REASON) {
+        Some(name::GIVEN_UNTIL) | None => EndReason::GivenUntil,
+        Some(_) => return Ok(None),
+    };
     Ok(Some(Grant {
         product: grant.parsed("product")?,
         status,
         since: grant.maybe_time("since")?,
-        until: grant.maybe_time("until")?,
+        end: grant.maybe_time("until")?.map(|at| End { at, reason }),
         refunded_percent: grant.maybe_number(name::REFUNDED_PERCENT)?.unwrap_or(0),
     }))
 }

@@ -12,9 +12,10 @@ use super::attributes::{Item, Reader, number, text, time};
 use crate::domain::decide::StoredSource;
 use crate::domain::facts::{
     Dispute, DisputeStatus, Facts, ManualGrant, OperatorAction, Origin, Payment, PaymentStatus,
-    Purchase, Refund, RefundStatus, Sale, Snapshot, StatusHistory,
+    Purchase, Refund, RefundStatus, Sale, StatusHistory,
 };
 use crate::domain::money::Money;
+use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
 use crate::ports::LedgerError;
 
@@ -155,9 +156,9 @@ fn refund_item(refund: &Refund) -> Item {
 
 fn dispute_item(dispute: &Dispute) -> Item {
     let mut item = statuses_item(&dispute.statuses, &DISPUTE_STATUSES);
-    if let Some(settled) = dispute.settled {
-        item.insert("reading".to_owned(), number(settled.number));
-        item.insert("read".to_owned(), text(name_of(&DISPUTE_STATUSES, settled.status)));
+    if let Some(snapshot) = dispute.snapshot {
+        item.insert("reading".to_owned(), number(snapshot.number));
+        item.insert("read".to_owned(), text(name_of(&DISPUTE_STATUSES, snapshot.value)));
     }
     item
 }
@@ -241,16 +242,16 @@ fn refund(item: &Reader<'_>) -> Result<Refund, LedgerError> {
 }
 
 fn dispute(item: &Reader<'_>) -> Result<Dispute, LedgerError> {
-    let settled = match item.maybe_number("reading")? {
+    let snapshot = match item.maybe_number("reading")? {
         None => None,
         Some(number) => {
             let read = item.text("read")?;
             let status = DISPUTE_STATUSES.iter().find(|(_, name)| *name == read);
-            let status = status.ok_or_else(|| unreadable("read"))?.0;
-            Some(Snapshot { number, status })
+            let value = status.ok_or_else(|| unreadable("read"))?.0;
+            Some(Snapshot { number, value })
         }
     };
-    Ok(Dispute { statuses: told(item, &DISPUTE_STATUSES)?, settled })
+    Ok(Dispute { statuses: told(item, &DISPUTE_STATUSES)?, snapshot })
 }
 
 fn told<S: Copy + Ord>(
@@ -325,10 +326,10 @@ mod tests {
         let refund = Refund { amount_minor: 2900, statuses: statuses.collect() };
         let statuses =
             DISPUTE_STATUSES.iter().zip(1..).map(|((status, _), second)| (*status, at(second)));
-        let settled = Some(Snapshot { number: 3, status: DisputeStatus::Won });
-        let dispute = Dispute { statuses: statuses.collect(), settled };
+        let snapshot = Some(Snapshot { number: 3, value: DisputeStatus::Won });
+        let dispute = Dispute { statuses: statuses.collect(), snapshot };
         let open =
-            Dispute { statuses: StatusHistory::once(DisputeStatus::Open, at(9)), settled: None };
+            Dispute { statuses: StatusHistory::once(DisputeStatus::Open, at(9)), snapshot: None };
         let sale = Sale {
             learner: "ada".parse().unwrap(),
             product: "tutorclaw".parse().unwrap(),

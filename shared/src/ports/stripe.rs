@@ -1,21 +1,21 @@
 //! What is asked of Stripe.
 
 use crate::domain::checkout::{Session, SessionRequest};
+use crate::domain::decide::PaymentFor;
 use crate::domain::facts::DisputeStatus;
 use crate::domain::id::{AttemptId, CustomerId, DisputeId, LearnerId, PaymentIntentId, SessionId};
-use crate::domain::shop::Owner;
 use crate::domain::time::Timestamp;
 
 /// Who can be asked what only Stripe knows.
 pub trait StripeReader {
-    /// Which deployment created this payment, by its metadata.
+    /// What this payment pays for, and which deployment that belongs to.
     fn owner(
         &self,
         payment: &PaymentIntentId,
         now: Timestamp,
-    ) -> impl Future<Output = Result<Owner, StripeReadError>> + Send;
+    ) -> impl Future<Output = Result<PaymentFor, StripeReadError>> + Send;
 
-    /// How this dispute stands.
+    /// The status of this dispute.
     fn dispute(
         &self,
         id: &DisputeId,

@@ -20,15 +20,26 @@ use tokio::sync::Mutex;
 use super::client::Client;
 use super::wire::{
     dispute_status_from_api, expired_from_api, metadata, payment_owner_from_api, session_from_api,
+    subscription_of_payment_from_api,
 };
 use crate::domain::checkout::{Session, SessionRequest};
-use crate::domain::decide::Mode;
+use crate::domain::decide::{Mode, PaymentFor};
 use crate::domain::facts::DisputeStatus;
 use crate::domain::id::{AttemptId, CustomerId, DisputeId, LearnerId, PaymentIntentId, SessionId};
 use crate::domain::shop::{Owner, Shop};
 use crate::domain::time::Timestamp;
 use crate::ports::{StripeCheckout, StripeError, StripeReadError, StripeReader};
 use crate::secrets::SecretCache;
+
+/// The invoices that a payment pays, each with its subscription. One payment may pay several.
+/// <https://docs.stripe.com/api/invoice-payment/list>
+#[must_use]
+pub fn invoice_payments_of(payment: &PaymentIntentId) -> String {
+    format!(
+        "/invoice_payments?payment[type]=payment_intent&payment[payment_intent]={payment}\
+         &expand[]=data.invoice&limit=100"
+    )
+}
 
 const ATTEMPTS_MAX: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -133,11 +144,21 @@ impl StripeReader for StripeApi {
         &self,
         payment: &PaymentIntentId,
         now: Timestamp,
-    ) -> Result<Owner, StripeReadError> {
-        // Stripe has told us of it, so this account has it: a key that does not know it is a wrong
-        // one, and says nothing of whose it is.
+    ) -> Result<PaymentFor, StripeReadError> {
+        // Stripe has told us of it, so this account has it: a key that doesn't know it is the wrong
+        // one, and says nothing about its owner.
         let json = self.read(&format!("/payment_intents/{payment}"), now).await?;
-        payment_owner_from_api(&json).map_err(|reason| StripeError::Unreadable(reason).into())
+        let owner = payment_owner_from_api(&json).map_err(StripeError::Unreadable)?;
+        match owner {
+            Owner::Marked(_) => Ok(PaymentFor::Purchase(owner)),
+            // Stripe creates the payment intents of invoices, and copies no metadata to them.
+            Owner::Unmarked | Owner::Unsaid => {
+                let json = self.read(&invoice_payments_of(payment), now).await?;
+                let subscription =
+                    subscription_of_payment_from_api(&json).map_err(StripeError::Unreadable)?;
+                Ok(subscription.unwrap_or(PaymentFor::Purchase(owner)))
+            }
+        }
     }
 
     async fn dispute(

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use super::signature::VerifiedDelivery;
 use super::values::{self, SessionPaymentStatus, SessionStatus};
 use crate::domain::checkout::{OpenSession, Session, SessionState};
-use crate::domain::decide::{Content, Event, IgnoreReason, Mode, Observation};
+use crate::domain::decide::{Content, Event, Mode, Nothing, Observation, PaymentFor};
 use crate::domain::facts::{
     Dispute, DisputeStatus, Facts, Payment, PaymentStatus, Purchase, Refund, RefundStatus, Sale,
     StatusHistory,
@@ -103,7 +103,7 @@ pub fn payment_event_types() -> impl Iterator<Item = &'static str> {
 /// if a rule says that it changes nothing there. The event is as Stripe lists it.
 #[must_use]
 pub fn recorded_id(event: &Value, ours: &Shop) -> Option<EventId> {
-    let observation = EventShape::deserialize(event).ok()?.into_news();
+    let observation = EventShape::deserialize(event).ok()?.into_observation();
     observation.needs(ours)?;
     observation.event.map(|event| event.id)
 }
@@ -112,9 +112,9 @@ pub fn recorded_id(event: &Value, ours: &Shop) -> Option<EventId> {
 /// whether we know the source.
 #[must_use]
 pub fn source_told_of(event: &Value) -> Option<SourceId> {
-    match EventShape::deserialize(event).ok()?.into_news().content {
+    match EventShape::deserialize(event).ok()?.into_observation().content {
         Content::Facts(source, facts) => facts.origin.is_none().then_some(source),
-        Content::CustomerDeleted(..) | Content::Ignored(_) | Content::Unreadable { .. } => None,
+        Content::CustomerDeleted(..) | Content::Nothing(_) | Content::Unreadable { .. } => None,
     }
 }
 
@@ -162,7 +162,7 @@ fn unhandled(kind: &str) -> Content {
                       Stripe's Dashboard and run `coursegate webhook register`";
         Content::Unreadable { reason: reason.to_owned() }
     } else {
-        Content::Ignored(IgnoreReason::UnknownType)
+        Content::Nothing(Nothing::UnhandledType)
     }
 }
 
@@ -242,13 +242,13 @@ pub fn event_from_api(json: &str, ours: Mode) -> Observation {
 
 fn read(json: &str, ours: Mode) -> Observation {
     match serde_json::from_str::<EventShape>(json) {
-        Ok(shape) => shape.into_news(),
+        Ok(shape) => shape.into_observation(),
         Err(error) => unreadable_event(json, &error, ours),
     }
 }
 
 impl EventShape {
-    fn into_news(self) -> Observation {
+    fn into_observation(self) -> Observation {
         let created = Timestamp::from_unix_seconds(self.created);
         let object = &self.data.object;
         let event_kind = event_kind(&self.kind);
@@ -261,7 +261,7 @@ impl EventShape {
             Some(EventKind::Dispute) => payment_event(object, "dispute", dispute(object, created)),
             // Stripe leaves the field out where the charge has no payment intent.
             Some(EventKind::FraudWarning) if object.get("payment_intent").is_none() => {
-                Content::Ignored(IgnoreReason::NotOurs)
+                Content::Nothing(Nothing::NoPaymentIntent)
             }
             Some(EventKind::FraudWarning) => {
                 payment_event(object, "early fraud warning", fraud_warning(object, created))
@@ -376,7 +376,7 @@ fn unreadable(what: &str, reason: &str) -> Content {
 /// payment intents only. Without the field it can't be told.
 fn payment_event(object: &Value, what: &str, facts: Result<Facts, String>) -> Content {
     let payment = match object.get("payment_intent") {
-        Some(Value::Null) => return Content::Ignored(IgnoreReason::NotOurs),
+        Some(Value::Null) => return Content::Nothing(Nothing::NoPaymentIntent),
         Some(payment) => payment,
         None => return unreadable(what, "payment_intent is missing"),
     };
@@ -417,7 +417,7 @@ fn refund(object: &Value, at: Timestamp) -> Result<Facts, String> {
 
 fn dispute(object: &Value, at: Timestamp) -> Result<Facts, String> {
     let statuses = StatusHistory::once(dispute_status(object)?, at);
-    let dispute = Dispute { statuses, settled: None };
+    let dispute = Dispute { statuses, snapshot: None };
     Ok(Facts { disputes: [(field(object, "id")?, dispute)].into(), ..Facts::default() })
 }
 
@@ -438,6 +438,53 @@ pub fn payment_owner_from_api(json: &str) -> Result<Owner, String> {
     let object: Value =
         serde_json::from_str(json).map_err(|error| describe("payment intent", &error))?;
     owner(&object).map_err(|reason| format!("payment intent: {reason}"))
+}
+
+/// What a payment pays for if that is an invoice of a subscription, from Stripe's list of the
+/// invoice payments of one payment, with their invoices expanded. Of several invoices the first one
+/// with a deployment's mark counts.
+/// <https://docs.stripe.com/api/invoice-payment/object>
+pub fn subscription_of_payment_from_api(json: &str) -> Result<Option<PaymentFor>, String> {
+    let list: Value =
+        serde_json::from_str(json).map_err(|error| describe("invoice payments", &error))?;
+    let of_list = |reason: &str| format!("invoice payments: {reason}");
+    let all = list.get("data").and_then(Value::as_array);
+    let all = all.ok_or_else(|| of_list("data is no list"))?;
+    if list.get("has_more") != Some(&Value::Bool(false)) {
+        return Err(of_list("there are more than were asked for"));
+    }
+    let mut found = None;
+    for payment in all {
+        let invoice = payment.get("invoice").filter(|invoice| invoice.is_object());
+        let invoice = invoice.ok_or_else(|| of_list("invoice is no object"))?;
+        let of_invoice = |reason: String| format!("invoice: {reason}");
+        if let Some(subscription) = subscription_of(invoice).map_err(of_invoice)? {
+            let is_marked =
+                matches!(subscription, PaymentFor::Subscription(_, _, Owner::Marked(_)));
+            if is_marked {
+                return Ok(Some(subscription));
+            }
+            found = found.or(Some(subscription));
+        }
+    }
+    Ok(found)
+}
+
+/// An invoice's subscription, with the subscription's metadata as it was when the invoice was
+/// created; none if the invoice isn't of a subscription.
+/// <https://docs.stripe.com/api/invoices/object>
+fn subscription_of(invoice: &Value) -> Result<Option<PaymentFor>, String> {
+    // Invoices that were created by hand have no parent.
+    let parent = invoice.get("parent").unwrap_or(&Value::Null);
+    let Some(details) = parent.get("subscription_details").filter(|it| !it.is_null()) else {
+        return Ok(None);
+    };
+    let subscription = match details.get("subscription") {
+        Some(expanded) if expanded.is_object() => field(expanded, "id")?,
+        Some(_) | None => field(details, "subscription")?,
+    };
+    let owner = owner(details)?;
+    Ok(Some(PaymentFor::Subscription(subscription, field(invoice, "id")?, owner)))
 }
 
 /// <https://docs.stripe.com/api/radar/early_fraud_warnings/object>
@@ -478,7 +525,7 @@ impl SessionShape {
             (
                 SessionStatus::Open | SessionStatus::Expired,
                 SessionPaymentStatus::NoPaymentRequired | SessionPaymentStatus::Unpaid,
-            ) => Ok(Content::Ignored(IgnoreReason::NothingPaid)),
+            ) => Ok(Content::Nothing(Nothing::NothingPaid)),
         }
     }
 
@@ -502,7 +549,7 @@ impl SessionShape {
             (
                 SessionStatus::Open | SessionStatus::Expired,
                 SessionPaymentStatus::NoPaymentRequired | SessionPaymentStatus::Unpaid,
-            ) => return Ok(Content::Ignored(IgnoreReason::NothingPaid)),
+            ) => return Ok(Content::Nothing(Nothing::NothingPaid)),
         }
         let payment = match payment_status {
             SessionPaymentStatus::Paid | SessionPaymentStatus::NoPaymentRequired => {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use shared::domain::access::Entitlements;
 use shared::domain::catalog::PublishedCatalog;
 use shared::domain::checkout::{Attempt, Buyer, Link, OpenSession, Session, SessionRequest};
-use shared::domain::decide::{Needs, State, StoredSource, Write};
+use shared::domain::decide::{Needs, PaymentFor, Stored, StoredSource, Write};
 use shared::domain::facts::DisputeStatus;
 use shared::domain::id::{
     AttemptId, CustomerId, DisputeId, LearnerId, LinkId, PaymentIntentId, ProductId, SessionId,
@@ -129,8 +129,8 @@ const fn broken() -> StripeError {
 }
 
 impl Ledger for Door {
-    async fn load(&self, needs: Needs<'_>) -> Result<State, LedgerError> {
-        self.read(|contents| contents.state(needs)).await
+    async fn load(&self, needs: Needs<'_>) -> Result<Stored, LedgerError> {
+        self.read(|contents| contents.stored(needs)).await
     }
 
     async fn commit(&self, writes: &[Write]) -> Result<Commit, LedgerError> {
@@ -275,10 +275,11 @@ impl StripeReader for Door {
         &self,
         payment: &PaymentIntentId,
         _: Timestamp,
-    ) -> Result<Owner, StripeReadError> {
+    ) -> Result<PaymentFor, StripeReadError> {
         let session = payment.as_str().replacen("pi_", "cs_", 1);
         let known = self.ask(move |world, _| Ok(world.stripe.session(&session).is_some())).await?;
-        Ok(if known { Owner::Marked(shop().mark) } else { Owner::Unmarked })
+        let owner = if known { Owner::Marked(shop().mark) } else { Owner::Unmarked };
+        Ok(PaymentFor::Purchase(owner))
     }
 
     /// No dispute here is decided twice, so nobody has to ask.

@@ -1,3 +1,5 @@
+use super::super::money::Money;
+use super::super::snapshot::Snapshot;
 use super::*;
 
 fn at(seconds: i64) -> Timestamp {
@@ -29,14 +31,14 @@ fn refund(id: &str, amount_minor: i64, status: RefundStatus, seconds: i64) -> Fa
 }
 
 fn dispute(id: &str, status: DisputeStatus, seconds: i64) -> Facts {
-    let dispute = Dispute { statuses: StatusHistory::once(status, at(seconds)), settled: None };
+    let dispute = Dispute { statuses: StatusHistory::once(status, at(seconds)), snapshot: None };
     Facts { disputes: [(id.parse().unwrap(), dispute)].into(), ..Facts::default() }
 }
 
 fn settled(id: &str, reading: u64, status: DisputeStatus) -> Facts {
     let mut facts = dispute(id, status, 9);
     for dispute in facts.disputes.values_mut() {
-        dispute.settled = Some(Snapshot { number: reading, status });
+        dispute.snapshot = Some(Snapshot { number: reading, value: status });
     }
     facts
 }
@@ -210,5 +212,25 @@ fn a_remark_is_one_line_of_some_length() {
     assert_eq!(" a gift ".parse::<Note>().unwrap().to_string(), "a gift");
     for text in ["", "  ", "a\nb", &"x".repeat(501)] {
         assert_eq!(text.parse::<Note>(), Err(NoteError), "{text}");
+    }
+}
+
+#[test]
+fn an_erasure_covers_what_is_known_to_have_begun_by_then() {
+    let bought = |opened_at: Option<i64>| {
+        let mut bought = purchase("cs_a", Payment::paid(at(9)));
+        bought.sale.opened_at = opened_at.map(at);
+        Facts::from(bought)
+    };
+    for (facts, is_covered) in [
+        (bought(Some(4)), true),
+        (bought(Some(5)), true),
+        (bought(Some(6)), false),
+        (bought(None), true),
+        // A refund that arrives before its purchase: whose it is, and since when, isn't known.
+        (refund("re_1", 100, RefundStatus::Succeeded, 1), false),
+        (Facts { forgotten: Some(at(1)), ..Facts::default() }, true),
+    ] {
+        assert_eq!(facts.is_erased_by(at(5)), is_covered, "{facts:?}");
     }
 }

@@ -66,9 +66,9 @@ fn refund(id: &str, amount_minor: i64, statuses: &[(RefundStatus, i64)]) -> Fact
 
 fn dispute(id: &str, statuses: &[(DisputeStatus, i64)], read: Option<DisputeStatus>) -> Facts {
     let statuses = statuses.iter().map(|(status, seconds)| (*status, at(*seconds))).collect();
-    let mut dispute = Dispute { statuses, settled: None };
+    let mut dispute = Dispute { statuses, snapshot: None };
     if let Some(status) = read {
-        dispute.settle(status);
+        dispute.record(status);
     }
     Facts { disputes: [(id.parse().unwrap(), dispute)].into(), ..Facts::default() }
 }
