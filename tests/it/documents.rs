@@ -31,7 +31,7 @@ fn every_alarm_is_explained_to_whom_it_wakes() {
         .collect();
     assert!(!alarms.is_empty());
     let guide = read("docs/GO-LIVE.md");
-    let (_, guide) = guide.split_once("## When it rings").unwrap();
+    let (_, guide) = guide.split_once("## Alarms").unwrap();
     let (guide, _) = guide.split_once("\n## ").unwrap();
     assert_eq!(rows(guide), alarms);
 }
