@@ -31,7 +31,7 @@ fn every_alarm_is_explained_to_whom_it_wakes() {
         .collect();
     assert!(!alarms.is_empty());
     let guide = read("docs/GO-LIVE.md");
-    let (_, guide) = guide.split_once("## When it rings").unwrap();
+    let (_, guide) = guide.split_once("## Alarms").unwrap();
     let (guide, _) = guide.split_once("\n## ").unwrap();
     assert_eq!(rows(guide), alarms);
 }
@@ -130,4 +130,78 @@ fn every_fault_is_shown_by_tests_that_exist_or_said_to_come_later() {
     named.extend(words.filter_map(|word| word.strip_prefix('F')?.parse::<u32>().ok()));
     named.sort_unstable();
     assert_eq!(named, (1..=60).collect::<Vec<u32>>(), "each fault once");
+}
+
+/// The part of a heading's address that GitHub makes of its text.
+fn anchor(heading: &str) -> String {
+    let kept = heading.trim().to_lowercase();
+    let kept = kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.collect::<String>().replace(' ', "-")
+}
+
+/// A document's lines outside of code blocks.
+fn prose(document: &str) -> impl Iterator<Item = &str> {
+    let mut is_code = false;
+    document.lines().filter(move |line| {
+        let is_fence = line.trim_start().starts_with("```");
+        is_code ^= is_fence;
+        !is_code && !is_fence
+    })
+}
+
+#[test]
+fn links_between_documents_lead_to_what_exists() {
+    for file in crate::tidy::files(".", ".md") {
+        let document = read(file.to_str().unwrap());
+        let links = prose(&document).flat_map(|line| line.split("](").skip(1));
+        for link in links.map(|rest| rest.split_once(')').unwrap().0) {
+            if link.contains("://") {
+                continue;
+            }
+            let (path, part) = link.split_once('#').unwrap_or((link, ""));
+            let target = match path {
+                "" => file.clone(),
+                path => file.parent().unwrap().join(path),
+            };
+            assert!(root().join(&target).exists(), "{}: {link} doesn't exist", file.display());
+            if !part.is_empty() {
+                let target = read(target.to_str().unwrap());
+                let mut headings = prose(&target).filter(|line| line.starts_with('#'));
+                let is_there = headings.any(|line| anchor(line.trim_start_matches('#')) == part);
+                assert!(is_there, "{}: {link} has no such heading", file.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn files_named_in_contributing_exist() {
+    let guide = read("CONTRIBUTING.md");
+    let is_path = |word: &&str| word.contains(['/', '.']) && !word.contains(char::is_whitespace);
+    let named: Vec<&str> = quoted(&guide).into_iter().filter(is_path).collect();
+    assert!(named.len() > 40, "{named:?}");
+    for path in named {
+        assert!(root().join(path).exists(), "CONTRIBUTING.md names {path}, which doesn't exist");
+    }
+}
+
+#[test]
+fn names_in_the_glossary_are_in_the_code() {
+    let glossary = read("docs/GLOSSARY.md");
+    let folders = ["cli", "functions", "shared", "simulation"];
+    let files = folders.iter().flat_map(|folder| crate::tidy::files(folder, ".rs"));
+    let code: String = files.map(|file| read(file.to_str().unwrap())).collect();
+    let words: BTreeSet<&str> =
+        code.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
+    let mut named = 0;
+    for row in glossary.lines().filter(|line| line.starts_with("| ")) {
+        let [_, _, name] = row.trim_matches('|').split(" | ").collect::<Vec<_>>()[..] else {
+            continue;
+        };
+        for name in quoted(name) {
+            named += 1;
+            assert!(words.contains(name), "the glossary names {name}, which the code doesn't");
+        }
+    }
+    assert!(named > 30, "{named} names");
 }
