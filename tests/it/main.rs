@@ -30,6 +30,7 @@ mod log_hygiene;
 mod money;
 mod moto;
 mod openapi;
+mod payment_owners;
 mod reading;
 mod replay;
 mod reversals;

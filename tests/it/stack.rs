@@ -210,7 +210,8 @@ impl Shop {
         let account = deployment.account().await.unwrap();
         key::store(&deployment, &"rk_test_of_the_functions".into()).await.unwrap();
         let key = "rk_test_of_the_webhook";
-        let permissions = json!({"payment_intents": "read", "disputes": "read"});
+        let permissions =
+            json!({"payment_intents": "read", "disputes": "read", "invoice_payments": "read"});
         let restricted = json!({"key": key, "permissions": permissions});
         self.behind_the_scenes("keys", &restricted).await;
         key::reading::store(&deployment, &key.into()).await.unwrap();

@@ -360,17 +360,20 @@ async fn fields_and_values_that_stripe_adds_stop_nothing() {
 #[tokio::test]
 async fn a_failing_ledger_is_503_and_the_redelivery_applies() {
     let world = World::new().await;
-    for (fault, first_is_applied) in
-        [(Fault::Load, false), (Fault::Commit, false), (Fault::CommitAnswerLost, true)]
-    {
+    for (faults, first_is_applied) in [
+        // A purchase is read only after a commit has failed.
+        (vec![Fault::Conflict, Fault::Load], false),
+        (vec![Fault::Commit], false),
+        (vec![Fault::CommitAnswerLost], true),
+    ] {
         let ledger = MemoryLedger::default();
         let flaky = Flaky::new(ledger.clone());
         let app = world.webhook_on(flaky.clone());
         let body = event(PAID).to_string();
         let request = delivery(&body, Some(&world.sign(&body)));
-        flaky.plan([fault]);
+        flaky.plan(faults.clone());
         let answered = answer(&webhook::handle(&app, &request).await);
-        assert_eq!(problem(&answered), (503, "urn:coursegate:problem:unavailable"), "{fault:?}");
+        assert_eq!(problem(&answered), (503, "urn:coursegate:problem:unavailable"), "{faults:?}");
         assert_eq!(ledger.contents().sources.len(), usize::from(first_is_applied));
         let answered = answer(&webhook::handle(&app, &request).await);
         assert_eq!(answered, if first_is_applied { duplicate() } else { applied() });
@@ -381,9 +384,9 @@ async fn a_failing_ledger_is_503_and_the_redelivery_applies() {
 }
 
 #[tokio::test]
-async fn a_conflict_is_decided_anew_three_times_and_then_left_to_stripe() {
+async fn a_commit_is_tried_five_times_and_then_left_to_stripe() {
     let world = World::new().await;
-    for (conflicts, status) in [(3, 200), (4, 503)] {
+    for (conflicts, status) in [(4, 200), (5, 503)] {
         let ledger = MemoryLedger::default();
         let flaky = Flaky::new(ledger.clone());
         flaky.plan(vec![Fault::Conflict; conflicts]);

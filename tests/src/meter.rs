@@ -10,7 +10,8 @@ use crate::relay::{self, Answer, Relay, Request};
 
 /// What `DynamoDB` was asked for, and the units that it used up for that.
 ///
-/// Requests that it refused are counted among the calls; units are reported for none of them.
+/// Requests that it refused are counted among the calls. DynamoDB reports no units for them, but a
+/// cancelled transaction is probably billed like one that is committed: those units are estimated.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reading {
     /// How often each operation was called.
@@ -19,6 +20,8 @@ pub struct Reading {
     pub read_units: u64,
     /// One is a write of 1 KB. In a transaction each KB is two.
     pub write_units: u64,
+    /// Those of cancelled transactions, estimated as two for each item of up to 1 KB.
+    pub cancelled_units: u64,
 }
 
 impl Reading {
@@ -28,8 +31,11 @@ impl Reading {
         self.calls.values().sum()
     }
 
-    fn add(&mut self, operation: &str, answer: &Value) {
+    fn add(&mut self, operation: &str, items: usize, answer: &Value) {
         *self.calls.entry(operation.to_owned()).or_default() += 1;
+        if answer.get("CancellationReasons").is_some() {
+            self.cancelled_units += 2 * u64::try_from(items).unwrap();
+        }
         let consumed = &answer["ConsumedCapacity"];
         let consumed = match consumed.as_array() {
             // One for each table, where several items are meant.
@@ -59,6 +65,7 @@ impl std::ops::AddAssign<&Self> for Reading {
         }
         self.read_units += more.read_units;
         self.write_units += more.write_units;
+        self.cancelled_units += more.cancelled_units;
     }
 }
 
@@ -74,7 +81,11 @@ impl fmt::Display for Reading {
             })
             .collect();
         let calls = if calls.is_empty() { "nothing".to_owned() } else { calls.join(", ") };
-        write!(f, "{} read, {} written: {calls}", self.read_units, self.write_units)
+        write!(f, "{} read, {} written", self.read_units, self.write_units)?;
+        if self.cancelled_units > 0 {
+            write!(f, ", {} cancelled", self.cancelled_units)?;
+        }
+        write!(f, ": {calls}")
     }
 }
 
@@ -109,7 +120,8 @@ impl Meter {
     async fn pass_on(&self, mut request: Request) -> Answer {
         request.body["ReturnConsumedCapacity"] = "TOTAL".into();
         let answer = self.relay.pass_on(&request).await;
-        self.reading.lock().unwrap().add(&request.operation, &answer.body);
+        let items = request.body["TransactItems"].as_array().map_or(0, Vec::len);
+        self.reading.lock().unwrap().add(&request.operation, items, &answer.body);
         answer
     }
 }

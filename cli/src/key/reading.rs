@@ -1,5 +1,5 @@
-//! The webhook's Stripe API key: it asks what only Stripe knows, and changes nothing. So a key that
-//! may change something is one too strong for what stands at an open door.
+//! The webhook's Stripe API key. The webhook only reads, and it is open to the internet, so its key
+//! should be able to do nothing else.
 
 use secrecy::{ExposeSecret as _, SecretString};
 use shared::domain::id::PaymentIntentId;
@@ -9,10 +9,11 @@ use super::{KeyError, KeyFault, Try, is_unrestricted, refused};
 use crate::account::{Account, AccountError, NoParameters};
 use crate::deployment::Deployment;
 
-/// What the webhook asks of Stripe: whose a payment is, and how a dispute stands.
-const PERMISSIONS: [(&str, Try); 2] = [
+/// What the webhook asks Stripe: what a payment pays for, and the status of a dispute.
+const PERMISSIONS: [(&str, Try); 3] = [
     ("PaymentIntents: Read", Try::Get("/payment_intents")),
     ("Disputes: Read", Try::Get("/disputes")),
+    ("Invoices: Read", Try::Get("/invoice_payments")),
 ];
 
 /// What it must not be able to do: what moves money, sells, or would lead events elsewhere. There

@@ -210,10 +210,11 @@ fn the_webhook_s_key_is_tried_and_told_from_one_that_may_do_more() {
     assert!(said.problem.contains("knows none of the payments"), "{}", said.problem);
     shop.buy(&shop.sign_in("ada@example.com"), "tutorclaw_paid");
 
-    let reads = json!({"payment_intents": "read", "disputes": "read"});
-    let half = json!({"payment_intents": "read"});
-    let writes = json!({"payment_intents": "read", "disputes": "read", "charges": "write",
-                        "customers": "write"});
+    let reads = json!({"payment_intents": "read", "disputes": "read", "invoice_payments": "read"});
+    let half = json!({"payment_intents": "read", "invoice_payments": "read"});
+    let mut writes = reads.clone();
+    writes["charges"] = "write".into();
+    writes["customers"] = "write".into();
     for (key, permissions) in
         [("rk_test_reads", reads), ("rk_test_half", half), ("rk_test_writes", writes)]
     {

@@ -38,6 +38,7 @@ const RESOURCES: &[Resource] = &[
     resource(&["disputes"], "dispute", &[Kind::Dispute], &[]),
     resource(&["core/event_destinations"], "event_destination", &[], &[]),
     resource(&["events"], "event", &[], &[]),
+    resource(&["invoice_payments"], "invoice", &[], &[]),
     resource(&["payment_intents"], "payment_intent", &[Kind::PaymentIntent], &["products"]),
     resource(&["payment_methods"], "payment_method", &[Kind::PaymentMethod], &[]),
     resource(&["prices"], "plan", &[Kind::Price], &["products"]),

