@@ -30,7 +30,7 @@ pub(crate) type Fault = Box<dyn std::error::Error>;
 pub(crate) fn run() -> Result<(), Fault> {
     let docker = docker()?;
     cargo_lambda_is_there()?;
-    tools::install()?;
+    tools::install_python()?;
     let sam = Sam::find()?;
     let command = build_command()?;
     sam.build()?;
