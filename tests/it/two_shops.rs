@@ -226,12 +226,6 @@ async fn each_of_two_shops_in_one_account_is_told_everything_and_keeps_its_own()
 #[tokio::test]
 async fn neither_a_confirmation_nor_a_replay_takes_another_shop_s_sale() {
     let Shops { ours, mut theirs } = Shops::open().await;
-    let session = theirs.buy("ada").await;
-    theirs.world.pay(&session).await;
-    let payment = theirs.payment(&session).await;
-    let form = [("payment_intent".to_owned(), payment), ("amount".to_owned(), "100".to_owned())];
-    theirs.world.stripe_form("/v1/refunds", &form).await;
-
     let confirm = async |shop: &Shop, session: &str| {
         let target = format!("/checkout/{session}/confirm");
         let route = "POST /checkout/{session}/confirm";
@@ -239,7 +233,17 @@ async fn neither_a_confirmation_nor_a_replay_takes_another_shop_s_sale() {
     };
     let unknown = confirm(&ours, "cs_test_of_nobody").await;
     assert_eq!(unknown.0, 404);
-    assert_eq!(confirm(&ours, &session).await, unknown);
+
+    let session = theirs.buy("ada").await;
+    assert_eq!(confirm(&ours, &session).await, unknown, "open");
+    theirs.world.expire(&session).await;
+    assert_eq!(confirm(&ours, &session).await, unknown, "expired");
+    let session = theirs.buy("ada").await;
+    theirs.world.pay(&session).await;
+    let payment = theirs.payment(&session).await;
+    let form = [("payment_intent".to_owned(), payment), ("amount".to_owned(), "100".to_owned())];
+    theirs.world.stripe_form("/v1/refunds", &form).await;
+    assert_eq!(confirm(&ours, &session).await, unknown, "paid");
 
     let replay = async |shop: &Shop, kind: &str| {
         let event = shop.world.events(kind).await.remove(0);
