@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use coursegate::events;
+use coursegate::learner::forget;
 use serde_json::{Value, json};
 use shared::domain::decide::{IgnoreReason, Outcome};
 use shared::ports::Clock as _;
@@ -293,4 +294,16 @@ async fn a_session_under_another_mark_is_replaced_by_one_that_the_webhook_takes(
     world.pay(&after).await;
     let paid = world.events("checkout.session.completed").await.remove(0);
     assert_eq!(world.deliver(&paid).await.1["outcome"], "applied");
+}
+
+#[tokio::test]
+async fn erasing_a_learner_leaves_another_shop_s_session_open() {
+    let Shops { mut ours, mut theirs } = Shops::open().await;
+    let sessions = [(ours.buy("ada").await, "expired"), (theirs.buy("ada").await, "open")];
+    let deployment = ours.world.deployment("");
+    forget(&deployment, &ours.world.account(), &"ada".parse().unwrap()).await.unwrap();
+    for (session, status) in sessions {
+        let found = ours.world.stripe_get(&format!("/v1/checkout/sessions/{session}")).await;
+        assert_eq!(found["status"], status);
+    }
 }
