@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::http::StatusCode;
 use coursegate::deployment::Deployment;
-use coursegate::learner::{LearnerError, forget};
+use coursegate::learner::{LearnerError, forget, look, sessions};
 use serde_json::{Value, json};
 use shared::erasure::erase;
 use shared::ports::Clock as _;
@@ -247,6 +247,19 @@ async fn whoever_pays_as_they_are_erased_gets_nothing_and_can_buy_again() {
     assert_ne!(again, session, "{advanced}");
     shop.world.pay(&again).await;
     shop.tell().await;
+    assert!(shop.lets_in("ada").await);
+}
+
+#[tokio::test]
+async fn whoever_pays_before_their_session_is_expired_has_paid() {
+    let shop = Shop::open().await;
+    let session = shop.world.buy(&learner("ada")).await;
+    let (deployment, account) = (shop.world.deployment(""), shop.world.account());
+    let held = look(&deployment, &"ada".parse().unwrap()).await.unwrap();
+    let unsettled = sessions::look(&deployment, &account, &held).await.unwrap();
+    assert_eq!(unsettled.open.len(), 1);
+    shop.world.pay(&session).await;
+    sessions::settle(&deployment, &account, unsettled).await.unwrap();
     assert!(shop.lets_in("ada").await);
 }
 
