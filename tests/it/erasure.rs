@@ -369,3 +369,20 @@ async fn nobody_is_erased_while_a_session_of_theirs_can_t_be_read() {
     }
     assert_eq!(shop.world.items().await, before);
 }
+
+#[tokio::test]
+async fn an_item_of_a_newer_version_is_left_and_named() {
+    use aws_sdk_dynamodb::types::AttributeValue as Attribute;
+    let shop = Shop::open().await;
+    shop.world.buy(&learner("ada")).await;
+    let mut put = shop.world.dynamodb_client().put_item().table_name("coursegate");
+    for (name, value) in [("pk", "GIFT#1"), ("sk", "GIFT"), ("learner", "ada")] {
+        put = put.item(name, Attribute::S(value.to_owned()));
+    }
+    put.send().await.unwrap();
+    let error = shop.forget("ada").await.unwrap_err().to_string();
+    for part in ["GIFT#1 GIFT", "use the newest one"] {
+        assert!(error.contains(part), "{error}");
+    }
+    assert_eq!(shop.about("ada").await, ["GIFT#1 GIFT", "LEARNER#ada ACCESS"]);
+}
