@@ -11,12 +11,13 @@ use tests::world::root;
 use xtask::tools;
 
 /// What a bare `cargo run` runs. It is built here, once, unless the whole workspace is tested: then
-/// cargo has just built it, and would build half of it anew for this one.
+/// cargo has just built it, and would build half of it anew for this one. That takes minutes the
+/// first time, so cargo shows its progress.
 static COURSEGATE: LazyLock<PathBuf> = LazyLock::new(|| {
     let target = Path::new(env!("CARGO_BIN_EXE_storm")).ancestors().nth(2).unwrap();
     if !tools::tests_are_all_run() {
         let mut build = Command::new(env!("CARGO"));
-        build.current_dir(root()).args(["build", "--quiet", "--package", "coursegate"]);
+        build.current_dir(root()).args(["build", "--package", "coursegate"]);
         let built = build.arg("--target-dir").arg(target).status().unwrap();
         assert!(built.success(), "coursegate can't be built: see above");
     }

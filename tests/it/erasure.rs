@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::http::StatusCode;
 use coursegate::deployment::Deployment;
-use coursegate::learner::{LearnerError, forget};
+use coursegate::learner::{LearnerError, forget, look, sessions};
 use serde_json::{Value, json};
 use shared::erasure::erase;
 use shared::ports::Clock as _;
@@ -250,6 +250,19 @@ async fn whoever_pays_as_they_are_erased_gets_nothing_and_can_buy_again() {
     assert!(shop.lets_in("ada").await);
 }
 
+#[tokio::test]
+async fn whoever_pays_before_their_session_is_expired_has_paid() {
+    let shop = Shop::open().await;
+    let session = shop.world.buy(&learner("ada")).await;
+    let (deployment, account) = (shop.world.deployment(""), shop.world.account());
+    let held = look(&deployment, &"ada".parse().unwrap()).await.unwrap();
+    let unsettled = sessions::look(&deployment, &account, &held).await.unwrap();
+    assert_eq!(unsettled.open.len(), 1);
+    shop.world.pay(&session).await;
+    sessions::settle(&deployment, &account, unsettled).await.unwrap();
+    assert!(shop.lets_in("ada").await);
+}
+
 /// What stands before `DynamoDB` and refuses everything from a certain request on, which it may
 /// still have passed on.
 async fn refusing_after(
@@ -355,4 +368,21 @@ async fn nobody_is_erased_while_a_session_of_theirs_can_t_be_read() {
         assert!(error.contains(part), "{error}");
     }
     assert_eq!(shop.world.items().await, before);
+}
+
+#[tokio::test]
+async fn an_item_of_a_newer_version_is_left_and_named() {
+    use aws_sdk_dynamodb::types::AttributeValue as Attribute;
+    let shop = Shop::open().await;
+    shop.world.buy(&learner("ada")).await;
+    let mut put = shop.world.dynamodb_client().put_item().table_name("coursegate");
+    for (name, value) in [("pk", "GIFT#1"), ("sk", "GIFT"), ("learner", "ada")] {
+        put = put.item(name, Attribute::S(value.to_owned()));
+    }
+    put.send().await.unwrap();
+    let error = shop.forget("ada").await.unwrap_err().to_string();
+    for part in ["GIFT#1 GIFT", "use the newest one"] {
+        assert!(error.contains(part), "{error}");
+    }
+    assert_eq!(shop.about("ada").await, ["GIFT#1 GIFT", "LEARNER#ada ACCESS"]);
 }

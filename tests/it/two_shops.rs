@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use coursegate::events;
+use coursegate::learner::forget;
 use serde_json::{Value, json};
 use shared::domain::decide::{IgnoreReason, Outcome};
 use shared::ports::Clock as _;
@@ -226,12 +227,6 @@ async fn each_of_two_shops_in_one_account_is_told_everything_and_keeps_its_own()
 #[tokio::test]
 async fn neither_a_confirmation_nor_a_replay_takes_another_shop_s_sale() {
     let Shops { ours, mut theirs } = Shops::open().await;
-    let session = theirs.buy("ada").await;
-    theirs.world.pay(&session).await;
-    let payment = theirs.payment(&session).await;
-    let form = [("payment_intent".to_owned(), payment), ("amount".to_owned(), "100".to_owned())];
-    theirs.world.stripe_form("/v1/refunds", &form).await;
-
     let confirm = async |shop: &Shop, session: &str| {
         let target = format!("/checkout/{session}/confirm");
         let route = "POST /checkout/{session}/confirm";
@@ -239,7 +234,17 @@ async fn neither_a_confirmation_nor_a_replay_takes_another_shop_s_sale() {
     };
     let unknown = confirm(&ours, "cs_test_of_nobody").await;
     assert_eq!(unknown.0, 404);
-    assert_eq!(confirm(&ours, &session).await, unknown);
+
+    let session = theirs.buy("ada").await;
+    assert_eq!(confirm(&ours, &session).await, unknown, "open");
+    theirs.world.expire(&session).await;
+    assert_eq!(confirm(&ours, &session).await, unknown, "expired");
+    let session = theirs.buy("ada").await;
+    theirs.world.pay(&session).await;
+    let payment = theirs.payment(&session).await;
+    let form = [("payment_intent".to_owned(), payment), ("amount".to_owned(), "100".to_owned())];
+    theirs.world.stripe_form("/v1/refunds", &form).await;
+    assert_eq!(confirm(&ours, &session).await, unknown, "paid");
 
     let replay = async |shop: &Shop, kind: &str| {
         let event = shop.world.events(kind).await.remove(0);
@@ -289,4 +294,16 @@ async fn a_session_under_another_mark_is_replaced_by_one_that_the_webhook_takes(
     world.pay(&after).await;
     let paid = world.events("checkout.session.completed").await.remove(0);
     assert_eq!(world.deliver(&paid).await.1["outcome"], "applied");
+}
+
+#[tokio::test]
+async fn erasing_a_learner_leaves_another_shop_s_session_open() {
+    let Shops { mut ours, mut theirs } = Shops::open().await;
+    let sessions = [(ours.buy("ada").await, "expired"), (theirs.buy("ada").await, "open")];
+    let deployment = ours.world.deployment("");
+    forget(&deployment, &ours.world.account(), &"ada".parse().unwrap()).await.unwrap();
+    for (session, status) in sessions {
+        let found = ours.world.stripe_get(&format!("/v1/checkout/sessions/{session}")).await;
+        assert_eq!(found["status"], status);
+    }
 }

@@ -30,7 +30,7 @@ pub(crate) type Fault = Box<dyn std::error::Error>;
 pub(crate) fn run() -> Result<(), Fault> {
     let docker = docker()?;
     cargo_lambda_is_there()?;
-    tools::install()?;
+    tools::install_python()?;
     let sam = Sam::find()?;
     let command = build_command()?;
     sam.build()?;
@@ -46,6 +46,7 @@ pub(crate) fn run() -> Result<(), Fault> {
             // As the replay test does, each sample meets a world of its own.
             let stack = Stack::start(&command, docker.bridge.as_deref())?;
             runtime.block_on(stack.sell_to_grace())?;
+            runtime.block_on(stack.make_link())?;
             let event = event(folder, &sample, &runtime.block_on(stack.seal())?)?;
             let answer = sam.invoke(function, &event, &stack)?;
             tried = tried.saturating_add(1);

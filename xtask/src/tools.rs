@@ -151,7 +151,8 @@ pub fn install_crate(tool: CrateTool) -> Result<(), ToolsError> {
     }
 }
 
-fn install_python() -> Result<(), ToolsError> {
+/// Puts those written in Python there, unless those that are asked for are there.
+pub fn install_python() -> Result<(), ToolsError> {
     let wanted = root().join("tools/requirements.txt");
     // A copy of what was installed, made when it was complete.
     let installed = folder().join("requirements.txt");

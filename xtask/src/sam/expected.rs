@@ -67,7 +67,7 @@ impl fmt::Display for Answer {
 fn agrees(expected: &Value, found: &Value) -> bool {
     match (expected, found) {
         (Value::String(expected), Value::String(found)) => {
-            expected == found || expected.contains('[')
+            expected == found || expected.contains('[') || page(expected) == page(found)
         }
         (Value::Array(expected), Value::Array(found)) => {
             expected.len() == found.len()
@@ -84,6 +84,21 @@ fn agrees(expected: &Value, found: &Value) -> bool {
         }
         _ => expected == found,
     }
+}
+
+/// A page without its style, which the snapshots leave out, and without the day on which its link
+/// ends, which is not that of the replay test.
+fn page(html: &str) -> String {
+    without(&without(html, "<style>", "</style>"), "This link works until ", ".")
+}
+
+/// A text without what begins and ends so.
+fn without(text: &str, begins: &str, ends: &str) -> String {
+    let around = text.split_once(begins).and_then(|(before, rest)| {
+        let (_, after) = rest.split_once(ends)?;
+        Some(format!("{before}{after}"))
+    });
+    around.unwrap_or_else(|| text.to_owned())
 }
 
 #[cfg(test)]
@@ -107,6 +122,10 @@ mod tests {
         check(&json!({ "a": 1 }), &json!({ "a": 1, "b": 2 }), false);
         check(&json!({ "a": 1, "b": 2 }), &json!({ "a": 1 }), false);
         check(&json!([1]), &json!([1, 2]), false);
+        let shown = "<head><style>p {}</style></head><p>This link works until 1 May 2027.</p>";
+        let expected = "<head></head><p>This link works until 21 December 2026.</p>";
+        check(&json!(expected), &json!(shown), true);
+        check(&json!(expected), &json!(shown.replace("works", "worked")), false);
         check(&json!(200), &json!("200"), false);
     }
 

@@ -39,6 +39,8 @@ impl Sam {
         for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"] {
             command.env(name, "local");
         }
+        // With them it asks AWS whose account they are of, for ten seconds where nothing answers.
+        command.env("AWS_ENDPOINT_URL_STS", "http://127.0.0.1:9").env("AWS_MAX_ATTEMPTS", "1");
         command
     }
 
@@ -84,8 +86,9 @@ fn answer(said: &str) -> Option<Answer> {
     let mut said: Value = serde_json::from_str(said).ok()?;
     let mut take = |name: &str| said.get_mut(name).map(Value::take);
     let (status, headers, body) = (take("statusCode")?, take("headers")?, take("body")?);
-    let body = body
-        .as_str()
-        .map(|text| serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned())));
+    // No body is null in the snapshots.
+    let body = body.as_str().filter(|text| !text.is_empty());
+    let body =
+        body.map(|text| serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.into())));
     Some(Answer { status, headers, body: body.unwrap_or_default() })
 }

@@ -15,6 +15,14 @@ const PURCHASE: &str = "events/webhook/checkout_session_completed_paid.json";
 /// When grace has bought, in the replay test too.
 const BOUGHT: i64 = 1_795_000_000;
 
+/// The upgrade link that the samples use.
+const LINK: &str = "SampleLink0SampleLink0SampleLink";
+/// When it ends, in Unix seconds: in 2100.
+const LINK_ENDS: &str = "4102444800";
+/// A signature in shape: the local stack's DynamoDB asks for no more.
+const SIGNED: &str = "AWS4-HMAC-SHA256 Credential=local/20261121/us-east-1/dynamodb/aws4_request, \
+                      SignedHeaders=host, Signature=none";
+
 /// A running stack. It is stopped when it is dropped.
 pub(crate) struct Stack {
     process: Child,
@@ -68,6 +76,29 @@ impl Stack {
             Some(r#"{"outcome":"applied"}"#) => Ok(()),
             _ => Err(format!("the local stack has not taken grace's purchase: {answer}").into()),
         }
+    }
+
+    /// As in the replay test, a chat has a link for another learner.
+    pub(crate) async fn make_link(&self) -> Result<(), Fault> {
+        let item = json!({
+            "pk": { "S": format!("LINK#{LINK}") },
+            "sk": { "S": "LINK" },
+            "learner": { "S": "x-chat-7" },
+            "price": { "S": "tutorclaw_paid" },
+            "expires_at": { "N": LINK_ENDS },
+        });
+        let put = reqwest::Client::new()
+            .post(self.address("dynamodb")?)
+            .header("x-amz-target", "DynamoDB_20120810.PutItem")
+            .header("content-type", "application/x-amz-json-1.0")
+            .header("authorization", SIGNED)
+            .header("x-amz-date", "20261121T000000Z")
+            .body(json!({ "TableName": "coursegate", "Item": item }).to_string());
+        let answer = put.send().await?;
+        if answer.status().is_success() {
+            return Ok(());
+        }
+        Err(format!("the local stack has not taken the link: {}", answer.text().await?).into())
     }
 
     /// `events/sam-local.json` with the addresses of this stack, and its mark.
