@@ -44,12 +44,12 @@ pub async fn erase<L: Ledger + AccessReader + SourceFinder>(
         };
         apply(ledger, stripe, clock, ours, &observation).await?;
     }
-    // What was granted between the first reading and the first write.
-    close(ledger, clock, learner, at).await.map(drop)
+    Ok(())
 }
 
-/// Writes the erasure time, and removes the grants and first purchases that it covers. Returns the time,
-/// which is a later one if the learner was erased again since.
+/// Writes the erasure time, and removes the grants and first purchases that it covers until none is
+/// left; the erasure time keeps others from being added. Returns the time, which is a later one if
+/// the learner was erased again since.
 async fn close<L: Ledger + AccessReader>(
     ledger: &L,
     clock: &impl Clock,

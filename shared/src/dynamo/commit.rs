@@ -407,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cancelled_transaction_is_classified_by_all_its_reasons() {
+    fn a_cancelled_transaction_is_classified_by_all_of_its_reasons() {
         for (codes, expected) in [
             (["None", "ConditionalCheckFailed"], Cancelled::Conflict),
             (["TransactionConflict", "None"], Cancelled::Conflict),
