@@ -7,7 +7,7 @@ use serde_json::Value;
 pub(crate) enum Shop {
     /// Its learners come as they buy; [`REFUNDABLE`] are there.
     Growing,
-    /// It has the learners that [`ONE`] and [`THOUSAND`] name.
+    /// It has the learners that [`ONE`] and [`FIFTY`] name.
     Small,
     /// It has a hundred thousand learners who own something, and [`ONE`].
     Large,
@@ -16,7 +16,7 @@ pub(crate) enum Shop {
 /// A learner with one purchase.
 pub(crate) const ONE: &str = "ada";
 /// A learner with a thousand.
-pub(crate) const THOUSAND: &str = "thousand";
+pub(crate) const FIFTY: &str = "fifty";
 
 /// How many learners have a payment that can be refunded.
 pub(crate) const REFUNDABLE: u64 = 2_000;
@@ -121,11 +121,11 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         is_for_peers: true,
     },
     Operation {
-        name: "access, 1,000 purchases",
+        name: "access, 50 purchases",
         function: "entitlements",
         sample: ACCESS,
         shop: Shop::Small,
-        change: |event, _| asked_by(event, THOUSAND),
+        change: |event, _| asked_by(event, FIFTY),
         status: 200,
         says: r#""access":"granted""#,
         is_started: false,

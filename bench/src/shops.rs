@@ -11,9 +11,9 @@ use tests::sessions::event;
 use tests::world::{TABLE, World};
 use tokio::runtime::Handle;
 
-use crate::operations::{ONE, REFUNDABLE, Shop, THOUSAND, refundable};
+use crate::operations::{FIFTY, ONE, REFUNDABLE, Shop, refundable};
 
-const PURCHASES: u64 = 1_000;
+const PURCHASES: u64 = 50;
 const LEARNERS: usize = 100_000;
 /// As many as `DynamoDB` takes at once.
 const BATCH: usize = 25;
@@ -35,7 +35,7 @@ impl Shops {
                 }
                 Shop::Small => {
                     buy(&world, ONE, 1).await;
-                    buy(&world, THOUSAND, PURCHASES).await;
+                    buy(&world, FIFTY, PURCHASES).await;
                 }
                 Shop::Large => {
                     buy(&world, ONE, 1).await;

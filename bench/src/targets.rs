@@ -64,8 +64,9 @@ const READ: Reads = |row| Some(row.read_units);
 const WRITTEN: Reads = |row| Some(row.write_units);
 
 const REFUNDED: (&str, &str) = ("webhook", "refund applied");
+const OPENED: (&str, &str) = ("checkout", "session opened");
 const ACCESS: (&str, &str) = ("entitlements", "access, 1 purchase");
-const ACCESS_OF_MANY: (&str, &str) = ("entitlements", "access, 1,000 purchases");
+const ACCESS_OF_MANY: (&str, &str) = ("entitlements", "access, 50 purchases");
 const ACCESS_AMONG_MANY: (&str, &str) = ("entitlements", "access, 100,000 learners");
 
 /// Every target.
@@ -75,20 +76,21 @@ pub(crate) const TARGETS: &[Target] = &[
     of("webhook, CPU of an event applied", ("webhook", APPLIED), CPU, Limit::OfNode(10)),
     of("webhook, memory", ("webhook", APPLIED), MEMORY, Limit::Bytes(16 * MB)),
     of("entitlements, memory", ACCESS, MEMORY, Limit::Bytes(16 * MB)),
-    of("checkout, memory", ("checkout", "session opened"), MEMORY, Limit::Bytes(16 * MB)),
+    of("checkout, memory", OPENED, MEMORY, Limit::Bytes(16 * MB)),
     zip("webhook, zip", "webhook"),
     zip("entitlements, zip", "entitlements"),
     zip("checkout, zip", "checkout"),
-    of("event applied, round trips", ("webhook", APPLIED), TRIPS, Limit::Count(2)),
-    of("event applied, units read", ("webhook", APPLIED), READ, Limit::Count(2)),
+    of("event applied, round trips", ("webhook", APPLIED), TRIPS, Limit::Count(1)),
+    of("event applied, units read", ("webhook", APPLIED), READ, Limit::Count(0)),
     of("event applied, units written", ("webhook", APPLIED), WRITTEN, Limit::Count(6)),
     of("event again, round trips", ("webhook", "event again"), TRIPS, Limit::Count(1)),
     of("refund applied, round trips", REFUNDED, TRIPS, Limit::Count(2)),
     of("refund applied, units read", REFUNDED, READ, Limit::Count(2)),
     of("refund applied, units written", REFUNDED, WRITTEN, Limit::Count(6)),
+    of("session opened, round trips", OPENED, TRIPS, Limit::Count(4)),
     of("access, round trips", ACCESS, TRIPS, Limit::Count(1)),
     of("access, units read", ACCESS, READ, Limit::Count(1)),
-    of("access of 1,000 purchases, units read", ACCESS_OF_MANY, READ, Limit::Count(1)),
+    of("access of 50 purchases, units read", ACCESS_OF_MANY, READ, Limit::Count(1)),
     of("access among 100,000 learners, units read", ACCESS_AMONG_MANY, READ, Limit::Count(1)),
 ];
 
