@@ -328,8 +328,8 @@ mod tests {
     #[test]
     fn what_opens_nothing_is_not_looked_up() {
         let at = Timestamp::from_unix_seconds(1);
-        assert!(bought("pi_1", Payment::told(PaymentStatus::Processing, at)).is_none());
-        assert!(bought("pi_1", Payment::told(PaymentStatus::Failed, at)).is_none());
+        assert!(bought("pi_1", Payment::reported(PaymentStatus::Processing, at)).is_none());
+        assert!(bought("pi_1", Payment::reported(PaymentStatus::Failed, at)).is_none());
         assert!(bought("pi_1", Payment::paid(Timestamp::from_unix_seconds(1))).is_some());
         assert!(Open::new("pi_1".parse().unwrap(), &Facts::default()).is_none());
     }
