@@ -130,7 +130,7 @@ fn subjects(arguments: &Arguments) -> Result<(Vec<Subject>, Vec<String>), String
 }
 
 fn measured(subjects: &[Subject], effort: Effort) -> Result<Vec<Row>, String> {
-    let logs = xtask::tools::root().join("target/bench/logs");
+    let logs = tools::root().join("target/bench/logs");
     let failed = |error: std::io::Error| format!("{} can't be used: {error}", logs.display());
     if logs.exists() {
         std::fs::remove_dir_all(&logs).map_err(failed)?;

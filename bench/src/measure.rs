@@ -70,7 +70,7 @@ impl Bench {
     pub(crate) fn new(subjects: &[Subject], shops: Shops, logs: PathBuf) -> Result<Self, String> {
         let mut rows = Vec::new();
         for operation in OPERATIONS {
-            let file = xtask::tools::root().join("events").join(operation.sample);
+            let file = tools::root().join("events").join(operation.sample);
             let sample = read(&file)?;
             let does = |it: &&Subject| {
                 it.function == operation.function && (it.is_ours() || operation.is_for_peers)
@@ -167,7 +167,7 @@ impl Row {
         (self.operation.change)(&mut event, &call);
         if event["body"].is_object() {
             let body = format!("{:#}", event["body"]);
-            let signature = xtask::sign::signature(&body, SIGNING_SECRET, now());
+            let signature = samples::signature(&body, SIGNING_SECRET, now());
             event["headers"]["stripe-signature"] = signature.into();
             event["body"] = body.into();
         }

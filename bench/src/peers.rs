@@ -67,7 +67,7 @@ pub(crate) fn node() -> Result<Subject, String> {
         run(Command::new(&npm).arg("ci").args(quiet), folder)?;
         run(Command::new(&npm).args(["run", "--silent", "build"]), folder)
     })?;
-    let bundle = xtask::tools::root().join(folder).join("index.cjs");
+    let bundle = tools::root().join(folder).join("index.cjs");
     let arguments = vec![bundle.to_string_lossy().into_owned()];
     Ok(subject("node", Program { file: node, arguments }, Some(bundle)))
 }
@@ -82,7 +82,7 @@ pub(crate) fn python() -> Result<Subject, String> {
         let pip = ["-m", "pip", "install", "--quiet", "--no-deps", "-r", "requirements.txt"];
         run(Command::new("environment/bin/python").args(pip), folder)
     })?;
-    let folder = xtask::tools::root().join(folder);
+    let folder = tools::root().join(folder);
     let file = folder.join("environment/bin/python");
     let arguments = vec![folder.join("main.py").to_string_lossy().into_owned()];
     Ok(subject("python", Program { file, arguments }, None))
@@ -95,7 +95,7 @@ fn install(
     files: &[&str],
     install: impl FnOnce(&Path) -> Result<(), String>,
 ) -> Result<(), String> {
-    let (from, to) = (xtask::tools::root().join(from), xtask::tools::root().join(folder));
+    let (from, to) = (tools::root().join(from), tools::root().join(folder));
     let done = to.join("installed");
     let is_current = |file: &&str| fs::read(from.join(file)).ok() == fs::read(to.join(file)).ok();
     if done.exists() && files.iter().all(is_current) {

@@ -39,7 +39,7 @@ pub(crate) fn build() -> Result<Vec<Subject>, String> {
 
 fn build_one(name: &str) -> Result<Subject, String> {
     run(Command::new("cargo").args(["build", "--release", "--package", name]), Path::new("."))?;
-    let file = xtask::tools::root().join("target/release").join(name);
+    let file = tools::root().join("target/release").join(name);
     Ok(Subject {
         name: name.to_owned(),
         function: name.to_owned(),
@@ -74,7 +74,7 @@ fn size(file: &Path) -> Result<Size, String> {
 
 /// Runs a command in a folder of the project; it speaks for itself.
 pub(crate) fn run(command: &mut Command, folder: &Path) -> Result<(), String> {
-    let command = command.current_dir(xtask::tools::root().join(folder));
+    let command = command.current_dir(tools::root().join(folder));
     let name = command.get_program().to_string_lossy().into_owned();
     match command.status() {
         Ok(status) if status.success() => Ok(()),

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 /// The mark of the shop whose story is told.
-pub const MARK: &str = xtask::sign::SAMPLE_MARK;
+pub const MARK: &str = samples::SAMPLE_MARK;
 /// The mark of another deployment that sells in the same Stripe account.
 pub const OTHER_MARK: &str = "another-shop";
 

@@ -231,7 +231,7 @@ impl Run {
         let body = event.to_string();
         let mut signature = format!("t={now}");
         for secret in &self.signing {
-            let header = xtask::sign::signature(&body, secret, now);
+            let header = samples::signature(&body, secret, now);
             signature.push_str(header.trim_start_matches(|c| c != ','));
         }
         let request = HttpRequest::builder().method("POST").header("stripe-signature", signature);

@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 use tests::world::root;
-use xtask::tools;
 
 use crate::browser::{LAPTOP, PHONE, Screen};
 use crate::visitor::{Visitor, visit};

@@ -8,7 +8,6 @@ use std::sync::LazyLock;
 use reqwest::{Client, StatusCode};
 use serde_json::Value;
 use tests::world::root;
-use xtask::tools;
 
 /// What a bare `cargo run` runs. It is built here, once, unless the whole workspace is tested: then
 /// cargo has just built it, and would build half of it anew for this one. That takes minutes the

@@ -98,7 +98,7 @@ async fn is_accepted(world: &World, secret: &str) -> bool {
     let body = json!({"id": "evt_1", "type": "unknown", "object": "event", "created": 1,
         "livemode": false, "data": {"object": {}}})
     .to_string();
-    let signature = xtask::sign::signature(&body, secret, world.clock.now().unix_seconds());
+    let signature = samples::signature(&body, secret, world.clock.now().unix_seconds());
     let mut accepted = 0;
     for _ in 0..2 * INSTANCES {
         let request = reqwest::Client::new().post(world.webhook_url());

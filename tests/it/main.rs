@@ -35,7 +35,6 @@ mod reading;
 mod replay;
 mod reversals;
 mod sale;
-mod sbom;
 mod secrets;
 mod seller;
 mod site;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use lambda_http::{Body, Response};
+use samples::sign_file;
 use serde_json::{Map, Value, json};
 use shared::domain::checkout::Link;
 use shared::domain::time::{DAY, Timestamp};
@@ -14,7 +15,6 @@ use simulation::rendering::MARK;
 use tests::requests::{answer, from_event, text};
 use tests::sessions::event;
 use tests::world::{SIGNING_SECRET, World, root};
-use xtask::sign::sign_file;
 
 /// When the samples were sent.
 const SENT: i64 = 1_795_240_000;

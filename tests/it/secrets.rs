@@ -1,11 +1,11 @@
 //! Signing secrets: several at once, rotated while running, and Secrets Manager away.
 
+use samples::signature;
 use shared::ports::{Clock, SecretReader as _};
 use shared::secrets::SecretsManager;
 use tests::requests::{answer, delivery};
 use tests::sessions::event;
 use tests::world::{SIGNING_SECRET, SIGNING_SECRET_ID, World};
-use xtask::sign::signature;
 
 pub(crate) type App = webhook::App<shared::dynamo::Table, simulation::clock::ManualClock>;
 

@@ -11,7 +11,6 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::Value;
 use tests::world::root;
-use xtask::tools;
 
 /// What a page is made of, script and style, may weigh on its way to a browser.
 pub(crate) const BYTES_MAX: usize = 64_000;

@@ -12,7 +12,7 @@ use local::template::Access;
 use serde_json::{Value, json};
 use tests::moto::moto;
 use tests::world::{root, template};
-use xtask::tools::find_or_pass_over;
+use tools::find_or_pass_over;
 
 use crate::tidy::done_by_adapters;
 

@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::future::join_all;
+use samples::signature;
 use serde_json::{Value, json};
 use shared::domain::access::Status;
 use shared::domain::decide::Recorded;
@@ -14,7 +15,6 @@ use tests::flaky::{Fault, Flaky};
 use tests::requests::{answer, delivery, from_event, function_url_event};
 use tests::sessions::event;
 use tests::world::{SIGNING_SECRET, World};
-use xtask::sign::signature;
 
 const PAID: &str = "evt_1 completed paid cs_a pi_a ada tutorclaw @1000";
 

@@ -66,12 +66,12 @@ pub fn quiet_moto() -> Option<&'static Moto> {
 /// One of a test's own, which checks each request once it is told to by [`Moto::let_only`].
 #[must_use]
 pub fn strict_moto() -> Option<Moto> {
-    let program = xtask::tools::find_or_pass_over("moto_server")?;
+    let program = tools::find_or_pass_over("moto_server")?;
     Some(Moto::start(&program.with_file_name("python")))
 }
 
 fn started(moto: &'static OnceLock<Moto>) -> Option<&'static Moto> {
-    let program = xtask::tools::find_or_pass_over("moto_server")?;
+    let program = tools::find_or_pass_over("moto_server")?;
     Some(moto.get_or_init(|| Moto::start(&program.with_file_name("python"))))
 }
 

@@ -62,7 +62,7 @@ pub fn observation(event: &Value) -> Observation {
     const SECRET: &str = "whsec_of_a_line";
     let body = event.to_string();
     let now = SystemClock.now();
-    let signature = xtask::sign::signature(&body, SECRET, now.unix_seconds());
+    let signature = samples::signature(&body, SECRET, now.unix_seconds());
     let delivery = UnverifiedDelivery { unverified_signature: &signature, unverified_body: &body };
     delivery.verify(&[SECRET.into()], now).unwrap().read(Mode::Test)
 }

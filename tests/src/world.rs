@@ -395,7 +395,7 @@ impl World {
     /// Signs a body as Stripe would now.
     #[must_use]
     pub fn sign(&self, body: &str) -> String {
-        xtask::sign::signature(body, SIGNING_SECRET, self.clock.now().unix_seconds())
+        samples::signature(body, SIGNING_SECRET, self.clock.now().unix_seconds())
     }
 
     /// Delivers an event as Stripe would, to a webhook function that has just started.

@@ -4,8 +4,6 @@
 use std::process::Command;
 use std::time::Instant;
 
-use xtask::tools;
-
 /// A check: what it is called, and what is run, as it could be typed.
 struct Check {
     name: &'static str,

@@ -4,8 +4,6 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use xtask::tools;
-
 type Fault = Box<dyn std::error::Error>;
 
 /// Runs libFuzzer on a target for so long; with `keep`, puts the inputs that reach more code than

@@ -1,5 +1,3 @@
-//! The project's chores, as far as tests use them too.
+//! The project's chores, as far as their tests use them.
 
 pub mod sbom;
-pub mod sign;
-pub mod tools;

@@ -4,15 +4,13 @@
 
 mod checks;
 mod fuzz;
-mod sam;
-mod signing;
 mod storm;
 
-use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+const SAMPLES: [&str; 5] = ["run", "--quiet", "--package", "samples", "--"];
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "The project's chores", version)]
@@ -68,26 +66,19 @@ enum Chore {
         arguments: Vec<String>,
     },
     /// Print a sample event of events/webhook with the deployment's mark and a fresh signature, to
-    /// hand to the webhook.
+    /// hand to the webhook. `--help` says more.
+    #[command(disable_help_flag = true)]
     Sign {
-        /// The file, one of those in events/webhook.
-        file: PathBuf,
-        /// The deployment's mark; without mark and secret, those of the running local stack.
-        #[arg(long, requires = "secret")]
-        mark: Option<String>,
-        /// The deployment's signing secret.
-        #[arg(long, requires = "mark")]
-        secret: Option<String>,
-        /// The port of the local stack's gateway.
-        #[arg(long, default_value_t = 3000)]
-        gateway_port: u16,
+        /// What `samples sign` is given.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
     },
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
         Chore::Test => checks::run(),
-        Chore::Tools => xtask::tools::install().map_err(Into::into),
+        Chore::Tools => tools::install().map_err(Into::into),
         Chore::Advisories => checks::advisories(),
         Chore::Sbom => xtask::sbom::write_all().map_err(Into::into).map(|files| {
             for file in files {
@@ -95,7 +86,7 @@ fn main() -> ExitCode {
             }
         }),
         Chore::Fuzz { target, seconds, keep } => fuzz::run(&target, seconds, keep),
-        Chore::Sam => sam::run(),
+        Chore::Sam => cargo(&SAMPLES, &["sam".to_owned()]),
         Chore::Bench { arguments } => {
             let bench = ["run", "--quiet", "--profile", "bench", "--package", "bench", "--"];
             cargo(&bench, &arguments)
@@ -104,12 +95,9 @@ fn main() -> ExitCode {
             cargo(&["run", "--quiet", "--package", "simulation", "--"], &arguments)
         }
         Chore::Storm { arguments } => storm::run(&arguments),
-        Chore::Sign { file, mark, secret, gateway_port } => {
-            let given = mark.zip(secret).map(|(mark, secret)| signing::Seal { mark, secret });
-            signing::run(&file, given, gateway_port).map(|event| {
-                // Whoever reads may have had enough: `cargo xtask sign … | head`.
-                let _ = writeln!(std::io::stdout(), "{event}");
-            })
+        Chore::Sign { arguments } => {
+            let samples = [&SAMPLES[..], &["sign"]].concat();
+            cargo(&samples, &arguments)
         }
     };
     match result {
@@ -124,7 +112,7 @@ fn main() -> ExitCode {
 /// Runs cargo with this, and what was given to the chore.
 fn cargo(command: &[&str], arguments: &[String]) -> Result<(), Box<dyn std::error::Error>> {
     let mut cargo = std::process::Command::new("cargo");
-    let status = cargo.args(command).args(arguments).current_dir(xtask::tools::root()).status()?;
+    let status = cargo.args(command).args(arguments).current_dir(tools::root()).status()?;
     if status.success() {
         return Ok(());
     }

@@ -10,7 +10,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::tools::root;
+use tools::root;
 
 /// The functions, as their packages and executables are called.
 pub const FUNCTIONS: [&str; 3] = ["checkout", "entitlements", "webhook"];

@@ -1,7 +1,6 @@
 //! `cargo xtask storm`: the functions as they are deployed, in bad weather.
 
 use xtask::sbom::FUNCTIONS;
-use xtask::tools;
 
 use crate::cargo;
 

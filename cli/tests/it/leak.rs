@@ -23,7 +23,7 @@ impl Shop {
             "livemode": false, "data": {"object": session},
         });
         let event = event.to_string();
-        let signature = xtask::sign::signature(&event, secret, now);
+        let signature = samples::signature(&event, secret, now);
         let url = format!("{}/webhook", self.running.addresses["gateway"].as_str().unwrap());
         let header = format!("stripe-signature: {signature}");
         let mut curl = Command::new("curl");

@@ -179,7 +179,7 @@ async fn every_signed_sample_is_taken_and_a_garbled_one_harms_nothing() {
     for sample in hers.into_iter().chain(samples()) {
         let now = time::OffsetDateTime::now_utc().unix_timestamp();
         let mark = visitor.running.addresses["deployment_mark"].as_str().unwrap();
-        let event = xtask::sign::sign_file(&sample, mark, secret, now).unwrap();
+        let event = samples::sign_file(&sample, mark, secret, now).unwrap();
         let (status, answer) = visitor.post(&invoke, None, &event).await;
         assert_eq!((status, &answer["statusCode"]), (200, &json!(200)), "{sample:?} {answer}");
         if sample.ends_with("checkout_session_completed_paid.json") {

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use xtask::tools::pass_over;
+use tools::pass_over;
 
 use crate::running::{project, up};
 

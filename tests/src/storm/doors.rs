@@ -61,7 +61,7 @@ impl Doors {
     /// Delivers this as Stripe does, signed anew.
     pub async fn deliver(&self, body: &str) -> Answered {
         let now = SystemClock.now().unix_seconds();
-        let signature = xtask::sign::signature(body, &self.signing_secret, now);
+        let signature = samples::signature(body, &self.signing_secret, now);
         let url = format!("{}/webhook", self.addresses.gateway);
         let post = self.client.post(url).header("content-type", "application/json; charset=utf-8");
         answered(post.header("stripe-signature", signature).body(body.to_owned())).await

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use xtask::tools;
 
 use super::Fault;
 use super::expected::Answer;

@@ -1,12 +1,17 @@
 //! What a function is said to be linked from.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that can't go on should stop where it is"
+)]
+
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use xtask::sbom::{FUNCTIONS, bill};
-use xtask::tools;
 
 fn bills() -> Vec<(&'static str, Value)> {
     FUNCTIONS.map(|function| (function, bill(function).unwrap())).into()

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
-use xtask::tools;
 
 use super::{Fault, read_json};
 use crate::signing::Seal;

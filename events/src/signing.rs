@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use samples::sign_file;
 use serde_json::Value;
-use xtask::sign::sign_file;
 
 /// What the template calls the secret, and the local stack with it.
 const SECRET_ID: &str = "coursegate/StripeSigningSecret";

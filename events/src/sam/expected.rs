@@ -3,7 +3,6 @@
 use std::fmt;
 
 use serde_json::Value;
-use xtask::tools;
 
 use super::Fault;
 

@@ -10,7 +10,6 @@ use std::process::Command;
 use std::time::Instant;
 
 use serde_json::Value;
-use xtask::tools;
 
 use invoking::Sam;
 use stack::Stack;
