@@ -1,6 +1,7 @@
 //! The Stripe account as its operator reaches it: any request, small shapes of one's own for the
 //! answers, and errors that say what Stripe said.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -8,14 +9,16 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use shared::domain::decide::Mode;
 use shared::stripe::api::mode_of_key;
-use stripe::{Client, ClientBuilder, IdempotencyKey, RequestStrategy, StripeError};
-use stripe_client_core::{RequestBuilder, StripeMethod};
+use shared::stripe::client::{Answer, Client, NoAnswer, UnsendableKey, pauses};
+use stripe_client_core::{ApiVersion, IdempotencyKey, RequestBuilder, StripeMethod, VERSION};
+use uuid::Uuid;
 
 /// The version of Stripe's API that this program speaks, and for which it registers its endpoint.
-pub const API_VERSION: stripe_shared::ApiVersion = stripe_shared::version::VERSION;
+pub const API_VERSION: ApiVersion = VERSION;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
-const STRIPE: &str = "https://api.stripe.com";
+/// The pauses of a request that changes something: the operator runs the command again instead.
+const ONCE: std::iter::Empty<Duration> = std::iter::empty();
 /// The most that Stripe lists at once: <https://docs.stripe.com/api/pagination>
 const PAGE_SIZE: u32 = 100;
 
@@ -100,11 +103,7 @@ pub const fn name_of(mode: Mode) -> &'static str {
 /// A Stripe account in one of its modes.
 #[derive(Clone)]
 pub struct Account {
-    client: Client,
-    /// For `/v2`, which the client doesn't speak.
-    http: reqwest::Client,
-    url: String,
-    key: SecretString,
+    client: Arc<Client>,
 }
 
 /// A page of a list under `/v2`.
@@ -173,15 +172,9 @@ impl Account {
         if mode == Mode::Live && url.is_some() {
             return Err(AccountError::NotStripe);
         }
-        let mut builder = ClientBuilder::new(key.expose_secret()).timeout(TIMEOUT);
-        if let Some(url) = url {
-            builder = builder.url(url);
-        }
-        let client = builder.build().map_err(said)?;
-        let http =
-            reqwest::Client::builder().timeout(TIMEOUT).build().map_err(|e| unreached(&e))?;
-        let url = url.unwrap_or(STRIPE).trim_end_matches('/').to_owned();
-        Ok(Self { client, http, url, key: key.clone() })
+        let client = Client::new(url, key, TIMEOUT);
+        let client = client.map_err(|UnsendableKey| AccountError::UnknownKey)?;
+        Ok(Self { client: Arc::new(client) })
     }
 
     /// Reads.
@@ -190,8 +183,8 @@ impl Account {
         path: &str,
         query: &impl Serialize,
     ) -> Result<T, AccountError> {
-        let request = RequestBuilder::new(StripeMethod::Get, path).query(query);
-        self.send(request, RequestStrategy::ExponentialBackoff(3)).await
+        self.send(|| RequestBuilder::new(StripeMethod::Get, path).query(query), None, pauses())
+            .await
     }
 
     /// Reads all pages of a list.
@@ -223,17 +216,11 @@ impl Account {
         let mut all = Vec::new();
         let mut query = Some(query.to_owned());
         while let Some(this) = query {
-            let request = self.http.get(format!("{}/v2{path}?{this}", self.url));
-            let request = request.bearer_auth(self.key.expose_secret());
-            let request = request.header("stripe-version", API_VERSION.as_str());
-            let answer = request.send().await.map_err(|error| unreached(&error))?;
-            let status = answer.status().as_u16();
-            let body = answer.text().await.map_err(|error| unreached(&error))?;
-            if status != 200 {
-                return Err(refused(status, &body));
-            }
-            let page: PageV2<T> = serde_json::from_str(&body)
-                .map_err(|error| AccountError::Unreadable(error.to_string()))?;
+            let request = || RequestBuilder {
+                query: Some(this.clone()),
+                ..RequestBuilder::new(StripeMethod::Get, format!("/v2{path}"))
+            };
+            let page: PageV2<T> = self.send(request, None, pauses()).await?;
             all.extend(page.data);
             // Only what is asked is taken from the answer, not whom: the key goes to Stripe alone.
             query = page.next_page_url.and_then(|url| Some(url.split_once('?')?.1.to_owned()));
@@ -247,46 +234,57 @@ impl Account {
         path: &str,
         form: &impl Serialize,
     ) -> Result<T, AccountError> {
-        let key = IdempotencyKey::new(fresh_idempotency_key()?)
+        let key = IdempotencyKey::new(format!("coursegate-{}", Uuid::new_v4()))
             .map_err(|error| AccountError::Unreadable(error.to_string()))?;
-        let request = RequestBuilder::new(StripeMethod::Post, path).form(form);
-        self.send(request, RequestStrategy::Idempotent(key)).await
+        let request = || RequestBuilder::new(StripeMethod::Post, path).form(form);
+        self.send(request, Some(&key), ONCE).await
     }
 
     /// Deletes.
     pub async fn delete(&self, path: &str) -> Result<(), AccountError> {
-        let request = RequestBuilder::new(StripeMethod::Delete, path);
-        self.send::<serde_json::Value>(request, RequestStrategy::Once).await.map(drop)
+        let request = || RequestBuilder::new(StripeMethod::Delete, path);
+        self.send::<serde_json::Value>(request, None, ONCE).await.map(drop)
     }
 
+    /// Sends a request, and again after each pause where that may help.
     async fn send<T: DeserializeOwned>(
         &self,
-        request: RequestBuilder,
-        strategy: RequestStrategy,
+        request: impl Fn() -> RequestBuilder,
+        key: Option<&IdempotencyKey>,
+        mut pauses: impl Iterator<Item = Duration>,
     ) -> Result<T, AccountError> {
-        let answer = request
-            .customize::<miniserde::json::Value>()
-            .request_strategy(strategy)
-            .send(&self.client)
-            .await
-            .map_err(said)?;
-        serde_json::from_str(&miniserde::json::to_string(&answer))
-            .map_err(|error| AccountError::Unreadable(error.to_string()))
+        loop {
+            let answer = self.client.exchange(request(), key).await;
+            match pauses.next().filter(|_| may_help(&answer)) {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return read(answer),
+            }
+        }
     }
 }
 
-/// A key under which a request counts as new.
-fn fresh_idempotency_key() -> Result<String, AccountError> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| AccountError::Unreadable(error.to_string()))?;
-    Ok(format!("coursegate-{:032x}", u128::from_ne_bytes(bytes)))
+/// Whether another attempt may help: what Stripe says of that, or else what the status means.
+/// <https://docs.stripe.com/error-low-level>
+fn may_help(answer: &Result<Answer, NoAnswer>) -> bool {
+    match answer {
+        Ok(Answer { status, should_retry, .. }) => {
+            should_retry.unwrap_or(matches!(status.as_u16(), 409 | 429 | 500..))
+        }
+        Err(NoAnswer::InTime | NoAnswer::AtAll) => true,
+        Err(NoAnswer::Unsendable(_)) => false,
+    }
 }
 
-fn unreached(error: &reqwest::Error) -> AccountError {
-    // Without the address, which may name what was asked.
-    AccountError::Unreachable(
-        if error.is_timeout() { "no answer in time" } else { "no answer" }.to_owned(),
-    )
+fn read<T: DeserializeOwned>(answer: Result<Answer, NoAnswer>) -> Result<T, AccountError> {
+    let Answer { status, text, .. } = answer.map_err(|error| match error {
+        NoAnswer::InTime | NoAnswer::AtAll => AccountError::Unreachable(error.to_string()),
+        NoAnswer::Unsendable(why) => AccountError::Unreadable(why),
+    })?;
+    let text = text.unwrap_or_default();
+    if !status.is_success() {
+        return Err(refused(status.as_u16(), &text));
+    }
+    serde_json::from_str(&text).map_err(|error| AccountError::Unreadable(error.to_string()))
 }
 
 fn refused(status: u16, body: &str) -> AccountError {
@@ -299,21 +297,5 @@ fn refused(status: u16, body: &str) -> AccountError {
             code,
             message: message.unwrap_or_else(|| "no reason given".to_owned()),
         },
-    }
-}
-
-fn said(error: StripeError) -> AccountError {
-    match error {
-        StripeError::Stripe(_, 401) => AccountError::UnknownKey,
-        StripeError::Stripe(error, status) => AccountError::Refused {
-            status,
-            code: error.code.as_ref().map(|code| code.as_str().to_owned()),
-            message: error.message.unwrap_or_else(|| "no reason given".to_owned()),
-        },
-        StripeError::JSONDeserialize(error) | StripeError::ConfigError(error) => {
-            AccountError::Unreadable(error)
-        }
-        StripeError::ClientError(error) => AccountError::Unreachable(error),
-        StripeError::Timeout => AccountError::Unreachable("no answer in time".to_owned()),
     }
 }

@@ -1,10 +1,8 @@
 //! A deployment as its operator reaches it: a stack in AWS, or the local stack that is running.
 
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_cloudformation::types::Stack;
-use aws_sdk_dynamodb::config::{Credentials, ProvideCredentials as _, SharedCredentialsProvider};
-use aws_sdk_secretsmanager::error::ProvideErrorMetadata as _;
-use local::addresses::Addresses;
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region, SharedCredentialsProvider};
+use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_types::SdkConfig;
 use secrecy::SecretString;
 use serde::Deserialize;
 use shared::config::process_environment;
@@ -20,14 +18,16 @@ use shared::stripe::api::invoice_payments_of;
 use shared::stripe::wire::{
     dispute_status_from_api, payment_owner_from_api, subscription_of_payment_from_api,
 };
-use shared::telemetry::Chain;
 
 use crate::account::{Account, AccountError, NoParameters};
+use crate::aws::{self, Aws};
 use crate::lambda::Function;
-use crate::s3::S3;
 
 /// The operator's own key, which may do more than the functions' key.
 pub const STRIPE_API_KEY: &str = "STRIPE_API_KEY";
+
+/// The local stack's table, and what its secrets' names start with.
+const LOCAL_NAME: &str = "coursegate";
 
 /// Which deployment is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +37,14 @@ pub enum Place {
     /// The local stack, with its gateway on this port.
     Local(u16),
 }
+
+/// The environment has no credentials that AWS could be asked with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "no AWS credentials are found, or they have expired: sign in (`aws sso login`, if that is your \
+     way), or name a profile that has some with AWS_PROFILE"
+)]
+pub struct NoCredentials;
 
 /// Why a deployment can't be reached.
 #[derive(Debug, thiserror::Error)]
@@ -53,12 +61,15 @@ pub enum DeploymentError {
     /// The environment names no Region.
     #[error("no AWS Region is set: set AWS_REGION, or a profile that has one with AWS_PROFILE")]
     NoRegion,
-    /// The environment has no credentials that AWS could be asked with.
+    /// This program was built for a laptop.
     #[error(
-        "no AWS credentials are found, or they have expired: sign in (`aws sso login`, if that is \
-         your way), or name a profile that has some with AWS_PROFILE"
+        "this program was built without what reaches AWS, which the local stack does not need: \
+         build it with `cargo build --features aws`"
     )]
-    NoCredentials,
+    NotBuilt,
+    /// The environment has no credentials that AWS could be asked with.
+    #[error(transparent)]
+    NoCredentials(#[from] NoCredentials),
     /// `CloudFormation` did not answer.
     #[error("stack {name} can't be read in {region}: {reason}")]
     Stack {
@@ -167,14 +178,10 @@ pub struct Cloud {
     pub status: String,
     /// Where alarms go.
     pub alarm_topic: String,
-    /// SNS.
-    pub sns: aws_sdk_sns::Client,
-    /// STS, which knows who the operator is.
-    pub sts: aws_sdk_sts::Client,
-    /// S3.
-    pub s3: S3,
     /// The course site.
     pub site: CourseSite,
+    /// What only deployments need of AWS.
+    pub aws: Aws,
 }
 
 /// The course site of a stack.
@@ -206,13 +213,28 @@ pub enum SignIn {
     Issuer(String),
 }
 
+/// Where the pieces of a local stack are, as URLs without a path.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+pub struct LocalStack {
+    /// The site, the API under `/api`, and the webhook.
+    pub gateway: String,
+    /// Lambda's API.
+    pub lambda: String,
+    /// `DynamoDB`.
+    pub dynamodb: String,
+    /// Stripe.
+    pub stripe: String,
+    /// Secrets Manager.
+    pub secrets_manager: String,
+}
+
 /// What `GET /local/health` says, as far as it is needed.
 #[derive(Deserialize)]
 struct Health {
     status: String,
     deployment_mark: String,
     #[serde(flatten)]
-    addresses: Addresses,
+    stack: LocalStack,
 }
 
 impl Deployment {
@@ -220,9 +242,8 @@ impl Deployment {
     pub async fn find(place: &Place) -> Result<Self, DeploymentError> {
         match place {
             Place::Stack(name) => {
-                let config = aws_config::load_defaults(BehaviorVersion::v2026_01_12()).await;
                 let key = process_environment(STRIPE_API_KEY).filter(|key| !key.is_empty());
-                Self::stack(&config, name, key.map(SecretString::from)).await
+                aws::find(name, key.map(SecretString::from)).await
             }
             Place::Local(port) => {
                 let url = format!("http://127.0.0.1:{port}/local/health");
@@ -232,102 +253,33 @@ impl Deployment {
                 let health = health.filter(|health| health.status == "ok");
                 let mark = health.as_ref().and_then(|it| it.deployment_mark.parse().ok());
                 let (health, mark) = health.zip(mark).ok_or(DeploymentError::NotReady(*port))?;
-                Ok(Self::local(&health.addresses, mark))
+                Ok(Self::local(&health.stack, mark))
             }
         }
     }
 
     /// The local stack at these addresses, with this mark.
     #[must_use]
-    pub fn local(addresses: &Addresses, mark: DeploymentMark) -> Self {
-        let Addresses { gateway, lambda, dynamodb, stripe, secrets_manager, .. } = addresses;
-        let at = |endpoint: &str| {
-            let credentials = Credentials::new("local", "local", None, None, "local");
-            SdkConfig::builder()
-                .behavior_version(BehaviorVersion::v2026_01_12())
-                .region(Region::from_static("us-east-1"))
-                .credentials_provider(SharedCredentialsProvider::new(credentials))
-                .endpoint_url(endpoint)
-                .build()
-        };
+    pub fn local(stack: &LocalStack, mark: DeploymentMark) -> Self {
+        let LocalStack { gateway, lambda, dynamodb, stripe, secrets_manager } = stack;
         Self {
             name: "local".to_owned(),
             shop: Shop { mode: Mode::Test, mark },
             stripe_url: Some(stripe.clone()),
             webhook_url: format!("{gateway}/webhook"),
-            webhook_function: Function::new(&at(lambda), "webhook"),
+            webhook_function: Function::new(&local_config(lambda), "webhook"),
             api_url: format!("{gateway}/api"),
             site_origin: gateway.clone(),
-            table_name: local::stack::TABLE.to_owned(),
-            api_key_id: local::stack::secret_name("StripeApiKey"),
-            read_key_id: local::stack::secret_name("StripeReadKey"),
-            signing_secret_id: local::stack::secret_name("StripeSigningSecret"),
+            table_name: LOCAL_NAME.to_owned(),
+            api_key_id: local_secret("StripeApiKey"),
+            read_key_id: local_secret("StripeReadKey"),
+            signing_secret_id: local_secret("StripeSigningSecret"),
             refund_threshold: RefundThreshold::ALL,
-            dynamodb: dynamodb_client(&at(dynamodb)),
-            secrets_manager: aws_sdk_secretsmanager::Client::new(&at(secrets_manager)),
+            dynamodb: dynamodb_client(&local_config(dynamodb)),
+            secrets_manager: aws_sdk_secretsmanager::Client::new(&local_config(secrets_manager)),
             operator_key: None,
             cloud: None,
         }
-    }
-
-    /// The stack of this name, whose account at Stripe is reached with this key.
-    pub async fn stack(
-        config: &SdkConfig,
-        name: &str,
-        operator_key: Option<SecretString>,
-    ) -> Result<Self, DeploymentError> {
-        let region = config.region().ok_or(DeploymentError::NoRegion)?.to_string();
-        let stack = describe(config, name, &region).await?;
-        let status = stack.stack_status().map_or("no status", |status| status.as_str());
-        let output = |output: &'static str| {
-            let found = stack.outputs().iter().find(|it| it.output_key() == Some(output));
-            let value = found.and_then(|found| found.output_value()).map(ToOwned::to_owned);
-            value.ok_or_else(|| {
-                let (name, status) = (name.to_owned(), status.to_owned());
-                DeploymentError::NoOutput { name, status, output }
-            })
-        };
-        let mode = match output("StripeMode")?.as_str() {
-            "test" => Mode::Test,
-            "live" => Mode::Live,
-            _ => return Err(DeploymentError::NoMode(name.to_owned())),
-        };
-        let mark = output("DeploymentMark")?;
-        let mark = mark
-            .parse()
-            .map_err(|source| DeploymentError::NoMark { name: name.to_owned(), source })?;
-        let stripe_url =
-            stack.parameters().iter().find(|it| it.parameter_key() == Some("StripeApiUrl"));
-        let stripe_url = stripe_url.and_then(|found| found.parameter_value());
-        Ok(Self {
-            name: name.to_owned(),
-            shop: Shop { mode, mark },
-            stripe_url: stripe_url.filter(|url| !url.is_empty()).map(ToOwned::to_owned),
-            webhook_url: output("WebhookUrl")?,
-            webhook_function: Function::new(config, output("WebhookFunctionName")?),
-            api_url: output("ApiUrl")?,
-            site_origin: output("SiteOrigin")?,
-            table_name: output("TableName")?,
-            api_key_id: output("StripeApiKeyArn")?,
-            read_key_id: output("StripeReadKeyArn")?,
-            signing_secret_id: output("StripeSigningSecretArn")?,
-            refund_threshold: output("RefundThresholdPercent")?
-                .parse()
-                .map_err(|_none| DeploymentError::NoThreshold(name.to_owned()))?,
-            dynamodb: dynamodb_client(config),
-            secrets_manager: aws_sdk_secretsmanager::Client::new(config),
-            operator_key,
-            cloud: Some(Cloud {
-                location: location(stack.stack_id().unwrap_or_default(), name),
-                version: output("Version")?,
-                status: status.to_owned(),
-                alarm_topic: output("AlarmTopicArn")?,
-                sns: aws_sdk_sns::Client::new(config),
-                sts: aws_sdk_sts::Client::new(config),
-                s3: S3::new(config),
-                site: course_site(output)?,
-            }),
-        })
     }
 
     /// The table.
@@ -354,9 +306,7 @@ impl Deployment {
             let name = names.find_map(|name| name.parse().ok());
             return name.ok_or_else(|| nobody("this machine has no name for you"));
         };
-        let answer = cloud.sts.get_caller_identity().send().await;
-        let answer = answer.map_err(|error| nobody(&Chain(&error).to_string()))?;
-        let arn = answer.arn().unwrap_or_default();
+        let arn = cloud.aws.caller().await.map_err(|reason| nobody(&reason))?;
         arn.parse().map_err(|_none| nobody("the answer names nobody"))
     }
 
@@ -426,83 +376,43 @@ impl Deployment {
     }
 }
 
-/// The course site, of the stack's outputs.
-fn course_site<E>(output: impl Fn(&'static str) -> Result<String, E>) -> Result<CourseSite, E> {
-    // None of these two is there where learners sign in elsewhere.
-    let sign_in = match output("SignInUrl") {
-        Ok(url) => SignIn::UserPool { url, client_id: output("SiteClientId")? },
-        Err(_) => SignIn::Issuer(output("JwtIssuer")?),
-    };
-    // Where no other site is named, the output may be empty or missing.
-    let origins = output("CorsOrigins").unwrap_or_default();
-    let origins = origins.split(',').map(str::trim).filter(|origin| !origin.is_empty());
-    Ok(CourseSite {
-        url: output("SiteUrl")?,
-        bucket: output("SiteBucketName")?,
-        content_bucket: output("ContentBucketName")?,
-        embed_origins: origins.map(ToOwned::to_owned).collect(),
-        sign_in,
-    })
-}
-
 fn nobody(why: &str) -> DeploymentError {
     DeploymentError::Nobody(why.to_owned())
 }
 
-fn dynamodb_client(config: &SdkConfig) -> aws_sdk_dynamodb::Client {
+/// How a piece of the local stack is reached.
+fn local_config(endpoint: &str) -> SdkConfig {
+    let credentials = Credentials::new("local", "local", None, None, "local");
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .region(Region::from_static("us-east-1"))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .http_client(shared::aws::http_client(Some(endpoint)))
+        .endpoint_url(endpoint)
+        .build()
+}
+
+/// What the local stack calls the secret of this logical id.
+fn local_secret(logical_id: &str) -> String {
+    format!("{LOCAL_NAME}/{logical_id}")
+}
+
+pub(crate) fn dynamodb_client(config: &SdkConfig) -> aws_sdk_dynamodb::Client {
     let config = aws_sdk_dynamodb::config::Builder::from(config);
     aws_sdk_dynamodb::Client::from_conf(config.timeout_config(dynamo::timeouts()).build())
 }
 
-/// `123456789012/eu-central-1/coursegate-live`, of a stack's ARN; the name alone without one.
-fn location(stack_id: &str, name: &str) -> String {
-    // arn:aws:cloudformation:eu-central-1:123456789012:stack/coursegate-live/1f8a…
-    let mut parts = stack_id.split(':').skip(3);
-    match (parts.next(), parts.next(), stack_id.split('/').nth(1)) {
-        (Some(region), Some(account), Some(name)) => format!("{account}/{region}/{name}"),
-        _ => name.to_owned(),
-    }
-}
-
-async fn describe(config: &SdkConfig, name: &str, region: &str) -> Result<Stack, DeploymentError> {
-    let failed = |reason: String| {
-        let (name, region) = (name.to_owned(), region.to_owned());
-        DeploymentError::Stack { name, region, reason }
-    };
-    let client = aws_sdk_cloudformation::Client::new(config);
-    let answer = match client.describe_stacks().stack_name(name).send().await {
-        Ok(answer) => answer,
-        Err(error) => {
-            return Err(match error.message() {
-                // CloudFormation has no error of its own for this.
-                Some(message) if message.contains("does not exist") => failed(
-                    "there is no such stack: deploy it first (docs/DEPLOY.md), or name another"
-                        .to_owned(),
-                ),
-                Some(message) => failed(message.to_owned()),
-                None if !has_credentials(config).await => DeploymentError::NoCredentials,
-                None => failed(format!("{}: look at your network", Chain(&error))),
-            });
-        }
-    };
-    let stack = answer.stacks().first().cloned();
-    stack.ok_or_else(|| failed("CloudFormation answers without it".to_owned()))
-}
-
-async fn has_credentials(config: &SdkConfig) -> bool {
-    match config.credentials_provider() {
-        Some(provider) => provider.provide_credentials().await.is_ok(),
-        None => false,
-    }
-}
-
-fn secret_error<E>(id: &str, error: &aws_sdk_secretsmanager::error::SdkError<E>) -> DeploymentError
+/// What a call of AWS says when it fails.
+pub(crate) fn reason<E>(error: &SdkError<E>) -> String
 where
-    E: aws_sdk_secretsmanager::error::ProvideErrorMetadata + std::error::Error + 'static,
+    E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    let reason = match error.message() {
-        Some(message) => message.to_owned(),
-        None => aws_sdk_secretsmanager::error::DisplayErrorContext(error).to_string(),
-    };
-    DeploymentError::Secret { id: id.to_owned(), reason }
+    error.message().map_or_else(|| DisplayErrorContext(error).to_string(), ToOwned::to_owned)
+}
+
+fn secret_error<E>(id: &str, error: &SdkError<E>) -> DeploymentError
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    DeploymentError::Secret { id: id.to_owned(), reason: reason(error) }
 }

@@ -7,12 +7,14 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use aws_config::SdkConfig;
 use aws_sdk_dynamodb::config::ProvideCredentials as _;
-use aws_sigv4::http_request::{SigningParams, SigningSettings};
+use aws_sigv4::http_request::{
+    SignableBody, SignableRequest, SigningError, SigningParams, SigningSettings, sign,
+};
 use aws_sigv4::sign::v4;
 use aws_smithy_runtime_api::client::identity::Identity;
-use local::gateway::route::percent_encode;
+use aws_types::SdkConfig;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use shared::domain::time::Timestamp;
@@ -20,7 +22,7 @@ use shared::http::rfc3339;
 use shared::ports::{Clock as _, SystemClock};
 use shared::telemetry::Chain;
 
-use crate::signed;
+use crate::deployment::NoCredentials;
 
 /// How long one request may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -30,6 +32,8 @@ const UPDATE_TAKES_AT_MOST: Duration = Duration::from_mins(3);
 const WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 /// <https://docs.aws.amazon.com/lambda/latest/api/API_UpdateFunctionConfiguration.html>
 const DESCRIPTION_CHARACTERS_MAX: usize = 256;
+/// What a path's part is encoded without: all but letters, digits and `-._~`.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// How the sentence starts that is changed.
 const REPLACED: &str = "Instances replaced at ";
 
@@ -37,11 +41,8 @@ const REPLACED: &str = "Instances replaced at ";
 #[derive(Debug, thiserror::Error)]
 pub enum LambdaError {
     /// There are no credentials.
-    #[error(
-        "no AWS credentials are found, or they have expired: sign in (`aws sso login`, if that is \
-         your way), or name a profile that has some with AWS_PROFILE"
-    )]
-    NoCredentials,
+    #[error(transparent)]
+    NoCredentials(#[from] NoCredentials),
     /// The operator may not do this.
     #[error(
         "your AWS identity may not do {action} on function {function}: give it that permission, \
@@ -196,18 +197,18 @@ impl Function {
     }
 
     async fn ask(&self, action: Action, body: &[u8]) -> Result<String, LambdaError> {
-        let provider = self.config.credentials_provider().ok_or(LambdaError::NoCredentials)?;
+        let provider = self.config.credentials_provider().ok_or(NoCredentials)?;
         let credentials = provider.provide_credentials().await;
-        let identity = credentials.map_err(|_why| LambdaError::NoCredentials)?.into();
+        let identity = credentials.map_err(|_why| NoCredentials)?.into();
         let region = self.config.region().map(ToString::to_string).unwrap_or_default();
         let endpoint = self.config.endpoint_url().map(|url| url.trim_end_matches('/').to_owned());
         let endpoint = endpoint.unwrap_or_else(|| format!("https://lambda.{region}.amazonaws.com"));
-        let name = percent_encode(&self.name);
+        let name = utf8_percent_encode(&self.name, RESERVED);
         let url = format!("{endpoint}/2015-03-31/functions/{name}/configuration");
         let headers = [("content-type", "application/json")];
         let parameters = parameters(&identity, &region).map_err(|error| unreadable(&error))?;
         let method = action.method();
-        let signature = signed::signature(&parameters, method.as_str(), &url, &headers, body);
+        let signature = signature(&parameters, method.as_str(), &url, &headers, body);
         // A signature is for one host: nothing is to follow anywhere.
         let http = reqwest::Client::builder().timeout(TIMEOUT);
         let http = http.redirect(reqwest::redirect::Policy::none()).build();
@@ -234,7 +235,7 @@ impl Function {
             (StatusCode::FORBIDDEN, "AccessDeniedException") => {
                 LambdaError::Denied { action, function }
             }
-            (_, "ExpiredTokenException" | "ExpiredToken") => LambdaError::NoCredentials,
+            (_, "ExpiredTokenException" | "ExpiredToken") => NoCredentials.into(),
             _ => {
                 let Refusal { message } = serde_json::from_str(text).unwrap_or_default();
                 let says = if message.is_empty() { "no reason given".to_owned() } else { message };
@@ -259,6 +260,23 @@ fn parameters<'a>(
     let parameters = v4::SigningParams::builder().identity(identity).region(region);
     let parameters = parameters.name("lambda").time(now).settings(SigningSettings::default());
     Ok(parameters.build()?.into())
+}
+
+/// The headers that sign a request with these.
+///
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>
+fn signature(
+    parameters: &SigningParams<'_>,
+    method: &str,
+    url: &str,
+    headers: &[(&'static str, &str)],
+    body: &[u8],
+) -> Result<Vec<(String, String)>, SigningError> {
+    let headers = headers.iter().copied();
+    let request = SignableRequest::new(method, url, headers, SignableBody::Bytes(body))?;
+    let (instructions, _) = sign(request, parameters)?.into_parts();
+    let headers = instructions.headers();
+    Ok(headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
 }
 
 fn unreadable(error: &(dyn std::error::Error + 'static)) -> LambdaError {

@@ -1,6 +1,7 @@
 //! What the `coursegate` command does beyond its command line.
 //!
 //! - [`deployment`]: which deployment is meant, and how it is reached.
+//! - `aws`: what only a deployment has of AWS; with the feature `aws`.
 //! - [`account`]: the Stripe account, with the operator's key.
 //! - [`catalog`]: `catalog.toml` becomes the shop, in Stripe and in the table.
 //! - [`webhook`]: the endpoint at Stripe and its signing secret.
@@ -14,10 +15,15 @@
 //! - [`unknown_sources`]: access that Stripe doesn't say was paid for.
 //! - [`learner`]: all that is held of a learner, and its erasure.
 //! - [`site`]: the course site and the chapters, sent into the stack's buckets.
-//! - [`s3`]: those buckets.
+//! - [`s3`]: what is in those buckets.
 //! - [`calendar`]: times as they are read and written.
 
 pub mod account;
+#[cfg(feature = "aws")]
+pub mod aws;
+#[cfg(not(feature = "aws"))]
+#[path = "no_aws.rs"]
+mod aws;
 pub mod calendar;
 pub mod catalog;
 pub mod deployment;
@@ -30,7 +36,6 @@ pub mod learner;
 pub mod manual;
 mod probe;
 pub mod s3;
-mod signed;
 pub mod site;
 pub mod unknown_sources;
 pub mod webhook;

@@ -5,11 +5,12 @@ use shared::apply::{ApplyError, apply};
 use shared::domain::catalog::Catalog;
 use shared::domain::decide::{Content, Observation, Outcome, StoredSource};
 use shared::domain::facts::{Facts, ManualGrant, Note, OperatorAction, Origin};
-use shared::domain::id::{LearnerId, ProductId, SourceId};
+use shared::domain::id::{IdError, LearnerId, ProductId, SourceId};
 use shared::domain::shop::Owner;
 use shared::domain::time::Timestamp;
 use shared::ports::{AccessReader as _, CatalogReader as _, LedgerError, SystemClock};
 use shared::telemetry::Chain;
+use uuid::Uuid;
 
 use crate::deployment::{Deployment, DeploymentError};
 use crate::why::{products, there_are};
@@ -52,9 +53,9 @@ pub enum HandError {
          of which no event has come is refunded in Stripe's Dashboard"
     )]
     UnknownSource(SourceId),
-    /// The machine gives no random numbers.
-    #[error("no random id can be made on this machine ({0}): try again")]
-    NoRandom(#[from] getrandom::Error),
+    /// A new grant has no id.
+    #[error("the new grant's id can't be used: {0}")]
+    NewId(#[from] IdError),
 }
 
 /// Applies facts of a source, which no event has told.
@@ -107,11 +108,8 @@ pub async fn grant(
     Ok(source)
 }
 
-fn fresh_grant() -> Result<SourceId, HandError> {
-    let mut bytes = [0; 10];
-    getrandom::fill(&mut bytes)?;
-    let id = bytes.iter().fold("grant_".to_owned(), |id, byte| format!("{id}{byte:02x}"));
-    id.parse().map_err(|_none| HandError::NoRandom(getrandom::Error::UNEXPECTED))
+fn fresh_grant() -> Result<SourceId, IdError> {
+    format!("grant_{}", Uuid::new_v4().simple()).parse()
 }
 
 /// Takes back what a source gives, for good. Returns its facts as they are then.

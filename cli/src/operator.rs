@@ -15,7 +15,7 @@ use coursegate::key::{self, reading};
 use coursegate::webhook::{self, Ending};
 use secrecy::SecretString;
 use shared::ports::{Clock as _, SystemClock};
-use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use crate::arguments::{CatalogCommand, KeyCommand, PlaceArguments, WebhookCommand};
 use crate::terminal::{self, Terminal};
@@ -250,12 +250,7 @@ async fn find(place: PlaceArguments) -> Result<Deployment, String> {
 
 fn run(command: impl Future<Output = Ended>) -> Ended {
     // The libraries' own warnings would stand between the command's lines, which say the same.
-    let filter = EnvFilter::try_from_default_env();
-    tracing_subscriber::fmt()
-        .with_env_filter(filter.unwrap_or_else(|_| EnvFilter::new("off")))
-        .with_writer(std::io::stderr)
-        .without_time()
-        .init();
+    terminal::log(Targets::new().with_default(LevelFilter::OFF));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(say)?.block_on(command)
 }

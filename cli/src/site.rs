@@ -14,11 +14,11 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use shared::ports::{CatalogReader as _, LedgerError};
 
 pub use config::ConfigError;
-pub use files::FileError;
-pub use local::content_type;
+pub use files::{FileError, content_type};
 
+use crate::aws::Bucket;
 use crate::deployment::{Cloud, Deployment};
-use crate::s3::{Bucket, Object, S3Error};
+use crate::s3::{Object, S3Error};
 
 /// `CloudFront` and browsers keep what they have, and ask each time whether it is still right.
 const SITE_CACHE: &str = "no-cache";
@@ -119,7 +119,7 @@ pub async fn deploy(
     });
     site.sort_by(|one, other| one.key.cmp(&other.key));
 
-    let s3 = &cloud.s3;
+    let s3 = &cloud.aws.s3;
     let mut done = Deployed::default();
     for share in [
         Share {

@@ -8,15 +8,18 @@ use std::sync::OnceLock;
 use coursegate::calendar::utc;
 use coursegate::doctor::Finding;
 use coursegate::why::SourceStory;
-use local::addresses::{Addresses, Step};
-use local::observer::Served;
+use shared::config::process_environment;
 use shared::domain::money::Money;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
-const DIM: &str = "\x1b[2m";
-const BOLD: &str = "\x1b[1m";
-const GREEN: &str = "\x1b[32m";
-const YELLOW: &str = "\x1b[33m";
-const RED: &str = "\x1b[31m";
+pub(crate) const DIM: &str = "\x1b[2m";
+pub(crate) const BOLD: &str = "\x1b[1m";
+pub(crate) const GREEN: &str = "\x1b[32m";
+pub(crate) const YELLOW: &str = "\x1b[33m";
+pub(crate) const RED: &str = "\x1b[31m";
 const PLAIN: &str = "\x1b[0m";
 
 /// Standard output, with colour where somebody looks at it.
@@ -29,52 +32,6 @@ impl Terminal {
     pub(crate) fn new() -> Terminal {
         let is_refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Terminal { has_colour: std::io::stdout().is_terminal() && !is_refused }
-    }
-
-    /// Where everything is, and what to try.
-    pub(crate) fn welcome(
-        self,
-        addresses: &Addresses,
-        state: &str,
-        logs: &str,
-        seconds: &str,
-        steps: &[Step],
-    ) {
-        print(&format!("\n{} {seconds}\n", self.paint(BOLD, "Coursegate is ready in")));
-        let more = [("State", state.to_owned()), ("Logs", logs.to_owned())];
-        for (name, value) in addresses.named().into_iter().chain(more) {
-            print(&format!("  {} {value}", self.paint(DIM, &format!("{name:<17}"))));
-        }
-        print(&format!("\n{}", self.paint(BOLD, "Try this in another terminal:")));
-        for step in steps {
-            print(&format!("\n  {}\n  {}", self.paint(DIM, &step.says), step.command));
-        }
-        print("\nCtrl-C stops everything. Requests:\n");
-    }
-
-    /// What is easily forgotten: from an earlier run, Stripe is told to hold its events back.
-    pub(crate) fn held(self, count: usize, addresses: &Addresses) {
-        let what = format!(
-            "Stripe's events are being held back since an earlier run, {count} so far. Let them go:"
-        );
-        let stripe = &addresses.stripe;
-        print(&self.paint(YELLOW, &what));
-        print(&format!("  curl -X POST {stripe}/_sim/deliveries/release\n"));
-    }
-
-    /// `POST /api/checkout 201 12 ms checkout`
-    pub(crate) fn served(self, served: &Served) {
-        let Served { method, path, status, duration, function, note } = served;
-        let colour = match status {
-            500.. => RED,
-            400.. => YELLOW,
-            _ => GREEN,
-        };
-        let status = self.paint(colour, &status.to_string());
-        let function = function.as_deref().unwrap_or("gateway");
-        let note =
-            note.as_deref().map_or(String::new(), |note| format!(" {}", self.paint(DIM, note)));
-        print(&format!("{method} {path} {status} {} ms {function}{note}", duration.as_millis()));
     }
 
     /// Whom the doctor looks at.
@@ -123,7 +80,7 @@ impl Terminal {
         }
     }
 
-    fn paint(self, colour: &str, text: &str) -> String {
+    pub(crate) fn paint(self, colour: &str, text: &str) -> String {
         if self.has_colour && !text.is_empty() {
             format!("{colour}{text}{PLAIN}")
         } else {
@@ -156,6 +113,14 @@ pub(crate) fn all_printed() -> Result<(), String> {
         }
         _ => format!("the output is incomplete, since it can't be written: {error}"),
     })
+}
+
+/// Sends what the libraries log to standard error: what `RUST_LOG` asks for, or else this.
+pub(crate) fn log(usual: Targets) {
+    let asked_for = process_environment("RUST_LOG").and_then(|text| text.parse().ok());
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let layer = layer.without_time().with_filter(asked_for.unwrap_or(usual));
+    tracing_subscriber::registry().with(layer).init();
 }
 
 /// The one sentence that says what is wrong.

@@ -1,12 +1,13 @@
 //! `coursegate up`: the local stack, from the command line to Ctrl-C.
 
 mod own_account;
+mod welcome;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use coursegate::catalog::{self, CatalogFileError, Closing, PushError, Step};
-use coursegate::deployment::{Deployment, DeploymentError};
+use coursegate::deployment::{Deployment, DeploymentError, LocalStack};
 use coursegate::webhook::{self, WebhookError};
 use local::Keep;
 use local::addresses::{Addresses, Demo, Stripe};
@@ -17,7 +18,7 @@ use serde::Serialize;
 use shared::config::process_environment;
 use shared::domain::catalog::Catalog;
 use shared::domain::id::IdError;
-use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use crate::arguments::Up;
 use crate::terminal::{self, Terminal};
@@ -58,17 +59,10 @@ pub(crate) enum UpError {
 
 /// Runs the stack until it is told to stop.
 pub(crate) fn run(options: Up) -> Result<(), UpError> {
-    // Stripe's client warns of every 404, and putting the catalog on sale expects some; the DynamoDB
-    // engine warns of every condition that is not met, which is how a duplicate is known.
-    let filter = EnvFilter::try_from_default_env();
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            filter.unwrap_or_else(|_| EnvFilter::new("warn,stripe=off,dynoxide=error")),
-        )
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .without_time()
-        .init();
+    // The DynamoDB engine warns of every condition that is not met, which is how a duplicate is
+    // known.
+    let usual = Targets::new().with_default(LevelFilter::WARN);
+    terminal::log(usual.with_target("dynoxide", LevelFilter::ERROR));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(up(options));
     // Whatever still blocks a thread is not waited for.
@@ -155,7 +149,8 @@ async fn open(options: &Up, catalog: &Catalog, stack: &mut Stack) -> Result<(), 
     if let Some(address) = options.docker_bridge {
         stack.let_containers_in(address).await?;
     }
-    let deployment = Deployment::local(stack.addresses(), stack.deployment_mark().parse()?);
+    let deployment =
+        Deployment::local(&reached(stack.addresses()), stack.deployment_mark().parse()?);
     let account = deployment.account().await?;
     // On a laptop nobody owns anything that counts, and the author may try what they like.
     let closing = Closing::Allowed;
@@ -176,6 +171,12 @@ async fn open(options: &Up, catalog: &Catalog, stack: &mut Stack) -> Result<(), 
     }
     stack.open();
     Ok(())
+}
+
+fn reached(addresses: &Addresses) -> LocalStack {
+    let Addresses { gateway, lambda, dynamodb, stripe, secrets_manager, content: _ } =
+        addresses.clone();
+    LocalStack { gateway, lambda, dynamodb, stripe, secrets_manager }
 }
 
 /// What there is to know of the stack, as `GET /local/health` says it too.

@@ -419,5 +419,5 @@ fn event_types() -> BTreeSet<String> {
 fn digest_of(secret: &SecretString) -> String {
     let digest = Sha256::digest(secret.expose_secret().as_bytes());
     let (head, _) = digest.split_at(16);
-    head.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+    hex::encode(head)
 }

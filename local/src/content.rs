@@ -20,11 +20,10 @@ use axum::response::{IntoResponse as _, Response};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::gateway::route::percent_decode;
 use crate::observer::{Observer, Served};
 use crate::pages::escape;
 use crate::template::Cors;
-use crate::{clock, cors, files, random};
+use crate::{clock, cors, files, percent, random};
 
 /// The bucket's name, which is what `!Ref ContentBucket` gives.
 pub const BUCKET: &str = "coursegate-content";
@@ -85,7 +84,7 @@ impl Bucket {
             return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", message));
         }
         signature::verify(parts, now)?;
-        let path = percent_decode(parts.uri.path());
+        let path = percent::decode(parts.uri.path());
         let path = path.trim_start_matches('/');
         let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
         if bucket != BUCKET {

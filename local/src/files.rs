@@ -2,6 +2,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use mime_guess::mime::TEXT;
+
 /// The file of this decoded path below a folder; none if the path leads elsewhere or to what is
 /// hidden, or there is no such file.
 pub(crate) fn below(folder: &Path, path: &str) -> Option<PathBuf> {
@@ -20,20 +22,8 @@ pub(crate) fn below(folder: &Path, path: &str) -> Option<PathBuf> {
 }
 
 /// What a file is, by its name: its media type.
-#[must_use]
-pub fn content_type(file: impl AsRef<Path>) -> &'static str {
-    match file.as_ref().extension().and_then(|extension| extension.to_str()) {
-        Some("html") => "text/html; charset=utf-8",
-        Some("js") => "text/javascript; charset=utf-8",
-        Some("css") => "text/css; charset=utf-8",
-        Some("json") => "application/json",
-        Some("svg") => "image/svg+xml",
-        Some("png") => "image/png",
-        Some("jpg" | "jpeg") => "image/jpeg",
-        Some("webp") => "image/webp",
-        Some("ico") => "image/x-icon",
-        Some("woff2") => "font/woff2",
-        Some("txt") => "text/plain; charset=utf-8",
-        Some(_) | None => "application/octet-stream",
-    }
+pub(crate) fn content_type(file: &Path) -> String {
+    let kind = mime_guess::from_path(file).first_or_octet_stream();
+    // Without a charset, a browser would have to guess what text is encoded in.
+    if kind.type_() == TEXT { format!("{kind}; charset=utf-8") } else { kind.to_string() }
 }

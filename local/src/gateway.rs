@@ -7,7 +7,7 @@
 pub mod answer;
 pub mod authorizer;
 pub mod event;
-pub mod route;
+mod route;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -32,6 +32,7 @@ pub mod gateway;
 pub mod lambda;
 pub mod observer;
 mod pages;
+mod percent;
 mod random;
 pub mod secrets;
 mod sign_in;
@@ -40,6 +41,5 @@ pub mod stack;
 mod state;
 pub mod template;
 
-pub use files::content_type;
 pub use site::leads_to_the_page;
 pub use state::{Keep, StateError};

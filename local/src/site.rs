@@ -14,10 +14,9 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use serde_json::{Value, json};
 
-use crate::gateway::route::percent_decode;
 use crate::sign_in::SITE_CLIENT;
 use crate::template::Template;
-use crate::{files, pages};
+use crate::{files, pages, percent};
 
 /// What the pages of the demo call the site. Its own origin takes the place.
 const SITE_IN_THE_DEMO: &str = "https://learn.example.com";
@@ -85,7 +84,7 @@ impl Site {
 
     async fn answer(&self, uri: &Uri) -> Response {
         let is_page = leads_to_the_page(uri.path());
-        let path = percent_decode(uri.path());
+        let path = percent::decode(uri.path());
         let path = if is_page { "index.html" } else { path.trim_start_matches('/') };
         let mut response = match self.file(path).await {
             Some(response) => response,
@@ -103,7 +102,7 @@ impl Site {
     /// A page of somebody else's site. Whoever came for ours is led to it.
     async fn answer_elsewhere(&self, uri: &Uri) -> Response {
         let Inner { folder, origin, .. } = &*self.inner;
-        let path = match percent_decode(uri.path()).as_str() {
+        let path = match percent::decode(uri.path()).as_str() {
             // What an author puts there; see web/README.md.
             "/coursegate" => "/demo/coursegate.html".to_owned(),
             path => path.to_owned(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::config::Credentials;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use secrecy::ExposeSecret;
 
 use crate::config::{AwsConfig, ContentConfig, SecretConfig, TableConfig};
@@ -22,7 +23,7 @@ macro_rules! client {
             .behavior_version(BehaviorVersion::v2026_01_12())
             .region(Region::new(aws.region.clone()))
             .credentials_provider(credentials(aws))
-            .http_client(https::client($endpoint.as_deref()))
+            .http_client(http_client($endpoint.as_deref()))
             .timeout_config($timeouts);
         config.set_endpoint_url($endpoint.clone());
         $sdk::Client::from_conf(config.build())
@@ -37,6 +38,12 @@ fn credentials(aws: &AwsConfig) -> Credentials {
         None,
         "environment",
     )
+}
+
+/// What sends the SDK's requests to this endpoint, or else to AWS.
+#[must_use]
+pub fn http_client(endpoint: Option<&str>) -> SharedHttpClient {
+    https::client(endpoint)
 }
 
 /// The table.

@@ -1,7 +1,7 @@
 //! The Stripe edge: signatures, the shapes of its objects, and calls to its API.
 
 pub mod api;
-mod client;
+pub mod client;
 pub mod signature;
 mod values;
 pub mod wire;

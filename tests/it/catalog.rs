@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use coursegate::catalog::{self, Closing, Plan, PlanError, PushError, Step, parse, pull, push};
-use coursegate::deployment::Deployment;
-use local::addresses::Addresses;
+use coursegate::deployment::{Deployment, LocalStack};
 use serde_json::{Value, json};
 use shared::domain::catalog::{Catalog, PublishedCatalog};
 use shared::domain::money::Money;
@@ -59,15 +58,9 @@ async fn pulled(world: &World, deployment: &Deployment) -> (Catalog, Vec<String>
 async fn neighbour(world: &World) -> Deployment {
     let (dynamodb, serving) = tests::world::dynamodb().await;
     tokio::spawn(serving);
-    let addresses = Addresses {
-        gateway: String::new(),
-        lambda: String::new(),
-        dynamodb,
-        stripe: world.stripe_url.clone(),
-        secrets_manager: String::new(),
-        content: String::new(),
-    };
-    Deployment::local(&addresses, "123456789012/eu-central-1/neighbour".parse().unwrap())
+    let stripe = world.stripe_url.clone();
+    let stack = LocalStack { dynamodb, stripe, ..LocalStack::default() };
+    Deployment::local(&stack, "123456789012/eu-central-1/neighbour".parse().unwrap())
 }
 
 /// A catalog of the demo's courses under other names of products and prices.

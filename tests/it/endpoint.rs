@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use coursegate::account::{API_VERSION, Account};
-use coursegate::deployment::Deployment;
+use coursegate::deployment::{Deployment, LocalStack};
 use coursegate::lambda::Function;
 use coursegate::webhook::{self, Ending, WebhookError, look};
-use local::addresses::Addresses;
 use serde_json::{Value, json};
 use shared::domain::shop::Shop;
 use shared::domain::time::{DAY, HOUR, Timestamp};
@@ -294,16 +293,8 @@ async fn lambda_that_answers(status: u16, kind: &'static str) -> Function {
     let lambda = format!("http://{}", listener.local_addr().unwrap());
     let router = axum::Router::new().fallback(answer);
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-    let nowhere = String::new;
-    let addresses = Addresses {
-        gateway: nowhere(),
-        lambda,
-        dynamodb: nowhere(),
-        stripe: nowhere(),
-        secrets_manager: nowhere(),
-        content: nowhere(),
-    };
-    Deployment::local(&addresses, shop().mark).webhook_function
+    let stack = LocalStack { lambda, ..LocalStack::default() };
+    Deployment::local(&stack, shop().mark).webhook_function
 }
 
 #[tokio::test]
@@ -370,15 +361,12 @@ async fn read_only_secrets_manager() -> String {
 #[tokio::test]
 async fn an_endpoint_whose_secret_could_not_be_stored_does_not_stay() {
     let (world, deployment) = fresh().await;
-    let addresses = Addresses {
-        gateway: String::new(),
-        lambda: String::new(),
-        dynamodb: String::new(),
+    let stack = LocalStack {
         stripe: world.stripe_url.clone(),
         secrets_manager: read_only_secrets_manager().await,
-        content: String::new(),
+        ..LocalStack::default()
     };
-    let secrets_manager = Deployment::local(&addresses, shop().mark).secrets_manager;
+    let secrets_manager = Deployment::local(&stack, shop().mark).secrets_manager;
     let denied = Deployment { secrets_manager, ..deployment };
     let error = register(&world.account(), &denied).await.unwrap_err().to_string();
     assert!(error.contains("could not be stored") && error.contains("you may not"), "{error}");

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use axum::Json;
 use axum::routing::get;
+use coursegate::aws::S3;
 use coursegate::deployment::Deployment;
 use coursegate::doctor::Finding;
-use coursegate::s3::S3;
 use coursegate::site::{Deployed, SiteError, Wanted, deploy};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -418,7 +418,7 @@ async fn whoever_may_not_send_is_told_which_permission_is_missing() {
     // The same stack, with S3 where each request is checked.
     let deploys_with = async |config| {
         let mut deployment = author.shop.deployment().await;
-        deployment.cloud.as_mut().unwrap().s3 = S3::new(&config);
+        deployment.cloud.as_mut().unwrap().aws.s3 = S3::new(&config);
         author.deploys_to(&deployment).await
     };
     let mut errors = Vec::new();
@@ -454,12 +454,13 @@ async fn a_bucket_that_is_gone_or_an_s3_that_is_not_reached_is_named() {
     drop(listener);
     let config = quiet_moto().unwrap().config();
     let mut deployment = author.shop.deployment().await;
-    deployment.cloud.as_mut().unwrap().s3 = S3::new(&config.to_builder().endpoint_url(url).build());
+    deployment.cloud.as_mut().unwrap().aws.s3 =
+        S3::new(&config.to_builder().endpoint_url(url).build());
     let error = author.deploys_to(&deployment).await.error();
     assert!(error.starts_with("S3 can't be reached") && error.contains("network"), "{error}");
     let mut nobody = config.to_builder();
     nobody.set_credentials_provider(None);
-    deployment.cloud.as_mut().unwrap().s3 = S3::new(&nobody.build());
+    deployment.cloud.as_mut().unwrap().aws.s3 = S3::new(&nobody.build());
     let error = author.deploys_to(&deployment).await.error();
     assert!(error.starts_with("no AWS credentials"), "{error}");
 }

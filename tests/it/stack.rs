@@ -201,7 +201,7 @@ impl Shop {
         aws: &SdkConfig,
         key: Option<&str>,
     ) -> Result<Deployment, DeploymentError> {
-        Deployment::stack(aws, self.name, key.map(Into::into)).await
+        coursegate::aws::stack(aws, self.name, key.map(Into::into)).await
     }
 
     /// What an operator does after the first deployment. Says what was done in Stripe.

@@ -147,6 +147,7 @@ fn arrows_between_crates_point_inwards() {
             &[
                 "checkout",
                 "coursegate",
+                "currencies",
                 "entitlements",
                 "local",
                 "samples",
@@ -182,6 +183,17 @@ fn arrows_between_crates_point_inwards() {
     let members: BTreeSet<String> =
         members.map(|member| member.as_str().unwrap().to_owned()).collect();
     assert_eq!(members, folders, "whoever adds a crate says here whom it may know");
+}
+
+#[test]
+fn operator_commands_do_not_know_the_local_stack() {
+    let starts_it = ["cli/src/up.rs", "cli/src/up/"];
+    for file in files("cli/src", ".rs") {
+        let path = file.to_str().unwrap();
+        if !starts_it.iter().any(|start| path.starts_with(start)) {
+            assert!(!code(&file).contains("local::"), "{path} must not mention local::");
+        }
+    }
 }
 
 #[test]

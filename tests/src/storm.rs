@@ -27,9 +27,10 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use coursegate::catalog::{Closing, push};
-use coursegate::deployment::Deployment;
+use coursegate::deployment::{Deployment, LocalStack};
 use coursegate::webhook;
 use local::Keep;
+use local::addresses::Addresses;
 use local::lambda::Programs;
 use local::observer::Observer;
 use local::secrets::Secrets;
@@ -210,7 +211,7 @@ impl Storm {
 
     /// Every item of the table, in `DynamoDB`'s JSON made plain.
     async fn items(&self) -> Vec<Value> {
-        let dynamodb = Deployment::local(self.stack.addresses(), shop().mark).dynamodb;
+        let dynamodb = deployment(&self.stack).dynamodb;
         let scan = dynamodb.scan().table_name(stack::TABLE).consistent_read(true);
         let items = scan.into_paginator().items().send().try_collect().await.unwrap();
         let fields = |item: HashMap<String, AttributeValue>| {
@@ -282,12 +283,20 @@ async fn start(options: &Options, proxy_url: String, stripe_url: String) -> Stac
     })
     .await
     .unwrap();
-    let deployment = Deployment::local(stack.addresses(), shop().mark);
+    let deployment = deployment(&stack);
     let account = deployment.account().await.unwrap();
     push(&two_currencies(), Closing::Refused, &account, &deployment, |_| {}).await.unwrap();
     webhook::register(&account, &deployment, &mut |_| {}).await.unwrap();
     stack.open();
     stack
+}
+
+/// The stack as its operator reaches it.
+fn deployment(stack: &Stack) -> Deployment {
+    let Addresses { gateway, lambda, dynamodb, stripe, secrets_manager, content: _ } =
+        stack.addresses().clone();
+    let stack = LocalStack { gateway, lambda, dynamodb, stripe, secrets_manager };
+    Deployment::local(&stack, shop().mark)
 }
 
 /// Kills one process after the other.

@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use coursegate::account::Account;
 use coursegate::catalog::{Closing, Plan, PushError, push};
-use coursegate::deployment::Deployment;
+use coursegate::deployment::{Deployment, LocalStack};
 use lambda_http::{Body, Response};
-use local::addresses::Addresses;
 use local::secrets::Secrets;
 use local::template::{References, Template};
 use serde_json::Value;
@@ -342,20 +341,19 @@ impl World {
     /// This world as its operator reaches it, with the webhook at this address.
     #[must_use]
     pub fn deployment(&self, webhook_url: &str) -> Deployment {
-        let addresses = Addresses {
+        let stack = LocalStack {
             gateway: SITE_ORIGIN.to_owned(),
             lambda: self.functions_url.clone(),
             dynamodb: self.dynamodb_url.clone(),
             stripe: self.stripe_url.clone(),
             secrets_manager: self.secrets_url.clone(),
-            content: String::new(),
         };
         Deployment {
             webhook_url: webhook_url.to_owned(),
             api_key_id: API_KEY_ID.to_owned(),
             read_key_id: READ_KEY_ID.to_owned(),
             signing_secret_id: SIGNING_SECRET_ID.to_owned(),
-            ..Deployment::local(&addresses, self.shop.mark.clone())
+            ..Deployment::local(&stack, self.shop.mark.clone())
         }
     }
 

@@ -92,7 +92,9 @@ fn main() -> ExitCode {
             cargo(&bench, &arguments)
         }
         Chore::Simulate { arguments } => {
-            cargo(&["run", "--quiet", "--package", "simulation", "--"], &arguments)
+            // As it is tested: the webhook and checkout optimised.
+            let simulate = ["run", "--quiet", "--profile", "test", "--package", "simulation", "--"];
+            cargo(&simulate, &arguments)
         }
         Chore::Storm { arguments } => storm::run(&arguments),
         Chore::Sign { arguments } => {

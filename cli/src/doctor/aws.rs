@@ -1,22 +1,14 @@
 //! The stack, the table, the alarms, the site's files.
 
-use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::types::{
     BillingMode, PointInTimeRecoveryStatus, TableStatus, TimeToLiveStatus,
 };
 
 use super::{Finding, Patient, WHY_LOCAL};
+use crate::deployment::reason;
 use crate::site;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-
-/// What an AWS call says when it fails.
-fn reason<E>(error: &SdkError<E>) -> String
-where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
-{
-    error.message().map_or_else(|| DisplayErrorContext(error).to_string(), ToOwned::to_owned)
-}
 
 pub(super) fn stack(patient: &Patient<'_>) -> Finding {
     let Some(cloud) = &patient.deployment.cloud else { return Finding::Skipped(WHY_LOCAL) };
@@ -107,16 +99,11 @@ async fn is_recoverable(patient: &Patient<'_>) -> Result<bool, String> {
 pub(super) async fn alarms(patient: &Patient<'_>) -> Finding {
     let Some(cloud) = &patient.deployment.cloud else { return Finding::Skipped(WHY_LOCAL) };
     let topic = &cloud.alarm_topic;
-    let answer = cloud.sns.list_subscriptions_by_topic().topic_arn(topic).send().await;
-    let answer = match answer {
-        Ok(answer) => answer,
-        Err(error) => return Finding::bad(reason(&error), "look at your permissions"),
+    let subscriptions = match cloud.aws.subscriptions(topic).await {
+        Ok(subscriptions) => subscriptions,
+        Err(reason) => return Finding::bad(reason, "look at your permissions"),
     };
-    let subscriptions = answer.subscriptions();
-    let confirmed = subscriptions
-        .iter()
-        .filter(|it| it.subscription_arn().is_some_and(|arn| arn.starts_with("arn:")))
-        .count();
+    let confirmed = subscriptions.iter().filter(|arn| arn.starts_with("arn:")).count();
     if confirmed > 0 {
         Finding::good(format!("{confirmed} of {} subscribers hear them", subscriptions.len()))
     } else {
@@ -131,7 +118,7 @@ pub(super) async fn alarms(patient: &Patient<'_>) -> Finding {
 pub(super) async fn site_files(patient: &Patient<'_>) -> Finding {
     let Some(cloud) = &patient.deployment.cloud else { return Finding::Skipped(WHY_LOCAL) };
     let name = &cloud.site.bucket;
-    let found = match cloud.s3.bucket(name).await {
+    let found = match cloud.aws.s3.bucket(name).await {
         Ok(bucket) => bucket.look(site::PAGE).await,
         Err(error) => Err(error),
     };

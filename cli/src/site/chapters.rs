@@ -6,7 +6,7 @@ use shared::domain::catalog::Catalog;
 use shared::domain::id::CourseId;
 
 use super::SiteError;
-use super::files::{FileError, below, bytes};
+use super::files::{FileError, below, bytes, content_type};
 use crate::s3::Object;
 
 /// Where the chapters are in their bucket.
@@ -27,7 +27,7 @@ pub(super) fn read(folder: &Path, cache_control: &'static str) -> Result<Chapter
     let (mut objects, mut left_out) = (Vec::new(), Vec::new());
     for (name, path) in below(folder, "--content")? {
         if is_chapter(&name) {
-            let (bytes, content_type) = (bytes(&path, "--content")?, local::content_type(&name));
+            let (bytes, content_type) = (bytes(&path, "--content")?, content_type(&name));
             let key = format!("{PREFIX}{name}");
             objects.push(Object { key, bytes, content_type, cache_control });
         } else {

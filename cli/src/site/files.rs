@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use local::content_type;
+use mime_guess::mime::TEXT;
 
 use crate::s3::Object;
 
@@ -31,6 +31,14 @@ pub enum FileError {
     /// It is no site.
     #[error("there is no index.html in {}: name the site's folder with --site", .0.display())]
     NoPage(PathBuf),
+}
+
+/// What a file is, by its name: its media type.
+#[must_use]
+pub fn content_type(name: &str) -> String {
+    let kind = mime_guess::from_path(name).first_or_octet_stream();
+    // Without a charset, a browser would have to guess what text is encoded in.
+    if kind.type_() == TEXT { format!("{kind}; charset=utf-8") } else { kind.to_string() }
 }
 
 /// Each file below a folder, by its path from there, in order. What is hidden is left out.

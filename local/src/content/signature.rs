@@ -11,9 +11,8 @@ use axum::http::{StatusCode, request::Parts};
 use time::{Date, Month, OffsetDateTime, Time};
 
 use super::{Refusal, rfc3339};
-use crate::gateway::route::{percent_decode, percent_encode};
 use crate::lambda::credentials;
-use crate::random::hex;
+use crate::percent;
 
 /// What S3 allows at most.
 const LIFETIME_SECONDS_MAX: u64 = 7 * 24 * 60 * 60;
@@ -76,7 +75,7 @@ fn parameters(query: &str) -> BTreeMap<String, String> {
     pairs
         .map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (percent_decode(name), percent_decode(value))
+            (percent::decode(name), percent::decode(value))
         })
         .collect()
 }
@@ -154,13 +153,13 @@ fn signature(
         "AWS4-HMAC-SHA256\n{}\n{}\n{}",
         claimed.date,
         scope(claimed.date),
-        hex(digest(&SHA256, canonical.as_bytes()).as_ref())
+        hex::encode(digest(&SHA256, canonical.as_bytes()).as_ref())
     );
     let mut key = format!("AWS4{}", credentials::SECRET_ACCESS_KEY).into_bytes();
     for part in scope(claimed.date).split('/') {
         key = hmac(&key, part);
     }
-    Ok(hex(&hmac(&key, &text)))
+    Ok(hex::encode(hmac(&key, &text)))
 }
 
 fn hmac(key: &[u8], text: &str) -> Vec<u8> {
@@ -174,7 +173,7 @@ fn canonical_request(
 ) -> Result<String, Refusal> {
     let signed = query.iter().filter(|(name, _)| *name != "X-Amz-Signature");
     let mut pairs: Vec<(String, String)> =
-        signed.map(|(name, value)| (percent_encode(name), percent_encode(value))).collect();
+        signed.map(|(name, value)| (percent::encode(name), percent::encode(value))).collect();
     pairs.sort();
     let pairs: Vec<String> =
         pairs.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -193,8 +192,8 @@ fn canonical_request(
         // Writing to a String cannot fail.
         let _ = writeln!(headers, "{name}:{}", values.join(","));
     }
-    let path = percent_decode(parts.uri.path());
-    let path = path.split('/').map(percent_encode).collect::<Vec<_>>().join("/");
+    let path = percent::decode(parts.uri.path());
+    let path = path.split('/').map(percent::encode).collect::<Vec<_>>().join("/");
     let method = &parts.method;
     let query = pairs.join("&");
     Ok(format!("{method}\n{path}\n{query}\n{headers}\n{signed_headers}\nUNSIGNED-PAYLOAD"))

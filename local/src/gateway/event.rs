@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::authorizer::Jwt;
-use super::route::percent_decode;
+use crate::percent;
 
 /// The made-up id of the API, which is also the start of its host name.
 const API_ID: &str = "localapi00";
@@ -218,7 +218,7 @@ fn query_parameters(query: &str) -> BTreeMap<String, String> {
     let mut parameters = BTreeMap::<String, String>::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let decode = |text: &str| percent_decode(&text.replace('+', " "));
+        let decode = |text: &str| percent::decode(&text.replace('+', " "));
         let value = decode(value);
         parameters
             .entry(decode(name))

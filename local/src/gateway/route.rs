@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 
+use crate::percent;
 use crate::template::{Function, Route};
 
 /// The API's routes.
 #[derive(Debug, Clone)]
-pub struct Router {
+pub(super) struct Router {
     routes: Vec<(Route, String)>,
 }
 
 /// The route that was found, the function it leads to, and what its variables stand for.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Found<'a> {
+pub(super) struct Found<'a> {
     /// The route.
     pub route: &'a Route,
     /// The function's binary name.
@@ -24,7 +25,7 @@ pub struct Found<'a> {
 impl Router {
     /// The routes of these functions.
     #[must_use]
-    pub fn new(functions: &[Function]) -> Router {
+    pub(super) fn new(functions: &[Function]) -> Router {
         let routes = functions.iter().flat_map(|function| {
             function.routes.iter().map(|route| (route.clone(), function.binary.clone()))
         });
@@ -35,7 +36,7 @@ impl Router {
     /// wins over a variable, and a variable over a greedy one, from the left.
     /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html>
     #[must_use]
-    pub fn find(&self, method: &str, path: &str) -> Option<Found<'_>> {
+    pub(super) fn find(&self, method: &str, path: &str) -> Option<Found<'_>> {
         let fitting = self.routes.iter().filter(|(route, _)| route.method == method);
         let fitting = fitting.filter_map(|(route, function)| {
             let (segments, parameters) = fit(&route.path, path)?;
@@ -69,7 +70,7 @@ fn fit(template: &str, path: &str) -> Option<(Vec<Segment>, BTreeMap<String, Str
         match variable {
             Some(_) if value.is_empty() => return None,
             Some(name) => {
-                parameters.insert(greedy.unwrap_or(name).to_owned(), percent_decode(value));
+                parameters.insert(greedy.unwrap_or(name).to_owned(), percent::decode(value));
             }
             None if expected == value => {}
             None => return None,
@@ -81,38 +82,6 @@ fn fit(template: &str, path: &str) -> Option<(Vec<Segment>, BTreeMap<String, Str
         });
     }
     rest.is_none().then_some((segments, parameters))
-}
-
-/// `%C3%A9` to `é`. What is no valid escape stays as it is.
-#[must_use]
-pub fn percent_decode(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let digit = |index: usize| after.get(index).and_then(|byte| char::from(*byte).to_digit(16));
-        let escaped = match (first, digit(0), digit(1)) {
-            (b'%', Some(high), Some(low)) => u8::try_from(high * 16 + low).ok(),
-            _ => None,
-        };
-        bytes.push(escaped.unwrap_or(*first));
-        rest = if escaped.is_some() { after.get(2..).unwrap_or_default() } else { after };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// `é` to `%C3%A9`, and so with all but letters, digits and `-._~`.
-#[must_use]
-pub fn percent_encode(text: &str) -> String {
-    use std::fmt::Write as _;
-    text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            // Writing to a String cannot fail.
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-        encoded
-    })
 }
 
 #[cfg(test)]

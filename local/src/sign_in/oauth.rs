@@ -17,9 +17,8 @@ use serde_json::json;
 
 use super::page::{self, Address};
 use super::{SITE_CLIENT, SignIn};
-use crate::gateway::route::percent_encode;
 use crate::pages;
-use crate::{clock, random};
+use crate::{clock, percent, random};
 
 /// A code works this long, as Cognito's at most do in practice: the page asks at once.
 const CODE_SECONDS: u64 = 60;
@@ -60,7 +59,7 @@ impl Authorization {
             .iter()
             .copied()
             .chain(state)
-            .map(|(name, value)| format!("{name}={}", percent_encode(value)))
+            .map(|(name, value)| format!("{name}={}", percent::encode(value)))
             .collect();
         let location = format!("{}?{}", self.redirect_uri, query.join("&"));
         let no_store = (header::CACHE_CONTROL, "no-store".to_owned());

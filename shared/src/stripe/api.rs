@@ -17,7 +17,7 @@ use stripe_client_core::{IdempotencyKey, RequestBuilder, StripeMethod, StripeReq
 use stripe_core::customer::CreateCustomer;
 use tokio::sync::Mutex;
 
-use super::client::Client;
+use super::client::{Client, UnsendableKey, pauses};
 use super::wire::{
     dispute_status_from_api, expired_from_api, metadata, payment_owner_from_api, session_from_api,
     subscription_of_payment_from_api,
@@ -41,8 +41,8 @@ pub fn invoice_payments_of(payment: &PaymentIntentId) -> String {
     )
 }
 
-const ATTEMPTS_MAX: u32 = 3;
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// How long one request may take. Three of them and their pauses stay within the function's time.
+const TIMEOUT: Duration = Duration::from_secs(6);
 
 /// The mode of a secret or restricted key; none if it is neither.
 /// <https://docs.stripe.com/keys>
@@ -99,8 +99,7 @@ impl StripeApi {
     ) -> Result<String, StripeError> {
         let key = key.map(IdempotencyKey::new).transpose();
         let key = key.map_err(|error| StripeError::Unreadable(error.to_string()))?;
-        let mut pause = FIRST_PAUSE;
-        let mut attempt = 1;
+        let mut pauses = pauses();
         loop {
             let client = self.client(now).await?;
             let unanswered = match client.send(request(), key.as_ref()).await {
@@ -112,12 +111,10 @@ impl StripeApi {
             // A key that Stripe no longer takes may have been rotated since it was cached.
             let rotated = matches!(error, StripeError::Unauthorized)
                 && self.keys.refresh(now).await.unwrap_or(false);
-            if attempt >= ATTEMPTS_MAX || !(rotated || may_help) {
-                return Err(error);
+            match pauses.next().filter(|_| rotated || may_help) {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return Err(error),
             }
-            attempt = attempt.saturating_add(1);
-            tokio::time::sleep(pause).await;
-            pause = pause.saturating_mul(3);
         }
     }
 
@@ -133,7 +130,10 @@ impl StripeApi {
         {
             return Ok(Arc::clone(client));
         }
-        let built = Arc::new(Client::new(self.url.as_deref(), key)?);
+        let built = Arc::new(
+            Client::new(self.url.as_deref(), key, TIMEOUT)
+                .map_err(|UnsendableKey| StripeError::Unauthorized)?,
+        );
         *client = Some((key.clone(), Arc::clone(&built)));
         Ok(built)
     }

@@ -23,18 +23,55 @@ const STRIPE: &str = "https://api.stripe.com";
 const WHO_ASKS: &str = concat!("coursegate/", env!("CARGO_PKG_VERSION"));
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// How long one request may take. Three of them and their pauses stay within the function's time.
-const TIMEOUT: Duration = Duration::from_secs(6);
+/// How many times a request is sent at most.
+const ATTEMPTS_MAX: u32 = 3;
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
 /// Stripe's API, with one key.
-pub(super) struct Client {
+pub struct Client {
     connections: legacy::Client<Connector, String>,
     url: String,
     authorization: HeaderValue,
+    timeout: Duration,
 }
 
 /// What Stripe says of trying again, whatever the status: `true` or `false`.
 const SHOULD_RETRY: &str = "stripe-should-retry";
+
+/// What Stripe has answered.
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The body, if it is text.
+    pub text: Option<String>,
+    /// Whether to try again, where Stripe says so itself.
+    pub should_retry: Option<bool>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum NoAnswer {
+    /// The time is over.
+    #[error("no answer in time")]
+    InTime,
+    /// The connection failed. Which of the many ways it was changes nothing.
+    #[error("no answer")]
+    AtAll,
+    /// It can't be asked so.
+    #[error("{0}")]
+    Unsendable(String),
+}
+
+/// The key is no text that could be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this is no key of Stripe's")]
+pub struct UnsendableKey;
+
+/// How long to wait before each further attempt.
+pub fn pauses() -> impl Iterator<Item = Duration> {
+    let pauses = std::iter::successors(Some(FIRST_PAUSE), |pause| pause.checked_mul(3));
+    (1..ATTEMPTS_MAX).zip(pauses).map(|(_, pause)| pause)
+}
 
 /// A request that was not answered as it should be.
 pub(super) struct Unanswered {
@@ -65,38 +102,57 @@ struct ErrorFields {
 }
 
 impl Client {
-    /// The API at this address, or at Stripe's own.
-    pub(super) fn new(url: Option<&str>, key: &SecretString) -> Result<Self, StripeError> {
+    /// The API at this address, or at Stripe's own. Each request may take so long.
+    pub fn new(
+        url: Option<&str>,
+        key: &SecretString,
+        timeout: Duration,
+    ) -> Result<Self, UnsendableKey> {
         let authorization = HeaderValue::try_from(format!("Bearer {}", key.expose_secret()));
-        // What can't be sent is no key of Stripe's.
-        let Ok(mut authorization) = authorization else { return Err(StripeError::Unauthorized) };
+        let mut authorization = authorization.map_err(|_text| UnsendableKey)?;
         authorization.set_sensitive(true);
         // A connection that lay idle while Lambda slept may be gone, so none is kept.
         let connections = legacy::Client::builder(TokioExecutor::new())
             .pool_max_idle_per_host(0)
             .build(connector(url));
         let url = url.unwrap_or(STRIPE).trim_end_matches('/').to_owned();
-        Ok(Self { connections, url, authorization })
+        Ok(Self { connections, url, authorization, timeout })
     }
 
-    /// Sends it once, and returns the answer's JSON.
+    /// Sends a request once, and returns whatever is answered.
+    pub async fn exchange(
+        &self,
+        request: RequestBuilder,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Answer, NoAnswer> {
+        let request = self.http(request, key).map_err(NoAnswer::Unsendable)?;
+        let answered = tokio::time::timeout(self.timeout, self.answer(request)).await;
+        let answer = answered.map_err(|_elapsed| NoAnswer::InTime)?.ok_or(NoAnswer::AtAll)?;
+        let (parts, body) = answer.into_parts();
+        Ok(Answer {
+            status: parts.status,
+            text: std::str::from_utf8(&body).ok().map(str::to_owned),
+            should_retry: should_retry(&parts.headers),
+        })
+    }
+
+    /// Sends a request once, and returns the answer's JSON.
     pub(super) async fn send(
         &self,
         request: RequestBuilder,
         key: Option<&IdempotencyKey>,
     ) -> Result<String, Unanswered> {
-        let request = self.http(request, key)?;
-        let answered = tokio::time::timeout(TIMEOUT, self.answer(request)).await;
-        // Which of the many ways to get no answer it was changes nothing.
-        let answer = answered.ok().flatten().ok_or(StripeError::Unreachable)?;
-        let (parts, body) = answer.into_parts();
-        let json = std::str::from_utf8(&body).ok();
-        if !parts.status.is_success() {
-            let error = json.map_or(StripeError::Unreachable, |json| refusal(parts.status, json));
-            return Err(Unanswered { error, should_retry: should_retry(&parts.headers) });
+        let Answer { status, text, should_retry } =
+            self.exchange(request, key).await.map_err(|error| match error {
+                NoAnswer::InTime | NoAnswer::AtAll => StripeError::Unreachable,
+                NoAnswer::Unsendable(why) => StripeError::Unreadable(why),
+            })?;
+        if !status.is_success() {
+            let error = text.map_or(StripeError::Unreachable, |text| refusal(status, &text));
+            return Err(Unanswered { error, should_retry });
         }
-        let json = json.filter(|json| serde_json::from_str::<IgnoredAny>(json).is_ok());
-        Ok(json.map(str::to_owned).ok_or(StripeError::Unreachable)?)
+        let json = text.filter(|text| serde_json::from_str::<IgnoredAny>(text).is_ok());
+        Ok(json.ok_or(StripeError::Unreachable)?)
     }
 
     async fn answer(&self, request: Request<String>) -> Option<Response<Bytes>> {
@@ -105,20 +161,23 @@ impl Client {
         Some(Response::from_parts(parts, body.collect().await.ok()?.to_bytes()))
     }
 
+    /// A path without a version of the API is of `/v1`.
     fn http(
         &self,
         request: RequestBuilder,
         key: Option<&IdempotencyKey>,
-    ) -> Result<Request<String>, StripeError> {
+    ) -> Result<Request<String>, String> {
         let method = match request.method {
             StripeMethod::Get => Method::GET,
             StripeMethod::Post => Method::POST,
             StripeMethod::Delete => Method::DELETE,
         };
-        let query = request.query.map_or_else(String::new, |query| format!("?{query}"));
+        let version = if request.path.starts_with("/v2/") { "" } else { "/v1" };
+        let query = request.query.filter(|query| !query.is_empty());
+        let query = query.map_or_else(String::new, |query| format!("?{query}"));
         let mut http = Request::builder()
             .method(method)
-            .uri(format!("{}/v1{}{query}", self.url, request.path))
+            .uri(format!("{}{version}{}{query}", self.url, request.path))
             .header(AUTHORIZATION, &self.authorization)
             .header(USER_AGENT, WHO_ASKS)
             .header("stripe-version", VERSION.as_str());
@@ -128,8 +187,7 @@ impl Client {
         if request.body.is_some() {
             http = http.header(CONTENT_TYPE, FORM);
         }
-        http.body(request.body.unwrap_or_default())
-            .map_err(|error| StripeError::Unreadable(error.to_string()))
+        http.body(request.body.unwrap_or_default()).map_err(|error| error.to_string())
     }
 }
 

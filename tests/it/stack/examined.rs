@@ -162,7 +162,8 @@ async fn alarms_that_nobody_hears_are_named() {
     let Some(shop) = Shop::deploy("unheard", Mode::Test).await else { return };
     shop.set_up().await;
     let deployment = shop.deployment().await;
-    let Cloud { sns, alarm_topic, .. } = deployment.cloud.as_ref().unwrap();
+    let Cloud { aws, alarm_topic, .. } = deployment.cloud.as_ref().unwrap();
+    let sns = &aws.sns;
     let listed = sns.list_subscriptions_by_topic().topic_arn(alarm_topic).send().await.unwrap();
     let [subscription] = listed.subscriptions() else { panic!("{listed:?}") };
     assert_eq!(subscription.endpoint(), Some(shop.parameters["AlarmEmail"].as_str()));
@@ -293,7 +294,7 @@ async fn a_stack_that_lacks_an_output_is_not_taken_for_a_deployment() {
         template["Outputs"].as_mapping_mut().unwrap().remove(output).unwrap();
         let name = format!("lacks-{output}");
         shop.create_stack(&name, &template).await;
-        if let Err(error) = Deployment::stack(&shop.aws, &name, None).await {
+        if let Err(error) = coursegate::aws::stack(&shop.aws, &name, None).await {
             missing.push(error.to_string());
         }
     }
@@ -327,7 +328,7 @@ async fn a_deployment_that_was_never_carried_out_is_told_from_one_of_another_ver
     let change = change.change_set_type(ChangeSetType::Create);
     let nothing = "{Resources: {Topic: {Type: 'AWS::SNS::Topic'}}}";
     change.template_body(nothing).send().await.unwrap();
-    let begun = Deployment::stack(&moto.config(), "begun", None).await.err().unwrap();
+    let begun = coursegate::aws::stack(&moto.config(), "begun", None).await.err().unwrap();
     insta::assert_snapshot!(begun, @"stack begun is in REVIEW_IN_PROGRESS and has no output StripeMode: deploy it with this version's template.yaml");
 }
 
@@ -335,7 +336,7 @@ async fn a_deployment_that_was_never_carried_out_is_told_from_one_of_another_ver
 async fn a_deployment_that_can_t_be_found_is_said_where_to_look_for() {
     let Some(moto) = quiet_moto() else { return };
     let found_with = async |config: &SdkConfig| {
-        Deployment::stack(config, "nowhere", None).await.err().unwrap().to_string()
+        coursegate::aws::stack(config, "nowhere", None).await.err().unwrap().to_string()
     };
     insta::assert_snapshot!(found_with(&moto.config()).await, @"stack nowhere can't be read in us-east-1: there is no such stack: deploy it first (docs/DEPLOY.md), or name another");
     let no_region = moto.config().to_builder().region(None).build();
