@@ -63,8 +63,8 @@ pub enum DeploymentError {
     NoRegion,
     /// This program was built for a laptop.
     #[error(
-        "this program was built without what reaches AWS, which the local stack does not need: \
-         build it with `cargo build --features aws`"
+        "this build of coursegate reaches the local stack only: for --stack, install the command \
+         with `cargo install --debug --locked --path cli --features aws`"
     )]
     NotBuilt,
     /// The environment has no credentials that AWS could be asked with.

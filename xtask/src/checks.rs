@@ -1,6 +1,8 @@
 //! `cargo xtask test`: everything that must hold, in the order in which a fault is cheapest to
 //! find.
 
+use std::ffi::OsString;
+use std::num::NonZero;
 use std::process::Command;
 use std::time::Instant;
 
@@ -12,11 +14,17 @@ struct Check {
     environment: &'static [(&'static str, &'static str)],
 }
 
-const CHECKS: [Check; 9] = [
+const CHECKS: [Check; 11] = [
     Check { name: "format", command: &["cargo", "fmt", "--all", "--check"], environment: &[] },
     Check {
         name: "lints",
         command: &["cargo", "clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
+        environment: &[],
+    },
+    Check {
+        name: "lints of a first build",
+        // What a newcomer builds: the features that only other crates ask for are missing.
+        command: &["cargo", "clippy", "--package", "coursegate", "--", "-D", "warnings"],
         environment: &[],
     },
     Check {
@@ -61,6 +69,12 @@ const CHECKS: [Check; 9] = [
         environment: &[],
     },
     Check {
+        name: "programs and tests",
+        // Some tests run the functions' own executables, which `cargo test` alone doesn't build.
+        command: &["cargo", "build", "--workspace", "--all-targets", "--profile", "test"],
+        environment: &[],
+    },
+    Check {
         name: "tests",
         command: &["cargo", "test", "--workspace"],
         // No snapshot is written by a check, and nothing that is missing here is passed over.
@@ -77,13 +91,30 @@ const ADVISORIES: Check = Check {
 /// Runs every check and stops at the first that fails.
 pub(crate) fn run() -> Result<(), Box<dyn std::error::Error>> {
     tools_are_there()?;
-    tools::install()?;
     let begun = Instant::now();
+    // Installing waits for the network, and for what is compiled on one core at a time.
+    let mut installation = Some(std::thread::spawn(tools::install));
     for check in &CHECKS {
+        if check.needs_tools()
+            && let Some(installation) = installation.take()
+        {
+            installation.join().map_err(|_panic| "the tools can't be installed")??;
+        }
         check.run()?;
     }
     println!("\nEverything passed in {} s.", begun.elapsed().as_secs());
     Ok(())
+}
+
+/// How many tests of one program run at once.
+const TEST_THREADS: &str = "RUST_TEST_THREADS";
+
+/// Twice as many as there are cores, unless somebody wants another number: most tests wait, for a
+/// browser, for moto or for a pause to end.
+fn test_threads() -> OsString {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let usual = || cores.saturating_mul(2).to_string().into();
+    std::env::var_os(TEST_THREADS).unwrap_or_else(usual)
 }
 
 /// Asks what is known against the dependencies.
@@ -99,6 +130,10 @@ pub(crate) fn advisories() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 impl Check {
+    fn needs_tools(&self) -> bool {
+        self.command.first() != Some(&"cargo")
+    }
+
     fn run(&self) -> Result<(), Box<dyn std::error::Error>> {
         println!("\n== {}: {}", self.name, self.command.join(" "));
         let started = Instant::now();
@@ -107,6 +142,7 @@ impl Check {
         let status = Command::new(found)
             .current_dir(tools::root())
             .args(arguments)
+            .env(TEST_THREADS, test_threads())
             .envs(self.environment.iter().copied())
             .status()
             .map_err(|error| format!("{program} can't be started: {error}"))?;

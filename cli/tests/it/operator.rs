@@ -156,6 +156,15 @@ fn without_a_deployment_every_command_says_what_to_do() {
     }
 }
 
+/// The workspace's tests build the command with AWS: `cargo test -p coursegate` runs this.
+#[cfg(not(feature = "aws"))]
+#[test]
+fn a_build_without_aws_says_how_to_reach_a_stack() {
+    let said = finish(&mut command(&["doctor", "--stack", "coursegate-test"]), "");
+    assert_eq!(said.code, Some(1));
+    assert!(said.problem.contains("cargo install") && said.problem.contains("--features aws"));
+}
+
 #[test]
 fn every_command_that_the_operator_s_document_shows_is_one_that_there_is() {
     let document = std::fs::read_to_string(project().join("docs/OPERATE.md")).unwrap();
