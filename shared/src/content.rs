@@ -8,7 +8,7 @@
 //! token; S3 takes none without it. The token alone signs nothing: that needs the secret key, which
 //! is in no link and can't be computed from one.
 
-pub mod s3;
+pub(crate) mod s3;
 
 use std::time::Duration;
 

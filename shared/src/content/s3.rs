@@ -1,4 +1,4 @@
-//! What a request to S3 is signed with, and where: for links to chapters, and for whoever sends them.
+//! What a link to a chapter is signed with, and where it leads.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,8 +13,7 @@ use crate::domain::time::Timestamp;
 
 /// The address of a bucket; neither it nor the endpoint has a slash at its end. S3 finds it by its
 /// host name, and another server by the path.
-#[must_use]
-pub fn bucket_url(endpoint: Option<&str>, region: &str, bucket: &str) -> String {
+pub(crate) fn bucket_url(endpoint: Option<&str>, region: &str, bucket: &str) -> String {
     match endpoint {
         Some(endpoint) => format!("{endpoint}/{bucket}"),
         None => format!("https://{bucket}.s3.{region}.amazonaws.com"),
@@ -22,7 +21,7 @@ pub fn bucket_url(endpoint: Option<&str>, region: &str, bucket: &str) -> String 
 }
 
 /// What a request is signed with at this time.
-pub fn signing_params<'a>(
+pub(crate) fn signing_params<'a>(
     mut settings: SigningSettings,
     identity: &'a Identity,
     region: &'a str,
