@@ -1,11 +1,11 @@
-//! Decide and commit: the one way in which anything learnt from Stripe becomes access.
+//! Decide and commit: the only way in which anything learnt from Stripe changes access.
 //!
 //! The webhook, the confirmation after a redirect and a checkout that finds an older session paid
-//! all come through here, and are counted and logged here.
+//! all use it. It counts and logs them.
 //!
 //! The first event of a purchase is committed without reading, on the condition that nothing is
-//! stored of it: one round trip. A condition that fails returns the item, and the next decision is
-//! made on that. Everything else is read first.
+//! stored about the purchase: one round trip. A condition that fails returns the item, and the next
+//! decision is based on that. For everything else, the stored items are read first.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::domain::time::Timestamp;
 use crate::ports::{Clock, Commit, Ledger, LedgerError, StripeReadError, StripeReader};
 use crate::telemetry::{self, Metric};
 
-/// How often a decision is made when what it was based on changes meanwhile.
+/// How many times a decision is made if what it was based on changes meanwhile.
 pub(crate) const ATTEMPTS_MAX: u32 = 5;
 
 /// Why an observation could not be applied. Nothing of it is lost: Stripe sends the event again,
@@ -126,7 +126,8 @@ async fn commit(
         return Ok(Commit::Applied);
     }
     ledger.commit(&plan.writes).await.map_err(|error| {
-        // It may have been committed, and then nobody else raises the alerts: better twice.
+        // It may have been committed, and then nothing else raises the alerts: better twice than
+        // never.
         if matches!(error, LedgerError::Unavailable(_)) {
             raise(observation, plan);
         }
@@ -134,8 +135,8 @@ async fn commit(
     })
 }
 
-/// Stripe's answer, or why it can't be read. That is left to the decision, since asking again would
-/// bring the same answer.
+/// Stripe's answer, or why it can't be read. The decision handles that, because asking again would
+/// return the same answer.
 fn answered<T>(answer: Result<T, StripeReadError>) -> Result<Result<T, String>, ApplyError> {
     match answer {
         Ok(answer) => Ok(Ok(answer)),
@@ -144,7 +145,7 @@ fn answered<T>(answer: Result<T, StripeReadError>) -> Result<Result<T, String>, 
     }
 }
 
-/// Lets whoever was quicker finish: 10 to 40 ms, then twice and four times that.
+/// Gives the concurrent commit time to finish: 10 to 40 ms, then twice and four times that.
 pub(crate) fn pause(attempt: u32) -> Duration {
     let jitter_ms = getrandom::u32().unwrap_or_default() % 16;
     let factor = 1_u64.checked_shl(attempt).unwrap_or(1);

@@ -1,12 +1,13 @@
 //! What the three functions share.
 //!
-//! - [`domain`]: pure; what is sold, what is known, what follows.
-//! - [`apply`]: read, decide, commit: the one way in which an observation becomes access.
+//! - [`domain`]: the pure core: what is sold, what we know, and what follows from that.
+//! - [`apply`]: read, decide, commit: the only way in which an observation changes access.
 //! - [`erasure`]: erasing a learner, which only an operator's command does.
 //! - [`ports`]: what is asked of the outside world.
 //! - [`stripe`], [`dynamo`], [`secrets`], [`http`]: the edges.
 //! - [`content`]: links to the chapters behind the paywall.
-//! - [`config`], [`aws`], [`telemetry`]: what a function is started with, and what it says.
+//! - [`config`], [`aws`], [`telemetry`]: a function's configuration and AWS clients, its logs and
+//!   its metrics.
 //! - `https`: the connections to AWS and Stripe.
 
 pub mod apply;

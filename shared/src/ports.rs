@@ -1,4 +1,5 @@
-//! What the functions ask of the outside world, each trait as narrow as its callers.
+//! The traits through which functions reach the outside world. Each is as narrow as its callers
+//! need.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +17,7 @@ mod stripe;
 pub use checkout::{CatalogReader, CheckoutStore};
 pub use stripe::{StripeCheckout, StripeError, StripeReadError, StripeReader};
 
-/// Where facts are kept.
+/// Where facts are stored.
 pub trait Ledger {
     /// Reads these items, strongly consistent.
     fn load(&self, needs: Needs<'_>) -> impl Future<Output = Result<Stored, LedgerError>> + Send;
@@ -27,7 +28,7 @@ pub trait Ledger {
 
 /// Where access is read.
 pub trait AccessReader {
-    /// All that this learner has, strongly consistent.
+    /// This learner's entitlements, strongly consistent.
     fn entitlements(
         &self,
         learner: &LearnerId,
@@ -55,7 +56,7 @@ pub enum Commit {
     /// All of it is written.
     Applied,
     /// Nothing is written: something isn't as the decision saw it. These are the items whose
-    /// conditions failed, as they are now. There are none if another transaction was at work on an
+    /// conditions failed, as they are now. There are none if another transaction was writing an
     /// item, or if an item doesn't exist; then read again.
     Conflict(Box<Stored>),
 }
@@ -66,7 +67,7 @@ pub enum LedgerError {
     /// It may answer later: throttled, unreachable, timed out. A write may have been made.
     #[error("the table can't be reached")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// It refuses what it was asked; asking again won't help. A fault of ours.
+    /// It refuses the request, and retrying won't help: a bug on our side.
     #[error("the table refuses the request")]
     Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// What is stored can't be read by this code.
@@ -74,9 +75,9 @@ pub enum LedgerError {
     Unreadable(String),
 }
 
-/// Where a secret is kept.
+/// Where a secret is stored.
 pub trait SecretReader {
-    /// The version of the secret at this stage, such as `AWSCURRENT`; none if there is none.
+    /// The version of the secret at this stage, such as `AWSCURRENT`; `None` if there is none.
     fn version(
         &self,
         stage: &str,
@@ -87,23 +88,23 @@ pub trait SecretReader {
 pub struct SecretVersion {
     /// Its `VersionId`. A version's value never changes; a stage moves from version to version.
     pub id: String,
-    /// What it holds.
+    /// The secret value.
     pub text: SecretString,
-    /// Since when there has been this version, where that is known.
+    /// When this version was created, if known.
     pub created: Option<Timestamp>,
 }
 
-/// The secret was not handed out.
+/// The secret couldn't be read.
 #[derive(Debug, thiserror::Error)]
-#[error("Secrets Manager does not hand out the secret")]
+#[error("Secrets Manager did not return the secret")]
 pub struct SecretUnavailable(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 
-/// What time it is, and waiting.
+/// The time, and waiting.
 pub trait Clock {
     /// Now.
     fn now(&self) -> Timestamp;
 
-    /// Lets so much time pass.
+    /// Waits this long.
     fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send;
 }
 

@@ -1,4 +1,4 @@
-//! What is asked of Stripe.
+//! The traits through which Stripe is called.
 
 use crate::domain::checkout::{Session, SessionRequest};
 use crate::domain::decide::PaymentFor;
@@ -6,7 +6,7 @@ use crate::domain::facts::DisputeStatus;
 use crate::domain::id::{AttemptId, CustomerId, DisputeId, LearnerId, PaymentIntentId, SessionId};
 use crate::domain::time::Timestamp;
 
-/// Who can be asked what only Stripe knows.
+/// Answers questions that only Stripe can answer.
 pub trait StripeReader {
     /// What this payment pays for, and which deployment that belongs to.
     fn owner(
@@ -43,15 +43,15 @@ pub trait StripeCheckout {
         now: Timestamp,
     ) -> impl Future<Output = Result<Session, StripeError>> + Send;
 
-    /// The session as it is now; none if Stripe does not know it.
+    /// The session as it is now; `None` if Stripe does not know it.
     fn session(
         &self,
         id: &SessionId,
         now: Timestamp,
     ) -> impl Future<Output = Result<Option<Session>, StripeError>> + Send;
 
-    /// Closes a session, and reads in the answer that it is closed. A session that is no longer
-    /// open is refused with 400: read it again.
+    /// Expires a session, and checks in the response that it is expired. Stripe refuses to expire a
+    /// session that is no longer open, with 400: read it again.
     fn expire_session(
         &self,
         id: &SessionId,
@@ -70,39 +70,39 @@ pub enum StripeReadError {
     Unreadable(String),
 }
 
-/// Why Stripe did not do what it was asked.
+/// Why a request to Stripe failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StripeError {
     /// There is no usable key: a placeholder, or Secrets Manager can't be reached.
     #[error("there is no usable Stripe API key")]
     NoKey(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The key is of the other mode, or no key at all.
+    /// The key belongs to the other mode, or is not a key.
     #[error("the Stripe API key is not one of this deployment's mode")]
     WrongMode,
-    /// Stripe does not accept the key, or not for this.
+    /// Stripe does not accept the key, or not for this request.
     #[error("Stripe does not accept the API key for this request")]
     Unauthorized,
-    /// Something that the request names is not there.
+    /// Something that the request names does not exist.
     #[error("Stripe does not know what the request names ({param})")]
     Missing {
-        /// Stripe's name of the parameter; empty where it is the object asked for.
+        /// Stripe's name of the parameter; empty if it is the requested object.
         param: String,
     },
     /// The request is refused, and would be again.
     #[error("Stripe refuses the request with {status} ({code})")]
     Refused {
-        /// Stripe's status.
+        /// The HTTP status.
         status: u16,
-        /// Stripe's code, or the type where it gave none.
+        /// Stripe's error code, or the error type if there is no code.
         code: String,
     },
-    /// Too many requests for now, or one under this very idempotency key is still being seen to.
+    /// Too many requests, or another one with this idempotency key is in progress.
     #[error("Stripe asks to come back later")]
     Busy,
-    /// An error of Stripe's own. A request that changes something may have been carried out.
+    /// An error at Stripe. A request that changes something may have been carried out.
     #[error("Stripe fails with {status}")]
     Failed {
-        /// Stripe's status.
+        /// The HTTP status.
         status: u16,
     },
     /// No answer in time. A request that changes something may have been carried out.
