@@ -1,5 +1,5 @@
-//! Clients of AWS, from what Lambda puts into the environment: no profile, file or metadata
-//! service is looked for, which also keeps their code out of the binary.
+//! AWS clients, configured with what Lambda puts into the environment. No profile, file or metadata
+//! service is tried, which also keeps their code out of the binary.
 
 mod https;
 
@@ -40,7 +40,7 @@ fn credentials(aws: &AwsConfig) -> Credentials {
     )
 }
 
-/// What sends the SDK's requests to this endpoint, or else to AWS.
+/// The HTTP client for the SDK's requests to this endpoint, or else to AWS.
 #[must_use]
 pub fn http_client(endpoint: Option<&str>) -> SharedHttpClient {
     https::client(endpoint)
@@ -52,13 +52,13 @@ pub fn table(config: &TableConfig) -> Table {
     Table::new(dynamodb(config), config.table_name.clone())
 }
 
-/// DynamoDB, where the table is.
+/// A client for DynamoDB.
 #[must_use]
 pub fn dynamodb(config: &TableConfig) -> aws_sdk_dynamodb::Client {
     client!(aws_sdk_dynamodb, &config.aws, config.dynamodb_endpoint, dynamo::timeouts())
 }
 
-/// Secrets Manager. It answers slower than DynamoDB, and is asked once in minutes.
+/// A client for Secrets Manager, which is slower than DynamoDB and called once every few minutes.
 #[must_use]
 pub fn secrets_manager(aws: &AwsConfig, secret: &SecretConfig) -> aws_sdk_secretsmanager::Client {
     let timeouts = TimeoutConfig::builder()

@@ -1,4 +1,4 @@
-//! What a function is started with: parsed once, all faults at once, then handed on.
+//! A function's configuration, parsed once from its environment. All errors are reported together.
 
 use std::fmt;
 
@@ -15,23 +15,23 @@ pub mod variable {
     pub const TABLE_NAME: &str = "TABLE_NAME";
     /// `test` or `live`.
     pub const STRIPE_MODE: &str = "STRIPE_MODE";
-    /// What marks everything that this deployment creates at Stripe as its own.
+    /// The mark in the metadata of everything that this deployment creates at Stripe.
     pub const DEPLOYMENT_MARK: &str = "DEPLOYMENT_MARK";
-    /// Where learners are sent back to, without a path: `https://learn.example.com`.
+    /// The origin to which learners return, without a path: `https://learn.example.com`.
     pub const SITE_ORIGIN: &str = "SITE_ORIGIN";
     /// Address of Stripe's API; empty for Stripe itself.
     pub const STRIPE_API_URL: &str = "STRIPE_API_URL";
     /// Name or ARN of the secret that holds the Stripe API key.
     pub const STRIPE_API_KEY_SECRET_ID: &str = "STRIPE_API_KEY_SECRET_ID";
-    /// Name or ARN of the secret that holds the Stripe API key which only reads.
+    /// Name or ARN of the secret that holds the read-only Stripe API key.
     pub const STRIPE_READ_KEY_SECRET_ID: &str = "STRIPE_READ_KEY_SECRET_ID";
-    /// How much of a purchase has to be refunded before it opens nothing, in percent.
+    /// The share of a payment that must be refunded before access ends, in percent.
     pub const REFUND_THRESHOLD_PERCENT: &str = "REFUND_THRESHOLD_PERCENT";
     /// Name or ARN of the secret that holds the webhook endpoint's signing secrets.
     pub const STRIPE_SIGNING_SECRET_ID: &str = "STRIPE_SIGNING_SECRET_ID";
-    /// The bucket of the chapters.
+    /// The bucket with the chapters.
     pub const CONTENT_BUCKET: &str = "CONTENT_BUCKET";
-    /// Address of S3, where buckets are paths; empty for AWS.
+    /// Address of an S3 server that has buckets in the path; empty for AWS.
     pub const CONTENT_ENDPOINT: &str = "CONTENT_ENDPOINT";
     /// Address of DynamoDB; empty for AWS.
     pub const DYNAMODB_ENDPOINT: &str = "DYNAMODB_ENDPOINT";
@@ -54,98 +54,98 @@ pub struct ConfigErrors(Vec<String>);
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the environment is not complete: {}", self.0.join("; "))
+        write!(f, "the environment is invalid: {}", self.0.join("; "))
     }
 }
 
-/// How AWS is reached. Lambda hands a function its credentials in the environment, so nothing has
-/// to be looked for.
+/// The Region and credentials for AWS. Lambda puts them into the environment, so no other source is
+/// tried.
 #[derive(Clone)]
 pub struct AwsConfig {
     /// The Region.
     pub region: String,
     /// The access key's id.
     pub access_key_id: String,
-    /// The access key.
+    /// The secret access key.
     pub secret_access_key: SecretString,
-    /// The session that they belong to.
+    /// The session token, if the credentials are temporary.
     pub session_token: Option<SecretString>,
 }
 
-/// What every function is started with.
+/// The configuration of every function.
 #[derive(Clone)]
 pub struct TableConfig {
-    /// How AWS is reached.
+    /// The Region and credentials.
     pub aws: AwsConfig,
     /// The table's name.
     pub table_name: String,
-    /// The table's address, if it is not AWS.
+    /// DynamoDB's address, if it isn't AWS.
     pub dynamodb_endpoint: Option<String>,
 }
 
-/// A secret's place.
+/// Where a secret is stored.
 #[derive(Clone)]
 pub struct SecretConfig {
     /// Its name or ARN.
     pub secret_id: String,
-    /// Secrets Manager's address, if it is not AWS.
+    /// Secrets Manager's address, if it isn't AWS.
     pub endpoint: Option<String>,
 }
 
-/// The chapters' place.
+/// Where the chapters are stored.
 #[derive(Clone)]
 pub struct ContentConfig {
     /// Their bucket.
     pub bucket: String,
-    /// S3's address, if it is not AWS.
+    /// S3's address, if it isn't AWS.
     pub endpoint: Option<String>,
 }
 
-/// What the entitlements function is started with.
+/// The configuration of the entitlements function.
 #[derive(Clone)]
 pub struct EntitlementsConfig {
     /// The table.
     pub table: TableConfig,
     /// The chapters.
     pub content: ContentConfig,
-    /// How much of a purchase has to be refunded before it opens nothing.
+    /// The share of a payment that must be refunded before access ends.
     pub refund_threshold: RefundThreshold,
 }
 
-/// What the webhook function is started with.
+/// The configuration of the webhook function.
 #[derive(Clone)]
 pub struct WebhookConfig {
     /// The table.
     pub table: TableConfig,
-    /// The deployment as Stripe's objects name it.
+    /// What identifies this deployment's objects at Stripe.
     pub shop: Shop,
     /// The signing secrets.
     pub signing_secret: SecretConfig,
-    /// The Stripe API key which only reads.
+    /// The read-only Stripe API key.
     pub read_key: SecretConfig,
-    /// Stripe's address, if it is not Stripe.
+    /// The address of Stripe's API, if it isn't Stripe itself.
     pub stripe_api_url: Option<String>,
 }
 
-/// What the checkout function is started with.
+/// The configuration of the checkout function.
 #[derive(Clone)]
 pub struct CheckoutConfig {
     /// The table.
     pub table: TableConfig,
-    /// The deployment as Stripe's objects name it.
+    /// What identifies this deployment's objects at Stripe.
     pub shop: Shop,
     /// The Stripe API key.
     pub api_key: SecretConfig,
-    /// Stripe's address, if it is not Stripe.
+    /// The address of Stripe's API, if it isn't Stripe itself.
     pub stripe_api_url: Option<String>,
-    /// Where learners are sent back to.
+    /// The origin to which learners return.
     pub site_origin: String,
-    /// How much of a purchase has to be refunded before it opens nothing.
+    /// The share of a payment that must be refunded before access ends.
     pub refund_threshold: RefundThreshold,
 }
 
 impl EntitlementsConfig {
-    /// Reads it from an environment.
+    /// Parses it from an environment.
     pub fn parse(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
         let mut environment = Environment::new(lookup);
         let table = environment.table();
@@ -156,7 +156,7 @@ impl EntitlementsConfig {
 }
 
 impl WebhookConfig {
-    /// Reads it from an environment.
+    /// Parses it from an environment.
     pub fn parse(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
         let mut environment = Environment::new(lookup);
         let table = environment.table();
@@ -175,7 +175,7 @@ impl WebhookConfig {
 }
 
 impl CheckoutConfig {
-    /// Reads it from an environment.
+    /// Parses it from an environment.
     pub fn parse(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
         let mut environment = Environment::new(lookup);
         let table = environment.table();
@@ -300,7 +300,7 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
         let is_live = self.optional(variable::STRIPE_MODE).as_deref() == Some("live");
         if is_live && url.is_some() {
             self.faults.push(format!(
-                "{} must be empty where {} is live: the live key would be sent there",
+                "{} must be empty if {} is live: the live key would be sent there",
                 variable::STRIPE_API_URL,
                 variable::STRIPE_MODE
             ));
@@ -367,7 +367,7 @@ mod tests {
         let errors = CheckoutConfig::parse(broken).err().unwrap().to_string();
         assert_eq!(
             errors,
-            "the environment is not complete: TABLE_NAME is not set; \
+            "the environment is invalid: TABLE_NAME is not set; \
              STRIPE_MODE must be test or live; \
              DEPLOYMENT_MARK: a deployment mark is 1 to 200 of A-Z, a-z, 0-9, _, -, ., : and /; \
              SITE_ORIGIN must be an origin like https://learn.example.com; \
@@ -387,7 +387,7 @@ mod tests {
         let errors = CheckoutConfig::parse(with_mode("live")).err().unwrap().to_string();
         assert_eq!(
             errors,
-            "the environment is not complete: STRIPE_API_URL must be empty where STRIPE_MODE is \
+            "the environment is invalid: STRIPE_API_URL must be empty if STRIPE_MODE is \
              live: the live key would be sent there"
         );
         let config = CheckoutConfig::parse(with_mode("test")).unwrap();

@@ -1,12 +1,12 @@
-//! Links to the content behind the paywall: chapters in a private S3 bucket, each opened for five
-//! minutes by a link that is signed with the function's own credentials.
+//! Links to the content behind the paywall: chapters in a private S3 bucket. A link is signed with
+//! the function's own credentials and works for five minutes.
 //!
-//! Signing is arithmetic, with the crate that the AWS SDK signs its own requests with: no request
-//! is made, and there is no S3 client in the function.
+//! Signing uses the same crate as the AWS SDK. It makes no request, so the function needs no S3
+//! client.
 //!
-//! The credentials that Lambda gives a function are temporary, so a link carries their session
-//! token; S3 takes none without it. The token alone signs nothing: that needs the secret key, which
-//! is in no link and can't be computed from one.
+//! The credentials that Lambda gives a function are temporary, so a link contains their session
+//! token, without which S3 refuses it. The token alone can't sign anything: that takes the secret
+//! key, which is in no link and can't be derived from one.
 
 pub(crate) mod s3;
 
@@ -22,13 +22,14 @@ use self::s3::signing_params;
 use crate::domain::id::CourseId;
 use crate::domain::time::Timestamp;
 
-/// What a function that makes such links has to be allowed: whoever opens one acts as it.
+/// The IAM actions that a function needs to create links: opening one uses the function's
+/// permissions.
 pub const ACTIONS: &[&str] = &["s3:GetObject"];
 
 /// How long a link works.
 pub const LINK_SECONDS: u32 = 5 * 60;
 
-/// Makes links.
+/// Creates links.
 #[derive(Clone)]
 pub struct ContentLinks {
     base_url: String,
@@ -39,26 +40,26 @@ pub struct ContentLinks {
 /// A link to a chapter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
-    /// Where the chapter is. Whoever has it may read it.
+    /// The chapter's URL. Whoever has it can read the chapter.
     pub url: String,
     /// When it stops working.
     pub expires_at: Timestamp,
 }
 
-/// No link could be made.
+/// A link couldn't be created.
 #[derive(Debug, thiserror::Error)]
 #[error("the link to a chapter can't be signed")]
 pub struct LinkError(#[source] Box<dyn std::error::Error + Send + Sync>);
 
 impl ContentLinks {
-    /// Links to what is under this address, without a slash at its end, in this Region, signed as
-    /// whoever has this identity.
+    /// Links to objects under this address, which has no trailing slash, in this Region, signed
+    /// with this identity.
     #[must_use]
     pub fn new(base_url: String, region: String, identity: Identity) -> Self {
         Self { base_url, region, identity }
     }
 
-    /// A link to a chapter, 1 for the first, whether there is such an object or not.
+    /// A link to a chapter, counted from 1. It doesn't check that the object exists.
     pub fn chapter(
         &self,
         course: &CourseId,
@@ -73,7 +74,8 @@ impl ContentLinks {
         })
     }
 
-    /// The address with a signature in its query, for a GET request without a header but `host`.
+    /// The address with a signature in its query, for a GET request whose only signed header is
+    /// `host`.
     ///
     /// <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html>
     fn presign(

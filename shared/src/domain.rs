@@ -1,9 +1,9 @@
-//! The pure centre: what was sold, what is known of it, and what follows.
+//! The pure core: what is sold, what we know about it, and what follows from that.
 //!
-//! Nothing here waits, reads a clock, touches a network or knows how anything is written down.
-//! Stripe's events become [`facts`]; facts about one purchase are joined by an operation that is
-//! idempotent, commutative and associative; [`access`] is a fold of facts and the time; and
-//! [`decide`] says what to write. The edges (`stripe`, `dynamo`, `http`) do the rest.
+//! Nothing here is async, does I/O, reads a clock or knows a storage format. Stripe's events become
+//! [`facts`]. Facts about one source are merged by a join that is idempotent, commutative and
+//! associative. [`access`] is computed from the facts and the time, and [`decide`] says what to
+//! write. The adapters (`stripe`, `dynamo`, `http`) do the rest.
 
 pub mod access;
 pub mod availability;

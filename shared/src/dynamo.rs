@@ -1,4 +1,4 @@
-//! The DynamoDB edge: one table, keyed in one place, written on conditions only.
+//! The DynamoDB adapter: one table, whose keys are built in one place, and conditional writes.
 
 mod attributes;
 pub mod catalog;
@@ -15,9 +15,9 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 
-/// How long one attempt may take; the SDK has no limit of its own.
+/// The timeout of one attempt. The SDK has no default.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a call may take with all its attempts.
+/// The timeout of a call with all its attempts.
 const CALL_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The timeouts of every call to DynamoDB.

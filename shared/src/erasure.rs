@@ -1,8 +1,8 @@
-//! Erasing a learner: from then on nothing that began before opens anything for them or names them.
+//! Erasing a learner. Afterwards, nothing that began earlier opens anything for them or names them.
 //!
 //! The erasure time is written first. A purchase that began before it and is recorded later is
-//! recorded without its buyer, so once the sources that name the learner have been found and their
-//! names removed, there are no others.
+//! recorded without its buyer, so once the sources that name the learner have been found and the
+//! name removed, no others follow.
 
 use std::collections::BTreeMap;
 
@@ -16,12 +16,12 @@ use crate::domain::shop::{Owner, Shop};
 use crate::domain::time::Timestamp;
 use crate::ports::{AccessReader, Clock, Commit, Ledger, SourceFinder, StripeReader};
 
-/// How many times something is removed from what a learner has, at most: DynamoDB's 400 KB an item
-/// are over sooner.
+/// The most writes that remove a learner's grants and first purchases. An item of 400 KB, which is
+/// DynamoDB's limit, takes fewer.
 const ROUNDS_MAX: u32 = 200;
 
-/// Erases a learner's access and takes their name from everything that began by this time, as a
-/// deployment `ours`. Whatever interrupts it, doing it again completes it.
+/// Erases a learner's access for deployment `ours`, and removes their name from every source that
+/// began by `at`. If it is interrupted, running it again completes it.
 pub async fn erase<L: Ledger + AccessReader + SourceFinder>(
     ledger: &L,
     stripe: &impl StripeReader,
@@ -48,8 +48,8 @@ pub async fn erase<L: Ledger + AccessReader + SourceFinder>(
 }
 
 /// Writes the erasure time, and removes the grants and first purchases that it covers until none is
-/// left; the erasure time keeps others from being added. Returns the time, which is a later one if
-/// the learner was erased again since.
+/// left; the erasure time keeps others from being added. Returns that time, which is later than
+/// `at` if the learner has been erased again since.
 async fn close<L: Ledger + AccessReader>(
     ledger: &L,
     clock: &impl Clock,
@@ -76,7 +76,7 @@ async fn close<L: Ledger + AccessReader>(
     Err(ApplyError::Contended)
 }
 
-/// The sources of what a learner has, and of what they were the first to open.
+/// The sources of a learner's grants and first purchases.
 async fn sources<L: AccessReader>(
     ledger: &L,
     entitlements: &Entitlements,

@@ -1,4 +1,4 @@
-//! The HTTP edge: who asks, what they ask, and how they are answered.
+//! The HTTP adapter: requests, responses and problems.
 
 mod answer;
 pub mod problem;
@@ -13,14 +13,14 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::domain::time::Timestamp;
 
-/// A time as it goes over the wire: RFC 3339, in UTC.
+/// A time in the API's format: RFC 3339, in UTC.
 #[must_use]
 pub fn rfc3339(at: Timestamp) -> String {
     let at = OffsetDateTime::from_unix_timestamp(at.unix_seconds());
     at.ok().and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
 }
 
-/// The day of a time in UTC, for people: `30 December 2026`.
+/// The date of a time in UTC, for people: `30 December 2026`.
 #[must_use]
 pub fn day(at: Timestamp) -> String {
     let at = OffsetDateTime::from_unix_timestamp(at.unix_seconds());

@@ -1,5 +1,5 @@
-//! The way out: HTTP/1.1 over TLS, trusting Mozilla's certificate authorities, which are compiled
-//! in. Whoever uses it says how long a request may take, and whether connections stay open.
+//! Outgoing connections: HTTP/1.1 over TLS, trusting Mozilla's certificate authorities, which are
+//! compiled in. Callers decide on timeouts and on whether connections stay open.
 
 use hyper_rustls::builderstates::WantsSchemes;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -8,8 +8,8 @@ use hyper_util::client::legacy::connect::HttpConnector as TcpConnector;
 /// Opens connections.
 pub(crate) type Connector = HttpsConnector<TcpConnector>;
 
-/// Connections to `https://`. To `http://` only where the endpoint that is configured says so, as on
-/// a developer's machine.
+/// Connects to `https://`. It connects to `http://` only if the configured endpoint starts with
+/// that, as on a developer's machine.
 pub(crate) fn connector(endpoint: Option<&str>) -> Connector {
     over(HttpsConnectorBuilder::new().with_webpki_roots(), endpoint)
 }
@@ -23,7 +23,7 @@ fn over(tls: HttpsConnectorBuilder<WantsSchemes>, endpoint: Option<&str>) -> Con
     schemes.enable_http1().wrap_connector(tcp)
 }
 
-/// Connections to `https://` that trust this authority and no other.
+/// Connects to `https://` and trusts only this authority.
 #[cfg(test)]
 pub(crate) fn connector_trusting(
     authority: rustls::pki_types::CertificateDer<'static>,

@@ -9,52 +9,53 @@ use tokio::sync::Mutex;
 use crate::domain::time::{HOUR, MINUTE, Timestamp};
 use crate::ports::{SecretReader, SecretUnavailable, SecretVersion};
 
-/// The API calls made here, as IAM names them.
+/// The IAM actions needed here.
 pub const ACTIONS: &[&str] = &["secretsmanager:GetSecretValue"];
 
-/// A cached secret is read again after this long.
+/// How long a cached secret is used before it is read again.
 const FRESH_SECONDS: i64 = 5 * MINUTE;
-/// While Secrets Manager can't be reached, a cached secret serves for this long.
+/// How long a cached secret is used while Secrets Manager can't be reached.
 const STALE_SECONDS: i64 = HOUR;
-/// Reading out of turn, after a failed signature or for a placeholder, happens at most this often.
+/// The shortest time between two early reads, after a failed signature or while the secret is a
+/// placeholder.
 const REFRESH_SECONDS: i64 = 10;
-/// After a roll, Stripe signs with the old secret too for up to a day; an hour is for our clocks.
-/// <https://docs.stripe.com/webhooks#roll-endpoint-secrets>
+/// After a secret is rolled, Stripe also signs with the old one for up to a day. One more hour
+/// allows for clock differences. <https://docs.stripe.com/webhooks#roll-endpoint-secrets>
 const PREVIOUS_ACCEPTED_SECONDS: i64 = 25 * HOUR;
-/// How often both versions are read, if the stages move in between.
+/// How many times both versions are read, if the stages move in between.
 const READS_MAX: u32 = 3;
 
-/// Which versions of a secret count.
+/// Which versions of a secret are accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Versions {
     /// The current one.
     Current,
-    /// The current one, and for a day after it came, the one before.
+    /// The current one and, for a day after it was created, the previous one.
     CurrentAndPrevious,
 }
 
-/// Why there is no secret to work with.
+/// Why no secret is available.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
-    /// It still holds a placeholder: nothing in it starts as such a secret does.
+    /// It still holds a placeholder: no value in it starts with an accepted prefix.
     #[error("the secret holds no usable value yet: store one that starts with {expected}")]
     Placeholder {
-        /// How a usable value starts.
+        /// The prefix of a usable value.
         expected: &'static str,
     },
-    /// Secrets Manager did not hand it out.
+    /// Secrets Manager did not return it.
     #[error(transparent)]
     Unavailable(#[from] SecretUnavailable),
 }
 
-/// A secret of Secrets Manager.
+/// A secret in Secrets Manager.
 pub struct SecretsManager {
     client: Client,
     secret_id: String,
 }
 
 impl SecretsManager {
-    /// The secret of this name or ARN.
+    /// The secret with this name or ARN.
     #[must_use]
     pub const fn new(client: Client, secret_id: String) -> Self {
         Self { client, secret_id }
@@ -79,8 +80,8 @@ impl SecretReader for SecretsManager {
     }
 }
 
-/// A secret, cached: one or more values, separated by white space, each of which starts
-/// with one of the accepted prefixes. Anything else in it is a placeholder and counts for nothing.
+/// A secret, cached: one or more values, separated by white space, each of which starts with one of
+/// the accepted prefixes. Anything else in it is a placeholder and is ignored.
 pub struct SecretCache<S = SecretsManager> {
     secret: S,
     versions: Versions,
@@ -143,9 +144,9 @@ impl<S: SecretReader> SecretCache<S> {
         }
     }
 
-    /// Reads again out of turn, because a cached value did not do. Says whether there is news; at
-    /// most every ten seconds, so that forged requests can't make us ask more often. Meanwhile the
-    /// last try counts: that there is no news, or that nobody knows.
+    /// Reads the secret early, because no cached value matched. Returns whether it has changed. It
+    /// reads at most every ten seconds, so that forged requests can't cause more reads. Until then
+    /// it goes by the last attempt: no change if that succeeded, otherwise an error.
     pub async fn refresh(&self, now: Timestamp) -> Result<bool, SecretError> {
         let mut cached = self.cached.lock().await;
         if !cached.may_try(now) {
@@ -153,9 +154,9 @@ impl<S: SecretReader> SecretCache<S> {
         }
         let values = self.try_reading(&mut cached, now).await?;
         let before = cached.values.as_ref().map(|(before, _)| exposed(before));
-        let is_news = before.as_deref() != Some(exposed(&values).as_slice());
+        let has_changed = before.as_deref() != Some(exposed(&values).as_slice());
         cached.values = Some((values, now));
-        Ok(is_news)
+        Ok(has_changed)
     }
 
     fn usable(&self, values: Arc<[SecretString]>) -> Result<Arc<[SecretString]>, SecretError> {
@@ -171,19 +172,19 @@ impl<S: SecretReader> SecretCache<S> {
         cached: &mut Cached,
         now: Timestamp,
     ) -> Result<Arc<[SecretString]>, SecretError> {
-        // Should nobody wait for the answer, it was a try in vain.
+        // If the caller stops waiting for the answer, the attempt counts as failed.
         (cached.last_try, cached.has_last_try_failed) = (Some(now), true);
         let read = self.read(now).await;
         cached.has_last_try_failed = read.is_err();
         read
     }
 
-    /// Reads the versions that count, as they were at one moment.
+    /// Reads the accepted versions as they were at one point in time.
     ///
     /// Secrets Manager has no call that returns both. If a stage moves between the two calls, the
-    /// same version can be read twice and the other one missed, though it counted all along. So the
-    /// current version is read again after the previous one: if it is still the same, both were in
-    /// place when the previous one was read.
+    /// same version can be read twice and the other one missed, though it was accepted all along.
+    /// So the current version is read again after the previous one: if it is still the same, both
+    /// were in place when the previous one was read.
     async fn read(&self, now: Timestamp) -> Result<Arc<[SecretString]>, SecretError> {
         let mut current = self.current().await?;
         for _ in 0..READS_MAX {
@@ -217,7 +218,7 @@ impl<S: SecretReader> SecretCache<S> {
 }
 
 fn failed_just_now() -> SecretError {
-    SecretUnavailable("it was asked a moment ago, in vain".into()).into()
+    SecretUnavailable("a request failed a moment ago".into()).into()
 }
 
 fn no_version() -> SecretError {
@@ -225,13 +226,13 @@ fn no_version() -> SecretError {
 }
 
 fn keeps_changing() -> SecretError {
-    SecretUnavailable("it was changed each time that it was read".into()).into()
+    SecretUnavailable("it changed during each attempt to read it".into()).into()
 }
 
 impl Cached {
     fn may_try(&self, now: Timestamp) -> bool {
         self.last_try.is_none_or(|last| {
-            // A clock that was set back must not stop us from asking.
+            // A clock that was set back must not stop us from reading.
             !(0..REFRESH_SECONDS).contains(&now.seconds_since(last))
         })
     }

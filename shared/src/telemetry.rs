@@ -1,8 +1,8 @@
-//! What a function says: JSON lines for people, and metrics in CloudWatch's embedded format.
+//! Logs in JSON lines, and metrics in CloudWatch's embedded metric format.
 //!
-//! Both are `tracing` events, so that a test can read all that would leave the process. Fields are
-//! dotted and the same everywhere: `stripe.event_id`, `stripe.event_type`, `stripe.object_id`,
-//! `learner.id`, `outcome`.
+//! Both are `tracing` events, so that a test can read everything that leaves the process. Field
+//! names are dotted and the same everywhere: `stripe.event_id`, `stripe.event_type`,
+//! `stripe.object_id`, `learner.id`, `outcome`.
 
 use std::error::Error;
 use std::fmt;
@@ -22,46 +22,46 @@ use crate::ports::{Clock, SystemClock};
 
 const METRICS: &str = "metrics";
 
-/// What is measured. `template.yaml` has alarms on these, and draws them.
+/// The metrics. `template.yaml` defines alarms and graphs for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Metric {
     /// Facts were added.
     Applied,
-    /// An event, or its facts, were known already.
+    /// An event or its facts were already known.
     Duplicate,
-    /// An event changes nothing, by a rule.
+    /// A rule says that an event changes nothing.
     Ignored,
-    /// An event can't be read and is kept.
+    /// An event couldn't be read and is kept.
     Quarantined,
-    /// An event or a Stripe API key is of the other mode.
+    /// An event or a Stripe API key belongs to the other mode.
     OtherMode,
     /// An event is about something that another deployment, or other software, created in the
     /// Stripe account.
     NotOurs,
-    /// How long after Stripe made it an event was seen for the first time.
+    /// The age of an event when it was first handled.
     EventAge,
-    /// A request to the webhook claims to be Stripe's, and its signature does not verify.
+    /// A webhook request has a Stripe signature that can't be verified.
     BadSignature,
-    /// An event is larger than the webhook takes.
+    /// An event is larger than the webhook accepts.
     TooLarge,
-    /// A request to the webhook does not even claim to be Stripe's.
+    /// A webhook request has no Stripe signature.
     Refused,
-    /// A decision had to be made anew.
+    /// A commit failed because of a concurrent change, and the decision was repeated.
     Conflict,
     /// A learner has paid for the same product more than once.
     DoublePayment,
     /// Stripe warns that a payment's card may be stolen.
     FraudWarning,
-    /// A payment has arrived whose buyer was erased.
+    /// A payment arrived from a learner who was erased.
     PaidAfterErasure,
     /// A session was opened.
     SessionOpened,
-    /// A request could not be answered for a reason of ours, or of something that we need.
+    /// A request failed because of an error on our side or in a service that we need.
     Failed,
 }
 
 impl Metric {
-    /// Each of them.
+    /// All metrics.
     pub const ALL: [Self; 16] = [
         Self::Applied,
         Self::Duplicate,
@@ -109,17 +109,17 @@ impl Metric {
     }
 }
 
-/// Counts one of it.
+/// Adds one to a metric.
 pub fn count(metric: Metric) {
     record(metric, 1);
 }
 
-/// Records a value of it, in its unit.
+/// Records a value of a metric, in its unit.
 pub fn record(metric: Metric, value: u64) {
     tracing::info!(target: METRICS, metric = metric.name(), unit = metric.unit(), value);
 }
 
-/// An error and all its causes, for a log: each says its own part.
+/// Formats an error with all its causes, for a log.
 pub struct Chain<'a>(pub &'a (dyn Error + 'static));
 
 impl fmt::Display for Chain<'_> {
@@ -134,18 +134,18 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
-/// Sends everything that this process says to standard output, from which Lambda takes it. Metrics
-/// are those of the function that is deployed under this name.
+/// Writes logs and metrics to standard output, where Lambda collects them. The metrics are for the
+/// function that is deployed under this name.
 pub fn init(function_name: String) {
     subscriber(function_name, std::io::stdout).init();
 }
 
-/// The same for a writer of one's own.
+/// The same with another writer.
 pub fn subscriber<W>(function_name: String, writer: W) -> impl Subscriber + Send + Sync
 where
     W: for<'w> MakeWriter<'w> + Clone + Send + Sync + 'static,
 {
-    // The libraries below say what they send and receive, or that they can't read it.
+    // At lower levels, these libraries log what they send and receive, or can't parse.
     let quiet = Targets::new()
         .with_default(LevelFilter::INFO)
         .with_targets(
@@ -165,7 +165,7 @@ where
     Registry::default().with(lines).with(metrics)
 }
 
-/// Writes metrics as CloudWatch takes them from a log:
+/// Writes metrics in the format that CloudWatch extracts from logs:
 /// <https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>
 struct EmbeddedMetrics<W> {
     function_name: String,
@@ -185,7 +185,8 @@ where
                 "Timestamp": SystemClock.now().unix_seconds().saturating_mul(1000),
                 "CloudWatchMetrics": [{
                     "Namespace": "Coursegate",
-                    // As AWS's own metrics of a function: two stacks never share one.
+                    // The same as in AWS's own metrics for functions. Two stacks never share a
+                    // function name.
                     "Dimensions": [["FunctionName"]],
                     "Metrics": [{ "Name": measured.metric, "Unit": measured.unit }],
                 }],
@@ -195,7 +196,7 @@ where
         if let Some(line) = line.as_object_mut() {
             line.insert(measured.metric, measured.value.into());
         }
-        // Nobody is left to tell when standard output is gone.
+        // If standard output is closed, there is no place to report it.
         let _ = writeln!(self.writer.make_writer(), "{line}");
     }
 }

@@ -76,8 +76,8 @@ fn an_unreadable_invoice_is_never_taken_for_somebody_else_s() {
     let no_metadata = json!({"subscription_details": {"subscription": "sub_1"}});
     let odd_mark = of_subscription(&json!("sub_1"), &json!({"coursegate": 7}));
     for (payment, reason) in [
-        (not_expanded, "invoice payments: invoice is no object"),
-        (nameless, "invoice: subscription is no text"),
+        (not_expanded, "invoice payments: invoice is not an object"),
+        (nameless, "invoice: subscription is not text"),
         (invoice("in_1", &no_metadata), "invoice: metadata is missing"),
         (invoice("in_1", &odd_mark), "invoice: metadata.coursegate is not text"),
         (
@@ -88,6 +88,6 @@ fn an_unreadable_invoice_is_never_taken_for_somebody_else_s() {
         assert_eq!(read(&[payment]), Err(reason.to_owned()));
     }
     let page = json!({"object": "list", "has_more": true, "data": []}).to_string();
-    let reason = "invoice payments: there are more than were asked for".to_owned();
+    let reason = "invoice payments: there is more than one page".to_owned();
     assert_eq!(subscription_of_payment_from_api(&page), Err(reason));
 }

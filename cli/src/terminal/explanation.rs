@@ -113,7 +113,7 @@ fn reason(story: &SourceStory, explanation: &Explanation) -> String {
         (EffectiveStatus::Revoked, Some(action)) => by_hand("Revoked", action),
         (effective_status, _) => describe_status(effective_status, &story.facts),
     };
-    let times = explanation.since.map(utc).zip(story.history.standing_since().map(utc));
+    let times = explanation.since.map(utc).zip(story.history.since().map(utc));
     match times.filter(|(closed, at)| closed != at) {
         Some((_, at)) => format!("{} ({at}).", words.trim_end_matches('.')),
         None => words,

@@ -74,8 +74,8 @@ fn what_is_wrong_in_a_catalog_file_is_named_with_its_line() {
     std::fs::write(&file, &text).unwrap();
     let line = |wanted: &str| text.lines().position(|line| line == wanted).unwrap() + 1;
     let expected = format!(
-        "coursegate: {file}:{}: price tutorclaw_paid: 0.10 USD is less than Stripe charges, which is \
-         0.50 USD or more (https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts)\n\
+        "coursegate: {file}:{}: price tutorclaw_paid: 0.10 USD is below Stripe's minimum of 0.50 \
+         USD (https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts)\n\
          {file}:{}: price curriculum_paid must be more than zero: a course that costs nothing has \
          the category free\n",
         line("amount = 10"),

@@ -1,8 +1,8 @@
-//! The webhook function: Stripe talks to us.
+//! The webhook function, which receives Stripe's events.
 //!
-//! Verify, read, decide, commit, acknowledge. A 2xx means that the effect is committed, was so
-//! already, is none by an explicit rule, or is kept for code that can read it; whatever fails on
-//! our side is a 5xx, so that Stripe comes again.
+//! It verifies, reads, decides, commits and acknowledges. A 2xx means that the event is applied,
+//! was already applied, is ignored by an explicit rule, or is kept for a version that can read it.
+//! A failure on our side is a 5xx, so that Stripe redelivers the event.
 
 use std::time::Duration;
 
@@ -22,23 +22,24 @@ use shared::telemetry::{self, Metric};
 use shared::{aws, config};
 use tracing::Instrument;
 
-/// Stripe publishes no limit of its own; its events are a few kilobytes.
+/// The largest event that we accept. Stripe publishes no limit; its events are a few kilobytes.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 
-/// Lambda ends the function after ten seconds, as `template.yaml` says; before that, Stripe is told.
+/// When to respond at the latest. Lambda stops the function after ten seconds, as `template.yaml`
+/// says.
 const ANSWER_WITHIN: Duration = Duration::from_secs(8);
 
-/// All that the function works with.
+/// The function's dependencies.
 pub struct App<L, C, R = StripeApi, S = SecretsManager> {
-    /// Where facts are kept.
+    /// Where facts are stored.
     pub ledger: L,
-    /// Who is asked what only Stripe knows. No event of a purchase needs it.
+    /// Answers what only Stripe knows. Events of purchases never need it.
     pub stripe: R,
     /// The secrets that Stripe may sign with.
     pub signing_secrets: SecretCache<S>,
-    /// The deployment as Stripe's objects name it.
+    /// What identifies this deployment's objects at Stripe.
     pub shop: Shop,
-    /// The time.
+    /// The clock.
     pub clock: C,
 }
 
@@ -72,7 +73,7 @@ pub async fn run() -> Result<(), lambda_http::Error> {
     .await
 }
 
-/// Answers one delivery.
+/// Handles one delivery.
 pub async fn handle<L: Ledger + AccessReader, C: Clock, R: StripeReader, S: SecretReader>(
     app: &App<L, C, R, S>,
     request: &Request,
@@ -96,7 +97,7 @@ async fn deliver<L: Ledger + AccessReader, C: Clock, R: StripeReader, S: SecretR
     request: &Request,
 ) -> Result<Outcome, Problem> {
     if request.method() != Method::POST {
-        let detail = "This is where Stripe delivers events, with POST.";
+        let detail = "Stripe delivers events here with POST.";
         return Err(Problem::new(ProblemKind::MethodNotAllowed, detail));
     }
     let now = app.clock.now();
@@ -106,7 +107,7 @@ async fn deliver<L: Ledger + AccessReader, C: Clock, R: StripeReader, S: SecretR
             Metric::TooLarge,
             ProblemKind::BodyTooLarge,
             "the event is larger than 1 MiB",
-            "An event may have 1 MiB at most.",
+            "Send at most 1 MiB.",
         ));
     }
     let observation = delivery.read(app.shop.mode);
@@ -117,8 +118,8 @@ async fn deliver<L: Ledger + AccessReader, C: Clock, R: StripeReader, S: SecretR
 
 fn too_slow() -> Problem {
     telemetry::count(Metric::Failed);
-    tracing::error!(outcome = "failed", "no answer within {} s", ANSWER_WITHIN.as_secs());
-    Problem::new(ProblemKind::Unavailable, "This takes too long. Please deliver the event again.")
+    tracing::error!(outcome = "failed", "no response within {} s", ANSWER_WITHIN.as_secs());
+    Problem::new(ProblemKind::Unavailable, "This took too long. Please deliver the event again.")
 }
 
 fn not_applied(observation: &Observation, cause: &ApplyError) -> Problem {
@@ -145,7 +146,7 @@ fn unverified(request: &Request) -> Result<UnverifiedDelivery<'_>, Problem> {
             refused(
                 Metric::Refused,
                 ProblemKind::BadSignature,
-                "the Stripe-Signature header is missing or no text",
+                "the Stripe-Signature header is missing or not text",
                 "Send the event as Stripe does, with its Stripe-Signature header.",
             )
         })?;
@@ -165,7 +166,7 @@ fn unverified(request: &Request) -> Result<UnverifiedDelivery<'_>, Problem> {
     Ok(UnverifiedDelivery { unverified_signature, unverified_body })
 }
 
-/// Verifies with the secrets at hand and, should none fit, with those that have come since.
+/// Verifies with the cached secrets and, if none matches, with newly read ones.
 async fn verify<'a>(
     secrets: &SecretCache<impl SecretReader>,
     delivery: UnverifiedDelivery<'a>,
@@ -176,7 +177,8 @@ async fn verify<'a>(
         Err(SignatureError::Mismatch) => {}
         verified => return verified.map_err(bad_signature),
     }
-    // The secret may have been rotated. If nobody can say, it is not for us to refuse it.
+    // The secret may have been rotated. If that can't be checked, respond with a 5xx instead of
+    // refusing.
     if !secrets.refresh(now).await.map_err(|error| no_secret(&error))? {
         return Err(bad_signature(SignatureError::Mismatch));
     }
@@ -197,7 +199,7 @@ fn bad_signature(error: SignatureError) -> Problem {
         Metric::BadSignature,
         ProblemKind::BadSignature,
         error.to_string(),
-        "Send the event as Stripe does, signed with this endpoint's secret and the time of now.",
+        "Send the event as Stripe does, signed with this endpoint's secret and the current time.",
     )
 }
 

@@ -1,8 +1,8 @@
-//! The way to AWS, in the SDK's terms. HTTP/1.1 is all that DynamoDB and Secrets Manager speak.
+//! The HTTP client that the AWS SDK uses. DynamoDB and Secrets Manager speak only HTTP/1.1.
 //!
 //! The SDK's own client reads the machine's certificate authorities from hundreds of files, and
-//! parses them again for each client and once more for its first request: more than half of a cold
-//! start.
+//! parses them again for each client and once more for its first request. That took more than half
+//! of a cold start.
 
 use std::error::Error;
 
@@ -17,11 +17,11 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use crate::https::{Connector, connector};
 
-/// Connections that stay open between requests. How long a request may take is the SDK's business.
+/// Connections that stay open between requests. Timeouts are left to the SDK.
 #[derive(Debug)]
 struct Connections(Client<Connector, SdkBody>);
 
-/// A client with connections of its own, to this endpoint or else to AWS.
+/// A client with its own connections, to this endpoint or else to AWS.
 pub(super) fn client(endpoint: Option<&str>) -> SharedHttpClient {
     let connections = SharedHttpConnector::new(Connections::over(connector(endpoint)));
     http_client_fn(move |_, _| connections.clone())
@@ -51,7 +51,7 @@ impl HttpConnector for Connections {
     }
 }
 
-/// Tells the SDK whether another attempt may do better: not when what came is no HTTP.
+/// Tells the SDK whether a retry may help. It can't if the response isn't HTTP.
 fn failed(error: legacy::Error) -> ConnectorError {
     if error.is_connect() || is_broken_off(&error) {
         ConnectorError::io(error.into())

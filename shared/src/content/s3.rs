@@ -1,4 +1,4 @@
-//! What a link to a chapter is signed with, and where it leads.
+//! The parameters for signing a link to a chapter, and the bucket's address.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,8 +11,8 @@ use aws_smithy_runtime_api::client::identity::Identity;
 
 use crate::domain::time::Timestamp;
 
-/// The address of a bucket; neither it nor the endpoint has a slash at its end. S3 finds it by its
-/// host name, and another server by the path.
+/// The address of a bucket. Neither it nor the endpoint has a trailing slash. S3 has the bucket in
+/// the host name, other servers have it in the path.
 pub(crate) fn bucket_url(endpoint: Option<&str>, region: &str, bucket: &str) -> String {
     match endpoint {
         Some(endpoint) => format!("{endpoint}/{bucket}"),
@@ -20,14 +20,14 @@ pub(crate) fn bucket_url(endpoint: Option<&str>, region: &str, bucket: &str) -> 
     }
 }
 
-/// What a request is signed with at this time.
+/// The parameters for signing a request at this time.
 pub(crate) fn signing_params<'a>(
     mut settings: SigningSettings,
     identity: &'a Identity,
     region: &'a str,
     at: Timestamp,
 ) -> Result<SigningParams<'a>, BuildError> {
-    // S3 takes paths as they are; the other services encode and tidy them first.
+    // S3 signs paths as they are; other services encode and normalize them first.
     settings.percent_encoding_mode = PercentEncodingMode::Single;
     settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
     let params = v4::SigningParams::builder().identity(identity).region(region).name("s3");

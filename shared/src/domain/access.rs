@@ -1,4 +1,4 @@
-//! What a learner may open: a fold of what is known and the time.
+//! What a learner may open, computed from facts and the time.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -9,18 +9,19 @@ use super::facts::{DisputeStatus, Facts, Origin, PaymentStatus};
 use super::id::{CourseId, LearnerId, ProductId, SourceId};
 use super::time::Timestamp;
 
-/// What one source gives its learner, as a pure function of that source's facts.
+/// What one source gives its learner: a pure function of the source's facts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
-    /// The product it is about.
+    /// The product.
     pub product: ProductId,
-    /// What it gives.
+    /// Its status, before refunds and the time are considered.
     pub status: Status,
-    /// Since when; none before the payment has arrived.
+    /// When it started; `None` until the payment has arrived.
     pub since: Option<Timestamp>,
-    /// When and why it ends; none if it doesn't.
+    /// When and why it ends; `None` if it doesn't.
     pub end: Option<End>,
-    /// How much of it is refunded, in percent. Whether that ends it is the deployment's to say.
+    /// The refunded share of the payment, in percent. The deployment's threshold decides whether
+    /// that ends the grant.
     pub refunded_percent: u8,
 }
 
@@ -29,50 +30,51 @@ pub struct Grant {
 pub struct End {
     /// When it ends.
     pub at: Timestamp,
-    /// Why.
+    /// Why it ends.
     pub reason: EndReason,
 }
 
-/// Why a grant ends by itself. What ends one at once, such as a refund, is its status.
+/// Why a grant ends by itself. What ends one at once, such as a refund, is in its
+/// [`EffectiveStatus`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndReason {
-    /// The operator gave it until then.
+    /// An operator granted it until then.
     GivenUntil,
 }
 
-/// What a source gives, before the time and the refunds are looked at.
+/// A grant's status, before refunds and the time are considered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
     /// It opens its product's courses.
     Active,
-    /// It will when the payment arrives.
+    /// It will open them when the payment arrives.
     Processing,
     /// The payment failed.
     Failed,
     /// The payment is disputed, and the bank has not decided.
     Suspended,
-    /// The bank returned the money: a dispute was lost, or prevented by paying it back.
+    /// The buyer got the money back: a dispute was lost, or prevented by returning the money.
     DisputeLost,
-    /// The author ended it by hand.
+    /// The author revoked it.
     Revoked,
 }
 
-/// How much of a purchase has to be refunded before it opens nothing any more, in percent.
+/// The share of a payment that must be refunded before access ends, in percent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RefundThreshold(u8);
 
 impl RefundThreshold {
-    /// All of it.
+    /// The whole payment.
     pub const ALL: Self = Self(100);
 
-    /// In percent.
+    /// The share in percent, from 1 to 100.
     #[must_use]
     pub const fn percent(self) -> u8 {
         self.0
     }
 }
 
-/// Not a threshold.
+/// The text is not a refund threshold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a refund threshold is a whole number of percent, 1 to 100")]
 pub struct RefundThresholdError;
@@ -86,29 +88,29 @@ impl FromStr for RefundThreshold {
     }
 }
 
-/// What a source gives now.
+/// A grant's status at a given time and refund threshold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EffectiveStatus {
     /// It opens its product's courses.
     Active,
-    /// Its time is over.
+    /// Its end has passed.
     Ended,
     /// It will open them when the payment arrives.
     Processing,
     /// The payment failed.
     Failed,
-    /// The money went back.
+    /// The refunds reached the threshold.
     Refunded,
     /// The payment is disputed, and the bank has not decided.
     Suspended,
-    /// The bank returned the money: a dispute was lost, or prevented by paying it back.
+    /// The buyer got the money back: a dispute was lost, or prevented by returning the money.
     DisputeLost,
-    /// The author ended it by hand.
+    /// The author revoked it.
     Revoked,
 }
 
 impl EffectiveStatus {
-    /// Its name in answers.
+    /// Its name in the API.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -125,8 +127,8 @@ impl EffectiveStatus {
 }
 
 impl Grant {
-    /// What follows from these facts, and for whom. Nothing before it is known what was sold, and
-    /// nothing for a learner who is forgotten.
+    /// The grant that follows from these facts, and its learner. `None` until it is known what was
+    /// sold, and after the learner was erased.
     #[must_use]
     pub fn of(facts: &Facts) -> Option<(LearnerId, Self)> {
         let origin = facts.origin.as_ref().filter(|_| facts.forgotten.is_none())?;
@@ -157,7 +159,7 @@ impl Grant {
         Some((origin.learner().clone(), grant))
     }
 
-    /// How it stands at this time.
+    /// Its status at this time.
     #[must_use]
     pub fn effective_status(&self, threshold: RefundThreshold, now: Timestamp) -> EffectiveStatus {
         match self.status {
@@ -172,14 +174,14 @@ impl Grant {
         }
     }
 
-    /// Whether it holds its product, so that another payment for it is a duplicate. A partial
-    /// refund changes nothing in that, whatever the deployment's threshold.
+    /// Whether it holds its product, so that another payment for the product is a duplicate. A
+    /// partial refund doesn't change that, whatever the deployment's threshold.
     #[must_use]
     pub fn holds_its_product(&self, now: Timestamp) -> bool {
         self.effective_status(RefundThreshold::ALL, now) == EffectiveStatus::Active
     }
 
-    /// When it ends; none if it doesn't.
+    /// When it ends; `None` if it doesn't.
     #[must_use]
     pub fn until(&self) -> Option<Timestamp> {
         self.end.map(|end| end.at)
@@ -190,7 +192,7 @@ impl Grant {
     }
 }
 
-/// What disputes leave of a payment that has arrived.
+/// The status of a source whose payment has arrived, after its disputes.
 fn disputed(facts: &Facts) -> Status {
     let statuses = || facts.disputes.values().filter_map(super::facts::Dispute::status);
     if statuses().any(DisputeStatus::is_against_us) {
@@ -202,7 +204,7 @@ fn disputed(facts: &Facts) -> Status {
     }
 }
 
-/// All that one learner has, each with where it comes from.
+/// All grants of one learner, each with its source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Entitlements {
     grants: Vec<(SourceId, Grant)>,
@@ -218,54 +220,54 @@ impl FromIterator<(SourceId, Grant)> for Entitlements {
     }
 }
 
-/// What a learner's purchases make of them.
+/// A learner's tier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tier {
-    /// Nothing that they paid for opens anything now.
+    /// No source opens a locked course now.
     Free,
-    /// Something does.
+    /// A source opens a locked course now.
     Paid,
 }
 
 impl Entitlements {
-    /// The same, with the payment that was the first to open each product.
+    /// Sets the payment that was the first to open each product.
     #[must_use]
     pub fn with_first_purchases(mut self, first_purchases: BTreeMap<ProductId, SourceId>) -> Self {
         self.first_purchases = first_purchases;
         self
     }
 
-    /// The same, of a learner who was erased then.
+    /// Sets when the learner was erased.
     #[must_use]
     pub const fn with_erasure(mut self, erased_at: Option<Timestamp>) -> Self {
         self.erased_at = erased_at;
         self
     }
 
-    /// When the learner was erased last; none if they never were. What began before that, or in
-    /// that second, opens nothing any more.
+    /// When the learner was last erased; `None` if they never were. A source that began earlier or
+    /// in that second opens nothing.
     #[must_use]
     pub const fn erased_at(&self) -> Option<Timestamp> {
         self.erased_at
     }
 
-    /// Each product that a payment was the first to open, and that payment.
+    /// The first purchases: each product and the payment that was the first to open it.
     pub fn first_purchases(&self) -> impl Iterator<Item = (&ProductId, &SourceId)> {
         self.first_purchases.iter()
     }
 
-    /// Each grant and its source, in the order of the sources.
+    /// The grants with their sources, in the order of the sources.
     pub fn iter(&self) -> impl Iterator<Item = (&SourceId, &Grant)> + Clone {
         self.grants.iter().map(|(source, grant)| (source, grant))
     }
 
-    /// What this source gives.
+    /// The grant of this source.
     #[must_use]
     pub fn of(&self, source: &SourceId) -> Option<&Grant> {
         self.iter().find_map(|(known, grant)| (known == source).then_some(grant))
     }
 
-    /// Whether a live source of this very product is there.
+    /// Whether a source of this product, and not just of one with the same courses, is active.
     #[must_use]
     pub fn owns(&self, product: &ProductId, threshold: RefundThreshold, now: Timestamp) -> bool {
         self.iter().any(|(_, grant)| {
@@ -280,8 +282,9 @@ impl Entitlements {
         self.first_purchases.get(product)
     }
 
-    /// Whether this source is a payment for what an earlier one has paid for already, and both open
-    /// it now. Of two at the same second, the one with the smaller id counts as the earlier.
+    /// Whether this source is a duplicate payment: an earlier payment is for the same product, and
+    /// both open it now. Of two in the same second, the one with the smaller id counts as the
+    /// earlier.
     #[must_use]
     pub fn is_double(&self, source: &SourceId, threshold: RefundThreshold, now: Timestamp) -> bool {
         let Some(grant) = self.of(source) else { return false };
@@ -306,43 +309,44 @@ impl Entitlements {
     }
 }
 
-/// Whether money has moved for it.
+/// Whether the source is a payment of money.
 pub(super) const fn is_payment(source: &SourceId) -> bool {
     matches!(source, SourceId::Payment(_))
 }
 
-/// Why a chapter opens, or does not.
+/// Why a chapter is open or closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
     /// The course is free for everybody.
     FreeCourse,
     /// The chapter is free for everybody.
     FreeChapter,
-    /// A source opens it: it was paid for, or given.
+    /// A purchase or manual grant opens it.
     Purchased,
-    /// Nothing opens it, and something is for sale that would.
+    /// Nothing opens it before the learner pays for it.
     PaymentRequired,
-    /// A payment that would open it is on its way.
+    /// A payment that would open it is processing.
     PaymentProcessing,
     /// The payment that would open it is disputed.
     PaymentDisputed,
 }
 
-/// The answer to "may they open this?".
+/// Whether a learner may open something.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access<'a> {
-    /// Yes or no.
+    /// Whether they may.
     pub granted: bool,
-    /// Why.
+    /// The reason.
     pub reason: Reason,
-    /// Until when it stays so; none for ever, and none when it is not granted.
+    /// When the access ends; `None` if it doesn't, or if it isn't granted.
     pub until: Option<Timestamp>,
-    /// What the learner could buy to open it, each with the courses of its product that are open to
-    /// them already; empty when it is open.
+    /// What the learner could buy to open it, each offer with the courses of its product that are
+    /// already open to them. Empty if access is granted.
     pub offers: Vec<(Offer<'a>, Vec<&'a CourseId>)>,
 }
 
-/// Whether a learner may open a chapter of a course (1 is the first), or with none the whole course.
+/// Whether a learner may open this chapter of a course, counted from 1; with `None`, the whole
+/// course.
 #[must_use]
 pub fn check<'a>(view: &View<'a>, course: &Course, chapter: Option<usize>) -> Access<'a> {
     let granted = |reason, until| Access { granted: true, reason, until, offers: Vec::new() };
@@ -352,7 +356,7 @@ pub fn check<'a>(view: &View<'a>, course: &Course, chapter: Option<usize>) -> Ac
         _ if course.is_free(chapter) => granted(Reason::FreeChapter, None),
         Openness::Open(until) => granted(Reason::Purchased, until),
         Openness::Processing => denied(Reason::PaymentProcessing, view.offers(&course.id)),
-        // Nothing is for sale before the bank has decided, not even what opens more.
+        // No product with this course is for sale before the bank has decided, not even a bundle.
         Openness::Disputed => denied(Reason::PaymentDisputed, view.offers(&course.id)),
         Openness::Closed => denied(Reason::PaymentRequired, view.offers(&course.id)),
     }
@@ -400,7 +404,8 @@ mod tests {
         .unwrap()
     }
 
-    /// Entitlements in words: `all active`, `tutor processing`, `tutor active until 900`, `tutor 50%`.
+    /// Parses entitlements: `all active`, `tutor processing`, `tutor active until 900` or
+    /// `tutor 50%`.
     fn entitlements(words: &[&str]) -> Entitlements {
         words
             .iter()
@@ -529,11 +534,11 @@ mod tests {
         assert_eq!(doubles(&[("pi_a", early.clone()), ("pi_b", early.clone())]), ["pi_b"]);
         assert_eq!(doubles(&[("pi_a", early.clone()), ("pi_b", grant(2, "all active"))]), [""; 0]);
         assert_eq!(doubles(&[("pi_a", grant(1, "tutor 100%")), ("pi_b", late.clone())]), [""; 0]);
-        // Where a part is enough to close the first, the second is not one too many.
+        // If a partial refund closes the first, the second is not a duplicate.
         let parted = [("pi_a", grant(1, "tutor 60%")), ("pi_b", late.clone())];
         assert_eq!(doubles(&parted), ["pi_b"]);
         assert_eq!(doubles_at("50".parse().unwrap(), &parted), [""; 0]);
-        // What was given, or cost nothing, was not paid twice.
+        // Manual grants and free purchases are not duplicate payments.
         assert_eq!(doubles(&[("grant_a", early.clone()), ("pi_b", late.clone())]), [""; 0]);
         assert_eq!(doubles(&[("cs_a", early), ("pi_b", late)]), [""; 0]);
     }

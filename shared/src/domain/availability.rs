@@ -1,19 +1,19 @@
-//! Whether a product is for sale to a learner. Checkout, upgrade links and the offers in answers
-//! all ask here, so that what is offered is what is sold.
+//! Whether a product is for sale to a learner. Checkout, upgrade links and the offers in responses
+//! all use this, so that every offer can be bought.
 
 use super::access::{EffectiveStatus, Entitlements, RefundThreshold, Tier};
 use super::catalog::{Catalog, Course, Offer, Product};
 use super::id::{CourseId, SourceId};
 use super::time::Timestamp;
 
-/// How far a course is open to a learner.
+/// Whether a course is open to a learner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Openness {
     /// Every chapter is free.
     Free,
-    /// A source opens it until then; none for ever.
+    /// A source opens it until then; `None` if it has no end.
     Open(Option<Timestamp>),
-    /// A payment that would open it is on its way.
+    /// A payment that would open it is processing.
     Processing,
     /// The payment that would open it is disputed, and the bank has not decided.
     Disputed,
@@ -22,7 +22,7 @@ pub enum Openness {
 }
 
 impl Openness {
-    /// Whether there is nothing left to buy: it is open and stays so.
+    /// Whether it is open with no end date, so that there is nothing left to buy.
     const fn is_for_good(self) -> bool {
         matches!(self, Self::Free | Self::Open(None))
     }
@@ -31,35 +31,35 @@ impl Openness {
 /// Whether a product is for sale to a learner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Availability<'a> {
-    /// It is. Some of its courses may be open to the learner already.
+    /// It is for sale. Some of its courses may already be open to the learner.
     ForSale {
-        /// Those, in the product's order.
+        /// The courses that are already open with no end date, in the product's order.
         owned: Vec<&'a CourseId>,
     },
     /// Each of its courses is open to the learner with no end date.
     AlreadyEntitled,
-    /// Nothing is left to buy once payments that are on their way arrive.
+    /// Nothing is left to buy once the processing payments arrive.
     PaymentProcessing,
-    /// A payment for one of its courses is disputed. It is for sale again once the bank has
-    /// decided, unless that opens it.
+    /// A payment for one of its courses is disputed. Once the bank has decided, the product is for
+    /// sale again unless that opened it.
     PaymentDisputed,
 }
 
-/// By what the sources of a learner are judged.
+/// What a learner's access depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct View<'a> {
-    /// What opens what.
+    /// The catalog on sale.
     pub catalog: &'a Catalog,
-    /// What the learner has.
+    /// The learner's entitlements.
     pub entitlements: &'a Entitlements,
-    /// How much of a purchase has to be refunded before it opens nothing.
+    /// The share of a payment that must be refunded before access ends.
     pub threshold: RefundThreshold,
-    /// When.
+    /// The current time.
     pub now: Timestamp,
 }
 
 impl<'a> View<'a> {
-    /// How far this course is open.
+    /// Whether this course is open.
     #[must_use]
     pub fn openness(&self, course: &Course) -> Openness {
         if course.is_free(None) {
@@ -84,7 +84,7 @@ impl<'a> View<'a> {
             }
         }
         if !ends.is_empty() {
-            // For ever if any of them is; otherwise as long as the longest.
+            // No end if any of them has none; otherwise the latest end.
             let ends: Option<Vec<Timestamp>> = ends.into_iter().collect();
             return Openness::Open(ends.and_then(|ends| ends.into_iter().max()));
         }
@@ -129,7 +129,7 @@ impl<'a> View<'a> {
     }
 
     /// The offers that would open this course, in the author's order, each with the courses of its
-    /// product that are open to the learner already.
+    /// product that are already open to the learner.
     #[must_use]
     pub fn offers(&self, course: &CourseId) -> Vec<(Offer<'a>, Vec<&'a CourseId>)> {
         let for_sale = |offer: Offer<'a>| match self.availability(offer.product) {
@@ -141,7 +141,7 @@ impl<'a> View<'a> {
         self.catalog.offers_for(course).filter_map(for_sale).collect()
     }
 
-    /// The sources whose payment is on its way and that would open a course of this product.
+    /// The sources whose payment is processing and that would open a course of this product.
     pub fn awaited(&self, product: &Product) -> impl Iterator<Item = &'a SourceId> {
         let opens_one = |id| {
             let other = self.catalog.product(id);

@@ -1,18 +1,18 @@
-//! The shop: courses, the products that open them, and the prices that sell the products.
+//! The catalog: courses, the products that open them, and the prices that sell the products.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::id::{CourseId, PriceKey, ProductId, StripePriceId};
 use super::money::{Money, NotChargeable};
 
-/// How many characters a product's name may have at Stripe: `maxLength` of `name` under
+/// The most characters that Stripe allows in a product's name: `maxLength` of `name` under
 /// `POST /v1/products` in <https://github.com/stripe/openapi>.
 pub const PRODUCT_NAME_CHARACTERS_MAX: usize = 5000;
 
 /// How a course is offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Category {
-    /// Open to everybody, every chapter.
+    /// Every chapter is open to everybody.
     Free,
     /// Part of the curriculum, sold as a bundle.
     Curriculum,
@@ -23,11 +23,11 @@ pub enum Category {
 /// A course and its chapters. Chapter 1 is the first title.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Course {
-    /// Its id, as in addresses.
+    /// The id, which is part of URLs.
     pub id: CourseId,
-    /// What people call it.
+    /// The title that learners see.
     pub title: String,
-    /// One sentence.
+    /// One sentence about it.
     pub summary: String,
     /// How it is offered.
     pub category: Category,
@@ -38,51 +38,51 @@ pub struct Course {
 }
 
 impl Course {
-    /// Whether this chapter (1 is the first), or with none the whole course, is open to everybody.
+    /// Whether this chapter, counted from 1, is open to everybody; with `None`, the whole course.
     #[must_use]
     pub fn is_free(&self, chapter: Option<usize>) -> bool {
         chapter.unwrap_or(self.chapters.len()) <= self.free_chapters
     }
 
-    /// Whether there is such a chapter; 1 is the first.
+    /// Whether the course has this chapter, counted from 1.
     #[must_use]
     pub fn has_chapter(&self, chapter: usize) -> bool {
         (1..=self.chapters.len()).contains(&chapter)
     }
 }
 
-/// What a learner owns once it is paid.
+/// What a learner buys and owns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Product {
-    /// Its id, as in Stripe's metadata.
+    /// The id, which is also in Stripe's metadata.
     pub id: ProductId,
-    /// What the checkout page calls it.
+    /// The name on the checkout page.
     pub name: String,
     /// The courses that it opens.
     pub courses: Vec<CourseId>,
 }
 
-/// A price at which a product is sold, once.
+/// A one-time price of a product.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Price {
-    /// Our name for it, and Stripe's `lookup_key`.
+    /// Our name for it, which is its `lookup_key` at Stripe.
     pub key: PriceKey,
-    /// What it sells.
+    /// The product that it sells.
     pub product: ProductId,
-    /// For how much, before discounts and taxes.
+    /// The amount, before discounts and taxes.
     pub money: Money,
 }
 
-/// A price together with the product it sells: what unlocks a course.
+/// A price and the product that it sells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Offer<'a> {
-    /// What is bought.
+    /// The product.
     pub product: &'a Product,
-    /// For how much.
+    /// The price.
     pub price: &'a Price,
 }
 
-/// A shop in which every reference leads somewhere.
+/// A catalog whose references are all valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Catalog {
     courses: Vec<Course>,
@@ -96,7 +96,7 @@ pub enum CatalogError {
     /// Two entries share an id.
     #[error("there are two {kind}s called {id}: give each its own")]
     Twice {
-        /// course, product or price.
+        /// `course`, `product` or `price`.
         kind: &'static str,
         /// The id.
         id: String,
@@ -120,15 +120,15 @@ pub enum CatalogError {
     TooManyFree {
         /// The course.
         course: CourseId,
-        /// How many are said to be free.
+        /// The number of chapters that are declared free.
         free: usize,
-        /// How many there are.
+        /// The number of chapters.
         chapters: usize,
     },
-    /// A free course with locked chapters, or a locked course without.
+    /// A course in the category free that has locked chapters.
     #[error("course {0} is in the category free, so all its chapters are: leave free_chapters out")]
     FreeCourseLocked(CourseId),
-    /// A locked course that nothing can ever open.
+    /// A course with locked chapters that no product opens.
     #[error("course {0} has locked chapters, and no product opens it: add one, with a price")]
     NeverOpen(CourseId),
     /// A product's name is blank. Stripe refuses it.
@@ -142,13 +142,13 @@ pub enum CatalogError {
     LongName {
         /// The product.
         product: ProductId,
-        /// How long its name is.
+        /// The length of its name in characters.
         characters: usize,
     },
     /// A product that opens nothing.
     #[error("product {0} opens no course: name at least one")]
     OpensNothing(ProductId),
-    /// A product names a course that is not there.
+    /// A product lists a course that isn't in the catalog.
     #[error("product {product} opens course {course}, which is not in the catalog")]
     NoSuchCourse {
         /// The product.
@@ -156,7 +156,7 @@ pub enum CatalogError {
         /// The course that is missing.
         course: CourseId,
     },
-    /// A product names a course twice.
+    /// A product lists a course twice.
     #[error("product {product} lists course {course} twice: list it once")]
     CourseTwice {
         /// The product.
@@ -164,7 +164,7 @@ pub enum CatalogError {
         /// The course.
         course: CourseId,
     },
-    /// A price names a product that is not there.
+    /// A price names a product that isn't in the catalog.
     #[error("price {price} sells product {product}, which is not in the catalog")]
     NoSuchProduct {
         /// The price.
@@ -172,7 +172,7 @@ pub enum CatalogError {
         /// The product that is missing.
         product: ProductId,
     },
-    /// A price for what everybody has: all the chapters that its product opens are free.
+    /// A price for a product whose chapters are all free.
     #[error(
         "price {price} sells product {product}, which opens nothing that is locked: remove the \
          price, or lock a chapter"
@@ -183,7 +183,7 @@ pub enum CatalogError {
         /// The product.
         product: ProductId,
     },
-    /// A price of nothing, or less.
+    /// A price of zero or less.
     #[error("price {0} must be more than zero: a course that costs nothing has the category free")]
     NotPositive(PriceKey),
     /// A price that Stripe can't charge.
@@ -191,13 +191,13 @@ pub enum CatalogError {
     NotChargeable {
         /// The price.
         price: PriceKey,
-        /// Why not.
+        /// The reason.
         reason: NotChargeable,
     },
 }
 
 impl Catalog {
-    /// An author's catalog of these, or everything that is wrong with them.
+    /// Builds an author's catalog, or returns everything that is wrong with it.
     pub fn new(
         courses: Vec<Course>,
         products: Vec<Product>,
@@ -208,8 +208,9 @@ impl Catalog {
         if faults.is_empty() { Ok(catalog) } else { Err(faults) }
     }
 
-    /// A catalog that has been on sale. Only its references are checked: a rule that is newer than
-    /// the catalog, or a currency that Stripe has given up, must not close the shop.
+    /// Rebuilds a catalog that has been published. Only its references are checked: a rule that is
+    /// newer than the catalog, or a currency that Stripe no longer supports, must not close the
+    /// shop.
     pub fn restore(
         courses: Vec<Course>,
         products: Vec<Product>,
@@ -238,19 +239,19 @@ impl Catalog {
         &self.prices
     }
 
-    /// The course of this id.
+    /// The course with this id.
     #[must_use]
     pub fn course(&self, id: &CourseId) -> Option<&Course> {
         self.courses.iter().find(|course| course.id == *id)
     }
 
-    /// The product of this id.
+    /// The product with this id.
     #[must_use]
     pub fn product(&self, id: &ProductId) -> Option<&Product> {
         self.products.iter().find(|product| product.id == *id)
     }
 
-    /// The offer behind this price.
+    /// The offer with this price.
     #[must_use]
     pub fn offer(&self, key: &PriceKey) -> Option<Offer<'_>> {
         let price = self.prices.iter().find(|price| price.key == *key)?;
@@ -265,9 +266,9 @@ impl Catalog {
         })
     }
 
-    /// What an owner would lose by this catalog in the place of that one, in words: a course that
-    /// is gone, a product that is, chapters, or a course that a product no longer opens. What shall
-    /// no longer be sold only loses its price.
+    /// What owners would lose if this catalog replaced `before`, as text: a course, a product,
+    /// chapters, or a course that a product no longer opens. To stop selling a product, the author
+    /// removes only its price.
     #[must_use]
     pub fn closes(&self, before: &Self) -> Vec<String> {
         let courses = before.courses.iter().filter(|course| self.course(&course.id).is_none());
@@ -295,7 +296,7 @@ impl Catalog {
     fn faults(&self) -> Vec<CatalogError> {
         let mut faults = self.reference_faults();
         faults.extend(self.courses.iter().flat_map(course_faults));
-        // What nothing seems to sell, or what seems to sell nothing, may only follow from these.
+        // Any of the faults so far can make these checks fail too.
         if faults.is_empty() {
             let unsold = self.courses.iter().filter(|course| self.is_never_open(course));
             faults.extend(unsold.map(|course| CatalogError::NeverOpen(course.id.clone())));
@@ -310,7 +311,7 @@ impl Catalog {
         faults
     }
 
-    /// Ids that two entries share, and ids that no entry has.
+    /// Duplicate ids, and references to ids that don't exist.
     fn reference_faults(&self) -> Vec<CatalogError> {
         let mut faults = Vec::new();
         let mut unique = |kind, ids: Vec<&str>| {
@@ -341,16 +342,16 @@ impl Catalog {
         faults
     }
 
-    /// Whether the course has locked chapters that no product opens. One in the category free has
-    /// another fault.
+    /// Whether the course has locked chapters that no product opens. A course in the category free
+    /// is reported by another check.
     fn is_never_open(&self, course: &Course) -> bool {
         course.category != Category::Free
             && !course.is_free(None)
             && !self.products.iter().any(|product| product.courses.contains(&course.id))
     }
 
-    /// Whether the price's product opens a chapter that not everybody may open. A product without
-    /// courses has another fault.
+    /// Whether the price's product opens a locked chapter. A product without courses is reported by
+    /// another check.
     fn opens_something(&self, price: &Price) -> bool {
         let courses = self.product(&price.product).map(|product| product.courses.as_slice());
         let courses = courses.unwrap_or_default();
@@ -412,13 +413,13 @@ fn price_fault(price: &Price) -> Option<CatalogError> {
     })
 }
 
-/// The catalog as it is on sale: with Stripe's id for each of its prices.
+/// The catalog on sale, with Stripe's id for each of its prices.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublishedCatalog {
-    /// What is sold.
+    /// The catalog.
     pub catalog: Catalog,
-    /// Stripe's price for each of ours.
+    /// Stripe's id of each price, by our key.
     pub stripe_prices: BTreeMap<PriceKey, StripePriceId>,
-    /// The first is 1.
+    /// Goes up with each publication. The first is 1.
     pub version: u64,
 }

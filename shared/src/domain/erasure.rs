@@ -7,13 +7,14 @@ use super::decide::{StoredSource, Write};
 use super::id::{LearnerId, ProductId, SourceId};
 use super::time::Timestamp;
 
-/// How many grants and first purchases one write removes: DynamoDB takes expressions of 4 KB.
+/// The most grants and the most first purchases that one write removes. DynamoDB allows expressions
+/// of up to 4 KB:
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-expression-parameters>
 const REMOVED_MAX: usize = 50;
 
-/// The next write that erases a learner, given what they have and its sources; none once nothing
-/// that the erasure covers is left. A grant whose source wasn't found is left alone: it may have
-/// begun later.
+/// The next write that erases a learner, given their entitlements and the sources of these; `None`
+/// once nothing that the erasure covers is left. A grant whose source wasn't found is kept, because
+/// it may have begun later.
 #[must_use]
 pub fn erasure(
     learner: &LearnerId,

@@ -1,11 +1,12 @@
-//! What is known of one source of access, and how two observations of it are joined.
+//! What is known about one source of access, and how two observations of it are joined.
 //!
-//! Events come twice, late, out of order and as two ids for one change. So nothing here is "the
-//! last status seen": each event adds facts, and [`Facts::join`] is idempotent, commutative and
-//! associative. Whatever the order, the same observations make the same facts.
+//! Stripe delivers events more than once, late, out of order, and sometimes two with different ids
+//! for one change. So a fact is never just the last status seen. Each event adds facts, and
+//! [`Facts::join`] is idempotent, commutative and associative: the same observations make the same
+//! facts in any order.
 //!
-//! Each kind of source has facts of its own with a join of their own. Refunds, disputes, warnings,
-//! revocation and erasure are the same for all of them.
+//! Each kind of source has its own facts with their own join. Refunds, disputes, fraud warnings,
+//! revocation and erasure are common to all of them.
 
 use std::collections::BTreeMap;
 
@@ -25,9 +26,9 @@ pub use reversal::{Dispute, DisputeStatus, Refund, RefundStatus};
 /// Where access comes from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Origin {
-    /// It was sold.
+    /// The learner bought it.
     Purchase(Purchase),
-    /// It was given.
+    /// An operator granted it.
     Manual(ManualGrant),
 }
 
@@ -36,13 +37,13 @@ impl Origin {
         match (self, other) {
             (Self::Purchase(a), Self::Purchase(b)) => Self::Purchase(a.join(b)),
             (Self::Manual(a), Self::Manual(b)) => Self::Manual(a.join(b)),
-            // A source's id says of which kind it is, so these never meet.
+            // A source's id determines its kind, so two kinds are never joined.
             (a @ Self::Purchase(_), b @ Self::Manual(_))
             | (a @ Self::Manual(_), b @ Self::Purchase(_)) => a.max(b),
         }
     }
 
-    /// Whose it is.
+    /// The learner.
     #[must_use]
     pub const fn learner(&self) -> &LearnerId {
         match self {
@@ -51,7 +52,7 @@ impl Origin {
         }
     }
 
-    /// When the learner set out to buy it, or the operator gave it; none if that isn't known.
+    /// When the checkout session was opened, or the operator granted it; `None` if unknown.
     #[must_use]
     pub const fn began_at(&self) -> Option<Timestamp> {
         match self {
@@ -60,7 +61,7 @@ impl Origin {
         }
     }
 
-    /// What it opens.
+    /// The product that it opens.
     #[must_use]
     pub const fn product(&self) -> &ProductId {
         match self {
@@ -70,20 +71,22 @@ impl Origin {
     }
 }
 
-/// All that is known of one source, or all that one observation says of it.
+/// All that is known about one source, or all that one observation says about it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Facts {
-    /// Where the access comes from; none before that is known, as when a refund is told first.
+    /// Where the access comes from; `None` until that is known, as when a refund's event arrives
+    /// first.
     pub origin: Option<Origin>,
     /// Its refunds.
     pub refunds: BTreeMap<RefundId, Refund>,
-    /// Its disputes. There may be several of one payment.
+    /// Its disputes. A payment can have several.
     pub disputes: BTreeMap<DisputeId, Dispute>,
-    /// Stripe's warnings that the card may be stolen, and since when. They change no access.
+    /// Stripe's warnings that the card may be stolen, each with its earliest time. They don't
+    /// change access.
     pub fraud_warnings: BTreeMap<FraudWarningId, Timestamp>,
-    /// That an operator has taken the access back, the first time. It is for good.
+    /// The first time that an operator revoked the access, which is permanent.
     pub revoked: Option<OperatorAction>,
-    /// When the learner was forgotten. It is for good.
+    /// When the learner was erased, which is permanent.
     pub forgotten: Option<Timestamp>,
 }
 
@@ -117,7 +120,7 @@ impl Facts {
         joined
     }
 
-    /// The purchase, if that is what it is.
+    /// The purchase, if it is one.
     #[must_use]
     pub const fn purchase(&self) -> Option<&Purchase> {
         match &self.origin {
@@ -126,25 +129,25 @@ impl Facts {
         }
     }
 
-    /// Whether erasing its learner at this time covers this source: it began no later. A source
-    /// that began in the same second, or at an unknown time, is covered too: whoever asked to be
-    /// erased must not come back. One that isn't known to be anybody's yet is not: it may have
-    /// begun later.
+    /// Whether erasing its learner at this time covers this source, which it does if the source
+    /// began by then. A source that began in the same second or at an unknown time is covered too,
+    /// so that nobody who asked to be erased reappears. A source whose learner isn't known yet is
+    /// not covered: it may have begun later.
     #[must_use]
     pub fn is_erased_by(&self, erased_at: Timestamp) -> bool {
         let began_by_then = |origin: &Origin| origin.began_at().is_none_or(|at| at <= erased_at);
         self.forgotten.is_some() || self.origin.as_ref().is_some_and(began_by_then)
     }
 
-    /// What is refunded, or being refunded, in the payment's currency.
+    /// The amount refunded or being refunded, in the minor unit of the payment's currency.
     #[must_use]
     pub fn refunded_minor(&self) -> i64 {
         let live = self.refunds.values().filter(|refund| refund.is_live());
         live.fold(0, |sum, refund| sum.saturating_add(refund.amount_minor.max(0)))
     }
 
-    /// How much of the payment that is, in percent, rounded down; all of it, where it can't be
-    /// told what the payment came to.
+    /// The share of the payment that is refunded or being refunded, in percent, rounded down; 100
+    /// if there is a refund and the payment's total is unknown.
     #[must_use]
     pub fn refunded_percent(&self) -> u8 {
         let refunded = self.refunded_minor();

@@ -1,9 +1,9 @@
-//! Identifiers: each its own type, parsed once, printable, never built from an unchecked string.
+//! Identifiers. Each has its own type, and parsing is the only way to make one.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A string that is not the identifier it was taken for. It never repeats the string.
+/// The text is not a valid identifier. The error never contains the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a {what} is {rule}")]
 pub struct IdError {
@@ -60,7 +60,7 @@ macro_rules! id {
 }
 
 id!(
-    /// The key under which one opening of a checkout session is retried: ours, random.
+    /// One attempt to open a checkout session: our own random id, and Stripe's idempotency key.
     AttemptId, "checkout attempt", "8 to 64 of A-Z, a-z, 0-9, _ and -",
     |text| is_word(text, 8, 64)
 );
@@ -75,8 +75,8 @@ id!(
     |text| is_stripe_id(text, "cus_")
 );
 id!(
-    /// What marks a deployment's objects at Stripe as its own, in their metadata. Stripe allows a
-    /// value of 500 characters: <https://docs.stripe.com/metadata>.
+    /// The text in the metadata of everything that a deployment creates at Stripe. Stripe allows
+    /// values of 500 characters: <https://docs.stripe.com/metadata>.
     DeploymentMark, "deployment mark", "1 to 200 of A-Z, a-z, 0-9, _, -, ., : and /",
     |text| {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.:/".contains(&byte);
@@ -84,7 +84,7 @@ id!(
     }
 );
 id!(
-    /// A dispute of a payment at Stripe.
+    /// A Stripe dispute.
     DisputeId, "Stripe dispute id", "like du_…",
     |text| is_stripe_id(text, "du_") || is_stripe_id(text, "dp_")
 );
@@ -94,22 +94,22 @@ id!(
     |text| is_stripe_id(text, "evt_")
 );
 id!(
-    /// An early fraud warning of Stripe's Radar.
+    /// An early fraud warning by Stripe Radar.
     FraudWarningId, "Stripe early fraud warning id", "like issfr_…",
     |text| is_stripe_id(text, "issfr_")
 );
 id!(
-    /// A grant that the operator made by hand: ours, random.
+    /// A manual grant: our own random id.
     GrantId, "grant id", "like grant_…",
     |text| is_stripe_id(text, "grant_")
 );
 id!(
-    /// An invoice at Stripe.
+    /// A Stripe invoice.
     InvoiceId, "Stripe invoice id", "like in_…",
     |text| is_stripe_id(text, "in_")
 );
 id!(
-    /// A learner: opaque, from the `sub` claim of a verified token, or named by a service.
+    /// A learner: an opaque id from the `sub` claim of a verified token, or chosen by a service.
     LearnerId, "learner id", "1 to 64 of A-Z, a-z, 0-9, _ and -",
     |text| is_word(text, 1, 64)
 );
@@ -124,7 +124,7 @@ id!(
     |text| is_stripe_id(text, "pi_")
 );
 id!(
-    /// What a price is called by us and, as its `lookup_key`, by Stripe.
+    /// Our name for a price, which is its `lookup_key` at Stripe.
     PriceKey, "price", "1 to 64 of A-Z, a-z, 0-9, _ and -",
     |text| is_word(text, 1, 64)
 );
@@ -134,7 +134,7 @@ id!(
     |text| is_word(text, 1, 64)
 );
 id!(
-    /// A refund of a payment at Stripe.
+    /// A Stripe refund.
     RefundId, "Stripe refund id", "like re_…",
     |text| is_stripe_id(text, "re_") || is_stripe_id(text, "pyr_")
 );
@@ -155,37 +155,37 @@ id!(
 );
 
 impl LinkId {
-    /// How many characters it has.
+    /// Its length in characters.
     pub const LENGTH: usize = 32;
 
-    /// The link that this text begins with. Chat clients often make what follows an address in a
-    /// message part of it, such as a full stop or a bracket.
+    /// Parses the link at the start of this text. Chat clients often add the character that follows
+    /// an address in a message, such as a full stop or a bracket.
     pub fn at_start_of(text: &str) -> Result<Self, IdError> {
         text.get(..Self::LENGTH).unwrap_or(text).parse()
     }
 }
 
 impl LearnerId {
-    /// Stands where a learner stood who is forgotten. Nothing is granted to it.
+    /// Replaces the id of an erased learner. Nothing is granted to it.
     #[must_use]
     pub fn forgotten() -> Self {
         Self("forgotten".to_owned())
     }
 }
 
-/// What a learner's access flows from.
+/// One reason why a learner has access.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SourceId {
-    /// A payment; refunds and disputes name it.
+    /// A payment. Refunds and disputes refer to it.
     Payment(PaymentIntentId),
     /// A session that had nothing to pay, and therefore no payment.
     Session(SessionId),
-    /// A grant by the operator's hand.
+    /// A manual grant.
     Grant(GrantId),
 }
 
 impl SourceId {
-    /// The id as text; Stripe's, but for grants.
+    /// The id as text. It is Stripe's id, except for manual grants.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
@@ -265,7 +265,7 @@ mod tests {
         for text in ["", ".", &id[1..], &format!("{}.", &id[1..]), &format!(".{id}"), "äöü"] {
             assert!(LinkId::at_start_of(text).is_err(), "{text:?}");
         }
-        // A character that lies across the end of where the id would be.
+        // A character that starts inside the id's length and ends outside it.
         assert!(LinkId::at_start_of(&format!("{}é", &id[1..])).is_err());
     }
 

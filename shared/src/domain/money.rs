@@ -1,14 +1,14 @@
-//! Money: integers of the currency's minor unit, and what Stripe charges of it.
+//! Money in integers of the currency's minor unit, and the amounts that Stripe can charge.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A three-letter ISO 4217 code in lower case, as Stripe writes it. Any code can be read, also one
-/// that Stripe doesn't charge in today; see [`Money::chargeable`].
+/// A three-letter ISO 4217 code in lower case, as Stripe writes it. Any code can be parsed, even
+/// one that Stripe doesn't charge in today; see [`Money::chargeable`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Currency([u8; 3]);
 
-/// Not a currency code.
+/// The text is not a currency code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a currency is three lower-case letters, like usd")]
 pub struct CurrencyError;
@@ -17,7 +17,7 @@ impl Currency {
     /// The code as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        // Only ASCII letters get in.
+        // Only ASCII letters are accepted.
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
@@ -43,48 +43,48 @@ impl fmt::Display for Currency {
 /// `jpy` is 2900 yen, and 2900 `isk` is 29 krónur.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Money {
-    /// How many of the minor unit.
+    /// The amount in the currency's minor unit.
     pub amount_minor: i64,
-    /// Of which currency.
+    /// The currency.
     pub currency: Currency,
 }
 
 /// Why Stripe can't charge an amount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotChargeable {
-    /// Nothing, or less.
+    /// Zero or less.
     #[error("an amount must be more than zero")]
     NotPositive,
-    /// Stripe doesn't know the currency, or doesn't charge in it any more.
+    /// Stripe doesn't know the currency, or no longer charges in it.
     #[error(
         "Stripe doesn't charge in {0}: choose one of \
          https://docs.stripe.com/currencies#presentment-currencies"
     )]
     UnknownCurrency(Currency),
-    /// Below the minimum of the currency.
+    /// Below the currency's minimum.
     #[error(
-        "{amount} is less than Stripe charges, which is {min} or more \
+        "{amount} is below Stripe's minimum of {min} \
          (https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts)"
     )]
     TooSmall {
-        /// What was asked for.
+        /// The requested amount.
         amount: Money,
         /// The smallest amount.
         min: Money,
     },
-    /// Above the maximum of the currency.
+    /// Above the currency's maximum.
     #[error(
-        "{amount} is more than Stripe charges, which is {max} or less \
+        "{amount} is above Stripe's maximum of {max} \
          (https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts)"
     )]
     TooLarge {
-        /// What was asked for.
+        /// The requested amount.
         amount: Money,
         /// The largest amount.
         max: Money,
     },
-    /// Finer than Stripe charges: three decimals must end in 0, krónur and Ugandan shillings must be
-    /// whole.
+    /// Not a multiple that Stripe charges: amounts with three decimals must end in 0, krónur and
+    /// Ugandan shillings must be whole.
     #[error(
         "the amount {} must be a multiple of {multiple}, like {}, which is {below} \
          (https://docs.stripe.com/currencies#special-cases)",
@@ -92,7 +92,7 @@ pub enum NotChargeable {
         below.amount_minor
     )]
     TooFine {
-        /// What was asked for.
+        /// The requested amount.
         amount: Money,
         /// What it must be a multiple of.
         multiple: i64,
@@ -103,7 +103,7 @@ pub enum NotChargeable {
 
 impl Money {
     /// Whether Stripe can charge this amount, by the currency's own limits. An account that is paid
-    /// out in another currency also needs the minimum of that one, at the day's exchange rate, which
+    /// out in another currency also has that currency's minimum, at the day's exchange rate, which
     /// only Stripe knows.
     pub fn chargeable(self) -> Result<(), NotChargeable> {
         let rules = currencies::find(self.currency.as_str())

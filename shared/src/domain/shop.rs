@@ -1,20 +1,20 @@
-//! Which objects in a Stripe account are a deployment's own. Other deployments may sell in the same
-//! account, and so may other software.
+//! Which objects in a Stripe account belong to a deployment. Other deployments and other software
+//! may sell in the same account.
 
 use super::decide::Mode;
 use super::id::DeploymentMark;
 
-/// A deployment as Stripe's objects name it.
+/// What identifies a deployment's objects at Stripe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shop {
-    /// Whether it sells in test mode or for money.
+    /// Stripe's test or live mode.
     pub mode: Mode,
     /// The mark in the metadata of everything that it creates at Stripe.
     pub mark: DeploymentMark,
 }
 
 impl Shop {
-    /// Whether this deployment created an object of this owner.
+    /// Whether this deployment created an object with this owner.
     #[must_use]
     pub fn owns(&self, owner: &Owner) -> bool {
         match owner {
@@ -23,7 +23,8 @@ impl Shop {
         }
     }
 
-    /// Whether somebody else created it. Where the owner isn't said, it may still be ours.
+    /// Whether somebody else created the object. If it doesn't name its owner, it may still be
+    /// ours.
     #[must_use]
     pub fn disowns(&self, owner: &Owner) -> bool {
         match owner {
@@ -33,15 +34,15 @@ impl Shop {
     }
 }
 
-/// Who created an object at Stripe, by its metadata.
+/// Who created an object at Stripe, according to its metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Owner {
     /// The deployment with this mark.
     Marked(DeploymentMark),
     /// No deployment: the metadata has no mark.
     Unmarked,
-    /// The object doesn't say. Refunds, disputes and fraud warnings carry no mark; the payment that
-    /// they name does.
+    /// The object doesn't say. Refunds, disputes and fraud warnings have no mark, but the payment
+    /// that they refer to does.
     Unsaid,
 }
 

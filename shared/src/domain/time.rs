@@ -1,11 +1,11 @@
-//! Time as the domain knows it: Unix seconds, handed in by the shell.
+//! Time in Unix seconds, passed in by the caller: the domain reads no clock.
 
-/// A moment, in Unix seconds. Stripe's own granularity.
+/// A time in Unix seconds, which is the resolution of Stripe's timestamps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The moment this many seconds after 1970-01-01T00:00:00Z.
+    /// The time this many seconds after 1970-01-01T00:00:00Z.
     #[must_use]
     pub const fn from_unix_seconds(seconds: i64) -> Self {
         Self(seconds)
@@ -17,13 +17,13 @@ impl Timestamp {
         self.0
     }
 
-    /// This moment and so many seconds; at the end of time it stays there.
+    /// This time plus this many seconds, saturating at the limits of `i64`.
     #[must_use]
     pub const fn plus_seconds(self, seconds: i64) -> Self {
         Self(self.0.saturating_add(seconds))
     }
 
-    /// How many seconds have passed since an earlier moment; negative if it is a later one.
+    /// The seconds from `earlier` to this time; negative if `earlier` is later.
     #[must_use]
     pub const fn seconds_since(self, earlier: Self) -> i64 {
         self.0.saturating_sub(earlier.0)

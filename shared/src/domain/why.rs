@@ -1,5 +1,5 @@
-//! The history of a source of access: what happened, when, and what it did. How the source stands
-//! is read off the same history, so that the two can't contradict each other.
+//! The history of a source of access: what happened, when, and what effect it had. The source's
+//! current status comes from the same history, so the two can't contradict each other.
 
 use std::collections::BTreeSet;
 
@@ -19,52 +19,53 @@ pub use describe::describe_status;
 /// One thing that happened to a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// When it was first told; none where it was stored by a version that kept no time for it.
+    /// When it was first reported; `None` if it was stored by a version that kept no time for it.
     pub at: Option<Timestamp>,
-    /// The Stripe id of what it is about; the source's own for what was done by hand.
+    /// The Stripe id of the object that it is about; for an operator's action, the source's id.
     pub id: String,
     /// What happened.
     pub fact: Fact,
-    /// What it did to what the source opens.
+    /// Its effect on access.
     pub effect: Effect,
-    /// How the source stood then; none while it isn't known what was sold, or once the learner's
-    /// data is erased.
+    /// The source's status after it; `None` while it isn't known what was sold, and after the
+    /// learner's data was erased.
     pub effective_status: Option<EffectiveStatus>,
 }
 
 /// What can happen to a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fact {
-    /// The payment came this far. What it came to, where that is known.
+    /// The payment reached this status. Its total, if known.
     Payment(PaymentStatus, Option<Money>),
-    /// The operator gave it.
+    /// An operator granted the access.
     Given(OperatorAction),
-    /// A refund came this far: of which total, and how much of it.
+    /// A refund reached this status. The payment's total, if known, and the refund's amount in the
+    /// same minor unit.
     Refund(RefundStatus, Option<Money>, i64),
-    /// A dispute came this far.
+    /// A dispute reached this status.
     Dispute(DisputeStatus),
-    /// The card may be stolen.
+    /// Stripe warned that the card may be stolen.
     FraudWarning,
-    /// The author ended it by hand.
+    /// The author revoked the access.
     Revoked(OperatorAction),
-    /// It was given until then.
+    /// A time-limited grant ended.
     Ended,
     /// The learner's data was erased.
     Forgotten,
 }
 
-/// What a fact did to what the source opens.
+/// The effect of a fact on access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
     /// It opened the product.
     Opens,
-    /// It closed it until the bank decides.
+    /// It closed the product until the bank decides.
     Suspends,
-    /// It closed it.
+    /// It closed the product.
     Closes,
-    /// It opened it again.
+    /// It opened the product again.
     Restores,
-    /// Nothing.
+    /// It had no effect.
     Nothing,
 }
 
@@ -95,7 +96,7 @@ impl SourceState {
 }
 
 impl Effect {
-    /// Its name in answers.
+    /// Its name in the API.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -107,8 +108,8 @@ impl Effect {
         }
     }
 
-    /// What a fact did. A payment or a gift never closes anything: what was refunded or disputed
-    /// before it is told stays closed.
+    /// The effect of a fact. A payment or grant never closes anything: a source that was refunded
+    /// or disputed before its event arrives just stays closed.
     fn of(fact: &Fact, before: SourceState, after: SourceState, was_open: bool) -> Self {
         let only_opens = matches!(fact, Fact::Payment(..) | Fact::Given(_));
         match after {
@@ -123,7 +124,7 @@ impl Effect {
     }
 }
 
-/// What happened to a source, in the order of time.
+/// What happened to a source, in chronological order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct History(Vec<Step>);
 
@@ -134,16 +135,16 @@ impl History {
         &self.0
     }
 
-    /// How the source stands now; none if it isn't known what was sold, or if the learner's data
-    /// is erased.
+    /// The source's current status; `None` if it isn't known what was sold, or if the learner's
+    /// data was erased.
     #[must_use]
     pub fn effective_status(&self) -> Option<EffectiveStatus> {
         self.0.last()?.effective_status
     }
 
-    /// Since when it stands so.
+    /// When it got its current status, if known.
     #[must_use]
-    pub fn standing_since(&self) -> Option<Timestamp> {
+    pub fn since(&self) -> Option<Timestamp> {
         let effective_status = self.effective_status();
         let same = self.0.iter().rev().take_while(|step| step.effective_status == effective_status);
         same.last()?.at
@@ -174,24 +175,24 @@ pub fn history(
         was_open |= after == SourceState::Open;
         Step { at: part.at, id: part.id, fact: part.fact, effect, effective_status }
     });
-    // The end of what was closed before is nothing new.
-    let is_news = |step: &Step| step.fact != Fact::Ended || step.effect != Effect::Nothing;
-    History(steps.filter(is_news).collect())
+    // The end of a grant that was closed earlier has no effect, so leave it out.
+    let is_shown = |step: &Step| step.fact != Fact::Ended || step.effect != Effect::Nothing;
+    History(steps.filter(is_shown).collect())
 }
 
-/// How a product stands for its learner: the sum of its sources.
+/// A product's status for its learner, from all of its sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Overall {
     /// Whether any source opens it.
     pub is_open: bool,
-    /// Since when it is open, or closed; none if it never was open.
+    /// When it was opened or closed; `None` if it was never open.
     pub since: Option<Timestamp>,
-    /// The number of the source that says why: the one that opens it; else the one that may still
-    /// open it; else the one that closed last.
+    /// The index of the source that explains the status: the one that opens it, else the one that
+    /// may still open it, else the one that closed last.
     pub decisive: Option<usize>,
 }
 
-/// How a product stands, given the histories of its sources.
+/// A product's status, given the histories of its sources.
 #[must_use]
 pub fn overall(histories: &[&History]) -> Overall {
     let effective_status = |(number, history): (usize, &&History)| {
@@ -205,15 +206,15 @@ pub fn overall(histories: &[&History]) -> Overall {
             | EffectiveStatus::Revoked => 1,
             EffectiveStatus::Failed => 0,
         };
-        Some((rank, history.standing_since(), number))
+        Some((rank, history.since(), number))
     };
     let decisive = histories.iter().enumerate().filter_map(effective_status).max();
     let (is_open, since) = last_change(histories);
     Overall { is_open, since, decisive: decisive.map(|(.., number)| number) }
 }
 
-/// Whether any of these sources opens the product, and when the first of them came to do so, or the
-/// last ceased to.
+/// Whether any of these sources opens the product, and when the first one opened it or the last one
+/// closed.
 fn last_change(histories: &[&History]) -> (bool, Option<Timestamp>) {
     let of_source = |(number, history): (usize, &&History)| {
         let changes = history.0.iter().filter_map(move |step| {
@@ -224,7 +225,7 @@ fn last_change(histories: &[&History]) -> (bool, Option<Timestamp>) {
     let mut changes: Vec<_> = histories.iter().enumerate().flat_map(of_source).collect();
     changes.sort_by_key(|(at, ..)| *at);
     let (mut open, mut since) = (BTreeSet::new(), None);
-    // If one source ends in the second in which another opens, the product was open throughout.
+    // If one source ends in the same second as another opens, the product was open throughout.
     for moment in changes.chunk_by(|(one, ..), (other, ..)| one == other) {
         let (was_open, mut opened) = (!open.is_empty(), false);
         for (_, number, is_open) in moment {
@@ -239,7 +240,7 @@ fn last_change(histories: &[&History]) -> (bool, Option<Timestamp>) {
     (!open.is_empty(), since)
 }
 
-/// A fact by itself.
+/// A single fact.
 struct Part {
     at: Option<Timestamp>,
     id: String,
@@ -284,7 +285,7 @@ fn parts(source: &SourceId, facts: &Facts, now: Timestamp) -> Vec<Part> {
         let verdicts = dispute.statuses.iter().filter(|(status, _)| status.is_after_verdict());
         let last = verdicts.map(|(_, at)| at).max();
         for (status, at) in dispute.statuses.iter() {
-            // What Stripe has answered holds from the last verdict on.
+            // Stripe's answer applies from the last verdict on.
             let snapshot = dispute.snapshot.filter(|_| Some(at) == last);
             let one = Dispute { statuses: StatusHistory::once(status, at), snapshot };
             parts.push(Part {

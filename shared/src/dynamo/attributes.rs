@@ -1,4 +1,4 @@
-//! Items as DynamoDB holds them: building and reading attributes.
+//! Building and reading the attributes of DynamoDB items.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use crate::ports::LedgerError;
 pub(super) type Item = HashMap<String, AttributeValue>;
 
 impl Key {
-    /// The key as DynamoDB takes it.
+    /// The key as DynamoDB attributes.
     pub(super) fn attributes(&self) -> Item {
         HashMap::from([(PK.to_owned(), text(self.pk())), (SK.to_owned(), text(self.sk()))])
     }
@@ -30,7 +30,7 @@ pub(super) fn time(value: Timestamp) -> AttributeValue {
     number(value.unix_seconds())
 }
 
-/// Reads attributes of one item, naming the one that can't be read.
+/// Reads attributes of one item. An error names the attribute.
 pub(super) struct Reader<'a>(pub(super) &'a Item);
 
 impl Reader<'_> {
@@ -73,5 +73,5 @@ impl Reader<'_> {
 }
 
 fn unreadable(name: &str) -> LedgerError {
-    LedgerError::Unreadable(format!("attribute {name} is missing or of another kind"))
+    LedgerError::Unreadable(format!("attribute {name} is missing or has the wrong type"))
 }

@@ -19,12 +19,13 @@ use crate::ports::{CatalogReader, LedgerError};
 /// The API calls that reading the catalog makes, as IAM names them.
 pub const ACTIONS: &[&str] = &["dynamodb:GetItem"];
 
-/// How large the catalog's item may be, as [`item_bytes`] counts. DynamoDB allows an item 400 KB
+/// The maximum size of the catalog's item, as [`item_bytes`] counts it. DynamoDB's limit is 400 KB
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-items>);
-/// one of them is left for what it counts beside the item when a request updates it.
+/// one KB is left for what it counts besides the item when a request updates it.
 pub const ITEM_BYTES_MAX: usize = 399 * 1024;
 
-/// How long Stripe's id of a price is taken to be before there is one: about twice what it is today.
+/// The assumed length of Stripe's id of a price that isn't at Stripe yet: about twice what it is
+/// today.
 const STRIPE_PRICE_ID_BYTES: usize = 64;
 
 /// The attributes of the catalog's item, beside its key.
@@ -127,8 +128,8 @@ impl CatalogReader for Table {
 }
 
 impl Table {
-    /// Puts this catalog on sale in the place of the version before its own. Says whether it is;
-    /// if not, somebody else has published one meanwhile.
+    /// Puts this catalog on sale in place of the version before it. Returns `false` if somebody
+    /// else has published one meanwhile.
     pub async fn publish_catalog(&self, catalog: &PublishedCatalog) -> Result<bool, LedgerError> {
         for price in catalog.catalog.prices() {
             if !catalog.stripe_prices.contains_key(&price.key) {
@@ -157,10 +158,10 @@ impl Table {
     }
 }
 
-/// How large the item with this catalog would be, in bytes, as DynamoDB counts an item: the names
-/// and the values of its attributes, a number as half its digits and one byte
+/// The size in bytes of the item with this catalog, as DynamoDB counts it: the names and values of
+/// its attributes, with a number as half its digits and one byte
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>).
-/// A price that Stripe doesn't have yet counts with room for its id.
+/// A price that isn't at Stripe yet counts with room for its id.
 #[must_use]
 pub fn item_bytes(
     catalog: &Catalog,
@@ -182,7 +183,8 @@ pub fn item_bytes(
     sizes.into_iter().fold(0, usize::saturating_add)
 }
 
-/// The catalog as it is written down. Where a price has no Stripe price, there is room for one.
+/// The catalog as it is stored. A price that isn't at Stripe yet has a placeholder of the assumed
+/// length.
 fn document(
     catalog: &Catalog,
     stripe_prices: &BTreeMap<PriceKey, StripePriceId>,

@@ -1,4 +1,4 @@
-//! A list of writes becomes one transaction, and its failure an answer.
+//! Commits a list of writes as one transaction, and reads why one was cancelled.
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
@@ -21,16 +21,17 @@ use crate::domain::id::{ProductId, SourceId};
 use crate::domain::time::{DAY, Timestamp};
 use crate::ports::{Commit, LedgerError};
 
-/// The API calls made here, as IAM names them: a transaction needs the permission of each part.
+/// The IAM actions needed here: a transaction needs the permission of each write.
 pub(super) const ACTIONS: &[&str] = &["dynamodb:PutItem", "dynamodb:UpdateItem"];
 
-/// How long the record of an event is kept. Longer than anybody can have Stripe send it again:
-/// <https://docs.stripe.com/webhooks#manual-retry> for people, and events are gone after 30 days.
+/// How long the record of an event is kept: longer than Stripe can resend the event. People can
+/// resend one manually (<https://docs.stripe.com/webhooks#manual-retry>), and Stripe deletes events
+/// after 30 days.
 const EVENT_KEPT_DAYS: i64 = 90;
 const STRIPE_RESENDS_DAYS: i64 = 30;
 const _: () = assert!(STRIPE_RESENDS_DAYS < EVENT_KEPT_DAYS);
 
-/// Names of attributes and of their values, shared by what writes and what reads.
+/// Names of attributes and of their values, for both writing and reading.
 pub(super) mod name {
     pub(in crate::dynamo) const OUTCOME: &str = "outcome";
     pub(in crate::dynamo) const APPLIED: &str = "applied";
@@ -43,11 +44,12 @@ pub(super) mod name {
     pub(in crate::dynamo) const SUSPENDED: &str = "suspended";
     pub(in crate::dynamo) const DISPUTE_LOST: &str = "dispute_lost";
     pub(in crate::dynamo) const REVOKED: &str = "revoked";
-    /// Why a grant ends. Absent in what earlier versions wrote, where only the operator ended one.
+    /// Why a grant ends. Earlier versions didn't write it: there, an end always came from a manual
+    /// grant.
     pub(in crate::dynamo) const END_REASON: &str = "end_reason";
     pub(in crate::dynamo) const GIVEN_UNTIL: &str = "given_until";
     pub(in crate::dynamo) const REFUNDED_PERCENT: &str = "refunded_percent";
-    /// Followed by a product: the payment that was the first to open it.
+    /// A prefix before a product's id, for the payment that was the first to open the product.
     pub(in crate::dynamo) const FIRST: &str = "first#";
     /// When the learner was erased.
     pub(in crate::dynamo) const ERASED_AT: &str = "erased_at";
@@ -79,7 +81,7 @@ impl Table {
 /// What a cancelled transaction means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cancelled {
-    /// A condition didn't hold, or another transaction was at work on an item.
+    /// A condition didn't hold, or another transaction was writing an item.
     Conflict,
     /// It would be refused again.
     Refused,
@@ -98,7 +100,7 @@ fn cancellation<R>(error: &SdkError<TransactWriteItemsError, R>) -> Option<&[Can
 
 const CONDITION_FAILED: &str = "ConditionalCheckFailed";
 
-/// Looks at all of the reasons, of which there is one for each write. An unknown one may pass.
+/// Considers all reasons, of which there is one for each write. An unknown one counts as temporary.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
 fn classify(reasons: &[CancellationReason]) -> Cancelled {
     let (mut has_conflict, mut has_other) = (false, false);
@@ -244,7 +246,7 @@ fn record_event(
     put.build().map_err(ours)
 }
 
-/// Writes attribute by attribute, so that code that knows fewer facts than other code erases none.
+/// Writes single attributes, so that code which knows fewer facts than a newer version erases none.
 fn store_source(
     table: &str,
     source: &SourceId,
@@ -279,8 +281,8 @@ fn store_source(
     update.build().map_err(ours)
 }
 
-/// Sets what a source gives; and, where it is to be the first purchase of its product, that it is.
-/// What the decision saw of the learner's item must still be so.
+/// Sets a source's grant, and marks it as the first purchase of its product if the decision says
+/// so. The learner's item must still be as the decision saw it.
 fn set_grant(
     table: &str,
     key: &Key,

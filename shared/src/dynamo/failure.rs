@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
 use crate::ports::LedgerError;
 
-/// Codes by which DynamoDB refuses a request that would be refused again.
+/// DynamoDB's error codes for requests that would be refused again.
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html>
 const REFUSALS: [&str; 6] = [
     "ValidationException",
@@ -18,8 +18,8 @@ const REFUSALS: [&str; 6] = [
 /// The code of a single write whose condition did not hold.
 const CONDITION_FAILED: &str = "ConditionalCheckFailedException";
 
-/// Sorts a failure: refused for good, or worth coming back for. What is not known is taken for
-/// passing, so that Stripe comes again rather than being told that all is well.
+/// Classifies a failure: refused for good, or worth retrying. An unknown code is worth retrying, so
+/// that Stripe redelivers the event.
 pub(super) fn ledger_error<E, R>(error: SdkError<E, R>) -> LedgerError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,

@@ -1,4 +1,4 @@
-//! Every key of the table, and nothing of it anywhere else.
+//! Every key of the table. No other file spells one.
 
 use crate::domain::decide::Target;
 use crate::domain::id::{EventId, LearnerId, LinkId, ProductId, SourceId};
@@ -8,14 +8,14 @@ use crate::domain::rate::{Action, Counter};
 pub const PK: &str = "pk";
 /// The sort key's attribute.
 pub const SK: &str = "sk";
-/// The attribute by which DynamoDB deletes what is over, some time later. Never read for a
-/// decision.
+/// The attribute with the time after which DynamoDB deletes an item, with some delay. No decision
+/// reads it.
 pub const TTL: &str = "ttl";
 
 /// The key of an item.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Key {
-    /// What is on record of an event.
+    /// The record of an event.
     Event(EventId),
     /// An event that could not be read.
     Quarantined(EventId),
@@ -23,17 +23,17 @@ pub enum Key {
     DoublePayment(LearnerId, ProductId),
     /// The facts of a source.
     Source(SourceId),
-    /// What a learner's sources give them.
+    /// A learner's entitlements.
     Access(LearnerId),
     /// A learner's Stripe customer.
     Customer(LearnerId),
     /// A learner's latest attempt to buy a product.
     Checkout(LearnerId, ProductId),
-    /// How often something was asked for lately.
+    /// How often something was requested recently.
     Rate(Counter),
     /// An upgrade link.
     Link(LinkId),
-    /// What is sold.
+    /// The catalog on sale.
     Catalog,
 }
 
@@ -95,7 +95,7 @@ impl Key {
         }
     }
 
-    /// The key that was written as these two; none if it is not one of ours.
+    /// Parses a partition key and sort key; `None` if they aren't one of our keys.
     #[must_use]
     pub fn parse(pk: &str, sk: &str) -> Option<Self> {
         let (kind, id) = pk.split_once('#').unwrap_or((pk, ""));

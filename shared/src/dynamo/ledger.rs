@@ -1,4 +1,4 @@
-//! The ledger and the access reader, on the table.
+//! The ledger and the access reader, implemented on the table.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -15,17 +15,18 @@ use crate::domain::decide::{Needs, Recorded, Stored, StoredSource, Write};
 use crate::domain::id::{CustomerId, EventId, LearnerId, SourceId};
 use crate::ports::{AccessReader, Commit, Ledger, LedgerError};
 
-/// The API calls that reading access makes, as IAM names them.
+/// The IAM actions that reading access needs.
 pub const ACCESS_ACTIONS: &[&str] = &["dynamodb:GetItem", "dynamodb:BatchGetItem"];
 
-/// The API calls that loading and committing make, as IAM names them.
+/// The IAM actions that loading and committing need.
 pub fn ledger_actions() -> impl Iterator<Item = &'static str> {
     ACCESS_ACTIONS.iter().chain(super::commit::ACTIONS).copied()
 }
 
-/// How often unread keys are asked for again; DynamoDB may answer a part under load.
+/// How many requests are made for a set of keys: under load, DynamoDB may return only some of the
+/// items.
 const UNPROCESSED_ROUNDS_MAX: u32 = 3;
-/// The most keys that DynamoDB takes at once:
+/// The most keys that DynamoDB accepts in a request:
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>
 const BATCH_KEYS_MAX: usize = 100;
 
@@ -43,7 +44,7 @@ impl Ledger for Table {
                 Some(Key::Event(_)) => stored.event = Some(recorded(&reader)?),
                 Some(Key::Source(_)) => stored.source = Some(source::stored(&item)?),
                 Some(Key::Customer(_)) => stored.customer = customer(&reader)?.linked,
-                _ => return Err(LedgerError::Unreadable("an item that nobody asked for".into())),
+                _ => return Err(LedgerError::Unreadable("an item that wasn't requested".into())),
             }
         }
         Ok(stored)
@@ -87,7 +88,7 @@ impl AccessReader for Table {
 }
 
 impl Table {
-    /// Those of these events that are on record, strongly consistent.
+    /// Which of these events are on record, strongly consistent.
     pub async fn on_record(&self, events: &[EventId]) -> Result<BTreeSet<EventId>, LedgerError> {
         let mut recorded = BTreeSet::new();
         for events in events.chunks(BATCH_KEYS_MAX) {
@@ -101,7 +102,7 @@ impl Table {
         Ok(recorded)
     }
 
-    /// Reads these items, at most [`BATCH_KEYS_MAX`], strongly consistent; those that don't exist
+    /// Reads these items, at most [`BATCH_KEYS_MAX`], strongly consistent. Items that don't exist
     /// are left out.
     pub(super) async fn batch_get(&self, keys: Vec<Key>) -> Result<Vec<Item>, LedgerError> {
         let mut found = Vec::new();
@@ -130,7 +131,7 @@ impl Table {
         if asked.is_empty() {
             Ok(found)
         } else {
-            Err(LedgerError::Unavailable("DynamoDB leaves keys unread".into()))
+            Err(LedgerError::Unavailable("DynamoDB left keys unprocessed".into()))
         }
     }
 }
@@ -140,16 +141,16 @@ pub(super) fn recorded(event: &Reader<'_>) -> Result<Recorded, LedgerError> {
         name::APPLIED => Ok(Recorded::Applied),
         name::UNCHANGED => Ok(Recorded::Unchanged),
         name::QUARANTINED => Ok(Recorded::Quarantined),
-        other => Err(LedgerError::Unreadable(format!("event with outcome {other}"))),
+        other => Err(LedgerError::Unreadable(format!("an event has the unknown outcome {other}"))),
     }
 }
 
 /// A learner's Stripe customer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Customer {
-    /// As far as we know it is there.
+    /// The customer, unless it is known to be deleted.
     pub(super) linked: Option<CustomerId>,
-    /// Stripe has told us that it was deleted.
+    /// The customer that Stripe reported as deleted.
     pub(super) deleted: Option<CustomerId>,
 }
 
@@ -161,9 +162,9 @@ pub(super) fn customer(item: &Reader<'_>) -> Result<Customer, LedgerError> {
     })
 }
 
-/// Every attribute of the access item but its key is a source's grant, the first purchase of a
-/// product, or when the learner was erased. What newer code has written there and this code doesn't
-/// know opens nothing and is left alone.
+/// Reads the access item. Every attribute except the key is a source's grant, the first purchase of
+/// a product, or the time when the learner was erased. Attributes that only newer versions know
+/// open nothing and are kept.
 pub(super) fn entitlements(item: &Item) -> Result<Entitlements, LedgerError> {
     let (mut grants, mut first_purchases) = (Vec::new(), BTreeMap::new());
     let erased_at = Reader(item).maybe_time(name::ERASED_AT)?;

@@ -1,5 +1,5 @@
-//! What only an operator's command does with the table: reading lists, finding all that is held of
-//! a learner, and erasing it. No function does any of it, and no role of a function allows it.
+//! What only the operator's commands do with the table: read lists, find everything that is stored
+//! about a learner, and erase it. No function does any of this, and no function's role allows it.
 
 use std::collections::HashMap;
 
@@ -16,34 +16,34 @@ use crate::domain::id::{LearnerId, PaymentIntentId, ProductId, SourceId};
 use crate::domain::time::Timestamp;
 use crate::ports::{LedgerError, SourceFinder};
 
-/// An event that waits for code that can read it.
+/// An event that is kept until a version can read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quarantined {
-    /// Which.
+    /// The event.
     pub event: Event,
     /// What could not be read.
     pub reason: String,
-    /// Since when it waits.
+    /// When it was quarantined.
     pub since: Timestamp,
 }
 
-/// That a learner had paid for a product more than once.
+/// An entry in the list of double payments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedDoublePayment {
-    /// Who.
+    /// The learner.
     pub learner: LearnerId,
-    /// For what.
+    /// The product that they paid for more than once.
     pub product: ProductId,
-    /// When it was noticed last.
+    /// When it was last noticed.
     pub noticed_at: Timestamp,
 }
 
-/// An item that says something of a learner.
+/// An item with data about a learner.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HeldItem {
-    /// What it is; none if this version does not know such items.
+    /// Its key; `None` if this version doesn't know this kind of item.
     pub key: Option<Key>,
-    /// All of it, its key included.
+    /// The whole item, including its key.
     pub json: Value,
 }
 
@@ -56,7 +56,7 @@ impl HeldItem {
     }
 }
 
-/// The events that wait for code that can read them, in the order of their ids.
+/// The quarantined events that aren't resolved, in the order of their ids.
 pub async fn quarantined(table: &Table) -> Result<Vec<Quarantined>, LedgerError> {
     let mut waiting = Vec::new();
     for item in list(table, Key::QUARANTINE_LIST).await? {
@@ -79,7 +79,7 @@ pub async fn quarantined(table: &Table) -> Result<Vec<Quarantined>, LedgerError>
     Ok(waiting)
 }
 
-/// Who had paid for what more than once. Since then it may have been refunded.
+/// The list of double payments. They may have been refunded since.
 pub async fn double_payments(table: &Table) -> Result<Vec<ListedDoublePayment>, LedgerError> {
     let mut listed = Vec::new();
     for item in list(table, Key::DOUBLE_PAYMENT_LIST).await? {
@@ -92,8 +92,8 @@ pub async fn double_payments(table: &Table) -> Result<Vec<ListedDoublePayment>, 
     Ok(listed)
 }
 
-/// Every item that says something of this learner, by a scan of the whole table: what is under
-/// their key, their sources and links, and where they are on the list of double payments.
+/// Every item with data about this learner, by a scan of the whole table: items under their key,
+/// their sources and links, and their entries in the list of double payments.
 pub async fn held_of(table: &Table, learner: &LearnerId) -> Result<Vec<HeldItem>, LedgerError> {
     let scan = table
         .client
@@ -109,7 +109,7 @@ pub async fn held_of(table: &Table, learner: &LearnerId) -> Result<Vec<HeldItem>
     let items: Result<Vec<Item>, _> = scan.into_paginator().items().send().collect().await;
     let items = items.map_err(ledger_error)?;
     let mut held: Vec<HeldItem> = items.iter().map(HeldItem::new).collect();
-    // Of the whole list, what is about this learner.
+    // The filter returns the whole list of double payments. Keep this learner's entries.
     held.retain(|item| {
         item.text(PK) != Key::DOUBLE_PAYMENT_LIST
             || matches!(&item.key, Some(Key::DoublePayment(of, _)) if of == learner)
@@ -129,7 +129,7 @@ impl SourceFinder for Table {
     }
 }
 
-/// Deletes an item, whatever it has become since it was read.
+/// Deletes an item, even if it has changed since it was read.
 pub async fn erase(table: &Table, item: &HeldItem) -> Result<(), LedgerError> {
     let key = [PK, SK].map(|name| (name.to_owned(), text(item.text(name))));
     let delete = table.client.delete_item().table_name(&table.name);
@@ -137,8 +137,8 @@ pub async fn erase(table: &Table, item: &HeldItem) -> Result<(), LedgerError> {
     delete.send().await.map(drop).map_err(ledger_error)
 }
 
-/// Some of the payments that the table knows, at most so many: to see whether a Stripe key is
-/// of the same account.
+/// Up to `count_max` of the payments in the table, to check whether a Stripe key belongs to the
+/// same account.
 pub async fn some_payments(
     table: &Table,
     count_max: usize,
@@ -160,8 +160,8 @@ pub async fn some_payments(
     Ok(found)
 }
 
-/// Sources with their facts, at most so many, those after this one: in an order that means nothing,
-/// and is the same each time.
+/// Up to `count_max` sources with their facts, starting after `after`. The order is arbitrary, and
+/// the same each time.
 pub async fn sources(
     table: &Table,
     after: Option<&SourceId>,
@@ -187,7 +187,7 @@ pub async fn sources(
     Ok(found)
 }
 
-/// The same error, with the source in which it is.
+/// Adds the source to an error about an unreadable item.
 fn unreadable(source: &SourceId, error: LedgerError) -> LedgerError {
     match error {
         LedgerError::Unreadable(what) => LedgerError::Unreadable(format!("{source}: {what}")),
@@ -210,7 +210,7 @@ async fn list(table: &Table, pk: &str) -> Result<Vec<Item>, LedgerError> {
 }
 
 impl HeldItem {
-    /// An attribute that is text; empty if there is none.
+    /// A text attribute; empty if there is none.
     #[must_use]
     pub fn text(&self, name: &str) -> &str {
         self.json.get(name).and_then(Value::as_str).unwrap_or_default()
@@ -222,7 +222,8 @@ fn object(item: &Item) -> Value {
     Value::Object(fields.collect::<Map<_, _>>())
 }
 
-/// A value as JSON. A number that JSON has no room for, and what we never write, is text.
+/// A value as JSON. A number that doesn't fit into an `i64`, and types that we never write, become
+/// text.
 fn json(value: &AttributeValue) -> Value {
     match value {
         AttributeValue::S(text) => text.as_str().into(),

@@ -1,7 +1,7 @@
-//! A source's item: its facts, attribute by attribute.
+//! A source's item, with one attribute for each fact.
 //!
-//! One attribute a fact, so that what newer code has written beside it stays. A refund, dispute or
-//! warning is an attribute of its own, named by its id.
+//! This keeps the attributes that newer versions have added. Each refund, dispute or fraud warning
+//! is an attribute of its own, named after its id.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -19,8 +19,8 @@ use crate::domain::snapshot::Snapshot;
 use crate::domain::time::Timestamp;
 use crate::ports::LedgerError;
 
-/// How many times the facts that a source has have become more. Code that knows fewer must not
-/// decide on a source: it would give what a fact that it can't see has taken.
+/// The version of the set of facts that a source can have. Code that knows an older one must not
+/// decide on a source: it could give access that a fact it can't see has ended.
 const SHAPE: u64 = 2;
 
 const SHAPE_NAME: &str = "shape";
@@ -69,14 +69,14 @@ pub(super) struct Changes {
     pub(super) remove: Vec<String>,
 }
 
-/// The difference between the source as it was read and these facts. DynamoDB takes expressions of
-/// 4 KB, so one more refund must not write those before it again:
+/// The difference between the source as it was read and these facts. DynamoDB allows expressions of
+/// up to 4 KB, so adding a refund must not rewrite the earlier ones:
 /// <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html#limits-expression-parameters>
 pub(super) fn changes(facts: &Facts, replaces: Option<&StoredSource>) -> Changes {
     let mut before: Item =
         replaces.map(|stored| attributes(&stored.facts)).unwrap_or_default().into_iter().collect();
     let version = replaces.map_or(0, |stored| stored.version).saturating_add(1);
-    // Older code may have left a lower shape, or none.
+    // Older versions may have written a lower shape, or none.
     let mut set =
         vec![(SHAPE_NAME.to_owned(), number(SHAPE)), (VERSION.to_owned(), number(version))];
     for (name, value) in attributes(facts) {
@@ -87,7 +87,7 @@ pub(super) fn changes(facts: &Facts, replaces: Option<&StoredSource>) -> Changes
     Changes { set, remove: before.into_keys().collect() }
 }
 
-/// An attribute for each fact.
+/// One attribute for each fact.
 fn attributes(facts: &Facts) -> Vec<(String, AttributeValue)> {
     let mut attributes = Vec::new();
     let mut put = |name: &str, value| attributes.push((name.to_owned(), value));
@@ -99,7 +99,7 @@ fn attributes(facts: &Facts) -> Vec<(String, AttributeValue)> {
             if let Some(until) = grant.until {
                 put("until", time(until));
             }
-            put_deed(&mut put, "granted", &grant.action);
+            put_action(&mut put, "granted", &grant.action);
         }
         None => {}
     }
@@ -113,7 +113,7 @@ fn attributes(facts: &Facts) -> Vec<(String, AttributeValue)> {
         put(&format!("{FRAUD_WARNING}{id}"), time(*at));
     }
     if let Some(revoked) = &facts.revoked {
-        put_deed(&mut put, "revoked", revoked);
+        put_action(&mut put, "revoked", revoked);
     }
     if let Some(at) = facts.forgotten {
         put("forgotten_at", time(at));
@@ -142,7 +142,7 @@ fn put_purchase(put: &mut impl FnMut(&str, AttributeValue), purchase: &Purchase)
     }
 }
 
-fn put_deed(put: &mut impl FnMut(&str, AttributeValue), what: &str, action: &OperatorAction) {
+fn put_action(put: &mut impl FnMut(&str, AttributeValue), what: &str, action: &OperatorAction) {
     put(&format!("{what}_at"), time(action.at));
     put(&format!("{what}_by"), text(action.by.to_string()));
     put(&format!("{what}_for"), text(action.reason.to_string()));
@@ -171,13 +171,12 @@ fn name_of<S: Copy + PartialEq>(names: &[(S, &'static str)], status: S) -> &'sta
     names.iter().find_map(|(known, name)| (*known == status).then_some(*name)).unwrap_or_default()
 }
 
-/// Reads it back.
+/// Reads a source's item.
 pub(super) fn stored(item: &Item) -> Result<StoredSource, LedgerError> {
     let reader = Reader(item);
-    // Absent in what the first version has written.
+    // The first version didn't write it.
     if reader.maybe_number::<u64>(SHAPE_NAME)?.is_some_and(|shape| shape > SHAPE) {
-        let reason =
-            "a source was written by a newer version, which knows facts that this does not";
+        let reason = "a source was written by a newer version, and may have unknown facts";
         return Err(LedgerError::Unreadable(reason.to_owned()));
     }
     let facts = Facts {
@@ -219,13 +218,15 @@ fn payment(source: &Reader<'_>) -> Result<Payment, LedgerError> {
     let name = source.text("payment")?;
     let known = PAYMENT_STATUSES.iter().find(|(_, known)| *known == name);
     let Some((status, _)) = known else {
-        return Err(LedgerError::Unreadable(format!("source with payment {name}")));
+        return Err(LedgerError::Unreadable(format!(
+            "a source has the unknown payment status {name}"
+        )));
     };
     if *status == PaymentStatus::Paid {
-        // Access has a beginning. The other times are missing where earlier versions wrote.
+        // Access needs a start. Earlier versions didn't write the other times.
         source.time("paid_at")?;
     }
-    Ok(Payment::stored(*status, told(source, &PAYMENT_TIMES)?))
+    Ok(Payment::stored(*status, status_history(source, &PAYMENT_TIMES)?))
 }
 
 fn action(source: &Reader<'_>, what: &str) -> Result<Option<OperatorAction>, LedgerError> {
@@ -238,7 +239,10 @@ fn action(source: &Reader<'_>, what: &str) -> Result<Option<OperatorAction>, Led
 }
 
 fn refund(item: &Reader<'_>) -> Result<Refund, LedgerError> {
-    Ok(Refund { amount_minor: item.number("amount")?, statuses: told(item, &REFUND_STATUSES)? })
+    Ok(Refund {
+        amount_minor: item.number("amount")?,
+        statuses: status_history(item, &REFUND_STATUSES)?,
+    })
 }
 
 fn dispute(item: &Reader<'_>) -> Result<Dispute, LedgerError> {
@@ -251,10 +255,10 @@ fn dispute(item: &Reader<'_>) -> Result<Dispute, LedgerError> {
             Some(Snapshot { number, value })
         }
     };
-    Ok(Dispute { statuses: told(item, &DISPUTE_STATUSES)?, snapshot })
+    Ok(Dispute { statuses: status_history(item, &DISPUTE_STATUSES)?, snapshot })
 }
 
-fn told<S: Copy + Ord>(
+fn status_history<S: Copy + Ord>(
     item: &Reader<'_>,
     names: &[(S, &'static str)],
 ) -> Result<StatusHistory<S>, LedgerError> {
@@ -267,7 +271,7 @@ fn told<S: Copy + Ord>(
     Ok(statuses.into_iter().collect())
 }
 
-/// The attributes whose names begin so, by the id that follows.
+/// The attributes whose names start with this prefix, by the id that follows it.
 fn named<K: FromStr + Ord, V>(
     item: &Item,
     prefix: &str,
@@ -287,7 +291,7 @@ fn map(value: &AttributeValue) -> Result<&Item, LedgerError> {
 }
 
 fn unreadable(name: &str) -> LedgerError {
-    LedgerError::Unreadable(format!("attribute {name} is of another kind"))
+    LedgerError::Unreadable(format!("attribute {name} has the wrong type"))
 }
 
 #[cfg(test)]
@@ -298,7 +302,7 @@ mod tests {
         Timestamp::from_unix_seconds(seconds)
     }
 
-    /// The item once these facts are written, one after the other.
+    /// The item after these facts are written, one after the other.
     fn item_after(all: &[Facts]) -> Item {
         let (mut item, mut stored) = (Item::new(), None);
         for facts in all {
@@ -362,7 +366,7 @@ mod tests {
             until: Some(at(9)),
             action: everything().revoked.unwrap(),
         };
-        // Before it is known what was sold, and what was given by hand.
+        // Refunds and disputes whose sale isn't known yet, and a manual grant.
         for facts in [
             Facts { refunds, ..Facts::default() },
             Facts { disputes, ..Facts::default() },
@@ -443,7 +447,7 @@ mod tests {
         }
         let mut undated = item(&everything());
         undated.remove("paid_at");
-        assert!(stored(&undated).is_err(), "access has a beginning");
+        assert!(stored(&undated).is_err(), "access needs a start");
     }
 
     #[test]

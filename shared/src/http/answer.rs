@@ -1,22 +1,22 @@
-//! Building answers: the same headers on each, and no way to fail.
+//! Building responses. All get the same headers, and building one can't fail.
 
 use lambda_http::Body;
 use lambda_http::http::header::{HeaderName, HeaderValue};
 use lambda_http::http::{Response, StatusCode};
 use serde::Serialize;
 
-/// An answer in JSON.
+/// A response in JSON.
 #[must_use]
 pub fn json(status: StatusCode, body: &impl Serialize) -> Response<Body> {
     let headers = [("content-type", "application/json".to_owned())];
     match serde_json::to_string(body) {
         Ok(body) => respond(status, &headers, body),
-        // Our own shapes are plain data; should one not serialize, it is our fault.
+        // Our types are plain data, so a failure to serialize one is a bug.
         Err(_) => respond(StatusCode::INTERNAL_SERVER_ERROR, &headers, "{}".to_owned()),
     }
 }
 
-/// A page. The caller escapes what goes into it and says what it may load.
+/// A page. The caller escapes its contents and sets its content security policy.
 #[must_use]
 pub fn html(
     status: StatusCode,

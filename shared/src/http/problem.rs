@@ -1,5 +1,5 @@
-//! What goes wrong, as RFC 9457 problems: a stable type, a status, and a sentence that says what
-//! to do. What only the operator may know is logged and has no way in here.
+//! Errors as RFC 9457 problems: a stable type, a status, and a sentence that says what to do. What
+//! only the operator may know is logged and never part of a problem.
 
 use std::borrow::Cow;
 
@@ -12,12 +12,12 @@ use super::answer::respond;
 use crate::apply::ApplyError;
 use crate::ports::LedgerError;
 
-/// When something that we need is away: come back after this long.
+/// When to retry if a service that we need is unavailable.
 const RETRY_SECONDS: i64 = 2;
 
 macro_rules! problems {
     ($($(#[$doc:meta])* $kind:ident $status:literal $name:literal $title:literal;)*) => {
-        /// The kinds of problem; each is a type that clients may rely on.
+        /// The kinds of problem. Clients may rely on their types.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub enum ProblemKind {
             $($(#[$doc])* $kind,)*
@@ -27,25 +27,25 @@ macro_rules! problems {
             /// Every kind.
             pub const ALL: &[Self] = &[$(Self::$kind,)*];
 
-            /// The status that goes with it.
+            /// The HTTP status.
             #[must_use]
             pub const fn status(self) -> u16 {
                 match self { $(Self::$kind => $status,)* }
             }
 
-            /// The same for a response.
+            /// The HTTP status as a type.
             #[must_use]
             pub fn status_code(self) -> StatusCode {
                 StatusCode::from_u16(self.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
             }
 
-            /// The last part of its type.
+            /// The last part of `type`.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$kind => $name,)* }
             }
 
-            /// What it is, in a few words that never change.
+            /// The `title`, which never changes.
             #[must_use]
             pub const fn title(self) -> &'static str {
                 match self { $(Self::$kind => $title,)* }
@@ -55,13 +55,13 @@ macro_rules! problems {
 }
 
 problems! {
-    /// The body is no JSON.
+    /// The body is not JSON.
     MalformedJson 400 "malformed-json" "The body is not JSON";
-    /// The webhook: Stripe has not signed this.
+    /// The webhook got a request that Stripe didn't sign.
     BadSignature 400 "bad-signature" "The request is not signed by Stripe";
-    /// No verified token came with the request.
+    /// The request has no valid token.
     Unauthorized 401 "unauthorized" "A valid token is needed";
-    /// The token is for something else.
+    /// The token doesn't allow this.
     Forbidden 403 "forbidden" "The token does not allow this";
     /// The learner may not open this.
     AccessDenied 403 "access-denied" "The learner may not open this";
@@ -73,39 +73,39 @@ problems! {
     UnknownChapter 404 "unknown-chapter" "There is no such chapter";
     /// No such product.
     UnknownProduct 404 "unknown-product" "There is no such product";
-    /// No such price, or none that is sold now.
+    /// No such price, or it isn't for sale now.
     UnknownPrice 404 "unknown-price" "This price is not for sale";
     /// No such session, or another learner's.
     UnknownSession 404 "unknown-session" "There is no such checkout session";
     /// No such upgrade link, or one that has expired.
     UnknownLink 404 "unknown-link" "This link doesn't work";
-    /// The webhook takes POST only.
+    /// The webhook accepts only POST.
     MethodNotAllowed 405 "method-not-allowed" "Only POST is allowed here";
     /// The learner has it already.
     AlreadyEntitled 409 "already-entitled" "The learner already has this";
-    /// A payment for it is on its way.
+    /// A payment for it is processing.
     PaymentProcessing 409 "payment-processing" "A payment for this is being processed";
     /// A payment for it is disputed, and the bank has not decided.
     PaymentDisputed 409 "payment-disputed" "A payment for this is disputed";
-    /// Through a link: the learner has a checkout open that a link may not close now.
+    /// The learner has a checkout open that an upgrade link must not close yet.
     CheckoutOpenElsewhere 409 "checkout-open-elsewhere" "A checkout is already open elsewhere";
-    /// The body is larger than anything we take.
+    /// The body is larger than we accept.
     BodyTooLarge 413 "body-too-large" "The body is too large";
     /// A field is unknown, missing or invalid.
     InvalidField 422 "invalid-field" "A field is invalid";
-    /// Too often.
+    /// Too many requests.
     RateLimited 429 "rate-limited" "Too many requests";
-    /// A fault of ours that trying again does not mend.
+    /// An error on our side that retrying doesn't fix.
     Internal 500 "internal" "Something is wrong on our side";
-    /// Stripe refuses what we ask: the shop is set up wrongly.
+    /// Stripe refuses our request, because the shop isn't set up correctly.
     StripeRefused 500 "stripe-refused" "The shop can't sell this at the moment";
-    /// Something that we need can't be reached.
+    /// A service that we need can't be reached.
     Unavailable 503 "unavailable" "The service can't answer at the moment";
-    /// Stripe can't be reached or asks for patience.
+    /// Stripe can't be reached, or limits our requests.
     StripeUnavailable 503 "stripe-unavailable" "The payment service can't answer at the moment";
 }
 
-/// A problem, ready to be answered.
+/// A problem to respond with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     kind: ProblemKind,
@@ -134,18 +134,17 @@ impl Problem {
         Self { kind, detail: detail.into(), retry_after_seconds: None, members: Map::new() }
     }
 
-    /// The same with members of its own, which are the fields of a structure. RFC 9457 calls them
-    /// extension members.
+    /// Adds the fields of a struct, which RFC 9457 calls extension members.
     #[must_use]
     pub fn with(self, members: &impl Serialize) -> Self {
         match serde_json::to_value(members) {
             Ok(Value::Object(members)) => Self { members, ..self },
-            // Our own shapes are structures; the problem is told without what is none.
+            // Callers pass structs. Anything else is left out.
             Ok(_) | Err(_) => self,
         }
     }
 
-    /// The same, with the advice to come back after so many seconds.
+    /// Tells the client to retry after this many seconds.
     #[must_use]
     pub fn retry_after(self, seconds: i64) -> Self {
         Self { retry_after_seconds: Some(seconds), ..self }
@@ -163,13 +162,13 @@ impl Problem {
         &self.detail
     }
 
-    /// After how many seconds to try again; none if trying again does not help.
+    /// The number of seconds after which to retry; `None` if retrying doesn't help.
     #[must_use]
     pub const fn retry_after_seconds(&self) -> Option<i64> {
         self.retry_after_seconds
     }
 
-    /// The answer; `request_id` is its `instance`, by which it is found in the logs.
+    /// The response. Its `instance` is `request_id`, by which it can be found in the logs.
     #[must_use]
     pub fn response(&self, request_id: Option<&str>) -> Response<Body> {
         let document = ProblemDocument {
@@ -201,7 +200,7 @@ impl From<&LedgerError> for Problem {
             )
             .retry_after(RETRY_SECONDS),
             LedgerError::Refused(_) | LedgerError::Unreadable(_) => {
-                Self::new(ProblemKind::Internal, "Trying again does not help; we have been told.")
+                Self::new(ProblemKind::Internal, "Retrying won't help. We have been notified.")
             }
         }
     }

@@ -1,5 +1,5 @@
-//! Reading requests: the route as API Gateway matched it, the caller as its authorizer verified
-//! them, and a body that is bounded and closed.
+//! Reading requests: the route that API Gateway matched, the caller that its authorizer verified,
+//! and a body of limited size without unknown fields.
 
 use std::str::FromStr;
 
@@ -17,20 +17,20 @@ const LEARN: &str = "coursegate/learn";
 /// The scope of a service's token.
 const LEARNERS: &str = "coursegate/learners";
 
-/// What a service's own people are called; a learner who signs in can't be one of them.
+/// The prefix of learner ids that services make. Nobody who signs in can have such an id.
 const SERVICE_PREFIX: &str = "x-";
 
 /// The types that a client names in `Accept` when it wants data, and when it wants a page.
 const DATA: [&str; 2] = ["application/json", "application/problem+json"];
 const PAGE: [&str; 2] = ["text/html", "application/xhtml+xml"];
 
-/// JSON bodies are a field or two.
+/// The largest JSON body. Ours have one or two fields.
 const BODY_BYTES_MAX: usize = 16 * 1024;
 
-/// Whom a route is for.
+/// Who a route is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caller {
-    /// A learner, who asks about themselves.
+    /// A learner, who acts for themselves.
     Learner,
     /// A service, which names the learner in the path.
     Service,
@@ -43,14 +43,14 @@ pub struct Incoming<'a> {
 }
 
 impl<'a> Incoming<'a> {
-    /// Looks at a request.
+    /// Wraps a request.
     #[must_use]
     pub fn new(request: &'a Request) -> Self {
         Self { request, context: request.request_context_ref().cloned() }
     }
 
-    /// The route that API Gateway matched, such as `GET /courses/{course}/access`. The path is not
-    /// looked at: it carries the stage, or a custom domain's mapping.
+    /// The route that API Gateway matched, such as `GET /courses/{course}/access`. The path isn't
+    /// used, because it contains the stage or a custom domain's mapping.
     #[must_use]
     pub fn route_key(&self) -> &str {
         match &self.context {
@@ -70,8 +70,8 @@ impl<'a> Incoming<'a> {
         }
     }
 
-    /// The learner that the request is about, who they are being beyond the client's reach: a
-    /// claim of the verified token, or a path that only a service's token opens.
+    /// The learner that the request is about. A client can't choose who that is: it is a claim of
+    /// the verified token, or in a path that needs a service's token.
     pub fn learner(&self, caller: Caller) -> Result<LearnerId, Problem> {
         let scope = match caller {
             Caller::Learner => LEARN,
@@ -80,7 +80,8 @@ impl<'a> Incoming<'a> {
         let claimed = self.claim("scope").ok_or_else(|| {
             Problem::new(ProblemKind::Unauthorized, "Send an access token as a bearer token.")
         })?;
-        // API Gateway has checked this already; a route that forgot to ask it must not be open.
+        // API Gateway has checked this already. A route that was deployed without an authorizer's
+        // scope must not be open.
         if !claimed.split(' ').any(|claimed| claimed == scope) {
             let detail = format!("This route needs a token with the scope {scope}.");
             return Err(Problem::new(ProblemKind::Forbidden, detail));
@@ -102,13 +103,13 @@ impl<'a> Incoming<'a> {
         }
     }
 
-    /// The span of this request: its id and route stand on every line that is logged in it.
+    /// The tracing span of this request. It adds the request's id and route to every log line.
     #[must_use]
     pub fn span(&self) -> tracing::Span {
         tracing::info_span!("request", request.id = self.request_id(), route = self.route_key())
     }
 
-    /// The learner that the request is about, if it could be made out at all.
+    /// The learner that the request is about, if known.
     #[must_use]
     pub fn learner_for_logs(&self) -> Option<LearnerId> {
         self.learner(Caller::Service).or_else(|_| self.learner(Caller::Learner)).ok()
@@ -124,7 +125,7 @@ impl<'a> Incoming<'a> {
         }
     }
 
-    /// A parameter of the path, as the route names it; empty if there is none.
+    /// A path parameter, by its name in the route; empty if there is none.
     #[must_use]
     pub fn path(&self, name: &str) -> &str {
         let parameters = self.request.path_parameters_ref();
@@ -141,7 +142,7 @@ impl<'a> Incoming<'a> {
         quality(accept, DATA) > quality(accept, PAGE)
     }
 
-    /// A parameter of the query, parsed; none if it was not given.
+    /// A query parameter, parsed; `None` if it wasn't given. The error says that it must be `rule`.
     pub fn query<T: FromStr>(&self, name: &str, rule: &str) -> Result<Option<T>, Problem> {
         let parameters = self.request.query_string_parameters_ref();
         let Some(text) = parameters.and_then(|parameters| parameters.first(name)) else {
@@ -170,7 +171,7 @@ impl<'a> Incoming<'a> {
         }
         serde_path_to_error::deserialize(value).map_err(|error| {
             let (field, reason) = (error.path().to_string(), error.inner());
-            // A field that is unknown or missing is named by the reason itself.
+            // If a field is unknown or missing, the reason names it.
             let detail =
                 if field == "." { format!("{reason}.") } else { format!("{field}: {reason}.") };
             Problem::new(ProblemKind::InvalidField, detail)

@@ -1,8 +1,8 @@
-//! From bytes that anybody may have sent to an event that Stripe has signed.
+//! Verifies that Stripe signed a delivery.
 //!
-//! Stripe's library has these rules too, but it also parses what it has verified, for which a
-//! function carries the code of every object that an event can be about: see
-//! `docs/adr/0013-a-function-carries-what-it-runs.md`. The tests hold this against the library.
+//! Stripe's library does this too, but it also parses what it has verified, which adds the code of
+//! every type of object to a function: see `docs/adr/0013-a-function-carries-what-it-runs.md`. The
+//! tests compare this code with the library.
 
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
@@ -10,41 +10,41 @@ use sha2::Sha256;
 
 use crate::domain::time::Timestamp;
 
-/// How far the time of a signature may be from now.
+/// How far a signature's timestamp may be from now.
 const TOLERANCE_SECONDS: i64 = 300;
 
-/// What arrived, not yet trusted in any part.
+/// A delivery that hasn't been verified, and no part of which can be trusted.
 #[derive(Clone, Copy)]
 pub struct UnverifiedDelivery<'a> {
     /// The `Stripe-Signature` header: `t=…,v1=…`, with one `v1` for each active secret.
     pub unverified_signature: &'a str,
-    /// The body exactly as it came; a re-serialized one has another signature.
+    /// The body exactly as it arrived. A re-serialized one would have a different signature.
     pub unverified_body: &'a str,
 }
 
-/// A body that carries a signature of Stripe's, made within five minutes of now. Only
-/// [`UnverifiedDelivery::verify`] makes one.
+/// A body that Stripe signed within five minutes of now. Only [`UnverifiedDelivery::verify`]
+/// creates one.
 #[derive(Clone, Copy)]
 pub struct VerifiedDelivery<'a> {
     body: &'a str,
 }
 
-/// Why a delivery is not Stripe's.
+/// Why a delivery can't be verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
-    /// The header's timestamp is no number.
+    /// The header's timestamp is not a number.
     #[error("the Stripe-Signature header can't be read")]
     Malformed,
     /// No signature matches any accepted secret.
     #[error("no signature in the Stripe-Signature header matches the body")]
     Mismatch,
-    /// Signed too long ago, or in the future. Stripe signs every attempt anew.
+    /// Signed too long ago, or in the future. Stripe signs each attempt with a new timestamp.
     #[error("the signature's timestamp is more than five minutes from now")]
     Stale,
 }
 
 impl<'a> UnverifiedDelivery<'a> {
-    /// Checks the signature against each of these secrets, as of now.
+    /// Checks the signature with each of these secrets, at the time `now`.
     ///
     /// The rules are Stripe's: HMAC-SHA256 over `t.body`, `v1` only, five minutes of tolerance:
     /// <https://docs.stripe.com/webhooks#verify-manually>.
@@ -65,7 +65,7 @@ impl<'a> UnverifiedDelivery<'a> {
     }
 }
 
-/// What the `Stripe-Signature` header says, true or not.
+/// The contents of the `Stripe-Signature` header, unverified.
 struct Header<'a> {
     unix_seconds: i64,
     signatures: Vec<&'a str>,
@@ -88,11 +88,11 @@ impl<'a> Header<'a> {
         Ok(Self { unix_seconds, signatures })
     }
 
-    /// Whether one of the signatures was made of this body with this secret. How long that takes
-    /// says nothing of how near a wrong one comes.
+    /// Whether one of the signatures was made from this body with this secret. Each is compared in
+    /// constant time.
     fn signs(&self, body: &str, secret: &SecretString) -> bool {
         let key = secret.expose_secret().as_bytes();
-        // Anybody knows the empty one. Otherwise a key may be of any length.
+        // Anybody can sign with an empty secret. Keys of any other length are fine.
         let Some(Ok(mut mac)) = (!key.is_empty()).then(|| Hmac::<Sha256>::new_from_slice(key))
         else {
             return false;
@@ -208,7 +208,7 @@ mod tests {
         }
     }
 
-    /// What the library says with these secrets, one after the other.
+    /// The library's verdict with these secrets, one after the other.
     fn library(header: &str, body: &str, secrets: &[SecretString]) -> Result<(), SignatureError> {
         for secret in secrets {
             let secret = secret.expose_secret();

@@ -1,8 +1,7 @@
 //! The values of Stripe's enums that this version knows.
 //!
 //! Each enum is a table from Stripe's value to what it means here. A value that isn't in the table
-//! is an error and never read as one of the others, so an object of ours that has one is kept for
-//! a person.
+//! is an error and is never read as one of the others, so that a person looks at it.
 
 use serde_json::Value;
 
@@ -13,7 +12,7 @@ use crate::domain::facts::{DisputeStatus, PaymentStatus, RefundStatus};
 pub(super) enum SessionStatus {
     /// It can be paid.
     Open,
-    /// The buyer has done their part.
+    /// The buyer completed it.
     Complete,
     /// It can't be paid any more.
     Expired,
@@ -31,9 +30,9 @@ const SESSION_STATUSES: [(&str, SessionStatus); 3] = [
 pub(super) enum SessionPaymentStatus {
     /// The money has arrived.
     Paid,
-    /// There was nothing to pay. A session that costs nothing says so from the start.
+    /// There is nothing to pay. A free session has this status from the start.
     NoPaymentRequired,
-    /// It has not.
+    /// The money hasn't arrived.
     Unpaid,
 }
 
@@ -44,7 +43,7 @@ const PAYMENT_STATUSES: [(&str, SessionPaymentStatus); 3] = [
     ("unpaid", SessionPaymentStatus::Unpaid),
 ];
 
-/// What a payment intent's `status` says of a complete session that is unpaid.
+/// What a payment intent's `status` means if its session is complete and unpaid.
 /// <https://docs.stripe.com/payments/paymentintents/lifecycle>
 const UNPAID_INTENTS: [(&str, PaymentStatus); 7] = [
     ("requires_payment_method", PaymentStatus::Failed),
@@ -70,7 +69,7 @@ const REFUND_STATUSES: [(&str, RefundStatus); 5] = [
     ("failed", RefundStatus::Failed),
 ];
 
-/// <https://docs.stripe.com/api/disputes/object#dispute_object-status>. None where the kind of case
+/// <https://docs.stripe.com/api/disputes/object#dispute_object-status>. `None` if the type of case
 /// decides.
 const DISPUTE_STATUSES: [(&str, Option<DisputeStatus>); 10] = [
     ("warning_needs_response", Some(DisputeStatus::Inquiry)),
@@ -87,12 +86,12 @@ const DISPUTE_STATUSES: [(&str, Option<DisputeStatus>); 10] = [
     ("appeal_under_review", Some(DisputeStatus::Appealed)),
 ];
 
-/// How a dispute was prevented: the bank was kept from disputing, or the money was paid back.
+/// How a dispute was prevented: it was blocked, or the money was returned.
 /// <https://docs.stripe.com/changelog/basil/2025-08-27/add-preventions-to-dispute>
 const PREVENTED_CASES: [(&str, DisputeStatus); 2] =
     [("block", DisputeStatus::Blocked), ("resolution", DisputeStatus::Resolved)];
 
-/// What `value` means. The error names the field and never repeats its value.
+/// What `value` means. The error names the field and never contains its value.
 fn meaning<T: Copy>(field: &str, value: &str, known: &[(&str, T)]) -> Result<T, String> {
     let found = known.iter().find_map(|(name, meaning)| (*name == value).then_some(*meaning));
     found.ok_or_else(|| format!("{field} has an unknown value"))
@@ -106,7 +105,7 @@ pub(super) fn payment_status(value: &str) -> Result<SessionPaymentStatus, String
     meaning("payment_status", value, &PAYMENT_STATUSES)
 }
 
-/// How far the payment of a complete, unpaid session has come, by its payment intent.
+/// The payment status of a complete, unpaid session, from its payment intent's status.
 pub(super) fn unpaid_intent(status: &str) -> Result<PaymentStatus, String> {
     meaning("payment_intent.status", status, &UNPAID_INTENTS)
 }
@@ -121,7 +120,7 @@ pub(super) fn refund_status(value: &str) -> Result<RefundStatus, String> {
     meaning("status", value, &REFUND_STATUSES)
 }
 
-/// How a dispute stands. `case_type` is read only where the status leaves open who has the money.
+/// A dispute's status. `case_type` is read only if Stripe's status doesn't say who has the money.
 pub(super) fn dispute_status(
     status: &str,
     case_type: Option<&str>,

@@ -1,7 +1,8 @@
-//! Stripe's objects as they come over the wire, and what they mean to us.
+//! Stripe's objects as JSON, and what they mean to us.
 //!
-//! The shapes are small and tolerant on purpose: a field that we do not need may change, vanish or
-//! gain values without stopping the shop. What we need and cannot read is kept for later.
+//! The types here have only the fields that we need, so that any other field may change, disappear
+//! or gain values without stopping the shop. An event with a needed field that can't be read is
+//! quarantined.
 
 use std::collections::BTreeMap;
 
@@ -26,39 +27,39 @@ use crate::domain::time::Timestamp;
 
 /// The metadata of everything that a deployment creates at Stripe.
 pub mod metadata {
-    /// Which deployment created it: the deployment's mark.
+    /// The mark of the deployment that created it.
     pub const DEPLOYMENT: &str = "coursegate";
-    /// Whose purchase it is.
+    /// The learner who buys.
     pub const LEARNER: &str = "learner_id";
-    /// What they buy.
+    /// The product that they buy.
     pub const PRODUCT: &str = "product";
-    /// At which of its prices.
+    /// The price that they pay.
     pub const PRICE: &str = "price";
 }
 
-/// What an event tells of its object.
+/// What a type of event means to us.
 #[derive(Clone, Copy)]
 enum EventKind {
-    /// The buyer has done their part. If it is not paid, this is how far the payment has come.
+    /// The buyer completed the session, or its delayed payment succeeded or failed.
     Bought {
         /// What `unpaid` means in an event of this type.
         unpaid_means: PaymentStatus,
     },
-    /// A session ended before that.
+    /// A session expired.
     Expired,
-    /// How far a refund has come.
+    /// A refund's status.
     Refund,
-    /// How far a dispute has come. The event's type adds nothing to the dispute's own status: an
-    /// inquiry is `created` too, and funds are withdrawn while it is open.
+    /// A dispute's status. The event's type adds nothing to it: an inquiry is `created` too, and
+    /// funds are withdrawn while a dispute is open.
     Dispute,
-    /// The card may be stolen.
+    /// A warning that the card may be stolen.
     FraudWarning,
-    /// A customer is gone.
+    /// A customer was deleted.
     CustomerDeleted,
 }
 
-/// Every type of event that is acted on; an endpoint need not send any other. What a refund does to
-/// its charge is told by the refund's own events, and what a dispute does by the dispute's.
+/// Every type of event that we handle; an endpoint doesn't need to send any other. The effects of a
+/// refund or dispute on its charge follow from the refund's or dispute's own events.
 const EVENT_KINDS: [(&str, EventKind); 14] = [
     ("checkout.session.completed", EventKind::Bought { unpaid_means: PaymentStatus::Processing }),
     (
@@ -87,20 +88,20 @@ pub fn handled_event_types() -> impl Iterator<Item = &'static str> {
     EVENT_KINDS.into_iter().map(|(kind, _)| kind)
 }
 
-/// Those of them that tell of a payment: how far it has come, and what became of it.
+/// Those of them that are about a payment, its refunds, its disputes or its fraud warnings.
 pub fn payment_event_types() -> impl Iterator<Item = &'static str> {
-    let tells = |(_, event_kind): &(_, EventKind)| match event_kind {
+    let is_about_payment = |(_, event_kind): &(_, EventKind)| match event_kind {
         EventKind::Bought { .. }
         | EventKind::Refund
         | EventKind::Dispute
         | EventKind::FraudWarning => true,
         EventKind::Expired | EventKind::CustomerDeleted => false,
     };
-    EVENT_KINDS.into_iter().filter(tells).map(|(kind, _)| kind)
+    EVENT_KINDS.into_iter().filter(is_about_payment).map(|(kind, _)| kind)
 }
 
-/// The id under which an event is on record once it has been delivered to deployment `ours`; none
-/// if a rule says that it changes nothing there. The event is as Stripe lists it.
+/// The id under which deployment `ours` records an event once it has been delivered; `None` if the
+/// deployment ignores it. `event` is the JSON from Stripe's list of events.
 #[must_use]
 pub fn recorded_id(event: &Value, ours: &Shop) -> Option<EventId> {
     let observation = EventShape::deserialize(event).ok()?.into_observation();
@@ -108,8 +109,8 @@ pub fn recorded_id(event: &Value, ours: &Shop) -> Option<EventId> {
     observation.event.map(|event| event.id)
 }
 
-/// The source that an event tells of without saying what was sold: whether it concerns us hangs on
-/// whether we know the source.
+/// The source of an event that doesn't say what was sold, such as a refund's. Whether the event
+/// concerns us depends on whether we know the source.
 #[must_use]
 pub fn source_told_of(event: &Value) -> Option<SourceId> {
     match EventShape::deserialize(event).ok()?.into_observation().content {
@@ -123,7 +124,7 @@ fn event_kind(kind: &str) -> Option<EventKind> {
 }
 
 impl EventKind {
-    /// Which deployment created the object of such an event.
+    /// Which deployment created the object of an event of this kind.
     fn owner(self, object: &Value) -> Result<Owner, String> {
         match self {
             Self::Bought { .. } | Self::Expired | Self::CustomerDeleted => owner(object),
@@ -132,8 +133,8 @@ impl EventKind {
     }
 }
 
-/// Which deployment created this object, by its metadata. Metadata of another shape than today's
-/// doesn't mean that it isn't ours: <https://docs.stripe.com/metadata>.
+/// Which deployment created this object, according to its metadata. Metadata of an unknown shape is
+/// an error, because the object may still be ours: <https://docs.stripe.com/metadata>.
 fn owner(object: &Value) -> Result<Owner, String> {
     let metadata = object.get("metadata").ok_or_else(|| "metadata is missing".to_owned())?;
     if metadata.is_null() {
@@ -147,15 +148,15 @@ fn owner(object: &Value) -> Result<Owner, String> {
     }
 }
 
-/// Whether this is the type of a thin event about something that an endpoint of ours has to send
-/// whole. Thin events name their object and leave it out, and their types start with `v1.`.
+/// Whether this is the thin version of a type of event that we handle. Thin events name their
+/// object without including it, and their types start with `v1.`.
 /// <https://docs.stripe.com/webhooks/migrate-snapshot-to-thin-events>
 #[must_use]
 pub fn is_thin(kind: &str) -> bool {
     kind.strip_prefix("v1.").is_some_and(|kind| event_kind(kind).is_some())
 }
 
-/// What an event says whose type is not handled.
+/// The content of an event whose type isn't handled.
 fn unhandled(kind: &str) -> Content {
     if is_thin(kind) {
         let reason = "this endpoint sends thin events, which leave the object out: delete it in \
@@ -201,7 +202,7 @@ struct SessionShape {
     livemode: Option<bool>,
 }
 
-/// An id, or the whole object where it was asked for.
+/// An id, or the object if it was expanded.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum PaymentIntentShape {
@@ -212,7 +213,7 @@ enum PaymentIntentShape {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum ChargeShape {
-    Id(#[expect(dead_code, reason = "only an expanded charge tells its time")] String),
+    Id(#[expect(dead_code, reason = "only an expanded charge has a time")] String),
     Object { created: i64, payment_method_details: Option<Value> },
 }
 
@@ -226,15 +227,15 @@ impl<'de> Deserialize<'de> for EventIdShape {
 }
 
 impl VerifiedDelivery<'_> {
-    /// What the event says, to a deployment of mode `ours`. Never fails: what can't be read is
-    /// observation too, and is kept.
+    /// Reads the event for a deployment with mode `ours`. It never fails: an event that can't be
+    /// read is an observation too, and is quarantined.
     #[must_use]
     pub fn read(self, ours: Mode) -> Observation {
         read(self.body(), ours)
     }
 }
 
-/// What an event says that we have read from Stripe ourselves, to a deployment of mode `ours`.
+/// Reads an event from Stripe's API for a deployment with mode `ours`.
 #[must_use]
 pub fn event_from_api(json: &str, ours: Mode) -> Observation {
     read(json, ours)
@@ -294,8 +295,8 @@ const fn mode_of(livemode: bool) -> Mode {
     if livemode { Mode::Live } else { Mode::Test }
 }
 
-// Ids, types and versions are not secret and not personal, and are short. Anything else that stands
-// in their place is neither written down nor repeated.
+// Ids, types and versions are short, and neither secret nor personal. Anything else in their place
+// is neither stored nor logged.
 fn is_plain(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
     text.len() <= 255 && text.bytes().all(plain)
@@ -316,7 +317,7 @@ fn unreadable_event(body: &str, error: &serde_json::Error, ours: Mode) -> Observ
     let kind = text("type");
     let event_kind = kind.as_deref().and_then(event_kind);
     let content = match &kind {
-        // What we would not act on need not be kept either.
+        // An event that we don't handle doesn't have to be kept.
         Some(kind) if event_kind.is_none() => unhandled(kind),
         Some(_) | None => Content::Unreadable { reason: describe("event", error) },
     };
@@ -347,7 +348,7 @@ fn digest_id(body: &str) -> Option<EventId> {
     format!("evt_unreadable_{}", URL_SAFE_NO_PAD.encode(id)).parse().ok()
 }
 
-/// What serde missed and where, without the value that it found there.
+/// What serde expected and where, without the value that it found.
 fn describe(what: &str, error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.split('`').nth(1).filter(|_| text.starts_with("missing field")) {
@@ -356,7 +357,7 @@ fn describe(what: &str, error: &serde_json::Error) -> String {
     }
 }
 
-/// What is told of a session, by whoever reads it.
+/// The content of an event about a session, as `read` understands it.
 fn session_event(
     object: &Value,
     read: impl FnOnce(&SessionShape) -> Result<Content, String>,
@@ -372,8 +373,9 @@ fn unreadable(what: &str, reason: &str) -> Content {
     Content::Unreadable { reason: format!("{what}: {reason}") }
 }
 
-/// What is told of something that names a payment. What has none is not ours: we sell through
-/// payment intents only. Without the field it can't be told.
+/// The content of an event about an object that refers to a payment. If `payment_intent` is null,
+/// the object isn't ours, because we sell only through payment intents. If the field is missing, we
+/// can't know.
 fn payment_event(object: &Value, what: &str, facts: Result<Facts, String>) -> Content {
     let payment = match object.get("payment_intent") {
         Some(Value::Null) => return Content::Nothing(Nothing::NoPaymentIntent),
@@ -383,7 +385,7 @@ fn payment_event(object: &Value, what: &str, facts: Result<Facts, String>) -> Co
     // An id, or the whole object.
     let id = payment.as_str().or_else(|| payment.get("id")?.as_str());
     let source = id
-        .ok_or_else(|| "payment_intent is no id".to_owned())
+        .ok_or_else(|| "payment_intent is not an id".to_owned())
         .and_then(|id| id.parse().map_err(|error: IdError| error.to_string()))
         .map(SourceId::Payment);
     match source.and_then(|source| Ok(Content::Facts(source, Box::new(facts?)))) {
@@ -399,18 +401,18 @@ fn field<T: std::str::FromStr<Err = IdError>>(object: &Value, name: &str) -> Res
 
 fn text<'a>(object: &'a Value, name: &str) -> Result<&'a str, String> {
     let value = object.get(name).ok_or_else(|| format!("{name} is missing"))?;
-    value.as_str().ok_or_else(|| format!("{name} is no text"))
+    value.as_str().ok_or_else(|| format!("{name} is not text"))
 }
 
 /// <https://docs.stripe.com/api/refunds/object>
 fn refund(object: &Value, at: Timestamp) -> Result<Facts, String> {
     let status = match object.get("status") {
-        // Stripe's own type allows it to have none, which says nothing about the money yet.
+        // Stripe's API allows null, which doesn't say yet whether money has moved.
         Some(Value::Null) => RefundStatus::Pending,
         Some(_) | None => values::refund_status(text(object, "status")?)?,
     };
     let amount = object.get("amount").and_then(Value::as_i64);
-    let amount_minor = amount.ok_or_else(|| "amount is no whole number".to_owned())?;
+    let amount_minor = amount.ok_or_else(|| "amount is not an integer".to_owned())?;
     let refund = Refund { amount_minor, statuses: StatusHistory::once(status, at) };
     Ok(Facts { refunds: [(field(object, "id")?, refund)].into(), ..Facts::default() })
 }
@@ -421,13 +423,13 @@ fn dispute(object: &Value, at: Timestamp) -> Result<Facts, String> {
     Ok(Facts { disputes: [(field(object, "id")?, dispute)].into(), ..Facts::default() })
 }
 
-/// How a dispute stands. <https://docs.stripe.com/api/disputes/object>
+/// A dispute's status. <https://docs.stripe.com/api/disputes/object>
 fn dispute_status(object: &Value) -> Result<DisputeStatus, String> {
     let case_type = object.pointer("/payment_method_details/card/case_type");
     values::dispute_status(text(object, "status")?, case_type.and_then(Value::as_str))
 }
 
-/// How a dispute stands, as Stripe answered it to us.
+/// A dispute's status, from Stripe's response.
 pub fn dispute_status_from_api(json: &str) -> Result<DisputeStatus, String> {
     let object: Value = serde_json::from_str(json).map_err(|error| describe("dispute", &error))?;
     dispute_status(&object).map_err(|reason| format!("dispute: {reason}"))
@@ -440,23 +442,22 @@ pub fn payment_owner_from_api(json: &str) -> Result<Owner, String> {
     owner(&object).map_err(|reason| format!("payment intent: {reason}"))
 }
 
-/// What a payment pays for if that is an invoice of a subscription, from Stripe's list of the
-/// invoice payments of one payment, with their invoices expanded. Of several invoices the first one
-/// with a deployment's mark counts.
-/// <https://docs.stripe.com/api/invoice-payment/object>
+/// The subscription that a payment is for, if any, from Stripe's list of the payment's invoice
+/// payments with their invoices expanded. Of several invoices, the first one with a deployment's
+/// mark counts. <https://docs.stripe.com/api/invoice-payment/object>
 pub fn subscription_of_payment_from_api(json: &str) -> Result<Option<PaymentFor>, String> {
     let list: Value =
         serde_json::from_str(json).map_err(|error| describe("invoice payments", &error))?;
     let of_list = |reason: &str| format!("invoice payments: {reason}");
     let all = list.get("data").and_then(Value::as_array);
-    let all = all.ok_or_else(|| of_list("data is no list"))?;
+    let all = all.ok_or_else(|| of_list("data is not a list"))?;
     if list.get("has_more") != Some(&Value::Bool(false)) {
-        return Err(of_list("there are more than were asked for"));
+        return Err(of_list("there is more than one page"));
     }
     let mut found = None;
     for payment in all {
         let invoice = payment.get("invoice").filter(|invoice| invoice.is_object());
-        let invoice = invoice.ok_or_else(|| of_list("invoice is no object"))?;
+        let invoice = invoice.ok_or_else(|| of_list("invoice is not an object"))?;
         let of_invoice = |reason: String| format!("invoice: {reason}");
         if let Some(subscription) = subscription_of(invoice).map_err(of_invoice)? {
             let is_marked =
@@ -471,10 +472,10 @@ pub fn subscription_of_payment_from_api(json: &str) -> Result<Option<PaymentFor>
 }
 
 /// An invoice's subscription, with the subscription's metadata as it was when the invoice was
-/// created; none if the invoice isn't of a subscription.
+/// created; `None` if the invoice isn't for a subscription.
 /// <https://docs.stripe.com/api/invoices/object>
 fn subscription_of(invoice: &Value) -> Result<Option<PaymentFor>, String> {
-    // Invoices that were created by hand have no parent.
+    // Invoices that were created manually have no parent.
     let parent = invoice.get("parent").unwrap_or(&Value::Null);
     let Some(details) = parent.get("subscription_details").filter(|it| !it.is_null()) else {
         return Ok(None);
@@ -500,27 +501,28 @@ fn customer_deleted(object: &Value) -> Content {
             .pointer(&format!("/metadata/{}", metadata::LEARNER))
             .and_then(Value::as_str)
             .and_then(|learner| learner.parse().ok())
-            .ok_or_else(|| format!("metadata.{} is no learner id", metadata::LEARNER))?;
+            .ok_or_else(|| format!("metadata.{} is not a learner id", metadata::LEARNER))?;
         Ok(Content::CustomerDeleted(learner, field(object, "id")?))
     };
     read().unwrap_or_else(|reason| unreadable("customer", &reason))
 }
 
 impl SessionShape {
-    /// What the session says in an event that its buyer has done their part. Its status may be
-    /// null then: the event's type has said it.
+    /// The session in an event which says that the buyer completed it. Its `status` may be null
+    /// then, because the event's type implies it.
     fn bought(&self, at: Timestamp, unpaid_means: PaymentStatus) -> Result<Content, String> {
         let status = self.status()?.unwrap_or(SessionStatus::Complete);
         self.facts(status, at, || Ok(unpaid_means))
     }
 
-    /// What the session says in an event that it has expired: nothing, as long as it was not
-    /// completed. One with nothing to pay is `no_payment_required` from the start.
+    /// The session in an event which says that it expired. It contains no facts, unless it was
+    /// completed or paid, which is an error. A session with nothing to pay is `no_payment_required`
+    /// from the start.
     fn expired(&self) -> Result<Content, String> {
         match (self.status()?.unwrap_or(SessionStatus::Expired), self.payment_status()?) {
-            (SessionStatus::Complete, _) => Err("it has expired, and is complete".to_owned()),
+            (SessionStatus::Complete, _) => Err("it has expired but is complete".to_owned()),
             (SessionStatus::Open | SessionStatus::Expired, SessionPaymentStatus::Paid) => {
-                Err("it has expired, and is paid".to_owned())
+                Err("it has expired but is paid".to_owned())
             }
             (
                 SessionStatus::Open | SessionStatus::Expired,
@@ -529,7 +531,7 @@ impl SessionShape {
         }
     }
 
-    /// What the session says of its purchase. `payment_status` decides, not the event's name:
+    /// The facts about the session's purchase. `payment_status` decides, not the event's type:
     /// <https://docs.stripe.com/checkout/fulfillment>.
     fn facts(
         &self,
@@ -544,7 +546,7 @@ impl SessionShape {
         match (status, payment_status) {
             (SessionStatus::Complete, _) => {}
             (SessionStatus::Open | SessionStatus::Expired, SessionPaymentStatus::Paid) => {
-                return Err("it is paid, and not complete".to_owned());
+                return Err("it is paid but not complete".to_owned());
             }
             (
                 SessionStatus::Open | SessionStatus::Expired,
@@ -557,11 +559,11 @@ impl SessionShape {
             }
             SessionPaymentStatus::Unpaid => Payment::reported(unpaid_means()?, at),
         };
-        let session: SessionId = self.id.parse().map_err(say)?;
+        let session: SessionId = self.id.parse().map_err(message)?;
         let source = match (self.payment_intent()?, payment_status) {
             (Some(payment_intent), _) => SourceId::Payment(payment_intent),
             (None, SessionPaymentStatus::NoPaymentRequired) => SourceId::Session(session.clone()),
-            // A refund names the payment intent and nothing else of ours.
+            // A refund refers to its purchase only by the payment intent.
             (None, SessionPaymentStatus::Paid | SessionPaymentStatus::Unpaid) => {
                 return Err("payment_intent is missing".to_owned());
             }
@@ -577,7 +579,7 @@ impl SessionShape {
         Ok(Content::Facts(source, Box::new(Purchase { sale, payment }.into())))
     }
 
-    /// None where Stripe gives none.
+    /// `None` if it is null.
     fn status(&self) -> Result<Option<SessionStatus>, String> {
         self.status.as_deref().map(values::session_status).transpose()
     }
@@ -589,7 +591,7 @@ impl SessionShape {
     fn payment_intent(&self) -> Result<Option<PaymentIntentId>, String> {
         match &self.payment_intent {
             Some(PaymentIntentShape::Id(id) | PaymentIntentShape::Object { id, .. }) => {
-                id.parse().map(Some).map_err(say)
+                id.parse().map(Some).map_err(message)
             }
             None => Ok(None),
         }
@@ -611,8 +613,8 @@ impl SessionShape {
         Some(Money { amount_minor: self.amount_total?, currency })
     }
 
-    /// What the payment of a complete, unpaid session is doing: what the payment intent says, where
-    /// it was expanded; otherwise it is on its way.
+    /// The payment status of a complete, unpaid session: the payment intent's if it was expanded,
+    /// otherwise processing.
     fn unpaid_means(&self) -> Result<PaymentStatus, String> {
         match &self.payment_intent {
             Some(PaymentIntentShape::Object { status: Some(status), .. }) => {
@@ -625,9 +627,10 @@ impl SessionShape {
         }
     }
 
-    /// The time of what it says, where it was read at `now`. A card's charge is created when it is
-    /// paid. A bank debit's is created days before, so there is no better time than now.
-    fn told_at(&self, now: Timestamp) -> Timestamp {
+    /// The time to store with its payment status when it was read at `now`. A card's charge is
+    /// created when it is paid. A bank debit's is created days earlier, so there is no better time
+    /// than `now`.
+    fn reported_at(&self, now: Timestamp) -> Timestamp {
         let is_paid = self.payment_status() == Ok(SessionPaymentStatus::Paid);
         match &self.payment_intent {
             Some(PaymentIntentShape::Object {
@@ -641,7 +644,8 @@ impl SessionShape {
         }
     }
 
-    /// The status of a session that we have read: no event says what it is where Stripe gives none.
+    /// The status of a session that we read ourselves. There is no event whose type implies it, so
+    /// it must not be null.
     fn own_status(&self) -> Result<SessionStatus, String> {
         self.status()?.ok_or_else(|| "status is missing".to_owned())
     }
@@ -661,22 +665,22 @@ impl SessionShape {
     }
 }
 
-fn say(error: IdError) -> String {
+fn message(error: IdError) -> String {
     error.to_string()
 }
 
-/// Reads a Checkout session from Stripe's response at `now`, best with
-/// `payment_intent.latest_charge` expanded, which tells when a card paid. A value that this version doesn't know makes the
-/// session's state unreadable; the error is for an answer that is no session at all.
+/// Reads a Checkout session from Stripe's response at `now`. Expand `payment_intent.latest_charge`,
+/// which has the time at which a card paid. A value that this version doesn't know makes the
+/// session's state unreadable. A response that isn't a session is an error.
 pub fn session_from_api(json: &str, now: Timestamp) -> Result<Session, String> {
     let object: Value = serde_json::from_str(json).map_err(|error| describe("session", &error))?;
     let shape =
         SessionShape::deserialize(&object).map_err(|error| describe("checkout session", &error))?;
     let named = |reason: String| format!("checkout session: {reason}");
     let missing = |field| named(format!("{field} is missing"));
-    let id: SessionId = shape.id.parse().map_err(say).map_err(named)?;
+    let id: SessionId = shape.id.parse().map_err(message).map_err(named)?;
     let content = session_event(&object, |session| {
-        session.facts(session.own_status()?, session.told_at(now), || session.unpaid_means())
+        session.facts(session.own_status()?, session.reported_at(now), || session.unpaid_means())
     });
     let state = match (&content, shape.state(&id)) {
         (Content::Unreadable { reason }, _) => SessionState::Unreadable(reason.clone()),
@@ -697,14 +701,14 @@ pub fn session_from_api(json: &str, now: Timestamp) -> Result<Session, String> {
     })
 }
 
-/// Whether a session can't be paid any more, in Stripe's answer to a request to expire it.
+/// Checks that a session can't be paid any more, in Stripe's response to a request to expire it.
 pub fn expired_from_api(json: &str) -> Result<(), String> {
     let object: Value = serde_json::from_str(json).map_err(|error| describe("session", &error))?;
     let status = text(&object, "status").and_then(values::session_status);
     match status.map_err(|reason| format!("checkout session: {reason}"))? {
         SessionStatus::Expired => Ok(()),
         SessionStatus::Open | SessionStatus::Complete => {
-            Err("checkout session: it was to be expired, and is not".to_owned())
+            Err("checkout session: it didn't expire".to_owned())
         }
     }
 }

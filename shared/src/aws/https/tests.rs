@@ -1,4 +1,4 @@
-//! Against servers of our own, each with a certificate that was made for the test.
+//! Connections to local servers, each with a certificate that was made for the test.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -16,7 +16,7 @@ const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
 /// A server for one connection.
 struct Server {
     port: u16,
-    /// The request that it has read, once the connection is over.
+    /// The request that it read, once the connection is closed.
     heard: JoinHandle<String>,
 }
 
@@ -32,7 +32,7 @@ impl Server {
         Self::start(move |tcp| answered(tcp, answer))
     }
 
-    /// With a certificate for this name, signed by itself.
+    /// With a self-signed certificate for this name.
     fn with_certificate(name: &str, answer: &'static str) -> (Self, CertificateDer<'static>) {
         let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
         let certificate = made.cert.der().clone();
@@ -48,8 +48,7 @@ impl Server {
     }
 }
 
-/// Reads a request, answers it, and breaks the connection off. Returns what it has read, be it cut
-/// short.
+/// Reads a request, answers it and closes the connection. Returns what it read, even if incomplete.
 fn answered(mut connection: impl Read + Write, answer: &str) -> String {
     let mut heard = Vec::new();
     let mut byte = [0];
@@ -64,7 +63,7 @@ fn answered(mut connection: impl Read + Write, answer: &str) -> String {
     String::from_utf8(heard).unwrap()
 }
 
-/// What is got from there, or how the SDK sees the failure.
+/// The response's body, or the error as the SDK sees it.
 async fn get(connector: Connector, url: &str) -> Result<String, ConnectorError> {
     let request = HttpRequest::get(url).unwrap();
     let connections = Connections::over(connector);
@@ -73,7 +72,7 @@ async fn get(connector: Connector, url: &str) -> Result<String, ConnectorError> 
     Ok(String::from_utf8(body.to_vec()).unwrap())
 }
 
-/// What has gone wrong, from the outside in.
+/// The error and its causes, outermost first.
 fn causes(error: &dyn Error) -> String {
     match error.source() {
         Some(cause) => format!("{error}: {}", causes(cause)),
@@ -120,7 +119,7 @@ async fn nothing_goes_in_the_clear_but_where_an_endpoint_says_so() {
         assert!(causes(&error).contains("unsupported scheme http"), "{}", causes(&error));
     }
     assert_eq!(get(connector(Some(&url)), &url).await.unwrap(), "hello");
-    // The server takes one connection: this was the first.
+    // The server accepts one connection: this was the first.
     assert!(server.heard().starts_with("GET / HTTP/1.1\r\n"));
 }
 

@@ -4,25 +4,25 @@ use std::collections::BTreeMap;
 
 use super::super::time::Timestamp;
 
-/// The statuses that Stripe has told of something, each with the earliest time at which it did. It
-/// only grows, so the order of the observations does not matter.
+/// The statuses that Stripe reported for an object, each with the earliest time. It only grows, so
+/// the order of the observations doesn't matter.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StatusHistory<S: Ord>(BTreeMap<S, Timestamp>);
 
 impl<S: Ord + Copy> StatusHistory<S> {
-    /// One status, told at this time.
+    /// One status, reported at this time.
     #[must_use]
     pub fn once(status: S, at: Timestamp) -> Self {
         Self(BTreeMap::from([(status, at)]))
     }
 
-    /// Each status and when it was first told, in the order of the statuses.
+    /// Each status and when it was first reported, in the order of the statuses.
     #[must_use]
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (S, Timestamp)> {
         self.0.iter().map(|(status, at)| (*status, *at))
     }
 
-    /// When this status was first told.
+    /// When this status was first reported; `None` if it wasn't.
     #[must_use]
     pub fn at(&self, status: S) -> Option<Timestamp> {
         self.0.get(&status).copied()

@@ -1,4 +1,4 @@
-//! Facts of a manual grant, and of what else an operator does by hand.
+//! Facts about manual grants and other operator actions.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,11 +6,11 @@ use std::str::FromStr;
 use super::super::id::{LearnerId, ProductId};
 use super::super::time::Timestamp;
 
-/// What an operator wrote down: up to 500 characters on one line.
+/// A short text, such as the reason for an operator's action: 1 to 500 characters on one line.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Note(String);
 
-/// Not a note.
+/// The text is not a note.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a note is 1 to 500 characters on one line")]
 pub struct NoteError;
@@ -38,32 +38,32 @@ impl Note {
     }
 }
 
-/// Who did something by hand, when and why.
+/// An operator's action: when, by whom and why.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OperatorAction {
-    /// When.
+    /// When it was done.
     pub at: Timestamp,
-    /// Who: an AWS identity, or a name on a laptop.
+    /// The operator: an AWS identity, or a user name on a laptop.
     pub by: Note,
-    /// Why.
+    /// The reason that they gave.
     pub reason: Note,
 }
 
-/// Access that an operator gave by hand.
+/// Access that an operator granted.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ManualGrant {
-    /// To what.
+    /// The product.
     pub product: ProductId,
-    /// Until when; none for ever.
+    /// When it ends; `None` if it doesn't.
     pub until: Option<Timestamp>,
-    /// By whom, when and why.
+    /// Who granted it, when and why.
     pub action: OperatorAction,
-    /// To whom.
+    /// The learner.
     pub learner: LearnerId,
 }
 
 impl ManualGrant {
-    /// Set once: a grant's id is random, and it is written once.
+    /// A grant has a random id and is written once, so two observations of it should be equal.
     pub(super) fn join(self, other: Self) -> Self {
         self.max(other)
     }

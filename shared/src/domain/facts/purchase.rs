@@ -1,31 +1,30 @@
-//! Facts of a purchase.
+//! Facts about a purchase.
 
 use super::super::id::{LearnerId, PriceKey, ProductId, SessionId};
 use super::super::money::Money;
 use super::super::time::Timestamp;
 use super::StatusHistory;
 
-/// What was sold, as our own server wrote it into the session's metadata, and so for ever.
+/// What was sold. Our server wrote it into the checkout session's metadata, and it never changes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sale {
-    /// What they own once it is paid.
+    /// The product that the learner owns once it is paid.
     pub product: ProductId,
-    /// At which of its prices.
+    /// The price that they chose.
     pub price: PriceKey,
-    /// Through which session.
+    /// The checkout session.
     pub session: SessionId,
-    /// What the session came to, discounts and taxes included, where it could be read.
+    /// The session's total, including discounts and taxes; `None` if it couldn't be read.
     pub total: Option<Money>,
-    /// When Stripe opened the session; none in what was stored before this was.
+    /// When Stripe created the session; `None` in sources stored by versions that didn't keep it.
     pub opened_at: Option<Timestamp>,
-    /// Who bought it.
+    /// The buyer.
     pub learner: LearnerId,
 }
 
 impl Sale {
-    /// Set once: metadata is written once, so two observations differ only in what one of them
-    /// lacks. Should they contradict each other all the same, the greater value wins, whichever
-    /// came first.
+    /// Metadata is written once, so two observations differ only where one of them has no value. If
+    /// they contradict each other anyway, the greater value wins, whichever came first.
     fn join(self, other: Self) -> Self {
         Self {
             product: self.product.max(other.product),
@@ -38,11 +37,11 @@ impl Sale {
     }
 }
 
-/// How far a payment has come. The order is the join's: a payment that failed can still be paid,
-/// and one that is paid stays so.
+/// The status of a payment. The join keeps the greater one: a failed payment can still be paid, and
+/// a paid one stays paid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PaymentStatus {
-    /// The buyer has done their part; the bank hasn't confirmed the payment.
+    /// The buyer completed the checkout, and the bank hasn't confirmed the payment.
     Processing,
     /// The bank refused it.
     Failed,
@@ -80,7 +79,7 @@ impl Payment {
         }
     }
 
-    /// How far it has come.
+    /// The current status.
     #[must_use]
     pub const fn status(&self) -> PaymentStatus {
         self.status
@@ -98,8 +97,8 @@ impl Payment {
         self.statuses.at(PaymentStatus::Paid)
     }
 
-    /// Each status that Stripe reported and the earliest time at which it did, in the order of the
-    /// statuses. Only the current status can lack its time.
+    /// Each status that Stripe reported with its earliest time, in the order of the statuses. Only
+    /// the current status can be without a time.
     pub fn history(&self) -> impl Iterator<Item = (PaymentStatus, Option<Timestamp>)> {
         let is_undated = self.statuses.at(self.status).is_none();
         let undated = is_undated.then_some((self.status, None));
@@ -116,7 +115,7 @@ impl Payment {
 pub struct Purchase {
     /// What was sold.
     pub sale: Sale,
-    /// What became of the payment.
+    /// The payment.
     pub payment: Payment,
 }
 

@@ -1,35 +1,35 @@
-//! Facts of refunds and disputes, which every kind of source shares.
+//! Facts about refunds and disputes, which are common to every kind of source.
 
 use super::super::snapshot::Snapshot;
 use super::StatusHistory;
 
-/// How far a refund has come. The order is the join's: a refund that failed has succeeded before,
-/// as far as anybody knew. <https://docs.stripe.com/refunds#failed-refunds>
+/// The status of a refund. Of several reported statuses the greatest counts: a refund can fail
+/// after Stripe reported that it succeeded. <https://docs.stripe.com/refunds#failed-refunds>
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RefundStatus {
-    /// The bank has it.
+    /// The bank is processing it.
     Pending,
-    /// The buyer has to do something.
+    /// The buyer has to act.
     RequiresAction,
-    /// The money is on its way back.
+    /// The money is being returned.
     Succeeded,
-    /// It was called off.
+    /// It was canceled.
     Canceled,
-    /// The bank could not pay it back.
+    /// The bank couldn't return the money.
     Failed,
 }
 
 /// A refund of a payment, or of a part of it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Refund {
-    /// How much, in the payment's currency.
+    /// The amount, in the minor unit of the payment's currency.
     pub amount_minor: i64,
-    /// What Stripe has told of it.
+    /// The statuses that Stripe reported.
     pub statuses: StatusHistory<RefundStatus>,
 }
 
 impl Refund {
-    /// Whether the money is going back, or has gone.
+    /// Whether the money was returned or is being returned.
     #[must_use]
     pub fn is_live(&self) -> bool {
         !matches!(
@@ -46,44 +46,45 @@ impl Refund {
     }
 }
 
-/// How far a dispute has come. The order is the join's, up to the verdict: verdicts and appeals may
-/// follow one another, and then Stripe is asked which holds. Until it has answered, the last of
-/// these counts, so nothing is open whose money may have gone back.
+/// The status of a dispute. Of several reported statuses the greatest counts, up to the verdict.
+/// Verdicts and appeals can follow each other, and then we ask Stripe which one is current. Until
+/// it has answered, the greatest counts, so that nothing is open whose money may have been
+/// returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DisputeStatus {
-    /// The bank asks; no money has moved.
+    /// The bank made an inquiry. No money has moved.
     Inquiry,
-    /// The bank asks no more.
+    /// The bank closed its inquiry.
     InquiryClosed,
-    /// The money is held back until it is decided.
+    /// The bank holds the money until it decides.
     Open,
     /// Decided for us.
     Won,
-    /// It was prevented, and the money stays.
+    /// It was prevented, and we keep the money.
     Blocked,
     /// Decided against us.
     Lost,
-    /// It was prevented by paying the money back.
+    /// It was prevented by returning the money.
     Resolved,
-    /// It was decided against us and we appeal: the money is away until that is decided.
+    /// It was decided against us and we appealed. The bank holds the money until it decides again.
     Appealed,
 }
 
 impl DisputeStatus {
-    /// Whether the bank has decided at least once: a verdict, or an appeal against one. Each of
-    /// these may be followed by any other.
+    /// Whether the bank has decided at least once: a verdict, or an appeal against one. Any of
+    /// these can follow any other.
     #[must_use]
     pub const fn is_after_verdict(self) -> bool {
         matches!(self, Self::Won | Self::Blocked | Self::Lost | Self::Resolved | Self::Appealed)
     }
 
-    /// Whether the money is away and may come back.
+    /// Whether the bank holds the money and may still give it to us.
     #[must_use]
     pub const fn is_undecided(self) -> bool {
         matches!(self, Self::Open | Self::Appealed)
     }
 
-    /// Whether the money has gone back.
+    /// Whether the buyer got the money back.
     #[must_use]
     pub const fn is_against_us(self) -> bool {
         matches!(self, Self::Lost | Self::Resolved)
@@ -93,22 +94,22 @@ impl DisputeStatus {
 /// A dispute of a payment.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Dispute {
-    /// What Stripe has told of it.
+    /// The statuses that Stripe reported.
     pub statuses: StatusHistory<DisputeStatus>,
-    /// Stripe's last answer, where it had to be asked.
+    /// Stripe's latest answer, if we had to ask.
     pub snapshot: Option<Snapshot<DisputeStatus>>,
 }
 
 impl Dispute {
-    /// How it stands.
+    /// The current status.
     #[must_use]
     pub fn status(&self) -> Option<DisputeStatus> {
         let snapshot = self.snapshot.filter(|_| self.needs_snapshot());
         snapshot.map(|snapshot| snapshot.value).or_else(|| self.statuses.furthest())
     }
 
-    /// Whether only Stripe can say how it stands: more than one verdict was told, or an appeal,
-    /// after which any verdict may come, the same one too.
+    /// Whether only Stripe knows the current status: it reported more than one verdict, or an
+    /// appeal, which any verdict can follow, even the same one.
     #[must_use]
     pub fn needs_snapshot(&self) -> bool {
         let after_verdict = || self.statuses.iter().filter(|(status, _)| status.is_after_verdict());
@@ -116,7 +117,7 @@ impl Dispute {
             || after_verdict().any(|(status, _)| status == DisputeStatus::Appealed)
     }
 
-    /// Whether a verdict or an appeal was told.
+    /// Whether a verdict or an appeal was reported.
     #[must_use]
     pub fn is_after_verdict(&self) -> bool {
         self.statuses.iter().any(|(status, _)| status.is_after_verdict())

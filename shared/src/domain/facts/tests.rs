@@ -35,10 +35,10 @@ fn dispute(id: &str, status: DisputeStatus, seconds: i64) -> Facts {
     Facts { disputes: [(id.parse().unwrap(), dispute)].into(), ..Facts::default() }
 }
 
-fn settled(id: &str, reading: u64, status: DisputeStatus) -> Facts {
+fn answered(id: &str, number: u64, status: DisputeStatus) -> Facts {
     let mut facts = dispute(id, status, 9);
     for dispute in facts.disputes.values_mut() {
-        dispute.snapshot = Some(Snapshot { number: reading, value: status });
+        dispute.snapshot = Some(Snapshot { number, value: status });
     }
     facts
 }
@@ -73,8 +73,8 @@ fn observations() -> Vec<Facts> {
         dispute("du_1", DisputeStatus::Lost, 5),
         dispute("du_1", DisputeStatus::Won, 6),
         dispute("du_1", DisputeStatus::Appealed, 7),
-        settled("du_1", 1, DisputeStatus::Won),
-        settled("du_1", 2, DisputeStatus::Lost),
+        answered("du_1", 1, DisputeStatus::Won),
+        answered("du_1", 2, DisputeStatus::Lost),
         dispute("du_2", DisputeStatus::Resolved, 5),
         Facts { fraud_warnings: [("issfr_1".parse().unwrap(), at(5))].into(), ..Facts::default() },
         Facts { fraud_warnings: [("issfr_1".parse().unwrap(), at(4))].into(), ..Facts::default() },
@@ -132,7 +132,7 @@ fn the_furthest_status_of_a_payment_counts_and_each_keeps_its_earliest_time() {
     ];
     let dated = [Processing, Failed, Paid].into_iter().zip([2, 5, 7].map(|it| Some(at(it))));
     assert_eq!(history(&observations), (Paid, dated.collect()));
-    // An earlier version kept no time for what isn't paid; what is told later brings it.
+    // An earlier version kept a time only for paid payments. A later event adds it.
     let failed = undated(Failed);
     assert_eq!(history(std::slice::from_ref(&failed)), (Failed, vec![(Failed, None)]));
     let known = [failed.clone(), reported(Failed, at(5))];
@@ -155,11 +155,11 @@ fn refunds_add_up_and_those_that_fail_or_are_called_off_do_not_count() {
     percent(&[sold(), refund("re_1", 2900, Pending, 2)], 100);
     percent(&[sold(), refund("re_1", 2900, RequiresAction, 2)], 100);
     percent(&[sold(), refund("re_1", 1450, Succeeded, 2)], 50);
-    // Rounded down: all of it is all of it.
+    // Rounded down: only a full refund is 100%.
     percent(&[sold(), refund("re_1", 2899, Succeeded, 2)], 99);
     let halves = [refund("re_1", 1450, Succeeded, 2), refund("re_2", 1450, Pending, 3)];
     percent(&[vec![sold()], halves.to_vec()].concat(), 100);
-    // The same refund, told as often as one likes, is one refund.
+    // A refund that is reported several times is one refund.
     percent(&[sold(), halves[0].clone(), halves[0].clone(), halves[0].clone()], 50);
     percent(&[sold(), refund("re_1", 2900, Succeeded, 2), refund("re_1", 2900, Failed, 3)], 0);
     percent(&[sold(), refund("re_1", 2900, Failed, 3), refund("re_1", 2900, Succeeded, 2)], 0);
@@ -185,15 +185,15 @@ fn of_contradicting_verdicts_that_holds_which_stripe_gave_last_when_asked() {
     };
     assert_eq!(status(&[dispute("du_1", Open, 1), dispute("du_1", Won, 2)]), Won);
     assert_eq!(status(&[dispute("du_1", Won, 2), dispute("du_1", Open, 1)]), Won);
-    let both = [dispute("du_1", Lost, 1), settled("du_1", 1, Won)];
+    let both = [dispute("du_1", Lost, 1), answered("du_1", 1, Won)];
     assert_eq!(status(&both), Won);
-    assert_eq!(status(&[&both[..], &[settled("du_1", 2, Lost)]].concat()), Lost);
-    // Nobody has asked yet: the worse counts.
+    assert_eq!(status(&[&both[..], &[answered("du_1", 2, Lost)]].concat()), Lost);
+    // Stripe hasn't been asked yet: the worse one counts.
     assert_eq!(status(&[dispute("du_1", Won, 2), dispute("du_1", Lost, 1)]), Lost);
     // After an appeal, a single verdict may be the one before it or the one after it.
     let appealed = [dispute("du_1", Lost, 1), dispute("du_1", Appealed, 2)];
     assert_eq!(status(&appealed), Appealed);
-    assert_eq!(status(&[&appealed[..], &[settled("du_1", 1, Lost)]].concat()), Lost);
+    assert_eq!(status(&[&appealed[..], &[answered("du_1", 1, Lost)]].concat()), Lost);
     assert_eq!(status(&[dispute("du_1", Won, 3), dispute("du_1", Appealed, 2)]), Appealed);
 }
 
@@ -227,7 +227,7 @@ fn an_erasure_covers_what_is_known_to_have_begun_by_then() {
         (bought(Some(5)), true),
         (bought(Some(6)), false),
         (bought(None), true),
-        // A refund that arrives before its purchase: whose it is, and since when, isn't known.
+        // A refund that arrives before its purchase: its learner and its start aren't known.
         (refund("re_1", 100, RefundStatus::Succeeded, 1), false),
         (Facts { forgotten: Some(at(1)), ..Facts::default() }, true),
     ] {

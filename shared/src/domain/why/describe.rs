@@ -1,4 +1,4 @@
-//! Facts and standings in words, for somebody who reads them out to the learner.
+//! Facts and statuses as sentences, for somebody who reads them out to the learner.
 
 use super::Fact;
 use crate::domain::access::EffectiveStatus;
@@ -6,7 +6,7 @@ use crate::domain::facts::{DisputeStatus, Facts, PaymentStatus, Refund, RefundSt
 use crate::domain::money::Money;
 
 impl Fact {
-    /// Its name in answers.
+    /// Its name in the API.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -33,7 +33,7 @@ impl Fact {
         }
     }
 
-    /// How much it moved, or was to move, where that is known.
+    /// The amount of the payment or refund, if known.
     #[must_use]
     pub fn money(&self) -> Option<Money> {
         match self {
@@ -50,7 +50,7 @@ impl Fact {
         }
     }
 
-    /// In words.
+    /// As a sentence.
     #[must_use]
     pub fn describe(&self) -> String {
         match self {
@@ -66,7 +66,7 @@ impl Fact {
     }
 }
 
-/// How a source with these facts stands, in words.
+/// The status of a source with these facts, as a sentence.
 #[must_use]
 pub fn describe_status(effective_status: EffectiveStatus, facts: &Facts) -> String {
     let total = facts.purchase().and_then(|purchase| purchase.sale.total);
@@ -103,7 +103,7 @@ fn payment(status: PaymentStatus, total: Option<Money>) -> String {
     }
 }
 
-/// A refund of so much of a payment.
+/// A refund of this amount of a payment, as a sentence.
 fn refund(status: RefundStatus, total: Option<Money>, amount_minor: i64) -> String {
     let sum = total.map(|total| {
         let amount = Money { amount_minor, ..total };

@@ -206,7 +206,7 @@ fn the_words_can_be_read_out() {
 /// Who or what decides whether a source opens its product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Decider {
-    /// Nothing was sold that anybody knows of, or the learner's data is erased.
+    /// It isn't known what was sold, or the learner's data was erased.
     Nobody,
     /// It is open.
     Open,
@@ -220,7 +220,8 @@ enum Decider {
     Time,
 }
 
-/// A choice of facts of one kind: what it says, the facts at a given time, and how it counts.
+/// One choice of facts of a kind: its name, the facts at a given time, and what they mean for
+/// access.
 struct Choice {
     name: &'static str,
     facts: fn(i64) -> Facts,
@@ -231,7 +232,7 @@ const fn choice(name: &'static str, counts: Decider, facts: fn(i64) -> Facts) ->
     Choice { name, facts, counts }
 }
 
-/// What became of a payment. Each choice takes up to three seconds.
+/// What can happen to a payment. Each choice spans up to three seconds.
 const PAYMENTS: [Choice; 9] = {
     use PaymentStatus::{Failed, Paid, Processing};
     [
@@ -249,7 +250,7 @@ const PAYMENTS: [Choice; 9] = {
     ]
 };
 
-/// What was given by hand, which has neither refunds nor disputes.
+/// Manual grants, which have neither refunds nor disputes.
 const GIFTS: [Choice; 3] = [
     choice("given", Decider::Open, |t| given(t, None)),
     choice("given until tomorrow", Decider::Open, |t| given(t, Some(NOW + 1))),
@@ -342,7 +343,7 @@ const ENDS: [Choice; 3] = [
 ];
 
 /// When the four kinds of facts happen: the payment first, then the others in each order; all in
-/// the same second; and the payment told last.
+/// the same second; and the payment last.
 const ORDERS: [[i64; 4]; 8] = [
     [1, 5, 10, 15],
     [1, 5, 15, 10],
@@ -354,7 +355,8 @@ const ORDERS: [[i64; 4]; 8] = [
     [20, 5, 10, 15],
 ];
 
-/// Every combination of facts that one source can have: in words, with the facts, and who decides.
+/// Calls `judge` with every combination of facts that one source can have: its name, the facts, and
+/// what decides.
 fn combinations(orders: &[[i64; 4]], mut judge: impl FnMut(&str, &Facts, Decider)) {
     let mut combine = |choices: [&Choice; 4]| {
         for times in orders {
@@ -379,8 +381,8 @@ fn combinations(orders: &[[i64; 4]], mut judge: impl FnMut(&str, &Facts, Decider
     }
 }
 
-/// The rule, said once more: an erasure and what the author ended are final; then what became of
-/// the payment; then the bank; then refunds; then time.
+/// The rule, written a second time: erasure and revocation are final; otherwise the payment
+/// decides, then the bank, then refunds, then time.
 fn decider([origin, refund, dispute, end]: [Decider; 4]) -> Decider {
     match (end, origin) {
         (Decider::Nobody, _) | (_, Decider::Nobody) => Decider::Nobody,
@@ -425,7 +427,7 @@ fn last_effect(history: &History, is_ended: bool) -> (Option<Effect>, bool) {
         )
         | (None, Some(EffectiveStatus::Processing | EffectiveStatus::Failed)) => true,
         (last, None) => last == is_ended.then_some(Effect::Closes),
-        // Refunded or disputed before the payment was told.
+        // Refunded or disputed before the payment was reported.
         (None, Some(_)) => {
             history.steps().iter().all(|it| it.effective_status != Some(EffectiveStatus::Active))
         }
@@ -479,7 +481,7 @@ fn the_words_name_who_ended_the_access_and_nobody_else() {
             let is_named = decider_of(Some(effective_status)) == names;
             assert_eq!(words.contains(word), is_named, "{name}: {effective_status:?}: {words}");
         }
-        // What is made is not said to be on its way, nor the reverse.
+        // A refund that was made isn't described as pending, nor the reverse.
         if effective_status == EffectiveStatus::Refunded {
             let is_made = name.contains(", refunded,");
             assert_eq!(words.contains("was refunded"), is_made, "{name}: {words}");
@@ -487,7 +489,7 @@ fn the_words_name_who_ended_the_access_and_nobody_else() {
     });
 }
 
-/// A catalog that sells the one product.
+/// A catalog with one product.
 fn catalog() -> Catalog {
     let product: ProductId = "tutorclaw".parse().unwrap();
     let course = Course {
@@ -508,7 +510,7 @@ fn catalog() -> Catalog {
     Catalog::new(vec![course], vec![sold], vec![price]).unwrap()
 }
 
-/// One set of facts for each way in which a source can come to stand as it does, at some times.
+/// One set of facts for each way in which a source can reach a status, at some times.
 fn representatives() -> Vec<(String, Facts)> {
     let mut representatives: BTreeMap<String, (String, Facts)> = BTreeMap::new();
     combinations(&[ORDERS[0], ORDERS[6]], |name, facts, decider| {
@@ -560,7 +562,7 @@ fn how_a_product_stands_agrees_with_what_is_let_in_for_every_two_sources() {
     }
 }
 
-/// Since when a product is open, or closed, is asked of the access at each second.
+/// The time since which a product is open or closed must agree with the access at each second.
 #[track_caller]
 fn was_so_ever_since(name: &str, histories: &[History], overall: Overall) {
     let is_open = |second: i64| {
@@ -609,7 +611,7 @@ fn a_product_is_open_since_the_first_source_that_opened_it_and_closed_since_the_
     check(&[given(1, Some(40)), paid(50)], true, Some(50), 1);
     check(&[given(1, Some(40)), paid(40)], true, Some(1), 1);
     check(&[given(1, Some(40)), paid(30)], true, Some(1), 1);
-    // A payment that fails says nothing of what was owned before.
+    // A failed payment doesn't change what was owned before.
     let failed = payment(&[(PaymentStatus::Processing, 50), (PaymentStatus::Failed, 60)]);
     check(&[disputed(&[(Open, 8), (Lost, 9)]), failed.clone()], false, Some(8), 0);
     check(&[failed], false, None, 0);
