@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_takes_time_and_memory() {
+    fn work_uses_time_and_memory() {
         let this = [std::process::id()];
         let before = thread_times(&this);
         let mut work = vec![1_u64; 4_000_000];
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_is_new_counts_from_its_beginning() {
+    fn a_new_thread_is_measured_from_its_start() {
         let (before, after) = ([(1, 10)].into(), [(1, 15), (2, 7)].into());
         assert_eq!(ran_between(&before, &after), 12);
     }

@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_keeps_all_but_what_is_measured() {
+    fn updating_a_document_replaces_only_the_measurements() {
         let document = "# Fast\n<!-- measured by cargo xtask bench -->\nold\n\
                         <!-- end of what is measured -->\nwords\n";
         let new = replaced(document, "new\n").unwrap();

@@ -433,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_read_page_by_page_whatever_its_keys_are_called() {
+    fn a_list_is_read_page_by_page_with_any_keys() {
         let xml = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
             <ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>b</Name>\
             <Prefix>content/</Prefix><IsTruncated>true</IsTruncated>\
@@ -449,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_encoded_but_for_its_slashes() {
+    fn a_key_is_encoded_except_for_its_slashes() {
         assert_eq!(path("pages/a b+ü(1).js"), "/pages/a%20b%2B%C3%BC%281%29.js");
     }
 }

@@ -50,7 +50,7 @@ fn written(name: &str, bytes: &[u8]) -> PathBuf {
 }
 
 #[test]
-fn what_has_ever_been_found_holds() {
+fn past_findings_pass() {
     for target in TARGETS {
         let inputs = corpus(target.name);
         assert!(!inputs.is_empty(), "fuzz/corpus/{} is empty", target.name);
@@ -61,7 +61,7 @@ fn what_has_ever_been_found_holds() {
 }
 
 #[test]
-fn variations_of_what_is_known_hold() {
+fn mutated_corpus_inputs_pass() {
     assert_eq!(VARIATIONS.map(|(name, _)| name), TARGETS.map(|target| target.name));
     for (name, count) in VARIATIONS {
         let target = target(name).unwrap();

@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_said_outside_is_heard_inside_and_answered() {
+    async fn a_connection_is_forwarded_both_ways() {
         let (inside, inside_address) = listen().await;
         let (outside, outside_address) = listen().await;
         tokio::spawn(echo(inside));
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_a_private_address_lets_in() {
+    async fn only_a_private_address_is_allowed() {
         let (_inside, address) = listen().await;
         for public in [Ipv4Addr::UNSPECIFIED, Ipv4Addr::new(8, 8, 8, 8), Ipv4Addr::LOCALHOST] {
             let refused = open(public, address).await.map(drop);

@@ -114,7 +114,7 @@ async fn home(State(Shop { addresses, demo, stripe }): State<Shop>) -> Response 
 #[cfg(test)]
 mod tests {
     #[test]
-    fn what_others_wrote_stays_text() {
+    fn foreign_text_cannot_become_markup() {
         let escaped = super::escape("<script>alert('\"&')</script>");
         assert_eq!(escaped, "&lt;script&gt;alert(&#39;&quot;&amp;&#39;)&lt;/script&gt;");
     }

@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_reported_as_such_and_keeps_what_was_stored() {
+    fn a_full_disk_is_reported_and_loses_no_stored_state() {
         let folder = Folder::new();
         let file = folder.0.join("local.db");
         let entries = Entries::open(Some(file.clone())).unwrap();

@@ -31,7 +31,7 @@ pub(crate) async fn reads(learner: &Visitor) {
 }
 
 #[tokio::test]
-async fn what_is_bought_opens_by_itself() {
+async fn a_purchase_opens_by_itself() {
     visit(async |learner| {
         buys(learner, "4242 4242 4242 4242").await;
         learner.is_below("/success?session_id=cs_test_").await;
@@ -75,7 +75,7 @@ async fn a_declined_card_charges_nothing_and_the_place_is_kept() {
 }
 
 #[tokio::test]
-async fn the_way_back_from_stripe_leads_to_no_other_site_however_it_is_spelt() {
+async fn the_return_from_stripe_never_leads_to_another_site() {
     visit(async |learner| {
         comes_to_the_paywall(learner).await;
         for from in ["/.//evil.example/login", "/x/..//evil.example", "/..//evil.example"] {
@@ -90,7 +90,7 @@ async fn the_way_back_from_stripe_leads_to_no_other_site_however_it_is_spelt() {
 }
 
 #[tokio::test]
-async fn a_bank_that_asks_who_pays_is_answered_and_then_it_is_bought() {
+async fn a_3d_secure_challenge_is_answered_and_paid() {
     visit(async |learner| {
         learner.expects_in_the_console("402 (Payment Required)");
         buys(learner, "4000 0027 6000 3184").await;
@@ -141,7 +141,7 @@ async fn a_purchase_is_made_with_the_keyboard_alone() {
 }
 
 #[tokio::test]
-async fn a_button_that_is_pressed_twice_opens_one_checkout() {
+async fn a_double_press_opens_one_checkout() {
     visit(async |learner| {
         comes_to_the_paywall(learner).await;
         let pressed = "(() => {
@@ -187,7 +187,7 @@ async fn opens_a_checkout(learner: &Visitor) -> String {
 }
 
 #[tokio::test]
-async fn what_was_bought_in_another_tab_is_not_sold_again() {
+async fn a_purchase_in_another_tab_is_not_sold_again() {
     visit(async |learner| {
         comes_to_the_paywall(learner).await;
         let pay = format!("checkout/sessions/{}/pay", opens_a_checkout(learner).await);
@@ -206,7 +206,7 @@ async fn what_was_bought_in_another_tab_is_not_sold_again() {
 }
 
 #[tokio::test]
-async fn who_has_paid_in_another_tab_and_goes_back_is_not_told_to_pay() {
+async fn after_paying_in_another_tab_nobody_is_told_to_pay() {
     visit(async |learner| {
         comes_to_the_paywall(learner).await;
         learner.presses("Unlock").await;
@@ -223,7 +223,7 @@ async fn who_has_paid_in_another_tab_and_goes_back_is_not_told_to_pay() {
 }
 
 #[tokio::test]
-async fn a_price_that_is_gone_is_said_and_leads_to_what_is_current() {
+async fn a_retired_price_leads_to_current_prices() {
     visit(async |learner| {
         learner.goes_to("/sign-in?to=/buy?price=gone").await;
         learner.follows_the_link("ada@example.com").await;
@@ -236,7 +236,7 @@ async fn a_price_that_is_gone_is_said_and_leads_to_what_is_current() {
 }
 
 #[tokio::test]
-async fn a_payment_service_that_is_away_is_said_and_tried_again_later() {
+async fn an_unavailable_payment_service_is_reported_and_retried() {
     visit(async |learner| {
         comes_to_the_paywall(learner).await;
         let fault = json!({ "method": "POST", "path": "/v1/checkout/sessions", "status": 503, "times": 50 });
@@ -255,7 +255,7 @@ async fn a_payment_service_that_is_away_is_said_and_tried_again_later() {
 }
 
 #[tokio::test]
-async fn who_tries_too_often_is_told_when_to_come_back() {
+async fn a_rate_limited_learner_is_told_when_to_retry() {
     visit(async |learner| {
         comes_to_the_paywall(learner).await;
         // So many are let through in ten minutes.
@@ -271,7 +271,7 @@ async fn who_tries_too_often_is_told_when_to_come_back() {
 }
 
 #[tokio::test]
-async fn a_checkout_that_is_asked_for_offline_is_opened_by_another_press() {
+async fn a_checkout_that_failed_offline_opens_on_the_next_press() {
     visit(async |learner| {
         comes_to_the_paywall(learner).await;
         learner.expects_in_the_console("ERR_INTERNET_DISCONNECTED");
@@ -287,7 +287,7 @@ async fn a_checkout_that_is_asked_for_offline_is_opened_by_another_press() {
 }
 
 #[tokio::test]
-async fn who_has_gone_to_another_page_meanwhile_is_not_taken_to_stripe() {
+async fn leaving_the_page_cancels_the_redirect_to_stripe() {
     visit(async |learner| {
         comes_to_the_paywall(learner).await;
         let slow = json!({ "method": "POST", "path": "/v1/checkout/sessions", "delay_ms": 1500 });
@@ -307,7 +307,7 @@ async fn who_has_gone_to_another_page_meanwhile_is_not_taken_to_stripe() {
 }
 
 #[tokio::test]
-async fn who_goes_back_from_stripe_to_the_sign_in_is_still_signed_in() {
+async fn going_back_from_stripe_keeps_the_sign_in() {
     visit(async |learner| {
         learner.goes_to(CHAPTER).await;
         learner.presses("Unlock").await;

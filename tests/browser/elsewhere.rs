@@ -27,7 +27,7 @@ pub(crate) async fn is_at_the_other_site(reader: &Visitor, page: &str) {
 }
 
 #[tokio::test]
-async fn a_chapter_is_bought_and_read_on_somebody_else_s_page() {
+async fn a_chapter_is_bought_and_read_on_another_site() {
     visit(async |reader| {
         comes_to_the_other_site(reader).await;
         reader.sees(&["coursegate-locked: {\"course\":\"tutorclaw\",\"chapter\":6}"]).await;
@@ -48,7 +48,7 @@ async fn a_chapter_is_bought_and_read_on_somebody_else_s_page() {
 }
 
 #[tokio::test]
-async fn who_turns_back_before_paying_is_where_they_were_on_somebody_else_s_page() {
+async fn canceling_returns_to_the_page_on_the_other_site() {
     visit(async |reader| {
         comes_to_the_other_site(reader).await;
         reader.presses("Unlock").await;
@@ -65,7 +65,7 @@ async fn who_turns_back_before_paying_is_where_they_were_on_somebody_else_s_page
 }
 
 #[tokio::test]
-async fn a_page_of_another_site_signs_its_reader_in_and_out_again() {
+async fn another_site_signs_its_reader_in_and_out() {
     const FREE: &str = "document.querySelector('course-paywall').setAttribute('chapter', '1')";
     visit(async |reader| {
         comes_to_the_other_site(reader).await;
@@ -90,7 +90,7 @@ async fn a_page_of_another_site_signs_its_reader_in_and_out_again() {
 }
 
 #[tokio::test]
-async fn a_site_that_the_author_has_not_named_gets_no_token() {
+async fn a_site_that_is_not_listed_gets_no_token() {
     visit(async |learner| {
         learner.goes_to("/sign-in?to=/connect?origin=https://stranger.example").await;
         learner.follows_the_link("ada@example.com").await;
@@ -114,7 +114,7 @@ async fn a_site_that_the_author_has_not_named_gets_no_token() {
 }
 
 #[tokio::test]
-async fn a_token_that_a_page_has_not_asked_for_is_not_taken() {
+async fn an_unrequested_token_is_refused() {
     visit(async |reader| {
         let sent = "#coursegate=made-up&response=AAAA&token=a.b.c&expires=9999999999999";
         let page = "/demo/embed.html";
@@ -127,7 +127,7 @@ async fn a_token_that_a_page_has_not_asked_for_is_not_taken() {
 }
 
 #[tokio::test]
-async fn a_site_without_the_page_to_come_back_to_is_told_so_before_anybody_leaves_it() {
+async fn a_missing_return_page_is_reported_before_leaving() {
     visit(async |reader| {
         reader.expects_in_the_console("/coursegate has to be a page with the same script tag");
         reader.expects_in_the_console("ERR_BLOCKED_BY_CLIENT");

@@ -8,7 +8,7 @@ use crate::looks::is_fit_for_everybody;
 use crate::visitor::{visit, visit_on};
 
 #[tokio::test]
-async fn who_comes_from_a_chat_pays_without_signing_in_and_is_led_back() {
+async fn a_chat_link_is_paid_without_signing_in() {
     visit_on(PHONE, async |reader| {
         let link = reader.shop.upgrade_link("x-chat-7", "tutorclaw_paid").await;
         // As a chat client made it clickable, with the full stop behind it.
@@ -38,7 +38,7 @@ async fn who_comes_from_a_chat_pays_without_signing_in_and_is_led_back() {
 }
 
 #[tokio::test]
-async fn a_link_s_button_is_pressed_with_the_keyboard_alone() {
+async fn a_link_is_used_with_the_keyboard_alone() {
     visit(async |reader| {
         let link = reader.shop.upgrade_link("x-chat-7", "tutorclaw_paid").await;
         reader.opens(&link).await;
@@ -50,7 +50,7 @@ async fn a_link_s_button_is_pressed_with_the_keyboard_alone() {
 }
 
 #[tokio::test]
-async fn a_link_that_can_t_be_used_says_so_and_is_tried_again() {
+async fn an_unusable_link_says_so_and_can_be_retried() {
     visit(async |reader| {
         let link = reader.shop.upgrade_link("x-chat-7", "tutorclaw_paid").await;
         reader.expects_in_the_console("404 (Not Found)");

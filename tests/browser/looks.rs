@@ -65,7 +65,7 @@ async fn are_fit_for_everybody(visitor: &Visitor, pages: &[(&str, &str)]) {
 }
 
 #[tokio::test]
-async fn what_a_stranger_sees_is_fit_for_everybody() {
+async fn the_public_pages_are_accessible() {
     visit(async |stranger| {
         let pages = [
             ("/", "Start free."),
@@ -91,7 +91,7 @@ async fn what_a_stranger_sees_is_fit_for_everybody() {
 }
 
 #[tokio::test]
-async fn what_a_learner_sees_is_fit_for_everybody() {
+async fn a_learner_s_pages_are_accessible() {
     visit(async |learner| {
         learner.goes_to("/sign-in?to=/course/tutorclaw/6").await;
         learner.sees(&["E-mail address"]).await;
@@ -139,7 +139,7 @@ async fn something_is_painted_before_the_api_has_answered() {
 }
 
 #[tokio::test]
-async fn a_site_that_arrives_in_part_says_so_and_is_loaded_again() {
+async fn a_partly_loaded_site_says_so_and_reloads() {
     visit(async |visitor| {
         visitor.expects_in_the_console("ERR_BLOCKED_BY_CLIENT");
         visitor.lacks(&["*/locale.js"]).await;
@@ -155,7 +155,7 @@ async fn a_site_that_arrives_in_part_says_so_and_is_loaded_again() {
 }
 
 #[tokio::test]
-async fn a_shop_that_can_t_be_reached_is_said_and_tried_again() {
+async fn an_unreachable_shop_is_reported_and_retried() {
     visit(async |visitor| {
         visitor.expects_in_the_console("ERR_BLOCKED_BY_CLIENT");
         visitor.lacks(&["*/api/courses*"]).await;

@@ -24,7 +24,7 @@ async fn the_bank_says(learner: &Visitor, outcome: &str) {
 }
 
 #[tokio::test]
-async fn a_bank_debit_is_waited_for_and_opens_by_itself() {
+async fn a_pending_bank_debit_opens_the_course_when_paid() {
     visit(async |learner| {
         pays_by_bank_debit(learner).await;
         learner.presses("See your purchases").await;
@@ -40,7 +40,7 @@ async fn a_bank_debit_is_waited_for_and_opens_by_itself() {
 }
 
 #[tokio::test]
-async fn a_bank_debit_that_fails_is_said_on_the_page_that_waits() {
+async fn a_failed_bank_debit_is_reported_on_the_waiting_page() {
     visit(async |learner| {
         pays_by_bank_debit(learner).await;
         the_bank_says(learner, "failed").await;
@@ -62,7 +62,7 @@ async fn a_bank_debit_that_fails_is_said_on_the_page_that_waits() {
 }
 
 #[tokio::test]
-async fn who_has_paid_and_can_t_be_told_so_yet_is_told_that_it_is_safe() {
+async fn a_payment_that_cannot_be_confirmed_yet_is_called_safe() {
     visit(async |learner| {
         comes_to_the_paywall(learner).await;
         learner.presses("Unlock").await;
@@ -107,7 +107,7 @@ async fn who_has_paid_and_can_t_be_told_so_yet_is_told_that_it_is_safe() {
 }
 
 #[tokio::test]
-async fn what_is_refunded_is_shut_again_and_that_is_said() {
+async fn a_refund_ends_access_and_says_so() {
     visit(async |learner| {
         buys(learner, "4242 4242 4242 4242").await;
         learner.sees(&["Paid. It is yours."]).await;
@@ -145,7 +145,7 @@ async fn a_disputed_payment_puts_the_course_on_hold_and_says_so() {
 }
 
 #[tokio::test]
-async fn a_dispute_that_is_lost_says_that_the_bank_returned_the_money() {
+async fn a_lost_dispute_says_that_the_bank_returned_the_money() {
     visit(async |learner| {
         buys(learner, "4242 4242 4242 4242").await;
         learner.sees(&["Paid. It is yours."]).await;
@@ -169,7 +169,7 @@ async fn a_dispute_that_is_lost_says_that_the_bank_returned_the_money() {
 }
 
 #[tokio::test]
-async fn what_the_author_ends_says_so_and_a_refund_of_a_part_ends_nothing() {
+async fn a_revocation_is_explained_and_a_partial_refund_harmless() {
     visit(async |learner| {
         buys(learner, "4242 4242 4242 4242").await;
         learner.sees(&["Paid. It is yours."]).await;
@@ -194,7 +194,7 @@ async fn what_the_author_ends_says_so_and_a_refund_of_a_part_ends_nothing() {
 }
 
 #[tokio::test]
-async fn who_has_paid_twice_is_told_so_and_what_to_do() {
+async fn a_duplicate_payment_is_reported_with_what_to_do() {
     visit(async |learner| {
         comes_to_the_paywall(learner).await;
         learner.presses("Unlock").await;
@@ -223,7 +223,7 @@ async fn who_has_paid_twice_is_told_so_and_what_to_do() {
 }
 
 #[tokio::test]
-async fn what_was_given_for_a_time_is_read_until_that_is_over() {
+async fn a_limited_grant_is_readable_until_it_ends() {
     const SOON: &str = "new Date(Date.now() + 20_000).toISOString().replace(/[.].*/, 'Z')";
     visit(async |learner| {
         comes_to_the_paywall(learner).await;

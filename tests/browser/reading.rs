@@ -15,7 +15,7 @@ const ASK: &str = "(async (path) => {
 })(arguments[0])";
 
 #[tokio::test]
-async fn what_is_free_is_read_and_gone_on_with() {
+async fn a_free_course_is_read_and_continued() {
     visit(async |learner| {
         learner.goes_to("/").await;
         learner.sees(&["Free", "Curriculum", "À la carte", "AI in 4 Weekends"]).await;
@@ -74,7 +74,7 @@ pub(crate) async fn has_nothing_of(learner: &Visitor, course: &str, chapter: u32
 }
 
 #[tokio::test]
-async fn the_address_of_a_locked_chapter_shows_the_paywall_and_nothing_of_the_chapter() {
+async fn a_locked_chapter_s_address_shows_only_the_paywall() {
     visit(async |learner| {
         for path in ["/course/tutorclaw/6", "/course/evaluation/2"] {
             let (course, chapter) = path.strip_prefix("/course/").unwrap().split_once('/').unwrap();
@@ -125,7 +125,7 @@ async fn a_guessed_address_of_a_chapter_is_refused() {
 }
 
 #[tokio::test]
-async fn who_comes_back_to_a_chapter_is_where_they_left_it() {
+async fn returning_to_a_chapter_restores_the_place() {
     const IS_THERE: &str = "Math.abs(scrollY - 400) < 1";
     visit_on(PHONE, async |learner| {
         let session = &learner.browser.session;
@@ -174,7 +174,7 @@ async fn who_comes_back_to_a_chapter_is_where_they_left_it() {
 }
 
 #[tokio::test]
-async fn of_a_chapter_s_html_nothing_runs_loads_or_looks_like_the_page() {
+async fn a_chapter_s_html_runs_nothing_and_loads_nothing() {
     const SANITISED: &str = "(async (html) => {
         const { sanitised } = await import('/chapter.js');
         const shown = document.createElement('div');

@@ -30,7 +30,7 @@ async fn is_nobody(learner: &Visitor) {
 }
 
 #[tokio::test]
-async fn whose_sign_in_has_ended_signs_in_and_is_where_they_were() {
+async fn signing_in_again_returns_to_the_same_place() {
     visit(async |learner| {
         reads_a_chapter(learner).await;
         // The token is one that the API no longer takes.
@@ -57,7 +57,7 @@ async fn whose_sign_in_has_ended_signs_in_and_is_where_they_were() {
 }
 
 #[tokio::test]
-async fn who_signs_out_leaves_nothing_behind_in_the_browser() {
+async fn signing_out_leaves_nothing_in_the_browser() {
     visit(async |learner| {
         reads_a_chapter(learner).await;
         learner.finds_true("sessionStorage.length + localStorage.length > 0").await;
@@ -83,7 +83,7 @@ async fn goes_back_to_the_chapter(learner: &Visitor) {
 }
 
 #[tokio::test]
-async fn a_page_that_the_browser_has_left_shows_nothing_of_who_has_signed_out_since() {
+async fn a_cached_page_shows_nothing_after_sign_out() {
     visit(async |learner| {
         reads_a_chapter(learner).await;
         learner.goes_to("/purchases").await;
@@ -97,7 +97,7 @@ async fn a_page_that_the_browser_has_left_shows_nothing_of_who_has_signed_out_si
 }
 
 #[tokio::test]
-async fn a_page_that_the_browser_has_kept_as_it_was_knows_who_has_signed_in_since() {
+async fn a_cached_page_knows_who_has_signed_in_since() {
     const KEEP: &str =
         "addEventListener('pageshow', ({ persisted }) => { window.kept = persisted; })";
     visit(async |learner| {
@@ -115,7 +115,7 @@ async fn a_page_that_the_browser_has_kept_as_it_was_knows_who_has_signed_in_sinc
 }
 
 #[tokio::test]
-async fn who_signs_out_in_one_tab_is_signed_out_in_the_others() {
+async fn signing_out_in_one_tab_signs_out_the_others() {
     visit(async |learner| {
         reads_a_chapter(learner).await;
         let own = learner.browser.session.window().await.unwrap();
@@ -132,7 +132,7 @@ async fn who_signs_out_in_one_tab_is_signed_out_in_the_others() {
 }
 
 #[tokio::test]
-async fn who_signs_out_is_signed_out_in_a_tab_that_is_at_stripe_too() {
+async fn signing_out_also_covers_a_tab_at_stripe() {
     visit(async |learner| {
         reads_a_chapter(learner).await;
         learner.goes_to("/course/tutorclaw/6").await;
@@ -154,7 +154,7 @@ async fn who_signs_out_is_signed_out_in_a_tab_that_is_at_stripe_too() {
 }
 
 #[tokio::test]
-async fn whose_sign_in_ends_meanwhile_is_not_offered_what_they_own() {
+async fn an_expired_sign_in_is_not_offered_what_it_owns() {
     const END: &str = "import('/session.js').then(({ session }) => session.expire())";
     visit(async |learner| {
         buys(learner, "4242 4242 4242 4242").await;

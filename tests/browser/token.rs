@@ -85,7 +85,7 @@ fn is_jwt(token: &str) -> bool {
 }
 
 #[tokio::test]
-async fn no_address_history_or_file_of_the_browser_holds_the_token_that_another_site_gets() {
+async fn no_url_history_or_browser_file_holds_the_token() {
     visit(async |reader| {
         comes_to_the_other_site(reader).await;
         reader.presses("Unlock").await;
@@ -149,7 +149,7 @@ async fn request(learner: &Visitor, key: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_request_without_a_usable_key_is_refused_and_nothing_is_sent() {
+async fn a_request_without_a_usable_key_is_refused() {
     visit(async |learner| {
         learner.goes_to("/sign-in?to=/").await;
         learner.follows_the_link("ada@example.com").await;
@@ -224,7 +224,7 @@ async fn response(reader: &Visitor, response: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_response_signs_in_only_the_page_that_asked_and_only_as_it_was_sent() {
+async fn a_response_signs_in_only_the_page_that_asked() {
     visit(async |reader| {
         reader.expects_in_the_console("the site’s response can’t be read");
         for (what, script, signs_in) in RESPONSES {
@@ -250,7 +250,7 @@ async fn a_response_signs_in_only_the_page_that_asked_and_only_as_it_was_sent() 
 }
 
 #[tokio::test]
-async fn a_response_that_is_opened_again_or_in_another_tab_signs_nobody_in() {
+async fn a_replayed_response_signs_nobody_in() {
     visit(async |reader| {
         comes_to_the_other_site(reader).await;
         let address = response(reader, "sealed({})").await;
@@ -339,7 +339,7 @@ const REFUSED: [(&str, &str, &str); 4] = [
 ];
 
 #[tokio::test]
-async fn a_browser_that_can_t_keep_a_private_key_says_so_before_anybody_leaves() {
+async fn a_browser_without_key_storage_is_told_before_leaving() {
     visit(async |reader| {
         reader.expects_in_the_console("has to use https");
         reader.expects_in_the_console("this browser can’t keep a private key");

@@ -30,7 +30,7 @@ async fn lost() -> (Shop, String) {
 }
 
 #[tokio::test]
-async fn an_appeal_that_is_won_restores_access_and_until_then_nothing_is_open_or_sold() {
+async fn a_won_appeal_restores_access_and_blocks_sales_until_then() {
     let (mut shop, dispute) = lost().await;
     for status in ["appeal_needs_response", "appeal_under_review"] {
         shop.decide(&dispute, json!({ "status": status })).await;
@@ -47,7 +47,7 @@ async fn an_appeal_that_is_won_restores_access_and_until_then_nothing_is_open_or
 }
 
 #[tokio::test]
-async fn an_appeal_that_is_lost_leaves_the_product_closed_and_for_sale() {
+async fn a_lost_appeal_leaves_the_product_closed_and_for_sale() {
     let (mut shop, dispute) = lost().await;
     shop.decide(&dispute, json!({ "status": "appeal_needs_response" })).await;
     shop.tell().await;
@@ -60,7 +60,7 @@ async fn an_appeal_that_is_lost_leaves_the_product_closed_and_for_sale() {
 }
 
 #[tokio::test]
-async fn an_appeal_ends_as_stripe_says_in_whatever_order_it_is_told() {
+async fn an_appeal_s_outcome_is_independent_of_event_order() {
     for (verdict, status) in [("won", "active"), ("lost", "dispute_lost")] {
         for is_reversed in [false, true] {
             let (mut shop, payment) = Shop::sold().await;
@@ -139,7 +139,7 @@ fn disputed(statuses: [(&str, DisputeStatus); 2]) -> Observation {
 }
 
 #[tokio::test]
-async fn what_stripe_answers_about_one_dispute_is_not_taken_for_another() {
+async fn an_answer_about_one_dispute_is_not_used_for_another() {
     use DisputeStatus::{Blocked, Lost, Won};
     for stand in [[("du_1", Won), ("du_2", Lost)], [("du_1", Lost), ("du_2", Won)]] {
         let ledger = MemoryLedger::default();

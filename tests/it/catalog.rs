@@ -136,7 +136,7 @@ async fn post(world: &World, path: &str, form: &[(&str, &str)]) -> (u16, Value) 
 }
 
 #[tokio::test]
-async fn a_catalog_that_the_table_can_t_hold_is_refused_before_anything_is_done() {
+async fn a_catalog_too_large_for_the_table_is_refused_first() {
     let world = World::new().await;
     let published = world.table().catalog().await.unwrap().unwrap();
     let with_summary = |bytes: usize| {
@@ -171,7 +171,7 @@ async fn a_catalog_that_the_table_can_t_hold_is_refused_before_anything_is_done(
 }
 
 #[tokio::test]
-async fn a_rule_that_is_newer_than_the_catalog_on_sale_does_not_close_the_shop() {
+async fn a_newer_rule_does_not_close_a_shop_already_on_sale() {
     let world = World::new().await;
     let on_sale = world.table().catalog().await.unwrap().unwrap();
     let (courses, mut products, mut prices) = (
@@ -200,7 +200,7 @@ async fn a_rule_that_is_newer_than_the_catalog_on_sale_does_not_close_the_shop()
 }
 
 #[tokio::test]
-async fn a_plan_says_what_a_push_does_and_changes_nothing() {
+async fn a_plan_previews_a_push_and_changes_nothing() {
     let world = World::new().await;
     assert_eq!(
         texts(&plan(&world, &edited()).await),
@@ -233,7 +233,7 @@ async fn pushing_again_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_changed_amount_is_a_new_price_and_who_has_a_page_open_pays_the_old_one() {
+async fn a_changed_amount_is_a_new_price_for_new_sessions_only() {
     let world = World::new().await;
     let ada = learner("ada");
     let session = world.buy(&ada).await;
@@ -270,7 +270,7 @@ async fn stripe_s_products_name_what_they_grant() {
 }
 
 #[tokio::test]
-async fn what_is_no_longer_sold_stays_in_stripe_and_is_sold_again_at_the_same_price() {
+async fn a_retired_product_stays_in_stripe_and_can_return() {
     let world = World::new().await;
     let first = prices(&world).await;
     // A function that has read the catalog keeps it for a minute.
@@ -294,7 +294,7 @@ async fn what_is_no_longer_sold_stays_in_stripe_and_is_sold_again_at_the_same_pr
 }
 
 #[tokio::test]
-async fn what_is_no_longer_sold_is_pulled_only_where_the_table_sells_nothing_yet() {
+async fn retired_products_are_pulled_only_into_an_empty_table() {
     let world = World::new().await;
     let smaller = without_curriculum_paid();
     world.publish(&smaller).await.unwrap();
@@ -337,7 +337,7 @@ async fn two_shops_in_one_account_leave_each_other_alone() {
 }
 
 #[tokio::test]
-async fn another_deployment_s_product_is_refused_before_anything_is_done() {
+async fn another_deployment_s_product_is_refused_first() {
     let world = World::new().await;
     let neighbour = neighbour(&world).await;
     let before = (prices(&world).await, world.stripe_get("/v1/products").await);
@@ -396,7 +396,7 @@ async fn a_product_without_a_mark_is_adopted() {
 }
 
 #[tokio::test]
-async fn a_key_of_another_account_changes_nothing_and_only_force_moves_the_shop() {
+async fn another_account_s_key_moves_the_shop_only_with_force() {
     let world = World::new().await;
     let other = World::new().await;
     let (account, before) = (other.account(), prices(&other).await);
@@ -425,7 +425,7 @@ async fn a_key_of_another_account_changes_nothing_and_only_force_moves_the_shop(
 }
 
 #[tokio::test]
-async fn prices_that_somebody_has_archived_are_of_this_account_still() {
+async fn archived_prices_still_belong_to_this_account() {
     let world = World::new().await;
     for (id, ..) in prices(&world).await {
         let (status, _) = post(&world, &format!("/v1/prices/{id}"), &[("active", "false")]).await;
@@ -458,7 +458,7 @@ async fn somebody_else_s_price_keeps_its_lookup_key() {
 }
 
 #[tokio::test]
-async fn what_was_changed_in_the_dashboard_is_seen_pulled_and_put_back() {
+async fn dashboard_changes_are_seen_pulled_and_overwritten() {
     let world = World::new().await;
     let product = "/v1/products/coursegate_tutorclaw";
     post(&world, product, &[("name", "Renamed"), ("active", "false")]).await;
@@ -479,7 +479,7 @@ async fn what_was_changed_in_the_dashboard_is_seen_pulled_and_put_back() {
 }
 
 #[tokio::test]
-async fn what_is_pulled_is_what_was_pushed() {
+async fn a_pull_returns_what_was_pushed() {
     let world = World::new().await;
     for wanted in [tests::world::catalog(), edited(), dearer()] {
         forced(&world, &wanted).await.unwrap();
@@ -488,7 +488,7 @@ async fn what_is_pulled_is_what_was_pushed() {
 }
 
 #[tokio::test]
-async fn what_owners_would_lose_is_refused_and_done_only_with_force() {
+async fn taking_access_from_owners_needs_force() {
     let world = World::new().await;
     let smaller = edited_catalog(|text| {
         text.replace("\"memory\", \"evaluation\"]", "\"memory\"]").replace(
@@ -518,7 +518,7 @@ async fn fail_after(world: &World, requests: u32, after: bool) {
 }
 
 #[tokio::test]
-async fn a_push_that_is_interrupted_anywhere_goes_on_where_it_was() {
+async fn an_interrupted_push_resumes_where_it_stopped() {
     let mut interrupted = 0;
     for after in [false, true] {
         for requests in 0..10 {
@@ -556,7 +556,7 @@ async fn a_push_that_is_interrupted_anywhere_goes_on_where_it_was() {
 }
 
 #[tokio::test]
-async fn of_two_pushes_at_once_both_end_and_the_shop_is_one_of_them() {
+async fn two_concurrent_pushes_end_in_one_of_them() {
     for _ in 0..5 {
         let world = World::new().await;
         let (dearer, edited) = (dearer(), edited());
@@ -568,7 +568,7 @@ async fn of_two_pushes_at_once_both_end_and_the_shop_is_one_of_them() {
 }
 
 #[tokio::test]
-async fn chapters_that_owners_would_lose_are_refused_and_named() {
+async fn removing_chapters_from_owners_is_refused_by_name() {
     let world = World::new().await;
     let shorter = edited_catalog(|text| text.replace("  \"Putting it in front of people\",\n", ""));
     let error = world.publish(&shorter).await.unwrap_err().to_string();

@@ -23,7 +23,7 @@ fn check_faults(edits: &[(&str, &str)], expected: &[(&str, &str)]) {
 }
 
 #[test]
-fn an_entry_that_can_t_be_read_is_named_with_the_line_of_the_field() {
+fn an_unreadable_entry_is_reported_with_its_field_s_line() {
     check_faults(
         &[("category = \"free\"", "category = \"gratis\"")],
         &[(
@@ -74,7 +74,7 @@ fn an_entry_that_can_t_be_read_is_named_with_the_line_of_the_field() {
 }
 
 #[test]
-fn references_that_lead_nowhere_are_named_with_the_line_of_the_field() {
+fn dangling_references_are_reported_with_their_line() {
     check_faults(
         &[
             ("courses = [\"tutorclaw\"]", "courses = [\"tutor\"]"),
@@ -112,7 +112,7 @@ fn references_that_lead_nowhere_are_named_with_the_line_of_the_field() {
 }
 
 #[test]
-fn courses_and_products_that_make_no_shop_are_named_with_the_line_of_the_field() {
+fn an_invalid_course_or_product_is_reported_with_its_line() {
     let free = "category = \"alacarte\"\nfree_chapters = 1\nchapters = [\n  \"Cutting";
     for (edits, expected) in [
         (
@@ -180,7 +180,7 @@ fn courses_and_products_that_make_no_shop_are_named_with_the_line_of_the_field()
 }
 
 #[test]
-fn a_product_whose_courses_don_t_fit_into_stripe_s_metadata_is_named_with_its_line() {
+fn too_many_courses_for_metadata_is_reported_with_its_line() {
     let with = |count: usize| {
         let ids: Vec<String> = (0..count).map(|number| format!("{number:0>64}")).collect();
         let courses = ids.iter().map(|id| {

@@ -189,7 +189,7 @@ fn for_a_thousand<const LINES: usize>(
 }
 
 #[tokio::test]
-async fn for_a_thousand_purchases_aws_charges_less_than_a_quarter_of_a_dollar() {
+async fn aws_costs_under_25_cents_per_thousand_purchases() {
     let used = Box::pin(a_typical_purchase(&Shop::open().await)).await;
     let bill = for_a_thousand(used.bill());
     let sum = print("For 1,000 purchases", &bill);
@@ -217,7 +217,7 @@ fn a_learner_s_visits(api_requests: u64) -> [(&'static str, u64, u64); 5] {
 }
 
 #[tokio::test]
-async fn for_the_site_aws_charges_less_than_half_a_dollar_for_a_thousand_purchases() {
+async fn the_site_costs_under_50_cents_per_thousand_purchases() {
     let used = Box::pin(a_typical_purchase(&Shop::open().await)).await;
     let bill = for_a_thousand(a_learner_s_visits(used.api_requests));
     let sum = print("For the site, for 1,000 purchases", &bill);
@@ -235,7 +235,7 @@ fn metrics_watched(resources: &[&serde_norway::Value]) -> usize {
 }
 
 #[tokio::test]
-async fn for_a_month_aws_charges_less_than_three_dollars_beyond_what_is_free() {
+async fn aws_costs_under_3_dollars_a_month_beyond_the_free_tier() {
     let template = template_yaml();
     let resources: Vec<_> = template["Resources"].as_mapping().unwrap().values().collect();
     let count = |kind: &str| resources.iter().filter(|it| it["Type"] == kind).count();

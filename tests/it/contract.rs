@@ -19,13 +19,13 @@ use simulation::memory::MemoryLedger;
 use tests::world::{catalog, dynamodb, table_at};
 
 #[tokio::test]
-async fn the_ledger_in_memory_keeps_the_contract() {
+async fn the_memory_ledger_meets_the_contract() {
     keeps_the_contract(&MemoryLedger::default()).await;
     keeps_the_contract_of_checkout(&MemoryLedger::default()).await;
 }
 
 #[tokio::test]
-async fn the_table_keeps_the_contract() {
+async fn the_table_meets_the_contract() {
     let (url, server) = dynamodb().await;
     let server = tokio::spawn(server);
     let table = table_at(&url);

@@ -104,7 +104,7 @@ fn assert_bought_once(end: &End, order: &[Observation]) {
 }
 
 #[tokio::test]
-async fn every_permutation_each_event_twice_ends_in_one_access_in_memory() {
+async fn every_permutation_converges_in_memory() {
     let mut first = None;
     for order in permutations(&observations(0, true)) {
         // The second copies come one by one, in the same order, and in the order reversed.
@@ -127,7 +127,7 @@ async fn every_permutation_each_event_twice_ends_in_one_access_in_memory() {
 }
 
 #[tokio::test]
-async fn every_permutation_each_event_twice_ends_in_one_access_on_the_table() {
+async fn every_permutation_converges_on_the_table() {
     let (url, server) = dynamodb().await;
     let server = tokio::spawn(server);
     ends_where_memory_does(&table_at(&url), &permutations(&[0, 1, 2, 3, 4])).await;
@@ -167,13 +167,13 @@ async fn a_failed_payment_alone_gives_nothing_in_any_order() {
 }
 
 #[tokio::test]
-async fn what_had_nothing_to_pay_is_open_as_soon_as_it_is_complete() {
+async fn a_free_session_opens_once_complete() {
     let free = "evt_1 completed no_payment_required cs_a - ada-0 tutorclaw @1000";
     assert_eq!(statuses(&[free]).await, [("cs_a".to_owned(), Status::Active)]);
 }
 
 #[tokio::test]
-async fn a_session_with_nothing_to_pay_that_was_never_completed_gives_nothing() {
+async fn an_incomplete_free_session_grants_nothing() {
     let expired = "evt_1 expired no_payment_required cs_a - ada-0 tutorclaw @1000";
     assert!(statuses(&[expired]).await.is_empty());
 }

@@ -229,7 +229,7 @@ fn unreadable(event: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn each_thing_asks_the_table_for_this_and_no_more() {
+async fn each_operation_makes_only_these_table_requests() {
     let rows = measured().await;
     let table: Vec<String> = rows.iter().map(|(name, it)| format!("{name:34}{it}")).collect();
     insta::assert_snapshot!(table.join("\n"), @r"
@@ -266,7 +266,7 @@ async fn each_thing_asks_the_table_for_this_and_no_more() {
 }
 
 #[tokio::test]
-async fn the_way_of_a_payment_is_as_short_as_it_was_designed() {
+async fn a_payment_makes_only_the_designed_requests() {
     let rows: BTreeMap<&str, Reading> = measured().await.into_iter().collect();
     let applied = &rows["event applied"];
     assert_eq!(applied.round_trips(), 1, "{applied}");

@@ -21,7 +21,7 @@ fn rows(document: &str) -> BTreeSet<&str> {
 }
 
 #[test]
-fn every_alarm_is_explained_to_whom_it_wakes() {
+fn every_alarm_is_explained_to_the_operator() {
     let template = template_yaml();
     let resources = template["Resources"].as_mapping().unwrap();
     let alarms: BTreeSet<&str> = resources
@@ -37,7 +37,7 @@ fn every_alarm_is_explained_to_whom_it_wakes() {
 }
 
 #[test]
-fn the_guide_asks_for_the_permissions_that_the_keys_are_tried_for() {
+fn the_guide_lists_the_permissions_that_are_checked() {
     let guide = read("docs/DEPLOY.md");
     let asked = |from: &str, to: &str| -> Vec<String> {
         let (_, table) = guide.split_once(from).unwrap();
@@ -62,7 +62,7 @@ fn the_guide_names_what_the_operator_needs_to_replace_instances() {
 }
 
 #[test]
-fn the_guides_name_parameters_and_outputs_that_there_are() {
+fn the_guides_name_existing_parameters_and_outputs() {
     let template = template_yaml();
     let names = |section: &str| -> BTreeSet<String> {
         let section = template[section].as_mapping().unwrap();
@@ -110,7 +110,7 @@ pub(crate) fn tests() -> BTreeSet<String> {
 }
 
 #[test]
-fn every_fault_is_shown_by_tests_that_exist_or_said_to_come_later() {
+fn every_fault_names_existing_tests_or_is_planned() {
     let document = read("docs/FAULTS.md");
     let (now, later) = document.split_once("## Not yet").unwrap();
     let mut named: Vec<u32> = Vec::new();

@@ -113,7 +113,7 @@ async fn is_accepted(world: &World, secret: &str) -> bool {
 const READ_AGAIN_SECONDS: i64 = 11;
 
 #[tokio::test]
-async fn an_endpoint_is_registered_with_exactly_what_is_handled_and_its_secret_is_stored() {
+async fn an_endpoint_gets_the_handled_events_and_a_stored_secret() {
     let (world, deployment) = fresh().await;
     let account = world.account();
     let done = register(&account, &deployment).await.unwrap();
@@ -142,7 +142,7 @@ async fn an_endpoint_is_registered_with_exactly_what_is_handled_and_its_secret_i
 }
 
 #[tokio::test]
-async fn an_endpoint_that_was_changed_by_hand_is_brought_up_to_date() {
+async fn a_manually_changed_endpoint_is_corrected() {
     for (change, seen) in [
         ("disabled=true", "it is disabled"),
         ("url=https://elsewhere.example.com/hook", "it delivers to https://elsewhere"),
@@ -177,7 +177,7 @@ async fn an_endpoint_whose_secret_nobody_has_is_replaced() {
 }
 
 #[tokio::test]
-async fn an_endpoint_of_another_api_version_is_replaced_and_stays_until_it_has_delivered() {
+async fn an_old_api_version_s_endpoint_stays_until_it_delivered() {
     let (world, deployment) = fresh().await;
     let account = world.account();
     let url = &deployment.webhook_url;
@@ -199,7 +199,7 @@ async fn an_endpoint_of_another_api_version_is_replaced_and_stays_until_it_has_d
 }
 
 #[tokio::test]
-async fn while_a_secret_is_rotated_both_are_accepted_and_every_event_is_applied_once() {
+async fn both_secrets_are_accepted_during_a_rotation() {
     let (mut world, deployment, instances, old) = leaked().await;
     let (account, now) = (world.account(), world.clock.now());
 
@@ -229,7 +229,7 @@ async fn while_a_secret_is_rotated_both_are_accepted_and_every_event_is_applied_
 }
 
 #[tokio::test]
-async fn a_secret_that_has_leaked_is_refused_at_once() {
+async fn a_leaked_secret_is_refused_at_once() {
     let (world, deployment, instances, leaked) = leaked().await;
     let done = rotate(&world.account(), &deployment, Ending::Now, world.clock.now()).await.unwrap();
     assert!(!is_accepted(&world, &leaked).await);
@@ -244,7 +244,7 @@ async fn a_secret_that_has_leaked_is_refused_at_once() {
 }
 
 #[tokio::test]
-async fn a_rotation_that_was_begun_can_be_ended_at_once() {
+async fn a_started_rotation_can_be_finished_at_once() {
     let (world, deployment, _, leaked) = leaked().await;
     let (account, now) = (world.account(), world.clock.now());
     rotate(&account, &deployment, Ending::WhenDelivered, now).await.unwrap();
@@ -254,7 +254,7 @@ async fn a_rotation_that_was_begun_can_be_ended_at_once() {
 }
 
 #[tokio::test]
-async fn a_leaked_secret_that_is_still_accepted_is_seen_to_before_the_rotation_ends() {
+async fn a_leaked_secret_still_accepted_triggers_another_update() {
     let (world, deployment, instances, leaked) = leaked().await;
     instances.ignore_updates(1);
     let done = rotate(&world.account(), &deployment, Ending::Now, world.clock.now()).await.unwrap();
@@ -265,7 +265,7 @@ async fn a_leaked_secret_that_is_still_accepted_is_seen_to_before_the_rotation_e
 }
 
 #[tokio::test]
-async fn a_leaked_secret_that_stays_accepted_fails_the_rotation_which_is_then_gone_on_with() {
+async fn a_rotation_that_leaves_a_leak_fails_and_can_be_resumed() {
     let (world, deployment, instances, leaked) = leaked().await;
     let (account, now) = (world.account(), world.clock.now());
     instances.ignore_updates(u32::MAX);
@@ -307,8 +307,7 @@ async fn lambda_that_answers(status: u16, kind: &'static str) -> Function {
 }
 
 #[tokio::test]
-async fn instances_that_can_t_be_replaced_are_named_with_what_to_do_and_the_rotation_goes_on_later()
-{
+async fn instances_that_cannot_be_replaced_pause_the_rotation() {
     for (status, kind, says) in [
         (403, "AccessDeniedException:http://internal", "lambda:GetFunctionConfiguration"),
         (403, "ExpiredTokenException", "no AWS credentials"),
@@ -329,7 +328,7 @@ async fn instances_that_can_t_be_replaced_are_named_with_what_to_do_and_the_rota
 }
 
 #[tokio::test]
-async fn a_webhook_that_can_t_be_tried_is_not_said_to_refuse_anything() {
+async fn an_unreachable_webhook_is_not_said_to_refuse_a_secret() {
     let (world, deployment, _, leaked) = leaked().await;
     let (account, now) = (world.account(), world.clock.now());
     // By its clock, everything that is signed now is too old: it would be refused anyway.
@@ -386,7 +385,7 @@ async fn an_endpoint_whose_secret_could_not_be_stored_does_not_stay() {
 }
 
 #[tokio::test]
-async fn a_registration_that_is_interrupted_anywhere_is_completed_by_the_next() {
+async fn an_interrupted_registration_is_completed_by_the_next() {
     for after in [false, true] {
         for requests in 0..2_u32 {
             let (world, deployment) = fresh().await;
@@ -423,7 +422,7 @@ async fn cut(world: &World, request: usize, after: bool) {
 }
 
 #[tokio::test]
-async fn a_leaked_secret_goes_wherever_its_rotation_is_interrupted() {
+async fn a_leaked_secret_is_removed_despite_interruptions() {
     for after in [false, true] {
         for request in 0..3 {
             for first in [Ending::Now, Ending::WhenDelivered] {
@@ -453,7 +452,7 @@ async fn a_leaked_secret_goes_wherever_its_rotation_is_interrupted() {
 }
 
 #[tokio::test]
-async fn a_leaked_secret_goes_although_somebody_else_has_made_an_endpoint_here() {
+async fn a_leaked_secret_is_removed_despite_another_endpoint() {
     let (world, deployment, _, leaked) = leaked().await;
     let account = world.account();
     let form = format!("url={}&enabled_events[0]=*", deployment.webhook_url);
@@ -480,7 +479,7 @@ async fn a_rotation_ends_with_an_endpoint_that_delivers() {
 }
 
 #[tokio::test]
-async fn another_deployment_s_endpoint_is_left_alone_even_if_its_stack_has_the_same_name() {
+async fn a_same_named_stack_s_endpoint_is_left_alone() {
     let (world, deployment) = fresh().await;
     let account = world.account();
     let theirs = Deployment {

@@ -155,7 +155,7 @@ impl Shop {
 }
 
 #[tokio::test]
-async fn whoever_is_erased_stays_erased_whatever_is_told_late() {
+async fn an_erased_learner_stays_erased_after_late_deliveries() {
     // What happens before the erasure, what after, how many payments are kept without a name, and
     // of how many that arrived the operator is told.
     for (before, after, kept, noticed) in [
@@ -203,7 +203,7 @@ async fn whoever_is_erased_stays_erased_whatever_is_told_late() {
 }
 
 #[tokio::test]
-async fn what_a_learner_did_before_says_nothing_of_others_or_of_what_they_buy_later() {
+async fn an_erasure_spares_other_learners_and_later_purchases() {
     let mut shop = Shop::open().await;
     for who in ["ada", "bob"] {
         let session = shop.world.buy(&learner(who)).await;
@@ -229,7 +229,7 @@ async fn what_a_learner_did_before_says_nothing_of_others_or_of_what_they_buy_la
 }
 
 #[tokio::test]
-async fn whoever_pays_as_they_are_erased_gets_nothing_and_can_buy_again() {
+async fn a_payment_during_erasure_grants_nothing_and_can_be_redone() {
     // The clock of whoever erases is ahead of Stripe's, and the session is recorded after all.
     let mut shop = Shop::open().await;
     let session = shop.world.buy(&learner("ada")).await;
@@ -293,7 +293,7 @@ async fn refusing_after(
 }
 
 #[tokio::test]
-async fn an_erasure_that_is_interrupted_anywhere_is_completed_by_doing_it_again() {
+async fn an_interrupted_erasure_is_completed_by_running_it_again() {
     let mut shop = Shop::open().await;
     let mut interrupted = 0;
     for after in [false, true] {
@@ -327,7 +327,7 @@ async fn an_erasure_that_is_interrupted_anywhere_is_completed_by_doing_it_again(
 }
 
 #[tokio::test]
-async fn nobody_is_erased_unless_stripe_says_what_they_have_paid() {
+async fn nobody_is_erased_while_stripe_cannot_list_payments() {
     let mut shop = Shop::open().await;
     let session = shop.world.buy(&learner("ada")).await;
     shop.world.pay(&session).await;
@@ -355,7 +355,7 @@ async fn nobody_is_erased_unless_stripe_says_what_they_have_paid() {
 }
 
 #[tokio::test]
-async fn nobody_is_erased_while_a_session_of_theirs_can_t_be_read() {
+async fn nobody_with_an_unreadable_session_is_erased() {
     let shop = Shop::open().await;
     let session = shop.world.buy(&learner("ada")).await;
     shop.world.pay(&session).await;

@@ -53,7 +53,7 @@ fn map<const N: usize>(fields: [(&str, AttributeValue); N]) -> AttributeValue {
 }
 
 #[tokio::test]
-async fn what_newer_code_has_written_is_kept_and_opens_nothing() {
+async fn items_of_newer_code_are_kept_and_open_nothing() {
     let world = World::new().await;
     assert_eq!(world.deliver(&event(UNPAID)).await, outcome("applied"));
     let refunds = map([("re_1", number(500))]);
@@ -84,7 +84,7 @@ async fn what_newer_code_has_written_is_kept_and_opens_nothing() {
 }
 
 #[tokio::test]
-async fn facts_that_only_newer_code_understands_are_left_to_it() {
+async fn facts_of_newer_code_are_left_untouched() {
     let world = World::new().await;
     assert_eq!(world.deliver(&event(UNPAID)).await, outcome("applied"));
     for (pk, sk, name, newer, older) in [
@@ -123,7 +123,7 @@ async fn a_table_that_hangs_is_503_and_the_redelivery_applies() {
 }
 
 #[tokio::test]
-async fn what_the_table_refuses_is_500_and_the_redelivery_applies() {
+async fn a_refused_write_is_500_and_the_redelivery_applies() {
     let world = World::new().await;
     let other = Table::new(world.dynamodb_client(), "another-table".to_owned());
     let answered = deliver_on(&world, other, &event(PAID)).await;
@@ -132,7 +132,7 @@ async fn what_the_table_refuses_is_500_and_the_redelivery_applies() {
 }
 
 #[tokio::test]
-async fn what_dynamodb_deletes_when_its_time_is_over_takes_no_access_and_sells_nothing_twice() {
+async fn expired_items_end_no_access_and_allow_no_double_sale() {
     let world = World::new().await;
     let ada = learner("ada");
     world.buy(&ada).await;

@@ -13,7 +13,7 @@ use crate::tidy::{code, files};
 use crate::trouble::{fault, no_more_faults};
 
 #[test]
-fn no_text_for_learners_and_clients_says_that_nothing_was_charged() {
+fn no_problem_text_promises_that_nothing_was_charged() {
     for kind in ProblemKind::ALL {
         assert_eq!(denial_of_a_charge(kind.title()), None, "{kind:?}");
     }

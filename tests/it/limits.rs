@@ -56,7 +56,7 @@ async fn refund_by_two_cents(table: &Table, payment: &SourceId, numbers: Range<u
 }
 
 #[tokio::test]
-async fn a_thousand_partial_refunds_of_one_payment_apply_and_the_last_one_closes_it() {
+async fn a_thousand_partial_refunds_apply_and_the_last_closes() {
     let world = World::new().await;
     let webhook = world.webhook();
     let deliver = async |event: &Value| {

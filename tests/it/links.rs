@@ -88,7 +88,7 @@ async fn a_hundred_previews_of_a_link_change_nothing() {
 }
 
 #[tokio::test]
-async fn a_link_shows_what_it_sells_and_for_how_much() {
+async fn a_link_shows_its_product_and_price() {
     let world = World::new().await;
     let link = made(&world, "ada").await;
     let page = show(&world, &link).await;
@@ -161,7 +161,7 @@ async fn names_in_the_catalog_stay_text_on_a_link_s_page() {
 }
 
 #[tokio::test]
-async fn a_link_says_nothing_about_its_learner() {
+async fn a_link_reveals_nothing_about_its_learner() {
     let world = World::new().await;
     let (one, two) = (made(&world, "x-tutor-7").await, made(&world, "x-tutor-7").await);
     assert_ne!(one, two);
@@ -206,7 +206,7 @@ async fn a_link_used_days_later_leads_to_a_payable_session() {
 }
 
 #[tokio::test]
-async fn a_link_s_session_has_no_customer_and_only_one_session_can_be_paid() {
+async fn a_link_s_session_has_no_customer_and_is_the_one_to_pay() {
     let world = World::new().await;
     let own = world.buy(&learner("ada")).await;
     let link = made(&world, "ada").await;
@@ -227,7 +227,7 @@ async fn a_link_s_session_has_no_customer_and_only_one_session_can_be_paid() {
 }
 
 #[tokio::test]
-async fn a_link_whose_payment_is_on_its_way_says_so() {
+async fn a_link_with_a_pending_payment_says_so() {
     let world = World::new().await;
     let link = made(&world, "ada").await;
     world.pay_by_debit(&opened(&world, &link).await).await;
@@ -289,7 +289,7 @@ async fn requests_are_counted_per_link_and_not_against_the_learner() {
 }
 
 #[tokio::test]
-async fn a_link_replaces_its_learner_s_own_session_at_most_once_an_hour() {
+async fn a_link_replaces_its_learner_s_session_once_an_hour() {
     let world = World::new().await;
     let ada = learner("ada");
     let (link, other) = (made(&world, "ada").await, made(&world, "ada").await);
@@ -366,7 +366,7 @@ async fn is_refused(
 }
 
 #[tokio::test]
-async fn whatever_goes_wrong_with_a_link_is_a_page_in_a_browser_and_a_problem_for_json_clients() {
+async fn link_errors_are_pages_in_browsers_and_problems_as_json() {
     let mut world = World::new().await;
     let methods = ["GET", "HEAD", "POST"];
     let link = made(&world, "ada").await;

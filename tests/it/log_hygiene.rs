@@ -93,7 +93,7 @@ const PRIVATE: [&str; 9] = [
 ];
 
 #[tokio::test]
-async fn no_event_however_it_ends_leaves_a_secret_or_anything_personal_in_the_log() {
+async fn logs_contain_no_secrets_or_personal_data() {
     listen();
     let world = World::new().await;
     let paid = personal("evt_1 completed paid cs_a pi_a ada tutorclaw @1000");
@@ -155,7 +155,7 @@ async fn no_event_however_it_ends_leaves_a_secret_or_anything_personal_in_the_lo
 }
 
 #[tokio::test]
-async fn a_handled_event_is_one_line_by_which_a_payment_is_traced() {
+async fn a_handled_event_is_one_traceable_log_line() {
     listen();
     let world = World::new().await;
     world.deliver(&event("evt_1 completed paid cs_a pi_a ada tutorclaw @1000")).await;
@@ -176,7 +176,7 @@ async fn a_handled_event_is_one_line_by_which_a_payment_is_traced() {
 }
 
 #[tokio::test]
-async fn each_reason_to_tell_the_operator_is_counted_by_itself() {
+async fn each_reason_to_alert_the_operator_is_counted_separately() {
     listen();
     let world = World::new().await;
     let body = event("evt_1 completed paid cs_a pi_a ada tutorclaw @1000").to_string();
@@ -212,7 +212,7 @@ async fn each_reason_to_tell_the_operator_is_counted_by_itself() {
 }
 
 #[tokio::test]
-async fn the_age_of_an_event_is_measured_once_and_not_where_it_can_t_be_read() {
+async fn an_event_s_age_is_measured_once_if_it_can_be_read() {
     listen();
     let world = World::new().await;
     let mut late = event("evt_1 completed paid cs_a pi_a ada tutorclaw @1000");

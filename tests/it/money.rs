@@ -108,7 +108,7 @@ impl Account {
 }
 
 #[tokio::test]
-async fn a_plan_refuses_what_stripe_would_refuse_later() {
+async fn a_plan_refuses_amounts_that_stripe_would_refuse() {
     let small = RefusesSession(Some("amount_too_small"));
     let large = RefusesPrice(Some("amount_too_large"), "unit_amount");
     let fine = RefusesSession(None);

@@ -52,7 +52,7 @@ fn routes(document: &Value) -> BTreeSet<(String, Vec<String>)> {
 }
 
 #[test]
-fn the_document_the_template_and_the_functions_have_the_same_routes_and_scopes() {
+fn document_template_and_functions_agree_on_routes() {
     let declared: BTreeSet<(String, Vec<String>)> = template()
         .functions
         .iter()
@@ -119,7 +119,7 @@ fn check(document: &Value, route: &str, response: &Response<Body>) {
 }
 
 #[tokio::test]
-async fn whatever_the_handlers_answer_is_in_the_document() {
+async fn every_handler_response_is_in_the_document() {
     let document = document();
     let world = World::new().await;
     let grace = learner("grace");
@@ -148,7 +148,7 @@ async fn whatever_the_handlers_answer_is_in_the_document() {
 }
 
 #[tokio::test]
-async fn what_is_answered_when_something_is_broken_is_in_the_document() {
+async fn failure_responses_are_in_the_document() {
     let document = document();
     let mut world = World::new().await;
     let (ada, service) = (learner("ada"), Who::Service);

@@ -150,7 +150,7 @@ impl Shop {
 }
 
 #[tokio::test]
-async fn a_full_refund_closes_what_was_bought_and_what_is_refunded_can_be_bought_again() {
+async fn a_full_refund_closes_access_and_allows_buying_again() {
     let (mut shop, payment) = Shop::sold().await;
     shop.refund(&payment, None).await;
     assert_eq!(shop.tell().await, ["refund.created"]);
@@ -178,7 +178,7 @@ async fn partial_refunds_add_up_and_close_at_all_of_it() {
 }
 
 #[tokio::test]
-async fn a_deployment_may_close_at_less_than_all_also_for_purchases_of_the_past() {
+async fn a_lower_refund_threshold_also_applies_to_past_purchases() {
     let (mut shop, payment) = Shop::sold().await;
     shop.refund(&payment, Some(500)).await;
     shop.tell().await;
@@ -195,7 +195,7 @@ async fn a_deployment_may_close_at_less_than_all_also_for_purchases_of_the_past(
 }
 
 #[tokio::test]
-async fn a_refund_that_fails_gives_the_access_back() {
+async fn a_failed_refund_restores_access() {
     let (mut shop, payment) = Shop::sold().await;
     let refund = shop.refund(&payment, None).await;
     shop.tell().await;
@@ -207,7 +207,7 @@ async fn a_refund_that_fails_gives_the_access_back() {
 }
 
 #[tokio::test]
-async fn a_purchase_is_born_refunded_when_its_refund_is_told_first() {
+async fn a_refund_that_arrives_first_refunds_its_purchase() {
     let mut shop = Shop::open().await;
     let payment = shop.pay("ada").await;
     shop.refund(&payment, None).await;
@@ -249,7 +249,7 @@ pub(crate) async fn payment_of_another_shop(world: &World, metadata: &[(&str, &s
 }
 
 #[tokio::test]
-async fn nothing_is_kept_of_another_shop_s_refunds_and_disputes() {
+async fn another_shop_s_refunds_and_disputes_are_not_stored() {
     let sale = [("learner_id", "ada"), ("product", "tutorclaw"), ("price", "tutorclaw_paid")];
     let another_deployment = [&sale[..], &[("coursegate", "another-shop")]].concat();
     // Another deployment's learner may well have the id of one of ours, and buy what we sell too.
@@ -275,7 +275,7 @@ async fn nothing_is_kept_of_another_shop_s_refunds_and_disputes() {
 }
 
 #[tokio::test]
-async fn a_refund_of_an_unknown_payment_waits_for_stripe_to_say_whose_it_is() {
+async fn an_unknown_payment_s_refund_is_looked_up_at_stripe() {
     let shop = Shop::open().await;
     let payment = shop.pay("ada").await;
     shop.refund(&payment, None).await;
@@ -301,7 +301,7 @@ async fn a_refund_of_an_unknown_payment_waits_for_stripe_to_say_whose_it_is() {
 }
 
 #[tokio::test]
-async fn without_a_key_that_reads_a_refund_of_an_unknown_payment_waits_and_a_known_one_does_not() {
+async fn without_a_read_key_only_an_unknown_payment_s_refund_waits() {
     let mut shop = Shop::open().await;
     let payment = shop.pay("ada").await;
     shop.refund(&payment, Some(999)).await;
@@ -315,7 +315,7 @@ async fn without_a_key_that_reads_a_refund_of_an_unknown_payment_waits_and_a_kno
 }
 
 #[tokio::test]
-async fn an_inquiry_changes_nothing_until_it_escalates_and_what_is_won_is_open_again() {
+async fn an_inquiry_changes_nothing_and_a_win_reopens_access() {
     let (mut shop, payment) = Shop::sold().await;
     let dispute = shop.dispute(&payment, "warning_needs_response").await;
     assert_eq!(shop.tell().await, ["charge.dispute.created"]);
@@ -349,7 +349,7 @@ async fn an_inquiry_that_is_closed_leaves_everything_as_it_was() {
 }
 
 #[tokio::test]
-async fn what_is_lost_is_closed_and_what_was_prevented_is_where_the_money_went_back() {
+async fn lost_disputes_close_and_prevented_ones_follow_the_refund() {
     for (verdict, is_open, status) in [
         (json!({ "status": "lost" }), false, "dispute_lost"),
         (json!({ "status": "prevented", "case_type": "resolution" }), false, "dispute_lost"),
@@ -366,7 +366,7 @@ async fn what_is_lost_is_closed_and_what_was_prevented_is_where_the_money_went_b
 }
 
 #[tokio::test]
-async fn a_verdict_that_flips_is_asked_about_at_stripe_in_whatever_order_it_is_told() {
+async fn a_contradicting_verdict_is_looked_up_in_any_order() {
     for order in [0, 1, 2, 3] {
         let (mut shop, payment) = Shop::sold().await;
         let dispute = shop.dispute(&payment, "needs_response").await;
@@ -392,7 +392,7 @@ async fn a_verdict_that_flips_is_asked_about_at_stripe_in_whatever_order_it_is_t
 }
 
 #[tokio::test]
-async fn of_two_disputes_of_one_payment_one_that_is_lost_is_enough() {
+async fn one_lost_dispute_of_two_ends_access() {
     let (mut shop, payment) = Shop::sold().await;
     let first = shop.dispute(&payment, "needs_response").await;
     shop.decide(&first, json!({ "status": "won" })).await;
@@ -405,7 +405,7 @@ async fn of_two_disputes_of_one_payment_one_that_is_lost_is_enough() {
 }
 
 #[tokio::test]
-async fn what_was_refunded_does_not_come_back_with_a_dispute_that_is_won() {
+async fn a_won_dispute_does_not_restore_a_refunded_purchase() {
     let (mut shop, payment) = Shop::sold().await;
     shop.refund(&payment, None).await;
     shop.tell().await;
@@ -463,7 +463,7 @@ async fn access_ends_with_the_last_source_that_opens_the_course() {
 }
 
 #[tokio::test]
-async fn who_pays_twice_has_access_once_and_the_later_payment_is_flagged_counted_and_listed() {
+async fn a_duplicate_payment_is_flagged_counted_and_listed() {
     // In either order, and at the same second, where the id decides.
     for (first, second, double) in [
         ("pi_a ada tutorclaw @1000", "pi_b ada tutorclaw @2000", "pi_b"),
@@ -503,7 +503,7 @@ async fn who_pays_twice_has_access_once_and_the_later_payment_is_flagged_counted
 }
 
 #[tokio::test]
-async fn a_second_payment_that_its_buyer_confirms_first_rings_too() {
+async fn a_duplicate_payment_confirmed_first_raises_the_alarm_too() {
     let shop = Shop::open().await;
     // Another session for what she is about to buy, which nobody here has opened.
     let first = shop.world.buy(&learner("ada")).await;
@@ -520,7 +520,7 @@ async fn a_second_payment_that_its_buyer_confirms_first_rings_too() {
 }
 
 #[tokio::test]
-async fn two_payments_at_once_are_noticed_once() {
+async fn two_simultaneous_payments_are_reported_once() {
     let shop = Shop::open().await;
     let payments = ["pi_a", "pi_b", "pi_c"];
     let events = payments.map(|payment| {
@@ -555,7 +555,7 @@ async fn two_payments_at_once_are_noticed_once() {
 }
 
 #[tokio::test]
-async fn a_warning_of_fraud_is_recorded_and_counted_and_closes_nothing() {
+async fn a_fraud_warning_is_recorded_and_closes_nothing() {
     let (mut shop, payment) = Shop::sold().await;
     shop.warn(&payment).await;
     listen();
@@ -568,7 +568,7 @@ async fn a_warning_of_fraud_is_recorded_and_counted_and_closes_nothing() {
 }
 
 #[tokio::test]
-async fn a_customer_who_is_deleted_keeps_what_they_paid_for_and_gets_another_when_they_buy() {
+async fn a_deleted_customer_keeps_access_and_is_recreated() {
     let (mut shop, _) = Shop::sold().await;
     let customer = shop.world.items_of("LEARNER#ada", "CUSTOMER").await.remove(0);
     let customer = customer["customer"].as_str().unwrap().to_owned();
@@ -593,7 +593,7 @@ async fn a_customer_who_is_deleted_keeps_what_they_paid_for_and_gets_another_whe
 }
 
 #[tokio::test]
-async fn what_payments_charges_reviews_and_credit_notes_tell_is_told_elsewhere() {
+async fn payment_charge_review_and_credit_note_events_are_ignored() {
     // A payment never opens anything without its session, and what a refund or a dispute does to
     // its charge is told by their own events.
     let (shop, payment) = Shop::sold().await;
@@ -627,7 +627,7 @@ async fn what_payments_charges_reviews_and_credit_notes_tell_is_told_elsewhere()
 }
 
 #[tokio::test]
-async fn a_refund_or_dispute_that_cannot_be_read_is_kept_and_applied_once_it_can_be() {
+async fn an_unreadable_refund_or_dispute_is_kept_until_readable() {
     let (shop, payment) = Shop::sold().await;
     let cases = [
         (
@@ -681,7 +681,7 @@ async fn nobody_but_the_learner_and_a_service_may_ask_why() {
 }
 
 #[tokio::test]
-async fn why_says_what_is_known_in_the_order_of_time_and_what_each_did() {
+async fn why_lists_each_step_and_its_effect_in_order() {
     let (mut shop, payment) = Shop::sold().await;
     shop.warn(&payment).await;
     let dispute = shop.dispute(&payment, "warning_needs_response").await;
@@ -792,7 +792,7 @@ async fn every_answer_names_who_ended_the_access() {
 }
 
 #[tokio::test]
-async fn access_that_was_given_for_a_time_says_when_it_ended() {
+async fn a_limited_grant_says_when_it_ended() {
     let shop = Shop::open().await;
     let now = shop.world.clock.now();
     let (ada, product) = ("ada".parse().unwrap(), "tutorclaw".parse().unwrap());
@@ -809,7 +809,7 @@ async fn access_that_was_given_for_a_time_says_when_it_ended() {
 }
 
 #[tokio::test]
-async fn a_bank_debit_is_dated_when_it_was_made_and_when_it_failed_or_was_paid() {
+async fn a_bank_debit_has_dates_for_its_start_and_outcome() {
     for (outcome, expected) in [
         ("failed", ["payment_processing nothing 1", "payment_failed nothing 3"]),
         ("succeeded", ["payment_processing nothing 1", "paid opens 3"]),

@@ -115,7 +115,7 @@ async fn a_renamed_or_repriced_price_has_one_session_to_pay() {
 }
 
 #[tokio::test]
-async fn what_was_paid_at_one_price_is_not_sold_at_another_before_any_event_arrives() {
+async fn a_paid_product_is_not_resold_at_a_new_price() {
     for (paid, refused) in
         [("tutorclaw_eur", "tutorclaw_paid"), ("tutorclaw_paid", "tutorclaw_eur")]
     {
@@ -129,7 +129,7 @@ async fn what_was_paid_at_one_price_is_not_sold_at_another_before_any_event_arri
 }
 
 #[tokio::test]
-async fn while_a_debit_is_under_way_the_product_is_not_sold_at_any_price() {
+async fn a_pending_debit_blocks_a_sale_at_any_price() {
     let world = world().await;
     let ada = learner("ada");
     let session = open(&world, &ada, "tutorclaw_paid").await;
@@ -148,7 +148,7 @@ async fn while_a_debit_is_under_way_the_product_is_not_sold_at_any_price() {
 }
 
 #[tokio::test]
-async fn a_product_is_refused_if_all_its_courses_are_open_and_sold_if_some_are() {
+async fn a_product_is_refused_only_if_all_its_courses_are_open() {
     let world = world().await;
     let (ada, bob) = (learner("ada"), learner("bob"));
     own(&world, &ada, "workshop_paid").await;
@@ -167,7 +167,7 @@ async fn a_product_is_refused_if_all_its_courses_are_open_and_sold_if_some_are()
 }
 
 #[tokio::test]
-async fn nothing_with_a_disputed_course_is_sold_until_the_bank_has_decided() {
+async fn a_disputed_course_is_not_sold_until_the_bank_decides() {
     for (outcome, expected) in [("lost", 201), ("won", 409)] {
         let world = world().await;
         let ada = learner("ada");

@@ -17,7 +17,7 @@ fn components(bill: &Value) -> &[Value] {
 }
 
 #[test]
-fn a_bill_of_materials_names_what_a_function_is_linked_from_and_nothing_else() {
+fn an_sbom_lists_exactly_the_linked_crates() {
     for (function, bill) in bills() {
         let names: BTreeSet<&str> =
             components(&bill).iter().map(|one| one["name"].as_str().unwrap()).collect();
@@ -45,7 +45,7 @@ fn a_bill_of_materials_names_what_a_function_is_linked_from_and_nothing_else() {
 }
 
 #[test]
-fn every_component_has_a_name_a_version_a_licence_and_a_purl_of_its_own() {
+fn every_component_has_a_name_version_license_and_purl() {
     for (function, bill) in bills() {
         let mut purls = BTreeSet::new();
         for component in components(&bill).iter().chain([&bill["metadata"]["component"]]) {

@@ -21,7 +21,7 @@ pub(crate) trait Put: AsyncFn(&'static str) {}
 impl<F: AsyncFn(&'static str)> Put for F {}
 
 #[tokio::test]
-async fn a_secret_may_hold_several_and_each_is_accepted() {
+async fn each_of_several_secrets_is_accepted() {
     let world = World::new().await;
     each_of_several_is_accepted(&world, &world.webhook(), put_in(&world)).await;
 }
@@ -35,7 +35,7 @@ pub(crate) async fn each_of_several_is_accepted(world: &World, app: &App, put: i
 }
 
 #[tokio::test]
-async fn a_secret_rotated_while_running_is_accepted_at_once_and_the_old_one_for_a_day() {
+async fn a_rotated_secret_works_at_once_and_the_old_one_for_a_day() {
     let world = World::new().await;
     a_rotated_secret_is_accepted_with_the_old_one(&world, &world.webhook(), put_in(&world)).await;
 }
@@ -56,7 +56,7 @@ pub(crate) async fn a_rotated_secret_is_accepted_with_the_old_one(
 }
 
 #[tokio::test]
-async fn a_secret_rotated_twice_is_accepted_with_the_one_before_and_not_with_the_first() {
+async fn after_two_rotations_only_the_last_two_secrets_work() {
     let world = World::new().await;
     of_three_secrets_the_last_two_are_accepted(&world, &world.webhook(), put_in(&world)).await;
 }
@@ -74,7 +74,7 @@ pub(crate) async fn of_three_secrets_the_last_two_are_accepted(
 }
 
 #[tokio::test]
-async fn forged_requests_make_us_ask_secrets_manager_once_in_ten_seconds_at_most() {
+async fn forged_requests_refetch_secrets_once_per_ten_seconds() {
     let world = World::new().await;
     forged_requests_are_not_asked_about_twice(&world, &world.webhook(), put_in(&world)).await;
 }
@@ -95,7 +95,7 @@ pub(crate) async fn forged_requests_are_not_asked_about_twice(
 }
 
 #[tokio::test]
-async fn a_placeholder_verifies_nothing_and_is_replaced_without_a_restart() {
+async fn a_placeholder_secret_is_replaced_without_a_restart() {
     let world = World::new().await;
     a_placeholder_is_no_secret(&world, &world.webhook(), put_in(&world)).await;
 }
@@ -136,7 +136,7 @@ fn put_in(world: &World) -> impl Put {
 }
 
 #[tokio::test]
-async fn without_secrets_manager_a_cold_function_is_503_and_the_redelivery_applies() {
+async fn without_secrets_manager_a_cold_start_is_503_then_retried() {
     let world = World::new().await;
     world.secrets.set_down(true);
     let app = world.webhook();
@@ -146,7 +146,7 @@ async fn without_secrets_manager_a_cold_function_is_503_and_the_redelivery_appli
 }
 
 #[tokio::test]
-async fn without_secrets_manager_a_warm_function_goes_on_for_an_hour() {
+async fn without_secrets_manager_a_warm_function_works_an_hour() {
     let world = World::new().await;
     let app = world.webhook();
     assert_eq!(deliver(&world, &app, SIGNING_SECRET).await, 200);

@@ -5,7 +5,7 @@ use tests::requests::learner;
 use tests::world::World;
 
 #[tokio::test]
-async fn every_session_declines_managed_payments_whatever_the_account_does_by_default() {
+async fn every_session_declines_managed_payments() {
     let world = World::new().await;
     for (by_default, name) in [(false, "ada"), (true, "bob")] {
         let account = json!({ "managed_payments": by_default });

@@ -120,7 +120,7 @@ fn differences(tsc: &Path, types: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_site_s_types_are_those_of_the_document() {
+fn the_site_s_types_match_the_document() {
     let Some(tsc) = tools::find_or_pass_over("tsc") else { return };
     let types = std::fs::read_to_string(root().join("web/api.d.ts")).unwrap();
     assert_eq!(differences(&tsc, &types), BTreeSet::new());

@@ -83,7 +83,7 @@ fn said(error: &SdkError<TransactWriteItemsError>) -> String {
 }
 
 #[tokio::test]
-async fn a_function_takes_each_fault_for_what_it_is_and_asks_again_where_that_may_help() {
+async fn a_function_classifies_faults_and_retries_the_transient() {
     let ill = Ill::new().await;
     let canceled = "TransactionCanceledException";
     for (number, (fault, expected, times, is_done)) in [
@@ -116,7 +116,7 @@ async fn a_function_takes_each_fault_for_what_it_is_and_asks_again_where_that_ma
 }
 
 #[tokio::test]
-async fn keys_that_are_left_unread_are_named_as_they_were_asked_for() {
+async fn unprocessed_keys_are_returned_as_requested() {
     let ill = Ill::new().await;
     for number in 0..3 {
         ill.transact(Fault::Slow, &format!("item {number}")).await;

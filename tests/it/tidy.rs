@@ -83,7 +83,7 @@ fn the_domain_is_pure() {
 }
 
 #[test]
-fn arrows_between_the_modules_of_shared_point_inwards() {
+fn module_dependencies_in_shared_point_inwards() {
     let allowed: [(&str, &[&str]); 13] = [
         ("domain", &[]),
         ("https", &[]),
@@ -124,7 +124,7 @@ fn arrows_between_the_modules_of_shared_point_inwards() {
 }
 
 #[test]
-fn arrows_between_crates_point_inwards() {
+fn crate_dependencies_point_inwards() {
     let allowed: [(&str, &[&str]); 15] = [
         ("currencies", &[]),
         ("shared", &["currencies"]),
@@ -200,7 +200,7 @@ fn asked_for<T>(parse: impl Fn(&dyn Fn(&str) -> Option<String>) -> T) -> BTreeSe
 }
 
 #[test]
-fn each_function_is_given_the_variables_that_it_reads_and_no_other() {
+fn each_function_gets_exactly_the_variables_it_reads() {
     for function in template().functions {
         let asked = match function.binary.as_str() {
             "checkout" => asked_for(|lookup| CheckoutConfig::parse(lookup).is_ok()),
@@ -259,7 +259,7 @@ pub(crate) fn done_by_adapters() -> [(&'static str, BTreeSet<String>); 3] {
 }
 
 #[test]
-fn each_function_may_do_what_its_adapters_do_and_nothing_else() {
+fn each_function_may_do_exactly_what_its_adapters_do() {
     for (function, done) in done_by_adapters() {
         assert_eq!(allowed(function), done, "{function}");
     }
@@ -343,7 +343,7 @@ fn main_only_composes() {
 }
 
 #[test]
-fn a_crate_is_a_folder_of_rooms_and_none_is_called_utils() {
+fn no_file_is_called_utils() {
     for file in files(".", ".rs") {
         let name = file.file_name().unwrap().to_str().unwrap();
         let banned = ["utils.rs", "util.rs", "helpers.rs", "common.rs", "manager.rs", "mod.rs"];
@@ -351,8 +351,28 @@ fn a_crate_is_a_folder_of_rooms_and_none_is_called_utils() {
     }
 }
 
+/// A longer name is a sentence that nobody reads, here or where a document names it.
+const TEST_NAME_CHARACTERS_MAX: usize = 60;
+
 #[test]
-fn nothing_is_left_half_done() {
+fn test_names_have_at_most_60_characters() {
+    let mut seen = 0;
+    for file in files(".", ".rs") {
+        let text = read(&file);
+        let mut is_test = false;
+        for line in text.lines().map(str::trim_start) {
+            is_test |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+            let Some((_, after)) = line.split_once("fn ").filter(|_| is_test) else { continue };
+            let name = after.split('(').next().unwrap();
+            assert!(name.len() <= TEST_NAME_CHARACTERS_MAX, "{}: {name}", file.display());
+            (is_test, seen) = (false, seen + 1);
+        }
+    }
+    assert!(seen > 500, "{seen} tests");
+}
+
+#[test]
+fn no_unfinished_code_is_left() {
     // In two parts, so that this file does not find itself.
     let words = ["TO", "FIX", "XX"].into_iter().zip(["DO", "ME", "X"]);
     let words: Vec<String> = words.map(|(a, b)| format!("{a}{b}")).collect();
@@ -368,7 +388,7 @@ fn nothing_is_left_half_done() {
 }
 
 #[test]
-fn every_folder_is_on_the_map() {
+fn every_folder_is_in_the_architecture_document() {
     let map = read("ARCHITECTURE.md");
     for entry in std::fs::read_dir(root()).unwrap() {
         let entry = entry.unwrap();

@@ -21,7 +21,7 @@ pub(crate) async fn no_more_faults(world: &World) {
 }
 
 #[tokio::test]
-async fn what_stripe_does_wrong_is_said_clearly_and_trying_again_is_safe() {
+async fn stripe_failures_are_reported_and_safe_to_retry() {
     let cases = [
         ("400", json!({ "status": 400 }), (500, "stripe-refused")),
         ("401", json!({ "status": 401, "times": 9 }), (500, "internal")),
@@ -52,7 +52,7 @@ async fn what_stripe_does_wrong_is_said_clearly_and_trying_again_is_safe() {
 }
 
 #[tokio::test]
-async fn a_customer_that_stripe_fails_to_make_keeps_nobody_from_buying() {
+async fn a_failed_customer_creation_blocks_no_purchase() {
     let cases = [
         ("400 twice", json!({ "status": 400, "times": 2 }), (500, "stripe-refused")),
         ("429", json!({ "status": 429, "times": 3 }), (503, "stripe-unavailable")),
@@ -64,7 +64,7 @@ async fn a_customer_that_stripe_fails_to_make_keeps_nobody_from_buying() {
 }
 
 #[tokio::test]
-async fn an_error_that_stripe_keeps_under_a_customer_s_key_is_got_round_at_once() {
+async fn an_error_stored_under_a_customer_s_key_is_bypassed() {
     let world = World::new().await;
     fault(&world, json!({ "path": "/v1/customers", "status": 500, "save": true })).await;
     assert_eq!(checkout(&world, &learner("ada")).await.0, 201);
@@ -92,7 +92,7 @@ async fn stripe_fails(what: &str, at: &str, mut trouble: Value, expected: (u16, 
 }
 
 #[tokio::test]
-async fn a_moment_s_trouble_at_stripe_is_bridged_with_one_session() {
+async fn a_brief_stripe_outage_still_yields_one_session() {
     let troubles = [
         json!({ "status": 429, "times": 2 }),
         json!({ "status": 500 }),
@@ -114,7 +114,7 @@ async fn stripe_stumbles(mut trouble: Value) {
 }
 
 #[tokio::test]
-async fn a_key_that_is_none_yet_or_of_the_other_mode_charges_nobody() {
+async fn a_missing_or_wrong_mode_key_charges_nobody() {
     let world = World::new().await;
     for (key, expected) in
         [("placeholder", (503, "unavailable")), ("sk_live_of_another_world", (500, "internal"))]
@@ -126,7 +126,7 @@ async fn a_key_that_is_none_yet_or_of_the_other_mode_charges_nobody() {
 }
 
 #[tokio::test]
-async fn a_session_that_is_complete_and_can_t_be_read_is_not_sold_again() {
+async fn a_complete_but_unreadable_session_is_not_sold_again() {
     let world = World::new().await;
     let ada = learner("ada");
     let session = world.buy(&ada).await;

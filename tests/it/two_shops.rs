@@ -189,7 +189,7 @@ impl Shop {
 }
 
 #[tokio::test]
-async fn each_of_two_shops_in_one_account_is_told_everything_and_keeps_its_own() {
+async fn two_shops_in_one_account_each_keep_their_own_sales() {
     let mut shops = Shops::open().await;
     shops.ours.trade().await;
     shops.theirs.trade().await;
@@ -225,7 +225,7 @@ async fn each_of_two_shops_in_one_account_is_told_everything_and_keeps_its_own()
 }
 
 #[tokio::test]
-async fn neither_a_confirmation_nor_a_replay_takes_another_shop_s_sale() {
+async fn confirm_and_replay_ignore_another_shop_s_sale() {
     let Shops { ours, mut theirs } = Shops::open().await;
     let confirm = async |shop: &Shop, session: &str| {
         let target = format!("/checkout/{session}/confirm");
@@ -266,7 +266,7 @@ async fn neither_a_confirmation_nor_a_replay_takes_another_shop_s_sale() {
 }
 
 #[tokio::test]
-async fn a_stack_with_the_mark_of_the_one_that_it_replaces_takes_over_its_sales() {
+async fn a_stack_that_keeps_the_mark_takes_over_the_sales() {
     let Shops { mut ours, theirs } = Shops::open().await;
     ours.trade().await;
     let world = ours.world.beside(ours.world.shop.mark.as_str()).await;
@@ -282,7 +282,7 @@ async fn a_stack_with_the_mark_of_the_one_that_it_replaces_takes_over_its_sales(
 }
 
 #[tokio::test]
-async fn a_session_under_another_mark_is_replaced_by_one_that_the_webhook_takes() {
+async fn a_session_with_another_mark_is_replaced() {
     let mut world = World::new().await;
     let ada = learner("ada");
     let before = world.buy(&ada).await;

@@ -156,7 +156,7 @@ async fn deliver(world: &World, ledger: &MemoryLedger, event: &Value) -> String 
 }
 
 #[tokio::test]
-async fn an_unknown_value_in_any_field_of_an_event_is_kept_and_changes_nothing() {
+async fn an_unknown_event_value_is_quarantined_without_effect() {
     let world = World::new().await;
     let events = events();
     for kind in handled_event_types() {
@@ -248,7 +248,7 @@ fn thin(kind: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_thin_event_of_a_type_that_is_handled_is_kept_and_the_reason_names_the_fix() {
+async fn a_thin_event_is_quarantined_with_a_reason_and_a_fix() {
     let world = World::new().await;
     for kind in handled_event_types() {
         let ledger = MemoryLedger::default();
@@ -386,7 +386,7 @@ fn session_fields() -> Vec<(Stage, &'static str, [Answers; 3])> {
 }
 
 #[tokio::test]
-async fn a_session_with_an_unknown_value_in_any_field_is_not_sold_again_and_confirm_says_so() {
+async fn an_unknown_session_value_blocks_a_sale_and_confirm_says_so() {
     let (world, stripe) = altered_world().await;
     let mut number = 0;
     for (stage, field, expected) in session_fields() {
@@ -420,7 +420,7 @@ async fn a_session_with_an_unknown_value_in_any_field_is_not_sold_again_and_conf
 }
 
 #[tokio::test]
-async fn what_stripe_answers_to_opening_and_closing_a_session_is_read_before_anything_is_sold() {
+async fn answers_about_sessions_are_parsed_before_selling() {
     for value in [Some(json!(UNKNOWN)), Some(Value::Null), None] {
         let (world, stripe) = altered_world().await;
         let (ada, bob) = (learner("ada"), learner("bob"));
@@ -446,7 +446,7 @@ async fn what_stripe_answers_to_opening_and_closing_a_session_is_read_before_any
 }
 
 #[tokio::test]
-async fn what_stripe_answers_about_a_payment_or_a_dispute_is_kept_if_it_can_t_be_read() {
+async fn an_unreadable_answer_about_a_payment_quarantines_the_event() {
     let refund = rendering::refund("re_1", "pi_9", 2900, "succeeded");
     let refund = rendering::event("evt_9", "refund.created", 2000, &refund);
     for (field, value, expected) in [
@@ -474,7 +474,7 @@ async fn what_stripe_answers_about_a_payment_or_a_dispute_is_kept_if_it_can_t_be
 }
 
 #[tokio::test]
-async fn a_verdict_that_stripe_can_t_be_understood_about_is_kept_until_it_can() {
+async fn an_unreadable_verdict_is_kept_until_readable() {
     for (verdict, field, value) in [
         ("won", "/status", Some(json!(UNKNOWN))),
         ("won", "/status", Some(Value::Null)),

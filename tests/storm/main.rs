@@ -40,7 +40,7 @@ fn storm(arguments: &[&str]) -> Command {
 }
 
 #[test]
-fn nothing_is_lost_or_doubled_while_processes_are_killed_and_dynamodb_fails() {
+fn killed_processes_and_a_failing_table_lose_nothing() {
     let output = storm(&["--seed", "4", "--events", "250", "--seconds", "90"]).output().unwrap();
     let (said, errors) = (output.stdout, output.stderr);
     let (said, errors) = (String::from_utf8_lossy(&said), String::from_utf8_lossy(&errors));
@@ -67,7 +67,7 @@ fn gateway(said: &mut impl BufRead) -> String {
 }
 
 #[tokio::test]
-async fn a_storm_that_is_called_off_leaves_no_process_behind() {
+async fn a_canceled_storm_leaves_no_process_behind() {
     let mut storm = storm(&["--events", "300"]);
     let mut storm = storm.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     // As long as this is there, the storm can say more.

@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_becomes_http() {
+    fn a_response_becomes_http() {
         let answer = br#"{"statusCode":303,"headers":{"location":"/x","content-length":"9"},
             "cookies":["a=1","b=2"],"body":"aGk=","isBase64Encoded":true}"#;
         let response = response(answer).unwrap();
@@ -90,14 +90,14 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_a_status_is_the_body() {
+    fn a_response_without_a_status_is_the_body() {
         let response = response(br#"{"hello":"there"}"#).unwrap();
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "application/json");
     }
 
     #[test]
-    fn an_answer_that_is_not_http_is_an_error() {
+    fn a_response_that_is_not_http_is_an_error() {
         for answer in [
             "",
             "<html>",

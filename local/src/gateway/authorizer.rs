@@ -216,14 +216,14 @@ mod tests {
     }
 
     #[test]
-    fn a_token_without_scope_is_none_and_with_another_is_forbidden() {
+    fn no_scope_is_unauthorized_and_another_scope_forbidden() {
         check(without("scope"), invalid("the token has no scope"));
         check(set("scope", "learners"), Err(Refusal::InsufficientScope));
         check(set("scope", ""), Err(Refusal::InsufficientScope));
     }
 
     #[test]
-    fn only_our_own_signature_counts() {
+    fn only_our_own_signature_is_accepted() {
         let (ours, theirs) = (key(), key());
         let claims = json!({"iss": "https://issuer", "client_id": "site", "exp": NOW + 60});
         let authorizer = authorizer(&ours);
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn every_claim_is_handed_on_as_text() {
+    fn every_claim_is_passed_on_as_text() {
         let key = key();
         let claims = json!({
             "iss": "https://issuer", "client_id": "site", "exp": NOW + 60,

@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_joined_and_cookies_stand_apart() {
+    fn headers_are_joined_and_cookies_are_kept_apart() {
         let sent = [
             ("accept", "a"),
             ("accept", "b"),

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_greedy_variable_takes_the_rest_of_the_path_unless_another_route_fits() {
+    fn a_greedy_variable_matches_what_no_other_route_does() {
         let routes = &["GET /go/{proxy+}", "GET /go/{link}/offer", "GET /go/now"];
         let rest = |value| ("GET /go/{proxy+}", vec![("proxy", value)]);
         for (path, value) in

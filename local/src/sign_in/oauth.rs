@@ -240,7 +240,7 @@ mod tests {
     use crate::state::Entries;
 
     #[test]
-    fn a_code_is_good_for_a_minute() {
+    fn a_code_works_for_a_minute() {
         let sign_in = SignIn::open("http://site", "http://issuer", Entries::open(None).unwrap());
         let sign_in = sign_in.unwrap();
         let verifier = "v".repeat(43);

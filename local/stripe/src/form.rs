@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_malformed_is_refused() {
+    fn malformed_forms_are_refused() {
         for name in ["a[b", "a]b[", "a[b]c", "[a]", "a[b][c][d][e][f][g][h][i]"] {
             assert!(tree_of(&[(name, "1")]).is_err() || !name.contains('['), "{name}");
         }

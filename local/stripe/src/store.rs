@@ -285,7 +285,7 @@ mod tests {
     use crate::state::not_written;
 
     #[test]
-    fn on_a_full_disk_a_change_is_undone_and_the_error_says_why() {
+    fn a_full_disk_undoes_the_change_and_says_why() {
         let name = format!("stripe-full-{}.db", std::process::id());
         let path = std::env::temp_dir().join(name);
         let mut store = Store::open(Some(&path)).unwrap();

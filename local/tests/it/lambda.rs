@@ -66,7 +66,7 @@ impl Running {
 }
 
 #[tokio::test]
-async fn a_function_gets_its_event_and_lambdas_environment_and_nothing_else() {
+async fn a_function_gets_only_its_event_and_lambdas_environment() {
     let running = run(function("echo"), 1).await;
     let said = running.invoke(json!({"a": 1})).await.unwrap();
     assert_eq!(said["event"], json!({"a": 1}));
@@ -114,7 +114,7 @@ async fn events_at_the_same_time_get_an_instance_each_up_to_the_limit() {
 }
 
 #[tokio::test]
-async fn a_crash_answers_an_error_and_the_next_event_has_a_new_process() {
+async fn a_crash_is_an_error_and_the_next_event_a_new_process() {
     let running = run(function("echo"), 1).await;
     let before = running.invoke(json!({})).await.unwrap();
     assert_eq!(running.error_type(json!({"do": "crash"})).await, "Runtime.ExitError");
@@ -125,7 +125,7 @@ async fn a_crash_answers_an_error_and_the_next_event_has_a_new_process() {
 }
 
 #[tokio::test]
-async fn a_panic_answers_an_error_and_the_process_lives_on() {
+async fn a_panic_is_an_error_and_the_process_lives_on() {
     let running = run(function("echo"), 1).await;
     let before = running.invoke(json!({})).await.unwrap();
     running.error_type(json!({"do": "panic"})).await;
@@ -174,7 +174,7 @@ async fn stopping_leaves_no_process() {
 }
 
 #[tokio::test]
-async fn the_invoke_api_is_lambdas() {
+async fn the_invoke_api_matches_lambda() {
     let running = run(function("echo"), 1).await;
     let client = client();
     let url = |name: &str| format!("{}/2015-03-31/functions/{name}/invocations", running.url);
@@ -203,7 +203,7 @@ async fn the_invoke_api_is_lambdas() {
 }
 
 #[tokio::test]
-async fn an_instance_answers_its_own_events_and_no_others() {
+async fn an_instance_answers_only_its_own_events() {
     let running = run(function("echo"), 1).await;
     let said = running.invoke(json!({})).await.unwrap();
     // As in Lambda: a host and a port, without a scheme.
@@ -301,7 +301,7 @@ async fn an_update_replaces_every_instance_and_interrupts_none() {
 }
 
 #[tokio::test]
-async fn an_update_that_no_new_instance_survives_leaves_those_that_run() {
+async fn an_update_that_cannot_start_keeps_running_instances() {
     let running = run(function("echo"), 1).await;
     running.lambda.start_all().await.unwrap();
     let old = running.invoke(json!({})).await.unwrap()["process"].clone();
@@ -315,7 +315,7 @@ async fn an_update_that_no_new_instance_survives_leaves_those_that_run() {
 }
 
 #[tokio::test]
-async fn what_the_local_stack_does_not_change_of_a_function_is_said() {
+async fn unsupported_configuration_changes_are_refused() {
     let running = run(function("echo"), 1).await;
     let (status, said) = running.update(&json!({"MemorySize": 512})).await;
     let message = said["Message"].as_str().unwrap();

@@ -52,7 +52,7 @@ fn the_projects_template_is_understood() {
 }
 
 #[test]
-fn what_pages_may_do_is_read_where_it_is_declared() {
+fn the_csp_is_read_from_the_template() {
     let template = Template::parse(&text(), &references()).unwrap();
     let cors = template.cors.unwrap();
     assert_eq!(cors.origins, ["http://one", "https://two"]);
@@ -81,7 +81,7 @@ fn what_pages_may_do_is_read_where_it_is_declared() {
 }
 
 #[test]
-fn what_is_not_understood_is_an_error_that_names_its_place() {
+fn an_unsupported_construct_is_an_error_with_its_path() {
     let check = |from: &str, to: &str, expected: &str| {
         let text = text();
         assert!(text.contains(from), "the template has changed: {from}");
@@ -156,7 +156,7 @@ Resources:
 }
 
 #[test]
-fn what_a_condition_leaves_out_is_not_there_and_is_not_asked_for() {
+fn what_a_condition_excludes_is_neither_made_nor_required() {
     let without = conditional("none");
     assert_eq!(without.stage, "api");
     assert_eq!(without.authorizer.issuer, "http://issuer");

@@ -8,7 +8,7 @@ const SEED: u64 = 2026;
 const HISTORIES: u64 = 5_000;
 
 #[test]
-fn however_people_buy_there_is_one_session_to_pay_and_nothing_is_sold_twice() {
+fn concurrent_buyers_get_one_session_and_no_double_sale() {
     let tally = play_all::<Buying>(SEED, HISTORIES, None).unwrap_or_else(|it| panic!("{it}"));
     for happened in [
         "Stripe broke",
@@ -38,7 +38,7 @@ fn however_people_buy_there_is_one_session_to_pay_and_nothing_is_sold_twice() {
 }
 
 #[test]
-fn the_same_seed_plays_the_same_histories_of_buying() {
+fn the_same_seed_replays_the_same_checkouts() {
     for number in 0..20 {
         let played = || play::<Buying>(SEED, number, None).unwrap();
         assert_eq!(played(), played());
@@ -54,16 +54,16 @@ fn finds(mutant: Mutant, invariant: &str) {
 }
 
 #[test]
-fn checkout_without_attempts_is_found() {
+fn omitting_attempts_is_caught() {
     finds(Mutant::AttemptsForgotten, "there is one session to pay");
 }
 
 #[test]
-fn an_attempt_that_is_replaced_although_its_session_was_handed_out_is_found() {
+fn replacing_an_attempt_whose_session_is_in_use_is_caught() {
     finds(Mutant::SessionsOverlooked, "there is one session to pay");
 }
 
 #[test]
-fn sessions_that_are_not_closed_are_found() {
+fn leaving_sessions_open_is_caught() {
     finds(Mutant::ExpiryPretended, "there is one session to pay");
 }

@@ -68,7 +68,7 @@ const TROUBLED: Bounds = Bounds { instances: 2, troubles: 1 };
 const TWICE_TROUBLED: Bounds = Bounds { instances: 2, troubles: 2 };
 
 #[test]
-fn seven_events_of_one_purchase_end_in_the_truth_in_each_of_their_orders() {
+fn seven_events_of_one_purchase_converge_in_every_order() {
     // A debit that is told of twice, read while it is on its way and once it has come, and one
     // event that also comes in a shape that can't be read: seven in all, two in the same second.
     let actions = [OPEN, DEBIT, READ, WAIT, SETTLE, READ, again(0), again(1), garble(1)];
@@ -76,7 +76,7 @@ fn seven_events_of_one_purchase_end_in_the_truth_in_each_of_their_orders() {
 }
 
 #[test]
-fn refunds_one_of_which_fails_and_a_dispute_end_in_the_truth_in_each_of_their_orders() {
+fn refunds_and_a_dispute_converge_in_every_order() {
     let actions = [OPEN, CARD, HALF, HALF, FAILS, DISPUTE, WON];
     // Sold, refunded twice in part, one that fails, told twice, and a dispute that is won. What
     // Stripe tells of the charge comes last.
@@ -85,13 +85,13 @@ fn refunds_one_of_which_fails_and_a_dispute_end_in_the_truth_in_each_of_their_or
 }
 
 #[test]
-fn a_dispute_that_is_won_lost_and_won_ends_in_the_truth_in_each_of_its_orders() {
+fn a_dispute_won_lost_and_won_converges_in_every_order() {
     let actions = [OPEN, CARD, DISPUTE, WON, FLIP, FLIP, WARN, HALF];
     assert_eq!(explored(&actions, &[1, 1, 1, 1, 1, 1, 1, 0], ORDERS), 5040);
 }
 
 #[test]
-fn an_appeal_ends_in_the_truth_in_each_of_its_orders() {
+fn an_appeal_converges_in_every_order() {
     // Lost, appealed with evidence, and then won, or lost once more.
     for verdict in [WON, LOST] {
         let evidence = Action::Evidence { dispute: 0 };
@@ -101,7 +101,7 @@ fn an_appeal_ends_in_the_truth_in_each_of_its_orders() {
 }
 
 #[test]
-fn an_appeal_and_its_verdict_meet_at_every_point() {
+fn an_appeal_interleaves_with_its_verdict_at_every_point() {
     for verdict in [WON, LOST] {
         let actions = [OPEN, CARD, DISPUTE, LOST, APPEAL, verdict];
         assert!(explored_after(&[0, 1, 2], &actions, &[0, 0, 0, 1, 1], TWO) > 30);
@@ -111,7 +111,7 @@ fn an_appeal_and_its_verdict_meet_at_every_point() {
 }
 
 #[test]
-fn a_refund_meets_its_purchase_at_every_point() {
+fn a_refund_interleaves_with_its_purchase_at_every_point() {
     assert!(explored(&[OPEN, CARD, WHOLE], &[2, 1], TWO) > 30);
     assert!(explored(&[OPEN, CARD, WHOLE, FAILS], &[1, 1, 0, 1], TWO) > 30);
     assert!(explored(&[OPEN, DEBIT, SETTLE, WHOLE], &[1, 1, 1], TWO) > 30);
@@ -119,7 +119,7 @@ fn a_refund_meets_its_purchase_at_every_point() {
 }
 
 #[test]
-fn verdicts_that_contradict_each_other_meet_at_every_point() {
+fn contradicting_verdicts_interleave_at_every_point() {
     let actions = [OPEN, CARD, DISPUTE, WON, FLIP, FLIP];
     assert!(explored_after(&[0, 1], &actions, &[0, 0, 1, 1, 1], TWO) > 30);
     assert!(explored_after(&[0, 2], &actions[..5], &[0, 0, 0, 1], TROUBLED) > 10);
@@ -129,7 +129,7 @@ fn verdicts_that_contradict_each_other_meet_at_every_point() {
 }
 
 #[test]
-fn two_payments_for_the_same_meet_at_every_point() {
+fn two_payments_for_one_product_interleave_at_every_point() {
     let actions = [OPEN, CARD, OPEN, CARD, WHOLE, FAILS];
     assert!(explored(&actions[..4], &[2, 1], TWO) > 30);
     assert!(explored(&[OPEN, CARD, OPEN, CARD, READ], &[1, 1, 1], TWO) > 30);
@@ -140,7 +140,7 @@ fn two_payments_for_the_same_meet_at_every_point() {
 }
 
 #[test]
-fn an_erasure_meets_purchases_of_before_and_after_at_every_point() {
+fn an_erasure_interleaves_with_purchases_at_every_point() {
     assert!(explored(&[OPEN, CARD, ERASE], &[1, 1], TWO) > 30);
     // What was told before, what is told at the same time, and what is told later.
     let debit = [OPEN, DEBIT, ERASE, SETTLE];
@@ -154,7 +154,7 @@ fn an_erasure_meets_purchases_of_before_and_after_at_every_point() {
 }
 
 #[test]
-fn each_event_twice_ends_in_the_truth_in_each_of_their_orders() {
+fn events_delivered_twice_converge_in_every_order() {
     assert_eq!(explored(&[OPEN, DEBIT, WAIT, SETTLE, READ], &[2, 2, 2], ORDERS), 90);
     assert_eq!(explored(&[OPEN, DEBIT, REFUSE, READ], &[2, 2, 2], ORDERS), 90);
     assert_eq!(explored(&[OPEN, CARD, READ, garble(0)], &[2, 2, 2], ORDERS), 90);
@@ -162,7 +162,7 @@ fn each_event_twice_ends_in_the_truth_in_each_of_their_orders() {
 }
 
 #[test]
-fn two_functions_meet_at_every_point_and_nothing_is_lost_or_doubled() {
+fn two_functions_interleaved_at_every_point_lose_nothing() {
     for actions in [
         &[OPEN, CARD, READ, again(0)][..],
         &[OPEN, DEBIT, SETTLE, READ],
@@ -175,13 +175,13 @@ fn two_functions_meet_at_every_point_and_nothing_is_lost_or_doubled() {
 }
 
 #[test]
-fn three_functions_meet_at_every_point() {
+fn three_functions_interleave_at_every_point() {
     assert!(explored(&[OPEN, DEBIT, SETTLE, READ], &[1, 1, 1], THREE) > 30);
     assert!(explored(&[OPEN, CARD, garble(0), READ], &[1, 1, 1], THREE) > 30);
 }
 
 #[test]
-fn wherever_one_function_is_killed_or_fails_the_other_and_the_next_make_it_good() {
+fn a_function_killed_anywhere_is_recovered_by_the_next() {
     for actions in [
         &[OPEN, CARD, again(0)][..],
         &[OPEN, DEBIT, SETTLE],
@@ -195,7 +195,7 @@ fn wherever_one_function_is_killed_or_fails_the_other_and_the_next_make_it_good(
 }
 
 #[test]
-fn a_function_that_has_had_its_time_says_so_and_the_next_delivery_applies() {
+fn a_function_out_of_time_says_so_and_redelivery_applies() {
     let stripe = Arc::new(Stripe::after(&[OPEN, CARD], "", 1_800_000_000));
     let mut run = Run::new(&stripe, 1);
     run.start(0);
@@ -222,7 +222,7 @@ fn a_function_that_has_had_its_time_says_so_and_the_next_delivery_applies() {
 }
 
 #[test]
-fn a_look_for_a_new_secret_that_is_given_up_is_one_in_vain() {
+fn an_abandoned_secret_refresh_finds_nothing() {
     let stripe = Arc::new(Stripe::after(&[OPEN, CARD], "", 1_800_000_000));
     let mut run = Run::new(&stripe, 1);
     let answered = |run: &mut Run| {
@@ -250,7 +250,7 @@ fn a_look_for_a_new_secret_that_is_given_up_is_one_in_vain() {
 }
 
 #[test]
-fn a_table_that_does_not_check_versions_is_found_by_two_functions() {
+fn a_missing_version_check_is_caught_by_two_functions() {
     let stripe = Arc::new(Stripe::after(&[OPEN, DEBIT, WAIT, SETTLE], "", 1_800_000_000));
     let parcels = Parcels { first: &[], then: &[0, 1] };
     let broken = explore(&stripe, parcels, TWO, Some(Mutant::VersionUnchecked)).unwrap_err();
@@ -258,7 +258,7 @@ fn a_table_that_does_not_check_versions_is_found_by_two_functions() {
 }
 
 #[test]
-fn a_known_verdict_that_nobody_else_can_notice_is_found_by_two_functions() {
+fn an_unversioned_verdict_is_caught_by_two_functions() {
     let actions = [OPEN, CARD, DISPUTE, WON, FLIP, FLIP];
     let stripe = Arc::new(Stripe::after(&actions, "", 1_800_000_000));
     let mutant = Some(Mutant::KnownVerdictUnwritten);
@@ -268,7 +268,7 @@ fn a_known_verdict_that_nobody_else_can_notice_is_found_by_two_functions() {
 }
 
 #[test]
-fn a_table_that_gives_to_whoever_was_erased_is_found_by_two_functions() {
+fn a_grant_to_an_erased_learner_is_caught_by_two_functions() {
     let stripe = Arc::new(Stripe::after(&[OPEN, CARD, ERASE], "", 1_800_000_000));
     let parcels = Parcels { first: &[], then: &[0, 1] };
     let broken = explore(&stripe, parcels, TWO, Some(Mutant::ErasureUnchecked)).unwrap_err();

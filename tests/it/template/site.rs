@@ -16,7 +16,7 @@ fn statements<'a>(deployment: &'a Deployment, bucket: &str) -> Vec<&'a Value> {
 }
 
 #[test]
-fn no_bucket_is_public_or_spoken_to_in_the_clear_and_nobody_is_let_in_but_the_site_s_cloudfront() {
+fn buckets_are_private_to_cloudfront_and_require_tls() {
     let Some(deployments) = deployments() else { return };
     for deployment in deployments {
         let buckets = deployment.of_type("AWS::S3::Bucket");
@@ -66,7 +66,7 @@ fn no_bucket_is_public_or_spoken_to_in_the_clear_and_nobody_is_let_in_but_the_si
 }
 
 #[test]
-fn the_site_and_the_api_are_one_origin_and_only_the_site_is_kept_by_cloudfront() {
+fn site_and_api_share_an_origin_and_only_the_site_is_cached() {
     let Some([pool, other]) = deployments() else { return };
     for (deployment, domain) in [(pool, json!(["learn.example.com"])), (other, Value::Null)] {
         let config = &deployment.resource("Site")["Properties"]["DistributionConfig"];
@@ -112,7 +112,7 @@ const LEAD: &str =
     "for (const uri of process.argv.slice(1)) console.log(handler({ request: { uri } }).uri);";
 
 #[test]
-fn a_path_leads_to_the_page_or_to_a_file_at_cloudfront_as_on_the_local_stack() {
+fn cloudfront_routes_paths_as_the_local_stack_does() {
     let Some([deployment, _]) = deployments() else { return };
     let code = deployment.resource("SitePaths")["Properties"]["FunctionCode"].as_str().unwrap();
     let paths = [
@@ -139,7 +139,7 @@ fn a_path_leads_to_the_page_or_to_a_file_at_cloudfront_as_on_the_local_stack() {
 }
 
 #[test]
-fn the_site_s_pages_may_speak_to_the_api_the_bucket_and_the_sign_in_and_nobody_else() {
+fn the_csp_allows_only_the_api_the_bucket_and_sign_in() {
     let Some([pool, other]) = deployments() else { return };
     for (deployment, sign_in) in [
         (pool, "https://${SignInDomain}.auth.${AWS::Region}.amazoncognito.com"),
@@ -165,7 +165,7 @@ fn the_site_s_pages_may_speak_to_the_api_the_bucket_and_the_sign_in_and_nobody_e
 }
 
 #[test]
-fn pages_of_other_sites_may_ask_the_api_and_the_bucket_where_they_are_named() {
+fn configured_origins_pass_cors_at_the_api_and_the_bucket() {
     let Some([named, unnamed]) = deployments() else { return };
     let cors = |deployment: &Deployment| {
         deployment.resource("Api")["Properties"]["Body"]["x-amazon-apigateway-cors"].clone()

@@ -51,7 +51,7 @@ fn measured(metric: &Value) -> Measure<'_> {
 }
 
 #[test]
-fn the_doctor_s_probe_is_no_event_that_an_alarm_has_waited_for() {
+fn the_doctor_s_probe_triggers_no_alarm() {
     let Some(deployments) = deployments() else { return };
     for deployment in deployments {
         for (name, alarm) in deployment.of_type("AWS::CloudWatch::Alarm") {
@@ -66,7 +66,7 @@ fn the_doctor_s_probe_is_no_event_that_an_alarm_has_waited_for() {
 }
 
 #[test]
-fn each_alarm_watches_what_is_measured_says_what_to_do_and_tells_the_operator() {
+fn each_alarm_watches_a_metric_and_says_what_to_do() {
     let Some(deployments) = deployments() else { return };
     for deployment in deployments {
         let alarms = deployment.of_type("AWS::CloudWatch::Alarm");
@@ -114,7 +114,7 @@ fn with_names(text: &str) -> String {
 }
 
 #[test]
-fn the_dashboard_draws_what_is_measured_and_every_alarm() {
+fn the_dashboard_shows_every_metric_and_alarm() {
     let Some(deployments) = deployments() else { return };
     for deployment in deployments {
         let body = &deployment.resource("Dashboard")["Properties"]["DashboardBody"]["Fn::Sub"];

@@ -457,12 +457,12 @@ mod tests {
     }
 
     #[test]
-    fn a_table_as_it_must_be_gives_no_cause_for_complaint() {
+    fn a_correct_table_has_no_findings() {
         assert_eq!(audit(&items(), &expected()), Vec::<String>::new());
     }
 
     #[test]
-    fn what_is_lost_doubled_or_of_nobody_s_making_is_named() {
+    fn lost_duplicated_and_unexpected_items_are_reported() {
         check(|items| drop(items.remove(0)), "evt_1, which tells of pi_1, is not on record");
         check(|items| items[0]["outcome"] = "quarantined".into(), "stays");
         check(|items| drop(items.remove(1)), "pi_1 of ada is lost");

@@ -312,7 +312,7 @@ mod tests {
     use super::escape;
 
     #[test]
-    fn what_others_wrote_cannot_become_markup() {
+    fn foreign_text_cannot_become_html() {
         assert_eq!(
             escape(r#"<a href="x" id='y'>&"#),
             "&lt;a href=&quot;x&quot; id=&#39;y&#39;&gt;&amp;"

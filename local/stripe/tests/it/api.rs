@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::shop::{KEY, Shop};
 
 #[tokio::test]
-async fn only_test_keys_are_let_in() {
+async fn only_test_keys_are_accepted() {
     let shop = Shop::open().await;
     let path = "/v1/customers";
     for key in ["sk_live_x", "rk_live_x", "pk_test_x", "sk_test_", "nonsense"] {
@@ -28,7 +28,7 @@ async fn only_test_keys_are_let_in() {
 }
 
 #[tokio::test]
-async fn whoever_looks_around_is_told_what_there_is() {
+async fn the_root_lists_what_the_simulator_offers() {
     let shop = Shop::open().await;
     for path in ["/", "/_sim"] {
         let overview = Shop::send(shop.request(Method::GET, path)).await;
@@ -45,7 +45,7 @@ async fn whoever_looks_around_is_told_what_there_is() {
 }
 
 #[tokio::test]
-async fn every_answer_has_a_request_id_and_the_api_version() {
+async fn every_response_has_a_request_id_and_the_api_version() {
     let shop = Shop::open().await;
     for answer in [shop.get("/v1/customers").await, shop.get("/v1/customers/cus_none").await] {
         assert!(answer.header("request-id").unwrap().starts_with("req_"));
@@ -106,7 +106,7 @@ async fn missing_and_malformed_parameters_are_named() {
 }
 
 #[tokio::test]
-async fn what_does_not_exist_is_404_in_the_path_and_400_in_a_parameter() {
+async fn a_missing_object_is_404_in_the_path_400_in_a_parameter() {
     let shop = Shop::open().await;
     for path in [
         "/v1/customers/cus_none",

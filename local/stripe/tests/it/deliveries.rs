@@ -67,7 +67,7 @@ async fn a_delivery_is_signed_and_whole() {
 }
 
 #[tokio::test]
-async fn an_endpoint_gets_what_it_asked_for() {
+async fn an_endpoint_gets_only_its_enabled_events() {
     let shop = Shop::open().await;
     let (some, all) = (Endpoint::listen().await, Endpoint::listen().await);
     let form = [("url", some.url.as_str()), ("enabled_events[]", "checkout.session.completed")];
@@ -124,7 +124,7 @@ async fn an_endpoint_names_the_api_version_of_its_events_and_keeps_it() {
 }
 
 #[tokio::test]
-async fn two_endpoints_at_one_address_each_deliver_once_with_their_own_secret() {
+async fn two_endpoints_at_one_url_each_sign_with_their_secret() {
     let shop = Shop::open().await;
     let endpoint = Endpoint::listen().await;
     let mut secrets = Vec::new();
@@ -151,7 +151,7 @@ async fn two_endpoints_at_one_address_each_deliver_once_with_their_own_secret() 
 }
 
 #[tokio::test]
-async fn an_account_has_sixteen_endpoints_at_most() {
+async fn an_account_has_at_most_sixteen_endpoints() {
     let shop = Shop::open().await;
     let form = [("url", "https://shop.example/"), ("enabled_events[]", "charge.failed")];
     for _ in 0..16 {
@@ -186,7 +186,7 @@ async fn an_endpoint_that_is_deleted_gets_nothing_more() {
 }
 
 #[tokio::test]
-async fn an_event_is_delivered_once_every_endpoint_has_it_by_whichever_delivery() {
+async fn an_event_is_delivered_once_all_endpoints_have_it() {
     let shop = Shop::open().await;
     let endpoint = Endpoint::listen().await;
     let made = register(&shop, &endpoint, &[]).await;
@@ -225,7 +225,7 @@ async fn registering_again_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_failed_delivery_comes_again_with_a_fresh_signature() {
+async fn a_failed_delivery_is_retried_with_a_fresh_signature() {
     let shop = Shop::open().await;
     let answers = [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::FOUND];
     let endpoint = Endpoint::answering(answers).await;
@@ -242,7 +242,7 @@ async fn a_failed_delivery_comes_again_with_a_fresh_signature() {
 }
 
 #[tokio::test]
-async fn an_endpoint_that_hangs_holds_up_nobody() {
+async fn a_hanging_endpoint_delays_nobody_else() {
     let shop = Shop::open().await;
     // It accepts connections and never answers.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -258,7 +258,7 @@ async fn an_endpoint_that_hangs_holds_up_nobody() {
 }
 
 #[tokio::test]
-async fn held_deliveries_wait_for_their_release() {
+async fn held_deliveries_wait_until_released() {
     let shop = Shop::open().await;
     let endpoint = Endpoint::listen().await;
     let session = shop.session().await;
@@ -325,7 +325,7 @@ async fn an_event_can_be_sent_again() {
 }
 
 #[tokio::test]
-async fn an_event_of_ones_own_is_signed_like_any_other() {
+async fn a_custom_event_is_signed_like_any_other() {
     let shop = Shop::open().await;
     let endpoint = Endpoint::listen().await;
     let secret = listen(&shop, &endpoint).await;
@@ -344,7 +344,7 @@ async fn an_event_of_ones_own_is_signed_like_any_other() {
 }
 
 #[tokio::test]
-async fn a_rolled_secret_and_the_old_one_sign_together_for_a_while() {
+async fn old_and_new_secrets_sign_together_after_a_roll() {
     let shop = Shop::open().await;
     let endpoint = Endpoint::listen().await;
     let old = listen(&shop, &endpoint).await;

@@ -55,7 +55,7 @@ async fn a_warning_names_its_charge_and_every_field_of_stripe_s() {
 }
 
 #[tokio::test]
-async fn stripe_s_test_card_is_warned_of_at_once() {
+async fn stripe_s_test_card_triggers_a_warning_at_once() {
     let shop = Shop::open().await;
     let intent = shop.purchase(WARNED).await;
     assert_eq!(warning_of(&shop, &intent).await["actionable"], true);
@@ -68,7 +68,7 @@ async fn stripe_s_test_card_is_warned_of_at_once() {
 }
 
 #[tokio::test]
-async fn nothing_can_be_done_any_more_once_all_is_refunded_or_disputed() {
+async fn nothing_is_actionable_once_refunded_or_disputed() {
     let shop = Shop::open().await;
     let intent = shop.purchase(WARNED).await;
     let refund = async |amount: &str| {

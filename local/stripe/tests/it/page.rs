@@ -29,7 +29,7 @@ fn html(answer: &Answer) -> &str {
 }
 
 #[tokio::test]
-async fn the_page_shows_what_is_bought_for_how_much() {
+async fn the_page_shows_the_product_and_the_price() {
     let shop = Shop::open().await;
     let session = shop.session().await;
     let page = show(&shop, &session).await;
@@ -60,7 +60,7 @@ async fn the_page_shows_what_is_bought_for_how_much() {
 }
 
 #[tokio::test]
-async fn paying_leads_back_to_the_shop() {
+async fn paying_returns_to_the_shop() {
     let shop = Shop::open().await;
     let session = shop.session().await;
     let paid = submit(&shop, &session, &[("name", "Ada")]).await;
@@ -80,7 +80,7 @@ async fn paying_leads_back_to_the_shop() {
 }
 
 #[tokio::test]
-async fn a_mistake_is_named_and_what_was_typed_is_kept() {
+async fn a_form_error_is_named_and_the_input_is_kept() {
     let shop = Shop::open().await;
     let session = shop.session().await;
     for (changed, message) in [
@@ -110,7 +110,7 @@ async fn answer(shop: &Shop, session: &str, outcome: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn a_bank_that_asks_who_pays_is_answered_on_a_page_of_its_own() {
+async fn a_3d_secure_challenge_has_its_own_page() {
     for card in ["4000 0027 6000 3184", "4000 0025 0000 3155"] {
         let shop = Shop::open().await;
         let session = shop.session().await;
@@ -149,7 +149,7 @@ async fn a_bank_that_asks_who_pays_is_answered_on_a_page_of_its_own() {
 }
 
 #[tokio::test]
-async fn who_is_asked_may_pay_by_another_card_and_behind_the_scenes_nobody_is_asked() {
+async fn only_the_page_can_pay_a_card_that_needs_authentication() {
     let shop = Shop::open().await;
     let session = shop.session().await;
     submit(&shop, &session, &[("card_number", "4000 0027 6000 3184")]).await;
@@ -217,7 +217,7 @@ async fn a_free_order_asks_for_no_card() {
 }
 
 #[tokio::test]
-async fn what_a_client_sent_is_text_on_the_page() {
+async fn client_text_is_escaped_on_the_page() {
     let shop = Shop::open().await;
     let product = shop.post("/v1/products", &[("name", "<script>alert(1)</script>")]).await.ok();
     let form = [
