@@ -31,10 +31,10 @@ async fn a_chapter_is_bought_and_read_on_another_site() {
     visit(async |reader| {
         comes_to_the_other_site(reader).await;
         reader.sees(&["coursegate-locked: {\"course\":\"tutorclaw\",\"chapter\":6}"]).await;
-        reader.presses("Unlock").await;
+        reader.presses("Buy for $").await;
         reader.follows_the_link("ada@example.com").await;
         reader.pays_with("4242 4242 4242 4242").await;
-        reader.sees(&["Paid. It is yours."]).await;
+        reader.sees(&["Thank you. It’s yours."]).await;
         reader.finds("Back to localhost").await;
 
         // Nobody presses anything here.
@@ -51,14 +51,14 @@ async fn a_chapter_is_bought_and_read_on_another_site() {
 async fn canceling_returns_to_the_page_on_the_other_site() {
     visit(async |reader| {
         comes_to_the_other_site(reader).await;
-        reader.presses("Unlock").await;
+        reader.presses("Buy for $").await;
         reader.follows_the_link("ada@example.com").await;
         reader.presses("← Back to the shop").await;
-        reader.sees(&["You have left the checkout."]).await;
+        reader.sees(&["You left the checkout."]).await;
         reader.presses("Back to localhost").await;
         is_at_the_other_site(reader, PAGE).await;
         reader.sees(&[TEASER, "$9.99"]).await;
-        reader.finds("Unlock: TutorClaw, all chapters").await;
+        reader.finds("Buy for $9.99: TutorClaw, all chapters").await;
         has_nothing_of(reader, "tutorclaw", 6).await;
     })
     .await;
@@ -73,7 +73,7 @@ async fn another_site_signs_its_reader_in_and_out() {
         reader.presses("Sign in and read").await;
         reader.follows_the_link("ada@example.com").await;
         is_at_the_other_site(reader, PAGE).await;
-        reader.finds("Unlock: TutorClaw, all chapters").await;
+        reader.finds("Buy for $9.99: TutorClaw, all chapters").await;
         reader.asks(FREE, json!([])).await;
         let text = &pieces("tutorclaw", 1)[0];
         reader.sees(&[text]).await;
@@ -94,7 +94,7 @@ async fn a_site_that_is_not_listed_gets_no_token() {
     visit(async |learner| {
         learner.goes_to("/sign-in?to=/connect?origin=https://stranger.example").await;
         learner.follows_the_link("ada@example.com").await;
-        learner.sees(&["This site is not connected."]).await;
+        learner.sees(&["This site isn’t connected."]).await;
         learner.sees(&["https://stranger.example is not among"]).await;
         // What begins or ends like the one that is named, and is not.
         let other = learner.shop.other_site("");
@@ -107,7 +107,7 @@ async fn a_site_that_is_not_listed_gets_no_token() {
             String::new(),
         ] {
             learner.goes_to(&format!("/connect?state=s&origin={origin}")).await;
-            learner.sees(&["This site is not connected."]).await;
+            learner.sees(&["This site isn’t connected."]).await;
         }
     })
     .await;
@@ -119,7 +119,7 @@ async fn an_unrequested_token_is_refused() {
         let sent = "#coursegate=made-up&response=AAAA&token=a.b.c&expires=9999999999999";
         let page = "/demo/embed.html";
         reader.opens(&reader.shop.other_site(&format!("{page}{sent}"))).await;
-        reader.finds("Unlock: TutorClaw, all chapters").await;
+        reader.finds("Buy for $9.99: TutorClaw, all chapters").await;
         is_at_the_other_site(reader, page).await;
         reader.finds_true("sessionStorage.length === 0").await;
     })
@@ -133,12 +133,12 @@ async fn a_missing_return_page_is_reported_before_leaving() {
         reader.expects_in_the_console("ERR_BLOCKED_BY_CLIENT");
         comes_to_the_other_site(reader).await;
         reader.lacks(&["*/coursegate"]).await;
-        reader.presses("Unlock: TutorClaw").await;
+        reader.presses("Buy for $9.99: TutorClaw").await;
         reader.sees(&["This page is not set up for signing in yet."]).await;
         is_at_the_other_site(reader, PAGE).await;
         reader.lacks(&[]).await;
-        reader.presses("Unlock: TutorClaw").await;
-        reader.finds("E-mail address").await;
+        reader.presses("Buy for $9.99: TutorClaw").await;
+        reader.finds("Email address").await;
     })
     .await;
 }

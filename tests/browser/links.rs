@@ -22,7 +22,7 @@ async fn a_chat_link_is_paid_without_signing_in() {
         // Nobody is offered to pay for an account of their own in its place.
         reader.presses("← Back to the shop").await;
         reader.is_at("/cancel?price=tutorclaw_paid&from=chat").await;
-        reader.sees(&["You have left the checkout.", "open the link in your chat again"]).await;
+        reader.sees(&["You left the checkout.", "open the link in your chat again"]).await;
         reader.opens(&format!("{link}/")).await;
         reader.presses("Continue to payment").await;
         reader.pays_with("4242 4242 4242 4242").await;
@@ -32,7 +32,7 @@ async fn a_chat_link_is_paid_without_signing_in() {
         reader.opens(&link).await;
         reader.presses("Continue to payment").await;
         reader.is_at("/success?from=chat&status=paid").await;
-        reader.sees(&["Paid. Back to your chat.", "What you bought is open there."]).await;
+        reader.sees(&["Paid. Back to your chat.", "You have access there now."]).await;
     })
     .await;
 }

@@ -68,16 +68,16 @@ async fn are_fit_for_everybody(visitor: &Visitor, pages: &[(&str, &str)]) {
 async fn the_public_pages_are_accessible() {
     visit(async |stranger| {
         let pages = [
-            ("/", "Start free."),
+            ("/", "All courses"),
             ("/course/tutorclaw", "All 10 chapters"),
             ("/course/tutorclaw/1", "This chapter is free."),
             ("/course/tutorclaw/6", "$9.99"),
             ("/purchases", "Sign in to see what you own."),
             ("/success?session_id=cs_test_1", "Sign in to see it."),
             ("/success?from=chat&status=paid", "Paid. Back to your chat."),
-            ("/cancel?price=tutorclaw_paid", "You have left the checkout."),
+            ("/cancel?price=tutorclaw_paid", "You left the checkout."),
             ("/cancel?price=tutorclaw_paid&from=chat", "open the link in your chat again"),
-            ("/nowhere", "There is nothing here."),
+            ("/nowhere", "Page not found."),
         ];
         are_fit_for_everybody(stranger, &pages).await;
         stranger.opens(&stranger.shop.other_site("/demo/embed.html")).await;
@@ -94,21 +94,21 @@ async fn the_public_pages_are_accessible() {
 async fn a_learner_s_pages_are_accessible() {
     visit(async |learner| {
         learner.goes_to("/sign-in?to=/course/tutorclaw/6").await;
-        learner.sees(&["E-mail address"]).await;
+        learner.sees(&["Email address"]).await;
         learner.follows_the_link("ada@example.com").await;
-        learner.presses("Unlock").await;
+        learner.presses("Buy for $").await;
         learner.pays_with("4242 4242 4242 4242").await;
-        learner.sees(&["Paid. It is yours."]).await;
+        learner.sees(&["Thank you. It’s yours."]).await;
         learner.presses("Stay here").await;
         is_fit_for_everybody(learner).await;
         let pages = [
-            ("/", "1 course is yours"),
-            ("/course/tutorclaw", "Every chapter is open to you."),
+            ("/", "1 course owned"),
+            ("/course/tutorclaw", "You have access to every chapter."),
             ("/course/tutorclaw/6", "“Well done!” teaches nothing"),
             ("/course/evaluation/2", "AI in 4 Weekends"),
-            ("/connect?origin=https://stranger.example", "This site is not connected."),
-            ("/buy?price=gone", "The checkout can’t be opened"),
-            ("/purchases", "Open to you since"),
+            ("/connect?origin=https://stranger.example", "This site isn’t connected."),
+            ("/buy?price=gone", "Checkout can’t be opened"),
+            ("/purchases", "Yours to keep."),
         ];
         are_fit_for_everybody(learner, &pages).await;
         let without_a_key = format!("/connect?origin={}", learner.shop.other_site(""));
@@ -128,7 +128,7 @@ async fn something_is_painted_before_the_api_has_answered() {
         let api = json!({ "patterns": [{ "urlPattern": "*/api/*" }] });
         visitor.browser.tell("Fetch.enable", api).await;
         visitor.goes_to("/").await;
-        visitor.sees(&["Start free.", "Sign in"]).await;
+        visitor.sees(&["All courses", "Sign in"]).await;
         let painted = "performance.getEntriesByName('first-contentful-paint').length === 1";
         visitor.finds_true(painted).await;
         visitor.finds_true("document.querySelector('.skeleton') !== null").await;
@@ -144,12 +144,12 @@ async fn a_partly_loaded_site_says_so_and_reloads() {
         visitor.expects_in_the_console("ERR_BLOCKED_BY_CLIENT");
         visitor.lacks(&["*/locale.js"]).await;
         visitor.goes_to("/").await;
-        visitor.sees(&["This page has not arrived.", "Whatever you have bought is safe."]).await;
+        visitor.sees(&["The page didn’t load completely.", "Everything you’ve bought is safe."]).await;
         is_fit_for_everybody(visitor).await;
         visitor.lacks(&[]).await;
-        visitor.presses("Load it again").await;
-        visitor.sees(&["Start free.", "TutorClaw"]).await;
-        visitor.sees_no_more("This page has not arrived.").await;
+        visitor.presses("Reload").await;
+        visitor.sees(&["All courses", "TutorClaw"]).await;
+        visitor.sees_no_more("The page didn’t load completely.").await;
     })
     .await;
 }
@@ -160,12 +160,12 @@ async fn an_unreachable_shop_is_reported_and_retried() {
         visitor.expects_in_the_console("ERR_BLOCKED_BY_CLIENT");
         visitor.lacks(&["*/api/courses*"]).await;
         visitor.goes_to("/").await;
-        visitor.sees(&["The shop can’t be reached at the moment."]).await;
+        visitor.sees(&["The shop can’t be reached right now."]).await;
         is_fit_for_everybody(visitor).await;
         visitor.lacks(&[]).await;
         visitor.presses("Try again").await;
         visitor.sees(&["First steps with agents", "TutorClaw"]).await;
-        visitor.sees_no_more("The shop can’t be reached at the moment.").await;
+        visitor.sees_no_more("The shop can’t be reached right now.").await;
     })
     .await;
 }
@@ -191,13 +191,13 @@ async fn the_readme_shows_the_paywall_and_the_dashboard() {
     visit(async |learner| {
         learner.goes_to("/sign-in?to=/course/tutorclaw/6").await;
         learner.follows_the_link("ada@example.com").await;
-        learner.finds("Unlock: TutorClaw, all chapters").await;
+        learner.finds("Buy for $9.99: TutorClaw, all chapters").await;
         is_pictured(learner, PHONE, "paywall").await;
         learner.browser.show_on(LAPTOP).await;
-        learner.presses("Unlock").await;
+        learner.presses("Buy for $").await;
         learner.pays_with("4242 4242 4242 4242").await;
-        learner.sees(&["Paid. It is yours."]).await;
-        learner.presses("Go on to TutorClaw").await;
+        learner.sees(&["Thank you. It’s yours."]).await;
+        learner.presses("Continue to TutorClaw").await;
         learner.sees(&["“Well done!” teaches nothing"]).await;
         learner.goes_to("/").await;
         learner.finds("Continue with chapter 6: TutorClaw").await;

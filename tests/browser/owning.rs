@@ -10,11 +10,11 @@ use crate::visitor::{Visitor, visit};
 /// Somebody who pays by a debit of their bank account, which takes days.
 async fn pays_by_bank_debit(learner: &Visitor) {
     comes_to_the_paywall(learner).await;
-    learner.presses("Unlock").await;
-    learner.fills_in("E-mail", "buyer@example.com").await;
+    learner.presses("Buy for $").await;
+    learner.fills_in("Email", "buyer@example.com").await;
     learner.presses("Bank debit").await;
     learner.presses("Pay $").await;
-    learner.sees(&["Your payment is on its way."]).await;
+    learner.sees(&["Your payment is processing."]).await;
 }
 
 /// What the bank makes of it in the end.
@@ -28,9 +28,9 @@ async fn a_pending_bank_debit_opens_the_course_when_paid() {
     visit(async |learner| {
         pays_by_bank_debit(learner).await;
         learner.presses("See your purchases").await;
-        learner.sees(&["On its way", "a bank debit can take some days"]).await;
+        learner.sees(&["Processing", "a bank debit can take some days"]).await;
         learner.goes_to(CHAPTER).await;
-        learner.sees(&["The bank has not confirmed it yet."]).await;
+        learner.sees(&["Your bank hasn’t confirmed it yet."]).await;
         has_nothing_of(learner, "tutorclaw", 6).await;
 
         the_bank_says(learner, "succeeded").await;
@@ -44,9 +44,9 @@ async fn a_failed_bank_debit_is_reported_on_the_waiting_page() {
     visit(async |learner| {
         pays_by_bank_debit(learner).await;
         the_bank_says(learner, "failed").await;
-        learner.sees(&["The payment failed."]).await;
+        learner.sees(&["Your payment failed."]).await;
         learner.finds("Try again: TutorClaw, all chapters").await;
-        learner.presses("Back to where you were").await;
+        learner.presses("Go back").await;
         learner.is_at(CHAPTER).await;
         learner.sees(&["Your last payment failed."]).await;
         has_nothing_of(learner, "tutorclaw", 6).await;
@@ -65,7 +65,7 @@ async fn a_failed_bank_debit_is_reported_on_the_waiting_page() {
 async fn a_payment_that_cannot_be_confirmed_yet_is_called_safe() {
     visit(async |learner| {
         comes_to_the_paywall(learner).await;
-        learner.presses("Unlock").await;
+        learner.presses("Buy for $").await;
         learner.finds("Pay $9.99").await;
         // Stripe takes the money, and then answers nobody and tells nobody.
         learner.shop.behind_the_scenes("deliveries/hold", json!({})).await;
@@ -76,7 +76,7 @@ async fn a_payment_that_cannot_be_confirmed_yet_is_called_safe() {
         learner.shop.behind_the_scenes("faults", fault).await;
         learner.expects_in_the_console("503 (Service Unavailable)");
         learner.goes_to(&format!("/success?session_id={session}")).await;
-        learner.sees(&["If you have paid, it is safe", "The payment service can’t answer"]).await;
+        learner.sees(&["If you’ve paid, your payment is safe", "The payment service is unavailable"]).await;
         for path in [
             format!("/success?session_id={session}"),
             "/success?from=chat".to_owned(),
@@ -89,18 +89,18 @@ async fn a_payment_that_cannot_be_confirmed_yet_is_called_safe() {
             learner.goes_to(&path).await;
             learner.finds_true("document.querySelector('.waiting, .busy') === null").await;
             if path == CHAPTER {
-                learner.presses("Unlock").await;
-                learner.sees(&["The payment service can’t answer"]).await;
+                learner.presses("Buy for $").await;
+                learner.sees(&["The payment service is unavailable"]).await;
             }
             let shown = learner.text().await.unwrap();
             assert_eq!(denial_of_a_charge(&shown), None, "{path}: {shown}");
         }
         learner.goes_to(&format!("/success?session_id={session}")).await;
-        learner.sees(&["If you have paid, it is safe"]).await;
+        learner.sees(&["If you’ve paid, your payment is safe"]).await;
         learner.shop.stripe_is_well_again().await;
         learner.finds_true("control('Try again')?.disabled === false").await;
         learner.presses("Try again").await;
-        learner.sees(&["Paid. It is yours."]).await;
+        learner.sees(&["Thank you. It’s yours."]).await;
         reads(learner).await;
     })
     .await;
@@ -110,18 +110,18 @@ async fn a_payment_that_cannot_be_confirmed_yet_is_called_safe() {
 async fn a_refund_ends_access_and_says_so() {
     visit(async |learner| {
         buys(learner, "4242 4242 4242 4242").await;
-        learner.sees(&["Paid. It is yours."]).await;
-        learner.presses("Go on to TutorClaw").await;
+        learner.sees(&["Thank you. It’s yours."]).await;
+        learner.presses("Continue to TutorClaw").await;
         reads(learner).await;
         let session = learner.shop.session().await;
         learner.shop.refund(session["payment_intent"].as_str().unwrap(), None).await;
         learner.reloads_until_they_see("/purchases", "Refunded").await;
-        learner.sees(&["Your money went back to you, so this is closed."]).await;
+        learner.sees(&["Your payment was refunded, so your access has ended."]).await;
         learner.presses("Payment history").await;
         learner.sees(&["$9.99 refunded. Access ended."]).await;
         learner.goes_to(CHAPTER).await;
         learner.sees(&["Your purchase was refunded.", "$9.99"]).await;
-        learner.finds("Unlock: TutorClaw, all chapters").await;
+        learner.finds("Buy for $9.99: TutorClaw, all chapters").await;
         has_nothing_of(learner, "tutorclaw", 6).await;
     })
     .await;
@@ -131,12 +131,12 @@ async fn a_refund_ends_access_and_says_so() {
 async fn a_disputed_payment_puts_the_course_on_hold_and_says_so() {
     visit(async |learner| {
         buys(learner, "4242 4242 4242 4242").await;
-        learner.sees(&["Paid. It is yours."]).await;
+        learner.sees(&["Thank you. It’s yours."]).await;
         let payment = learner.shop.session().await["payment_intent"].clone();
         let dispute = json!({ "payment_intent": payment });
         learner.shop.behind_the_scenes("disputes", dispute).await;
         learner.reloads_until_they_see("/purchases", "On hold").await;
-        learner.sees(&["The payment is disputed at the bank"]).await;
+        learner.sees(&["Your payment is disputed"]).await;
         learner.goes_to(CHAPTER).await;
         learner.sees(&["On hold: your payment is disputed."]).await;
         has_nothing_of(learner, "tutorclaw", 6).await;
@@ -148,13 +148,13 @@ async fn a_disputed_payment_puts_the_course_on_hold_and_says_so() {
 async fn a_lost_dispute_says_that_the_bank_returned_the_money() {
     visit(async |learner| {
         buys(learner, "4242 4242 4242 4242").await;
-        learner.sees(&["Paid. It is yours."]).await;
+        learner.sees(&["Thank you. It’s yours."]).await;
         let payment = learner.shop.session().await["payment_intent"].clone();
         let opened = json!({ "payment_intent": payment });
         let dispute = learner.shop.behind_the_scenes("disputes", opened).await;
         let decide = format!("disputes/{}", dispute["id"].as_str().unwrap());
         learner.shop.behind_the_scenes(&decide, json!({ "status": "lost" })).await;
-        learner.reloads_until_they_see("/purchases", "Ended by your bank").await;
+        learner.reloads_until_they_see("/purchases", "Payment returned by your bank").await;
         let ended = "Your bank returned the money, so access has ended.";
         learner.sees(&[ended, "You can buy it again."]).await;
         learner.presses("Payment history").await;
@@ -172,12 +172,12 @@ async fn a_lost_dispute_says_that_the_bank_returned_the_money() {
 async fn a_revocation_is_explained_and_a_partial_refund_harmless() {
     visit(async |learner| {
         buys(learner, "4242 4242 4242 4242").await;
-        learner.sees(&["Paid. It is yours."]).await;
+        learner.sees(&["Thank you. It’s yours."]).await;
         let payment = learner.shop.session().await["payment_intent"].clone();
         let payment = payment.as_str().unwrap();
         learner.shop.refund(payment, Some(300)).await;
         learner.reloads_until_they_see("/purchases", "Open, partly refunded").await;
-        learner.sees(&["30% of the price was refunded. You keep access."]).await;
+        learner.sees(&["30% of the price refunded. You keep access."]).await;
         learner.presses("Payment history").await;
         learner.sees(&["Paid $9.99. Access opened.", "$3.00 of $9.99 refunded."]).await;
         learner.shop.operator(&["revoke", payment, "--reason", "fraud"]);
@@ -197,7 +197,7 @@ async fn a_revocation_is_explained_and_a_partial_refund_harmless() {
 async fn a_duplicate_payment_is_reported_with_what_to_do() {
     visit(async |learner| {
         comes_to_the_paywall(learner).await;
-        learner.presses("Unlock").await;
+        learner.presses("Buy for $").await;
         learner.finds("Pay $9.99").await;
         // Somebody has opened another session for the same, by hand, and it is paid first.
         let mut other = learner.shop.session().await;
@@ -212,10 +212,10 @@ async fn a_duplicate_payment_is_reported_with_what_to_do() {
         let paid = json!({ "type": "checkout.session.completed", "object": other });
         learner.shop.behind_the_scenes("events", paid).await;
         learner.pays_with("5555 5555 5555 4444").await;
-        learner.sees(&["Paid. It is yours.", "You have paid for this twice."]).await;
+        learner.sees(&["Thank you. It’s yours.", "You paid for this twice."]).await;
         // That page stays until somebody has read it.
         learner.presses("See your purchases").await;
-        learner.sees(&["You have paid for this twice.", "what you bought stays open"]).await;
+        learner.sees(&["You paid for this twice.", "You keep access"]).await;
         learner.goes_to(CHAPTER).await;
         reads(learner).await;
     })
@@ -241,7 +241,7 @@ async fn a_limited_grant_is_readable_until_it_ends() {
             learner.text().await.filter(|seen| seen.contains("Your access has ended."))
         };
         learner.until("for the access to end", comes_back).await;
-        learner.finds("Unlock: TutorClaw, all chapters").await;
+        learner.finds("Buy for $9.99: TutorClaw, all chapters").await;
         has_nothing_of(learner, "tutorclaw", 6).await;
         learner.presses("Purchases").await;
         learner.sees(&["Ended", "Your access ended on"]).await;

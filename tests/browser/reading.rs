@@ -18,11 +18,11 @@ const ASK: &str = "(async (path) => {
 async fn a_free_course_is_read_and_continued() {
     visit(async |learner| {
         learner.goes_to("/").await;
-        learner.sees(&["Free", "Curriculum", "À la carte", "AI in 4 Weekends"]).await;
+        learner.sees(&["Free", "Curriculum", "Single courses", "AI in 4 Weekends"]).await;
         learner.presses("Sign in").await;
         learner.follows_the_link("grace@example.com").await;
         learner.is_at("/").await;
-        learner.sees(&["Welcome, grace@example.com"]).await;
+        learner.sees(&["Your courses", "grace@example.com"]).await;
 
         learner.presses("Open: First steps with agents").await;
         learner.is_at("/course/first-steps").await;
@@ -46,14 +46,14 @@ async fn a_locked_course_says_what_it_contains_and_what_opens_it() {
         learner.goes_to("/sign-in?to=/").await;
         learner.follows_the_link("grace@example.com").await;
         learner.sees(&["10 chapters, the first 5 free", "$9.99"]).await;
-        learner.finds("Unlock: TutorClaw, all chapters").await;
-        learner.finds("Unlock: AI in 4 Weekends").await;
+        learner.finds("Buy for $9.99: TutorClaw, all chapters").await;
+        learner.finds("Buy for $99.00: AI in 4 Weekends").await;
         learner.presses("TutorClaw").await;
         learner.is_at("/course/tutorclaw").await;
         learner.finds("1 Why a tutor").await;
         learner.finds("6 Feedback that helps Locked").await;
         learner.sees(&["$9.99", "All 10 chapters"]).await;
-        learner.presses("Read what is free").await;
+        learner.presses("Read chapter 1 free").await;
         learner.is_at("/course/tutorclaw/1").await;
         learner.sees(&[&pieces("tutorclaw", 1)[0]]).await;
         learner.presses("Courses").await;
@@ -79,13 +79,13 @@ async fn a_locked_chapter_s_address_shows_only_the_paywall() {
         for path in ["/course/tutorclaw/6", "/course/evaluation/2"] {
             let (course, chapter) = path.strip_prefix("/course/").unwrap().split_once('/').unwrap();
             learner.goes_to(path).await;
-            learner.finds("Unlock").await;
+            learner.finds("Buy for $").await;
             has_nothing_of(learner, course, chapter.parse().unwrap()).await;
         }
         learner.goes_to("/sign-in?to=/course/tutorclaw/6").await;
         learner.follows_the_link("grace@example.com").await;
         learner.is_at("/course/tutorclaw/6").await;
-        learner.finds("Unlock: TutorClaw, all chapters").await;
+        learner.finds("Buy for $9.99: TutorClaw, all chapters").await;
         learner.sees(&["$9.99", "All 10 chapters"]).await;
         has_nothing_of(learner, "tutorclaw", 6).await;
     })

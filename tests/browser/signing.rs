@@ -46,7 +46,7 @@ async fn signing_in_again_returns_to_the_same_place() {
             .await;
         learner.expects_in_the_console("401 (Unauthorized)");
         learner.goes_to("/course/tutorclaw/3").await;
-        learner.sees(&["Your sign-in has ended."]).await;
+        learner.sees(&["Your session has expired."]).await;
         has_nothing_of(learner, "tutorclaw", 3).await;
         learner.presses("Sign in again").await;
         learner.follows_the_link("grace@example.com").await;
@@ -106,7 +106,7 @@ async fn a_cached_page_knows_who_has_signed_in_since() {
         learner.asks(KEEP, json!([])).await;
         learner.goes_to("/sign-in?to=/").await;
         learner.follows_the_link("grace@example.com").await;
-        learner.sees(&["Welcome, grace@example.com"]).await;
+        learner.sees(&["Your courses", "grace@example.com"]).await;
         goes_back_to_the_chapter(learner).await;
         learner.finds_true("window.kept === true").await;
         learner.sees(&["grace@example.com", &pieces("tutorclaw", 2)[0]]).await;
@@ -122,7 +122,7 @@ async fn signing_out_in_one_tab_signs_out_the_others() {
         learner.browser.session.open_tab().await.unwrap();
         learner.goes_to("/sign-in?to=/").await;
         learner.follows_the_link("grace@example.com").await;
-        learner.sees(&["Welcome, grace@example.com"]).await;
+        learner.sees(&["Your courses", "grace@example.com"]).await;
         learner.presses("Sign out").await;
         learner.finds("Sign in").await;
         learner.browser.session.switch_to(&own).await.unwrap();
@@ -136,7 +136,7 @@ async fn signing_out_also_covers_a_tab_at_stripe() {
     visit(async |learner| {
         reads_a_chapter(learner).await;
         learner.goes_to("/course/tutorclaw/6").await;
-        learner.presses("Unlock").await;
+        learner.presses("Buy for $").await;
         learner.finds("Pay $9.99").await;
         let own = learner.browser.session.window().await.unwrap();
         learner.browser.session.open_tab().await.unwrap();
@@ -158,16 +158,16 @@ async fn an_expired_sign_in_is_not_offered_what_it_owns() {
     const END: &str = "import('/session.js').then(({ session }) => session.expire())";
     visit(async |learner| {
         buys(learner, "4242 4242 4242 4242").await;
-        learner.sees(&["Paid. It is yours."]).await;
-        learner.presses("Go on to TutorClaw").await;
+        learner.sees(&["Thank you. It’s yours."]).await;
+        learner.presses("Continue to TutorClaw").await;
         reads(learner).await;
         learner.asks(END, json!([])).await;
-        learner.sees(&["Your sign-in has ended. For the next chapter"]).await;
+        learner.sees(&["Your session has expired. To read the next chapter"]).await;
         reads(learner).await;
         learner.presses("Courses").await;
-        learner.sees(&["Your sign-in has ended.", "1 course is yours"]).await;
+        learner.sees(&["Your session has expired.", "1 course owned"]).await;
         learner.presses("TutorClaw").await;
-        learner.sees(&["Every chapter is open to you."]).await;
+        learner.sees(&["You have access to every chapter."]).await;
         learner.finds("7 Adapting the pace").await;
         learner.presses("7 Adapting the pace").await;
         learner.finds("Sign in again").await;

@@ -88,10 +88,10 @@ fn is_jwt(token: &str) -> bool {
 async fn no_url_history_or_browser_file_holds_the_token() {
     visit(async |reader| {
         comes_to_the_other_site(reader).await;
-        reader.presses("Unlock").await;
+        reader.presses("Buy for $").await;
         reader.follows_the_link("ada@example.com").await;
         reader.pays_with("4242 4242 4242 4242").await;
-        reader.sees(&["Paid. It is yours."]).await;
+        reader.sees(&["Thank you. It’s yours."]).await;
         is_at_the_other_site(reader, PAGE).await;
         reader.finds("Open: TutorClaw").await;
 
@@ -153,7 +153,7 @@ async fn a_request_without_a_usable_key_is_refused() {
     visit(async |learner| {
         learner.goes_to("/sign-in?to=/").await;
         learner.follows_the_link("ada@example.com").await;
-        learner.sees(&["Welcome, ada@example.com"]).await;
+        learner.sees(&["Your courses", "ada@example.com"]).await;
         let good = request(learner, "encode(good)").await;
         let no_state = good.replace("state=made-up", "state=");
         let mut refused = vec![("good, but without a state", no_state)];
@@ -284,7 +284,7 @@ async fn two_tabs_sign_in_at_the_same_time() {
     visit(async |reader| {
         comes_to_the_other_site(reader).await;
         reader.presses("Sign in").await;
-        reader.finds("E-mail address").await;
+        reader.finds("Email address").await;
         let own = reader.browser.session.window().await.unwrap();
         reader.browser.session.open_tab().await.unwrap();
         comes_to_the_other_site(reader).await;
@@ -351,7 +351,7 @@ async fn a_browser_without_key_storage_is_told_before_leaving() {
                     Object.defineProperty({owner}, '{name}', {{ value: {instead} }});
                 }})()"
             );
-            for button in ["Unlock: TutorClaw", "Sign in"] {
+            for button in ["Buy for $9.99: TutorClaw", "Sign in"] {
                 comes_anew(reader).await;
                 reader.asks(&script, json!([])).await;
                 reader.presses(button).await;

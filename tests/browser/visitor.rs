@@ -199,7 +199,7 @@ impl Visitor {
 
     /// Signs in at the sign-in's own page, by the link of the mail.
     pub(crate) async fn follows_the_link(&self, email: &str) {
-        self.fills_in("E-mail address", email).await;
+        self.fills_in("Email address", email).await;
         self.presses("Send me a link").await;
         self.sees(&["Your sign-in link"]).await;
         self.presses("Sign in").await;
@@ -215,9 +215,9 @@ impl Visitor {
     /// Pays on Stripe's page with this card.
     pub(crate) async fn pays_with(&self, card: &str) {
         // Who has paid here before is known.
-        self.finds("E-mail").await;
-        if self.asks("control('E-mail').readOnly", json!([])).await != Some(json!(true)) {
-            self.fills_in("E-mail", "buyer@example.com").await;
+        self.finds("Email").await;
+        if self.asks("control('Email').readOnly", json!([])).await != Some(json!(true)) {
+            self.fills_in("Email", "buyer@example.com").await;
         }
         self.fills_in("Card number", card).await;
         self.fills_in("Expiry", "12 / 34").await;
