@@ -35,7 +35,9 @@ async fn a_purchase_opens_by_itself() {
     visit(async |learner| {
         buys(learner, "4242 4242 4242 4242").await;
         learner.is_below("/success?session_id=cs_test_").await;
-        learner.sees(&["Thank you. It’s yours.", "TutorClaw, all chapters", "ada@example.com"]).await;
+        learner
+            .sees(&["Thank you. It’s yours.", "TutorClaw, all chapters", "ada@example.com"])
+            .await;
         // Nobody presses anything here.
         reads(learner).await;
         learner.presses("Courses").await;
@@ -215,7 +217,9 @@ async fn after_paying_in_another_tab_nobody_is_told_to_pay() {
         learner.shop.behind_the_scenes(&pay, json!({ "card": "4242424242424242" })).await;
         // The page of Stripe's that is still shown knows nothing of it.
         learner.presses("← Back to the shop").await;
-        learner.sees(&["You already own this.", "You have access to TutorClaw, all chapters."]).await;
+        learner
+            .sees(&["You already own this.", "You have access to TutorClaw, all chapters."])
+            .await;
         learner.presses("Go back").await;
         reads(learner).await;
     })

@@ -144,7 +144,9 @@ async fn a_partly_loaded_site_says_so_and_reloads() {
         visitor.expects_in_the_console("ERR_BLOCKED_BY_CLIENT");
         visitor.lacks(&["*/locale.js"]).await;
         visitor.goes_to("/").await;
-        visitor.sees(&["The page didn’t load completely.", "Everything you’ve bought is safe."]).await;
+        visitor
+            .sees(&["The page didn’t load completely.", "Everything you’ve bought is safe."])
+            .await;
         is_fit_for_everybody(visitor).await;
         visitor.lacks(&[]).await;
         visitor.presses("Reload").await;

@@ -1,4 +1,4 @@
-//! Generated histories: in every order, with every fault, the end is the truth.
+//! Generated histories: with every order and every fault, they converge to the oracle.
 
 use simulation::history::{History, Step};
 use simulation::mutant::Mutant;
@@ -14,18 +14,18 @@ const HISTORIES: u64 = 100_000;
 fn random_histories_converge_to_the_oracle() {
     let tally =
         play_all::<History>(SEED, HISTORIES, None).unwrap_or_else(|broken| panic!("{broken}"));
-    // None of it was left out.
+    // Every one of these happened.
     for happened in [
         "answered 4xx",
         "answered 5xx",
         "applied",
-        "asked how a dispute stands",
-        "asked whose a payment is",
+        "dispute's status looked up",
+        "payment's owner looked up",
         "clock skewed",
-        "commit done late",
+        "commit made late",
         "commit overtaken",
         "commit refused",
-        "commit's answer lost",
+        "commit's response lost",
         "duplicate",
         "event again",
         "grant refused",
@@ -41,7 +41,7 @@ fn random_histories_converge_to_the_oracle() {
         "secret refused",
         "signing secret rolled",
         "stale read",
-        "told of another shop's sale",
+        "another shop's sale reported",
         "transaction conflict",
     ] {
         let times = tally.get(happened).copied().unwrap_or_default();
@@ -59,7 +59,7 @@ fn the_same_seed_replays_the_same_histories() {
     assert_ne!(played(SEED), played(SEED + 1));
 }
 
-/// One purchase is told, and this happens.
+/// One purchase is delivered, after these steps.
 fn purchase(steps: Vec<Step>) -> History {
     let actions = vec![Action::Open { learner: 0, product: 0 }, Action::Card { session: 0 }];
     History { actions, steps }
@@ -83,13 +83,13 @@ fn a_secret_changed_mid_read_is_read_consistently() {
             0 => Step::Go(0, 1),
             _ => Step::Fail(0, Fault::SecretMoves),
         };
-        // The first function is killed; the second finds what has become of the secret.
+        // The first function is killed; the second runs into the remains of the secret.
         let first = [Step::Start(0), Step::Go(0, 1)].into_iter().chain((0..3).map(read));
         let second = [Step::Crash(0), Step::Start(0), Step::Go(0, 1)];
         let steps = first.chain(second).chain((3..READS).map(read)).collect();
         let history = purchase(steps);
         let tally = history.play(None).unwrap_or_else(|violation| {
-            panic!("{violation}\n  {}", history.story(None).join("\n  "))
+            panic!("{violation}\n  {}", history.trace(None).join("\n  "))
         });
         moved += tally.get("secret changed while it was read").copied().unwrap_or_default();
     }
@@ -103,7 +103,8 @@ fn finds(mutant: Mutant, invariant: &str) {
 
 #[track_caller]
 fn finds_with(seed: u64, mutant: Mutant, invariant: &str) {
-    let broken = play_all::<History>(seed, 10_000, Some(mutant)).expect_err("no history notices");
+    let broken =
+        play_all::<History>(seed, 10_000, Some(mutant)).expect_err("no history catches it");
     assert!(broken.violation.invariant.contains(invariant), "{broken}");
     let length = broken.shortest.parts();
     assert!(length <= 25, "the shortest history has {length} parts:\n{broken}");
@@ -112,22 +113,22 @@ fn finds_with(seed: u64, mutant: Mutant, invariant: &str) {
 
 #[test]
 fn a_missing_version_check_is_caught() {
-    finds(Mutant::VersionUnchecked, "facts are never taken back");
+    finds(Mutant::VersionUnchecked, "facts are never removed");
 }
 
 #[test]
 fn recording_an_event_twice_is_caught() {
-    finds(Mutant::RecordUnchecked, "the record of an event is made once");
+    finds(Mutant::RecordUnchecked, "an event is recorded once");
 }
 
 #[test]
 fn a_table_that_loses_records_is_caught() {
-    finds(Mutant::LosesRecords, "the record of an event is made once");
+    finds(Mutant::LosesRecords, "an event is recorded once");
 }
 
 #[test]
 fn a_table_that_never_recovers_is_caught() {
-    finds(Mutant::AlwaysRefuses, "what fails is delivered again, and then succeeds");
+    finds(Mutant::AlwaysRefuses, "a failed event succeeds when redelivered");
 }
 
 #[test]
@@ -142,7 +143,7 @@ fn acknowledging_without_committing_is_caught() {
 
 #[test]
 fn a_purchase_without_access_is_caught() {
-    finds(Mutant::GrantForgotten, "access is what follows from the facts");
+    finds(Mutant::GrantForgotten, "access is exactly what follows from the facts");
 }
 
 #[test]
@@ -152,7 +153,7 @@ fn an_invalid_transaction_is_caught() {
 
 #[test]
 fn access_without_payment_is_caught() {
-    finds(Mutant::UnpaidGranted, "nobody has what they have not paid for");
+    finds(Mutant::UnpaidGranted, "nobody has access without paying");
 }
 
 #[test]
@@ -160,7 +161,7 @@ fn accepting_the_other_mode_is_caught() {
     finds(Mutant::LiveMode, "a 2xx means committed");
     let live = History { actions: vec![Action::Stray { kind: 2 }], steps: Vec::new() };
     let violation = live.play(Some(Mutant::LiveMode)).unwrap_err();
-    assert_eq!(violation.invariant, "what is none of our business writes nothing");
+    assert_eq!(violation.invariant, "irrelevant events write nothing");
 }
 
 #[test]
@@ -168,12 +169,12 @@ fn accepting_another_shop_s_mark_is_caught() {
     finds(Mutant::OtherMark, "a 2xx means committed");
     let sale = History { actions: vec![Action::Stray { kind: 1 }], steps: Vec::new() };
     let violation = sale.play(Some(Mutant::OtherMark)).unwrap_err();
-    assert_eq!(violation.invariant, "what is none of our business writes nothing");
+    assert_eq!(violation.invariant, "irrelevant events write nothing");
 }
 
 #[test]
 fn last_event_wins_for_refunds_is_caught() {
-    finds(Mutant::LastRefundStatusWins, "facts are never taken back");
+    finds(Mutant::LastRefundStatusWins, "facts are never removed");
 }
 
 #[test]
@@ -183,7 +184,7 @@ fn not_restoring_access_after_a_failed_refund_is_caught() {
 
 #[test]
 fn counting_a_refund_per_event_is_caught() {
-    finds(Mutant::RefundsAdded, "facts are never taken back");
+    finds(Mutant::RefundsAdded, "facts are never removed");
 }
 
 #[test]
@@ -193,7 +194,7 @@ fn dropping_an_early_refund_is_caught() {
 
 #[test]
 fn suspending_access_for_an_inquiry_is_caught() {
-    finds(Mutant::InquirySuspends, "nothing is known but what Stripe has told");
+    finds(Mutant::InquirySuspends, "only facts that Stripe reported are stored");
 }
 
 #[test]
@@ -203,13 +204,14 @@ fn not_restoring_access_after_a_won_dispute_is_caught() {
 
 #[test]
 fn reading_a_verdict_only_once_is_caught() {
-    finds(Mutant::VerdictReadOnce, "in the end everybody has what they have paid for");
+    finds(Mutant::VerdictReadOnce, "in the end everybody has exactly what they paid for");
 }
 
 #[test]
 fn an_unversioned_verdict_is_caught() {
-    // Three functions have to meet in one way: about one history in 25,000. Here is an early one.
-    let invariant = "in the end everybody has what they have paid for";
+    // Three functions have to interleave in one way: about one history in 25,000. This is an early
+    // one.
+    let invariant = "in the end everybody has exactly what they paid for";
     finds_with(1, Mutant::KnownVerdictUnwritten, invariant);
 }
 
@@ -220,7 +222,7 @@ fn reading_secret_versions_at_two_moments_is_caught() {
 
 #[test]
 fn an_unreported_duplicate_payment_is_caught() {
-    finds(Mutant::FirstPurchaseUnchecked, "who has paid twice for the same is listed at once");
+    finds(Mutant::FirstPurchaseUnchecked, "a duplicate payment is listed at once");
 }
 
 #[test]

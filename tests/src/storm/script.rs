@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
-use simulation::oracle::{Action, Effect, Held, Message, Payment, Reversals, Stripe};
+use simulation::oracle::{Action, Effect, Message, Payment, Reversals, SourceState, Stripe};
 
 use super::random::Random;
 
@@ -139,7 +139,7 @@ impl Script {
 }
 
 impl Source {
-    fn held(held: Held) -> Self {
+    fn held(held: SourceState) -> Self {
         Self {
             learner: held.learner,
             product: held.product,
