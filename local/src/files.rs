@@ -1,9 +1,9 @@
-//! The project's own files, served from their folder, so that an edit shows at once.
+//! The project's own files, read from their folder on each request, so that an edit shows at once.
 
 use std::path::{Component, Path, PathBuf};
 
-/// The file of this decoded path below a folder; none if the path leads elsewhere or to what is
-/// hidden, or there is no such file.
+/// The file at this decoded path below a folder; none if the path leaves the folder, names a hidden
+/// file, or there is no such file.
 pub(crate) fn below(folder: &Path, path: &str) -> Option<PathBuf> {
     let relative = Path::new(path);
     let is_plain = relative.components().all(|part| match part {
@@ -12,14 +12,14 @@ pub(crate) fn below(folder: &Path, path: &str) -> Option<PathBuf> {
             false
         }
     });
-    // A link could lead out of the folder.
+    // A symbolic link could lead out of the folder.
     let folder = folder.canonicalize().ok()?;
     let file = folder.join(relative).canonicalize().ok()?;
     (is_plain && !path.contains('\\') && file.starts_with(&folder) && file.is_file())
         .then_some(file)
 }
 
-/// What a file is, by its name: its media type.
+/// A file's media type, by its extension.
 #[must_use]
 pub fn content_type(file: impl AsRef<Path>) -> &'static str {
     match file.as_ref().extension().and_then(|extension| extension.to_str()) {

@@ -1,4 +1,4 @@
-//! Identifiers that can't be guessed.
+//! Unguessable identifiers.
 
 /// A random (version 4) UUID: request ids, version ids, learners.
 pub(crate) fn uuid() -> String {
@@ -37,8 +37,8 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    #[expect(clippy::expect_used, reason = "without randomness nothing here could be trusted")]
-    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+    #[expect(clippy::expect_used, reason = "nothing here works without randomness")]
+    getrandom::fill(&mut bytes).expect("the operating system provides random bytes");
     bytes
 }
 

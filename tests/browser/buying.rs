@@ -96,7 +96,7 @@ async fn a_3d_secure_challenge_is_answered_and_paid() {
     visit(async |learner| {
         learner.expects_in_the_console("402 (Payment Required)");
         buys(learner, "4000 0027 6000 3184").await;
-        learner.sees(&["is it you who pays?"]).await;
+        learner.sees(&["did you make this payment?"]).await;
         learner.presses("Fail").await;
         learner.sees(&["We are unable to authenticate your payment method."]).await;
         learner.pays_with("4000 0027 6000 3184").await;

@@ -1,4 +1,4 @@
-//! Which route a request takes.
+//! Finds a request's route.
 
 use std::collections::BTreeMap;
 
@@ -10,14 +10,14 @@ pub struct Router {
     routes: Vec<(Route, String)>,
 }
 
-/// The route that was found, the function it leads to, and what its variables stand for.
+/// The matching route, its function, and the values of its variables.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Found<'a> {
     /// The route.
     pub route: &'a Route,
     /// The function's binary name.
     pub function: &'a str,
-    /// `{course}` and its like, percent-decoded, by their names: `proxy` for `{proxy+}`.
+    /// `{course}` and the like, percent-decoded, by name: `proxy` for `{proxy+}`.
     pub parameters: BTreeMap<String, String>,
 }
 
@@ -31,7 +31,7 @@ impl Router {
         Router { routes: routes.collect() }
     }
 
-    /// The route for this method and path (below the stage). Where several fit, a literal segment
+    /// The route for this method and path (below the stage). If several match, a literal segment
     /// wins over a variable, and a variable over a greedy one, from the left.
     /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html>
     #[must_use]
@@ -46,7 +46,7 @@ impl Router {
     }
 }
 
-/// A segment of a route's path; the first of these that fits wins.
+/// A segment of a route's path; the first of these that matches wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Segment {
     Literal,
@@ -54,7 +54,7 @@ enum Segment {
     Greedy,
 }
 
-/// What each segment is, and what the variables stand for.
+/// The kind of each segment, and the values of the variables.
 fn fit(template: &str, path: &str) -> Option<(Vec<Segment>, BTreeMap<String, String>)> {
     let (mut segments, mut parameters) = (Vec::new(), BTreeMap::new());
     let mut rest = Some(path);
@@ -83,7 +83,7 @@ fn fit(template: &str, path: &str) -> Option<(Vec<Segment>, BTreeMap<String, Str
     rest.is_none().then_some((segments, parameters))
 }
 
-/// `%C3%A9` to `é`. What is no valid escape stays as it is.
+/// `%C3%A9` to `é`. An invalid escape stays as it is.
 #[must_use]
 pub fn percent_decode(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
@@ -100,7 +100,7 @@ pub fn percent_decode(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// `é` to `%C3%A9`, and so with all but letters, digits and `-._~`.
+/// `é` to `%C3%A9`, and the same for everything but letters, digits and `-._~`.
 #[must_use]
 pub fn percent_encode(text: &str) -> String {
     use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! Functions as processes: parallel, crashing, too slow, and gone at the end.
+//! Functions as processes: parallel, crashing, timing out, and gone at the end.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -75,7 +75,7 @@ async fn a_function_gets_only_its_event_and_lambdas_environment() {
     assert_eq!(environment["AWS_LAMBDA_FUNCTION_NAME"], "echo");
     assert_eq!(environment["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"], "256");
     assert_eq!(environment["AWS_ACCESS_KEY_ID"], "local");
-    // The tests themselves have these two.
+    // The tests' own environment has these two.
     assert!(!environment.contains_key("CARGO_MANIFEST_DIR"));
     assert!(!environment.contains_key("PATH"));
     running.lambda.stop().await;
@@ -149,12 +149,12 @@ async fn a_function_that_takes_too_long_is_ended() {
 async fn a_function_that_cannot_start_says_where_its_log_is() {
     let running = run(function("broken"), 1).await;
     let error = running.lambda.start_all().await.unwrap_err();
-    let LambdaError::NotStarted { function, log, last_words, .. } = &error;
+    let LambdaError::NotStarted { function, log, last_line, .. } = &error;
     assert_eq!(function, "broken");
     assert!(log.is_file());
-    assert_eq!(last_words, "I am broken");
+    assert_eq!(last_line, "I am broken");
     assert!(error.to_string().contains("exit status: 7"), "{error}");
-    // Nor does an event wait for ever.
+    // An event doesn't wait forever either.
     let answer = running.lambda.invoke("broken", Bytes::from_static(b"{}")).await;
     assert!(matches!(answer, Err(InvokeError::Failed(_))), "{answer:?}");
     running.lambda.stop().await;
@@ -262,7 +262,7 @@ async fn an_update_replaces_every_instance_and_interrupts_none() {
     assert_eq!(before["Description"], "Says what it is told.");
     assert_eq!(before["LastUpdateStatus"], "Successful");
 
-    // All three are at work.
+    // All three are busy.
     let file = running.folder.0.join("go");
     let event = json!({"do": format!("wait-for {}", file.display())}).to_string();
     let mut answers = tokio::task::JoinSet::new();
@@ -292,7 +292,7 @@ async fn an_update_replaces_every_instance_and_interrupts_none() {
     assert_eq!(answers.join_all().await.len(), 3, "what was begun is answered");
     running.wait_until_gone(&old).await;
 
-    // None is at work.
+    // None is busy.
     let old = running.lambda.health()["echo"].processes.clone();
     assert_eq!(running.update(&json!({"Description": "And again."})).await.0, 200);
     assert_eq!(running.updated().await["LastUpdateStatus"], "Successful");

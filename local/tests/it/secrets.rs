@@ -1,4 +1,4 @@
-//! Secrets Manager by the real SDK, through rotations and faults.
+//! Secrets Manager with the real SDK, through rotations and faults.
 
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::config::{BehaviorVersion, Credentials, Region, retry::RetryConfig};

@@ -1,4 +1,4 @@
-//! Signing in, by curl and by hand.
+//! Signing in, with curl and in a browser.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -118,10 +118,10 @@ async fn typed_text_is_never_markup() {
     stack.stack.shutdown().await;
 }
 
-/// What the site makes up for each sign-in, and keeps.
+/// The site's random verifier for each sign-in.
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 
-/// What it says of it when it asks: RFC 7636, appendix B, has this very pair.
+/// Its challenge: RFC 7636, appendix B, has this very pair.
 fn challenge(verifier: &str) -> String {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, verifier.as_bytes());
     BASE64_URL_SAFE_NO_PAD.encode(digest)
@@ -136,7 +136,7 @@ fn authorize(stack: &TestStack, challenge: &str) -> String {
     ))
 }
 
-/// Signs in as a page would lead somebody through it, and answers with where they come back to.
+/// Signs in as a browser would, and returns the redirect back to the site.
 async fn come_back(stack: &TestStack, address: &str, email: &str) -> String {
     let mail = stack.client.post(address);
     let mail = mail.header("content-type", "application/x-www-form-urlencoded");
@@ -155,7 +155,7 @@ async fn code(stack: &TestStack) -> String {
     back.split_once("code=").unwrap().1.to_owned()
 }
 
-/// Exchanges a code for tokens, with this change to what the site sends.
+/// Exchanges a code for tokens, with this change to the site's request.
 async fn exchange(stack: &TestStack, code: &str, change: (&str, &str)) -> (u16, Value) {
     let mut form = std::collections::BTreeMap::from([
         ("grant_type", "authorization_code".to_owned()),
@@ -220,7 +220,7 @@ async fn a_code_works_once_and_only_for_its_client() {
     ] {
         let code = code(&stack).await;
         assert_eq!(exchange(&stack, &code, change).await, refused(error), "{change:?}");
-        // Whoever has tried with the wrong one gets no second try.
+        // A wrong verifier gets no second try.
         assert_eq!(exchange(&stack, &code, UNCHANGED).await, refused("invalid_grant"));
     }
     for (change, error) in [

@@ -1,4 +1,4 @@
-//! The site's files, the other origin that they are shown on, and the API as pages ask it.
+//! The site's files, its other origin, and the API's CORS.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Folder, client, options, template_file};
 
-/// A stack with a site of its own.
+/// A stack with its own site.
 struct Visited {
     stack: Stack,
     client: reqwest::Client,
@@ -33,7 +33,7 @@ impl Visited {
         self.stack.addresses().gateway.clone()
     }
 
-    /// The same machine by another name, which to a browser is another site.
+    /// The same machine by another name, which is another site to a browser.
     fn other_origin(&self) -> String {
         self.origin().replace("127.0.0.1", "localhost")
     }
@@ -113,7 +113,7 @@ async fn paths_without_a_dot_serve_the_page_others_a_file() {
     ] {
         assert_eq!(visited.get(path).await.0, 404, "{path}");
     }
-    // What is not there is no less the site's.
+    // A missing file still gets the site's headers.
     let (_, nothing) = visited.get("/nothing.js").await;
     assert!(header(&nothing, "content-security-policy").starts_with("default-src 'none'"));
     for method in [Method::POST, Method::PUT, Method::DELETE] {
@@ -185,7 +185,7 @@ async fn the_other_origin_serves_the_demo_and_redirects_the_rest() {
     }
     assert_eq!(visited.get_elsewhere("/demo/nothing.html").await.status(), 404);
     assert_eq!(visited.get_elsewhere("/demo/..%2f..%2fsecret.txt").await.status(), 404);
-    // The scripts themselves may be loaded from everywhere.
+    // The scripts may be loaded from everywhere.
     let (_, script) = visited.get("/app.js").await;
     assert_eq!(header(&script, "access-control-allow-origin"), "*");
     visited.stack.shutdown().await;
@@ -211,7 +211,7 @@ async fn cors_allows_the_template_s_origins() {
             assert_eq!(header(&preflight, "access-control-allow-methods"), "GET,POST");
             assert_eq!(header(&preflight, "access-control-max-age"), "600");
         }
-        // Also a refusal may be read, and says no more than it would say anyway.
+        // Errors are readable too, and contain nothing more.
         for (path, status) in [("/api/courses", 200), ("/api/entitlements", 401)] {
             let answer = visited.ask(Method::GET, path, &[("origin", origin)]).await;
             assert_eq!((answer.status().as_u16(), allowed(&answer).as_str()), (status, expected));

@@ -1,4 +1,4 @@
-//! The stack as a whole: what it starts, what it keeps, and what stops it from starting.
+//! The whole stack: what it starts, what it stores, and what keeps it from starting.
 
 use local::Keep;
 use local::lambda::{LambdaError, Program, Programs};
@@ -151,7 +151,7 @@ async fn a_function_that_does_not_start_stops_the_stack() {
     std::fs::remove_dir_all(log.parent().unwrap().parent().unwrap()).unwrap();
 }
 
-/// Writing to `/dev/full` finds the disk full, whoever writes.
+/// Every write to `/dev/full` finds the disk full.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_full_disk_fails_the_request_with_the_reason() {

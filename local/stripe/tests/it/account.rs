@@ -1,4 +1,4 @@
-//! What belongs to the account as a whole: itself, the customer portal, tax, and keys.
+//! The account itself, the customer portal, tax, and keys.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -30,7 +30,7 @@ async fn the_portal_has_no_default_until_its_settings_are_saved() {
     let shop = Shop::open().await;
     let path = "/v1/billing_portal/configurations";
     assert_eq!(shop.get(path).await.ok()["data"], json!([]));
-    // What the API makes is active, and never the default.
+    // Those that the API creates are active, and never the default.
     let form = [("features[invoice_history][enabled]", "true"), ("login_page[enabled]", "true")];
     let made = shop.post(path, &form).await.ok();
     assert_eq!((&made["active"], &made["is_default"]), (&json!(true), &json!(false)));
@@ -130,7 +130,7 @@ impl<'a> Restricted<'a> {
         Shop::send(request.body(form.to_owned())).await
     }
 
-    /// The permission that a refused request lacks, as the answer names it.
+    /// The permission that a refused request lacks, according to the error.
     async fn lacks(&self, method: Method, path: &str, form: &str) -> String {
         let (status, error) = self.send(method, path, form).await.error();
         assert_eq!(status, 403, "{path}: {error}");
@@ -171,7 +171,7 @@ async fn a_restricted_key_error_names_the_missing_permission() {
         (Method::POST, "/v1/webhook_endpoints", "rak_webhook_write"),
     ];
     for (method, path, permission) in cases {
-        // Parameters don't matter: these are nonsense, and nobody looks at them.
+        // Parameters don't matter: these are nonsense, and nothing reads them.
         assert_eq!(key.lacks(method, path, "nonsense=1").await, permission, "{path}");
     }
     let account = shop.get("/v1/account").await.ok();
@@ -195,11 +195,11 @@ async fn write_permission_on_a_restricted_key_implies_read() {
     let session = format!("/v1/checkout/sessions/{}", session["id"].as_str().unwrap());
     key.send(Method::GET, &session, "").await.ok();
     key.send(Method::GET, "/v1/webhook_endpoints", "").await.ok();
-    // Whoever reads sessions reads their payment intents and products, but neither writes them.
+    // Reading sessions includes reading their payment intents and products, but not writing them.
     key.send(Method::GET, "/v1/payment_intents", "").await.ok();
     key.send(Method::GET, "/v1/products", "").await.ok();
     assert_eq!(key.lacks(Method::POST, "/v1/products", "name=x").await, "rak_product_write");
-    // An unknown address is unknown to everybody, and is nobody's permission.
+    // An unknown path is unknown to every key, and has no permission.
     assert_eq!(key.send(Method::GET, "/v1/subscriptions", "").await.error().0, 404);
 }
 

@@ -1,4 +1,4 @@
-//! Keys, parameters, errors: the manners of the API.
+//! Keys, parameters and errors of the API.
 
 use base64::Engine;
 use reqwest::{Method, StatusCode};
@@ -168,7 +168,7 @@ async fn metadata_is_merged_and_unset_key_by_key() {
     let events = shop.get("/v1/events?type=customer.updated").await.ok();
     let previous = &events["data"][1]["data"]["previous_attributes"];
     assert_eq!(*previous, json!({"metadata": {"old": "1", "new": null}, "name": "Ada"}));
-    // Nothing changed, nothing to tell.
+    // Nothing changed, so there is no event.
     shop.post(&path, &[("metadata[gone]", "")]).await.ok();
     assert_eq!(
         shop.get("/v1/events?type=customer.updated").await.ok()["data"].as_array().unwrap().len(),
@@ -192,7 +192,7 @@ async fn a_deleted_customer_is_a_tombstone() {
     let price = shop.price(100).await;
     assert_eq!(shop.session_with(&price, &[("customer", &id)]).await.error().0, 400);
     assert_eq!(shop.event_types().await, ["customer.created", "customer.deleted"]);
-    // The event still tells who it was.
+    // The event still names them.
     let event = shop.get("/v1/events?type=customer.deleted").await.ok()["data"][0].clone();
     assert_eq!(event["data"], json!({ "object": customer }));
 }

@@ -1,4 +1,4 @@
-//! Products and prices: what keeps a shop in order, and what Stripe refuses.
+//! Products and prices, and what Stripe refuses about them.
 
 use serde_json::{Value, json};
 
@@ -52,7 +52,7 @@ async fn prices_are_listed_by_product_and_by_lookup_key() {
     assert_eq!(ids(&list("product=a&lookup_keys[]=k2").await), Vec::<&str>::new());
     shop.post(&format!("/v1/prices/{first}"), &[("active", "false")]).await.ok();
     assert_eq!(ids(&list("active=true").await), [second.as_str()]);
-    // An archived price keeps its lookup key until another takes it.
+    // An archived price keeps its lookup key until another one takes it.
     assert_eq!(ids(&list("lookup_keys[]=k1&active=false").await), [first.as_str()]);
 }
 

@@ -1,4 +1,4 @@
-//! Sessions from open to paid, declined, settled or expired, and what is told about them.
+//! Sessions from open to paid, declined, settled or expired, and their events.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -206,7 +206,7 @@ async fn a_session_expires_on_time() {
     let id = shop.session().await;
     let now = shop.control(Method::POST, "/advance", json!({"seconds": 86_300})).await.ok();
     assert_eq!(session_of(&shop, &id).await["status"], "open");
-    // Within the next half hour of the simulator's time it cannot be made to expire.
+    // It can't be made to expire within half an hour of the simulator's time.
     let price = shop.price(100).await;
     let soon = (now["now"].as_i64().unwrap() + 600).to_string();
     assert_eq!(

@@ -34,14 +34,14 @@ async fn disputes_of(shop: &Shop, intent: &str) -> Vec<Value> {
     listed["data"].as_array().unwrap().clone()
 }
 
-/// What the account's balance has lost by a dispute, without fees.
+/// The change in the account's balance because of a dispute, without fees.
 fn withdrawn(dispute: &Value) -> i64 {
     let transactions = dispute["balance_transactions"].as_array().unwrap();
     -transactions.iter().map(|it| it["amount"].as_i64().unwrap()).sum::<i64>()
 }
 
-/// Brings a dispute through these statuses, and asserts for each what is told, how much of the
-/// payment the bank has then, and that it can be refunded just when the bank has nothing.
+/// Takes a dispute through these statuses, and asserts for each its events, how much of the payment
+/// is withdrawn, and that it can be refunded only when nothing is.
 async fn lead(shop: &Shop, dispute: &Value, steps: &[(&str, &[&str], i64)]) {
     for (status, told, taken) in steps {
         let before = shop.newest_event().await;
@@ -224,7 +224,7 @@ async fn one_payment_can_be_disputed_several_times() {
     let second = open(&shop, &intent, json!({"amount": 2000, "reason": "duplicate"})).await;
     assert_eq!(disputes_of(&shop, &intent).await, [second.clone(), first.clone()]);
     bring(&shop, &first, "won").await.ok();
-    // One is enough to stand in the way of a refund.
+    // One open dispute suffices to block a refund.
     let form = [("payment_intent", intent.as_str())];
     let (status, error) = shop.post("/v1/refunds", &form).await.error();
     assert_eq!((status, &error["code"]), (400, &json!("charge_disputed")));

@@ -1,4 +1,4 @@
-//! Stripe on a bad day.
+//! Injected faults.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -39,7 +39,7 @@ async fn a_fault_can_happen_after_the_effect() {
     fault(&shop, json!({"method": "POST", "path": PATH, "status": 500, "after": true})).await;
     assert_eq!(post(&shop, "k").await.error().0, 500);
     assert_eq!(customers(&shop).await, 1);
-    // The retry learns what happened, and nothing happens twice.
+    // The retry gets the first result, and nothing happens twice.
     let retry = post(&shop, "k").await;
     assert_eq!(retry.header("idempotent-replayed"), Some("true"));
     retry.ok();

@@ -1,4 +1,4 @@
-//! The same key: the same answer, and the deed done once.
+//! The same key gives the same response, and takes effect once.
 
 use reqwest::Method;
 use serde_json::json;
@@ -72,7 +72,7 @@ async fn a_key_in_use_is_409_and_retryable() {
     shop.control(Method::POST, "/faults", fault).await.ok();
     let slow = shop.posting(PATH, &[]).header("idempotency-key", "k");
     let slow = tokio::spawn(Shop::send(slow));
-    // The fault is taken when the slow request has arrived.
+    // The fault is consumed once the slow request has arrived.
     loop {
         let faults = shop.control(Method::GET, "/faults", json!(null)).await.ok();
         if faults["faults"] == 0 {

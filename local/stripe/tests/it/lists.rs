@@ -1,4 +1,4 @@
-//! Lists: newest first, a page at a time, filtered.
+//! Lists: newest first, in pages, filtered.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! The hosted page, as a browser without scripts sees it.
+//! The hosted page in a browser without scripts.
 
 use reqwest::{Method, StatusCode};
 use serde_json::json;
@@ -48,7 +48,7 @@ async fn the_page_shows_the_product_and_the_price() {
     for (group, first) in [
         ("Pay</h3>", "4242 4242 4242 4242"),
         ("Are declined</h3>", "4000 0000 0000 0002"),
-        ("Ask who pays</h3>", "4000 0027 6000 3184"),
+        ("Require 3D Secure</h3>", "4000 0027 6000 3184"),
         ("Pay, and the bank objects</h3>", "4000 0000 0000 0259"),
         ("Pay, and a refund takes its time</h3>", "4000 0000 0000 7726"),
     ] {
@@ -100,10 +100,10 @@ async fn a_form_error_is_named_and_the_input_is_kept() {
         assert!(!html.contains(r#"value="4000"#));
     }
     let page = submit(&shop, &session, &[("email", "")]).await;
-    assert!(html(&page).contains("Enter your e-mail address."));
+    assert!(html(&page).contains("Enter your email address."));
 }
 
-/// Answers the bank's question.
+/// Answers the 3D Secure challenge.
 async fn answer(shop: &Shop, session: &str, outcome: &str) -> Answer {
     let path = format!("/c/pay/{session}/authenticate");
     Shop::send(shop.posting(&path, &[("outcome", outcome)])).await
@@ -121,7 +121,9 @@ async fn a_3d_secure_challenge_has_its_own_page() {
         let asked = submit(&shop, &session, &[("card_number", card), ("name", "Ada")]).await;
         assert_eq!(asked.header("location"), Some(path.as_str()), "{card}");
         let page = Shop::send(shop.request(Method::GET, &path)).await;
-        assert!(html(&page).contains("is it you who pays?") && html(&page).contains("$29.00"));
+        assert!(
+            html(&page).contains("did you make this payment?") && html(&page).contains("$29.00")
+        );
         let intents = shop.get("/v1/payment_intents").await.ok();
         assert_eq!(intents["data"][0]["status"], "requires_action");
         assert_eq!(intents["data"][0]["amount_received"], 0);

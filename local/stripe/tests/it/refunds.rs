@@ -1,4 +1,4 @@
-//! Refunds: how much, what becomes of them, and what is told about it.
+//! Refunds: amounts, outcomes, and their events.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ async fn settle(shop: &Shop, refund: &Value, outcome: &str) -> crate::shop::Answ
     shop.control(Method::POST, &path, json!({ "outcome": outcome })).await
 }
 
-/// How much of a payment's charge is refunded, and whether that is all.
+/// The refunded amount of a payment's charge, and whether that is all of it.
 async fn refunded(shop: &Shop, intent: &str) -> (i64, bool) {
     let charge = shop.charge_of(intent).await;
     (charge["amount_refunded"].as_i64().unwrap(), charge["refunded"].as_bool().unwrap())
@@ -164,7 +164,7 @@ async fn a_bank_debit_refund_is_pending_until_settled() {
             (&json!("pending"), &json!("processing"))
         );
         assert_eq!(made["balance_transaction"], json!(null));
-        // What is promised cannot be promised again.
+        // A pending amount can't be refunded again.
         assert_eq!(refunded(&shop, &intent).await, (2900, true));
         let before = shop.newest_event().await;
         let settled = settle(&shop, &made, outcome).await.ok();
@@ -192,7 +192,7 @@ async fn a_failed_refund_restores_the_charge_and_can_be_retried() {
     assert_eq!(failed["failure_reason"], "expired_or_canceled_card");
     assert!(failed["failure_balance_transaction"].is_string());
     assert_eq!(refunded(&shop, &intent).await, (0, false));
-    // It stays so.
+    // The status stays.
     for outcome in ["succeeded", "pending", "failed", "requires_action", "lost"] {
         assert_eq!(settle(&shop, &failed, outcome).await.error().0, 400, "{outcome}");
     }

@@ -1,4 +1,4 @@
-//! The state file: nothing is forgotten over a restart.
+//! The state file: a restart loses nothing.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::shop::Shop;
 use crate::webhooks::{Endpoint, until};
 
-/// A file of the test's own, removed at the end.
+/// A temporary file, removed at the end.
 struct StateFile(PathBuf);
 
 impl StateFile {
@@ -36,7 +36,7 @@ async fn a_restart_loses_nothing() {
     let secret = shop.simulator.register_webhook(&endpoint.url).await.unwrap();
     let first = shop.posting("/v1/customers", &[("name", "Ada")]).header("idempotency-key", "k");
     let first = Shop::send(first).await.ok();
-    // Its first attempt fails, and the next one is for the successor.
+    // Its first attempt fails, and the next one is left to the successor.
     endpoint.wait_for(1).await;
     shop.control(Method::POST, "/advance", json!({"seconds": 7200})).await.ok();
     let now = shop.control(Method::POST, "/advance", json!({"seconds": 0})).await.ok();
@@ -121,7 +121,7 @@ async fn after_a_restart_the_webhook_can_have_moved() {
     assert_eq!(shop.simulator.register_webhook(&endpoint.url).await.unwrap(), secret);
     let endpoints = shop.get("/v1/webhook_endpoints").await.ok();
     assert_eq!(endpoints["data"].as_array().unwrap().len(), 1, "{endpoints}");
-    // What was undelivered there arrives here.
+    // The undelivered event arrives here.
     endpoint.wait_for(1).await;
     assert_eq!(endpoint.types(), ["customer.created"]);
 }
