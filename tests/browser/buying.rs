@@ -5,22 +5,22 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::chapters::pieces;
-use crate::reading::has_nothing_of;
+use crate::reading::shows_nothing_of;
 use crate::visitor::{Visitor, visit};
 
 pub(crate) const CHAPTER: &str = "/course/tutorclaw/6";
 
-/// Somebody before the paywall of a chapter.
-pub(crate) async fn comes_to_the_paywall(learner: &Visitor) {
+/// Opens a chapter's paywall, signed in.
+pub(crate) async fn opens_the_paywall(learner: &Visitor) {
     learner.goes_to(&format!("/sign-in?to={CHAPTER}")).await;
     learner.follows_the_link("ada@example.com").await;
     learner.is_at(CHAPTER).await;
     learner.finds("Buy for $9.99: TutorClaw, all chapters").await;
 }
 
-/// Somebody who has bought it, and has not waited for the success page to go on.
+/// Buys the course, and returns from Stripe.
 pub(crate) async fn buys(learner: &Visitor, card: &str) {
-    comes_to_the_paywall(learner).await;
+    opens_the_paywall(learner).await;
     learner.presses("Buy for $").await;
     learner.pays_with(card).await;
 }
@@ -38,7 +38,7 @@ async fn a_purchase_opens_by_itself() {
         learner
             .sees(&["Thank you. It’s yours.", "TutorClaw, all chapters", "ada@example.com"])
             .await;
-        // Nobody presses anything here.
+        // The page continues without a press.
         reads(learner).await;
         learner.presses("Courses").await;
         learner.finds("Continue with chapter 6: TutorClaw").await;
@@ -63,7 +63,7 @@ async fn a_declined_card_charges_nothing_and_the_place_is_kept() {
         learner.presses("Go back").await;
         learner.is_at(CHAPTER).await;
         learner.finds("Buy for $9.99: TutorClaw, all chapters").await;
-        has_nothing_of(learner, "tutorclaw", 6).await;
+        shows_nothing_of(learner, "tutorclaw", 6).await;
 
         learner.presses("Buy for $").await;
         learner.pays_with("4000 0000 0000 9995").await;
@@ -79,7 +79,7 @@ async fn a_declined_card_charges_nothing_and_the_place_is_kept() {
 #[tokio::test]
 async fn the_return_from_stripe_never_leads_to_another_site() {
     visit(async |learner| {
-        comes_to_the_paywall(learner).await;
+        opens_the_paywall(learner).await;
         for from in ["/.//evil.example/login", "/x/..//evil.example", "/..//evil.example"] {
             learner.goes_to(&format!("/buy?price=tutorclaw_paid&from={from}")).await;
             learner.presses("← Back to the shop").await;
@@ -145,7 +145,7 @@ async fn a_purchase_is_made_with_the_keyboard_alone() {
 #[tokio::test]
 async fn a_double_press_opens_one_checkout() {
     visit(async |learner| {
-        comes_to_the_paywall(learner).await;
+        opens_the_paywall(learner).await;
         let pressed = "(() => {
             const unlock = control('Unlock');
             unlock.click();
@@ -159,7 +159,7 @@ async fn a_double_press_opens_one_checkout() {
         let customers = learner.shop.stripe("/v1/customers").await;
         assert_eq!(customers["data"].as_array().unwrap().len(), 1, "{customers}");
 
-        // Who comes back without having paid finds the button as it was, and the same checkout.
+        // Returning without having paid leads to the same checkout.
         learner.browser.session.go_back().await.unwrap();
         learner.is_at(CHAPTER).await;
         learner.presses("Buy for $9.99: TutorClaw, all chapters").await;
@@ -173,8 +173,8 @@ async fn a_double_press_opens_one_checkout() {
     .await;
 }
 
-/// Asks the API for a checkout, as another tab does, of which this page knows nothing.
-async fn opens_a_checkout(learner: &Visitor) -> String {
+/// Opens a checkout through the API, as another tab would.
+async fn opens_another_checkout(learner: &Visitor) -> String {
     let open = "(async () => {
         const { token } = JSON.parse(sessionStorage.getItem('coursegate.session'));
         const answer = await fetch('/api/checkout', {
@@ -191,12 +191,12 @@ async fn opens_a_checkout(learner: &Visitor) -> String {
 #[tokio::test]
 async fn a_purchase_in_another_tab_is_not_sold_again() {
     visit(async |learner| {
-        comes_to_the_paywall(learner).await;
-        let pay = format!("checkout/sessions/{}/pay", opens_a_checkout(learner).await);
-        learner.shop.behind_the_scenes(&pay, json!({ "card": "4242424242424242" })).await;
+        opens_the_paywall(learner).await;
+        let pay = format!("checkout/sessions/{}/pay", opens_another_checkout(learner).await);
+        learner.shop.simulator(&pay, json!({ "card": "4242424242424242" })).await;
         learner.expects_in_the_console("409 (Conflict)");
         learner.presses("Buy for $").await;
-        // The page takes it for what it is.
+        // The page recognizes it.
         reads(learner).await;
         learner.shop.session().await;
         learner.goes_to("/buy?price=tutorclaw_paid").await;
@@ -210,12 +210,12 @@ async fn a_purchase_in_another_tab_is_not_sold_again() {
 #[tokio::test]
 async fn after_paying_in_another_tab_nobody_is_told_to_pay() {
     visit(async |learner| {
-        comes_to_the_paywall(learner).await;
+        opens_the_paywall(learner).await;
         learner.presses("Buy for $").await;
         learner.finds("Pay $9.99").await;
         let pay = format!("checkout/sessions/{}/pay", learner.shop.session_id().await);
-        learner.shop.behind_the_scenes(&pay, json!({ "card": "4242424242424242" })).await;
-        // The page of Stripe's that is still shown knows nothing of it.
+        learner.shop.simulator(&pay, json!({ "card": "4242424242424242" })).await;
+        // Stripe's page, still open, knows nothing of it.
         learner.presses("← Back to the shop").await;
         learner
             .sees(&["You already own this.", "You have access to TutorClaw, all chapters."])
@@ -242,15 +242,15 @@ async fn a_retired_price_leads_to_current_prices() {
 #[tokio::test]
 async fn an_unavailable_payment_service_is_reported_and_retried() {
     visit(async |learner| {
-        comes_to_the_paywall(learner).await;
+        opens_the_paywall(learner).await;
         let fault = json!({ "method": "POST", "path": "/v1/checkout/sessions", "status": 503, "times": 50 });
-        learner.shop.behind_the_scenes("faults", fault).await;
+        learner.shop.simulator("faults", fault).await;
         learner.expects_in_the_console("503 (Service Unavailable)");
         learner.presses("Buy for $").await;
         learner.sees(&["The payment service is unavailable right now."]).await;
         // Not before the time that the API has named.
         learner.sees(&["Try again in "]).await;
-        learner.shop.stripe_is_well_again().await;
+        learner.shop.clear_stripe_faults().await;
         learner.finds_true("control('Try again')?.disabled === false").await;
         learner.presses("Try again").await;
         learner.finds("Pay $9.99").await;
@@ -261,10 +261,10 @@ async fn an_unavailable_payment_service_is_reported_and_retried() {
 #[tokio::test]
 async fn a_rate_limited_learner_is_told_when_to_retry() {
     visit(async |learner| {
-        comes_to_the_paywall(learner).await;
-        // So many are let through in ten minutes.
+        opens_the_paywall(learner).await;
+        // The limit for ten minutes.
         for _ in 0..20 {
-            opens_a_checkout(learner).await;
+            opens_another_checkout(learner).await;
         }
         learner.expects_in_the_console("429 (Too Many Requests)");
         learner.presses("Buy for $").await;
@@ -277,7 +277,7 @@ async fn a_rate_limited_learner_is_told_when_to_retry() {
 #[tokio::test]
 async fn a_checkout_that_failed_offline_opens_on_the_next_press() {
     visit(async |learner| {
-        comes_to_the_paywall(learner).await;
+        opens_the_paywall(learner).await;
         learner.expects_in_the_console("ERR_INTERNET_DISCONNECTED");
         learner.is_offline(true).await;
         learner.presses("Buy for $").await;
@@ -293,9 +293,9 @@ async fn a_checkout_that_failed_offline_opens_on_the_next_press() {
 #[tokio::test]
 async fn leaving_the_page_cancels_the_redirect_to_stripe() {
     visit(async |learner| {
-        comes_to_the_paywall(learner).await;
+        opens_the_paywall(learner).await;
         let slow = json!({ "method": "POST", "path": "/v1/checkout/sessions", "delay_ms": 1500 });
-        learner.shop.behind_the_scenes("faults", slow).await;
+        learner.shop.simulator("faults", slow).await;
         learner.presses("Buy for $").await;
         learner.presses("Purchases").await;
         learner.sees(&["You haven’t bought anything yet."]).await;
@@ -317,7 +317,7 @@ async fn going_back_from_stripe_keeps_the_sign_in() {
         learner.presses("Buy for $").await;
         learner.follows_the_link("ada@example.com").await;
         learner.finds("Pay $9.99").await;
-        // The mail lies between, and the form is before it.
+        // The email page lies in between, and the form before it.
         learner.browser.session.go_back().await.unwrap();
         learner.browser.session.go_back().await.unwrap();
         learner.follows_the_link("ada@example.com").await;

@@ -3,20 +3,20 @@
 use serde_json::json;
 
 use crate::chapters::pieces;
-use crate::reading::has_nothing_of;
+use crate::reading::shows_nothing_of;
 use crate::visitor::{Visitor, visit};
 
-/// An address with whatever an address may have.
+/// An address with every part that an address can have.
 pub(crate) const PAGE: &str = "/demo/embed.html?utm_content=spring%20sale:a,b+c&p=//x#section";
 const TEASER: &str = "“Wrong” is not feedback.";
 
-/// Whoever is on somebody else's page, and has not been there before.
-pub(crate) async fn comes_to_the_other_site(reader: &Visitor) {
+/// Opens another site's page for the first time.
+pub(crate) async fn opens_the_other_site(reader: &Visitor) {
     reader.opens(&reader.shop.other_site(PAGE)).await;
     reader.sees(&[TEASER, "TutorClaw, all chapters", "$9.99"]).await;
 }
 
-/// Waits until the browser is at this address of the other site, with nothing of the sign-in in it.
+/// Waits for this address of the other site, without anything of the sign-in in it.
 pub(crate) async fn is_at_the_other_site(reader: &Visitor, page: &str) {
     let address = async || {
         let address = reader.browser.session.address().await.ok()?;
@@ -29,7 +29,7 @@ pub(crate) async fn is_at_the_other_site(reader: &Visitor, page: &str) {
 #[tokio::test]
 async fn a_chapter_is_bought_and_read_on_another_site() {
     visit(async |reader| {
-        comes_to_the_other_site(reader).await;
+        opens_the_other_site(reader).await;
         reader.sees(&["coursegate-locked: {\"course\":\"tutorclaw\",\"chapter\":6}"]).await;
         reader.presses("Buy for $").await;
         reader.follows_the_link("ada@example.com").await;
@@ -37,7 +37,7 @@ async fn a_chapter_is_bought_and_read_on_another_site() {
         reader.sees(&["Thank you. It’s yours."]).await;
         reader.finds("Back to localhost").await;
 
-        // Nobody presses anything here.
+        // The page continues without a press.
         is_at_the_other_site(reader, PAGE).await;
         reader.sees(&[&pieces("tutorclaw", 6)[0]]).await;
         reader.sees(&["coursegate-open: {\"course\":\"tutorclaw\",\"chapter\":6}"]).await;
@@ -50,7 +50,7 @@ async fn a_chapter_is_bought_and_read_on_another_site() {
 #[tokio::test]
 async fn canceling_returns_to_the_page_on_the_other_site() {
     visit(async |reader| {
-        comes_to_the_other_site(reader).await;
+        opens_the_other_site(reader).await;
         reader.presses("Buy for $").await;
         reader.follows_the_link("ada@example.com").await;
         reader.presses("← Back to the shop").await;
@@ -59,7 +59,7 @@ async fn canceling_returns_to_the_page_on_the_other_site() {
         is_at_the_other_site(reader, PAGE).await;
         reader.sees(&[TEASER, "$9.99"]).await;
         reader.finds("Buy for $9.99: TutorClaw, all chapters").await;
-        has_nothing_of(reader, "tutorclaw", 6).await;
+        shows_nothing_of(reader, "tutorclaw", 6).await;
     })
     .await;
 }
@@ -68,7 +68,7 @@ async fn canceling_returns_to_the_page_on_the_other_site() {
 async fn another_site_signs_its_reader_in_and_out() {
     const FREE: &str = "document.querySelector('course-paywall').setAttribute('chapter', '1')";
     visit(async |reader| {
-        comes_to_the_other_site(reader).await;
+        opens_the_other_site(reader).await;
         reader.asks(FREE, json!([])).await;
         reader.presses("Sign in and read").await;
         reader.follows_the_link("ada@example.com").await;
@@ -96,7 +96,7 @@ async fn a_site_that_is_not_listed_gets_no_token() {
         learner.follows_the_link("ada@example.com").await;
         learner.sees(&["This site isn’t connected."]).await;
         learner.sees(&["https://stranger.example is not among"]).await;
-        // What begins or ends like the one that is named, and is not.
+        // Similar to the listed origin, but different.
         let other = learner.shop.other_site("");
         for origin in [
             format!("{other}1"),
@@ -131,12 +131,12 @@ async fn a_missing_return_page_is_reported_before_leaving() {
     visit(async |reader| {
         reader.expects_in_the_console("/coursegate has to be a page with the same script tag");
         reader.expects_in_the_console("ERR_BLOCKED_BY_CLIENT");
-        comes_to_the_other_site(reader).await;
-        reader.lacks(&["*/coursegate"]).await;
+        opens_the_other_site(reader).await;
+        reader.blocks(&["*/coursegate"]).await;
         reader.presses("Buy for $9.99: TutorClaw").await;
         reader.sees(&["This page is not set up for signing in yet."]).await;
         is_at_the_other_site(reader, PAGE).await;
-        reader.lacks(&[]).await;
+        reader.blocks(&[]).await;
         reader.presses("Buy for $9.99: TutorClaw").await;
         reader.finds("Email address").await;
     })

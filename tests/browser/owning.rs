@@ -1,15 +1,15 @@
-//! What becomes of a purchase: it is waited for, or goes back, or ends.
+//! After the purchase: pending, refunded, disputed and ended.
 
 use serde_json::json;
 use tests::claims::denial_of_a_charge;
 
-use crate::buying::{CHAPTER, buys, comes_to_the_paywall, reads};
-use crate::reading::has_nothing_of;
+use crate::buying::{CHAPTER, buys, opens_the_paywall, reads};
+use crate::reading::shows_nothing_of;
 use crate::visitor::{Visitor, visit};
 
-/// Somebody who pays by a debit of their bank account, which takes days.
+/// Pays by a bank debit, which takes days.
 async fn pays_by_bank_debit(learner: &Visitor) {
-    comes_to_the_paywall(learner).await;
+    opens_the_paywall(learner).await;
     learner.presses("Buy for $").await;
     learner.fills_in("Email", "buyer@example.com").await;
     learner.presses("Bank debit").await;
@@ -17,10 +17,10 @@ async fn pays_by_bank_debit(learner: &Visitor) {
     learner.sees(&["Your payment is processing."]).await;
 }
 
-/// What the bank makes of it in the end.
-async fn the_bank_says(learner: &Visitor, outcome: &str) {
+/// Settles the bank debit.
+async fn bank_settles(learner: &Visitor, outcome: &str) {
     let settle = format!("checkout/sessions/{}/settle", learner.shop.session_id().await);
-    learner.shop.behind_the_scenes(&settle, json!({ "outcome": outcome })).await;
+    learner.shop.simulator(&settle, json!({ "outcome": outcome })).await;
 }
 
 #[tokio::test]
@@ -31,9 +31,9 @@ async fn a_pending_bank_debit_opens_the_course_when_paid() {
         learner.sees(&["Processing", "a bank debit can take some days"]).await;
         learner.goes_to(CHAPTER).await;
         learner.sees(&["Your bank hasn’t confirmed it yet."]).await;
-        has_nothing_of(learner, "tutorclaw", 6).await;
+        shows_nothing_of(learner, "tutorclaw", 6).await;
 
-        the_bank_says(learner, "succeeded").await;
+        bank_settles(learner, "succeeded").await;
         reads(learner).await;
     })
     .await;
@@ -43,13 +43,13 @@ async fn a_pending_bank_debit_opens_the_course_when_paid() {
 async fn a_failed_bank_debit_is_reported_on_the_waiting_page() {
     visit(async |learner| {
         pays_by_bank_debit(learner).await;
-        the_bank_says(learner, "failed").await;
+        bank_settles(learner, "failed").await;
         learner.sees(&["Your payment failed."]).await;
         learner.finds("Try again: TutorClaw, all chapters").await;
         learner.presses("Go back").await;
         learner.is_at(CHAPTER).await;
         learner.sees(&["Your last payment failed."]).await;
-        has_nothing_of(learner, "tutorclaw", 6).await;
+        shows_nothing_of(learner, "tutorclaw", 6).await;
         learner.goes_to("/purchases").await;
         learner.presses("Payment history").await;
         let history = ["Payment of $9.99 processing.", "Payment of $9.99 failed."];
@@ -64,16 +64,16 @@ async fn a_failed_bank_debit_is_reported_on_the_waiting_page() {
 #[tokio::test]
 async fn a_payment_that_cannot_be_confirmed_yet_is_called_safe() {
     visit(async |learner| {
-        comes_to_the_paywall(learner).await;
+        opens_the_paywall(learner).await;
         learner.presses("Buy for $").await;
         learner.finds("Pay $9.99").await;
-        // Stripe takes the money, and then answers nobody and tells nobody.
-        learner.shop.behind_the_scenes("deliveries/hold", json!({})).await;
+        // Stripe takes the payment, and then neither responds nor sends events.
+        learner.shop.simulator("deliveries/hold", json!({})).await;
         let session = learner.shop.session_id().await;
         let pay = format!("checkout/sessions/{session}/pay");
-        learner.shop.behind_the_scenes(&pay, json!({ "card": "4242424242424242" })).await;
+        learner.shop.simulator(&pay, json!({ "card": "4242424242424242" })).await;
         let fault = json!({ "method": "GET", "path": "/v1/checkout/sessions/", "status": 503, "times": 50 });
-        learner.shop.behind_the_scenes("faults", fault).await;
+        learner.shop.simulator("faults", fault).await;
         learner.expects_in_the_console("503 (Service Unavailable)");
         learner.goes_to(&format!("/success?session_id={session}")).await;
         learner.sees(&["If you’ve paid, your payment is safe", "The payment service is unavailable"]).await;
@@ -97,7 +97,7 @@ async fn a_payment_that_cannot_be_confirmed_yet_is_called_safe() {
         }
         learner.goes_to(&format!("/success?session_id={session}")).await;
         learner.sees(&["If you’ve paid, your payment is safe"]).await;
-        learner.shop.stripe_is_well_again().await;
+        learner.shop.clear_stripe_faults().await;
         learner.finds_true("control('Try again')?.disabled === false").await;
         learner.presses("Try again").await;
         learner.sees(&["Thank you. It’s yours."]).await;
@@ -122,7 +122,7 @@ async fn a_refund_ends_access_and_says_so() {
         learner.goes_to(CHAPTER).await;
         learner.sees(&["Your purchase was refunded.", "$9.99"]).await;
         learner.finds("Buy for $9.99: TutorClaw, all chapters").await;
-        has_nothing_of(learner, "tutorclaw", 6).await;
+        shows_nothing_of(learner, "tutorclaw", 6).await;
     })
     .await;
 }
@@ -134,12 +134,12 @@ async fn a_disputed_payment_puts_the_course_on_hold_and_says_so() {
         learner.sees(&["Thank you. It’s yours."]).await;
         let payment = learner.shop.session().await["payment_intent"].clone();
         let dispute = json!({ "payment_intent": payment });
-        learner.shop.behind_the_scenes("disputes", dispute).await;
+        learner.shop.simulator("disputes", dispute).await;
         learner.reloads_until_they_see("/purchases", "On hold").await;
         learner.sees(&["Your payment is disputed"]).await;
         learner.goes_to(CHAPTER).await;
         learner.sees(&["On hold: your payment is disputed."]).await;
-        has_nothing_of(learner, "tutorclaw", 6).await;
+        shows_nothing_of(learner, "tutorclaw", 6).await;
     })
     .await;
 }
@@ -151,9 +151,9 @@ async fn a_lost_dispute_says_that_the_bank_returned_the_money() {
         learner.sees(&["Thank you. It’s yours."]).await;
         let payment = learner.shop.session().await["payment_intent"].clone();
         let opened = json!({ "payment_intent": payment });
-        let dispute = learner.shop.behind_the_scenes("disputes", opened).await;
+        let dispute = learner.shop.simulator("disputes", opened).await;
         let decide = format!("disputes/{}", dispute["id"].as_str().unwrap());
-        learner.shop.behind_the_scenes(&decide, json!({ "status": "lost" })).await;
+        learner.shop.simulator(&decide, json!({ "status": "lost" })).await;
         learner.reloads_until_they_see("/purchases", "Payment returned by your bank").await;
         let ended = "Your bank returned the money, so access has ended.";
         learner.sees(&[ended, "You can buy it again."]).await;
@@ -163,7 +163,7 @@ async fn a_lost_dispute_says_that_the_bank_returned_the_money() {
             learner.goes_to(page).await;
             learner.sees(&[ended, "$9.99"]).await;
         }
-        has_nothing_of(learner, "tutorclaw", 6).await;
+        shows_nothing_of(learner, "tutorclaw", 6).await;
     })
     .await;
 }
@@ -188,7 +188,7 @@ async fn a_revocation_is_explained_and_a_partial_refund_harmless() {
         learner.sees_no_more("fraud").await;
         learner.goes_to(CHAPTER).await;
         learner.sees(&["The author ended your access."]).await;
-        has_nothing_of(learner, "tutorclaw", 6).await;
+        shows_nothing_of(learner, "tutorclaw", 6).await;
     })
     .await;
 }
@@ -196,10 +196,10 @@ async fn a_revocation_is_explained_and_a_partial_refund_harmless() {
 #[tokio::test]
 async fn a_duplicate_payment_is_reported_with_what_to_do() {
     visit(async |learner| {
-        comes_to_the_paywall(learner).await;
+        opens_the_paywall(learner).await;
         learner.presses("Buy for $").await;
         learner.finds("Pay $9.99").await;
-        // Somebody has opened another session for the same, by hand, and it is paid first.
+        // Another session for the same product was opened by hand, and is paid first.
         let mut other = learner.shop.session().await;
         for (field, value) in [
             ("id", "cs_test_other"),
@@ -210,10 +210,10 @@ async fn a_duplicate_payment_is_reported_with_what_to_do() {
             other[field] = value.into();
         }
         let paid = json!({ "type": "checkout.session.completed", "object": other });
-        learner.shop.behind_the_scenes("events", paid).await;
+        learner.shop.simulator("events", paid).await;
         learner.pays_with("5555 5555 5555 4444").await;
         learner.sees(&["Thank you. It’s yours.", "You paid for this twice."]).await;
-        // That page stays until somebody has read it.
+        // That page waits for the learner.
         learner.presses("See your purchases").await;
         learner.sees(&["You paid for this twice.", "You keep access"]).await;
         learner.goes_to(CHAPTER).await;
@@ -226,7 +226,7 @@ async fn a_duplicate_payment_is_reported_with_what_to_do() {
 async fn a_limited_grant_is_readable_until_it_ends() {
     const SOON: &str = "new Date(Date.now() + 20_000).toISOString().replace(/[.].*/, 'Z')";
     visit(async |learner| {
-        comes_to_the_paywall(learner).await;
+        opens_the_paywall(learner).await;
         let id = learner.id().await;
         let soon = learner.asks(SOON, json!([])).await.unwrap();
         let until = ["--until", soon.as_str().unwrap()];
@@ -235,14 +235,14 @@ async fn a_limited_grant_is_readable_until_it_ends() {
             .operator(&[&["grant", &id, "tutorclaw", "--reason", "a trial"], &until[..]].concat());
         learner.goes_to(CHAPTER).await;
         reads(learner).await;
-        // Who has looked elsewhere meanwhile comes back to the window.
+        // Returning to the window refreshes the page.
         let comes_back = async || {
             learner.asks("dispatchEvent(new Event('focus'))", json!([])).await;
             learner.text().await.filter(|seen| seen.contains("Your access has ended."))
         };
         learner.until("for the access to end", comes_back).await;
         learner.finds("Buy for $9.99: TutorClaw, all chapters").await;
-        has_nothing_of(learner, "tutorclaw", 6).await;
+        shows_nothing_of(learner, "tutorclaw", 6).await;
         learner.presses("Purchases").await;
         learner.sees(&["Ended", "Your access ended on"]).await;
     })

@@ -1,4 +1,4 @@
-//! What is open and what is shut.
+//! Open and locked chapters.
 
 use reqwest::StatusCode;
 use serde_json::json;
@@ -7,7 +7,7 @@ use crate::browser::PHONE;
 use crate::chapters::pieces;
 use crate::visitor::{Visitor, visit, visit_on};
 
-/// Asks the API as the page does, and answers with status and body.
+/// Calls the API as the page does; returns status and body.
 const ASK: &str = "(async (path) => {
     const { token } = JSON.parse(sessionStorage.getItem('coursegate.session'));
     const answer = await fetch('/api' + path, { headers: { authorization: `Bearer ${token}` } });
@@ -63,8 +63,8 @@ async fn a_locked_course_says_what_it_contains_and_what_opens_it() {
     .await;
 }
 
-/// Nothing of a chapter is in the document, to be seen or not.
-pub(crate) async fn has_nothing_of(learner: &Visitor, course: &str, chapter: u32) {
+/// Asserts that the document contains nothing of a chapter, visible or not.
+pub(crate) async fn shows_nothing_of(learner: &Visitor, course: &str, chapter: u32) {
     let all = learner.asks("everything(document).join(' ')", json!([])).await.unwrap();
     let all = all.as_str().unwrap();
     assert!(all.to_lowercase().contains("coursegate"), "the whole document: {all}");
@@ -80,14 +80,14 @@ async fn a_locked_chapter_s_address_shows_only_the_paywall() {
             let (course, chapter) = path.strip_prefix("/course/").unwrap().split_once('/').unwrap();
             learner.goes_to(path).await;
             learner.finds("Buy for $").await;
-            has_nothing_of(learner, course, chapter.parse().unwrap()).await;
+            shows_nothing_of(learner, course, chapter.parse().unwrap()).await;
         }
         learner.goes_to("/sign-in?to=/course/tutorclaw/6").await;
         learner.follows_the_link("grace@example.com").await;
         learner.is_at("/course/tutorclaw/6").await;
         learner.finds("Buy for $9.99: TutorClaw, all chapters").await;
         learner.sees(&["$9.99", "All 10 chapters"]).await;
-        has_nothing_of(learner, "tutorclaw", 6).await;
+        shows_nothing_of(learner, "tutorclaw", 6).await;
     })
     .await;
 }
@@ -156,7 +156,7 @@ async fn returning_to_a_chapter_restores_the_place() {
         learner.sees(&[&pieces("tutorclaw", 1)[0]]).await;
         learner.finds_true(IS_THERE).await;
 
-        // A place of the text's own, and back from it.
+        // A fragment within the chapter, and back from it.
         let note = "const chapter = document.querySelector('.chapter');
             const { sanitised } = await import('/chapter.js');
             chapter.prepend(sanitised('<a href=\"#note\">To the note</a>'));
@@ -183,7 +183,7 @@ async fn a_chapter_s_html_runs_nothing_and_loads_nothing() {
         return shown.innerHTML;
     })(arguments[0])";
     visit(async |visitor| {
-        // What is thrown away would not have run either.
+        // The removed elements wouldn't have run either.
         visitor.expects_in_the_console("violates the following Content Security Policy");
         visitor.goes_to("/").await;
         for (html, kept) in [
@@ -212,7 +212,7 @@ async fn a_chapter_s_html_runs_nothing_and_loads_nothing() {
             ("<noscript><img src=x onerror=\"throw 1\"></noscript>a", "a"),
             ("<course-paywall course=tutorclaw>a</course-paywall>", "a"),
             ("<h1>a</h1>", "<h2>a</h2>"),
-            // A text's own places, by names that the page has not.
+            // The chapter's own ids, which the page doesn't use.
             ("<a href=\"#main\">a</a>", "<a href=\"#text-main\">a</a>"),
             ("<a id=\"main\">a</a>", "<a id=\"text-main\">a</a>"),
             ("<a id=\"a b\">a</a>", "a"),

@@ -1,19 +1,19 @@
-//! Who is signed in, and who no longer is.
+//! Signing in and out.
 
 use serde_json::json;
 
 use crate::buying::{buys, reads};
 use crate::chapters::pieces;
-use crate::reading::has_nothing_of;
+use crate::reading::shows_nothing_of;
 use crate::visitor::{Visitor, visit};
 
 const CHAPTER: &str = "/course/tutorclaw/2";
 
-/// All that is kept is when somebody has signed out.
+/// Only the time of the last sign-out is stored.
 const IS_EMPTY: &str =
     "Object.keys({ ...sessionStorage, ...localStorage }).join() === 'coursegate.signed-out'";
 
-/// Somebody who reads a chapter that is free.
+/// Signs in and reads a free chapter.
 async fn reads_a_chapter(learner: &Visitor) {
     learner.goes_to(&format!("/sign-in?to={CHAPTER}")).await;
     learner.follows_the_link("grace@example.com").await;
@@ -21,19 +21,19 @@ async fn reads_a_chapter(learner: &Visitor) {
 }
 
 /// Nobody is signed in here, and the chapter is gone.
-async fn is_nobody(learner: &Visitor) {
+async fn is_signed_out(learner: &Visitor) {
     learner.is_at(CHAPTER).await;
     learner.sees(&["This chapter is free."]).await;
     learner.finds("Sign in and read").await;
     learner.sees_no_more("grace@example.com").await;
-    has_nothing_of(learner, "tutorclaw", 2).await;
+    shows_nothing_of(learner, "tutorclaw", 2).await;
 }
 
 #[tokio::test]
 async fn signing_in_again_returns_to_the_same_place() {
     visit(async |learner| {
         reads_a_chapter(learner).await;
-        // The token is one that the API no longer takes.
+        // The API no longer accepts the token.
         learner
             .asks(
                 "(() => {
@@ -47,7 +47,7 @@ async fn signing_in_again_returns_to_the_same_place() {
         learner.expects_in_the_console("401 (Unauthorized)");
         learner.goes_to("/course/tutorclaw/3").await;
         learner.sees(&["Your session has expired."]).await;
-        has_nothing_of(learner, "tutorclaw", 3).await;
+        shows_nothing_of(learner, "tutorclaw", 3).await;
         learner.presses("Sign in again").await;
         learner.follows_the_link("grace@example.com").await;
         learner.is_at("/course/tutorclaw/3").await;
@@ -68,12 +68,12 @@ async fn signing_out_leaves_nothing_in_the_browser() {
         learner.finds_true(IS_EMPTY).await;
 
         learner.browser.session.go_back().await.unwrap();
-        is_nobody(learner).await;
+        is_signed_out(learner).await;
     })
     .await;
 }
 
-/// Goes back to the chapter, however many pages of the sign-in lie between.
+/// Goes back to the chapter, past any pages of the sign-in.
 async fn goes_back_to_the_chapter(learner: &Visitor) {
     let is_there = async || {
         learner.browser.session.go_back().await.unwrap();
@@ -91,7 +91,7 @@ async fn a_cached_page_shows_nothing_after_sign_out() {
         learner.is_at("/").await;
         learner.finds("Sign in").await;
         goes_back_to_the_chapter(learner).await;
-        is_nobody(learner).await;
+        is_signed_out(learner).await;
     })
     .await;
 }
@@ -102,7 +102,7 @@ async fn a_cached_page_knows_who_has_signed_in_since() {
         "addEventListener('pageshow', ({ persisted }) => { window.kept = persisted; })";
     visit(async |learner| {
         learner.goes_to(CHAPTER).await;
-        is_nobody(learner).await;
+        is_signed_out(learner).await;
         learner.asks(KEEP, json!([])).await;
         learner.goes_to("/sign-in?to=/").await;
         learner.follows_the_link("grace@example.com").await;
@@ -126,7 +126,7 @@ async fn signing_out_in_one_tab_signs_out_the_others() {
         learner.presses("Sign out").await;
         learner.finds("Sign in").await;
         learner.browser.session.switch_to(&own).await.unwrap();
-        is_nobody(learner).await;
+        is_signed_out(learner).await;
     })
     .await;
 }
@@ -171,7 +171,7 @@ async fn an_expired_sign_in_is_not_offered_what_it_owns() {
         learner.finds("7 Adapting the pace").await;
         learner.presses("7 Adapting the pace").await;
         learner.finds("Sign in again").await;
-        has_nothing_of(learner, "tutorclaw", 7).await;
+        shows_nothing_of(learner, "tutorclaw", 7).await;
     })
     .await;
 }

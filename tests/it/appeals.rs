@@ -19,7 +19,7 @@ use crate::checkout::{checkout, problem};
 use crate::reversals::Shop;
 use tests::requests::learner;
 
-/// A shop in which ada has paid and lost a dispute: and the dispute.
+/// A shop in which ada has paid and lost a dispute; and the dispute.
 async fn lost() -> (Shop, String) {
     let (mut shop, payment) = Shop::sold().await;
     let dispute = shop.dispute(&payment, "needs_response").await;
@@ -97,7 +97,7 @@ async fn why_names_an_appeal() {
     assert_eq!(last["text"], "The bank's decision on the dispute was appealed.");
 }
 
-/// Stripe, which knows how each of these disputes stands, and what it was asked.
+/// A Stripe that knows each of these disputes' status, and records its calls.
 struct Disputes {
     stand: BTreeMap<&'static str, DisputeStatus>,
     asked: Mutex<Vec<String>>,
@@ -122,7 +122,7 @@ impl StripeReader for Disputes {
     }
 }
 
-/// What is told of two disputes of one payment at once, as by a reading of the payment.
+/// An observation about two disputes of one payment, as when the payment is read.
 fn disputed(statuses: [(&str, DisputeStatus); 2]) -> Observation {
     let told = |(id, status): (&str, DisputeStatus)| {
         let at = Timestamp::from_unix_seconds(2000);
@@ -145,7 +145,7 @@ async fn an_answer_about_one_dispute_is_not_used_for_another() {
         let ledger = MemoryLedger::default();
         let stripe = Disputes { stand: stand.into(), asked: Mutex::default() };
         let sold = observation(&event("evt_1 completed paid cs_a pi_a ada tutorclaw @1000"));
-        // Each dispute gets one verdict, and then both another, in one observation.
+        // Each dispute gets one verdict, and then both get another, in one observation.
         let first = disputed([("du_1", Blocked), ("du_2", Blocked)]);
         for observation in [&sold, &first, &disputed(stand)] {
             let outcome =

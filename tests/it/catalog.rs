@@ -1,4 +1,5 @@
-//! The catalog file becomes the shop: planned, pushed, pulled; interrupted, edited behind our back.
+//! From the catalog file to the shop: plan, push and pull; interrupted, and after changes behind
+//! our back.
 
 use std::path::Path;
 
@@ -49,7 +50,7 @@ async fn forced(world: &World, wanted: &Catalog) -> Result<Plan, PushError> {
     push(wanted, Closing::Allowed, &world.account(), &world.deployment(""), |_| {}).await
 }
 
-/// What `pull` writes, read again, and its notes.
+/// The output of `pull`, parsed, and its notes.
 async fn pulled(world: &World, deployment: &Deployment) -> (Catalog, Vec<String>) {
     let pulled = pull(&world.account(), deployment).await.unwrap();
     (parse(&pulled.text, Path::new("pulled")).unwrap(), pulled.notes)
@@ -70,12 +71,12 @@ async fn neighbour(world: &World) -> Deployment {
     Deployment::local(&addresses, "123456789012/eu-central-1/neighbour".parse().unwrap())
 }
 
-/// A catalog of the demo's courses under other names of products and prices.
+/// A catalog of the demo's courses with other ids for products and prices.
 pub(crate) fn other_names() -> Catalog {
     edited_catalog(|text| other_products(&text).replace("_paid\"", "_2027\""))
 }
 
-/// The text with another name for each product.
+/// The text with another id for each product.
 fn other_products(text: &str) -> String {
     text.replace("[[product]]\nid = \"", "[[product]]\nid = \"other_")
         .replace("product = \"", "product = \"other_")
@@ -95,7 +96,7 @@ fn texts(plan: &Plan) -> Vec<String> {
     plan.steps.iter().map(ToString::to_string).collect()
 }
 
-/// Stripe's prices: id, lookup key, amount, whether active; the oldest first.
+/// Stripe's prices: id, lookup key, amount, whether active; oldest first.
 async fn prices(world: &World) -> Vec<(String, Value, i64, bool)> {
     let list = world.stripe_get("/v1/prices?limit=100").await;
     let prices = list["data"].as_array().unwrap().iter().rev();
@@ -107,14 +108,14 @@ async fn prices(world: &World) -> Vec<(String, Value, i64, bool)> {
     prices.map(of).collect()
 }
 
-/// A session that is open, what it costs, and who has it.
+/// An open session, its price and its learner.
 struct Sold {
     learner: Who,
     session: String,
     amount: i64,
 }
 
-/// Asks for a session at this price, and gets one.
+/// Opens a session at this price.
 async fn buy(world: &World, name: &str, price: &str) -> Sold {
     let learner = learner(name);
     let body = json!({ "price": price }).to_string();
@@ -163,7 +164,7 @@ async fn a_catalog_too_large_for_the_table_is_refused_first() {
         }
     }
     assert_eq!(before, (prices(&world).await, world.stripe_get("/v1/products").await));
-    // The largest catalog that is not refused is one that the table takes.
+    // The largest catalog that is accepted fits into the table.
     world.publish(&with_summary(largest)).await.unwrap();
     let held = world.table().catalog().await.unwrap().unwrap();
     assert_eq!(held.catalog, with_summary(largest));
@@ -195,7 +196,7 @@ async fn a_newer_rule_does_not_close_a_shop_already_on_sale() {
     let target = "/courses/tutorclaw/access?chapter=6";
     let (status, access) = world.read(route, target, &learner("ada")).await;
     assert_eq!((status, &access["offers"][0]["amount"]), (200, &json!(10)), "{access}");
-    // The author hears of it with the next plan, and publishing a good one puts it right.
+    // The author learns of it with the next plan, and publishing a valid one fixes it.
     assert_eq!(forced(&world, &tests::world::catalog()).await.unwrap().steps.len(), 1);
 }
 
@@ -273,7 +274,7 @@ async fn stripe_s_products_name_what_they_grant() {
 async fn a_retired_product_stays_in_stripe_and_can_return() {
     let world = World::new().await;
     let first = prices(&world).await;
-    // A function that has read the catalog keeps it for a minute.
+    // A function caches the catalog for a minute.
     let stale = world.checkout();
     let ask = async |name: &str| {
         let body = Some(r#"{"price": "curriculum_paid"}"#);
@@ -319,7 +320,7 @@ async fn two_shops_in_one_account_leave_each_other_alone() {
     let account = world.account();
     push(&theirs, Closing::Refused, &account, &neighbour, |_| {}).await.unwrap();
 
-    // Each has what it sells and nothing else, and finds nothing to do.
+    // Each has exactly what it sells, and finds nothing to do.
     let both = prices(&world).await;
     assert_eq!(both.len(), 2 * before.len(), "{both:?}");
     assert!(both.starts_with(&before), "{both:?}");
@@ -341,7 +342,7 @@ async fn another_deployment_s_product_is_refused_first() {
     let world = World::new().await;
     let neighbour = neighbour(&world).await;
     let before = (prices(&world).await, world.stripe_get("/v1/products").await);
-    // The product that is taken comes second, after one that could be made.
+    // The product in conflict comes second, after one that could be created.
     let wanted = edited_catalog(|text| {
         text.replace("[[product]]\nid = \"tutorclaw\"", "[[product]]\nid = \"claw\"")
             .replace("product = \"tutorclaw\"", "product = \"claw\"")
@@ -361,7 +362,7 @@ async fn another_deployment_s_product_is_refused_first() {
     }
     assert_eq!(before, (prices(&world).await, world.stripe_get("/v1/products").await));
     assert_eq!(neighbour.table().catalog().await.unwrap(), None);
-    // Nor is a lookup key taken away from the other deployment's price.
+    // Nor is a lookup key taken from the other deployment's price.
     let wanted = edited_catalog(|text| other_products(&text));
     let error = catalog::look(&wanted, &world.account(), &neighbour).await.unwrap_err();
     assert!(matches!(error, PushError::Plan(PlanError::KeyTaken { .. })), "{error}");
@@ -370,7 +371,7 @@ async fn another_deployment_s_product_is_refused_first() {
 #[tokio::test]
 async fn a_product_without_a_mark_is_adopted() {
     let world = World::new().await;
-    // As an older version of this program has left it, or whoever has taken the mark off.
+    // As left by an older version of this program, or by somebody who removed the mark.
     for product in tests::world::catalog().products() {
         let path = format!("/v1/products/coursegate_{}", product.id);
         let (status, product) = post(&world, &path, &[("metadata[coursegate]", "")]).await;
@@ -453,7 +454,7 @@ async fn somebody_else_s_price_keeps_its_lookup_key() {
     );
     let now = world.stripe_get(&format!("/v1/prices/{}", mug["id"].as_str().unwrap())).await;
     assert_eq!((&now["lookup_key"], &now["active"]), (&json!("mug"), &json!(true)));
-    // What is none of ours is not in the plan either.
+    // Other integrations' objects are not in the plan either.
     assert_eq!(world.publish(&tests::world::catalog()).await.unwrap().steps, []);
 }
 
@@ -506,8 +507,8 @@ async fn taking_access_from_owners_needs_force() {
     assert_eq!(texts(&plan(&world, &smaller).await), Vec::<String>::new());
 }
 
-/// After this many requests that change something, the next one fails: the connection is cut, before
-/// or after Stripe has done as it was asked.
+/// After this many modifying requests, the next one fails: the connection is closed, before or
+/// after Stripe has executed it.
 async fn fail_after(world: &World, requests: u32, after: bool) {
     if requests > 0 {
         let pass = json!({"method": "POST", "path": "/v1", "delay_ms": 1, "times": requests});
@@ -529,7 +530,7 @@ async fn an_interrupted_push_resumes_where_it_stopped() {
                 break;
             }
             interrupted += 1;
-            // Until the table is published, what was on sale still is.
+            // Until the table is published, the previous catalog is on sale.
             let on_sale = world.table().catalog().await.unwrap().unwrap();
             assert_eq!((on_sale.catalog, on_sale.version), (tests::world::catalog(), 1));
             let stays = buy(&world, "ada", "tutorclaw_paid").await;

@@ -1,11 +1,12 @@
-//! What is wrong with a catalog file is named with the line of the field that is wrong.
+//! Errors in a catalog file name the line of the wrong field.
 
 use std::path::Path;
 
 use coursegate::catalog::parse;
 use tests::world::edited_catalog;
 
-/// The demo catalog after these edits is refused with these messages, each at the line that is so.
+/// Asserts that the demo catalog after these edits is refused with these messages, each for the
+/// line with this text.
 #[track_caller]
 fn check_faults(edits: &[(&str, &str)], expected: &[(&str, &str)]) {
     let mut text = std::fs::read_to_string(tests::world::root().join("catalog.toml")).unwrap();
@@ -97,7 +98,7 @@ fn dangling_references_are_reported_with_their_line() {
             ),
         ],
     );
-    // Of two entries that share an id, the second is shown.
+    // Of two entries with the same id, the second is reported.
     check_faults(
         &[("\"curriculum_paid\"", "\"tutorclaw_paid\" # again")],
         &[(
@@ -160,7 +161,7 @@ fn an_invalid_course_or_product_is_reported_with_its_line() {
             &[("\"tools\", \"memory\",", "\"tools\",\n  \"memory\",\n  \"tools\", #\n")],
             &[("  \"tools\", #", "product curriculum lists course tools twice: list it once")],
         ),
-        // A product that is owned may open what has become free, but is no longer for sale.
+        // An owned product may open a course that has become free, but is no longer for sale.
         (
             &[(free, "category = \"free\"\nchapters = [\n  \"Cutting")],
             &[(
@@ -172,7 +173,7 @@ fn an_invalid_course_or_product_is_reported_with_its_line() {
     ] {
         check_faults(edits, expected);
     }
-    // A free course beside a locked one is no fault.
+    // A free course beside a locked one is valid.
     let beside = edited_catalog(|text| {
         text.replace("courses = [\"voice\"]", "courses = [\"voice\", \"first-steps\"]")
     });

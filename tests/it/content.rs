@@ -1,5 +1,5 @@
-//! The content behind the paywall: who gets a link to a chapter, and what else opens none. The
-//! bucket is the local stack's, which checks what S3 checks.
+//! The content behind the paywall: who gets a link to a chapter, and that nothing else opens one.
+//! The bucket is the local stack's, which checks what S3 checks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -68,7 +68,7 @@ impl Library {
         self.link_at(self.world.clock.clone()).await
     }
 
-    /// Status and body of what the bucket answers.
+    /// Status and body of the bucket's response.
     async fn fetch(&self, url: &str) -> (u16, String) {
         self.send(Method::GET, url).await
     }
@@ -78,7 +78,7 @@ impl Library {
         (response.status().as_u16(), response.text().await.unwrap())
     }
 
-    /// Asserts that the bucket answers so, and with nothing of any chapter.
+    /// Asserts the bucket's response, without anything of a chapter.
     #[track_caller]
     fn assert_refused(answered: (u16, String), expected: (u16, &str)) {
         let (status, body) = answered;
@@ -94,7 +94,7 @@ fn text_of(course: &str, chapter: usize) -> String {
     std::fs::read_to_string(root().join(format!("content/{course}/{chapter}.html"))).unwrap()
 }
 
-/// An event about a payment of [`event`]'s, which costs 29.00 USD.
+/// An event about [`event`]'s payment of 29.00 USD.
 fn money_back(kind: &str, object: &Value) -> Value {
     simulation::rendering::event(&format!("evt_{}", kind.replace('.', "_")), kind, 2000, object)
 }
@@ -252,7 +252,7 @@ async fn a_modified_link_opens_nothing() {
         Library::assert_refused(answered, expected);
     }
     Library::assert_refused(library.fetch(&format!("{link}&more=1")).await, mismatch);
-    // It is for reading by GET, on this very host.
+    // It is valid for GET, and only for this host.
     assert_eq!(library.send(Method::HEAD, &link).await.0, 403);
     let not_allowed = (405, "MethodNotAllowed");
     Library::assert_refused(library.send(Method::PUT, &link).await, not_allowed);
@@ -294,7 +294,7 @@ async fn a_missing_file_is_denied_and_named_to_the_developer() {
     library.world.publish(&longer).await.unwrap();
     let (status, link) = library.ask("first-steps", "4", &learner("ada")).await;
     assert_eq!(status, 200, "{link}");
-    // The role that signs may list nothing, and S3 tells nobody else what it doesn't have.
+    // The signing role may not list the bucket, and then S3 doesn't reveal what is missing.
     let answered = library.fetch(link["url"].as_str().unwrap()).await;
     Library::assert_refused(answered, (403, "AccessDenied"));
     let told = library.told.lock().unwrap().clone();
@@ -358,7 +358,7 @@ fn demo_chapters_and_their_text_files_match() {
             let text = text_of(course.id.as_str(), chapter);
             assert!(text.starts_with("<article>\n") && text.ends_with("</article>\n"), "{text}");
             assert!(text.len() > 600, "{} {chapter} is short", course.id);
-            // Its title is the page's; nothing in it runs, loads or looks like a part of the page.
+            // Its title is the page's; nothing in it can run, load anything, or imitate the page.
             for tag in text.split('<').skip(1).filter_map(|part| part.split_once('>')) {
                 let (name, attributes) = tag.0.split_once(' ').unwrap_or((tag.0, ""));
                 let name = name.trim_start_matches('/');

@@ -1,4 +1,4 @@
-//! The guides say what the template and the program say.
+//! The guides agree with the template and the program.
 
 use std::collections::BTreeSet;
 
@@ -9,12 +9,12 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap()
 }
 
-/// What a document has between backticks.
+/// A document's text between backticks.
 fn quoted(document: &str) -> BTreeSet<&str> {
     document.lines().flat_map(|line| line.split('`').skip(1).step_by(2)).collect()
 }
 
-/// What the first cells of a document's tables have between backticks.
+/// The text between backticks in the first cells of a document's tables.
 fn rows(document: &str) -> BTreeSet<&str> {
     let rows = document.lines().filter_map(|line| line.strip_prefix("| `"));
     rows.filter_map(|row| row.split_once('`')).map(|(name, _)| name).collect()
@@ -84,8 +84,8 @@ fn the_guides_name_existing_parameters_and_outputs() {
     }
 }
 
-/// The names of all tests: of what stands under an attribute that makes it one, and of the parts of
-/// the contract that both ledgers are held against.
+/// The names of all tests: functions with a test attribute, and the parts of the contract that both
+/// ledgers run.
 pub(crate) fn tests() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for folder in ["cli", "functions", "fuzz", "local", "shared", "simulation", "tests"] {

@@ -17,7 +17,7 @@ use tests::instances::{INSTANCES, Instances};
 use tests::requests::{Who, learner};
 use tests::world::{API_KEY_ID, SIGNING_SECRET_ID, World};
 
-/// A world whose webhook can be reached, and in which nobody has stored a signing secret yet.
+/// A world with a reachable webhook, and no signing secret stored yet.
 async fn fresh() -> (World, Deployment) {
     let (world, deployment, _) = served().await;
     (world, deployment)
@@ -33,7 +33,7 @@ async fn served() -> (World, Deployment, Instances) {
     (world, deployment, instances)
 }
 
-/// The same with an endpoint, and what every instance has read: the secret that then leaks.
+/// The same with an endpoint, and the secret that every instance has read and that then leaks.
 async fn leaked() -> (World, Deployment, Instances, String) {
     let (world, deployment, instances) = served().await;
     register(&world.account(), &deployment).await.unwrap();
@@ -78,7 +78,7 @@ async fn rotate(
     Ok(told)
 }
 
-/// A learner buys the demo course, and Stripe's events alone let them in.
+/// A learner buys the demo course, and gets access from Stripe's events alone.
 async fn events_let_in(world: &World, who: &Who) {
     let session = world.buy(who).await;
     world.pay(&session).await;
@@ -92,8 +92,7 @@ async fn events_let_in(world: &World, who: &Who) {
     panic!("no event has let {who:?} in: {:?}", endpoints(world).await);
 }
 
-/// Whether the functions that are running take an event that is signed with this secret: all of
-/// them, or none.
+/// Whether all running functions accept an event signed with this secret, or none.
 async fn is_accepted(world: &World, secret: &str) -> bool {
     let body = json!({"id": "evt_1", "type": "unknown", "object": "event", "created": 1,
         "livemode": false, "data": {"object": {}}})
@@ -109,7 +108,7 @@ async fn is_accepted(world: &World, secret: &str) -> bool {
     accepted > 0
 }
 
-/// Functions that have just read a secret read it again ten seconds later at the earliest.
+/// A function that has just read a secret doesn't read it again for ten seconds.
 const READ_AGAIN_SECONDS: i64 = 11;
 
 #[tokio::test]
@@ -282,7 +281,7 @@ async fn a_rotation_that_leaves_a_leak_fails_and_can_be_resumed() {
     events_let_in(&world, &learner("ada")).await;
 }
 
-/// A Lambda that answers everything so.
+/// A Lambda that gives this response to everything.
 async fn lambda_that_answers(status: u16, kind: &'static str) -> Function {
     use axum::http::StatusCode;
     let answer = async move || {
@@ -331,7 +330,7 @@ async fn instances_that_cannot_be_replaced_pause_the_rotation() {
 async fn an_unreachable_webhook_is_not_said_to_refuse_a_secret() {
     let (world, deployment, _, leaked) = leaked().await;
     let (account, now) = (world.account(), world.clock.now());
-    // By its clock, everything that is signed now is too old: it would be refused anyway.
+    // By its clock, everything signed now is too old, and would be refused anyway.
     world.clock.advance(HOUR);
     let error = rotate(&account, &deployment, Ending::Now, now).await.unwrap_err().to_string();
     let says = "the webhook answers 400 to an event signed with the new secret";
@@ -348,7 +347,7 @@ async fn without_an_endpoint_there_is_nothing_to_rotate() {
     assert!(rotated.unwrap_err().to_string().contains("coursegate webhook register"));
 }
 
-/// A Secrets Manager that its operator may read and not write.
+/// A Secrets Manager that its operator may read but not write.
 async fn read_only_secrets_manager() -> String {
     use axum::http::{HeaderMap, StatusCode};
     let answer = async |headers: HeaderMap| {
@@ -408,8 +407,7 @@ async fn an_interrupted_registration_is_completed_by_the_next() {
     }
 }
 
-/// Cuts the connection at one of the requests that a rotation changes Stripe with: it creates,
-/// marks, and deletes.
+/// Closes the connection at one of a rotation's modifying requests: creating, marking, deleting.
 async fn cut(world: &World, request: usize, after: bool) {
     let path = "/v1/webhook_endpoints";
     if request == 1 {

@@ -1,4 +1,4 @@
-//! Faults of docs/FAULTS.md that no other test is about.
+//! The faults of docs/FAULTS.md that no other test covers.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::checkout::{checkout, problem};
 const UNPAID: &str = "evt_1 completed unpaid cs_a pi_a ada tutorclaw @1000";
 const PAID: &str = "evt_2 async_payment_succeeded paid cs_a pi_a ada tutorclaw @2000";
 
-/// Delivers an event as Stripe would, to a webhook function that has just started on this table.
+/// Delivers an event as Stripe would, to a webhook function that has just started with this table.
 async fn deliver_on(world: &World, table: Table, event: &Value) -> (u16, Value) {
     let body = event.to_string();
     let request = delivery(&body, Some(&world.sign(&body)));
@@ -28,7 +28,7 @@ fn outcome(name: &str) -> (u16, Value) {
     (200, json!({ "outcome": name }))
 }
 
-/// Writes an attribute into an item, as another version of the code may.
+/// Writes an attribute into an item, as another version of the code might.
 async fn set(world: &World, pk: &str, sk: &str, name: &str, value: AttributeValue) {
     let update = world.dynamodb_client().update_item().table_name(TABLE);
     let update = update
@@ -98,7 +98,7 @@ async fn facts_of_newer_code_are_left_untouched() {
         assert_eq!(world.items().await, before, "{name}");
         set(&world, pk, sk, name, text(older)).await;
     }
-    // Stripe comes again, and by then it is newer code that answers.
+    // Stripe delivers again, and by then newer code handles it.
     assert_eq!(world.deliver(&event(PAID)).await, outcome("applied"));
 }
 
@@ -107,7 +107,7 @@ async fn a_table_that_hangs_is_503_and_the_redelivery_applies() {
     let world = World::new().await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    // It takes every connection, and says nothing.
+    // It accepts every connection and never responds.
     let silent = tokio::spawn(async move {
         let mut connections = Vec::new();
         while let Ok(connection) = listener.accept().await {

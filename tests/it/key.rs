@@ -1,4 +1,4 @@
-//! The functions' key: tried, refused or stored.
+//! The functions' key: checked, refused or stored.
 
 use coursegate::account::Account;
 use coursegate::catalog::{Closing, push};
@@ -10,7 +10,7 @@ use tests::world::{API_KEY_ID, World, catalog};
 
 use crate::checkout::checkout;
 
-/// What the functions need, as Stripe names it for restricted keys.
+/// The functions' permissions, by Stripe's names for restricted keys.
 const NEEDED: [(&str, &str); 4] = [
     ("checkout_sessions", "write"),
     ("customers", "write"),
@@ -18,7 +18,7 @@ const NEEDED: [(&str, &str); 4] = [
     ("prices", "read"),
 ];
 
-/// Has the simulator know a restricted key with these permissions and no others.
+/// Creates a restricted key with exactly these permissions.
 async fn restrict(world: &World, key: &str, permissions: &[(&str, &str)]) {
     let permissions: serde_json::Map<_, _> = [
         "checkout_sessions",

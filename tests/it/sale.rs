@@ -1,5 +1,5 @@
 //! What is for sale to whom: one session to pay for a product, at whatever price and through
-//! whatever channel, and nothing that is open already, being paid for, or disputed.
+//! whatever channel, and nothing that is already open, being paid for, or disputed.
 
 use serde_json::{Value, json};
 use shared::domain::catalog::Catalog;
@@ -43,14 +43,14 @@ async fn ask(world: &World, who: &Who, price: &str) -> (u16, Value) {
     answer(&world.ask("POST /checkout", "/checkout", who, Some(&body)).await)
 }
 
-/// Asks for a session, which must be given.
+/// Opens a session, which must succeed.
 async fn open(world: &World, who: &Who, price: &str) -> String {
     let (status, answer) = ask(world, who, price).await;
     assert!(matches!(status, 200 | 201), "{price}: {status} {answer}");
     answer["session_id"].as_str().unwrap().to_owned()
 }
 
-/// Buys at this price, and has Stripe tell of it.
+/// Buys at this price, and delivers the events.
 async fn own(world: &World, who: &Who, price: &str) -> String {
     let session = open(world, who, price).await;
     world.pay(&session).await;
@@ -59,7 +59,7 @@ async fn own(world: &World, who: &Who, price: &str) -> String {
     session
 }
 
-/// Asks for an upgrade link.
+/// Requests an upgrade link.
 async fn link(world: &World, who: &str, price: &str) -> (u16, Value) {
     let route = "POST /learners/{learner}/upgrade-link";
     let body = json!({ "price": price }).to_string();
@@ -91,7 +91,7 @@ async fn two_prices_of_one_product_have_one_session_to_pay() {
     let eur = open(&world, &ada, "tutorclaw_eur").await;
     assert_ne!(usd, eur);
     assert_eq!(open_sessions(&world).await, 1);
-    // And back again: the first one is closed, so there is a third.
+    // And back again: the first one is expired, so there is a third.
     let again = open(&world, &ada, "tutorclaw_paid").await;
     assert!(again != usd && again != eur);
     assert_eq!(open_sessions(&world).await, 1);

@@ -1,4 +1,4 @@
-//! What a function is said to be linked from.
+//! The functions' SBOMs.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -24,8 +24,8 @@ fn an_sbom_lists_exactly_the_linked_crates() {
         for linked in ["aws-sdk-dynamodb", "aws-sdk-secretsmanager", "rustls", "serde", "shared"] {
             assert!(names.contains(linked), "{function} is linked from {linked}");
         }
-        // The local stack's, the tests', what only runs while the function is compiled, and what
-        // only the features of other crates of the workspace bring.
+        // Crates of the local stack, of the tests, of build scripts, and of features that only
+        // other workspace crates enable.
         for other in [
             "dynoxide-rs",
             "stripe-simulator",
@@ -60,7 +60,7 @@ fn every_component_has_a_name_version_license_and_purl() {
             let checksum = text("/hashes/0/content").map(str::len);
             assert_eq!(checksum, (!is_ours).then_some(64), "{function}: {purl}");
         }
-        // Each of them is needed by another, but for the function itself.
+        // Each of them is a dependency of another, except the function itself.
         let needs = |one: &Value| one["dependsOn"].as_array().cloned().unwrap_or_default();
         let edges = bill["dependencies"].as_array().unwrap();
         let needed: BTreeSet<String> =

@@ -1,4 +1,4 @@
-//! Signing secrets: several at once, rotated while running, and Secrets Manager away.
+//! Signing secrets: several at once, rotated while running, and with Secrets Manager down.
 
 use shared::ports::{Clock, SecretReader as _};
 use shared::secrets::SecretsManager;
@@ -9,7 +9,7 @@ use xtask::sign::signature;
 
 pub(crate) type App = webhook::App<shared::dynamo::Table, simulation::clock::ManualClock>;
 
-/// Delivers an event that is signed with this secret, and answers with the status.
+/// Delivers an event signed with this secret, and returns the status.
 pub(crate) async fn deliver(world: &World, app: &App, secret: &str) -> u16 {
     let body = event("evt_1 completed paid cs_a pi_a ada tutorclaw @1000").to_string();
     let header = signature(&body, secret, world.clock.now().unix_seconds());
@@ -87,7 +87,7 @@ pub(crate) async fn forged_requests_are_not_asked_about_twice(
     assert_eq!(deliver(world, app, SIGNING_SECRET).await, 200);
     world.clock.advance(11);
     assert_eq!(deliver(world, app, "whsec_forged").await, 400);
-    // Had it asked again, it would know the new secret.
+    // Had it read the secret again, it would know the new one.
     put("whsec_new").await;
     assert_eq!(deliver(world, app, "whsec_new").await, 400);
     world.clock.advance(10);
@@ -101,7 +101,7 @@ async fn a_placeholder_secret_is_replaced_without_a_restart() {
 }
 
 pub(crate) async fn a_placeholder_is_no_secret(world: &World, app: &App, put: impl Put) {
-    // Twice, so that the version before is a placeholder too.
+    // Twice, so that the previous version is a placeholder too.
     put("placeholder").await;
     put("still none").await;
     for secret in ["", "still none", SIGNING_SECRET] {
@@ -119,7 +119,7 @@ async fn a_version_keeps_its_id_when_it_is_no_longer_the_current_one() {
     a_version_keeps_its_id(&secret, put_in(&world)).await;
 }
 
-/// By its id a function notices that the secret has changed while it was read.
+/// By the version's id a function notices that the secret changed while it was read.
 pub(crate) async fn a_version_keeps_its_id(secret: &SecretsManager, put: impl Put) {
     let at = async |stage: &str| secret.version(stage).await.unwrap().unwrap().id;
     put("whsec_second").await;
@@ -153,7 +153,7 @@ async fn without_secrets_manager_a_warm_function_works_an_hour() {
     world.secrets.set_down(true);
     world.clock.advance(59 * 60);
     assert_eq!(deliver(&world, &app, SIGNING_SECRET).await, 200);
-    // Another secret may be forged, or newer than what is known: nobody can say.
+    // Another secret may be forged, or newer than the known ones: nobody can say.
     assert_eq!(deliver(&world, &app, "whsec_forged").await, 503);
     assert_eq!(deliver(&world, &app, "whsec_forged").await, 503);
     world.secrets.set_down(false);

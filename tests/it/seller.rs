@@ -1,4 +1,4 @@
-//! Who sells: always the shop, never Link.
+//! The seller is always the shop, never Link.
 
 use serde_json::json;
 use tests::requests::learner;
@@ -14,7 +14,7 @@ async fn every_session_declines_managed_payments() {
         let ours = world.stripe_get(&format!("/v1/checkout/sessions/{ours}")).await;
         assert_eq!(ours["managed_payments"], json!({ "enabled": false }), "{by_default}");
 
-        // Whoever says nothing gets what the account does.
+        // Without the parameter, the account's setting applies.
         let price = world.stripe_get("/v1/prices?limit=1").await["data"][0]["id"].clone();
         let form = [
             ("mode", "payment"),

@@ -1,4 +1,4 @@
-//! The site and the chapters as an author sends them: into the buckets of moto's S3.
+//! Uploading the site and the chapters as an author does: into the buckets of moto's S3.
 
 use std::path::PathBuf;
 
@@ -23,7 +23,7 @@ struct Author {
     wanted: Wanted,
 }
 
-/// What `coursegate site deploy` has said, and how it ended.
+/// The output of `coursegate site deploy`, and how it ended.
 struct Said {
     lines: Vec<String>,
     ended: Result<Deployed, SiteError>,
@@ -53,7 +53,7 @@ fn copy(from: &PathBuf, to: &PathBuf) {
 }
 
 impl Author {
-    /// The author of the project, whose shop has the stack of this name.
+    /// The project's author, whose shop has the stack of this name.
     async fn of(name: &'static str) -> Option<Self> {
         let mut shop = Shop::deploy(name, Mode::Test).await?;
         shop.set_up().await;
@@ -101,7 +101,7 @@ impl Author {
         quiet_moto().unwrap().s3(method, &path)
     }
 
-    /// An object's bytes, its content type and its cache control. None if it is not there.
+    /// An object's bytes, content type and cache control. None if it doesn't exist.
     async fn object(&self, bucket: &str, key: &str) -> Option<(Vec<u8>, String, String)> {
         let answer = self.request(Method::GET, bucket, key).send().await.unwrap();
         if answer.status() == 404 {
@@ -125,7 +125,7 @@ impl Drop for Author {
     }
 }
 
-/// The pool itself moto is not asked to make: the outputs are as if there were one.
+/// moto isn't asked to create the user pool: the outputs are as if there were one.
 async fn sign_in_at_the_stack_s_own_pool(shop: &mut Shop) {
     let mut template = template_for_moto();
     for (output, value) in [("SignInUrl", "https://x.auth.example.com"), ("SiteClientId", "4abc")] {
@@ -322,7 +322,7 @@ async fn the_site_s_config_names_the_stack_s_sign_in() {
     assert!(author.deploys().await.error().ends_with("leave out --client-id"));
 }
 
-/// An issuer that says this of itself.
+/// An issuer with these metadata.
 async fn issuer(discovery: impl Fn(&str) -> Value) -> String {
     let (listener, url) = listen().await;
     let discovery = discovery(&url);
@@ -415,7 +415,7 @@ async fn a_missing_upload_permission_is_named() {
     for bucket in ["SiteBucket", "ContentBucket"] {
         strict.create_bucket(&author.shop.parameters[bucket]).await;
     }
-    // The same stack, with S3 where each request is checked.
+    // The same stack, with permission checks on each S3 request.
     let deploys_with = async |config| {
         let mut deployment = author.shop.deployment().await;
         deployment.cloud.as_mut().unwrap().s3 = S3::new(&config);

@@ -1,10 +1,10 @@
-//! Nobody reads or changes another learner's state: each route, each wrong way to ask.
+//! Nobody reads or changes another learner's state: each route with each wrong kind of token.
 
 use serde_json::{Value, json};
 use tests::requests::{Who, answer, learner};
 use tests::world::World;
 
-/// Every route that is not open to anyone: its key, a target that exists, and whose it is.
+/// Every protected route: its key, an existing target, and whose it is.
 const ROUTES: [(&str, &str, bool); 10] = [
     ("GET /entitlements", "/entitlements", false),
     ("GET /courses/{course}/access", "/courses/tutorclaw/access", false),
@@ -49,7 +49,7 @@ async fn every_protected_route_refuses_the_wrong_kind_of_token() {
     let all: Vec<_> = ROUTES.into_iter().chain([UPGRADE_LINK]).collect();
     let declared: Vec<&str> =
         entitlements::ROUTES.iter().chain(checkout::ROUTES).copied().collect();
-    // Whoever adds a route says here for whom it is.
+    // A new route must be listed here with its caller.
     assert_eq!(all.len() + 4, declared.len(), "GET /courses and /go are for anyone");
 
     for (route, target, for_services) in all {
@@ -63,7 +63,7 @@ async fn every_protected_route_refuses_the_wrong_kind_of_token() {
         assert!(status < 300, "{route} {status}");
         assert_eq!(ask(&world, route, &target, &Who::Anyone).await.0, 401, "{route}");
         assert_eq!(ask(&world, route, &target, &wrong).await.0, 403, "{route}");
-        // An ID token has no scope; it says who somebody is, not what they may do.
+        // An ID token has no scope; it identifies somebody without permitting anything.
         let id_token = Who::Claims(json!({ "sub": "ada", "token_use": "id" }));
         assert_eq!(ask(&world, route, &target, &id_token).await.0, 401, "{route}");
         let scope = "coursegate/learnersx coursegate/learne";

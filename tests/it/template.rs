@@ -1,5 +1,5 @@
-//! What CloudFormation gets: template.yaml as SAM's own translator expands it, held against the
-//! code and against what the local stack makes of it.
+//! The CloudFormation template: template.yaml expanded by SAM's own translator, compared with the
+//! code and the local stack.
 
 mod site;
 mod watching;
@@ -16,7 +16,7 @@ use xtask::tools::find_or_pass_over;
 
 use crate::tidy::done_by_adapters;
 
-/// The stack as it would be deployed with some parameters.
+/// The stack as deployed with some parameters.
 struct Deployment {
     parameters: Value,
     expanded: Value,
@@ -53,8 +53,8 @@ impl Deployment {
     }
 }
 
-/// One with a user pool of its own, and one with another issuer; none where SAM is missing, and
-/// then the test is passed over.
+/// One with its own user pool, and one with another issuer; none if SAM is missing, and then the
+/// test is skipped.
 fn deployments() -> Option<&'static [Deployment; 2]> {
     static DEPLOYMENTS: OnceLock<[Deployment; 2]> = OnceLock::new();
     let python = find_or_pass_over("sam")?.with_file_name("python");
@@ -85,8 +85,8 @@ fn deployments() -> Option<&'static [Deployment; 2]> {
     }))
 }
 
-/// `Table` of `{"Ref": "Table"}`, `Table.Arn` of `{"Fn::GetAtt": ["Table", "Arn"]}`, and what is
-/// substituted as it is written.
+/// `Table` for `{"Ref": "Table"}`, `Table.Arn` for `{"Fn::GetAtt": ["Table", "Arn"]}`, and a
+/// substitution as written.
 fn named(reference: &Value) -> String {
     match (&reference["Ref"], &reference["Fn::GetAtt"], &reference["Fn::Sub"]) {
         (Value::String(name), _, _) | (_, _, Value::String(name)) => name.clone(),
@@ -357,7 +357,7 @@ fn only_the_api_invokes_functions_and_the_public_the_webhook() {
         }
         let api = ["CheckoutFunction", "EntitlementsFunction"].map(str::to_owned);
         assert_eq!(by_the_api, api.into());
-        // AWS asks for both since October 2025:
+        // AWS requires both since October 2025:
         // https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html
         let both = ["lambda:InvokeFunction", "lambda:InvokeFunctionUrl"];
         assert_eq!(by_anyone, both.map(|action| ("WebhookFunction".to_owned(), action)).into());
@@ -465,7 +465,7 @@ fn the_api_s_log_holds_neither_paths_nor_addresses_nor_tokens() {
     }
 }
 
-/// Every name that a value refers to, with the attribute left out.
+/// Every name that a value refers to, without the attribute.
 fn references(value: &Value, found: &mut BTreeSet<String>) {
     let before_dot = |text: &str| text.split('.').next().unwrap().to_owned();
     match value {
@@ -553,7 +553,7 @@ fn the_outputs_are_those_that_the_operator_s_commands_read() {
 #[tokio::test]
 async fn moto_creates_the_stateful_resources_as_declared() {
     let (Some([_, deployment]), Some(moto)) = (deployments(), moto()) else { return };
-    // Of the types in the template, those that it knows and that stand by themselves.
+    // The template's types that it supports and that don't depend on others.
     let kinds = ["AWS::DynamoDB::Table", "AWS::Logs::LogGroup", "AWS::SNS::Topic"];
     let known = |resource: &Value| kinds.contains(&resource["Type"].as_str().unwrap());
     let resources = deployment.resources().iter().filter(|(_, resource)| known(resource));

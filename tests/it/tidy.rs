@@ -1,5 +1,5 @@
-//! The rules of the house, checked: who may know whom, what stands where, and what agrees with
-//! what.
+//! Checks the project's structure: dependencies between modules, where things belong, and what must
+//! agree.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -9,7 +9,7 @@ use serde_norway::Value as Yaml;
 use shared::config::{CheckoutConfig, EntitlementsConfig, WebhookConfig};
 use tests::world::{root, template, template_yaml};
 
-/// Every file below a folder with this ending, relative to the root; what is built is left out.
+/// Every file below a folder with this ending, relative to the root, without build output.
 pub(crate) fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![root().join(folder)];
@@ -189,7 +189,7 @@ fn template_folders_and_binaries_agree() {
     }
 }
 
-/// The variables that a function asks for at its start, but for those that Lambda sets.
+/// The variables that a function reads at its start, except those that Lambda sets.
 fn asked_for<T>(parse: impl Fn(&dyn Fn(&str) -> Option<String>) -> T) -> BTreeSet<String> {
     let asked = RefCell::new(BTreeSet::new());
     parse(&|name| {
@@ -213,7 +213,7 @@ fn each_function_gets_exactly_the_variables_it_reads() {
     }
 }
 
-/// What the template lets a function do, and with what: `dynamodb:GetItem on Table.Arn`.
+/// The permissions that the template gives a function: `dynamodb:GetItem on Table.Arn`.
 fn allowed(function: &str) -> BTreeSet<String> {
     let template = template_yaml();
     let policies = &template["Resources"][function]["Properties"]["Policies"];
@@ -233,7 +233,7 @@ fn allowed(function: &str) -> BTreeSet<String> {
     allowed
 }
 
-/// What the adapters of each function do, and with what.
+/// What each function's adapters do, and on what.
 pub(crate) fn done_by_adapters() -> [(&'static str, BTreeSet<String>); 3] {
     use shared::content;
     use shared::dynamo::{catalog, checkouts, ledger};
@@ -275,7 +275,7 @@ fn the_template_s_version_is_the_workspace_s() {
 
 #[test]
 fn nothing_is_deleted_scanned_or_read_by_an_index() {
-    // But by the operator's commands, which no function knows.
+    // Except by the operator's commands, which no function contains.
     let operator = Path::new("shared/src/dynamo/operator.rs");
     for file in files("shared/src", ".rs").iter().filter(|file| *file != operator) {
         let code = code(file);
@@ -327,7 +327,7 @@ fn stripe_s_enums_are_read_by_tables_and_none_has_a_catch_all() {
             let pattern = arm.or_else(|| line.trim().starts_with('|').then_some(line.trim()));
             let Some(pattern) = pattern else { continue };
             let (pattern, guard) = pattern.split_once(" if ").unwrap_or((pattern, ""));
-            // A string among the patterns needs an arm for all others.
+            // A text pattern needs an arm for all other texts.
             let is_value = pattern.contains('"') || guard.contains("== \"");
             assert!(!is_value, "{file} matches on a value of Stripe's: {line}");
             assert_ne!(pattern, "_", "{file} has a catch-all: {line}");
@@ -351,7 +351,7 @@ fn no_file_is_called_utils() {
     }
 }
 
-/// A longer name is a sentence that nobody reads, here or where a document names it.
+/// A longer name is hard to read, here and in the documents that cite it.
 const TEST_NAME_CHARACTERS_MAX: usize = 60;
 
 #[test]
@@ -373,7 +373,7 @@ fn test_names_have_at_most_60_characters() {
 
 #[test]
 fn no_unfinished_code_is_left() {
-    // In two parts, so that this file does not find itself.
+    // In two parts, so that this file does not match itself.
     let words = ["TO", "FIX", "XX"].into_iter().zip(["DO", "ME", "X"]);
     let words: Vec<String> = words.map(|(a, b)| format!("{a}{b}")).collect();
     let macros = ["todo", "unimplemented", "dbg"].map(|name| format!("{name}!("));

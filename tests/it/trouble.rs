@@ -1,5 +1,5 @@
-//! Stripe refuses, fails, stumbles or is not to be understood: what checkout says, and that trying
-//! again is safe.
+//! Stripe refuses, fails, or responds with nonsense: what checkout returns, and that retrying is
+//! safe.
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -8,13 +8,13 @@ use tests::world::{API_KEY_ID, World};
 
 use crate::checkout::{BODY, checkout, count, problem};
 
-/// Has the next requests to Stripe fail so.
+/// Injects this fault into the next requests to Stripe.
 pub(crate) async fn fault(world: &World, fault: Value) {
     let (status, answer) = world.stripe_post("/_sim/faults", &fault).await;
     assert_eq!(status, 200, "{answer}");
 }
 
-/// Ends every fault at Stripe.
+/// Clears Stripe's faults.
 pub(crate) async fn no_more_faults(world: &World) {
     let faults = format!("{}/_sim/faults", world.stripe_url);
     assert!(reqwest::Client::new().delete(faults).send().await.unwrap().status().is_success());
@@ -135,7 +135,7 @@ async fn a_complete_but_unreadable_session_is_not_sold_again() {
     let mut of_the_future = world.stripe_get(&path).await;
     of_the_future["payment_status"] = "a_status_of_the_future".into();
 
-    // A Stripe that answers with nothing else, whatever it is asked.
+    // A Stripe with only this response, whatever the request.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let router = axum::Router::new().fallback(async || axum::Json(of_the_future));

@@ -1,4 +1,4 @@
-//! Access that Stripe doesn't say was paid for, in a table of any size and whatever Stripe answers.
+//! Access without a payment at Stripe, in a table of any size and whatever Stripe returns.
 
 use coursegate::account::Account;
 use coursegate::deployment::Deployment;
@@ -12,7 +12,7 @@ use tests::requests::learner;
 use tests::sessions::event;
 use tests::world::World;
 
-/// An event of Stripe's that Stripe has never made.
+/// An event with a valid signature that Stripe never sent.
 async fn forge(world: &World, number: usize, learner: &str) -> SourceId {
     let line = format!("evt_{number} completed paid cs_{number} pi_{number} {learner} tutorclaw");
     assert_eq!(world.deliver(&event(&format!("{line} @1000"))).await.0, 200);

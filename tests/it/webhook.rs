@@ -1,4 +1,4 @@
-//! The webhook through its handler: what it takes, refuses, keeps, and says.
+//! The webhook through its handler: what it accepts, refuses, quarantines and returns.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -18,7 +18,7 @@ use xtask::sign::signature;
 
 const PAID: &str = "evt_1 completed paid cs_a pi_a ada tutorclaw @1000";
 
-/// Something done to an event before it is sent.
+/// A change to an event before it is sent.
 type Edit = fn(&mut Value);
 
 fn applied() -> (u16, Value) {
@@ -37,7 +37,7 @@ fn problem(answer: &(u16, Value)) -> (u16, &str) {
     (answer.0, answer.1["type"].as_str().unwrap_or_default())
 }
 
-/// Status of each source of a learner.
+/// The status of each of a learner's sources.
 async fn statuses(world: &World, learner: &str) -> Vec<Status> {
     statuses_on(&world.table(), learner).await
 }
@@ -47,7 +47,7 @@ async fn statuses_on(ledger: &impl AccessReader, learner: &str) -> Vec<Status> {
     entitlements.iter().map(|(_, grant)| grant.status).collect()
 }
 
-/// Delivers an event as Stripe would, to a webhook function that has just started on this table.
+/// Delivers an event as Stripe would, to a webhook function that has just started with this table.
 async fn deliver_on(world: &World, table: &Table, event: &Value) -> (u16, Value) {
     let body = event.to_string();
     let request = delivery(&body, Some(&world.sign(&body)));
@@ -66,7 +66,7 @@ pub(crate) async fn a_paid_session_opens_the_course_once(world: &World, table: &
     let deliver = async |line: &str| deliver_on(world, table, &event(line)).await;
     assert_eq!(deliver(PAID).await, applied());
     assert_eq!(deliver(PAID).await, duplicate());
-    // Stripe may tell one change under two event ids.
+    // Stripe may report one change under two event ids.
     assert_eq!(deliver(&PAID.replace("evt_1", "evt_2")).await, duplicate());
     assert_eq!(statuses_on(table, "ada").await, [Status::Active]);
 }
@@ -295,7 +295,7 @@ async fn an_unreadable_event_is_kept_until_readable() {
             |event| event["data"]["object"]["metadata"]["learner_id"] = "a b".into(),
             "checkout session: metadata.learner_id: a learner id is 1 to 64",
         ),
-        // Whose it is can't be told: it may be ours.
+        // Its owner can't be determined: it may be ours.
         (
             "evt_7",
             |event| event["data"]["object"]["metadata"] = json!(["of another age"]),
@@ -403,7 +403,7 @@ async fn a_missing_table_is_5xx_never_4xx() {
     let mut world = World::new().await;
     let body = event(PAID).to_string();
     let app = world.webhook();
-    // The secrets are read while they can be.
+    // The secrets are read in time.
     app.signing_secrets.get(world.clock.now()).await.unwrap();
     world.stop_servers().await;
     let request = delivery(&body, Some(&world.sign(&body)));

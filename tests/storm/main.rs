@@ -1,5 +1,5 @@
-//! A short storm, the way `cargo xtask storm` runs a long one. It is a test program of its own, so
-//! that nothing else runs beside it.
+//! A short storm, run as `cargo xtask storm` runs a long one. It is its own test program, so that
+//! nothing else runs beside it.
 
 #![allow(
     clippy::unwrap_used,
@@ -22,7 +22,7 @@ use serde_json::Value;
 const STORM: &str = env!("CARGO_BIN_EXE_storm");
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
-/// The functions' own executables are built here, once.
+/// The functions' own executables, built here once.
 static FUNCTIONS: LazyLock<String> = LazyLock::new(|| {
     let target = Path::new(STORM).ancestors().nth(2).unwrap();
     let mut build = Command::new(env!("CARGO"));
@@ -60,7 +60,7 @@ async fn processes(gateway: &str) -> Vec<Pid> {
     processes.map(|process| pid(process).and_then(Pid::from_raw).unwrap()).collect()
 }
 
-/// Where a storm says that its gateway is.
+/// The line with which a storm reports its gateway.
 fn gateway(said: &mut impl BufRead) -> String {
     let line = said.lines().next().expect("a storm that begins").unwrap();
     line.strip_prefix("the gateway is ").expect(&line).to_owned()
@@ -70,7 +70,7 @@ fn gateway(said: &mut impl BufRead) -> String {
 async fn a_canceled_storm_leaves_no_process_behind() {
     let mut storm = storm(&["--events", "300"]);
     let mut storm = storm.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    // As long as this is there, the storm can say more.
+    // Keeps the pipe open, so that the storm can print more.
     let mut said = BufReader::new(storm.stderr.take().unwrap());
     let gateway = gateway(&mut said);
     let mut functions = Vec::new();

@@ -1,16 +1,15 @@
-//! `cargo xtask test`: everything that must hold, in the order in which a fault is cheapest to
-//! find.
+//! `cargo xtask test`: all checks, cheapest first.
 
 use std::process::Command;
 use std::time::Instant;
 
 use xtask::tools;
 
-/// A check: what it is called, and what is run, as it could be typed.
+/// A check: its name, and the command as it could be typed.
 struct Check {
     name: &'static str,
     command: &'static [&'static str],
-    /// Set for this command only.
+    /// An environment variable for this command only.
     environment: &'static [(&'static str, &'static str)],
 }
 
@@ -28,7 +27,7 @@ const CHECKS: [Check; 9] = [
     },
     Check {
         name: "dependencies",
-        // What is known against them is another check: it needs a connection each time.
+        // Advisories are another check, which needs a connection each time.
         command: &[
             "cargo-deny",
             "--locked",
@@ -49,7 +48,7 @@ const CHECKS: [Check; 9] = [
     Check {
         name: "template, by SAM",
         command: &["sam", "validate", "--lint", "--template", "template.yaml"],
-        // It wants a Region, and asks nobody.
+        // It wants a Region, but makes no requests.
         environment: &[("AWS_DEFAULT_REGION", "us-east-1"), ("SAM_CLI_TELEMETRY", "0")],
     },
     Check {
@@ -65,7 +64,7 @@ const CHECKS: [Check; 9] = [
     Check {
         name: "tests",
         command: &["cargo", "test", "--workspace"],
-        // No snapshot is written by a check, and nothing that is missing here is passed over.
+        // A check writes no snapshot and skips nothing that is missing.
         environment: &[("INSTA_UPDATE", "no"), ("COURSEGATE_TEST_ALL", "1")],
     },
 ];
@@ -76,7 +75,7 @@ const ADVISORIES: Check = Check {
     environment: &[],
 };
 
-/// Runs every check and stops at the first that fails.
+/// Runs every check and stops at the first failure.
 pub(crate) fn run() -> Result<(), Box<dyn std::error::Error>> {
     tools_are_there()?;
     tools::install()?;
@@ -88,7 +87,7 @@ pub(crate) fn run() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Asks what is known against the dependencies.
+/// Checks the dependencies for advisories.
 pub(crate) fn advisories() -> Result<(), Box<dyn std::error::Error>> {
     tools::install_crate(tools::DENY)?;
     ADVISORIES.run().map_err(|error| {
@@ -120,8 +119,8 @@ impl Check {
     }
 }
 
-/// The tests run the README's own commands. All that they need but Rust is asked for here, so that
-/// nothing has to be installed on the machine behind anybody's back.
+/// The tests run the README's own commands. Whatever they need besides Rust is checked for here, so
+/// that nothing is installed on the machine without asking.
 fn tools_are_there() -> Result<(), String> {
     println!(
         "This needs Rust with rustfmt and clippy, bash, curl, a C compiler, Python 3.10 or newer \

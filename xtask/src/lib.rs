@@ -1,4 +1,4 @@
-//! The project's chores, as far as tests use them too.
+//! The parts of the project's tasks that tests use too.
 
 pub mod sbom;
 pub mod sign;

@@ -1,4 +1,4 @@
-//! What the operator's commands do to a deployment and find in it.
+//! What the operator's commands change and find in a deployment.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ async fn a_new_deployment_is_told_what_is_missing_and_how_to_fix() {
     ");
     shop.set_up().await;
     assert_eq!(shop.complaints().await, format!("{NOT_DECIDED}{NOT_SENT}"));
-    // Nothing was passed over.
+    // Nothing was skipped.
     let findings = findings(&shop.deployment().await).await;
     let good = findings.iter().filter(|(_, finding)| matches!(finding, Finding::Good(_)));
     let good: Vec<&str> = good.map(|(name, _)| *name).collect();
@@ -68,7 +68,7 @@ async fn setup_makes_the_shop_sell_and_is_idempotent() {
     let deployment = shop.deployment().await;
     let ada = learner("ada");
     shop.sell_to(&ada).await;
-    // Only the event that Stripe delivers lets the learner in.
+    // Only Stripe's event gives the learner access.
     for _ in 0..400 {
         let request = api("GET /entitlements", "/entitlements", &ada, None);
         let entitlements = entitlements(&deployment.table());
@@ -167,7 +167,7 @@ async fn alarms_without_subscribers_are_reported() {
     let [subscription] = listed.subscriptions() else { panic!("{listed:?}") };
     assert_eq!(subscription.endpoint(), Some(shop.parameters["AlarmEmail"].as_str()));
 
-    // moto takes everything as confirmed.
+    // moto reports every subscription as confirmed.
     let arn = subscription.subscription_arn().unwrap();
     let unconfirmed = misquoted(&shop.aws, "PendingConfirmation", arn).await;
     let unconfirmed = shop.found_by(&unconfirmed, Some(KEY)).await.unwrap();
@@ -215,7 +215,7 @@ async fn an_old_or_incomplete_stack_is_reported() {
 async fn keys_of_the_other_mode_are_reported() {
     let Some(shop) = Shop::deploy("live", Mode::Live).await else { return };
     let deployment = shop.deployment().await;
-    // As if the keys of the test deployment had been taken.
+    // As if the test deployment's keys had been used.
     deployment.put_secret(&deployment.api_key_id, "rk_test_of_the_functions").await.unwrap();
     deployment.put_secret(&deployment.read_key_id, "rk_test_of_the_webhook").await.unwrap();
     deployment.put_secret(&deployment.signing_secret_id, "whsec_1").await.unwrap();
@@ -431,7 +431,8 @@ async fn an_event_that_leaves_no_record_is_not_reported_missing() {
         session[field] = value;
         session
     };
-    // Of the account's other shops, one has the same metadata keys, and leads back to the same site.
+    // Among the account's other shops, one has the same metadata keys, and returns to the same
+    // site.
     let mut marked = session["metadata"].clone();
     marked["coursegate"] = "another-shop".into();
     for metadata in [json!({}), Value::Null, json!({ "learner_id": "ada" }), marked] {
@@ -439,14 +440,14 @@ async fn an_event_that_leaves_no_record_is_not_reported_missing() {
     }
     shop.tell("checkout.session.expired", &session, HOUR).await;
     shop.tell("charge.succeeded", &session, HOUR).await;
-    // It may be on its way, and it can't be sent again.
+    // It may still arrive, and it can't be sent again.
     shop.tell(COMPLETED, &session, 60).await;
     shop.tell(COMPLETED, &session, 16 * 24 * HOUR).await;
     let none =
         Finding::Good("no payment of 15 days is old enough to compare: five minutes".to_owned());
     assert_eq!(finding(&deployment, "deliveries").await, none);
 
-    // Before the site moved, its learners were led back elsewhere; they have paid all the same.
+    // Before the site moved, its learners were redirected elsewhere; they have paid all the same.
     let moved = of_another_shop("success_url", json!("https://old.example.com/success"));
     shop.tell("checkout.session.async_payment_failed", &moved, HOUR).await;
     let Finding::Bad { says, .. } = finding(&deployment, "deliveries").await else { panic!() };
@@ -492,7 +493,7 @@ async fn missing_payments_are_found_across_pages_oldest_first() {
 async fn a_key_unknown_to_stripe_is_reported() {
     let Some(shop) = Shop::deploy("unknown", Mode::Test).await else { return };
     shop.set_up().await;
-    // Only the functions' key is tried with a session, only the operator's with the products.
+    // Only the functions' key is tested with a session, only the operator's with the products.
     let unknown = |path: &str| json!({ "path": path, "status": 401 });
     shop.behind_the_scenes("faults", &unknown("/v1/checkout/sessions")).await;
     insta::assert_snapshot!(shop.new_complaints().await, @r"
@@ -581,7 +582,7 @@ async fn active_stripe_tax_does_not_mean_tax_is_collected() {
 async fn no_endpoint_is_required_where_the_stripe_cli_listens() {
     let Some(shop) = Shop::deploy("listening", Mode::Test).await else { return };
     shop.set_up().await;
-    // A local stack; nothing answers there.
+    // A local stack; nothing responds there.
     let stripe_url = Some("https://127.0.0.1:1".to_owned());
     let deployment = Deployment { cloud: None, stripe_url, ..shop.deployment().await };
     let skipped = Finding::Skipped("`stripe listen` is the endpoint here");

@@ -1,4 +1,4 @@
-//! What watches the deployment: alarms and the dashboard, each over what is measured.
+//! Monitoring: alarms and the dashboard, each on existing metrics.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -58,7 +58,7 @@ fn the_doctor_s_probe_triggers_no_alarm() {
             let parts = alarm["Metrics"].as_array().into_iter().flatten();
             for part in parts.chain([&json!({ "MetricStat": { "Metric": alarm } })]) {
                 let metric = &part["MetricStat"]["Metric"]["MetricName"];
-                // A type that nothing handles is ignored, and the probe is of none.
+                // An unhandled type is ignored, and the probe has one.
                 assert_ne!(metric, "ignored", "{name}");
             }
         }
@@ -99,7 +99,7 @@ fn each_alarm_watches_a_metric_and_says_what_to_do() {
     }
 }
 
-/// A text of `Fn::Sub` with names in place of what they stand for: `Table` for `${Table.Arn}`.
+/// A text of `Fn::Sub` with names in place of the references: `Table` for `${Table.Arn}`.
 fn with_names(text: &str) -> String {
     let (mut result, parts) = match text.split_once("${") {
         Some((before, rest)) => (before.to_owned(), rest.split("${").collect()),

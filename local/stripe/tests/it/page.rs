@@ -49,8 +49,8 @@ async fn the_page_shows_the_product_and_the_price() {
         ("Pay</h3>", "4242 4242 4242 4242"),
         ("Are declined</h3>", "4000 0000 0000 0002"),
         ("Require 3D Secure</h3>", "4000 0027 6000 3184"),
-        ("Pay, and the bank objects</h3>", "4000 0000 0000 0259"),
-        ("Pay, and a refund takes its time</h3>", "4000 0000 0000 7726"),
+        ("Pay, then dispute or warning</h3>", "4000 0000 0000 0259"),
+        ("Pay, then refund slowly</h3>", "4000 0000 0000 7726"),
     ] {
         let (_, cards) = html(&page).split_once(group).unwrap();
         assert!(cards.starts_with(&format!("<dl><div><dt>{first}</dt>")), "{group}");
