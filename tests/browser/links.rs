@@ -4,7 +4,7 @@ use serde_json::json;
 use tests::claims::denial_of_a_charge;
 
 use crate::browser::PHONE;
-use crate::looks::is_accessible;
+use crate::looks::assert_accessible;
 use crate::visitor::{visit, visit_on};
 
 #[tokio::test]
@@ -14,7 +14,7 @@ async fn a_chat_link_is_paid_without_signing_in() {
         // As a chat client links it, including the full stop after it.
         reader.opens(&format!("{link}.")).await;
         reader.sees(&["TutorClaw, all chapters", "9.99 USD", "What you get"]).await;
-        is_accessible(reader).await;
+        assert_accessible(reader).await;
         let sessions = reader.shop.stripe("/v1/checkout/sessions").await;
         assert_eq!(sessions["data"], json!([]), "looking at a link opens nothing");
 
@@ -57,7 +57,7 @@ async fn an_unusable_link_says_so_and_can_be_retried() {
         for unknown in [&link[..link.len() - 1], &reader.shop.site("/api/go/none/x")] {
             reader.opens(unknown).await;
             reader.sees(&["This link doesn't work", "Ask for a new one where you got it."]).await;
-            is_accessible(reader).await;
+            assert_accessible(reader).await;
         }
 
         let fault = json!({ "path": "/v1/checkout/sessions", "status": 503, "times": 50 });
@@ -68,7 +68,7 @@ async fn an_unusable_link_says_so_and_can_be_retried() {
         reader.sees(&["The payment service can't answer at the moment"]).await;
         let shown = reader.text().await.unwrap();
         assert_eq!(denial_of_a_charge(&shown), None, "{shown}");
-        is_accessible(reader).await;
+        assert_accessible(reader).await;
         reader.shop.clear_stripe_faults().await;
         reader.presses("Try again").await;
         reader.finds("Pay $9.99").await;

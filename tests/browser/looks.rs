@@ -37,7 +37,7 @@ const STRANGERS: &str = "performance.getEntriesByType('resource')
     .filter((origin) => origin !== location.origin && ![...arguments].includes(origin))";
 
 /// Checks the current page on both screens, in both color schemes.
-pub(crate) async fn is_accessible(visitor: &Visitor) {
+pub(crate) async fn assert_accessible(visitor: &Visitor) {
     let page = visitor.browser.session.address().await.unwrap();
     for screen in [PHONE, LAPTOP] {
         visitor.browser.show_on(screen).await;
@@ -56,11 +56,11 @@ pub(crate) async fn is_accessible(visitor: &Visitor) {
 }
 
 /// Checks each of these pages, once it shows this.
-async fn are_accessible(visitor: &Visitor, pages: &[(&str, &str)]) {
+async fn assert_all_accessible(visitor: &Visitor, pages: &[(&str, &str)]) {
     for (path, shows) in pages {
         visitor.goes_to(path).await;
         visitor.sees(&[shows]).await;
-        is_accessible(visitor).await;
+        assert_accessible(visitor).await;
     }
 }
 
@@ -79,13 +79,13 @@ async fn the_public_pages_are_accessible() {
             ("/cancel?price=tutorclaw_paid&from=chat", "open the link in your chat again"),
             ("/nowhere", "Page not found."),
         ];
-        are_accessible(stranger, &pages).await;
+        assert_all_accessible(stranger, &pages).await;
         stranger.opens(&stranger.shop.other_site("/demo/embed.html")).await;
         stranger.sees(&["$9.99", "Also by the author"]).await;
-        is_accessible(stranger).await;
+        assert_accessible(stranger).await;
         stranger.opens(&stranger.shop.other_site("/coursegate#coursegate=made-up")).await;
         stranger.sees(&["You’re not signed in."]).await;
-        is_accessible(stranger).await;
+        assert_accessible(stranger).await;
     })
     .await;
 }
@@ -100,7 +100,7 @@ async fn a_learner_s_pages_are_accessible() {
         learner.pays_with("4242 4242 4242 4242").await;
         learner.sees(&["Thank you. It’s yours."]).await;
         learner.presses("Stay here").await;
-        is_accessible(learner).await;
+        assert_accessible(learner).await;
         let pages = [
             ("/", "1 course owned"),
             ("/course/tutorclaw", "You have access to every chapter."),
@@ -110,13 +110,13 @@ async fn a_learner_s_pages_are_accessible() {
             ("/buy?price=gone", "Checkout can’t be opened"),
             ("/purchases", "Yours to keep."),
         ];
-        are_accessible(learner, &pages).await;
+        assert_all_accessible(learner, &pages).await;
         let without_a_key = format!("/connect?origin={}", learner.shop.other_site(""));
-        are_accessible(learner, &[(&without_a_key, "We couldn’t sign you in")]).await;
+        assert_all_accessible(learner, &[(&without_a_key, "We couldn’t sign you in")]).await;
         learner.goes_to("/purchases").await;
         learner.presses("Payment history").await;
         learner.sees(&["Paid $9.99. Access opened."]).await;
-        is_accessible(learner).await;
+        assert_accessible(learner).await;
     })
     .await;
 }
@@ -147,7 +147,7 @@ async fn a_partly_loaded_site_says_so_and_reloads() {
         visitor
             .sees(&["The page didn’t load completely.", "Everything you’ve bought is safe."])
             .await;
-        is_accessible(visitor).await;
+        assert_accessible(visitor).await;
         visitor.blocks(&[]).await;
         visitor.presses("Reload").await;
         visitor.sees(&["All courses", "TutorClaw"]).await;
@@ -163,7 +163,7 @@ async fn an_unreachable_shop_is_reported_and_retried() {
         visitor.blocks(&["*/api/courses*"]).await;
         visitor.goes_to("/").await;
         visitor.sees(&["The shop can’t be reached right now."]).await;
-        is_accessible(visitor).await;
+        assert_accessible(visitor).await;
         visitor.blocks(&[]).await;
         visitor.presses("Try again").await;
         visitor.sees(&["First steps with agents", "TutorClaw"]).await;
@@ -174,7 +174,7 @@ async fn an_unreachable_shop_is_reported_and_retried() {
 
 /// Takes a README screenshot if requested, and checks that the existing one has the named screen's
 /// size.
-async fn is_in_the_readme(visitor: &Visitor, screen: Screen, name: &str) {
+async fn check_readme_screenshot(visitor: &Visitor, screen: Screen, name: &str) {
     visitor.browser.show_on(screen).await;
     let file = root().join(format!("docs/site-{name}.png"));
     if std::env::var_os("COURSEGATE_PICTURES").is_some() {
@@ -194,7 +194,7 @@ async fn the_readme_shows_the_paywall_and_the_dashboard() {
         learner.goes_to("/sign-in?to=/course/tutorclaw/6").await;
         learner.follows_the_link("ada@example.com").await;
         learner.finds("Buy for $9.99: TutorClaw, all chapters").await;
-        is_in_the_readme(learner, PHONE, "paywall").await;
+        check_readme_screenshot(learner, PHONE, "paywall").await;
         learner.browser.show_on(LAPTOP).await;
         learner.presses("Buy for $").await;
         learner.pays_with("4242 4242 4242 4242").await;
@@ -204,7 +204,7 @@ async fn the_readme_shows_the_paywall_and_the_dashboard() {
         learner.goes_to("/").await;
         learner.finds("Continue with chapter 6: TutorClaw").await;
         // High enough to show the ends of the first cards.
-        is_in_the_readme(learner, Screen { height: 1000, ..LAPTOP }, "dashboard").await;
+        check_readme_screenshot(learner, Screen { height: 1000, ..LAPTOP }, "dashboard").await;
     })
     .await;
 }

@@ -40,7 +40,7 @@ pub(crate) async fn visit_on(screen: Screen, scenario: impl AsyncFnOnce(&Visitor
     let visitor = Visitor { shop, browser, expected: Mutex::default() };
     let ended = AssertUnwindSafe(async {
         scenario(&visitor).await;
-        visitor.console_is_as_expected().await;
+        visitor.assert_console().await;
     });
     let ended = ended.catch_unwind().await;
     if ended.is_err() {
@@ -230,7 +230,7 @@ impl Visitor {
         self.expected.lock().unwrap().push(what);
     }
 
-    async fn console_is_as_expected(&self) {
+    async fn assert_console(&self) {
         let expected = self.expected.lock().unwrap().clone();
         let mut unexpected = self.browser.session.console().await.unwrap();
         unexpected.retain(|said| !expected.iter().any(|expected| said.contains(expected)));

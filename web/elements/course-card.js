@@ -128,10 +128,11 @@ function overlay(course, offer, { standing, was }) {
   const price = money(offer.amount, offer.currency);
   const isBundle = offer.courses.length > 1;
   return [
-    h("p", { class: "price", part: "price" }, icon("lock"), price),
-    h("p", { class: "contains" }, isBundle
-      ? `Part of ${offer.name}: ${counted(offer.courses.length, "course")}, ${price} together`
-      : contains(course, offer)),
+    isBundle
+      ? h("p", { class: "state" }, icon("lock"),
+          `Part of ${offer.name}: ${counted(offer.courses.length, "course")}, ${price} together`)
+      : [h("p", { class: "price", part: "price" }, icon("lock"), price),
+          h("p", { class: "contains" }, contains(course, offer))],
     before(was),
     h("unlock-button", { class: "soft", price: offer.price, exportparts: "button" }),
   ];

@@ -12,13 +12,13 @@ use super::{Options, Storm};
 /// The gateway's response when a process dies while handling an event.
 const KILLED_WHILE_BUSY: &str = "delivery: 502 ";
 /// Counts that are not enough by themselves.
-const STRIPE_ASKED: &str = "Stripe asked";
+const STRIPE_READS: &str = "Stripe reads";
 /// What must have happened to learners and at Stripe, by section; in the sections below, everything
 /// must.
 const MUST: [(&str, &str); 7] = [
-    (STRIPE_ASKED, "payment_intents"),
-    (STRIPE_ASKED, "payment_intents, failed"),
-    (STRIPE_ASKED, "disputes"),
+    (STRIPE_READS, "payment_intents"),
+    (STRIPE_READS, "payment_intents, failed"),
+    (STRIPE_READS, "disputes"),
     ("access checks", "granted"),
     ("access checks", "denied"),
     ("purchases", "bought"),
@@ -78,7 +78,7 @@ impl Report {
             ("DynamoDB", faults),
             ("cold starts", cold_starts),
             ("delivery responses", counts("delivery:")),
-            (STRIPE_ASKED, counts("Stripe read:")),
+            (STRIPE_READS, counts("Stripe read:")),
             ("access checks", counts("access:")),
             ("purchases", bought),
             ("final table", vec![("items".to_owned(), number(items))]),

@@ -107,7 +107,7 @@ impl Script {
         let is_verdict = |message: &&Message| {
             let status = message.body["data"]["object"]["status"].as_str().unwrap_or_default();
             let after_verdict = ["won", "lost", "prevented"].contains(&status);
-            message.moment.is_some() && (after_verdict || status.starts_with("appeal_"))
+            message.dispute_version.is_some() && (after_verdict || status.starts_with("appeal_"))
         };
         let verdicts = stripe.messages().iter().filter(is_verdict);
         self.verdicts.extend(verdicts.filter_map(|it| Some(it.body["id"].as_str()?.to_owned())));
