@@ -153,12 +153,12 @@ impl Gateway {
         Answered { response, function: Some(function.to_owned()), note: complaint.or(note) }
     }
 
-    async fn serve(&self, request: Request, peer: SocketAddr, door: Door) -> Response {
+    async fn serve(&self, request: Request, peer: SocketAddr, entry: Entry) -> Response {
         let started = Instant::now();
         let (parts, body) = request.into_parts();
-        let mut answered = match door {
-            Door::Api => self.api_to_pages(&parts, peer, body).await,
-            Door::FunctionUrl => self.function_url(&parts, peer, body).await,
+        let mut answered = match entry {
+            Entry::Api => self.api_to_pages(&parts, peer, body).await,
+            Entry::FunctionUrl => self.function_url(&parts, peer, body).await,
         };
         if let Ok(id) = HeaderValue::from_str(&random::token::<8>()) {
             answered.response.headers_mut().insert(HeaderName::from_static("apigw-requestid"), id);
@@ -176,7 +176,7 @@ impl Gateway {
 }
 
 /// The edge that a request came through.
-enum Door {
+enum Entry {
     Api,
     FunctionUrl,
 }
@@ -201,7 +201,7 @@ pub(crate) async fn api(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response {
-    gateway.serve(request, peer, Door::Api).await
+    gateway.serve(request, peer, Entry::Api).await
 }
 
 /// The Function URL, as a handler.
@@ -210,7 +210,7 @@ pub(crate) async fn function_url(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response {
-    gateway.serve(request, peer, Door::FunctionUrl).await
+    gateway.serve(request, peer, Entry::FunctionUrl).await
 }
 
 fn event(parts: &Parts, peer: SocketAddr, body: &[u8], edge: &Edge<'_>) -> Value {

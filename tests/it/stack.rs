@@ -213,7 +213,7 @@ impl Shop {
         let permissions =
             json!({"payment_intents": "read", "disputes": "read", "invoice_payments": "read"});
         let restricted = json!({"key": key, "permissions": permissions});
-        self.behind_the_scenes("keys", &restricted).await;
+        self.control_simulator("keys", &restricted).await;
         key::reading::store(&deployment, &key.into()).await.unwrap();
         let pushed =
             push(&catalog(), Closing::Refused, &account, &deployment, |_| {}).await.unwrap();
@@ -231,11 +231,11 @@ impl Shop {
         assert_eq!(status, 201, "{session}");
         let id = session["session_id"].as_str().unwrap();
         let card = json!({ "card": "4242424242424242" });
-        self.behind_the_scenes(&format!("checkout/sessions/{id}/pay"), &card).await
+        self.control_simulator(&format!("checkout/sessions/{id}/pay"), &card).await
     }
 
     /// Uses the simulator's control API.
-    async fn behind_the_scenes(&self, path: &str, body: &Value) -> Value {
+    async fn control_simulator(&self, path: &str, body: &Value) -> Value {
         let url = format!("{}/_sim/{path}", self.stripe.url());
         let answer = reqwest::Client::new().post(url).json(body).send().await.unwrap();
         assert_eq!(answer.status(), 200, "{path}");
@@ -254,7 +254,7 @@ impl Shop {
     async fn tell(&self, kind: &str, session: &Value, seconds_ago: i64) -> String {
         let created = SystemClock.now().unix_seconds() - seconds_ago;
         let event = json!({ "type": kind, "object": session, "created": created });
-        let event = self.behind_the_scenes("events", &event).await;
+        let event = self.control_simulator("events", &event).await;
         event["id"].as_str().unwrap().to_owned()
     }
 

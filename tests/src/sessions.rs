@@ -70,7 +70,7 @@ pub fn observation(event: &Value) -> Observation {
 /// A Stripe that is never called.
 pub struct UnusedStripe;
 
-impl StripeReader for Unasked {
+impl StripeReader for UnusedStripe {
     async fn owner(
         &self,
         id: &PaymentIntentId,

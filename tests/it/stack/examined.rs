@@ -377,7 +377,7 @@ async fn a_payment_without_an_event_is_reported_until_it_arrives() {
       when the endpoint is in order, have each sent again: `stripe events resend EVENT --webhook-endpoint=ENDPOINT` with the endpoint above, or in Stripe's Dashboard (Developers, Webhooks); an event that was applied already changes nothing
     ");
 
-    shop.behind_the_scenes(&format!("events/{event}/resend"), &json!({})).await;
+    shop.control_simulator(&format!("events/{event}/resend"), &json!({})).await;
     let id = [event.parse().unwrap()];
     for _ in 0..400 {
         if !deployment.table().on_record(&id).await.unwrap().is_empty() {
@@ -495,12 +495,12 @@ async fn a_key_unknown_to_stripe_is_reported() {
     shop.set_up().await;
     // Only the functions' key is tested with a session, only the operator's with the products.
     let unknown = |path: &str| json!({ "path": path, "status": 401 });
-    shop.behind_the_scenes("faults", &unknown("/v1/checkout/sessions")).await;
+    shop.control_simulator("faults", &unknown("/v1/checkout/sessions")).await;
     insta::assert_snapshot!(shop.new_complaints().await, @r"
     bad, functions' key: Stripe does not know this key: it is mistyped, deleted, rolled or expired; take one from Stripe's Dashboard (Developers, API keys)
       store one with `coursegate key store`
     ");
-    shop.behind_the_scenes("faults", &unknown("/v1/products")).await;
+    shop.control_simulator("faults", &unknown("/v1/products")).await;
     insta::assert_snapshot!(shop.new_complaints().await, @r"
     bad, your key: Stripe does not know this key: it is mistyped, deleted, rolled or expired; take one from Stripe's Dashboard (Developers, API keys)
       then ask again
@@ -513,7 +513,7 @@ async fn what_the_operator_s_key_cannot_read_is_not_called_healthy() {
     let Some(shop) = Shop::deploy("blind", Mode::Test).await else { return };
     shop.set_up().await;
     let nothing = json!({ "key": "rk_test_of_the_operator", "permissions": {} });
-    shop.behind_the_scenes("keys", &nothing).await;
+    shop.control_simulator("keys", &nothing).await;
     let deployment = shop.found_by(&shop.aws, Some("rk_test_of_the_operator")).await.unwrap();
     let complaints = shop.complaints_about(&deployment).await;
     let complaints = complaints.lines().map(|line| line.split("The provided key").next().unwrap());

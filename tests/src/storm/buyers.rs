@@ -74,11 +74,11 @@ impl Buyers {
     pub async fn shuffle_deliveries(&self) {
         let mut random = Random::new(self.seed, "simulator's deliveries");
         while !self.is_over.load(Ordering::SeqCst) {
-            self.clients.behind_the_scenes("deliveries/hold", &json!({})).await;
+            self.clients.control_simulator("deliveries/hold", &json!({})).await;
             tokio::time::sleep(Duration::from_millis(random.within(300..=1500))).await;
             let seed = random.within(0..=1_000_000);
             let release = json!({ "copies": 2, "order": "shuffled", "seed": seed });
-            self.clients.behind_the_scenes("deliveries/release", &release).await;
+            self.clients.control_simulator("deliveries/release", &release).await;
             tokio::time::sleep(Duration::from_millis(random.within(100..=400))).await;
         }
     }
@@ -168,15 +168,15 @@ impl Buying<'_> {
         let confirm = format!("/checkout/{session}/confirm");
         if self.random.percent(30) {
             let debit = json!({ "payment_method": "sepa_debit" });
-            clients.behind_the_scenes(&pay, &debit).await;
+            clients.control_simulator(&pay, &debit).await;
             observations.count("paid by debit");
             let on_its_way = json!({ "status": "processing", "access": "denied" });
             self.persist(&confirm, |status, answer| status == 200 && *answer == on_its_way).await?;
             let settle = format!("checkout/sessions/{session}/settle");
-            clients.behind_the_scenes(&settle, &json!({ "outcome": "succeeded" })).await;
+            clients.control_simulator(&settle, &json!({ "outcome": "succeeded" })).await;
         } else {
             let card = json!({ "card": "4242424242424242" });
-            clients.behind_the_scenes(&pay, &card).await;
+            clients.control_simulator(&pay, &card).await;
             observations.count("paid by card");
         }
         let granted = json!({ "status": "paid", "access": "granted" });

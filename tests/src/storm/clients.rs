@@ -90,7 +90,7 @@ impl Clients {
     }
 
     /// Uses the simulator's control API.
-    pub async fn behind_the_scenes(&self, path: &str, body: &Value) -> Value {
+    pub async fn control_simulator(&self, path: &str, body: &Value) -> Value {
         let url = format!("{}/_sim/{path}", self.addresses.stripe);
         answered(self.client.post(url).json(body)).await.unwrap().1
     }
