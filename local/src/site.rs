@@ -1,5 +1,5 @@
-//! The site, as `CloudFront` serves it: the files of the project's folder `web`, its single page for
-//! every path without a dot, and the headers of the template's policy.
+//! The site, as `CloudFront` serves it: the files of the project's folder `web`, its single page
+//! for every path without a dot, and the headers of the template's policy.
 //!
 //! The same files are also served at `localhost`, which is another origin to a browser: there the
 //! demo page shows the elements on another site, without our headers.

@@ -209,8 +209,8 @@ impl Simulator {
         }
     }
 
-    /// The number of held deliveries; `None` when deliveries are not being held. The setting survives
-    /// a restart.
+    /// The number of held deliveries; `None` when deliveries are not being held. The setting
+    /// survives a restart.
     #[must_use]
     pub fn held_deliveries(&self) -> Option<usize> {
         deliveries::held_back(&self.core)

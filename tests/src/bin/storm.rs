@@ -1,6 +1,6 @@
 //! `cargo xtask storm`, once the functions are built.
 
-#![allow(clippy::print_stdout, reason = "a command talks to whoever types it")]
+#![allow(clippy::print_stdout, reason = "a command prints to its user")]
 
 use std::collections::BTreeMap;
 use std::io;
