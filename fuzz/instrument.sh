@@ -1,5 +1,5 @@
 #!/bin/sh
-# In rustc's place for our own crates: libFuzzer learns which code an input reaches.
+# Replaces rustc for our own crates, to add the coverage instrumentation that libFuzzer needs.
 rustc=$1
 shift
 exec "$rustc" "$@" -Cpasses=sancov-module \

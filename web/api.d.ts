@@ -1,5 +1,5 @@
-// The shapes of docs/openapi.yaml, under its schemas' names, and what the functions and the stack
-// answer beside it. Written by hand; nothing here reaches the browser.
+// The schemas of docs/openapi.yaml, under their names, and the responses that are not in it. Written by
+// hand; nothing here reaches the browser.
 
 export interface Problem {
   type: string;
@@ -9,7 +9,7 @@ export interface Problem {
   instance?: string;
 }
 
-/** The problem that a chapter is answered with that is shut. */
+/** The problem that a locked chapter's request is answered with. */
 export interface Denial extends Problem {
   type: "urn:coursegate:problem:access-denied";
   status: 403;
@@ -28,7 +28,7 @@ export interface Offer {
   amount: number;
   currency: string;
   courses: string[];
-  /** Those of them that are open to the learner already; only in answers about a learner. */
+  /** The courses that the learner owns already; only in responses about a learner. */
   owned_courses?: string[];
 }
 
@@ -157,7 +157,7 @@ export interface Confirmation {
   access: "granted" | "denied";
 }
 
-/** `config.json`, which the stack answers or `coursegate site deploy` writes. */
+/** `config.json`, which the local stack serves and `coursegate site deploy` writes. */
 export interface Config {
   api: string;
   sign_in: {
@@ -171,7 +171,7 @@ export interface Config {
   embed_origins: string[];
 }
 
-/** What the sign-in answers for a code. */
+/** The issuer's response for a code. */
 export interface Tokens {
   access_token: string;
   id_token: string;

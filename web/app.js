@@ -1,5 +1,5 @@
 // @ts-check
-// The site: which page is where, the header, and the end of a sign-in.
+// The site: routes, the header, and the return from sign-in.
 
 /** @import { Page } from "./router.js" */
 
@@ -43,7 +43,7 @@ function part(id) {
 
 const router = new Router(ROUTES, part("main"));
 
-/** Who is signed in, at the end of the header. */
+/** The account part of the header. */
 function account() {
   const email = session.email;
   const content = email
@@ -56,7 +56,7 @@ function account() {
         }, "Sign out"),
       ]
     : [
-        session.expired && h("span", { class: "email" }, "Your sign-in has ended."),
+        session.expired && h("span", { class: "email" }, "Your session has expired."),
         h("button", {
           class: "button quiet",
           type: "button",
@@ -68,7 +68,7 @@ function account() {
 
 session.addEventListener("change", account);
 account();
-// Nothing waits for it before it has to; whoever needs it hears of a failure then.
+// Starts loading early. Whoever needs it handles a failure.
 config().catch(() => {});
 
 if (isReturn()) {

@@ -1,6 +1,6 @@
 // @ts-check
-// A chapter's text: asks the API for its link, reads it from the content bucket, and keeps of its
-// HTML what belongs in a text. Nothing of it runs, loads or looks like a part of the page.
+// Loads a chapter: asks the API for its link, reads it from the content bucket, and sanitizes its HTML.
+// Nothing in it can run, load anything, or imitate the page.
 
 import { ApiError, PATIENCE_MS, api, failed } from "./client.js";
 
@@ -9,12 +9,12 @@ const KEPT = new Set(
     "FIGURE FOOTER H2 H3 H4 H5 H6 HEADER HR I IMG INS KBD LI MARK OL P PRE Q S SAMP SECTION SMALL SPAN " +
     "STRONG SUB SUMMARY SUP TABLE TBODY TD TFOOT TH THEAD TIME TR U UL VAR").split(" "),
 );
-/** Of these not even the text is kept. */
+/** Removed with their text. */
 const DROPPED = new Set(
   ("SCRIPT STYLE TEMPLATE IFRAME OBJECT EMBED FORM INPUT BUTTON SELECT TEXTAREA LINK META BASE TITLE " +
     "SVG MATH NOSCRIPT AUDIO VIDEO CANVAS").split(" "),
 );
-/** Put before the names of a text's own places, so that none of them is the page's. */
+/** Prefix for the chapter's ids, so that none of them clashes with the page's. */
 const PLACE = "text-";
 /** @type {Record<string, RegExp>} */
 const ATTRIBUTES = {
@@ -42,7 +42,7 @@ function keep(from, to) {
     } else if (node instanceof Element) {
       const name = node.tagName.toUpperCase();
       if (DROPPED.has(name)) continue;
-      // The page has its own title: a text starts at the second level.
+      // The page has its own <h1>, so the chapter's headings start at <h2>.
       const kept = name === "H1" ? "H2" : name;
       const element = KEPT.has(kept) && copy(node, kept);
       if (element) to.appendChild(kept === "TABLE" ? scrolled(element) : element);
@@ -54,7 +54,7 @@ function keep(from, to) {
 /**
  * @param {Element} node
  * @param {string} name
- * @returns {HTMLElement | null} nothing for a link or a picture that leads nowhere
+ * @returns {HTMLElement | null} null for a link or an image without a usable address
  */
 function copy(node, name) {
   const element = document.createElement(name);
@@ -73,13 +73,13 @@ function copy(node, name) {
     if (!element.hasAttribute("src")) return null;
     if (!element.hasAttribute("alt")) element.setAttribute("alt", "");
   }
-  // What may be wider than a phone is scrolled, and by the keyboard too.
+  // May be wider than a phone: scrolls, with the keyboard too.
   if (name === "PRE") element.tabIndex = 0;
   return element;
 }
 
 /**
- * A table would no longer be one if it were scrolled itself.
+ * Wraps a table, since scrolling the table itself would take away its semantics.
  * @param {HTMLElement} table
  */
 function scrolled(table) {
@@ -91,7 +91,7 @@ function scrolled(table) {
 }
 
 /**
- * What belongs in a text, of any HTML.
+ * Sanitizes a chapter's HTML.
  * @param {string} html
  */
 export function sanitised(html) {
@@ -101,14 +101,14 @@ export function sanitised(html) {
 }
 
 /**
- * Reads a chapter, if the learner may.
+ * Loads a chapter that the learner has access to.
  * @param {string} course
  * @param {number} chapter
  * @param {AbortSignal} [signal]
  * @returns {Promise<DocumentFragment>}
  */
 export async function read(course, chapter, signal) {
-  // A link works for minutes: one that is refused has aged on the way, and a second one won't have.
+  // A link expires within minutes. One that is refused was slow to get here; the second one won't be.
   for (const isLast of [false, true]) {
     const { url } = await api.chapter(course, chapter, signal);
     const patience = AbortSignal.timeout(PATIENCE_MS);

@@ -1,5 +1,5 @@
 // @ts-check
-// The way to Stripe, and what is kept of it for the way back.
+// Opens a checkout, and keeps a note of it for the return from Stripe.
 
 /** @import { Offer } from "./api.d.ts" */
 /** @typedef {{ session: string, offer: Offer, path: string }} Note */
@@ -9,11 +9,11 @@ import { here, ownPath } from "./sign-in.js";
 
 const KEY = "coursegate.checkout";
 
-/** These pages are on the way to Stripe or back; nobody wants to come back to them. */
+/** The pages on the way to Stripe and back, which are no place to return to. */
 const ON_THE_WAY = /^\/(buy|cancel|success)\b/;
 
 /**
- * Opens a checkout and keeps what it is for and where the learner was. Answers Stripe's address.
+ * Opens a checkout, notes the offer and where the learner was, and returns Stripe's URL.
  * @param {Offer} offer
  * @param {string} [from] where the learner was
  */
@@ -27,13 +27,13 @@ export async function checkout(offer, from = here()) {
   try {
     sessionStorage.setItem(KEY, JSON.stringify(note));
   } catch {
-    // Then the pages after it say less.
+    // Storage is off: the pages after the checkout show less.
   }
   return opened.url;
 }
 
 /**
- * What was kept of the checkout of this session or for this price, in this tab.
+ * This tab's note about the checkout of this session or for this price.
  * @param {{ session?: string | null, price?: string | null }} of
  * @returns {Note | null}
  */

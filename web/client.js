@@ -1,52 +1,52 @@
 // @ts-check
-// The client of the API, and the one error that everything that fails becomes: it knows what
-// happened, says it in a sentence, and names a way on.
+// The API client, and the error that every failure becomes: what happened, one sentence for the
+// learner, and what they can do next.
 
 /** @import { Access, ChapterLink, Checkout, Confirmation, Courses, Entitlements, Offer, Reason, Why } from "./api.d.ts" */
 
 import { config } from "./config.js";
 import { session } from "./session.js";
 
-/** Longer than a slow Stripe takes. */
+/** Longer than Stripe takes on a slow day. */
 export const PATIENCE_MS = 32_000;
 
 /**
- * What helps: the same again, signing in, another page, or nothing but time.
+ * What the learner can do next.
  * @typedef {"retry" | "sign-in" | "courses" | "purchases" | "course" | "reload"} Way
  */
 
 /**
- * What each kind of problem means to a learner. The kinds are those of docs/ERRORS.md, and four
- * that never came as far as a function.
- * @type {Record<string, [says: string, way: Way]>}
+ * What each problem type means to a learner. The types are those of docs/ERRORS.md, and four for
+ * requests that never reached a function.
+ * @type {Record<string, [message: string, way: Way]>}
  */
 const PROBLEMS = {
   "offline": ["You are offline.", "retry"],
-  "unreachable": ["The shop can’t be reached at the moment.", "retry"],
-  "too-slow": ["The shop takes too long to answer.", "retry"],
-  "unexpected": ["The shop answered with something that this page doesn’t understand.", "reload"],
+  "unreachable": ["The shop can’t be reached right now.", "retry"],
+  "too-slow": ["The shop is taking too long to respond.", "retry"],
+  "unexpected": ["The shop sent an unexpected response.", "reload"],
 
-  "unauthorized": ["Your sign-in has ended. Sign in again, and go on where you are.", "sign-in"],
-  "forbidden": ["This sign-in is not for learners. Sign in again.", "sign-in"],
-  "access-denied": ["This chapter is not open to you yet.", "course"],
-  "unknown-course": ["There is no such course, or it is no longer offered.", "courses"],
-  "unknown-chapter": ["This course has no such chapter.", "course"],
-  "unknown-product": ["This is neither on sale nor among your purchases.", "courses"],
+  "unauthorized": ["Your session has expired. Sign in again to continue.", "sign-in"],
+  "forbidden": ["This account can’t be used here. Sign in with a learner’s account.", "sign-in"],
+  "access-denied": ["You don’t have access to this chapter yet.", "course"],
+  "unknown-course": ["This course doesn’t exist or is no longer offered.", "courses"],
+  "unknown-chapter": ["This chapter doesn’t exist.", "course"],
+  "unknown-product": ["This product isn’t on sale, and you don’t own it.", "courses"],
   "unknown-price": ["This price has changed or is no longer on sale.", "reload"],
-  "unknown-session": ["This purchase is not in the account that you are signed in with.", "purchases"],
-  "unknown-link": ["This link leads nowhere any more. Ask for a new one where you got it.", "courses"],
-  "already-entitled": ["You own this already.", "course"],
-  "payment-processing": ["A payment for this is on its way. It opens by itself.", "purchases"],
-  "payment-disputed": ["A payment for this is disputed at your bank. You can buy it again once the bank has decided.", "purchases"],
+  "unknown-session": ["This purchase isn’t in the account you’re signed in with.", "purchases"],
+  "unknown-link": ["This link is no longer valid. Ask for a new one where you got it.", "courses"],
+  "already-entitled": ["You have access already, so there is nothing to pay.", "course"],
+  "payment-processing": ["Your payment for this is processing. Access opens automatically.", "purchases"],
+  "payment-disputed": ["Your payment for this is disputed. You can buy it again once your bank has decided.", "purchases"],
   "checkout-open-elsewhere": ["A checkout for this is already open elsewhere. Finish it there, or try again later.", "purchases"],
-  "rate-limited": ["That was a lot of tries in a short time.", "retry"],
-  "internal": ["Something is wrong on our side. Nothing is lost.", "retry"],
-  "stripe-refused": ["This can’t be sold at the moment. The author has been told.", "courses"],
-  "unavailable": ["The shop can’t answer for a moment. Nothing is lost.", "retry"],
-  "stripe-unavailable": ["The payment service can’t answer for a moment.", "retry"],
+  "rate-limited": ["Too many attempts in a short time.", "retry"],
+  "internal": ["Something went wrong on our side. Nothing is lost.", "retry"],
+  "stripe-refused": ["This can’t be sold right now. The author has been notified.", "courses"],
+  "unavailable": ["The shop is unavailable right now. Nothing is lost.", "retry"],
+  "stripe-unavailable": ["The payment service is unavailable right now.", "retry"],
 };
 
-/** API Gateway's own answers name no kind. */
+/** API Gateway's own responses have no problem type. */
 const BY_STATUS = /** @type {Record<number, string>} */ ({
   401: "unauthorized",
   403: "forbidden",
@@ -57,7 +57,7 @@ const BY_STATUS = /** @type {Record<number, string>} */ ({
   504: "unavailable",
 });
 
-/** Why the API has not done what it was asked. */
+/** A request to the API that failed. */
 export class ApiError extends Error {
   /**
    * @param {string} kind the last part of the problem's type
@@ -65,24 +65,24 @@ export class ApiError extends Error {
    */
   constructor(kind, { retryAfter = 0, location = "", reason, offers, cause } = {}) {
     const known = Object.hasOwn(PROBLEMS, kind) ? kind : "unexpected";
-    const [says, way] = PROBLEMS[known] ?? ["", "reload"];
-    super(says, { cause });
-    /** What kind of problem it is. */
+    const [message, way] = PROBLEMS[known] ?? ["", "reload"];
+    super(message, { cause });
+    /** The problem type. */
     this.kind = known;
-    /** What helps. */
+    /** What the learner can do next. */
     this.way = way;
-    /** Not before so many seconds; 0 if nobody said. */
+    /** Seconds to wait before a retry, from `Retry-After`; otherwise 0. */
     this.retryAfter = retryAfter;
-    /** The page where it goes on, if the API named one. */
+    /** The page that the API's `Location` names, if it names one. */
     this.location = location;
     /** Why access is denied. */
     this.reason = reason;
-    /** What would open it. */
+    /** The offers that would give access. */
     this.offers = offers ?? [];
   }
 
   /**
-   * Anything that was thrown, as such an error.
+   * Any thrown value as an ApiError.
    * @param {unknown} error
    */
   static of(error) {
@@ -116,19 +116,19 @@ async function ask(method, path, { body, signal, anyone = false } = {}) {
     if (signal?.aborted) throw signal.reason;
     throw failed(cause);
   });
-  const said = await answer.json().catch(() => null);
-  if (answer.ok && said) return said;
+  const received = await answer.json().catch(() => null);
+  if (answer.ok && received) return received;
   if (answer.status === 401) session.expire(token);
-  const named = String(said?.type ?? "").split(":").at(-1);
+  const named = String(received?.type ?? "").split(":").at(-1);
   throw new ApiError(named || (BY_STATUS[answer.status] ?? "unexpected"), {
     retryAfter: Number(answer.headers.get("retry-after")) || 0,
     location: answer.headers.get("location") ?? "",
-    reason: said?.reason,
-    offers: said?.offers,
+    reason: received?.reason,
+    offers: received?.offers,
   });
 }
 
-/** @param {unknown} cause why there is no answer */
+/** @param {unknown} cause why there is no response */
 export function failed(cause) {
   if (!navigator.onLine) return new ApiError("offline", { cause });
   const isSlow = cause instanceof DOMException && cause.name === "TimeoutError";
@@ -137,12 +137,12 @@ export function failed(cause) {
 
 const part = encodeURIComponent;
 
-/** The API, as far as a learner's page needs it. */
+/** The API's routes for learners. */
 export const api = {
-  /** What there is to learn, and what it costs. Anyone may ask. */
+  /** The courses and their offers, without a token. */
   courses: () => /** @type {Promise<Courses>} */ (ask("GET", "/courses", { anyone: true })),
 
-  /** What the learner has. */
+  /** The learner's entitlements. */
   entitlements: () => /** @type {Promise<Entitlements>} */ (ask("GET", "/entitlements")),
 
   /** @param {string} product @param {AbortSignal} [signal] */

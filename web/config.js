@@ -1,13 +1,13 @@
 // @ts-check
-// What the site is told when it is deployed. Found beside this module, so that it is the site's own
-// also when a page of another origin has asked for it.
+// The deployment's configuration. It is loaded from beside this module, so a page of another origin gets
+// the site's too.
 
 /** @import { Config } from "./api.d.ts" */
 
-/** The origin of the site, which is another than the page's where elements are embedded. */
+/** The site's origin. A page that embeds elements has another one. */
 export const site = new URL(import.meta.url).origin;
 
-/** Whether a page of another origin has asked for this. */
+/** Whether this runs in a page of another origin. */
 export const embedded = site !== location.origin;
 
 const PATIENCE_MS = 15_000;
@@ -16,13 +16,13 @@ const PATIENCE_MS = 15_000;
 let asked;
 
 /**
- * The configuration, asked for once, and again after a failure.
+ * The configuration, requested once, and again after a failure.
  * @returns {Promise<Config>}
  */
 export function config() {
   asked ??= fetch(`${site}/config.json`, { signal: AbortSignal.timeout(PATIENCE_MS) })
     .then((answer) => {
-      if (!answer.ok) throw new Error(`config.json is answered with ${answer.status}`);
+      if (!answer.ok) throw new Error(`config.json: status ${answer.status}`);
       return answer.json();
     })
     .catch((error) => {

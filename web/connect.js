@@ -1,9 +1,9 @@
 // @ts-check
-// How a page gets its learner signed in. On the site itself it goes to the sign-in. A page of another
-// origin sends the learner to the site with a public key made for this one time. The site signs them
-// in if it has to, and sends them back to that origin's page `/coursegate`, with the token in the
-// fragment, encrypted to that key; that page goes on to where the learner was. `pages/connect.js` is
-// the other half. A popup would not do: sign-in pages cut it off from the page that opened it.
+// Signing in from any page. On the site itself, that is a redirect to the issuer. A page of another
+// origin sends the learner to the site with a one-time public key. The site signs them in if necessary,
+// and sends them back to that origin's page `/coursegate` with the token in the fragment, encrypted to
+// that key; `/coursegate` returns to where the learner was. `pages/connect.js` is the other half. A popup
+// wouldn't work: sign-in pages set Cross-Origin-Opener-Policy, which cuts it off from its opener.
 
 import { embedded, site } from "./config.js";
 import { h } from "./dom.js";
@@ -12,20 +12,20 @@ import { expire, keep, take } from "./pending-keys.js";
 import { session } from "./session.js";
 import { here, random } from "./sign-in.js";
 
-/** The page of an embedding site that the sign-in comes back to. */
+/** The page of an embedding site that the site redirects back to. */
 export const RETURN = "/coursegate";
-/** What is kept of a page while the learner is at the site, under its state. */
+/** Prefix for where the learner was while they are at the site, by state. */
 const AWAY = "coursegate.away.";
-/** The page that the learner was on, and the place on it. */
+/** The page that the learner was on, and its scroll position. */
 const BACK = "coursegate.back";
 
 /** @typedef {{ href: string, top: number }} Place */
 
-/** The learner could not be signed in on this page, so they don't leave it. */
+/** Signing in from this page couldn't work, so the learner stays on it. */
 export class NoWayBack extends Error {}
 
 /**
- * What a response is encrypted for, beside the key: this origin, and this one time.
+ * The encryption context: binds a response to this origin and this one request.
  * @param {string} origin
  * @param {string} state
  */
@@ -34,11 +34,11 @@ export function context(origin, state) {
 }
 
 /**
- * The path of the site that leads back to this page, with the token. It is made anew each time.
+ * The site's path that leads back to this page with the token. Each call makes a new one.
  * @returns {Promise<string>}
  */
 export async function wayBack() {
-  // Who could not come back is told before they leave.
+  // Says so before the learner leaves if the return couldn't work.
   if (!crypto.subtle) {
     console.error(`coursegate: ${location.origin} has to use https, or browsers don’t let it encrypt`);
     throw new NoWayBack("You can’t sign in from this page because it doesn’t use https. Please tell its author.");
@@ -46,7 +46,7 @@ export async function wayBack() {
   const there = await fetch(RETURN, { credentials: "omit" }).catch(() => null);
   if (!there?.ok) {
     console.error(`coursegate: ${location.origin}${RETURN} has to be a page with the same script tag`);
-    throw new NoWayBack("This page is not set up for signing in yet. Its author should know.");
+    throw new NoWayBack("This page isn’t set up for signing in yet. Please tell its author.");
   }
   const state = random();
   try {
@@ -61,7 +61,7 @@ export async function wayBack() {
   }
 }
 
-/** Reads the site's response, if that is what this address has behind it. */
+/** Reads the site's response from this address, if it has one. */
 async function arrive() {
   const response = new URLSearchParams(location.hash.slice(1));
   const state = response.get("coursegate");
@@ -70,7 +70,7 @@ async function arrive() {
   const left = taken(AWAY + state);
   history.replaceState(history.state, "", here());
   try {
-    // Only the tab that has asked may read it, and only once.
+    // Only the tab that asked can read it, and only once.
     const pair = left && await take(state);
     if (!pair) return refuse(left);
     const text = await decrypt(pair, context(location.origin, state), response.get("response") ?? "");
@@ -85,7 +85,7 @@ async function arrive() {
 }
 
 /**
- * Nobody is signed in by this response: says so on the page `/coursegate`, and what to do.
+ * The response signs nobody in: explains that on the page `/coursegate`.
  * @param {Place | null} left
  */
 function refuse(left) {
@@ -100,7 +100,7 @@ function refuse(left) {
   main.replaceChildren(h("h1", {}, heading), h("p", { role: "alert" }, says), h("p", {}, way));
 }
 
-/** Goes to the place on this page where the learner left it. */
+/** Scrolls to where the learner left this page. */
 function settleIn() {
   const { href, top } = taken(BACK) ?? {};
   if (href !== location.href) return;
@@ -124,7 +124,7 @@ function taken(key) {
 }
 
 /**
- * What signs in and comes back to where it stands: a link on the site, a button on another's page.
+ * Signs in and returns to this page: a link on the site, a button on another site.
  * @param {string} label
  * @param {string} [kind]
  */
@@ -143,6 +143,6 @@ export function entrance(label, kind = "button") {
 
 if (embedded) {
   void arrive();
-  // Without storage there are none.
+  // Without storage there are no keys to delete.
   expire().catch(() => {});
 }

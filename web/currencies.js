@@ -1,6 +1,6 @@
 // @ts-check
-// The currencies that Stripe charges: decimals, decimals that people write, multiple, minimum, maximum, codes.
-// currencies/src/lib.rs reads these lines too, and says what they mean.
+// The currencies that Stripe charges: decimals, decimals displayed, multiple, minimum, maximum, codes.
+// currencies/src/lib.rs reads these lines too, and documents them.
 
 const TABLE = `
 2 2   1     1     99999999 afn all amd ang aoa awg azn bam bbd bdt bmd bnd bob bsd bwp byn bzd cdf
@@ -34,7 +34,7 @@ for (const line of TABLE.trim().split("\n")) {
 }
 
 /**
- * How many decimals an amount has, and how many of them are written: all of them if it doesn't come out even.
+ * How many decimals an amount has, and how many to display: all of them unless the rest are zero.
  * @param {number} amount
  * @param {string} currency
  */

@@ -3,12 +3,12 @@
 
 /** @typedef {Node | string | number | null | undefined | false | Child[]} Child */
 
-/** What listens is not made into something else. */
+/** Elements with listeners, which must not be reused for another element. */
 const listening = new WeakSet();
 
 /**
- * Makes an element. An attribute that is `true` is set without a value, one that is false, null or
- * undefined is left out, and one that starts with "on" and is a function listens.
+ * Makes an element. `true` sets an attribute without a value; false, null and undefined leave it out; a
+ * function under a name like `onclick` becomes a listener.
  * @template {string} T
  * @param {T} tag
  * @param {Record<string, unknown>} [attributes]
@@ -44,9 +44,8 @@ export function nodes(children) {
 }
 
 /**
- * Makes the children of a node these, and leaves in place what is there already and looks the same:
- * what has the focus keeps it, and a button that is at work goes on. Both are drawings of one thing,
- * in which what looks the same does the same.
+ * Replaces a node's children, but keeps those that look the same: the focus stays, and a busy button
+ * stays busy. Nodes that look the same must also behave the same.
  * @param {Node & ParentNode} parent
  * @param {(Node | string)[]} fresh
  */
@@ -64,7 +63,7 @@ export function settle(parent, fresh) {
 }
 
 /**
- * Whether two elements differ in their children only, and in what they do not at all.
+ * Whether two elements differ only in their children, and neither has a listener.
  * @param {Node} one
  * @param {Node} other
  * @returns {one is Element}
@@ -83,7 +82,7 @@ const ICONS = {
 };
 
 /**
- * A small drawing that says nothing the text beside it doesn't.
+ * A decorative icon; the text beside it says the same.
  * @param {keyof typeof ICONS} name
  */
 export function icon(name) {

@@ -1,7 +1,7 @@
 // @ts-check
 // Encrypts a text to a public key, so that only the page that has the private key can read it: ECDH
-// on P-256 with a key pair made for this one text, HKDF with SHA-256, and AES-256-GCM, all by
-// WebCrypto. ADR 27 says why not otherwise.
+// on P-256 with a key pair made for this one text, HKDF with SHA-256, and AES-256-GCM, all in
+// WebCrypto. ADR 27 gives the reasons.
 //
 // An encrypted text is base64url of: the sender's public key (65 bytes), the nonce (12 bytes), and
 // AES-GCM's ciphertext with its tag.
@@ -16,7 +16,7 @@ const NONCE_BYTES = 12;
 
 const utf8 = new TextEncoder();
 
-/** Makes a key pair. The private key can be used and kept, but no script can read it. */
+/** Makes a key pair with a non-extractable private key. */
 export function makeKeyPair() {
   return crypto.subtle.generateKey(CURVE, false, ["deriveBits"]);
 }
@@ -40,7 +40,7 @@ export async function isPublicKey(text) {
 /**
  * Encrypts a text to a public key.
  * @param {string} recipient the public key, as text
- * @param {string} context what the recipient has to know as well, or it can't decrypt
+ * @param {string} context additional authenticated data, which the recipient has to know too
  * @param {string} text
  */
 export async function encrypt(recipient, context, text) {
@@ -54,8 +54,8 @@ export async function encrypt(recipient, context, text) {
 }
 
 /**
- * Decrypts what was encrypted to the public key of this pair. Throws if it was encrypted to another
- * one or in another context, or if a bit of it has changed.
+ * Decrypts a text with this pair's private key. Throws if it was encrypted to another key or in another
+ * context, or was changed.
  * @param {CryptoKeyPair} pair
  * @param {string} context
  * @param {string} encrypted
@@ -73,8 +73,8 @@ export async function decrypt(pair, context, encrypted) {
 }
 
 /**
- * The AES key that both sides arrive at. It depends on both public keys, not only on what ECDH makes
- * of them, which is the same for a point and its mirror image.
+ * Derives the AES key. Both public keys go into it as well as the ECDH secret, which is the same for a
+ * point and its negation.
  * @param {CryptoKey} own the private key of one side
  * @param {CryptoKey} theirs the public key of the other
  * @param {Uint8Array<ArrayBuffer>} sender

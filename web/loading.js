@@ -1,23 +1,23 @@
 // @ts-check
-// What a learner sees when the site itself does not arrive: a module that is lost on the way, or of
-// another version than the rest in the moment of a deployment. It is no module, so it needs none.
+// Shown when the site itself fails to load: a module was lost, or a deployment replaced it meanwhile.
+// This is a classic script, so it doesn't depend on any module.
 
 addEventListener(
   "error",
   ({ target }) => {
-    // The first page that is drawn takes its place.
+    // Replaced by the first page that is drawn.
     const loading = document.getElementById("loading");
     if (!loading || !(target === window || target instanceof HTMLScriptElement)) return;
     const heading = document.createElement("h1");
-    heading.append("This page has not arrived.");
+    heading.append("The page didn’t load completely.");
     const text = document.createElement("p");
     text.className = "summary";
     text.setAttribute("role", "alert");
-    text.append("Part of it was lost on the way. Whatever you have bought is safe.");
+    text.append("Reload it to try again. Everything you’ve bought is safe.");
     const again = document.createElement("button");
     again.className = "button";
     again.type = "button";
-    again.append("Load it again");
+    again.append("Reload");
     again.addEventListener("click", () => location.reload());
     loading.className = "narrow";
     loading.replaceChildren(heading, text, again);

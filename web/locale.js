@@ -1,11 +1,11 @@
 // @ts-check
-// Money and dates as the visitor writes them.
+// Money and dates in the visitor's locale.
 
 import { decimalsOf } from "./currencies.js";
 
 /** @import { Offer } from "./api.d.ts" */
 
-/** As the browser has been told, without what it has been told wrongly. */
+/** The browser's languages, without invalid ones. */
 const languages = navigator.languages.filter((language) => {
   try {
     return new Intl.Locale(language);
@@ -29,14 +29,14 @@ export function money(amount, currency) {
   }).format(amount / 10 ** decimals);
 }
 
-/** @param {string} time as in the API's answers */
+/** @param {string} time as the API returns it */
 export function date(time) {
   return new Intl.DateTimeFormat(languages, {
     dateStyle: "long",
   }).format(new Date(time));
 }
 
-/** Where which currency is money. Elsewhere, the author's first price is as good as any. */
+/** The regions of each currency. Elsewhere, the author's first price is shown. */
 const CURRENCIES = /** @type {Record<string, string>} */ ({
   eur: "AT BE CY DE EE ES FI FR GR HR IE IT LT LU LV MT NL PT SI SK",
   usd: "US PR EC SV",

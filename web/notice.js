@@ -1,5 +1,5 @@
 // @ts-check
-// What has gone wrong, in a sentence, and the way on.
+// An error message with the next step.
 
 import { ApiError } from "./client.js";
 import { site } from "./config.js";
@@ -10,22 +10,21 @@ import { shop } from "./shop.js";
 const SECOND_MS = 1000;
 
 /**
- * Says what has gone wrong and offers what helps.
+ * An error message with the next step.
  * @param {unknown} problem
  * @param {{ retry?: () => void, course?: string, signal?: AbortSignal, paying?: boolean }} [on]
- *   `retry` does it again, `course` is the course that it is about, `signal` ends the waiting for a connection,
- *   `paying` says that somebody was about to pay. Whether they have paid, perhaps in another tab, is
- *   not known here, so nothing is said about it
+ *   `retry` tries again, `course` is the course concerned, `signal` stops waiting for a connection, and
+ *   `paying` is set when the learner was about to pay: then nothing is retried without a press
  */
 export function notice(problem, { retry, course, signal, paying = false } = {}) {
   const error = ApiError.of(problem);
   const waits = error.kind === "offline" && retry && !paying;
-  // Nobody is taken to pay without a press.
+  // Never opens a checkout without a press.
   if (waits) addEventListener("online", retry, { once: true, signal });
   const box = h("div", { class: "notice", "data-kind": error.kind });
   box.append(
-    h("p", { role: "alert" }, error.message, waits && " This goes on by itself once you are connected again."),
-    ...nodes([wayOn(error, retry, course, () => box.remove())]),
+    h("p", { role: "alert" }, error.message, waits && " We’ll try again when you’re back online."),
+    ...nodes([nextStep(error, retry, course, () => box.remove())]),
   );
   return box;
 }
@@ -36,7 +35,7 @@ export function notice(problem, { retry, course, signal, paying = false } = {}) 
  * @param {string | undefined} course
  * @param {() => void} close
  */
-function wayOn(error, retry, course, close) {
+function nextStep(error, retry, course, close) {
   switch (error.way) {
     case "sign-in":
       return entrance("Sign in again", "button quiet");
@@ -47,7 +46,7 @@ function wayOn(error, retry, course, close) {
     case "course":
       return link("Go to the course", error.location || `${site}/${course ? `course/${course}` : ""}`);
     case "reload":
-      return button("Show what is current", () => {
+      return button("See current prices", () => {
         shop.reload();
         if (retry) retry();
         else close();
@@ -58,7 +57,7 @@ function wayOn(error, retry, course, close) {
 }
 
 /**
- * Does something once, and says on the button that has been pressed that it is being done.
+ * Runs an action once, and shows on its button that it is running.
  * @param {() => void} press
  * @returns {(event: Event) => void}
  */
@@ -82,8 +81,8 @@ function link(label, href) {
 }
 
 /**
- * Keeps a button from being pressed for so many seconds, and counts them on it. That goes on until
- * they are over, since the button may stay when what has shown it ends.
+ * Disables a button for this many seconds, and counts down on it. The countdown doesn't stop with the
+ * page that started it, since the button may stay.
  * @param {HTMLButtonElement} button
  * @param {number} seconds
  */

@@ -1,17 +1,17 @@
 // @ts-check
-// The private keys of learners who are at the site to sign in, on the page of another origin that
-// they left: one for each time somebody leaves, deleted when its response is read. IndexedDB is the
-// only storage that outlives the page and can keep a key that no script can read.
+// The private keys that a page of another origin keeps while its learner is at the site to sign in: one
+// per departure, deleted when its response is read. IndexedDB is the only storage that outlives the page
+// and can hold a non-extractable key.
 
 const DATABASE = "coursegate";
 const STORE = "pending-keys";
-/** Longer than Stripe keeps a checkout open (24 hours), which lies on the way of a payment. */
+/** Longer than a checkout stays open at Stripe (24 hours), since paying uses the same redirect. */
 const LIFETIME_MS = 36 * 60 * 60 * 1000;
 
 /** @typedef {{ pair: CryptoKeyPair, until: number }} Pending */
 
 /**
- * Keeps the key pair whose response will come under this state.
+ * Stores the key pair for this state.
  * @param {string} state
  * @param {CryptoKeyPair} pair
  */
@@ -25,7 +25,7 @@ export async function keep(state, pair) {
 }
 
 /**
- * Takes the key pair of this state out of the store: there is no second time.
+ * Removes this state's key pair from the store and returns it.
  * @param {string} state
  * @returns {Promise<CryptoKeyPair | null>}
  */
@@ -40,7 +40,7 @@ export async function take(state) {
   return pending && pending.until > Date.now() ? pending.pair : null;
 }
 
-/** Deletes the keys of learners who never came back. Who has none gets no database by that. */
+/** Deletes the keys of learners who never came back, without creating the database if there is none. */
 export async function expire() {
   const databases = await indexedDB.databases();
   if (databases.some(({ name }) => name === DATABASE)) await inStore(deleteExpired);
@@ -59,7 +59,7 @@ function deleteExpired(store) {
 }
 
 /**
- * Does something in one transaction, and returns the result of its request.
+ * Runs one transaction and returns the result of its request.
  * @template T
  * @param {(store: IDBObjectStore) => IDBRequest<T>} work
  * @returns {Promise<T>}
@@ -75,7 +75,7 @@ async function inStore(work) {
     });
     return request.result;
   } finally {
-    // A page with an open connection can't be kept for the Back button.
+    // A page with an open connection isn't eligible for the back/forward cache.
     database.close();
   }
 }

@@ -1,6 +1,6 @@
 // @ts-check
-// Which chapter of each course a learner has read last in this browser, so that a card can say
-// "Continue". Whoever is signed in finds their own places.
+// The last chapter of each course that a learner read in this browser, for "Continue". Each learner has
+// their own.
 
 import { session } from "./session.js";
 

@@ -1,23 +1,23 @@
 // @ts-check
-// One document, several pages. A link of this site changes the page without loading the document;
-// the browser's history, the title, the focus and the place on the page are kept as a browser would.
+// Client-side routing: a link within the site changes the page without loading a document. History,
+// title, focus and scroll position behave as with real pages.
 
 /** @import { Child } from "./dom.js" */
 
 import { nodes, settle } from "./dom.js";
 
 /**
- * One visit of one page.
+ * A visit to a page.
  * @typedef {object} Visit
- * @property {string[]} parts what the path's pattern has caught
+ * @property {string[]} parts the groups of the path's pattern
  * @property {URLSearchParams} query
  * @property {AbortSignal} signal ends when the page is left
  * @property {(title: string, ...content: Child[]) => void} show shows this content under this title
- * @property {(path: string) => void} go leaves for another page, in the place of this one
+ * @property {(path: string) => void} go replaces this page with another one
  */
 /** @typedef {(visit: Visit) => Promise<void>} Page */
 
-/** What Stripe's and the sign-in's redirects add belongs to the site too; these paths don't. */
+/** Paths that belong to the API, the stack or a file, not to a page. */
 const NOT_OURS = /^\/(api|local|webhook)(\/|$)|\.[^/]*$/;
 
 export class Router {
@@ -26,11 +26,11 @@ export class Router {
   #leave = new AbortController();
   /** Path and query of the page that is shown. */
   #at = "";
-  /** Whether the page is not yet where it was left. */
+  /** Whether the scroll position is still to be restored. */
   #isRestoring = false;
 
   /**
-   * @param {[RegExp, Page][]} routes the last one takes what no other does
+   * @param {[RegExp, Page][]} routes the last one matches everything
    * @param {HTMLElement} main where pages are shown
    */
   constructor(routes, main) {
@@ -42,7 +42,7 @@ export class Router {
       else this.#restore();
     });
     addEventListener("pagehide", () => this.#keepPlace());
-    // Whoever leaves by Back is not seen leaving.
+    // The Back button gives no notice.
     addEventListener("scrollend", () => this.#keepPlace());
     document.addEventListener("click", (event) => this.#follow(event));
   }
@@ -75,7 +75,7 @@ export class Router {
     if (address.origin !== location.origin || NOT_OURS.test(address.pathname)) return;
     const path = address.pathname + address.search;
     if (address.hash && path === location.pathname + location.search) {
-      // A place on the same page is the browser's to find, and ours to come back from.
+      // The browser scrolls to a fragment of the same page; this keeps the position for Back.
       this.#keepPlace();
       return;
     }
@@ -89,7 +89,7 @@ export class Router {
     history.replaceState({ top: scrollY }, "");
   }
 
-  /** @param {boolean} moved whether the learner has come from another page */
+  /** @param {boolean} moved whether the learner came from another page */
   async #visit(moved) {
     this.#leave.abort();
     this.#leave = new AbortController();
@@ -118,8 +118,8 @@ export class Router {
   }
 
   /**
-   * Brings back the place where this page was left, or else the one that the address names, once the
-   * page is long enough to have it; unless the reader moves first.
+   * Restores the scroll position of this history entry, or scrolls to the address's fragment, once the
+   * page is long enough; unless the reader scrolls first.
    */
   #restore() {
     const top = Number(history.state?.top ?? NaN);

@@ -1,7 +1,7 @@
 // @ts-check
-// Who is signed in: the access token, in memory and in this tab's session storage, nowhere else.
-// The session tells a "change" whenever somebody comes, goes, or is signed out by time. Whoever signs
-// out in one tab is signed out in all of them, also in those that are elsewhere at the moment.
+// The learner's session: the access token, in memory and in this tab's session storage, nowhere else.
+// Dispatches "change" when somebody signs in or out, or when the session expires. Signing out in one tab
+// signs out all of them, even those that show another site at the moment.
 
 /** @import { Tokens } from "./api.d.ts" */
 /** @typedef {{ token: string, email?: string, learner?: string, expires: number, since?: number }} SignedIn */
@@ -9,9 +9,9 @@
 import { decode } from "./base64url.js";
 
 const KEY = "coursegate.session";
-/** When somebody has signed out in this browser, which ends what was begun before. */
+/** The time of the last sign-out in this browser, which ends every session begun before it. */
 const SIGNED_OUT = "coursegate.signed-out";
-/** A token that ends this soon is not worth a request. */
+/** A token that expires this soon isn't used any more. */
 const MARGIN_MS = 20_000;
 /** Timers can't wait longer than this. */
 const TIMER_MAX_MS = 2 ** 31 - 1;
@@ -33,7 +33,7 @@ class Session extends EventTarget {
       if (persisted) this.#recall();
       this.#look();
     });
-    // A laptop that slept has slept through the timer too.
+    // A timer doesn't fire while the laptop sleeps.
     document.addEventListener("visibilitychange", () => this.#look());
   }
 
@@ -43,22 +43,22 @@ class Session extends EventTarget {
     return this.#who?.token ?? null;
   }
 
-  /** The e-mail address of whoever is signed in. */
+  /** The learner's email address. */
   get email() {
     return this.#who?.email ?? null;
   }
 
-  /** What tells the learner from others in this browser, and says nothing of them. */
+  /** The learner's opaque id, to keep learners of one browser apart. */
   get learner() {
     return this.#who?.learner ?? null;
   }
 
-  /** Whether somebody was signed in, until the token ended. */
+  /** Whether the session has expired. */
   get expired() {
     return this.#expired;
   }
 
-  /** All of it, to be handed to a page that embeds elements. */
+  /** The whole session, to be passed to a page that embeds elements. */
   get whole() {
     this.#look();
     return this.#who;
@@ -69,11 +69,11 @@ class Session extends EventTarget {
     this.#expired = false;
     this.#hold(who);
     try {
-      // After the last sign-out, whatever the clock says.
+      // Later than the last sign-out, even if the clock was set back.
       const since = Math.max(Date.now(), Number(localStorage.getItem(SIGNED_OUT)) + 1);
       sessionStorage.setItem(KEY, JSON.stringify({ ...who, since }));
     } catch {
-      // Then it lasts until the page is left.
+      // Storage is off: the session lasts until the page is left.
     }
     this.#tell();
   }
@@ -89,7 +89,7 @@ class Session extends EventTarget {
   }
 
   /**
-   * The token is no longer accepted: whoever it was has to sign in again.
+   * The API refused the token: the learner has to sign in again.
    * @param {string | null} token the one that was refused
    */
   expire(token = this.#who?.token ?? null) {
@@ -107,8 +107,8 @@ class Session extends EventTarget {
   }
 
   /**
-   * The browser has kept this page as it was. Who has come or gone since then is known by what the
-   * tab has kept; if that is nobody, nobody is signed in here either.
+   * The page was restored from the browser's cache: takes over the session that the tab stores now, or
+   * none.
    */
   #recall() {
     const who = stored();
@@ -118,7 +118,7 @@ class Session extends EventTarget {
     this.#tell();
   }
 
-  /** Nothing of the learner stays in the browser, which may be somebody else's next. */
+  /** Removes everything of the learner's from the browser, which somebody else may use next. */
   #forget() {
     try {
       clear(sessionStorage);
@@ -151,7 +151,7 @@ class Session extends EventTarget {
 }
 
 /**
- * Whom this tab has kept; `undefined` where the browser keeps nothing.
+ * The session that this tab stores; `undefined` if storage is off.
  * @returns {SignedIn | null | undefined}
  */
 function stored() {
@@ -173,12 +173,12 @@ function clear(storage) {
   }
 }
 
-/** The one session of this page. */
+/** This page's session. */
 export const session = new Session();
 
 /**
- * Reads the tokens that sign-in answers with. The id token came straight from the issuer over TLS,
- * and is used to greet only; what may be opened is the API's to say, by the access token.
+ * Reads the issuer's token response. The ID token comes straight from the issuer over TLS and is only
+ * displayed; the API decides by the access token who may open what.
  * @param {Tokens} tokens
  * @returns {SignedIn}
  */

@@ -1,22 +1,22 @@
 // @ts-check
-// What there is to learn and what the learner has of it: asked for once, shared by everything on
-// the page. Tells a "change" when somebody signs in or out, or buys something, or loses access.
+// The courses and the learner's entitlements, requested once and shared by the page. Dispatches "change"
+// when somebody signs in or out, buys something, or loses access.
 
 /** @import { Course, Entitlement, Offer } from "./api.d.ts" */
 
 import { ApiError, api } from "./client.js";
 import { session } from "./session.js";
 
-/** What was learnt so long ago is asked again when the page comes back to the front. */
+/** Data older than this is requested again when the page returns to the front. */
 const STALE_MS = 15_000;
 
 /**
- * How a course stands to the learner.
- * - `free`: every chapter is open to everybody.
+ * A course's status for the learner.
+ * - `free`: every chapter is free.
  * - `owned`: bought or given.
- * - `processing`: a payment is on its way.
- * - `suspended`: the payment is disputed, and not decided.
- * - `locked`: to be unlocked; `was` says if it was owned before.
+ * - `processing`: a payment is processing.
+ * - `suspended`: the payment is disputed, and the bank has not decided.
+ * - `locked`: no access; `was` is the last entitlement, if there was one.
  * @typedef {"free" | "owned" | "processing" | "suspended" | "locked"} Standing
  */
 
@@ -25,7 +25,7 @@ class Shop extends EventTarget {
   #courses;
   /** @type {Promise<Entitlement[]> | undefined} */
   #holdings;
-  /** What was known of the learner last. @type {Entitlement[]} */
+  /** The last entitlements that were loaded. @type {Entitlement[]} */
   #known = [];
   #asked = Date.now();
 
@@ -42,7 +42,7 @@ class Shop extends EventTarget {
     };
     document.addEventListener("visibilitychange", look);
     addEventListener("focus", look);
-    // A page that the browser kept while the learner was at Stripe knows nothing of it.
+    // A page restored from the browser's cache missed what happened at Stripe.
     addEventListener("pageshow", (event) => {
       if (event.persisted) void this.renew();
     });
@@ -64,8 +64,8 @@ class Shop extends EventTarget {
   }
 
   /**
-   * What the learner has; nothing while nobody is signed in. Whose sign-in has ended by time still
-   * sees what they had, so that nothing of theirs is offered to them.
+   * The learner's entitlements; none while nobody is signed in. After a session expires, the last known
+   * ones stay, so that nobody is offered what they own.
    * @returns {Promise<Entitlement[]>}
    */
   holdings() {
@@ -84,7 +84,7 @@ class Shop extends EventTarget {
   }
 
   /**
-   * Both, side by side.
+   * Courses and entitlements, requested in parallel.
    * @returns {Promise<[Course[], Entitlement[]]>}
    */
   all() {
@@ -114,7 +114,7 @@ class Shop extends EventTarget {
     return offer;
   }
 
-  /** Asks anew what the learner has, and tells if it is something else. */
+  /** Reloads the entitlements, and dispatches "change" if they differ. */
   async refresh() {
     if (!session.token) return;
     const before = this.#holdings ? await this.#holdings.catch(() => null) : [];
@@ -123,7 +123,7 @@ class Shop extends EventTarget {
     if (after && JSON.stringify(after) !== JSON.stringify(before)) this.#tell();
   }
 
-  /** Asks everything anew, prices too, and tells if something is different. */
+  /** Reloads everything, prices too, and dispatches "change" if anything differs. */
   async renew() {
     this.#asked = Date.now();
     const before = await this.#courses?.catch(() => null);
@@ -136,7 +136,7 @@ class Shop extends EventTarget {
     await this.refresh();
   }
 
-  /** Forgets everything, prices too, so that it is asked anew. */
+  /** Drops everything, prices too, so that it is requested again. */
   reload() {
     this.#courses = undefined;
     this.#holdings = undefined;
@@ -148,11 +148,11 @@ class Shop extends EventTarget {
   }
 }
 
-/** The one shop of this page. */
+/** This page's shop. */
 export const shop = new Shop();
 
 /**
- * The earliest first; what has no time yet before all.
+ * Sorted by time, with those that have none yet first.
  * @param {Entitlement[]} holdings
  */
 export function byTime(holdings) {
@@ -160,7 +160,7 @@ export function byTime(holdings) {
 }
 
 /**
- * The latest that keeps a product open.
+ * The latest entitlement that gives access to a product.
  * @param {Entitlement[]} holdings
  * @param {string | undefined} product
  */
@@ -169,7 +169,7 @@ export function opener(holdings, product) {
 }
 
 /**
- * How a course stands to the learner, and if it is shut, how it stood before.
+ * A course's status for the learner, and if it is locked, the last entitlement.
  * @param {Course} course
  * @param {Entitlement[]} holdings
  * @returns {{ standing: Standing, was?: Entitlement }}
@@ -196,10 +196,10 @@ function isForGood(course, holdings) {
 }
 
 /**
- * Whether an offer is for sale to the learner, by the rule that the API sells by:
+ * Whether an offer is for sale to the learner, by the API's rule:
  * - `owned`: each of its courses is open, with no end date.
  * - `suspended`: a payment for one of them is disputed, and the bank has not decided.
- * - `processing`: nothing is left to buy once payments that are on their way arrive.
+ * - `processing`: nothing is left to buy once the processing payments succeed.
  * - `for sale`: `owned` lists the courses that are open already.
  * @param {Offer} offer
  * @param {Course[]} courses
@@ -218,8 +218,8 @@ export function availability(offer, courses, holdings) {
 }
 
 /**
- * Whether somebody of this standing may open the chapter. It only decides what is drawn; the
- * chapter itself is handed out by the API.
+ * Whether the learner can open a chapter. This decides only what is drawn; the API decides who gets
+ * the text.
  * @param {{ free: boolean }} chapter
  * @param {Standing} standing
  */

@@ -5,43 +5,43 @@ import { encode } from "./base64url.js";
 import { config, embedded } from "./config.js";
 import { readTokens, session } from "./session.js";
 
-/** What is kept of a sign-in that is under way, under its state. */
+/** Prefix for the stored data of a sign-in in progress, by its state. */
 const KEY = "coursegate.sign-in.";
 const PATIENCE_MS = 20_000;
 
-/** The browser came back from sign-in without being signed in. */
+/** A sign-in that failed. */
 export class SignInError extends Error {
   /**
-   * @param {string} says what happened, for the learner
-   * @param {string} path where to go on once signed in
+   * @param {string} message for the learner
+   * @param {string} path where to continue once signed in
    */
-  constructor(says, path) {
-    super(says);
+  constructor(message, path) {
+    super(message);
     this.path = path;
   }
 }
 
-/** What nobody guesses. */
+/** An unguessable value. */
 export function random() {
   return encode(crypto.getRandomValues(new Uint8Array(32)));
 }
 
-/** Where the browser is, without the origin. */
+/** The current path and query. */
 export function here() {
   return location.pathname + location.search;
 }
 
 /**
- * A path of this site, or the start page in the place of anything else.
+ * A path of this site, or the start page for anything else.
  * @param {string | null} path
  */
 export function ownPath(path) {
   try {
     const address = new URL(path ?? "/", location.origin);
-    // Nobody signs in to be led to the sign-in.
+    // Signing in must not lead to signing in.
     if (address.pathname === "/sign-in") return ownPath(address.searchParams.get("to"));
     const own = address.pathname + address.search;
-    // "/.//elsewhere" is of this origin, but its path, taken by itself, leads to another.
+    // "/.//elsewhere" has this origin, but its path alone would lead to another one.
     if (address.origin === location.origin && !own.startsWith("//")) return own;
   } catch {
     // Not an address.
@@ -50,10 +50,10 @@ export function ownPath(path) {
 }
 
 /**
- * Leaves for the sign-in, which comes back to the path.
+ * Redirects to the issuer, which returns to the path.
  * @param {string} path
  * @param {{ replace?: boolean, signal?: AbortSignal }} [how] `replace` leaves no entry in the history,
- *   `signal` ends it as long as the browser has not left
+ *   `signal` cancels until the browser leaves
  */
 export async function signIn(path = here(), { replace = false, signal } = {}) {
   const { sign_in } = await config();
@@ -76,14 +76,14 @@ export async function signIn(path = here(), { replace = false, signal } = {}) {
   else location.assign(address);
 }
 
-/** Whether this address is one that sign-in came back to. */
+/** Whether the issuer has redirected to this address. */
 export function isReturn() {
   const query = new URLSearchParams(location.search);
   return query.has("state") && (query.has("code") || query.has("error"));
 }
 
 /**
- * Ends a sign-in: takes the code from the address and makes a session of it.
+ * Finishes a sign-in: exchanges the code in the address for a session.
  * @returns {Promise<string>} the path that it began at
  */
 export async function finish() {
@@ -92,19 +92,19 @@ export async function finish() {
   const kept = sessionStorage.getItem(KEY + state);
   sessionStorage.removeItem(KEY + state);
   if (!kept) {
-    // With the browser's Back, a sign-in that has ended well comes back once more.
+    // The Back button returns to a sign-in that is already finished.
     if (session.token) return "/";
     throw new SignInError(
-      "This sign-in was begun in another tab or window. Go back there, or sign in here.",
+      "You started signing in from another tab or window. Go back there, or sign in here.",
       "/",
     );
   }
   const { verifier, path: began } = JSON.parse(kept);
   const path = ownPath(began);
   const code = query.get("code");
-  if (!code) throw new SignInError("The sign-in was not completed.", path);
+  if (!code) throw new SignInError("Sign-in was not completed.", path);
   const lost = () => {
-    throw new SignInError("The sign-in can’t be reached at the moment. Try again in a moment.", path);
+    throw new SignInError("Sign-in can’t be reached right now. Try again in a moment.", path);
   };
   const { sign_in } = await config().catch(lost);
   const answer = await fetch(sign_in.token, {
@@ -119,15 +119,15 @@ export async function finish() {
     signal: AbortSignal.timeout(PATIENCE_MS),
   }).catch(lost);
   if (!answer.ok) {
-    throw new SignInError("The sign-in was not accepted. It may have taken too long.", path);
+    throw new SignInError("Sign-in failed. It may have taken too long. Try again.", path);
   }
   session.begin(readTokens(await answer.json()));
   return path;
 }
 
 /**
- * Signs out here and at the issuer, which comes back to the start page. A page of another origin
- * forgets the learner, and stays; the sign-in itself is the site's to end.
+ * Signs out here and at the issuer, which returns to the start page. A page of another origin only
+ * forgets the learner: the issuer's session belongs to the site.
  */
 export async function signOut() {
   session.end();
@@ -136,7 +136,7 @@ export async function signOut() {
   const address = new URL(sign_in.logout);
   address.search = new URLSearchParams({
     client_id: sign_in.client_id,
-    // Cognito's name for it, and OpenID Connect's.
+    // Cognito's parameter, then OpenID Connect's.
     logout_uri: sign_in.redirect,
     post_logout_redirect_uri: sign_in.redirect,
   }).toString();

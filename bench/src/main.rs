@@ -1,4 +1,4 @@
-//! What must be fast, measured: `cargo xtask bench`. See `bench/README.md`.
+//! Measures performance: `cargo xtask bench`. See `bench/README.md`.
 
 #![recursion_limit = "256"]
 #![allow(
@@ -6,9 +6,9 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
-    reason = "a measurement that can't go on should stop where it is"
+    reason = "a measurement that can't continue should stop"
 )]
-#![allow(clippy::print_stdout, reason = "a command talks to whoever types it")]
+#![allow(clippy::print_stdout, reason = "a command prints to its user")]
 
 mod measure;
 mod operations;
@@ -32,23 +32,23 @@ use programs::{Subject, said};
 use report::{Measured, Report};
 use shops::Shops;
 
-/// Measure our functions against a floor and against peers.
+/// Measure our functions against a no-op function and against peers
 #[derive(Parser)]
 #[command(name = "cargo xtask bench", version)]
 struct Arguments {
-    /// Which of our own peers take part.
+    /// Which of our own peers to include
     #[arg(long, value_enum, default_value_t = OwnPeers::All)]
     peers: OwnPeers,
-    /// Another program that speaks the Runtime API, in the webhook's place: NAME=COMMAND.
+    /// Another program that speaks the Runtime API, in place of the webhook: NAME=COMMAND
     #[arg(long, value_name = "NAME=COMMAND")]
     peer: Vec<Peer>,
-    /// How often everything is measured.
+    /// How often to measure everything
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     rounds: u64,
-    /// Write everything into this file too, as JSON.
+    /// Also write the results to this file, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Put what is measured in its place in this document.
+    /// Insert the results into this document
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
 }
@@ -57,7 +57,7 @@ struct Arguments {
 enum OwnPeers {
     /// Those in Node and Python.
     All,
-    /// Neither.
+    /// None of them.
     None,
 }
 
@@ -101,7 +101,7 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     Ok(())
 }
 
-/// Who takes part, and who is missing.
+/// The subjects, and those that are missing.
 fn subjects(arguments: &Arguments) -> Result<(Vec<Subject>, Vec<String>), String> {
     let mut subjects = programs::build()?;
     let mut absent = Vec::new();
@@ -119,7 +119,7 @@ fn subjects(arguments: &Arguments) -> Result<(Vec<Subject>, Vec<String>), String
     for peer in &arguments.peer {
         let subject = peer.subject()?;
         if subjects.iter().any(|other| other.name == subject.name) {
-            return Err(format!("there are two called {}: give one another name", subject.name));
+            return Err(format!("two subjects are called {}: rename one", subject.name));
         }
         subjects.push(subject);
     }
@@ -136,7 +136,7 @@ fn measured(subjects: &[Subject], effort: Effort) -> Result<Vec<Row>, String> {
         std::fs::remove_dir_all(&logs).map_err(failed)?;
     }
     std::fs::create_dir_all(&logs).map_err(failed)?;
-    // DynamoDB, Secrets Manager and Stripe have threads of their own.
+    // DynamoDB, Secrets Manager and Stripe have their own threads.
     let runtime = || Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let (servers, bench) = (runtime().map_err(failed)?, runtime().map_err(failed)?);
     let rows = bench.block_on(async {

@@ -1,5 +1,5 @@
-//! Measures each row again and again, one after the other, so that whatever else the machine does
-//! hits all of them alike.
+//! Measures each row repeatedly, in turn, so that other load on the machine affects all of them
+//! alike.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,37 +21,37 @@ use crate::programs::Subject;
 use crate::shops::Shops;
 use crate::statistics::Samples;
 
-/// How much is measured.
+/// How much to measure.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Effort {
-    /// How often everything is gone through.
+    /// The number of rounds.
     pub(crate) rounds: u64,
-    /// Processes started of each, in a round.
+    /// Processes started per row and round.
     pub(crate) starts: u64,
-    /// Calls of each, in a round.
+    /// Calls per row and round.
     pub(crate) calls: u64,
-    /// How long each is kept busy, in a round.
+    /// How long each row is kept busy per round.
     pub(crate) load_ms: u64,
 }
 
-/// How many instances are loaded at once.
+/// The numbers of concurrent instances to load.
 pub(crate) const INSTANCES: [usize; 2] = [1, 8];
-/// What a function does before it counts as warm.
+/// Calls before a function counts as warm.
 const WARMING: u64 = 100;
 
-/// An operation of a subject, and what is known of it.
+/// An operation of a subject, and its measurements.
 pub(crate) struct Row {
     pub(crate) operation: &'static Operation,
     pub(crate) subject: Subject,
     sample: Value,
     calls: u64,
-    /// From the start of the process until it asked for an event.
+    /// From the start of the process until it requested an event.
     pub(crate) ready_ns: Samples,
-    /// From the start of the process until it had answered one.
+    /// From the start of the process until it had handled one.
     pub(crate) first_answer_ns: Samples,
-    /// On the processor, for a call.
+    /// CPU time per call.
     pub(crate) cpu_ns: Samples,
-    /// By the clock, for a call.
+    /// Wall-clock time per call.
     pub(crate) wall_ns: Samples,
     pub(crate) peak_memory_bytes: u64,
     pub(crate) table: Reading,
@@ -59,7 +59,7 @@ pub(crate) struct Row {
     pub(crate) per_second: BTreeMap<usize, Samples>,
 }
 
-/// The rows, with what they are measured with.
+/// The rows, and what they are measured with.
 pub(crate) struct Bench {
     pub(crate) rows: Vec<Row>,
     shops: Shops,
@@ -82,7 +82,7 @@ impl Bench {
         Ok(Self { rows, shops, logs })
     }
 
-    /// Measures everything, and says how far it has come.
+    /// Measures everything, and reports its progress.
     pub(crate) async fn run(&mut self, effort: Effort, say: impl Fn(&str)) -> Result<(), String> {
         say("round trips and units");
         for row in &mut self.rows {
@@ -137,7 +137,7 @@ impl Row {
         }
     }
 
-    /// A Lambda that runs this row's subject and nothing else.
+    /// A Lambda that runs only this row's subject.
     async fn lambda(
         &self,
         shops: &Shops,
@@ -187,13 +187,13 @@ impl Row {
         Ok(())
     }
 
-    /// Counts what one call of a function that is warm asks of the table.
+    /// Counts the table requests of one call of a warm function.
     async fn count(&mut self, shops: &Shops, logs: &Path) -> Result<(), String> {
         let table = shops.world(self.operation.shop).dynamodb_url().to_owned();
         let (meter, url, serving) = Meter::before(table).await;
         let serving = tokio::spawn(serving);
         let lambda = self.lambda(shops, logs, 1, Some(&url)).await;
-        // What is to come again has to come first, and is then answered in another way.
+        // A repeated event must come once before, and then gets another outcome.
         let first = self.event();
         let _ = self.judge().invoke(&lambda, first).await;
         self.call(&lambda, 1).await?;
@@ -205,7 +205,7 @@ impl Row {
         Ok(())
     }
 
-    /// Starts a process, and ends it when it has answered its first event.
+    /// Starts a process, and ends it after its first event.
     async fn start(&mut self, shops: &Shops, logs: &Path) -> Result<(), String> {
         let lambda = self.lambda(shops, logs, 1, None).await;
         let (event, judge) = (self.event(), self.judge());
@@ -220,7 +220,7 @@ impl Row {
         Ok(())
     }
 
-    /// Measures calls of a function that is warm, one after the other.
+    /// Measures sequential calls of a warm function.
     async fn measure(&mut self, lambda: &Lambda, calls: u64) -> Result<(), String> {
         let events: Vec<String> = (0..calls).map(|_| self.event()).collect();
         let processes = lambda.health()[&self.subject.name].processes.clone();
@@ -239,7 +239,7 @@ impl Row {
         Ok(())
     }
 
-    /// Keeps instances busy, and counts how many calls they answer in a second.
+    /// Keeps instances busy, and counts the calls per second.
     async fn load(
         &mut self,
         shops: &Shops,
@@ -248,7 +248,7 @@ impl Row {
         load_ms: u64,
     ) -> Result<(), String> {
         let lambda = self.lambda(shops, logs, instances, None).await;
-        // All start before any is measured, and then do for a moment what they are measured at.
+        // All instances start before any is measured, and then warm up.
         let sample = 40 * u64::try_from(instances).unwrap_or(u64::MAX);
         self.answer_all(&lambda, instances, sample).await?;
         let took = self.answer_all(&lambda, instances, sample).await?;
@@ -260,7 +260,7 @@ impl Row {
         Ok(())
     }
 
-    /// Makes these many calls, so many at once, and says how long that took.
+    /// Makes this many calls with this concurrency, and returns how long that took.
     async fn answer_all(
         &mut self,
         lambda: &Lambda,
@@ -287,7 +287,7 @@ impl Row {
     }
 }
 
-/// Has an event answered, and takes nothing for an answer that isn't right.
+/// Runs one call, and fails unless the result is the expected one.
 struct Judge {
     name: String,
     operation: &'static Operation,

@@ -1,57 +1,57 @@
-//! What is measured: a list. Each operation is a sample of `events/`, changed for each call.
+//! The list of operations. Each is a sample of `events/`, varied for each call.
 
 use serde_json::Value;
 
-/// The table that an operation is asked of.
+/// The table that an operation uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Shop {
-    /// Its learners come as they buy; [`REFUNDABLE`] are there.
+    /// New learners arrive; those with [`REFUNDABLE`] payments exist.
     Growing,
-    /// It has the learners that [`ONE`] and [`FIFTY`] name.
+    /// It has the learners [`ONE`] and [`FIFTY`].
     Small,
-    /// It has a hundred thousand learners who own something, and [`ONE`].
+    /// It has a hundred thousand learners with purchases, and [`ONE`].
     Large,
 }
 
 /// A learner with one purchase.
 pub(crate) const ONE: &str = "ada";
-/// A learner with a thousand.
+/// A learner with fifty purchases.
 pub(crate) const FIFTY: &str = "fifty";
 
-/// How many learners have a payment that can be refunded.
+/// The number of learners with a refundable payment.
 pub(crate) const REFUNDABLE: u64 = 2_000;
 
-/// Something that a function is asked to do.
+/// A request to a function.
 #[derive(Debug)]
 pub(crate) struct Operation {
-    /// For people.
+    /// Its name in the report.
     pub(crate) name: &'static str,
-    /// Who does it. Whoever stands in for this function does it too.
+    /// The function, or a peer in its place.
     pub(crate) function: &'static str,
-    /// A file of `events/`. An event of Stripe's in its body is signed.
+    /// A file in `events/`. A Stripe event in its body gets signed.
     pub(crate) sample: &'static str,
-    /// Which table it is asked of.
+    /// The table it uses.
     pub(crate) shop: Shop,
-    /// Makes the sample this call's.
+    /// Varies the sample for this call.
     pub(crate) change: fn(&mut Value, &Call),
-    /// The answer's status.
+    /// The expected status.
     pub(crate) status: u64,
-    /// What the answer of a function of ours has in its body.
+    /// What the response body of our own functions must contain.
     pub(crate) says: &'static str,
-    /// Whether a function is started for it, time and again.
+    /// Whether cold starts are measured.
     pub(crate) is_started: bool,
-    /// Whether many are done at once.
+    /// Whether throughput is measured.
     pub(crate) is_loaded: bool,
-    /// Whether those who stand in for the function can do it too.
+    /// Whether peers can do it too.
     pub(crate) is_for_peers: bool,
 }
 
 /// One call.
 #[derive(Debug)]
 pub(crate) struct Call<'a> {
-    /// Who is called.
+    /// The subject.
     pub(crate) by: &'a str,
-    /// No other call has this number.
+    /// Unique for each call.
     pub(crate) number: u64,
 }
 
@@ -175,12 +175,12 @@ fn a_new_refund(event: &mut Value, call: &Call) {
     event["data"]["object"]["payment_intent"] = format!("pi_{payment}1").into();
 }
 
-/// A learner whose payment can be refunded.
+/// A learner with a refundable payment.
 pub(crate) fn refundable(number: u64) -> String {
     format!("refundable{number}")
 }
 
-/// Makes an event of Stripe's that of this learner's only purchase.
+/// Changes a Stripe event to one about this learner's only purchase.
 pub(crate) fn purchase(event: &mut Value, learner: &str) {
     event["id"] = format!("evt_{learner}").into();
     let session = &mut event["data"]["object"];

@@ -1,4 +1,4 @@
-//! Other programs that take the webhook's place. `bench/README.md` says what is asked of them.
+//! Other implementations of the webhook. `bench/README.md` says what they must do.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,10 +8,10 @@ use local::lambda::Program;
 
 use crate::programs::{Subject, run};
 
-/// The function that peers stand in for.
+/// The function that peers replace.
 const STANDS_FOR: &str = "webhook";
 
-/// `NAME=COMMAND`, as it is typed.
+/// `NAME=COMMAND`, as typed.
 #[derive(Debug, Clone)]
 pub(crate) struct Peer {
     name: String,
@@ -36,7 +36,7 @@ impl Peer {
     pub(crate) fn subject(&self) -> Result<Subject, String> {
         let (program, arguments) = self.command.split_first().ok_or("a peer without a command")?;
         let file = find(program)
-            .ok_or_else(|| format!("{program} of the peer {} is not there", self.name))?;
+            .ok_or_else(|| format!("the peer {} has no program {program}", self.name))?;
         let program = Program { file, arguments: arguments.to_vec() };
         Ok(subject(&self.name, program, None))
     }
@@ -46,7 +46,7 @@ fn subject(name: &str, program: Program, upload: Option<PathBuf>) -> Subject {
     Subject { name: name.to_owned(), function: STANDS_FOR.to_owned(), program, upload }
 }
 
-/// A program by its path or its name. A function has no PATH to look it up in.
+/// A program by its path or name. A function has no PATH to look it up in.
 fn find(program: &str) -> Option<PathBuf> {
     if program.contains('/') {
         return fs::canonicalize(program).ok();
@@ -55,7 +55,7 @@ fn find(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
-/// Installs the peer in Node as `bench/peers/node` pins it, unless it is there.
+/// Installs the Node peer as `bench/peers/node` pins it, unless it is installed.
 pub(crate) fn node() -> Result<Subject, String> {
     let (Some(node), Some(npm)) = (find("node"), find("npm")) else {
         return Err("node or npm is missing: install Node 20 or newer".to_owned());
@@ -72,7 +72,7 @@ pub(crate) fn node() -> Result<Subject, String> {
     Ok(subject("node", Program { file: node, arguments }, Some(bundle)))
 }
 
-/// Installs the peer in Python as `bench/peers/python` pins it, unless it is there.
+/// Installs the Python peer as `bench/peers/python` pins it, unless it is installed.
 pub(crate) fn python() -> Result<Subject, String> {
     let python = find("python3").ok_or("python3 is missing: install it with its venv module")?;
     let folder = Path::new("target/bench/python");
@@ -88,7 +88,7 @@ pub(crate) fn python() -> Result<Subject, String> {
     Ok(subject("python", Program { file, arguments }, None))
 }
 
-/// Copies a peer's files and installs what it needs, unless just that has been done before.
+/// Copies a peer's files and installs its dependencies, unless these were installed before.
 fn install(
     from: &str,
     folder: &Path,

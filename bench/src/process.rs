@@ -1,10 +1,10 @@
-//! What Linux knows of a process.
+//! Linux's figures about a process.
 
 use std::collections::BTreeMap;
 use std::fs;
 
-/// The nanoseconds that each thread of these processes has run, by its id. The kernel keeps them
-/// exactly; the better known `utime` and `stime` come in hundredths of a second.
+/// The nanoseconds that each thread of these processes has run, by thread id. The kernel counts
+/// them exactly; the better known `utime` and `stime` have a resolution of a hundredth of a second.
 pub(crate) fn thread_times(processes: &[u32]) -> BTreeMap<u32, u64> {
     let mut times = BTreeMap::new();
     for process in processes {
@@ -19,13 +19,13 @@ pub(crate) fn thread_times(processes: &[u32]) -> BTreeMap<u32, u64> {
     times
 }
 
-/// The nanoseconds that went by on a processor between two readings. A thread that has ended in
-/// between is not seen; no function measured here ends threads while it works.
+/// The CPU nanoseconds between two readings. A thread that ended in between is missed; no function
+/// measured here ends threads while it works.
 pub(crate) fn ran_between(before: &BTreeMap<u32, u64>, after: &BTreeMap<u32, u64>) -> u64 {
     after.iter().map(|(id, ran)| ran - before.get(id).copied().unwrap_or_default()).sum()
 }
 
-/// The most memory that a process has had in use at once, in bytes.
+/// A process's peak memory, in bytes.
 pub(crate) fn peak_memory_bytes(process: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_takes_time_and_memory() {
+    fn work_uses_time_and_memory() {
         let this = [std::process::id()];
         let before = thread_times(&this);
         let mut work = vec![1_u64; 4_000_000];
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_is_new_counts_from_its_beginning() {
+    fn a_new_thread_is_measured_from_its_start() {
         let (before, after) = ([(1, 10)].into(), [(1, 15), (2, 7)].into());
         assert_eq!(ran_between(&before, &after), 12);
     }

@@ -1,4 +1,4 @@
-//! What is measured: our functions as they are deployed, the floor, and the peers.
+//! The subjects: our functions as they are deployed, the floor, and the peers.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -9,15 +9,15 @@ use flate2::write::DeflateEncoder;
 use local::lambda::Program;
 use serde::Serialize;
 
-/// Whoever is measured.
+/// A program to measure.
 #[derive(Debug, Clone)]
 pub(crate) struct Subject {
     /// `webhook`, `node`
     pub(crate) name: String,
-    /// The function whose place it takes.
+    /// The function that it replaces.
     pub(crate) function: String,
     pub(crate) program: Program,
-    /// What would be uploaded, where it is known.
+    /// The size of its package, if known.
     pub(crate) upload: Option<PathBuf>,
 }
 
@@ -25,14 +25,14 @@ pub(crate) struct Subject {
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Size {
     pub(crate) bytes: u64,
-    /// In an archive, as it is uploaded.
+    /// Compressed, as it is uploaded.
     pub(crate) zip_bytes: u64,
 }
 
 const FUNCTIONS: [&str; 4] = ["floor", "webhook", "entitlements", "checkout"];
 
-/// Builds our functions and the floor, each by itself, so that none is given what only another
-/// asks for.
+/// Builds our functions and the floor separately, so that none gets features that only another one
+/// enables.
 pub(crate) fn build() -> Result<Vec<Subject>, String> {
     FUNCTIONS.map(build_one).into_iter().collect()
 }
@@ -49,7 +49,7 @@ fn build_one(name: &str) -> Result<Subject, String> {
 }
 
 impl Subject {
-    /// Whether it is one of ours: a peer says in its own words what has become of an event.
+    /// Whether it is one of ours: a peer words its outcomes differently.
     pub(crate) fn is_ours(&self) -> bool {
         self.name == self.function
     }
@@ -59,7 +59,7 @@ impl Subject {
     }
 }
 
-/// A file's size, and that of an archive of it alone: deflated as zip does, with zip's headers.
+/// The size of a file, and of a zip archive of it.
 fn size(file: &Path) -> Result<Size, String> {
     const HEADERS: usize = 30 + 46 + 22 + 2 * "bootstrap".len();
     let failed = |error: std::io::Error| format!("{} can't be read: {error}", file.display());
@@ -72,7 +72,7 @@ fn size(file: &Path) -> Result<Size, String> {
     Ok(Size { bytes, zip_bytes })
 }
 
-/// Runs a command in a folder of the project; it speaks for itself.
+/// Runs a command in a folder of the project, with its output on the terminal.
 pub(crate) fn run(command: &mut Command, folder: &Path) -> Result<(), String> {
     let command = command.current_dir(tools::root().join(folder));
     let name = command.get_program().to_string_lossy().into_owned();
@@ -83,7 +83,7 @@ pub(crate) fn run(command: &mut Command, folder: &Path) -> Result<(), String> {
     }
 }
 
-/// What a command prints, in one line.
+/// A command's output, in one line.
 pub(crate) fn said(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();

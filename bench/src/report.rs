@@ -1,4 +1,4 @@
-//! What was measured, in one table for people, and as JSON.
+//! The results as a table and as JSON.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,18 +10,18 @@ use crate::programs::Size;
 use crate::statistics::{Figure, decimal, hundredths, ratio};
 use crate::targets::{self, Verdict};
 
-/// The row that the others are measured against, and the peer that everybody knows.
+/// The row that the others are compared with, and the best known peer.
 pub(crate) const FLOOR: &str = "floor";
 pub(crate) const NODE: &str = "node";
 
-/// Everything that was measured. Times are in nanoseconds.
+/// All results. Times are in nanoseconds.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
-    /// What it was measured on.
+    /// The machine.
     pub(crate) machine: String,
     /// How much was measured.
     pub(crate) effort: String,
-    /// Who was left out, and why.
+    /// The missing subjects, with reasons.
     pub(crate) absent: Vec<String>,
     pub(crate) rows: Vec<Measured>,
     pub(crate) sizes: BTreeMap<String, Size>,
@@ -86,13 +86,13 @@ const MS: u64 = 1_000_000;
 const MB: u64 = 1_000_000;
 
 impl Report {
-    /// The row of the floor, or of whoever does the same in Node.
+    /// The floor's row, or Node's for the same operation.
     pub(crate) fn row(&self, subject: &str, operation: &str) -> Option<&Measured> {
         let mut rows = self.rows.iter().filter(|row| row.subject == subject);
         rows.find(|row| row.operation == operation || subject == FLOOR)
     }
 
-    /// The table, the targets, and what to know of them, in Markdown that is aligned.
+    /// The table, the targets and the notes, as aligned Markdown.
     pub(crate) fn text(&self) -> String {
         let mut text = format!("{}.\n{}\n\n", self.machine, self.effort);
         for absent in &self.absent {
@@ -154,7 +154,7 @@ fn spread_whole(figure: Figure) -> String {
     format!("{} ({}–{})", figure.median, figure.min, figure.max)
 }
 
-/// A table in Markdown whose columns are as wide as they need to be.
+/// A Markdown table whose columns are as wide as necessary.
 fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     let mut widths: Vec<usize> = headings.iter().map(|cell| cell.chars().count()).collect();
     for row in rows {
@@ -176,7 +176,7 @@ fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// A document whose measured part is this, and nothing else of it touched.
+/// The document with its measured part replaced.
 pub(crate) fn replaced(document: &str, measured: &str) -> Result<String, String> {
     const BEGIN: &str = "<!-- measured by cargo xtask bench -->\n";
     const END: &str = "<!-- end of what is measured -->";
@@ -185,7 +185,7 @@ pub(crate) fn replaced(document: &str, measured: &str) -> Result<String, String>
         Some(format!("{before}{BEGIN}{measured}{END}{after}"))
     });
     parts.ok_or_else(|| {
-        format!("it has no place for what is measured: put the lines {BEGIN:?} and {END:?} in it")
+        format!("it has no place for the results: add the lines {BEGIN:?} and {END:?}")
     })
 }
 
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_keeps_all_but_what_is_measured() {
+    fn updating_a_document_replaces_only_the_measurements() {
         let document = "# Fast\n<!-- measured by cargo xtask bench -->\nold\n\
                         <!-- end of what is measured -->\nwords\n";
         let new = replaced(document, "new\n").unwrap();

@@ -15,18 +15,18 @@ use crate::operations::{FIFTY, ONE, REFUNDABLE, Shop, refundable};
 
 const PURCHASES: u64 = 50;
 const LEARNERS: usize = 100_000;
-/// As many as `DynamoDB` takes at once.
+/// DynamoDB's maximum per request.
 const BATCH: usize = 25;
 
-/// Every shop, each with a `DynamoDB` and so on of its own.
+/// Every shop, each with its own DynamoDB and other services.
 pub(crate) struct Shops(BTreeMap<Shop, World>);
 
 impl Shops {
-    /// Opens them; what they consist of is served by this runtime.
+    /// Opens them; this runtime serves their services.
     pub(crate) async fn open(servers: &Handle) -> Self {
         let mut shops = BTreeMap::new();
         for shop in [Shop::Growing, Shop::Small, Shop::Large] {
-            let world = servers.spawn(World::new()).await.expect("a world is made");
+            let world = servers.spawn(World::new()).await.expect("a world starts");
             match shop {
                 Shop::Growing => {
                     for number in 0..REFUNDABLE {
@@ -51,7 +51,7 @@ impl Shops {
         &self.0[&shop]
     }
 
-    /// This function as it is deployed for a shop, with the table at this address.
+    /// This function as deployed for a shop, with the table at this address.
     pub(crate) fn function(
         &self,
         shop: Shop,
@@ -60,7 +60,7 @@ impl Shops {
         dynamodb_url: &str,
     ) -> Function {
         let functions = tests::world::template().functions;
-        // The floor has no place in the template, and asks for no variable.
+        // The floor is not in the template and reads no variable.
         let declared = functions.iter().find(|function| function.binary == like);
         let mut function = declared.unwrap_or(&functions[0]).clone();
         name.clone_into(&mut function.binary);
@@ -89,7 +89,7 @@ async fn buy(world: &World, learner: &str, times: u64) {
     }
 }
 
-/// Gives many other learners what this one has.
+/// Copies this learner's entitlements to many other learners.
 async fn multiply(world: &World, learner: &str) {
     let client = world.dynamodb_client();
     let learner: shared::domain::id::LearnerId = learner.parse().expect("a learner's id");

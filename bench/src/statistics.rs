@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-/// What was measured, time and again.
+/// Repeated measurements.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Samples(Vec<u64>);
 
-/// What is said of samples.
+/// A summary of samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Figure {
     pub(crate) median: u64,
@@ -19,7 +19,7 @@ impl Samples {
         self.0.push(sample);
     }
 
-    /// `None` of no samples. Of an even number, the median is between the two in the middle.
+    /// `None` without samples. Of an even number, the median is the mean of the two in the middle.
     pub(crate) fn figure(&self) -> Option<Figure> {
         let mut sorted = self.0.clone();
         sorted.sort_unstable();
@@ -30,17 +30,17 @@ impl Samples {
     }
 }
 
-/// One through another in hundredths, rounded. `None` where there is nothing to compare with.
+/// A ratio in hundredths, rounded. `None` if there is nothing to compare with.
 pub(crate) fn ratio(of: u64, to: u64) -> Option<u64> {
     (to > 0).then(|| (of * 100 + to / 2) / to)
 }
 
-/// So many hundredths: `2.51`.
+/// Formats hundredths: `2.51`.
 pub(crate) fn hundredths(value: u64) -> String {
     format!("{}.{:02}", value / 100, value % 100)
 }
 
-/// So many of a unit, to one place: `decimal(1_250, 1_000)` is `1.3`.
+/// A quotient with one decimal: `decimal(1_250, 1_000)` is `1.3`.
 pub(crate) fn decimal(value: u64, unit: u64) -> String {
     let tenths = (value * 10 + unit / 2) / unit;
     format!("{}.{}", tenths / 10, tenths % 10)

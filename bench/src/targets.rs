@@ -1,4 +1,4 @@
-//! What was set out to be reached: a list.
+//! The list of performance targets.
 
 use crate::report::{FLOOR, Measured, NODE, Report};
 use crate::statistics::{decimal, hundredths, ratio};
@@ -10,26 +10,26 @@ pub(crate) struct Target {
     limit: Limit,
 }
 
-/// What is looked at.
+/// The figure that a target is about.
 enum Of {
-    /// A figure of a row, by its subject and operation.
+    /// A figure of a row, by subject and operation.
     Row(&'static str, &'static str, Reads),
-    /// The archive of a function.
+    /// A function's package size.
     Zip(&'static str),
 }
 
 enum Limit {
-    /// So many hundredths of the floor's.
+    /// At most this many hundredths of the floor's.
     OfFloor(u64),
-    /// So many hundredths of what Node takes.
+    /// At most this many hundredths of Node's.
     OfNode(u64),
-    /// So many, of something that is counted.
+    /// At most this count.
     Count(u64),
-    /// So many bytes.
+    /// At most this many bytes.
     Bytes(u64),
 }
 
-/// Whether a target is reached.
+/// Whether a target is met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Met,
@@ -53,7 +53,7 @@ const fn zip(what: &'static str, subject: &'static str) -> Target {
     Target { what, figure: Of::Zip(subject), limit: Limit::Bytes(5 * MB) }
 }
 
-/// Reads a figure off a row.
+/// Reads a figure from a row.
 type Reads = fn(&Measured) -> Option<u64>;
 
 const FIRST_ANSWER: Reads = |row| row.first_answer_ns.map(|it| it.median);
@@ -104,7 +104,7 @@ impl Target {
         }
     }
 
-    /// What was measured, as people read it, and what that means.
+    /// The measured figure and what it means, for the report.
     pub(crate) fn judge(&self, report: &Report) -> (String, Verdict) {
         let measured = match self.figure {
             Of::Row(subject, operation, figure) => report.row(subject, operation).and_then(figure),

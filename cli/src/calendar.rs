@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_date_ends_with_its_day_and_a_time_is_what_it_says() {
+    fn a_date_lasts_to_its_end_and_a_time_is_exact() {
         for (text, expected) in [
             ("2027-01-31", Some("2027-01-31 23:59")),
             ("2027-01-31T12:30:00+02:00", Some("2027-01-31 10:30")),

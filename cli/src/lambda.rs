@@ -298,7 +298,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_description_says_when_the_instances_were_replaced_last_and_fits() {
+    fn a_description_says_when_instances_were_last_replaced() {
         let then = Timestamp::from_unix_seconds(1_800_000_000);
         let later = then.plus_seconds(1);
         let sentence = "Instances replaced at 2027-01-15T08:00:00Z.";

@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_paid_for_that_learner_and_product_is_known() {
+    fn only_a_payment_by_that_learner_for_that_product_is_known() {
         let ours = json!({"coursegate": "ours", "learner_id": "ada", "product": "tutorclaw"});
         let paid = json!({"status": "succeeded", "metadata": ours});
         assert_eq!(judged("pi_1", paid), None);
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_paid_at_stripe_is_not_known_as_paid() {
+    fn an_unpaid_session_is_not_known_as_paid() {
         let ours = json!({"coursegate": "ours", "learner_id": "ada", "product": "tutorclaw"});
         let unpaid = |status: &str| Some(Why::Unpaid(status.to_owned()));
         let unknown = |status: &str| Some(Why::UnknownStatus(status.to_owned()));
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn what_opens_nothing_is_not_looked_up() {
+    fn a_source_that_opens_nothing_is_not_looked_up() {
         let at = Timestamp::from_unix_seconds(1);
         assert!(bought("pi_1", Payment::reported(PaymentStatus::Processing, at)).is_none());
         assert!(bought("pi_1", Payment::reported(PaymentStatus::Failed, at)).is_none());

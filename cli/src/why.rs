@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_product_stays_open_as_long_as_the_source_that_ends_last() {
+    fn a_product_stays_open_until_its_last_source_ends() {
         let given = |until: Option<i64>| {
             let note = |text: &str| text.parse().unwrap();
             let facts = Origin::Manual(ManualGrant {

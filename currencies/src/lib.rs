@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_read_whole_and_makes_sense() {
+    fn the_whole_table_parses_and_is_consistent() {
         let codes: BTreeSet<&str> = all().iter().map(|currency| currency.code).collect();
         assert_eq!((all().len(), codes.len()), (139, 139));
         for currency in all() {

@@ -1,4 +1,4 @@
-//! Sample events get a fresh signature, so that nothing in the function is weakened for them.
+//! Signs sample events freshly, so that the function needs no exception for them.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use stripe_webhook::Webhook;
 
-/// The deployment mark in the metadata of the samples; whoever signs one puts their own in its place.
+/// The placeholder for the deployment mark in the samples' metadata, which signing replaces.
 pub const SAMPLE_MARK: &str = "sample";
 
 /// Why an event can't be signed.
@@ -18,18 +18,18 @@ pub enum SignError {
     Io {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// The file is no JSON.
-    #[error("{path} is no JSON: {source}")]
+    /// The file is not JSON.
+    #[error("{path} is not JSON: {source}")]
     Json {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The parser's error.
         source: serde_json::Error,
     },
-    /// The file is no event of a Function URL.
+    /// The file is not an event of a Function URL.
     #[error(
         "{0} is not a Function URL's event with a Stripe event as its body: sign those in events/webhook"
     )]
@@ -42,9 +42,9 @@ pub fn signature(body: &str, secret: &str, unix_seconds: i64) -> String {
     Webhook::generate_test_header(body, secret, Some(unix_seconds))
 }
 
-/// Reads a sample event, marks its object as this deployment's and signs its body, which the file
-/// holds as JSON so that it can be read: it is sent as Stripe does, in text indented by two spaces,
-/// or base64-encoded if the event says so.
+/// Reads a sample event, marks its object as this deployment's and signs its body. The file holds
+/// the body as readable JSON; it is sent as Stripe does, in text indented by two spaces, or
+/// base64-encoded if the event says so.
 pub fn sign_file(
     path: &Path,
     mark: &str,
@@ -68,7 +68,7 @@ pub fn sign_file(
         _ => return Err(SignError::NoEvent(path.to_owned())),
     };
     let stripe_event: Value = serde_json::from_str(&body).unwrap_or_default();
-    // A thin event says that it is one: <https://docs.stripe.com/api/v2/core/events/object>
+    // A thin event has its own object type: <https://docs.stripe.com/api/v2/core/events/object>
     if !matches!(
         stripe_event.get("object").and_then(Value::as_str),
         Some("event" | "v2.core.event")

@@ -1,5 +1,5 @@
-//! `cargo xtask sam`: every function with every sample of its folder in `events/`, built by SAM and
-//! run by SAM in Docker, against a local stack.
+//! `cargo xtask sam`: builds every function with SAM and runs it in Docker on every sample of its
+//! folder in `events/`, against a local stack.
 
 mod expected;
 mod invoking;
@@ -16,7 +16,7 @@ use stack::Stack;
 
 use crate::signing::Seal;
 
-/// The folders of `events/`, and what the template calls the function of each.
+/// The folders of `events/`, and the logical id of each one's function.
 const FUNCTIONS: [(&str, &str); 3] = [
     ("webhook", "WebhookFunction"),
     ("checkout", "CheckoutFunction"),
@@ -42,7 +42,7 @@ pub(crate) fn run() -> Result<(), Fault> {
             let started = Instant::now();
             let name = sample.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             let expected = expected::of(folder, &name)?;
-            // As the replay test does, each sample meets a world of its own.
+            // As in the replay test, each sample gets its own world.
             let stack = Stack::start(&command, docker.bridge.as_deref())?;
             runtime.block_on(stack.sell_to_grace())?;
             runtime.block_on(stack.make_link())?;
@@ -68,11 +68,11 @@ pub(crate) fn run() -> Result<(), Fault> {
         )
         .into());
     }
-    println!("\n{tried} samples in {seconds} s, each answered as in the replay test.");
+    println!("\n{tried} samples in {seconds} s, each with the replay test's response.");
     Ok(())
 }
 
-/// A sample as it is handed to its function: Stripe's are signed first.
+/// A sample as its function gets it: Stripe's events are signed first.
 fn event(folder: &str, sample: &Path, seal: &Seal) -> Result<Value, Fault> {
     if folder == "webhook" {
         return seal.sign(sample);
@@ -80,7 +80,7 @@ fn event(folder: &str, sample: &Path, seal: &Seal) -> Result<Value, Fault> {
     read_json(sample)
 }
 
-/// The samples of a function, sorted by name.
+/// A function's samples, sorted by name.
 fn samples(folder: &str) -> Result<Vec<PathBuf>, Fault> {
     let folder = tools::root().join("events").join(folder);
     let entries = std::fs::read_dir(&folder)
@@ -100,13 +100,13 @@ fn read_json(path: &Path) -> Result<Value, Fault> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| format!("{} can't be read: {error}", path.display()))?;
     let json = serde_json::from_str(&text)
-        .map_err(|error| format!("{} is no JSON: {error}", path.display()))?;
+        .map_err(|error| format!("{} is not JSON: {error}", path.display()))?;
     Ok(json)
 }
 
-/// The engine that runs containers.
+/// The container engine.
 struct Docker {
-    /// Where they reach this machine; none where Docker Desktop sees to it.
+    /// The address at which containers reach this machine; none if Docker Desktop provides it.
     bridge: Option<String>,
 }
 
@@ -122,7 +122,7 @@ fn docker() -> Result<Docker, Fault> {
     }
     let format = "{{range .IPAM.Config}}{{.Gateway}}{{end}}";
     let gateway = said_by("docker", &["network", "inspect", "bridge", "--format", format]);
-    // An engine that has not run a container yet may not know; this is its default.
+    // An engine that has never run a container may not know it; this is its default.
     let gateway = gateway.filter(|gateway| !gateway.is_empty());
     Ok(Docker { bridge: Some(gateway.unwrap_or_else(|| "172.17.0.1".to_owned())) })
 }
@@ -136,14 +136,14 @@ fn cargo_lambda_is_there() -> Result<(), Fault> {
         .into())
 }
 
-/// What a program prints, if it succeeds.
+/// A program's output, if it succeeds.
 fn said_by(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     output.status.success().then_some(text)
 }
 
-/// Builds the `coursegate` command, and answers with where it is: beside this one.
+/// Builds the `coursegate` command, and returns its path: beside this executable.
 fn build_command() -> Result<PathBuf, Fault> {
     println!("== cargo build --package coursegate");
     let built = Command::new("cargo")

@@ -6,10 +6,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use samples::sign_file;
 use serde_json::Value;
 
-/// What the template calls the secret, and the local stack with it.
+/// The secret's logical id in the template, and its name on the local stack.
 const SECRET_ID: &str = "coursegate/StripeSigningSecret";
 
-/// What makes a sample an event of one deployment.
+/// What makes a sample an event of a deployment.
 pub(crate) struct Seal {
     /// The deployment's mark.
     pub(crate) mark: String,
@@ -18,13 +18,13 @@ pub(crate) struct Seal {
 }
 
 impl Seal {
-    /// The event in this file as the deployment's own, signed now.
+    /// The event in this file, marked and signed for the deployment now.
     pub(crate) fn sign(&self, file: &Path) -> Result<Value, Box<dyn std::error::Error>> {
         Ok(sign_file(file, &self.mark, &self.secret, now()?)?)
     }
 }
 
-/// Signs the event in this file and answers with it, as it is sent.
+/// Signs the event in this file and returns it as it is sent.
 pub(crate) fn run(
     file: &Path,
     given: Option<Seal>,
@@ -60,18 +60,18 @@ async fn of_the_running_stack(gateway: &str) -> Result<Seal, Box<dyn std::error:
     of_a_stack(&health).await
 }
 
-/// The seal of the stack that says this of itself, at its start or in `GET /local/health`.
+/// The seal in a stack's addresses, from its start or from `GET /local/health`.
 pub(crate) async fn of_a_stack(stack: &Value) -> Result<Seal, Box<dyn std::error::Error>> {
     let text = |name: &str| {
         let found = stack.get(name).and_then(Value::as_str);
-        found.ok_or_else(|| format!("the local stack doesn't say its {name}: restart it"))
+        found.ok_or_else(|| format!("the local stack doesn't report its {name}: restart it"))
     };
     let mark = text("deployment_mark")?.to_owned();
     let secret = signing_secret(text("secrets_manager")?).await?;
     Ok(Seal { mark, secret })
 }
 
-/// The first of the signing secrets that the Secrets Manager at this address has.
+/// The current signing secret in the Secrets Manager at this address.
 async fn signing_secret(address: &str) -> Result<String, Box<dyn std::error::Error>> {
     let request = reqwest::Client::new()
         .post(format!("{address}/"))
@@ -82,6 +82,6 @@ async fn signing_secret(address: &str) -> Result<String, Box<dyn std::error::Err
     let secret = answer.get("SecretString").and_then(Value::as_str).unwrap_or_default();
     match secret.split_whitespace().next() {
         Some(secret) => Ok(secret.to_owned()),
-        None => Err(format!("what answers at {address} has no secret {SECRET_ID}").into()),
+        None => Err(format!("the Secrets Manager at {address} has no secret {SECRET_ID}").into()),
     }
 }

@@ -1,5 +1,5 @@
-//! What comes through API Gateway. The first line is the route as API Gateway matched it; fields
-//! are `path.NAME`, `query.NAME`, `claim.NAME` and `header.NAME`. Without a claim there is no token.
+//! Requests through API Gateway. The first line is the matched route; fields are `path.NAME`,
+//! `query.NAME`, `claim.NAME` and `header.NAME`. Without a claim there is no token.
 
 use std::sync::LazyLock;
 
@@ -24,15 +24,15 @@ fn clock() -> ManualClock {
     ManualClock::at(NOW.unix_seconds())
 }
 
-/// A table with the demo catalog, in which somebody owns something.
+/// A table with the demo catalog and one learner who owns something.
 fn aws() -> Aws {
     let aws = Aws::default();
     aws.reset();
     aws
 }
 
-/// Any request to the checkout function: it is answered; Stripe is asked for known learners and
-/// prices only; and nothing is written but of the learner whom the token allows.
+/// Any request to the checkout function gets a response. Stripe is called only for known learners
+/// and prices, and only items of the token's learner are written.
 pub fn checkout(bytes: &[u8]) {
     thread_local! {
         static APP: (Aws, checkout::App<ManualClock>) = checkout_app();
@@ -47,15 +47,15 @@ pub fn checkout(bytes: &[u8]) {
             return;
         }
         if message.first.starts_with("HEAD ") {
-            // There is no body to look at, and nothing is asked or changed.
+            // There is no body to check, and nothing is called or changed.
             assert!(response.status().as_u16() < 500, "{}", response.status());
             assert_eq!(aws.keys_written().len(), 0);
             return;
         }
         let (status, answer) = answered(&response);
         let learner = learner(&message);
-        // Stripe's key is a placeholder here, so this is how far a request comes that Stripe is
-        // asked about.
+        // Stripe's key is a placeholder here, so a request gets exactly as far as its first call to
+        // Stripe.
         let asked = status == 503 && answer["type"] == "urn:coursegate:problem:unavailable";
         assert!(status < 500 || asked, "{status} {answer}");
         if asked {
@@ -69,7 +69,7 @@ pub fn checkout(bytes: &[u8]) {
             assert!(url.starts_with(SITE_ORIGIN), "{answer}");
         }
         for key in aws.keys_written() {
-            let learner = learner.as_ref().expect("only who has a token changes anything");
+            let learner = learner.as_ref().expect("only a token's learner changes anything");
             let is_theirs = key == format!("LEARNER#{learner}") || key.starts_with("LINK#");
             assert!(is_theirs, "{key} is not of {learner}");
         }
@@ -77,8 +77,8 @@ pub fn checkout(bytes: &[u8]) {
     });
 }
 
-/// A request for a link, of anybody: it is answered without a word about the learner, and writes
-/// only for that learner and only if a session is asked for, which ends where Stripe would be asked.
+/// Any request for a link gets a response that reveals nothing about the learner. It writes only
+/// items of that learner, and only to open a session, which fails at the first call to Stripe.
 fn assert_link(message: &Message<'_>, response: &Response<Body>, keys_written: &[String]) {
     let (status, _) = answered(response);
     let (id, learner) = LINK;
@@ -114,7 +114,7 @@ fn checkout_app() -> (Aws, checkout::App<ManualClock>) {
     (aws, app)
 }
 
-/// Whether Stripe has to be asked for this: a price that is sold, or a session.
+/// Whether this needs Stripe: a price on sale, or a session.
 fn is_for_stripe(message: &Message<'_>) -> bool {
     match message.first.as_str() {
         "POST /checkout" => {
@@ -130,7 +130,7 @@ fn is_for_stripe(message: &Message<'_>) -> bool {
     }
 }
 
-/// The learner whom a request may be about: their own token says so, or a service's path.
+/// The learner that a request may be about: the token's own, or a service's path.
 fn learner(message: &Message<'_>) -> Option<LearnerId> {
     let scopes = message.field("claim.scope")?;
     let has = |scope: &str| scopes.split(' ').any(|one| one == scope);
@@ -142,8 +142,8 @@ fn learner(message: &Message<'_>) -> Option<LearnerId> {
     }
 }
 
-/// Any request to the entitlements function: it is answered, from the catalog and what one learner
-/// owns, whom the token allows; nothing is written.
+/// Any request to the entitlements function gets a response, from the catalog and the purchases of
+/// one learner, whom the token may read. Nothing is written.
 pub fn entitlements(bytes: &[u8]) {
     thread_local! {
         static APP: (Aws, entitlements::App<Table, ManualClock>) = entitlements_app();
@@ -162,7 +162,7 @@ pub fn entitlements(bytes: &[u8]) {
         if message.first == "GET /courses" {
             return;
         }
-        let learner = learner(&message).expect("only who has a token is told of a learner");
+        let learner = learner(&message).expect("only a token's learner gets a response about them");
         let owns = learner.as_str() == OWNER;
         if message.first.ends_with("/chapters/{chapter}") {
             assert_eq!(opened(&answer, owns), "granted", "{answer}");
@@ -189,21 +189,21 @@ fn entitlements_app() -> (Aws, entitlements::App<Table, ManualClock>) {
     (aws, app)
 }
 
-/// What is open is free, or has been bought.
+/// An open course is free or bought.
 fn assert_opened_as_bought(answer: &Value, owns: bool) {
     assert_eq!(answer["access"], opened(answer, owns), "{answer}");
 }
 
-/// What must be said of the course or chapter of this answer.
+/// The required properties of this response about a course or chapter.
 fn opened(answer: &Value, owns: bool) -> &'static str {
     let course = answer["course"].as_str().unwrap().parse().unwrap();
-    let course = catalog().catalog.course(&course).expect("a course that there is");
+    let course = catalog().catalog.course(&course).expect("an existing course");
     let chapter = answer["chapter"].as_u64().map(|chapter| usize::try_from(chapter).unwrap());
     let bought = owns && course.id.as_str() == OWNED;
     if bought || course.is_free(chapter) { "granted" } else { "denied" }
 }
 
-/// What API Gateway hands on; none if it hands on nothing of the kind.
+/// The event from API Gateway; none if it would not pass the request on.
 fn request(message: &Message<'_>) -> Option<Request> {
     static ENVELOPE: LazyLock<Value> = LazyLock::new(|| {
         serde_json::from_str(include_str!("../../events/checkout/checkout.json")).unwrap()

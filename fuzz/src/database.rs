@@ -1,4 +1,4 @@
-//! DynamoDB and Secrets Manager without a socket: AWS's clients speak to them by a function call.
+//! DynamoDB and Secrets Manager without a socket: the AWS SDK's clients call a function.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, Mutex};
@@ -33,13 +33,13 @@ const TABLE: &str = "coursegate";
 
 /// The learner who owns something.
 pub(crate) const OWNER: &str = "grace";
-/// The product that they own, and the course that it opens.
+/// Their product, and its course.
 pub(crate) const OWNED: &str = "tutorclaw";
 
-/// An upgrade link, and the learner for whom it was made.
+/// An upgrade link, and its learner.
 pub(crate) const LINK: (&str, &str) = ("SampleLink0SampleLink0SampleLink", "x-chat-7");
 
-/// DynamoDB and Secrets Manager. Clones are the same.
+/// DynamoDB and Secrets Manager. Clones share everything.
 #[derive(Clone, Default)]
 pub(crate) struct Aws(Arc<Mutex<State>>);
 
@@ -55,7 +55,7 @@ impl std::fmt::Debug for Aws {
     }
 }
 
-/// The demo catalog as it is on sale.
+/// The demo catalog, as on sale.
 pub(crate) fn catalog() -> &'static PublishedCatalog {
     static CATALOG: LazyLock<PublishedCatalog> = LazyLock::new(|| {
         let catalog: Catalog = coursegate::catalog::read(&root().join("catalog.toml")).unwrap();
@@ -67,14 +67,14 @@ pub(crate) fn catalog() -> &'static PublishedCatalog {
     &CATALOG
 }
 
-/// Links to the chapters. Nobody opens them here.
+/// Chapter links. Nobody opens them here.
 pub(crate) fn content_links() -> ContentLinks {
     let identity = Credentials::new("test", "test", None, None, "test").into();
     let bucket = "https://content.s3.us-east-1.amazonaws.com".to_owned();
     ContentLinks::new(bucket, "us-east-1".to_owned(), identity)
 }
 
-/// What [`OWNER`] has bought.
+/// The purchase of [`OWNER`].
 fn purchase() -> Session {
     let session = json!({
         "id": "cs_test_owner",
@@ -96,7 +96,7 @@ fn purchase() -> Session {
 }
 
 impl Aws {
-    /// Begins anew, with the demo catalog on sale, one learner who owns something, and a link for
+    /// Starts over, with the demo catalog on sale, one learner who owns something, and a link for
     /// another.
     pub(crate) fn reset(&self) {
         let database = Database::memory().unwrap();
@@ -130,7 +130,7 @@ impl Aws {
         self.0.lock().unwrap().keys_written.clear();
     }
 
-    /// The partition key of each item that was written since.
+    /// The partition key of each item written since.
     pub(crate) fn keys_written(&self) -> Vec<String> {
         self.0.lock().unwrap().keys_written.clone()
     }
@@ -145,7 +145,7 @@ impl Aws {
         Table::new(aws_sdk_dynamodb::Client::from_conf(config.build()), TABLE.to_owned())
     }
 
-    /// Secrets Manager, which holds placeholders only.
+    /// Secrets Manager, with placeholders only.
     pub(crate) fn secrets_manager(&self) -> aws_sdk_secretsmanager::Client {
         let config = aws_sdk_secretsmanager::Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
@@ -167,7 +167,7 @@ impl Aws {
         let (status, body) = match target.rsplit_once('.').map(|(_, operation)| operation) {
             Some("GetSecretValue") => (200, json!({ "SecretString": "placeholder" }).to_string()),
             Some(operation) => state.dispatch(operation, body),
-            None => panic!("a request without a target"),
+            None => panic!("a request without X-Amz-Target"),
         };
         HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body))
     }
@@ -188,7 +188,7 @@ impl State {
             "PutItem" => run(body, |request| database.put_item(request)),
             "UpdateItem" => run(body, |request| database.update_item(request)),
             "TransactWriteItems" => run(body, |request| database.transact_write_items(request)),
-            other => panic!("{other} is not among what the functions may do"),
+            other => panic!("the functions may not call {other}"),
         };
         match answer {
             Ok(answer) => {

@@ -1,4 +1,4 @@
-//! What Stripe answers when it is asked, and what an operator writes.
+//! Stripe's API responses, and operators' files.
 
 use std::path::Path;
 
@@ -15,8 +15,8 @@ use simulation::shop;
 use crate::ledger::{Asked, Watched};
 use crate::{NOW, block_on};
 
-/// Any answer of Stripe's, about a session, a payment or a dispute: it is read or not; and what is
-/// taken in of a session opens what it says, to whom it says.
+/// Any response of Stripe's about a session, a payment or a dispute is either parsed or refused; a
+/// session that is applied opens what it says, to whom it says.
 pub fn session(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     for refused in [
@@ -37,7 +37,7 @@ pub fn session(bytes: &[u8]) {
     assert!(contents.events.is_empty(), "no event has told it");
     match (&outcome, &session.observation.content) {
         (Outcome::Applied, Content::Facts(source, facts)) => {
-            let learner = &facts.purchase().expect("a session tells of a purchase").sale.learner;
+            let learner = &facts.purchase().expect("a session is about a purchase").sale.learner;
             assert_eq!(session.learner.as_ref(), Some(learner));
             let entitlements = block_on(ledger.inner.entitlements(learner)).unwrap();
             let grants: Vec<_> = entitlements.iter().collect();
@@ -56,19 +56,19 @@ pub fn session(bytes: &[u8]) {
             assert_eq!(ledger.commits(), 0);
             assert_eq!(ingest(), outcome);
         }
-        _ => panic!("an empty ledger answers {outcome:?}"),
+        _ => panic!("an empty ledger gives {outcome:?}"),
     }
     assert_eq!(ledger.inner.contents(), contents, "the same again changes nothing");
 }
 
-/// Any catalog file: it is a catalog, or what is wrong is said.
+/// Any catalog file is either valid or reported with what is wrong.
 pub fn catalog(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     match coursegate::catalog::parse(text, Path::new("catalog.toml")) {
         Ok(catalog) => {
-            // Whatever is sold opens courses that there are.
+            // Every product has existing courses.
             for price in catalog.prices() {
-                let offer = catalog.offer(&price.key).expect("a price sells something");
+                let offer = catalog.offer(&price.key).expect("a price has an offer");
                 assert!(price.money.amount_minor >= 0);
                 for course in &offer.product.courses {
                     assert!(catalog.course(course).is_some(), "{course}");

@@ -1,4 +1,4 @@
-//! A ledger that looks at what it is given to write, and a Stripe that can be asked.
+//! A ledger that checks its writes, and a Stripe that can be read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,12 +13,12 @@ use shared::ports::{AccessReader, Commit, Ledger, LedgerError, StripeReadError, 
 use simulation::memory::{Contents, MemoryLedger};
 use simulation::shop;
 
-/// DynamoDB takes a hundred in a transaction; we need a few.
+/// DynamoDB allows a hundred items in a transaction; we need a few.
 const WRITES_MAX: usize = 4;
-/// Far below DynamoDB's 400 KB an item: whatever Stripe sends, it can be written.
+/// Far below DynamoDB's 400 KB per item: whatever Stripe sends can be written.
 const TEXT_BYTES_MAX: usize = 1024;
 
-/// A ledger in memory that takes no garbage.
+/// An in-memory ledger that refuses garbage.
 #[derive(Default)]
 pub(crate) struct Watched {
     pub(crate) inner: MemoryLedger,
@@ -26,12 +26,12 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
-    /// One that holds this.
+    /// A ledger with these contents.
     pub(crate) fn with(contents: Contents) -> Self {
         Self { inner: contents.into(), ..Self::default() }
     }
 
-    /// How many commits it was asked for.
+    /// The number of commits.
     pub(crate) fn commits(&self) -> usize {
         self.commits.load(Ordering::SeqCst)
     }
@@ -67,7 +67,7 @@ impl AccessReader for Watched {
     }
 }
 
-/// All text of a write that came from outside, but for ids: those are short by their types.
+/// All external text in a write except ids, whose types limit their length.
 fn texts(write: &Write) -> Vec<&str> {
     match write {
         Write::RecordEvent { event, .. } => event_texts(event),
@@ -91,8 +91,8 @@ fn event_texts(event: &Event) -> Vec<&str> {
     [event.kind.as_str()].into_iter().chain(optional).collect()
 }
 
-/// Stripe as it is asked here: every payment is ours but those that are called foreign, and every
-/// dispute is lost.
+/// A Stripe for reading: every payment is ours unless it is called foreign, and every dispute is
+/// lost.
 pub(crate) struct Asked;
 
 impl StripeReader for Asked {

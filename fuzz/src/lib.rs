@@ -1,13 +1,13 @@
-//! What must hold whatever bytes come from outside.
+//! Fuzz targets: properties that hold for any input from outside.
 //!
-//! A target is a function that takes any bytes and panics when something does not hold. libFuzzer
-//! looks for such bytes by what the code does with them (`cargo xtask fuzz`); a test replays those
-//! of `fuzz/corpus` and varies them ([`mutation`]).
+//! A target is a function that takes any bytes and panics if a property fails. libFuzzer searches
+//! for such bytes, guided by coverage (`cargo xtask fuzz`); a test replays those of `fuzz/corpus`
+//! and mutates them ([`mutation`]).
 //!
-//! - [`webhook`]: what comes to the Function URL.
-//! - [`api`]: what comes through API Gateway.
-//! - [`files`]: what Stripe answers, and what an operator writes.
-//! - [`message`]: requests as text that people can read and write.
+//! - [`webhook`]: requests to the Function URL.
+//! - [`api`]: requests through API Gateway.
+//! - [`files`]: Stripe's API responses, and operators' files.
+//! - [`message`]: requests as readable text.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,7 +16,7 @@
     clippy::indexing_slicing,
     clippy::missing_panics_doc,
     clippy::arithmetic_side_effects,
-    reason = "a target stops where something does not hold"
+    reason = "a target stops when a property fails"
 )]
 
 pub mod api;
@@ -34,11 +34,11 @@ use lambda_http::{Body, Response};
 use serde_json::Value;
 use shared::domain::time::Timestamp;
 
-/// A thing to try: its name, and what tries it.
+/// A fuzz target.
 pub struct Target {
     /// The name of its folder in `fuzz/corpus`.
     pub name: &'static str,
-    /// Takes any bytes, and panics when something does not hold.
+    /// Takes any bytes, and panics if a property fails.
     pub run: fn(&[u8]),
 }
 
@@ -69,7 +69,7 @@ pub fn root() -> &'static Path {
     fuzz.parent().unwrap_or(fuzz)
 }
 
-/// The inputs that are kept for a target, sorted by name.
+/// A target's corpus, sorted by name.
 #[must_use]
 pub fn corpus(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
     let folder = root().join("fuzz/corpus").join(name);
@@ -79,7 +79,7 @@ pub fn corpus(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
     files.into_iter().map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
 }
 
-/// Waits for what never really waits: nothing here is beyond this process.
+/// Runs a future that is ready at once: nothing here waits for another process.
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     thread_local! {
         static RUNTIME: tokio::runtime::Runtime =
@@ -88,7 +88,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     RUNTIME.with(|runtime| runtime.block_on(future))
 }
 
-/// Status and JSON body of an answer; null where there is no body.
+/// A response's status and JSON body; null if there is none.
 fn answered(response: &Response<Body>) -> (u16, Value) {
     let body: &[u8] = match response.body() {
         Body::Text(text) => text.as_bytes(),
@@ -98,7 +98,7 @@ fn answered(response: &Response<Body>) -> (u16, Value) {
     (response.status().as_u16(), serde_json::from_slice(body).unwrap_or_default())
 }
 
-/// What is refused is a problem that says what to do.
+/// A refusal is a problem document that says what to do.
 #[track_caller]
 fn assert_problem(response: &Response<Body>) {
     let (status, body) = answered(response);

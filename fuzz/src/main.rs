@@ -1,4 +1,4 @@
-//! Tries one target with the bytes of one file: `cargo run -p fuzz -- signed FILE`.
+//! Runs a target on one file: `cargo run -p fuzz -- signed FILE`.
 
 use std::process::ExitCode;
 
@@ -8,7 +8,7 @@ fn main() -> ExitCode {
     let target = name.to_str().and_then(fuzz::target);
     let (Some(target), Some(file)) = (target, arguments.next()) else {
         let names = fuzz::TARGETS.map(|target| target.name).join(", ");
-        eprintln!("Say which target, one of {names}, and which file holds the bytes.");
+        eprintln!("Usage: fuzz TARGET FILE, with a target of {names}");
         return ExitCode::FAILURE;
     };
     match std::fs::read(&file) {

@@ -1,17 +1,17 @@
-//! Requests as text that people can read and write, and that stays one when it is varied: a first
-//! line, a line `name: value` for each field, an empty line, the body.
+//! Requests as readable text that stays valid when mutated: a first line, a line `name: value` for
+//! each field, an empty line, the body.
 
-/// A request as text. Whatever bytes there are, they are one.
+/// A request as text. Any bytes are one.
 pub struct Message<'a> {
     /// The first line.
     pub first: String,
     fields: Vec<(String, String)>,
-    /// All behind the empty line.
+    /// Everything after the empty line.
     pub body: &'a [u8],
 }
 
 impl<'a> Message<'a> {
-    /// Reads any bytes.
+    /// Parses any bytes.
     #[must_use]
     pub fn parse(bytes: &'a [u8]) -> Self {
         let end = bytes.windows(2).position(|two| two == b"\n\n");
@@ -33,12 +33,12 @@ impl<'a> Message<'a> {
         fields.find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// Each field, with its name.
+    /// All fields, with their names.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
         self.fields.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// Each field whose name starts so, with the rest of its name.
+    /// All fields with this prefix, by the rest of their names.
     pub fn fields_of(&self, kind: &str) -> impl Iterator<Item = (&str, &str)> {
         self.fields().filter_map(move |(name, value)| {
             name.strip_prefix(kind)?.strip_prefix('.').map(|name| (name, value))

@@ -1,9 +1,9 @@
-//! Variations of inputs, by a seed: the same seed, the same variations.
+//! Mutates inputs by a seed: the same seed gives the same mutations.
 
 use serde_json::Value;
 use simulation::random::SplitMix64;
 
-/// What parsers stumble over, and what our inputs are made of.
+/// Text that parsers stumble over, and parts of our inputs.
 const WORDS: &[&str] = &[
     "",
     "\0",
@@ -61,17 +61,17 @@ const WORDS: &[&str] = &[
     "base64: ",
 ];
 
-/// Numbers that are the same for the same seed.
+/// A seeded random number generator.
 pub struct Numbers(SplitMix64);
 
 impl Numbers {
-    /// The numbers of this seed.
+    /// The generator of this seed.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
         Self(SplitMix64::new(seed))
     }
 
-    /// One of so many, at least one.
+    /// A number below this one, which is at least one.
     fn below(&mut self, bound: usize) -> usize {
         let bound = u64::try_from(bound.max(1)).unwrap();
         usize::try_from(self.0.next() % bound).unwrap()
@@ -82,7 +82,7 @@ impl Numbers {
     }
 }
 
-/// One of these inputs, varied in one to four places.
+/// One of these inputs, mutated in one to four places.
 #[must_use]
 pub fn varied(numbers: &mut Numbers, inputs: &[Vec<u8>]) -> Vec<u8> {
     let mut input = numbers.one_of(inputs).clone();
@@ -113,7 +113,7 @@ fn flip_a_bit(numbers: &mut Numbers, input: &mut [u8]) {
     }
 }
 
-/// A piece of an input, most often a short one.
+/// A slice of an input, usually a short one.
 fn piece<'a>(numbers: &mut Numbers, input: &'a [u8]) -> &'a [u8] {
     let start = numbers.below(input.len() + 1);
     let longest = if numbers.below(4) == 0 { input.len() } else { 8 };
@@ -127,8 +127,8 @@ fn replace_a_piece(numbers: &mut Numbers, input: &mut Vec<u8>, with: &[u8]) {
     input.splice(start..start + length, with.iter().copied());
 }
 
-/// Changes one value of the JSON that the input is, or that its body is. Bytes that are changed
-/// blindly are seldom JSON any more.
+/// Changes one value of the JSON that the input or its body is. Bytes that are changed blindly are
+/// rarely still JSON.
 fn vary_json(numbers: &mut Numbers, input: &mut Vec<u8>) {
     let body = input.windows(2).position(|two| two == b"\n\n").map_or(0, |end| end + 2);
     let start = if input.first() == Some(&b'{') { 0 } else { body };
@@ -139,7 +139,7 @@ fn vary_json(numbers: &mut Numbers, input: &mut Vec<u8>) {
     input.extend(json.to_string().into_bytes());
 }
 
-/// How many values there are in this one, itself included.
+/// The number of values in this one, including itself.
 fn count(json: &Value) -> usize {
     let within: usize = match json {
         Value::Array(values) => values.iter().map(count).sum(),
@@ -149,7 +149,7 @@ fn count(json: &Value) -> usize {
     1 + within
 }
 
-/// Changes the value that comes after so many others.
+/// Changes the value at this position.
 fn change(numbers: &mut Numbers, json: &mut Value, at: &mut usize) {
     if *at == 0 {
         *json = another(numbers, json);
@@ -158,7 +158,7 @@ fn change(numbers: &mut Numbers, json: &mut Value, at: &mut usize) {
     match json {
         Value::Array(values) => values.iter_mut().for_each(|value| change(numbers, value, at)),
         Value::Object(fields) => {
-            // To be left out is what happens to a field most often.
+            // Most often a field is removed.
             let left_out = fields.keys().nth(*at).cloned();
             if numbers.below(4) == 0
                 && let Some(name) = left_out

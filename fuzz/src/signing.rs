@@ -1,10 +1,10 @@
-//! Stripe's signatures, computed here once more and by another library than the functions use:
+//! Computes Stripe's signatures independently, with another library than the functions use:
 //! <https://docs.stripe.com/webhooks#verify-manually>.
 
 use aws_lc_rs::hmac::{HMAC_SHA256, Key, sign};
 use shared::domain::time::Timestamp;
 
-/// How far a signature's time may be from now.
+/// How far a signature's time may be off.
 const TOLERANCE_SECONDS: u64 = 300;
 
 fn mac(secret: &str, time: i64, body: &[u8]) -> Vec<u8> {
@@ -28,8 +28,8 @@ fn values<'a>(header: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
     pairs.filter(move |(known, _)| *known == name).map(|(_, value)| value)
 }
 
-/// A header with `$t` replaced by the time of now, and `$0`, `$1`… by the signature with the
-/// first, second… of the secrets, made at the last time that it names.
+/// A header in which `$t` stands for the current time, and `$0`, `$1`… for the signature with the
+/// first, second… secret at the header's last time.
 pub(crate) fn filled_in(header: &str, body: &[u8], secrets: &[&str], now: Timestamp) -> String {
     let header = header.replace("$t", &now.unix_seconds().to_string());
     let Some(time) = times(&header).last() else { return header };
@@ -43,8 +43,7 @@ pub(crate) fn filled_in(header: &str, body: &[u8], secrets: &[&str], now: Timest
     })
 }
 
-/// Whether a header holds a signature of this body with one of the secrets, made within five
-/// minutes of now.
+/// Whether a header has a signature of this body with one of the secrets, made within five minutes.
 pub(crate) fn is_signed(header: &str, body: &[u8], secrets: &[&str], now: Timestamp) -> bool {
     let recent = |time: &i64| now.unix_seconds().abs_diff(*time) <= TOLERANCE_SECONDS;
     times(header).filter(recent).any(|time| {

@@ -1,4 +1,4 @@
-//! What comes to the webhook's Function URL.
+//! Requests to the webhook's Function URL.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -22,17 +22,17 @@ use crate::message::Message;
 use crate::signing::{filled_in, is_signed};
 use crate::{NOW, answered, assert_problem, block_on};
 
-/// The signing secrets, and one that is none of them.
+/// The signing secrets, and another one.
 const SECRETS: [&str; 3] = ["whsec_current", "whsec_previous", "whsec_somebody_else_s"];
-/// How many of them count.
+/// How many of them are accepted.
 const ACCEPTED: usize = 2;
-/// The one learner who has a customer, and which.
+/// The learner who has a customer, and its id.
 const LEARNER: &str = "grace";
 const CUSTOMER: &str = "cus_Grace";
-/// The largest body that the webhook takes.
+/// The largest body that the webhook accepts.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 
-/// What Secrets Manager holds.
+/// The contents of Secrets Manager.
 struct Secrets;
 
 impl SecretReader for Secrets {
@@ -49,7 +49,7 @@ fn initial() -> Contents {
     Contents { customers, ..Contents::default() }
 }
 
-/// The function as if just started, on that table.
+/// The function, just started, with that table.
 fn app() -> App<Watched, ManualClock, Asked, Secrets> {
     App {
         ledger: Watched::with(initial()),
@@ -60,8 +60,8 @@ fn app() -> App<Watched, ManualClock, Asked, Secrets> {
     }
 }
 
-/// Any header, with any body and any secrets: what is accepted was signed with one of them, within
-/// five minutes of now. The first line is the secrets.
+/// With any header, body and secrets, an accepted signature was made with one of the secrets,
+/// within five minutes. The first line has the secrets.
 pub fn signature(bytes: &[u8]) {
     let message = Message::parse(bytes);
     let secrets: Vec<&str> = message.first.split_whitespace().collect();
@@ -75,7 +75,7 @@ pub fn signature(bytes: &[u8]) {
     }
 }
 
-/// Any request to the Function URL: it is answered, and nothing is written unless it was signed.
+/// Any request to the Function URL gets a response, and nothing is written unless it was signed.
 /// The first line is the method, the fields are headers.
 pub fn delivery(bytes: &[u8]) {
     let message = Message::parse(bytes);
@@ -96,8 +96,8 @@ pub fn delivery(bytes: &[u8]) {
     }
 }
 
-/// Any body, signed as Stripe signs: it is applied, ignored for a reason, or kept; what is opened
-/// is what it says; and the same again changes nothing.
+/// Any body with a valid signature is applied, ignored by a rule, or quarantined. What it opens is
+/// what it says, and a second delivery changes nothing.
 pub fn signed(bytes: &[u8]) {
     let header = filled_in("t=$t,v1=$0", bytes, &SECRETS, NOW);
     let message = Message::parse(b"");
@@ -128,7 +128,7 @@ pub fn signed(bytes: &[u8]) {
     assert_eq!(app.ledger.inner.contents(), contents, "the same again changes nothing");
 }
 
-/// What the ledger holds after one event is what the event says and the answer names.
+/// After one event, the ledger contains what the event says and the response names.
 fn assert_explained(app: &App<Watched, ManualClock, Asked, Secrets>, body: &[u8], answer: &Value) {
     let contents = app.ledger.inner.contents();
     let recorded: Vec<Recorded> = contents.events.values().copied().collect();
@@ -144,19 +144,19 @@ fn assert_explained(app: &App<Watched, ManualClock, Asked, Secrets>, body: &[u8]
             assert!(contents.sources.is_empty() && contents.access.is_empty());
         }
         Some("ignored") => assert_eq!(contents, initial()),
-        // Of a customer who is not the learner's, nothing is to be unlinked.
+        // Another customer than the learner's is never unlinked.
         Some("duplicate") => {
             let event: Value = serde_json::from_slice(body).unwrap();
             assert_eq!(event["type"], "customer.deleted");
             assert_eq!(recorded, [Recorded::Unchanged]);
             assert_eq!(Contents { events: BTreeMap::new(), ..contents }, initial());
         }
-        _ => panic!("a table without purchases answers {answer}"),
+        _ => panic!("a table without purchases gives {answer}"),
     }
 }
 
-/// One source, with what the event says: whose it is, and open if it says that it is paid; or what
-/// became of a payment that nobody has told of yet, which opens nothing.
+/// One source, as the event says: its learner, and open if paid; or the refund or dispute of an
+/// unknown payment, which opens nothing.
 fn assert_opened_as_told(contents: &Contents, body: &[u8]) {
     let event: Value = serde_json::from_slice(body).unwrap();
     assert_eq!(event["livemode"], false, "of the other mode");
@@ -205,8 +205,8 @@ fn assert_opened_as_told(contents: &Contents, body: &[u8]) {
     assert_eq!(grant.status == Status::Active, paid, "{status:?}");
 }
 
-/// What the Function URL hands on; none if it hands on nothing of the kind. A body that is no text
-/// comes in base64, as would one of a binary content type.
+/// The event from the Function URL; none if it would not pass the request on. A binary body is in
+/// base64.
 fn request(method: &str, headers: &Message<'_>, signature: &str, body: &[u8]) -> Option<Request> {
     static ENVELOPE: LazyLock<Value> = LazyLock::new(|| {
         let text = include_str!("../../events/webhook/checkout_session_completed_paid.json");

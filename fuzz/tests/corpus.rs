@@ -1,5 +1,5 @@
-//! Every input that is kept, and variations of them, against every target. libFuzzer looks further:
-//! `cargo xtask fuzz`.
+//! Runs every corpus input, and mutations of them, through every target. libFuzzer searches
+//! further: `cargo xtask fuzz`.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use fuzz::mutation::{Numbers, varied};
 use fuzz::{TARGETS, Target, corpus, root, target};
 
-/// How many variations are tried of each target's inputs: of what takes longer, fewer.
+/// How many mutations to try per target; fewer for slow ones.
 const VARIATIONS: [(&str, usize); 7] = [
     ("signature", 20_000),
     ("delivery", 5_000),
@@ -24,10 +24,10 @@ const VARIATIONS: [(&str, usize); 7] = [
     ("catalog", 5_000),
 ];
 
-/// The same in each run, so that what passes passes anywhere.
+/// Fixed, so that the test is reproducible.
 const SEED: u64 = 1;
 
-/// Tries a target. Where it fails, asks in which file the bytes are, and says how to do it again.
+/// Runs a target. On a failure, names the input's file and how to repeat it.
 fn try_out(target: &Target, bytes: &[u8], file: impl FnOnce() -> PathBuf) {
     let tried = catch_unwind(AssertUnwindSafe(|| (target.run)(bytes)));
     if tried.is_err() {
@@ -40,7 +40,7 @@ fn try_out(target: &Target, bytes: &[u8], file: impl FnOnce() -> PathBuf) {
     }
 }
 
-/// Writes an input that was generated, over whatever an earlier run left there.
+/// Writes a generated input, replacing an earlier run's.
 fn written(name: &str, bytes: &[u8]) -> PathBuf {
     let folder = root().join("target/fuzz");
     std::fs::create_dir_all(&folder).unwrap();
@@ -50,7 +50,7 @@ fn written(name: &str, bytes: &[u8]) -> PathBuf {
 }
 
 #[test]
-fn what_has_ever_been_found_holds() {
+fn past_findings_pass() {
     for target in TARGETS {
         let inputs = corpus(target.name);
         assert!(!inputs.is_empty(), "fuzz/corpus/{} is empty", target.name);
@@ -61,7 +61,7 @@ fn what_has_ever_been_found_holds() {
 }
 
 #[test]
-fn variations_of_what_is_known_hold() {
+fn mutated_corpus_inputs_pass() {
     assert_eq!(VARIATIONS.map(|(name, _)| name), TARGETS.map(|target| target.name));
     for (name, count) in VARIATIONS {
         let target = target(name).unwrap();

@@ -1,4 +1,4 @@
-//! Where the pieces of a running stack are, and what to try with them.
+//! The addresses of a running stack, and commands to try with them.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,30 +19,30 @@ pub struct Addresses {
     pub content: String,
 }
 
-/// Who Stripe is.
+/// Which Stripe the stack uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stripe {
-    /// The simulator of this stack.
+    /// This stack's simulator.
     Simulator,
-    /// An account of the developer's own, which sends its events through Stripe's command line.
+    /// The developer's own account, whose events arrive through the Stripe CLI.
     Account {
-        /// The types of event that are handled, separated by commas.
+        /// The handled event types, separated by commas.
         event_types: String,
     },
 }
 
-/// What the catalog has to try a purchase with.
+/// The catalog entries to try a purchase with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Demo {
     /// A course.
     pub course: String,
-    /// Its first chapter that has to be paid for.
+    /// Its first locked chapter.
     pub chapter: usize,
-    /// A price at which it is sold.
+    /// The lookup key of a price for it.
     pub price: String,
 }
 
-/// One thing to try in a shell.
+/// A command to try in a shell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     /// What it shows.
@@ -52,7 +52,7 @@ pub struct Step {
 }
 
 impl Addresses {
-    /// Each piece's name and address.
+    /// Each service's name and address.
     #[must_use]
     pub fn named(&self) -> [(&'static str, String); 8] {
         [
@@ -67,19 +67,19 @@ impl Addresses {
         ]
     }
 
-    /// The first purchase, line by line; what there is to see where nothing is for sale.
+    /// A first purchase, command by command; without anything for sale, what else there is to see.
     #[must_use]
     pub fn try_this(&self, demo: Option<&Demo>, stripe: &Stripe) -> Vec<Step> {
         let Addresses { gateway, .. } = self;
         let mut steps = vec![
             step(
-                "Sign in; the shell keeps the token.",
+                "Sign in, and keep the token in the shell.",
                 format!(
                     "token=$(curl -sS -H 'accept: text/plain' {gateway}/local/login \
                      -d '{{\"email\":\"grace@example.com\"}}')"
                 ),
             ),
-            step("What is there to buy?", format!("curl -sS {gateway}/api/courses; echo")),
+            step("List what is for sale.", format!("curl -sS {gateway}/api/courses; echo")),
         ];
         steps.extend(demo.into_iter().flat_map(|demo| self.buy(demo, stripe)));
         if let Stripe::Account { event_types } = stripe {
@@ -91,8 +91,8 @@ impl Addresses {
     fn listen(&self, event_types: &str) -> Step {
         let host = self.gateway.trim_start_matches("http://");
         step(
-            "Have Stripe's command line bring the events here, with the same STRIPE_API_KEY, in a \
-             terminal of its own.",
+            "Forward the events here with the Stripe CLI and the same STRIPE_API_KEY, in another \
+             terminal.",
             format!("stripe listen --forward-to {host}/webhook --events {event_types}"),
         )
     }
@@ -105,10 +105,13 @@ impl Addresses {
             "curl -sS {learner} '{gateway}/api/courses/{course}/access?chapter={chapter}'; echo"
         );
         let mut steps = vec![
-            step(&format!("Chapter {chapter} is not free: denied, with an offer."), access.clone()),
             step(
-                "Take the offer; the answer has the checkout page's address, to open in a browser. \
-                 4242 4242 4242 4242 pays.",
+                &format!("Chapter {chapter} is locked: access is denied, with an offer."),
+                access.clone(),
+            ),
+            step(
+                "Start a checkout. Open the URL in the response in a browser, and pay with \
+                 4242 4242 4242 4242.",
                 format!(
                     "checkout=$(curl -sS {learner} {gateway}/api/checkout \
                      -d '{{\"price\":\"{price}\"}}'); echo $checkout"
@@ -119,7 +122,7 @@ impl Addresses {
             steps.push(self.pay_without_a_browser());
         }
         steps.push(step(
-            &format!("A moment later the signed event has opened chapter {chapter}."),
+            &format!("A moment later the webhook's event has opened chapter {chapter}."),
             format!("sleep 1; {access}"),
         ));
         steps

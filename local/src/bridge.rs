@@ -1,7 +1,7 @@
-//! A way in for containers, which don't reach 127.0.0.1 of the machine that they run on.
+//! Access for containers, which can't reach 127.0.0.1 of their host.
 //!
-//! On Linux Docker gives that machine an address on a network between it and its containers.
-//! Whatever connects to one of the ports there is connected to the same port of 127.0.0.1.
+//! On Linux, Docker gives the host an address on a bridge network shared with its containers. A
+//! connection to a port of that address is forwarded to the same port of 127.0.0.1.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -9,10 +9,10 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// Why containers can't be let in.
+/// Why containers can't be given access.
 #[derive(Debug, thiserror::Error)]
 pub enum BridgeError {
-    /// Others than this machine's containers may reach such an address.
+    /// Other machines may reach such an address too.
     #[error(
         "{0} is not a private address: nothing here asks for a password, so give the address of \
          Docker's bridge, usually 172.17.0.1"
@@ -24,15 +24,15 @@ pub enum BridgeError {
          `ip address show docker0` says its bridge's address is"
     )]
     Listen {
-        /// Where.
+        /// The address.
         address: SocketAddr,
-        /// What the operating system says.
+        /// The operating system's error.
         source: std::io::Error,
     },
 }
 
-/// Listens on the port of `inside` at the bridge's address, and connects who comes to `inside`.
-/// The future ends when it is dropped, and every connection with it.
+/// Listens on the bridge's address on `inside`'s port, and forwards connections to `inside`.
+/// Dropping the future closes the listener and every connection.
 pub(crate) async fn open(
     bridge: Ipv4Addr,
     inside: SocketAddr,
@@ -60,7 +60,7 @@ async fn serve(listener: TcpListener, inside: SocketAddr) {
 
 async fn connect(mut outside: TcpStream, inside: SocketAddr) {
     if let Ok(mut inside) = TcpStream::connect(inside).await {
-        // An end that goes away is its own affair.
+        // A closed connection is no error here.
         let _ = copy_bidirectional(&mut outside, &mut inside).await;
     }
 }
@@ -74,7 +74,7 @@ mod tests {
 
     use super::{BridgeError, open, serve};
 
-    /// Answers every connection with what it says, in brackets, once it has said all.
+    /// Answers every connection, once it has sent everything, with what it sent, in brackets.
     async fn echo(listener: TcpListener) {
         while let Ok((mut stream, _)) = listener.accept().await {
             let mut said = Vec::new();
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_said_outside_is_heard_inside_and_answered() {
+    async fn a_connection_is_forwarded_both_ways() {
         let (inside, inside_address) = listen().await;
         let (outside, outside_address) = listen().await;
         tokio::spawn(echo(inside));
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_a_private_address_lets_in() {
+    async fn only_a_private_address_is_allowed() {
         let (_inside, address) = listen().await;
         for public in [Ipv4Addr::UNSPECIFIED, Ipv4Addr::new(8, 8, 8, 8), Ipv4Addr::LOCALHOST] {
             let refused = open(public, address).await.map(drop);

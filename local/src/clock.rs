@@ -1,11 +1,11 @@
-//! The one place that reads the time.
+//! The only place that reads the time.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Time since the Unix epoch.
 #[expect(
     clippy::disallowed_methods,
-    reason = "the local stack plays AWS: its clock is the machine's"
+    reason = "the local stack stands in for AWS, so it reads the machine's clock"
 )]
 pub(crate) fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()

@@ -1,9 +1,9 @@
-//! The bucket of the chapters, as S3 answers for it: nobody reads an object but by a link that is
-//! signed for it, and not after the link's time.
+//! The chapters' bucket, as S3 serves it: an object can be read only by a link that was signed for
+//! it and has not expired.
 //!
-//! The objects are the files of the project's folder `content`, so that an edit shows at once. Who
-//! signs is the entitlements function, whose role may read `content/*` and list nothing: that is why
-//! an object that is not there is denied like one that must not be read.
+//! The objects are the files of the project's folder `content`, so an edit shows at once. The
+//! entitlements function signs the links. Its role may read `content/*` but not list the bucket,
+//! which is why a missing object is denied like a forbidden one.
 
 mod signature;
 
@@ -28,7 +28,7 @@ use crate::{clock, cors, files, percent, random};
 /// The bucket's name, which is what `!Ref ContentBucket` gives.
 pub const BUCKET: &str = "coursegate-content";
 
-/// What a role that signs links may read.
+/// The keys that a role which signs links may read.
 const READABLE: &str = "content/";
 
 /// The bucket. Clones share everything.
@@ -38,20 +38,20 @@ pub struct Bucket {
 }
 
 struct Inner {
-    /// Its keys are paths below this.
+    /// The folder; keys are paths below it.
     folder: PathBuf,
     cors: Vec<Cors>,
     observer: Observer,
 }
 
-/// Why an object is not handed out, by S3's own codes:
+/// Why a request is refused, by S3's own codes:
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Refusal {
     status: StatusCode,
     code: &'static str,
     message: &'static str,
-    /// Elements that only this refusal has.
+    /// Elements that only this error has.
     more: Vec<(&'static str, String)>,
 }
 
@@ -66,18 +66,19 @@ impl Refusal {
 }
 
 impl Bucket {
-    /// The bucket with the files of the project in this folder, which these pages may read from.
+    /// The bucket with the files of the project in this folder; these CORS rules say which pages
+    /// may read from it.
     #[must_use]
     pub fn new(project: &Path, cors: Vec<Cors>, observer: Observer) -> Bucket {
         Bucket { inner: Arc::new(Inner { folder: project.to_owned(), cors, observer }) }
     }
 
-    /// S3, with this bucket alone.
+    /// An S3 with only this bucket.
     pub fn router(self) -> Router {
         Router::new().fallback(answer).with_state(self)
     }
 
-    /// The file that a request is for, if it is signed.
+    /// The requested file, if the request is signed.
     fn find(&self, parts: &Parts, now: Duration) -> Result<PathBuf, Refusal> {
         if !matches!(parts.method, Method::GET | Method::HEAD) {
             let message = "The specified method is not allowed against this resource.";
@@ -104,7 +105,7 @@ impl Bucket {
         Ok((headers, object).into_response())
     }
 
-    /// Whether a page of another origin may ask this.
+    /// Answers a CORS preflight.
     fn preflight(&self, parts: &Parts) -> Result<Response, Refusal> {
         let rule = cors::rule(&self.inner.cors, &parts.method, &parts.headers);
         let Some(rule) = rule else {
@@ -130,7 +131,7 @@ async fn answer(State(bucket): State<Bucket>, request: Request) -> Response {
     add_headers(&bucket, &parts, response.headers_mut());
     bucket.inner.observer.served(&Served {
         method: parts.method.to_string(),
-        // The query is what opens the object.
+        // The query contains the signature.
         path: parts.uri.path().to_owned(),
         status: response.status().as_u16(),
         duration: started.elapsed(),

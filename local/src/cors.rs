@@ -1,17 +1,17 @@
-//! Cross-origin requests, as API Gateway and S3 answer a browser's questions about them.
+//! CORS: preflights and response headers, as API Gateway and S3 handle them.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
 use crate::template::Cors;
 
-/// Whether this is a browser's question whether a page of another origin may ask something.
+/// Whether this is a CORS preflight request.
 pub(crate) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
     method == Method::OPTIONS
         && headers.contains_key(header::ORIGIN)
         && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// The first of these rules that knows the origin of the request, and lets it do what it asks for.
+/// The first of these rules that allows the request's origin, method and headers.
 pub(crate) fn rule<'a>(
     rules: impl IntoIterator<Item = &'a Cors>,
     method: &Method,
@@ -28,7 +28,7 @@ pub(crate) fn rule<'a>(
 }
 
 impl Cors {
-    /// Lets the page of the request see this answer.
+    /// Adds the headers that let the requesting page read this response.
     pub(crate) fn let_see(&self, request: &HeaderMap, answer: &mut HeaderMap) {
         if let Some(origin) = request.get(header::ORIGIN) {
             answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
@@ -37,7 +37,7 @@ impl Cors {
         insert(answer, header::ACCESS_CONTROL_EXPOSE_HEADERS, &self.exposed_headers.join(","));
     }
 
-    /// Lets the page of a preflight go on.
+    /// Adds the headers that let the page of a preflight send its request.
     pub(crate) fn let_ask(&self, request: &HeaderMap, answer: &mut HeaderMap) {
         self.let_see(request, answer);
         insert(answer, header::ACCESS_CONTROL_ALLOW_METHODS, &self.methods.join(","));
@@ -46,7 +46,7 @@ impl Cors {
     }
 }
 
-/// Nothing is said where there is nothing to say.
+/// An empty list sends no header.
 fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Some(value) = HeaderValue::from_str(value).ok().filter(|value| !value.is_empty()) {
         headers.insert(name, value);

@@ -12,32 +12,32 @@ use serde_json::{Value, json};
 use crate::state::{State, StateError};
 use crate::template::Table;
 
-/// How often expired items are deleted. In AWS it takes up to days, and nothing may depend on it.
+/// How often expired items are deleted. AWS may take days, so nothing may depend on it.
 const SWEEP_INTERVAL: Duration = Duration::from_mins(1);
 
-/// Why there is no table.
+/// Why the table can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DynamoError {
     /// The database file can't be read.
     #[error(transparent)]
     State(#[from] StateError),
-    /// The template's table can't be made.
+    /// The template's table can't be created.
     #[error("the template's table can't be made: {0}")]
     Table(String),
-    /// The table that is there was made from another template.
+    /// The existing table was created from another template.
     #[error(
         "the table in the state folder was made from another template: its keys are {found}, and \
          the template's are {wanted}; move the folder away to start afresh"
     )]
     OtherKeys {
-        /// The key schema of the table that is there.
+        /// The existing table's key schema.
         found: Value,
         /// The template's.
         wanted: Value,
     },
 }
 
-/// Opens the database and makes the table unless it is there. SQLite blocks, and so does this.
+/// Opens the database and creates the table if it doesn't exist. SQLite blocks, and so does this.
 pub(crate) fn open(state: &State, name: &str, table: &Table) -> Result<Database, DynamoError> {
     let Some(file) = state.file("dynamo.db") else { return in_memory(name, table) };
     let database = Database::new(&file.to_string_lossy());
@@ -51,29 +51,29 @@ pub(crate) fn open(state: &State, name: &str, table: &Table) -> Result<Database,
 }
 
 /// Why the file can't be opened.
-#[expect(clippy::wildcard_enum_match_arm, reason = "any other error is told as it is")]
+#[expect(clippy::wildcard_enum_match_arm, reason = "any other error is reported as it is")]
 fn unopened(file: &Path, error: &DynoxideError) -> StateError {
     match error {
         DynoxideError::SqliteError(error) => StateError::of_database(file, error),
         DynoxideError::InternalServerError(problem) if is_full(problem) => {
             StateError::DiskFull(file.to_owned())
         }
-        // Of a file that is no database, dynoxide supposes that it is encrypted.
+        // dynoxide takes any file that is no database for an encrypted one.
         DynoxideError::InternalServerError(problem) if problem.contains("not a valid SQLite") => {
-            let problem = "it is not a database".to_owned();
+            let problem = "the file is not a database".to_owned();
             StateError::Unreadable { file: file.to_owned(), problem }
         }
         other => StateError::Unreadable { file: file.to_owned(), problem: other.to_string() },
     }
 }
 
-/// Whether this is how `SQLite` says that the disk is full. Of most of its errors, dynoxide keeps
-/// only the words.
+/// Whether this is SQLite's error for a full disk. dynoxide keeps only the text of most of its
+/// errors.
 fn is_full(problem: &str) -> bool {
     problem.contains("database or disk is full")
 }
 
-/// A database in memory that has this table. It is served by dynoxide's own server.
+/// An in-memory database with this table, served by dynoxide's own server.
 pub fn in_memory(name: &str, table: &Table) -> Result<Database, DynamoError> {
     let database = Database::memory().map_err(|error| DynamoError::Table(error.to_string()))?;
     with_table(database, name, table)
@@ -107,15 +107,15 @@ fn with_table(database: Database, name: &str, table: &Table) -> Result<Database,
     Ok(database)
 }
 
-/// Deletes expired items from time to time, for ever.
+/// Deletes expired items periodically, forever.
 pub(crate) async fn sweep(database: Database) {
     loop {
         tokio::time::sleep(SWEEP_INTERVAL).await;
         let database = database.clone();
         match tokio::task::spawn_blocking(move || database.sweep_ttl()).await {
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "expired items stay for now"),
-            Err(error) => tracing::warn!(%error, "expired items stay for now"),
+            Ok(Err(error)) => tracing::warn!(%error, "expired items were not deleted"),
+            Err(error) => tracing::warn!(%error, "expired items were not deleted"),
         }
     }
 }
@@ -138,7 +138,7 @@ mod tests {
             (internal("backend: database or disk is full"), "the disk is full: dynamo.db"),
             (
                 internal("Database file is encrypted or not a valid SQLite database."),
-                "cannot read the state in dynamo.db: it is not a database;",
+                "cannot read the state in dynamo.db: the file is not a database;",
             ),
             (internal("backend: locked"), "cannot read the state in dynamo.db: backend: locked;"),
             (sqlite(ffi::SQLITE_IOERR), "cannot read the state in dynamo.db: "),

@@ -1,8 +1,8 @@
 //! API Gateway and the Function URL: HTTP in, payload 2.0 events out, and back.
 //!
 //! A request to the API goes through [`route`] (which function, which parameters), [`authorizer`]
-//! (whose token) and [`event`] (what the function sees); what the function says becomes HTTP in
-//! [`answer`]. Each of these is a pure function; this module connects them with HTTP and Lambda.
+//! (whose token) and [`event`] (what the function gets); [`answer`] turns the function's result
+//! into HTTP. Each of these is a pure function; this module connects them with HTTP and Lambda.
 
 pub mod answer;
 pub mod authorizer;
@@ -28,7 +28,7 @@ use authorizer::{Authorizer, Refusal};
 use event::{Edge, Incoming};
 use route::Router;
 
-/// API Gateway's limit for a request's body.
+/// API Gateway's limit for a request body.
 const BODY_BYTES_MAX: usize = 10 * 1024 * 1024;
 
 /// The gateway. Clones share everything.
@@ -70,7 +70,7 @@ impl Gateway {
         Gateway { inner: Arc::new(inner) }
     }
 
-    /// Answers a request to the API, and a browser that asks which pages may make it.
+    /// Handles a request to the API or a CORS preflight.
     async fn api_to_pages(&self, parts: &Parts, peer: SocketAddr, body: Body) -> Answered {
         let Some(declared) = &self.inner.cors else { return self.api(parts, peer, body).await };
         let rule = cors::rule([declared], &parts.method, &parts.headers);
@@ -88,7 +88,7 @@ impl Gateway {
         answered
     }
 
-    /// Answers a request to the API, whose first segment is the stage.
+    /// Handles a request to the API, whose first path segment is the stage.
     async fn api(&self, parts: &Parts, peer: SocketAddr, body: Body) -> Answered {
         let path = parts.uri.path();
         let below_stage = path.strip_prefix('/').and_then(|path| {
@@ -123,7 +123,7 @@ impl Gateway {
         self.invoke(found.function, &event).await
     }
 
-    /// Answers a request to the Function URL.
+    /// Handles a request to the Function URL.
     async fn function_url(&self, parts: &Parts, peer: SocketAddr, body: Body) -> Answered {
         let Some(function) = self.inner.webhook.as_deref() else {
             return Answered::refused(StatusCode::NOT_FOUND);
@@ -153,12 +153,12 @@ impl Gateway {
         Answered { response, function: Some(function.to_owned()), note: complaint.or(note) }
     }
 
-    async fn serve(&self, request: Request, peer: SocketAddr, door: Door) -> Response {
+    async fn serve(&self, request: Request, peer: SocketAddr, entry: Entry) -> Response {
         let started = Instant::now();
         let (parts, body) = request.into_parts();
-        let mut answered = match door {
-            Door::Api => self.api_to_pages(&parts, peer, body).await,
-            Door::FunctionUrl => self.function_url(&parts, peer, body).await,
+        let mut answered = match entry {
+            Entry::Api => self.api_to_pages(&parts, peer, body).await,
+            Entry::FunctionUrl => self.function_url(&parts, peer, body).await,
         };
         if let Ok(id) = HeaderValue::from_str(&random::token::<8>()) {
             answered.response.headers_mut().insert(HeaderName::from_static("apigw-requestid"), id);
@@ -175,13 +175,13 @@ impl Gateway {
     }
 }
 
-/// Where a request came in.
-enum Door {
+/// The edge that a request came through.
+enum Entry {
     Api,
     FunctionUrl,
 }
 
-/// A response, and what to tell the developer about it.
+/// A response, with details for the request log.
 struct Answered {
     response: Response,
     function: Option<String>,
@@ -189,7 +189,7 @@ struct Answered {
 }
 
 impl Answered {
-    /// An answer of the gateway itself: no function has seen the request.
+    /// A response from the gateway itself: no function got the request.
     fn refused(status: StatusCode) -> Answered {
         Answered { response: message(status), function: None, note: None }
     }
@@ -201,7 +201,7 @@ pub(crate) async fn api(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response {
-    gateway.serve(request, peer, Door::Api).await
+    gateway.serve(request, peer, Entry::Api).await
 }
 
 /// The Function URL, as a handler.
@@ -210,7 +210,7 @@ pub(crate) async fn function_url(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response {
-    gateway.serve(request, peer, Door::FunctionUrl).await
+    gateway.serve(request, peer, Entry::FunctionUrl).await
 }
 
 fn event(parts: &Parts, peer: SocketAddr, body: &[u8], edge: &Edge<'_>) -> Value {
@@ -230,7 +230,7 @@ fn event(parts: &Parts, peer: SocketAddr, body: &[u8], edge: &Edge<'_>) -> Value
     event::build(&incoming, edge)
 }
 
-/// API Gateway's own words for its own answers.
+/// API Gateway's own messages.
 fn message(status: StatusCode) -> Response {
     let message = match status {
         StatusCode::UNAUTHORIZED => "Unauthorized",
@@ -243,7 +243,7 @@ fn message(status: StatusCode) -> Response {
     (status, axum::Json(json!({"message": message}))).into_response()
 }
 
-/// The answer while the stack is still starting.
+/// The response while the stack is still starting.
 pub(crate) fn unavailable() -> Response {
     message(StatusCode::SERVICE_UNAVAILABLE)
 }
@@ -268,8 +268,8 @@ fn refused(refusal: &Refusal, scopes: &[String]) -> Answered {
     answered
 }
 
-/// What a function's answer says of itself, for the developer's eyes: the last part of a problem's
-/// type, or what became of an event.
+/// A function's outcome, for the request log: the last part of a problem's type, or an event's
+/// outcome.
 pub(crate) fn said(answer: &[u8]) -> Option<String> {
     let answer: Value = serde_json::from_slice(answer).ok()?;
     let body: Value = serde_json::from_str(answer.get("body")?.as_str()?).ok()?;
@@ -281,7 +281,7 @@ pub(crate) fn said(answer: &[u8]) -> Option<String> {
     word.map(ToOwned::to_owned)
 }
 
-/// What a delivery says of itself, for the developer's eyes: `checkout.session.completed evt_1`.
+/// A delivery's event, for the request log: `checkout.session.completed evt_1`.
 fn stripe_event(body: &[u8]) -> Option<String> {
     let event: Value = serde_json::from_slice(body).ok()?;
     let word = |name: &str| {

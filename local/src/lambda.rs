@@ -1,10 +1,10 @@
-//! Lambda: each function runs as processes of its own that speak the real Runtime API.
+//! Lambda: each function runs as its own processes, which speak the real Runtime API.
 //!
-//! [`Lambda::invoke`] hands an event to a function and waits for its answer. An instance takes one
-//! event at a time; when all are busy another is started, up to a limit, and then events wait. The
-//! pieces: `pool` decides which instance gets which event, `process` is an instance's process,
-//! `api` is the HTTP side: a Runtime API for each instance and Lambda's own API for everybody else.
-//! `configuration` is what that API reads and changes of a function.
+//! [`Lambda::invoke`] gives an event to a function and waits for its result. An instance handles
+//! one event at a time; when all are busy another one is started, up to a limit, and then events
+//! wait. The parts: `pool` assigns events to instances, `process` is an instance's process, `api`
+//! is the HTTP side: a Runtime API for each instance and Lambda's own API for everybody else.
+//! `configuration` holds what that API can read and change of a function.
 
 mod api;
 mod configuration;
@@ -23,11 +23,11 @@ use crate::observer::Observer;
 use crate::template::Function;
 use pool::Pool;
 
-/// Lambda's limit for an event and for an answer.
+/// Lambda's limit for an event and for a result.
 pub(crate) const PAYLOAD_BYTES_MAX: usize = 6 * 1024 * 1024;
 
-/// What Lambda gives a function to sign its requests with. Nothing here guards anything: whoever is
-/// on this machine may look at all of it.
+/// The credentials that Lambda gives a function to sign its requests with. They protect nothing
+/// here: everything is open to anyone on this machine.
 pub(crate) mod credentials {
     pub(crate) const REGION: &str = "us-east-1";
     pub(crate) const ACCESS_KEY_ID: &str = "local";
@@ -40,22 +40,22 @@ pub(crate) mod credentials {
 pub struct Options {
     /// The functions, as the template declares them.
     pub functions: Vec<Function>,
-    /// What is run for them.
+    /// The programs that run them.
     pub programs: Programs,
-    /// Each function writes to `NAME.log` in this folder.
+    /// Each function logs to `NAME.log` in this folder.
     pub logs: PathBuf,
-    /// How many processes of one function may run at once.
+    /// The most processes of one function.
     pub instances_max: usize,
-    /// Who is told about each request to the Invoke API.
+    /// Observes each request to the Invoke API.
     pub observer: Observer,
 }
 
-/// What is run for the functions.
+/// The programs that run the functions.
 #[derive(Debug, Clone)]
 pub enum Programs {
-    /// One program is every function: its last argument is the function's name.
+    /// One program runs every function: its last argument is the function's name.
     One(Program),
-    /// Each function is a program of its own, by the function's name.
+    /// Each function has its own program, by the function's name.
     Each(BTreeMap<String, Program>),
 }
 
@@ -75,18 +75,18 @@ pub struct Lambda {
     observer: Observer,
 }
 
-/// Why a function gave no answer. It becomes JSON as Lambda gives it to a caller.
+/// Why a function returned no result. It becomes JSON as Lambda returns it to a caller.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 #[serde(rename_all = "camelCase")]
 #[error("{error_type}: {error_message}")]
 pub struct FunctionError {
     /// `Runtime.ExitError`, `Sandbox.Timedout`, or what the function itself reported.
     pub error_type: String,
-    /// For people.
+    /// A message for people.
     pub error_message: String,
 }
 
-/// Why there was no invocation, or why it failed.
+/// Why an invocation was impossible, or failed.
 #[derive(Debug, thiserror::Error)]
 pub enum InvokeError {
     /// No function has this name.
@@ -100,25 +100,25 @@ pub enum InvokeError {
     Failed(FunctionError),
 }
 
-/// How a function is doing.
+/// A function's health.
 #[derive(Debug, Clone, Serialize, PartialEq, Eq)]
 pub struct FunctionHealth {
     /// Whether an instance has been ready for an event.
     pub ready: bool,
-    /// Processes that run now, or are about to.
+    /// The number of running or starting processes.
     pub instances: usize,
-    /// Their ids, for a debugger or `kill`.
+    /// Their process ids, for a debugger or `kill`.
     pub processes: Vec<u32>,
-    /// Processes started so far.
+    /// The number of processes started so far.
     pub cold_starts: u64,
 }
 
 /// Why the functions can't be started.
 #[derive(Debug, thiserror::Error)]
 pub enum LambdaError {
-    /// A function's process ended, or never asked for its first event.
+    /// A function's process ended, or never requested its first event.
     #[error(
-        "the {function} function did not start ({problem}): {last_words}; its log is {}",
+        "the {function} function did not start ({problem}): {last_line}; its log is {}",
         log.display()
     )]
     NotStarted {
@@ -126,16 +126,16 @@ pub enum LambdaError {
         function: String,
         /// How it ended.
         problem: String,
-        /// The last line that it wrote.
-        last_words: String,
-        /// Where it wrote why.
+        /// The last line of its log.
+        last_line: String,
+        /// Its log file.
         log: PathBuf,
     },
 }
 
 impl Lambda {
-    /// Prepares the functions and answers on `listener`; nothing runs until it is needed. The future
-    /// that comes with it is the server: it runs until it is dropped.
+    /// Prepares the functions and serves the API on `listener`; no function starts until it is
+    /// needed. The returned future is the server: it runs until it is dropped.
     pub fn new(
         options: Options,
         listener: TcpListener,
@@ -160,7 +160,7 @@ impl Lambda {
         (lambda, server)
     }
 
-    /// Starts one instance of each function, all at once, and waits until each asks for an event.
+    /// Starts one instance of each function in parallel, and waits until each requests an event.
     pub async fn start_all(&self) -> Result<(), LambdaError> {
         for pool in self.pools.values() {
             pool.start_one();
@@ -171,7 +171,7 @@ impl Lambda {
         Ok(())
     }
 
-    /// Gives a function (by its binary's name or logical id) an event, and waits for the answer.
+    /// Gives a function (by its binary's name or logical id) an event, and waits for the result.
     pub async fn invoke(&self, function: &str, event: Bytes) -> Result<Bytes, InvokeError> {
         let pool =
             self.pool(function).ok_or_else(|| InvokeError::NoSuchFunction(function.to_owned()))?;
@@ -181,7 +181,7 @@ impl Lambda {
         pool.invoke(event).await.map_err(InvokeError::Failed)
     }
 
-    /// How each function is doing, by its name.
+    /// Each function's health, by name.
     #[must_use]
     pub fn health(&self) -> BTreeMap<String, FunctionHealth> {
         self.pools.iter().map(|(name, pool)| (name.clone(), pool.health())).collect()

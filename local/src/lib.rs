@@ -1,25 +1,23 @@
-//! The local stack: the whole system on a laptop, in one process and the functions' own.
+//! The local stack: the whole system on a laptop, in one process plus the functions' processes.
 //!
-//! [`stack`] binds the ports and starts the pieces, as [`template`] says that AWS would:
+//! [`stack`] binds the ports and starts the services that [`template`] declares:
 //!
 //! * [`gateway`]: API Gateway and the Function URL, from HTTP to Lambda's events and back,
-//! * [`lambda`]: the Runtime API that the functions' processes speak, and the API of callers and operators,
+//! * [`lambda`]: the Runtime API that the functions' processes speak, and the API for callers and
+//!   operators,
 //! * [`secrets`]: Secrets Manager,
 //! * `dynamo`: DynamoDB, by dynoxide,
-//! * `sign_in`: who the learners are, in the place of Cognito,
-//! * the Stripe simulator, which is a crate of its own,
-//! * [`bridge`]: a way in for containers,
-//! * [`content`]: the bucket of the chapters,
+//! * `sign_in`: an OpenID Connect issuer in place of Cognito,
+//! * the Stripe simulator, which is its own crate,
+//! * [`bridge`]: access for containers,
+//! * [`content`]: the chapters' bucket,
 //! * `site`: the course site, as `CloudFront` serves it,
 //! * `pages`: the stack's own pages.
 //!
-//! `state` is what survives a restart, [`observer`] hears about each request, and [`addresses`] says
-//! where everything is. The functions run unchanged: they can't tell this from AWS.
+//! `state` is what survives a restart, [`observer`] sees each request, and [`addresses`] has every
+//! address. The functions run unchanged: they can't tell this from AWS.
 
-#![allow(
-    clippy::arithmetic_side_effects,
-    reason = "a developer's tool; money is counted elsewhere"
-)]
+#![allow(clippy::arithmetic_side_effects, reason = "a developer's tool that calculates no money")]
 
 pub mod addresses;
 pub mod bridge;

@@ -1,4 +1,4 @@
-//! Who is told about each request: the command line prints them, tests may collect them.
+//! Observes requests: the command line prints them, tests collect them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,14 +15,14 @@ pub struct Served {
     pub status: u16,
     /// How long it took.
     pub duration: Duration,
-    /// The function that answered, or `s3`; none when the gateway did.
+    /// The function that answered, or `s3`; none if the gateway did.
     pub function: Option<String>,
-    /// Why the gateway refused, how the function failed, or which event was delivered; of a 5xx, that
-    /// the disk is full, if it is.
+    /// Why the gateway refused, how the function failed, or which event was delivered; for a 5xx,
+    /// that the disk is full, if it is.
     pub note: Option<String>,
 }
 
-/// Is told about each request.
+/// A callback for each request.
 #[derive(Clone)]
 pub struct Observer(Arc<dyn Fn(&Served) + Send + Sync>);
 

@@ -1,4 +1,4 @@
-//! The stack's own pages: what runs here, and how the others look.
+//! The stack's own pages: the home page, and the layout of the others.
 
 use axum::Router;
 use axum::extract::State;
@@ -10,7 +10,7 @@ use crate::addresses::{Addresses, Demo, Stripe};
 
 const STYLE: &str = include_str!("pages/style.css");
 
-/// What runs here, for a stack at these addresses that sells this.
+/// The home page of a stack at these addresses that sells this.
 pub(crate) fn router(addresses: Addresses, demo: Option<Demo>, stripe: Stripe) -> Router {
     Router::new()
         .route("/local", get(home))
@@ -26,14 +26,14 @@ struct Shop {
     stripe: Stripe,
 }
 
-/// A page. `body` is HTML; what it shows of others' making must be [`escape`]d.
+/// A page. `body` is HTML; foreign text in it must be [`escape`]d.
 pub(crate) fn page(status: StatusCode, title: &str, body: &str) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (header::CACHE_CONTROL, "no-store"),
         (
             header::CONTENT_SECURITY_POLICY,
-            // Without an empty icon, browsers ask for one and complain that this forbids it.
+            // Without an empty icon, browsers request one and report that the policy forbids it.
             "default-src 'none'; style-src 'self'; img-src data:; form-action 'self'; \
              base-uri 'none'; frame-ancestors 'none'",
         ),
@@ -53,7 +53,7 @@ pub(crate) fn page(status: StatusCode, title: &str, body: &str) -> Response {
     (status, headers, html).into_response()
 }
 
-/// Text as HTML.
+/// Escapes text for HTML.
 pub(crate) fn escape(text: &str) -> String {
     let mut html = String::with_capacity(text.len());
     for character in text.chars() {
@@ -90,23 +90,23 @@ async fn home(State(Shop { addresses, demo, stripe }): State<Shop>) -> Response 
         lines.push_str(&escape(&step.command));
         lines.push_str("</pre></li>");
     }
-    let around = match stripe {
+    let emulated = match stripe {
         Stripe::Simulator => {
-            "everything around them played by one process. Nothing leaves this machine, and no \
-             card is charged."
+            "an emulator for everything emulated them. Nothing leaves this machine, and no card \
+             is charged."
         }
         Stripe::Account { .. } => {
-            "what AWS has around them played by one process. Stripe is Stripe itself, in test \
-             mode: no card is charged."
+            "an emulator for the AWS services emulated them. Stripe is real, in test mode: no card \
+             is charged."
         }
     };
     let body = format!(
         "<p>The functions that sell courses through Stripe run here as they do in AWS, with \
-         {around}</p>\
-         <p><a class=\"button\" href=\"/\">The site</a></p>\
+         {emulated}</p>\
+         <p><a class=\"button\" href=\"/\">Open the site</a></p>\
          <h2>Addresses</h2><table>{rows}</table>\
          <h2>Try this in a shell</h2><ol>{lines}</ol>\
-         <p>A shell's token can also be had <a href=\"/local/sign-in\">by a link</a>.</p>"
+         <p>You can also get a token for the shell <a href=\"/local/sign-in\">by signing in here</a>.</p>"
     );
     page(StatusCode::OK, "The local stack", &body)
 }
@@ -114,7 +114,7 @@ async fn home(State(Shop { addresses, demo, stripe }): State<Shop>) -> Response 
 #[cfg(test)]
 mod tests {
     #[test]
-    fn what_others_wrote_stays_text() {
+    fn foreign_text_cannot_become_markup() {
         let escaped = super::escape("<script>alert('\"&')</script>");
         assert_eq!(escaped, "&lt;script&gt;alert(&#39;&quot;&amp;&#39;)&lt;/script&gt;");
     }

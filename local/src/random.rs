@@ -1,4 +1,4 @@
-//! Identifiers that can't be guessed.
+//! Unguessable identifiers.
 
 use uuid::Uuid;
 
@@ -10,7 +10,7 @@ pub(crate) fn uuid() -> String {
 /// Twice as many hexadecimal digits as `N`.
 pub(crate) fn token<const N: usize>() -> String {
     let mut bytes = [0; N];
-    #[expect(clippy::expect_used, reason = "without randomness nothing here could be trusted")]
-    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+    #[expect(clippy::expect_used, reason = "nothing here works without randomness")]
+    getrandom::fill(&mut bytes).expect("the operating system provides random bytes");
     hex::encode(bytes)
 }

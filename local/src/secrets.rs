@@ -1,8 +1,8 @@
 //! Secrets Manager over HTTP: the part that functions, operators and a rotation use.
 //!
-//! `versions` is the rules: which version is current, previous or pending. This module is their
-//! HTTP edge (JSON 1.1, as the AWS SDKs speak it) and their memory. Faults can be asked for, so that
-//! a test can see what a function does while Secrets Manager is away.
+//! `versions` has the rules: which version is current, previous or pending. This module adds HTTP
+//! (JSON 1.1, as the AWS SDKs speak it) and storage. Faults can be injected, so that a test can see
+//! what a function does while Secrets Manager is down.
 
 mod versions;
 
@@ -39,15 +39,15 @@ struct Inner {
     failures_left: u32,
 }
 
-/// The ARN of the secret with this name. AWS ends it with six random characters; these are fixed,
-/// so that a template's references survive a restart.
+/// The ARN of the secret with this name. AWS appends six random characters; these are fixed, so
+/// that a template's references survive a restart.
 #[must_use]
 pub fn arn(name: &str) -> String {
     format!("{ARN_PREFIX}{name}-local0")
 }
 
 impl Secrets {
-    /// An emulator that forgets everything when it ends.
+    /// An in-memory emulator.
     pub fn in_memory() -> Result<Secrets, StateError> {
         Secrets::open(Entries::open(None)?)
     }
@@ -68,11 +68,11 @@ impl Secrets {
         let mut secret = Secret::new(name, &arn(name), clock::now_ms());
         let first =
             secret.put(&random::uuid(), Content::Text(value.to_owned()), &[], clock::now_ms());
-        debug_assert!(first.is_ok(), "a new secret takes any first version");
+        debug_assert!(first.is_ok(), "a new secret accepts any first version");
         inner.keep(secret)
     }
 
-    /// The current value; none when there is no such secret.
+    /// The current value; none if there is no such secret.
     #[must_use]
     pub fn current(&self, name: &str) -> Option<String> {
         let inner = self.inner();
@@ -83,7 +83,7 @@ impl Secrets {
         }
     }
 
-    /// Makes this the current value, and what was current the previous one.
+    /// Makes this the current value, and the current one the previous one.
     pub fn set_current(&self, name: &str, value: &str) -> Result<(), StateError> {
         if self.current(name).as_deref() == Some(value) {
             return Ok(());
@@ -93,17 +93,17 @@ impl Secrets {
         let Some(mut secret) = inner.secrets.get(name).cloned() else { return Ok(()) };
         let content = Content::Text(value.to_owned());
         if let Err(error) = secret.put(&random::uuid(), content, &[], clock::now_ms()) {
-            tracing::error!(secret.name = name, %error, "the secret keeps its old value");
+            tracing::error!(secret.name = name, %error, "the secret was not changed");
         }
         inner.keep(secret)
     }
 
-    /// While down, every request is answered with `InternalServiceError`.
+    /// While down, every request gets `InternalServiceError`.
     pub fn set_down(&self, down: bool) {
         self.inner().down = down;
     }
 
-    /// Answers the next requests with `InternalServiceError`.
+    /// The next requests get `InternalServiceError`.
     pub fn fail_next(&self, requests: u32) {
         self.inner().failures_left = requests;
     }
@@ -140,7 +140,7 @@ impl Inner {
         self.down
     }
 
-    /// By name, by ARN, or by ARN without the random end.
+    /// By name, by ARN, or by ARN without the random suffix.
     fn find(&self, id: &str) -> Result<&Secret, SecretError> {
         let name = id.strip_prefix(ARN_PREFIX).unwrap_or(id);
         let found = self.secrets.values().find(|secret| secret.arn == id || secret.name == name);
@@ -157,7 +157,7 @@ impl Inner {
             "UpdateSecretVersionStage" => self.update_stage(&parse(body)?),
             "DescribeSecret" => self.describe(&parse(body)?),
             other => Err(SecretError::UnknownOperation(format!(
-                "{other} is not played by the local stack"
+                "{other} is not supported by the local stack"
             ))),
         }
     }
@@ -166,7 +166,7 @@ impl Inner {
         let token = request.client_request_token.unwrap_or_else(random::uuid);
         let content = content(request.secret_string, request.secret_binary)?;
         if let Some(existing) = self.secrets.get(&request.name) {
-            // The same request once more is answered as the first time.
+            // A repeated request gets the first response.
             let same = existing
                 .versions
                 .get(&token)
@@ -313,7 +313,7 @@ fn content(text: Option<String>, base64: Option<String>) -> Result<Option<Conten
     }
 }
 
-/// Seconds with milliseconds, written as text and read back, so that no float is calculated with.
+/// Seconds with milliseconds, as text, so that no float is calculated with.
 fn epoch_seconds(ms: u64) -> Value {
     serde_json::from_str(&format!("{}.{:03}", ms / 1000, ms % 1000)).unwrap_or_default()
 }
@@ -323,7 +323,7 @@ async fn operation(Shared(secrets): Shared<Secrets>, headers: HeaderMap, body: B
     let operation = target.and_then(|target| target.strip_prefix("secretsmanager."));
     let mut inner = secrets.inner();
     let result = if inner.is_failing() {
-        Err(SecretError::Internal("Secrets Manager is away, as asked.".to_owned()))
+        Err(SecretError::Internal("Secrets Manager is down, as requested.".to_owned()))
     } else {
         match operation {
             Some(operation) => inner.perform(operation, &body),

@@ -1,8 +1,8 @@
-//! Sign-in: an OpenID Connect issuer under `/local`, in the place of a Cognito user pool.
+//! Sign-in: an OpenID Connect issuer under `/local`, in place of a Cognito user pool.
 //!
-//! A learner is an e-mail address and an opaque id that never changes. `POST /local/login` gives
-//! tokens for curl; `page` is the same for people, with the link that a mail would contain; `oauth`
-//! is how the site asks for them. `token` makes and signs tokens.
+//! A learner is an email address and an opaque id that never changes. `POST /local/login` returns
+//! tokens for curl; `page` is the same for people, with the link that an email would contain;
+//! `oauth` is how the site gets tokens. `token` makes and signs them.
 
 mod oauth;
 mod page;
@@ -35,7 +35,7 @@ pub(crate) const SERVICE_CLIENT: &str = "coursegate-service";
 
 const LEARNER_SCOPE: &str = "openid coursegate/learn";
 const SERVICE_SCOPE: &str = "coursegate/learners";
-/// A link in a mail works this long.
+/// How long a link in an email works.
 const LINK_SECONDS: u64 = 15 * 60;
 
 /// The issuer. Clones share everything.
@@ -50,7 +50,7 @@ struct Inner {
     issuer: String,
     key: Key,
     entries: Entries,
-    /// Sign-in links that were not opened yet.
+    /// Sign-in links that were not used yet.
     links: Mutex<BTreeMap<String, Link>>,
     /// Codes that the site has not exchanged for tokens yet.
     codes: Mutex<BTreeMap<String, Code>>,
@@ -58,12 +58,12 @@ struct Inner {
 
 struct Link {
     email: String,
-    /// What the site has asked for, if it was the site that led here.
+    /// The site's request, if the site led here.
     authorization: Option<Authorization>,
     expires_at: u64,
 }
 
-/// Somebody who has signed in once.
+/// A learner who has signed in before.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Learner {
     id: String,
@@ -81,12 +81,12 @@ pub enum SignInError {
     Key(String),
 }
 
-/// Why somebody is not signed in.
+/// Why a sign-in failed.
 #[derive(Debug, thiserror::Error)]
 enum LoginError {
-    #[error("the body is not the JSON that is asked for: {0}")]
+    #[error("the body is not the expected JSON: {0}")]
     Malformed(#[from] serde_json::Error),
-    #[error("{0:?} is not an e-mail address")]
+    #[error("{0:?} is not an email address")]
     NoAddress(String),
     #[error("a client_id is 1 to 64 letters, digits, - or _")]
     NoClient,
@@ -106,7 +106,7 @@ struct Tokens {
 }
 
 impl SignIn {
-    /// The issuer of this name for the site at this origin, with the key that it had the last time.
+    /// The issuer of this name for the site at this origin, with its key from the last run.
     pub(crate) fn open(site: &str, issuer: &str, entries: Entries) -> Result<SignIn, SignInError> {
         let key = match entries.get::<String>("key", "rs256")? {
             Some(text) => text,
@@ -171,7 +171,7 @@ impl SignIn {
         email: &str,
         authorization: Option<Authorization>,
     ) -> Result<String, LoginError> {
-        // Whoever is no address hears so before the mail, not after it.
+        // An invalid address is refused before the email, not after it.
         self.sign_in(email, LEARNER_SCOPE)?;
         let code = random::token::<16>();
         let now = clock::now().as_secs();
@@ -183,7 +183,7 @@ impl SignIn {
         Ok(format!("{}/sign-in/{code}", self.inner.issuer))
     }
 
-    /// Whose link this is. It works once.
+    /// The learner of this link. It works once.
     fn take_link(&self, code: &str) -> Option<Link> {
         let mut links = self.inner.links.lock().unwrap_or_else(PoisonError::into_inner);
         let link = links.remove(code)?;
@@ -197,7 +197,7 @@ struct LoginRequest {
     email: String,
 }
 
-/// Answers with tokens; with the access token alone for `Accept: text/plain`, which suits a shell.
+/// Returns tokens; only the access token for `Accept: text/plain`, which suits a shell.
 async fn login(State(sign_in): State<SignIn>, headers: HeaderMap, body: Bytes) -> Response {
     let request = serde_json::from_slice::<LoginRequest>(&body).map_err(LoginError::from);
     match request.and_then(|request| sign_in.sign_in(&request.email, LEARNER_SCOPE)) {

@@ -1,8 +1,8 @@
-//! The site, as `CloudFront` serves it: the files of the project's folder `web`, its one page
+//! The site, as `CloudFront` serves it: the files of the project's folder `web`, its single page
 //! for every path without a dot, and the headers of the template's policy.
 //!
-//! The same files are also at `localhost`, which to a browser is another origin: there stands the
-//! page that shows the elements on somebody else's site, without the headers of ours.
+//! The same files are also served at `localhost`, which is another origin to a browser: there the
+//! demo page shows the elements on another site, without our headers.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::sign_in::SITE_CLIENT;
 use crate::template::Template;
 use crate::{files, pages, percent};
 
-/// What the pages of the demo call the site. Its own origin takes the place.
+/// The demo pages' name for the site, replaced by its actual origin.
 const SITE_IN_THE_DEMO: &str = "https://learn.example.com";
 
 /// Where the site is. Clones share everything.
@@ -35,8 +35,7 @@ struct Inner {
     stage: String,
 }
 
-/// The origin of a site that is not ours, for the gateway at this address: the same machine by
-/// another name.
+/// The origin of another site, for the gateway at this address: the same machine by another name.
 pub(crate) fn other_origin(gateway: &str) -> String {
     gateway.replacen("127.0.0.1", "localhost", 1)
 }
@@ -54,12 +53,12 @@ impl Site {
         Site { inner: Arc::new(inner) }
     }
 
-    /// Everything that nobody else answers.
+    /// Handles everything that no other route does.
     pub(crate) fn router(self) -> Router {
         Router::new().route("/config.json", get(config)).fallback(serve).with_state(self)
     }
 
-    /// What the site is told of this machine. In AWS it is written when the site is deployed.
+    /// The site's configuration for this machine. In AWS it is written when the site is deployed.
     fn config(&self) -> Value {
         let Inner { origin, other_origin, stage, .. } = &*self.inner;
         json!({
@@ -99,7 +98,7 @@ impl Site {
         response
     }
 
-    /// A page of somebody else's site. Whoever came for ours is led to it.
+    /// A page of another site. Requests for our own site are redirected to it.
     async fn answer_elsewhere(&self, uri: &Uri) -> Response {
         let Inner { folder, origin, .. } = &*self.inner;
         let path = match percent::decode(uri.path()).as_str() {
@@ -131,7 +130,7 @@ impl Site {
     }
 }
 
-/// Whether a path, as it is asked for, leads to the site's one page: the template's `SitePaths`.
+/// Whether a path, as requested, leads to the site's page: the template's `SitePaths`.
 #[must_use]
 pub fn leads_to_the_page(path: &str) -> bool {
     !path.contains('.')
@@ -156,7 +155,7 @@ async fn serve(State(site): State<Site>, request: Request) -> Response {
     } else {
         site.answer(request.uri()).await
     };
-    // As it is deployed: kept, and asked about each time.
+    // As deployed: cached, and revalidated on each request.
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     response
 }
@@ -164,16 +163,16 @@ async fn serve(State(site): State<Site>, request: Request) -> Response {
 fn no_site() -> Response {
     let body = "<p>There is no <code>web/index.html</code> beside the template, so there is no \
                 site to show here.</p>\
-                <p><a href=\"/local\">What runs on this machine</a></p>";
+                <p><a href=\"/local\">See what runs on this machine</a></p>";
     pages::page(StatusCode::NOT_FOUND, "No site yet", body)
 }
 
-/// What nobody answers.
+/// The response when there is no site.
 pub(crate) fn not_found() -> Response {
     (StatusCode::NOT_FOUND, axum::Json(json!({"message": "Not Found"}))).into_response()
 }
 
-/// What is answered otherwise.
+/// The response to other methods.
 pub(crate) fn method_not_allowed() -> Response {
     let body = json!({"message": "Method Not Allowed"});
     (StatusCode::METHOD_NOT_ALLOWED, axum::Json(body)).into_response()

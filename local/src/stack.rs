@@ -1,4 +1,4 @@
-//! The whole stack: binds every port, starts every piece, and stops them again.
+//! The whole stack: binds every port, starts every service, and stops them again.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -45,39 +45,38 @@ const STRIPE_SIGNING_SECRET: &str = "StripeSigningSecret";
 pub struct Options {
     /// `template.yaml`
     pub template: PathBuf,
-    /// Where state is kept.
+    /// Where state is stored.
     pub keep: Keep,
-    /// Which ports to listen on; zero takes a free one.
+    /// The ports to listen on; zero picks a free one.
     pub ports: Ports,
-    /// What is run for the functions.
+    /// The programs that run the functions.
     pub programs: Programs,
-    /// How many processes of one function may run at once.
+    /// The most processes of one function.
     pub instances_max: usize,
-    /// Who is told about each request.
+    /// Observes each request.
     pub observer: Observer,
-    /// What there is to try a purchase with, for the home page.
+    /// The catalog entries to try a purchase with, for the home page.
     pub demo: Option<Demo>,
-    /// A Stripe account to use; without one there is the simulator.
+    /// A Stripe account to use instead of the simulator.
     pub account: Option<StripeAccount>,
-    /// What marks the stack's objects at Stripe as its own, from now on; without one it is what the
-    /// state remembers, or a random one.
+    /// The stack's deployment mark at Stripe; if none, the stored one, or a random one.
     pub deployment_mark: Option<String>,
-    /// Where functions find DynamoDB, if something stands between them and the stack's.
+    /// The functions' DynamoDB address, if it differs from the stack's.
     pub dynamodb_proxy: Option<String>,
-    /// Where the functions find Stripe, if something stands before it.
+    /// The functions' Stripe address, if it differs.
     pub stripe_proxy: Option<String>,
 }
 
-/// A Stripe account of the developer's own, in test mode.
+/// The developer's own Stripe account, in test mode.
 #[derive(Debug, Clone)]
 pub struct StripeAccount {
     /// Stripe's address, if it is not Stripe's own.
     pub url: Option<String>,
-    /// The key that the functions use. It is kept in memory only.
+    /// The functions' key. It is kept in memory only.
     pub api_key: SecretString,
-    /// What the events are signed with. It is kept in memory only.
+    /// The events' signing secret. It is kept in memory only.
     pub signing_secret: SecretString,
-    /// The types of event that are handled, separated by commas.
+    /// The handled event types, separated by commas.
     pub event_types: String,
 }
 
@@ -99,7 +98,7 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// Whatever is free.
+    /// Free ports.
     pub const FREE: Ports =
         Ports { gateway: 0, lambda: 0, dynamodb: 0, stripe: 0, secrets_manager: 0, content: 0 };
 }
@@ -116,20 +115,22 @@ impl Ports {
     }
 }
 
-/// Why the stack doesn't start.
+/// Why the stack can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Two pieces of the stack are to listen on one port.
-    #[error("two pieces of the stack are to listen on port {0}: give each a port of its own")]
+    /// Two services would listen on one port.
+    #[error("two services of the stack have the same port, {0}: give each its own")]
     PortTwice(u16),
-    /// Somebody listens there already.
-    #[error("port {port} ({piece}) is in use: stop what uses it, or choose another with {flag}")]
+    /// The port is in use.
+    #[error(
+        "port {port} ({piece}) is in use: stop the program that uses it, or choose another with {flag}"
+    )]
     PortInUse {
         /// The port.
         port: u16,
-        /// What wanted it.
+        /// The service.
         piece: &'static str,
-        /// The command line's flag for it.
+        /// The command-line flag that changes it.
         flag: &'static str,
     },
     /// The port can't be listened on for another reason.
@@ -137,9 +138,9 @@ pub enum StartError {
     Listen {
         /// The port.
         port: u16,
-        /// What wanted it.
+        /// The service.
         piece: &'static str,
-        /// What the operating system says.
+        /// The operating system's error.
         source: std::io::Error,
     },
     /// The template can't be used.
@@ -148,24 +149,24 @@ pub enum StartError {
     /// The state can't be used.
     #[error(transparent)]
     State(#[from] StateError),
-    /// There is no table.
+    /// The table can't be used.
     #[error(transparent)]
     Dynamo(#[from] DynamoError),
-    /// Nobody could sign in.
+    /// Sign-in can't start.
     #[error(transparent)]
     SignIn(#[from] SignInError),
-    /// Containers can't be let in.
+    /// Containers can't be given access.
     #[error(transparent)]
     Bridge(#[from] BridgeError),
-    /// A function doesn't start.
+    /// A function can't start.
     #[error(transparent)]
     Lambda(#[from] LambdaError),
-    /// The Stripe simulator doesn't start.
+    /// The Stripe simulator can't start.
     #[error("{0}")]
     Stripe(String),
 }
 
-/// A running stack. Dropping it ends everything at once; [`Stack::shutdown`] waits for it.
+/// A running stack. Dropping it ends everything at once; [`Stack::shutdown`] does so gracefully.
 pub struct Stack {
     addresses: Addresses,
     deployment_mark: String,
@@ -177,7 +178,7 @@ pub struct Stack {
     state: state::State,
 }
 
-/// Who Stripe is: the simulator, which is a listener first, or somebody's account.
+/// The simulator, for now only its listener, or the developer's account.
 enum StripeSide<S> {
     Simulator(S),
     Account(StripeAccount),
@@ -194,8 +195,8 @@ struct Listeners {
 }
 
 impl Stack {
-    /// Starts everything, and waits until every function has asked for its first event. The API
-    /// answers 503 until [`Stack::open`], so that no function remembers an empty catalog.
+    /// Starts everything, and waits until every function has requested its first event. The API
+    /// answers 503 until [`Stack::open`], so that no function caches an empty catalog.
     pub async fn start(options: Options) -> Result<Stack, StartError> {
         let (listeners, addresses) = Listeners::bind(options.ports, options.account).await?;
         let state = state::State::open(options.keep.clone())?;
@@ -275,12 +276,12 @@ impl Stack {
         self.is_open.store(true, Ordering::SeqCst);
     }
 
-    /// Lets containers reach what functions speak to: DynamoDB, Stripe and Secrets Manager, each
+    /// Gives containers access to what functions call: DynamoDB, Stripe and Secrets Manager, each
     /// on its port of this address of Docker's bridge.
     pub async fn let_containers_in(&mut self, address: Ipv4Addr) -> Result<(), StartError> {
         let Addresses { dynamodb, stripe, secrets_manager, .. } = &self.addresses;
         for url in [dynamodb, stripe, secrets_manager] {
-            // What is elsewhere is reached without a bridge.
+            // An external Stripe needs no bridge.
             let inside = url.strip_prefix("http://").and_then(|inside| inside.parse().ok());
             if let Some(inside) = inside {
                 self.servers.spawn(bridge::open(address, inside).await?);
@@ -289,7 +290,7 @@ impl Stack {
         Ok(())
     }
 
-    /// How many events the simulator holds back, as it has been told to now or in an earlier run.
+    /// The number of events that the simulator holds back, in this run or since an earlier one.
     #[must_use]
     pub fn held_deliveries(&self) -> Option<usize> {
         match &self.stripe {
@@ -298,19 +299,19 @@ impl Stack {
         }
     }
 
-    /// Who Stripe is.
+    /// Which Stripe the stack uses.
     #[must_use]
     pub fn stripe(&self) -> Stripe {
         self.stripe.who()
     }
 
-    /// Where everything is.
+    /// Every address.
     #[must_use]
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
     }
 
-    /// What marks the stack's objects at Stripe as its own.
+    /// The stack's deployment mark at Stripe.
     #[must_use]
     pub fn deployment_mark(&self) -> &str {
         &self.deployment_mark
@@ -328,7 +329,7 @@ impl Stack {
         self.state.logs()
     }
 
-    /// Stops everything, and returns when nothing of it runs any more.
+    /// Stops everything, and returns once nothing is running.
     pub async fn shutdown(mut self) {
         self.is_open.store(false, Ordering::SeqCst);
         self.lambda.stop().await;
@@ -349,8 +350,8 @@ impl<S> StripeSide<S> {
         }
     }
 
-    /// Stores what the functions need: the account's key and signing secret, or at the simulator
-    /// keys that stay the same for as long as the state lives.
+    /// Stores the functions' secrets: the account's key and signing secret or, with the simulator,
+    /// keys that stay the same as long as the state exists.
     fn share_secrets(&self, secrets: &Secrets) -> Result<(), StateError> {
         let keys = [(STRIPE_API_KEY, "sk_test_"), (STRIPE_READ_KEY, "rk_test_")];
         for (key, prefix) in keys.map(|(key, prefix)| (secret_name(key), prefix)) {
@@ -390,7 +391,7 @@ impl StripeSide<TcpListener> {
     }
 }
 
-/// An error and what lies under it, in one sentence.
+/// An error and its causes, in one sentence.
 fn with_source(error: &dyn std::error::Error) -> String {
     match error.source() {
         Some(source) => format!("{error}: {source}"),
@@ -447,8 +448,8 @@ async fn bind(
     Ok((listener, format!("http://{address}")))
 }
 
-/// The mark that was given, or that this state has had from its start. A random one tells the
-/// laptops apart that share a Stripe account.
+/// The given mark, or this state's own. A random one tells apart laptops that share a Stripe
+/// account.
 fn deployment_mark(entries: &Entries, given: Option<String>) -> Result<String, StateError> {
     const KIND: &str = "deployment";
     const NAME: &str = "mark";
@@ -465,13 +466,13 @@ fn issuer(addresses: &Addresses) -> String {
     format!("{}/local", addresses.gateway)
 }
 
-/// The name of the secret that the template calls so.
+/// The name of this secret of the template's.
 #[must_use]
 pub fn secret_name(logical_id: &str) -> String {
     format!("coursegate/{logical_id}")
 }
 
-/// What the template's parameters and resources are on this machine.
+/// The values of the template's parameters and resources on this machine.
 fn references(addresses: &Addresses, deployment_mark: &str) -> References {
     let audience = format!("{SITE_CLIENT},{SERVICE_CLIENT}");
     let table_arn = format!("arn:aws:dynamodb:us-east-1:000000000000:table/{TABLE}");
@@ -510,7 +511,7 @@ fn router(stage: &str, gateway: Gateway, health: Health, pages: Router) -> Route
         .route(&format!("/{stage}/"), any(gateway::api))
         .route(&format!("/{stage}/{{*path}}"), any(gateway::api))
         .layer(from_fn_with_state(health.clone(), hold_until_open))
-        // Deliveries that were left from the last time may come at once.
+        // Deliveries left over from the last run may come at once.
         .route("/webhook", any(gateway::function_url))
         .with_state(gateway);
     Router::new()
@@ -521,7 +522,7 @@ fn router(stage: &str, gateway: Gateway, health: Health, pages: Router) -> Route
         .method_not_allowed_fallback(async || site::method_not_allowed())
 }
 
-/// What `GET /local/health` looks at.
+/// What `GET /local/health` checks.
 #[derive(Clone)]
 struct Health {
     is_open: Arc<AtomicBool>,

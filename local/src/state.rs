@@ -1,4 +1,4 @@
-//! Where the local stack keeps what must survive a restart: a folder, or nothing but memory.
+//! The state that survives a restart: a folder, or nothing but memory.
 
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
@@ -11,10 +11,10 @@ use serde::de::DeserializeOwned;
 
 use crate::random;
 
-/// Where state is kept.
+/// Where state is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Keep {
-    /// In this folder, which is made when it is missing.
+    /// In this folder, which is created if it is missing.
     Folder(PathBuf),
     /// In memory; logs go to a temporary folder that is removed at the end.
     Memory,
@@ -25,7 +25,7 @@ pub enum Keep {
 pub(crate) struct State {
     keep: Keep,
     logs: PathBuf,
-    /// Set when somebody should read the logs after the end.
+    /// Set to keep the logs after the end.
     logs_stay: bool,
     _lock: Option<File>,
 }
@@ -39,15 +39,15 @@ pub enum StateError {
          or use --ephemeral", .0.display()
     )]
     InUse(PathBuf),
-    /// The folder can't be made or written.
+    /// The folder can't be created or written.
     #[error("cannot use the state folder {}: {source}", folder.display())]
     Folder {
         /// The folder.
         folder: PathBuf,
-        /// What the operating system says.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// There is no space left, for anybody or for this user.
+    /// There is no space left, or this user's quota is used up.
     #[error(
         "the disk is full: {} can't be written; free some space and start the stack again, and \
          what it has stored is still there",
@@ -62,13 +62,13 @@ pub enum StateError {
     Unreadable {
         /// The database file.
         file: PathBuf,
-        /// What the database says.
+        /// The database's error.
         problem: String,
     },
 }
 
 impl StateError {
-    /// What it means that the folder can't be made or written.
+    /// The error when the folder can't be created or written.
     fn of_folder(folder: &Path, source: std::io::Error) -> StateError {
         if is_out_of_space(source.kind()) {
             StateError::DiskFull(folder.to_owned())
@@ -77,7 +77,7 @@ impl StateError {
         }
     }
 
-    /// What it means that a database fails.
+    /// The error when a database fails.
     pub(crate) fn of_database(file: &Path, error: &rusqlite::Error) -> StateError {
         if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
             StateError::DiskFull(file.to_owned())
@@ -91,29 +91,29 @@ fn is_out_of_space(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
 
-/// The disk that the state is on. When an answer is a 5xx, it is asked whether it is full: then
-/// neither the table nor the functions' logs can be written, so nothing else would say why.
+/// The disk with the state. After a 5xx it is checked for free space: on a full disk neither the
+/// table nor the functions' logs can be written, so nothing else would give the reason.
 #[derive(Debug, Clone)]
 pub(crate) struct Disk {
     folder: Option<PathBuf>,
 }
 
 impl Disk {
-    /// What to tell the developer if nothing can be written any more.
+    /// The message for the developer if nothing can be written any more.
     pub(crate) fn complaint(&self) -> Option<String> {
         let folder = self.folder.as_ref()?;
         let probe = folder.join(PROBE);
         let written = std::fs::write(&probe, vec![0; PROBE_BYTES]);
-        // What is left of it is overwritten the next time.
+        // Leftovers are overwritten the next time.
         let _ = std::fs::remove_file(&probe);
         let error = written.err().filter(|error| is_out_of_space(error.kind()))?;
         Some(StateError::of_folder(folder, error).to_string())
     }
 }
 
-/// The file that is written to see whether there is space.
+/// The file that is written to check for space.
 const PROBE: &str = "space";
-/// Some pages of a database.
+/// A few pages of a database.
 const PROBE_BYTES: usize = 64 * 1024;
 
 impl State {
@@ -141,7 +141,7 @@ impl State {
         Ok(State { keep, logs, logs_stay: false, _lock: lock })
     }
 
-    /// A file in the folder; none when everything is in memory.
+    /// A file in the folder; none if everything is in memory.
     pub(crate) fn file(&self, name: &str) -> Option<PathBuf> {
         match &self.keep {
             Keep::Folder(folder) => Some(folder.join(name)),
@@ -154,7 +154,7 @@ impl State {
         &self.logs
     }
 
-    /// The disk with the folder; when everything is in memory, none that could be full.
+    /// The disk with the folder; none if everything is in memory.
     pub(crate) fn disk(&self) -> Disk {
         let folder = match &self.keep {
             Keep::Folder(folder) => Some(folder.clone()),
@@ -163,7 +163,7 @@ impl State {
         Disk { folder }
     }
 
-    /// Leaves the logs behind even when nothing else is kept.
+    /// Keeps the logs even when nothing else is kept.
     pub(crate) fn leave_logs(&mut self) {
         self.logs_stay = true;
     }
@@ -179,13 +179,13 @@ impl Drop for State {
             && !self.logs_stay
             && let Some(folder) = self.logs.parent()
         {
-            // A leftover in the temporary folder harms nobody.
+            // A leftover in the temporary folder is harmless.
             let _ = std::fs::remove_dir_all(folder);
         }
     }
 }
 
-/// Named JSON values by kind: what sign-in and Secrets Manager remember.
+/// Named JSON values by kind: the state of sign-in and Secrets Manager.
 #[derive(Debug, Clone)]
 pub(crate) struct Entries {
     connection: Arc<Mutex<Connection>>,
@@ -256,7 +256,7 @@ impl Entries {
         Ok(())
     }
 
-    /// Keeps this unless there is a value already, and gives what is there.
+    /// Stores this unless there is a value already, and returns the stored value.
     pub(crate) fn get_or_put<T: Serialize + DeserializeOwned>(
         &self,
         kind: &str,
@@ -287,7 +287,7 @@ impl Entries {
 mod tests {
     use super::*;
 
-    /// A folder of its own, gone at the end.
+    /// A temporary folder, removed at the end.
     struct Folder(PathBuf);
 
     impl Folder {
@@ -304,13 +304,13 @@ mod tests {
         }
     }
 
-    /// No page more than there are: from now on, `SQLite` finds its disk full.
+    /// Forbids further pages: from now on, SQLite finds its disk full.
     fn fill(connection: &Connection) {
         connection.pragma_update(None, "max_page_count", 1).unwrap();
     }
 
     #[test]
-    fn a_full_disk_is_reported_as_such_and_keeps_what_was_stored() {
+    fn a_full_disk_is_reported_and_loses_no_stored_state() {
         let folder = Folder::new();
         let file = folder.0.join("local.db");
         let entries = Entries::open(Some(file.clone())).unwrap();
@@ -324,7 +324,7 @@ mod tests {
             assert!(error.to_string().starts_with(&expected), "{error}");
         }
         assert_eq!(entries.get::<String>("kind", "before").unwrap().as_deref(), Some("kept"));
-        // Another failure of the database is none of the disk.
+        // Any other failure of the database doesn't mean a full disk.
         let none = entries.connection().execute("SELECT * FROM nothing", ()).unwrap_err();
         assert!(matches!(entries.failed(&none), StateError::Unreadable { .. }));
     }

@@ -1,8 +1,8 @@
-//! Reads `template.yaml`: what AWS would deploy is what the local stack runs.
+//! Reads `template.yaml`: the local stack runs what AWS would deploy.
 //!
-//! Routes, scopes, variables, timeouts and the table are stated in the template and nowhere else.
-//! Whatever would change how the system behaves and isn't understood here is an error that names
-//! its path, so that the local stack can't quietly differ from the deployed one.
+//! Routes, scopes, variables, timeouts and the table are declared in the template and nowhere else.
+//! Anything unsupported that would change the system's behavior is an error that names its path, so
+//! the local stack can't silently differ from the deployed one.
 
 mod node;
 
@@ -14,48 +14,48 @@ use serde_json::Value;
 
 use node::{Node, Resolver};
 
-/// What the local stack needs of the template, with every reference resolved.
+/// The local stack's part of the template, with every reference resolved.
 #[derive(Debug, Clone)]
 pub struct Template {
     /// The API's stage, which is the first segment of every path: `api`.
     pub stage: String,
-    /// Whose tokens the API accepts.
+    /// The JWT authorizer of the API.
     pub authorizer: Authorizer,
-    /// The pages of other origins that may ask the API; none where the template lets no one.
+    /// The API's CORS rules; none if the template allows no other origin.
     pub cors: Option<Cors>,
     /// The functions, in the template's order.
     pub functions: Vec<Function>,
     /// The one table.
     pub table: Table,
-    /// The secrets with the values that they are created with.
+    /// The secrets with their initial values.
     pub secrets: Vec<Secret>,
-    /// The pages that may read from the bucket of the chapters.
+    /// The CORS rules of the chapters' bucket.
     pub content_cors: Vec<Cors>,
-    /// What the site's files are answered with: names in lower case, and values.
+    /// The headers of the site's files: lower-case names, and values.
     pub site_headers: Vec<(&'static str, String)>,
 }
 
-/// What pages of other origins may do: <https://fetch.spec.whatwg.org/#http-cors-protocol>.
+/// CORS rules: <https://fetch.spec.whatwg.org/#http-cors-protocol>.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Cors {
     /// The origins.
     pub origins: Vec<String>,
     /// The methods.
     pub methods: Vec<String>,
-    /// The headers that they may send.
+    /// The request headers.
     pub headers: Vec<String>,
-    /// The headers of answers that they may see.
+    /// The exposed response headers.
     pub exposed_headers: Vec<String>,
-    /// How long a browser may remember this.
+    /// How long a browser may cache this.
     pub max_age_seconds: u32,
 }
 
 /// The API's JWT authorizer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Authorizer {
-    /// What a token's `iss` must be.
+    /// The token's `iss`.
     pub issuer: String,
-    /// What a token's `aud` or `client_id` may be.
+    /// The accepted values of a token's `aud` or `client_id`.
     pub audiences: Vec<String>,
 }
 
@@ -64,17 +64,17 @@ pub struct Authorizer {
 pub struct Function {
     /// `CheckoutFunction`
     pub logical_id: String,
-    /// `checkout`: the binary, and the name the local stack calls it by.
+    /// `checkout`: the binary's name, and the function's on the local stack.
     pub binary: String,
-    /// What it does, in words.
+    /// Its description.
     pub description: String,
-    /// How long an invocation may take.
+    /// The timeout of an invocation.
     pub timeout: Duration,
-    /// Memory in MB. It is told to the function; nothing enforces it here.
+    /// Memory in MB. The function is told; nothing enforces it here.
     pub memory_mb: u32,
-    /// Environment variables, those of `Globals` included.
+    /// Environment variables, including those of `Globals`.
     pub variables: BTreeMap<String, String>,
-    /// The API's routes that lead to this function.
+    /// The API's routes to this function.
     pub routes: Vec<Route>,
     /// Whether it has a Function URL.
     pub function_url: bool,
@@ -104,7 +104,7 @@ impl Route {
 pub enum Access {
     /// Anyone.
     Open,
-    /// The bearer of a valid token with one of these scopes; any valid token when there are none.
+    /// The bearer of a valid token with one of these scopes; any valid token if there are none.
     Token {
         /// One of these must be in the token's `scope`.
         scopes: Vec<String>,
@@ -116,7 +116,7 @@ pub enum Access {
 pub struct Table {
     /// `KeySchema`, `AttributeDefinitions` and so on.
     pub definition: serde_json::Map<String, Value>,
-    /// The attribute that holds an item's expiry.
+    /// The attribute with an item's expiry time.
     pub ttl_attribute: Option<String>,
 }
 
@@ -125,7 +125,7 @@ pub struct Table {
 pub struct Secret {
     /// `StripeApiKey`
     pub logical_id: String,
-    /// What it holds until somebody replaces it.
+    /// Its initial value.
     pub value: String,
 }
 
@@ -137,23 +137,21 @@ pub enum TemplateError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the operating system says.
+        /// The operating system's error.
         source: std::io::Error,
     },
     /// The file is not YAML.
     #[error("the template is not YAML: {0}")]
     NotYaml(serde_norway::Error),
-    /// The file is YAML, and holds no resources.
-    #[error(
-        "the template declares nothing: it needs Resources, as template.yaml of the project has"
-    )]
+    /// The file is YAML, but declares no resources.
+    #[error("the template has no Resources: see the project's template.yaml")]
     Empty,
-    /// What is wrong with the template in this file.
+    /// The template in this file is invalid.
     #[error("{}: {problem}", file.display())]
     In {
         /// The file.
         file: PathBuf,
-        /// What is wrong.
+        /// The error.
         problem: Box<TemplateError>,
     },
     /// Something in it can't be run here.
@@ -161,7 +159,7 @@ pub enum TemplateError {
     Unusable {
         /// `Resources.CheckoutFunction.Properties.Timeout`
         path: String,
-        /// What is wrong with it.
+        /// The error.
         problem: String,
     },
 }
@@ -172,7 +170,7 @@ pub type References = BTreeMap<String, String>;
 /// The bucket of the chapters.
 const CONTENT_BUCKET: &str = "ContentBucket";
 
-/// Properties of a function that change nothing on a laptop.
+/// Properties of a function that make no difference on a laptop.
 const FUNCTION_WITHOUT_EFFECT: &[&str] = &[
     "Architectures",
     "CodeUri",
@@ -187,7 +185,7 @@ const FUNCTION_WITHOUT_EFFECT: &[&str] = &[
     "Tracing",
 ];
 
-/// Resources that watch, log or let in, and have no counterpart on a laptop.
+/// Monitoring, logging and permission resources, which have no counterpart on a laptop.
 const TYPES_WITHOUT_EFFECT: &[&str] = &[
     "AWS::Budgets::",
     "AWS::CloudFront::",
@@ -212,8 +210,8 @@ impl Template {
         })
     }
 
-    /// Takes from the template what the local stack needs, with `references` for what only a
-    /// deployment knows: parameters' values, and what `!Ref` and `!GetAtt` of a resource give.
+    /// Parses the template, with `references` for values that only a deployment knows: parameters,
+    /// and what `!Ref` and `!GetAtt` of a resource return.
     pub fn parse(text: &str, references: &References) -> Result<Template, TemplateError> {
         let document: serde_norway::Value =
             serde_norway::from_str(text).map_err(TemplateError::NotYaml)?;
@@ -250,7 +248,7 @@ impl Template {
     }
 }
 
-/// The resources that mean something here, by what they are.
+/// The resources that matter here, by type.
 struct Resources<'a> {
     api: Node<'a>,
     table: Node<'a>,
@@ -353,7 +351,7 @@ fn read_api_cors(cors: &Node<'_>) -> Result<Cors, TemplateError> {
     })
 }
 
-/// The CORS rules of the bucket of the chapters. Who else may read it, this machine plays itself.
+/// The CORS rules of the chapters' bucket. The local stack implements who else may read it.
 fn read_bucket(resource: &Node<'_>) -> Result<Vec<Cors>, TemplateError> {
     let rules =
         resource.require("Properties")?.require("CorsConfiguration")?.require("CorsRules")?;
@@ -369,7 +367,7 @@ fn read_bucket(resource: &Node<'_>) -> Result<Vec<Cors>, TemplateError> {
     rules.collect()
 }
 
-/// The headers of the site's files, but for those that only HTTPS has.
+/// The headers of the site's files, except those that apply only to HTTPS.
 fn read_headers(resource: &Node<'_>) -> Result<Vec<(&'static str, String)>, TemplateError> {
     let config = resource.require("Properties")?.require("ResponseHeadersPolicyConfig")?;
     config.only_keys(&["Comment", "CorsConfig", "Name", "SecurityHeadersConfig"])?;
@@ -381,14 +379,16 @@ fn read_headers(resource: &Node<'_>) -> Result<Vec<(&'static str, String)>, Temp
             "FrameOptions" => ("x-frame-options", "FrameOption"),
             "ReferrerPolicy" => ("referrer-policy", "ReferrerPolicy"),
             "ContentTypeOptions" | "StrictTransportSecurity" => continue,
-            _ => return Err(header.unusable("the local stack does not know this header")),
+            _ => return Err(header.unusable("the local stack doesn't support this header")),
         };
         headers.push((name, header.require(value)?.string()?));
     }
     let origins = config.require("CorsConfig")?.require("AccessControlAllowOrigins")?;
     let origins = origins.require("Items")?;
     if origins.strings()? != ["*"] {
-        return Err(origins.unusable("the local stack lets every page load the site's scripts: *"));
+        return Err(
+            origins.unusable("the local stack lets every page load the site's scripts: use *")
+        );
     }
     headers.push(("access-control-allow-origin", "*".to_owned()));
     Ok(headers)
@@ -427,7 +427,7 @@ fn read_function(
             url.only_keys(&["AuthType"])?;
             let auth = url.require("AuthType")?;
             if auth.string()? != "NONE" {
-                return Err(auth.unusable("the local Function URL is open: only NONE is known"));
+                return Err(auth.unusable("the local stack supports only AuthType NONE"));
             }
             true
         }
@@ -460,21 +460,21 @@ fn read_function(
 fn read_route(event: &Node<'_>) -> Result<Route, TemplateError> {
     let kind = event.require("Type")?;
     if kind.string()? != "HttpApi" {
-        return Err(kind.unusable("the local stack knows events of the type HttpApi only"));
+        return Err(kind.unusable("the local stack supports only HttpApi events"));
     }
     let properties = event.require("Properties")?;
     properties.only_keys(&["ApiId", "Auth", "Method", "Path"])?;
     let method = properties.require("Method")?.string()?.to_ascii_uppercase();
     if method == "ANY" {
-        return Err(properties.unusable("name the method: ANY is not known here"));
+        return Err(properties.unusable("the local stack doesn't support ANY: name the method"));
     }
     let path = properties.require("Path")?;
     let path_text = path.string()?;
     if !path_text.starts_with('/') || path_text.contains('$') {
-        return Err(path.unusable("default routes are not known here"));
+        return Err(path.unusable("the local stack doesn't support default routes"));
     }
-    // SAM puts a * into the permission for each variable but a greedy one of another name, so that
-    // the API could not call the function.
+    // SAM puts a `*` into the permission for each variable except a greedy one of another name, so
+    // the API could not invoke the function.
     if path_text.strip_suffix("/{proxy+}").unwrap_or(&path_text).contains("+}") {
         return Err(path.unusable("a greedy variable must be the last segment, {proxy+}"));
     }
@@ -488,7 +488,7 @@ fn read_route(event: &Node<'_>) -> Result<Route, TemplateError> {
             match (authorizer.as_deref(), scopes) {
                 (Some("NONE"), None) => Access::Open,
                 (Some("NONE"), Some(_)) => {
-                    return Err(auth.unusable("an open route can't ask for scopes"));
+                    return Err(auth.unusable("an open route can't have scopes"));
                 }
                 (_, scopes) => Access::Token { scopes: scopes.unwrap_or_default() },
             }

@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_to_a_chapter_names_it_works_for_five_minutes_and_carries_the_session() {
+    fn a_chapter_link_names_it_and_works_for_five_minutes() {
         let links = links("https://bucket.s3.us-east-1.amazonaws.com", Some("a+session/token="));
         let link = links.chapter(&"tutorclaw".parse().unwrap(), 6, OF_THE_EXAMPLE).unwrap();
         let start = "https://bucket.s3.us-east-1.amazonaws.com/content/tutorclaw/6.html?";

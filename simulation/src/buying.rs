@@ -1,12 +1,12 @@
-//! People who buy: checkout's own code, several requests at once, with a Stripe that opens, closes
-//! and remembers sessions, in an order that is chosen step by step.
+//! Simulates learners buying: checkout's own code, several requests at once, and a Stripe that
+//! opens, closes and remembers sessions, interleaved step by step by a scheduler.
 //!
-//! Two tabs, two prices of one product, the site and a link at once; a slow Stripe, a lost answer,
-//! a function killed anywhere, an event that arrives in between or never. After each step there is
-//! at most one session that can be paid for a learner and a product, and one payment; and in the
-//! end everybody can buy what they don't have.
+//! Covers two tabs, two prices of one product, the site and a link at once, a slow Stripe, a lost
+//! response, a function killed anywhere, and an event that arrives in between or never. After each
+//! step a learner has at most one session to pay and one payment for a product; in the end
+//! everybody can buy what they don't own.
 
-mod door;
+mod ports;
 mod run;
 mod stripe;
 mod world;
@@ -14,7 +14,7 @@ mod world;
 use proptest::prelude::{Strategy, any};
 use proptest::{collection, prop_oneof};
 
-pub use door::{TROUBLES, Trouble};
+pub use ports::{FAULTS, Fault};
 pub use world::Mutant;
 
 use crate::invariant::Violation;
@@ -23,39 +23,39 @@ use crate::world::Tally;
 use run::Run;
 
 const STEPS_MAX: usize = 120;
-/// From its start to its answer a request stands still some thirty times.
+/// A request yields some thirty times from start to response.
 const PAUSES_MAX: u8 = 30;
 
-/// What happens next. A number picks one of those to which it can happen.
+/// The next step. A number picks one of the candidates for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// A learner asks to buy at a price, signed in or by a link.
     Ask {
-        /// Who.
+        /// The learner.
         learner: u8,
-        /// At which price.
+        /// The price.
         price: u8,
         /// Whether by a link.
         is_by_link: bool,
     },
-    /// A learner comes back from Stripe, and a session of theirs is confirmed.
+    /// A learner returns from Stripe, and one of their sessions is confirmed.
     Confirm(u8),
-    /// Lets a request go on, so many steps.
+    /// Resumes a request for this many steps.
     Go(u8, u8),
-    /// Lets one go on, and what it asks for next goes wrong.
-    Fail(u8, Trouble),
-    /// Kills the function that answers a request.
+    /// Resumes a request, and its next call fails.
+    Fail(u8, Fault),
+    /// Kills the function that handles a request.
     Kill(u8),
-    /// A buyer pays a session that they were sent to: by card, or by a debit that is on its way.
+    /// A buyer pays a session they were sent to: by card, or by a bank debit that is processing.
     Pay {
-        /// Which.
+        /// The session.
         session: u8,
-        /// Whether by debit.
+        /// Whether by bank debit.
         is_debit: bool,
     },
-    /// The bank pays a debit, or refuses it.
+    /// The bank pays or declines a debit.
     Settle {
-        /// Which.
+        /// The debit.
         session: u8,
         /// Whether it is paid.
         is_paid: bool,
@@ -66,20 +66,20 @@ pub enum Step {
     Dispute(u8),
     /// A dispute is decided.
     Decide {
-        /// Which.
+        /// The dispute.
         session: u8,
-        /// Whether for the shop.
+        /// Whether the shop wins.
         is_won: bool,
     },
     /// One of Stripe's events reaches the webhook.
     Deliver(u8),
-    /// Lets time pass, in seconds.
+    /// Advances the clock, in seconds.
     Pass(u32),
     /// The author changes a price.
     Reprice(u8),
 }
 
-/// What happens, step by step.
+/// The steps of a history.
 #[derive(Debug, Clone)]
 pub struct Buying {
     /// In this order.
@@ -95,8 +95,8 @@ fn step() -> impl Strategy<Value = Step> {
         ),
         3 => number().prop_map(Step::Confirm),
         40 => (number(), 1..=PAUSES_MAX).prop_map(|(request, steps)| Step::Go(request, steps)),
-        10 => (number(), proptest::sample::select(&TROUBLES))
-            .prop_map(|(request, trouble)| Step::Fail(request, trouble)),
+        10 => (number(), proptest::sample::select(&FAULTS))
+            .prop_map(|(request, fault)| Step::Fail(request, fault)),
         3 => number().prop_map(Step::Kill),
     ];
     let payments = prop_oneof![
@@ -132,13 +132,13 @@ impl Generated for Buying {
         Ok(run.tally())
     }
 
-    fn story(&self, mutant: Option<Mutant>) -> Vec<String> {
+    fn trace(&self, mutant: Option<Mutant>) -> Vec<String> {
         let mut run = Run::new(mutant);
-        run.story = Some(Vec::new());
+        run.trace = Some(Vec::new());
         let ended = self.step(&mut run);
-        let mut story = run.story.unwrap_or_default();
-        story.extend(ended.err().map(|violation| format!("BROKEN: {violation}")));
-        story
+        let mut trace = run.trace.unwrap_or_default();
+        trace.extend(ended.err().map(|violation| format!("BROKEN: {violation}")));
+        trace
     }
 
     fn parts(&self) -> usize {

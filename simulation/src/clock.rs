@@ -7,7 +7,7 @@ use std::time::Duration;
 use shared::domain::time::Timestamp;
 use shared::ports::{Clock, SystemClock};
 
-/// A clock that stands still until it is moved. Clones are the same clock.
+/// A clock that only moves by hand. Clones are the same clock.
 #[derive(Debug, Clone)]
 pub struct ManualClock(Arc<AtomicI64>);
 
@@ -18,13 +18,13 @@ impl ManualClock {
         Self(Arc::new(AtomicI64::new(seconds)))
     }
 
-    /// A clock that shows the time of now.
+    /// A clock that shows the current time.
     #[must_use]
     pub fn now() -> Self {
         Self::at(SystemClock.now().unix_seconds())
     }
 
-    /// Moves it on, or back.
+    /// Moves it forward or back.
     pub fn advance(&self, seconds: i64) {
         self.0.fetch_add(seconds, Ordering::SeqCst);
     }
@@ -35,7 +35,7 @@ impl Clock for ManualClock {
         Timestamp::from_unix_seconds(self.0.load(Ordering::SeqCst))
     }
 
-    /// Whoever sleeps does so in earnest; what this clock shows stays.
+    /// Sleeps in real time; this clock doesn't move.
     async fn sleep(&self, duration: Duration) {
         tokio::time::sleep(duration).await;
     }

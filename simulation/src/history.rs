@@ -14,7 +14,7 @@ use crate::world::{FAULTS, Fault, Stage, Tally};
 
 /// When a history begins, in Unix seconds.
 const START: i64 = 1_800_000_000;
-/// How many functions run at once.
+/// The number of concurrent functions.
 const INSTANCES: usize = 3;
 const ACTIONS_MAX: usize = 20;
 const AFTERMATH_MAX: usize = 7;
@@ -22,27 +22,27 @@ const OPEN: Action = Action::Open { learner: 0, product: 0 };
 const PAY: Action = Action::Card { session: 0 };
 const DISPUTE: Action = Action::Dispute { session: 0, is_inquiry: false };
 const STEPS_MAX: usize = 100;
-/// From its start to its answer a function stands still about nine times.
+/// A function yields about nine times from start to response.
 const PAUSES_MAX: u8 = 9;
 
-/// What the scheduler does next. A number picks one of those to which it can be done.
+/// The scheduler's next step. A number picks one of the candidates for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// Gives an idle instance one of the messages that were not acknowledged yet.
     Start(u8),
-    /// The same, and it goes on to its answer.
+    /// The same, and runs it to its response.
     Deliver(u8),
-    /// Gives an idle instance one of all messages.
+    /// Gives an idle instance any of the messages.
     Again(u8),
-    /// Lets a busy instance go on, so many steps.
+    /// Resumes a busy instance for this many steps.
     Go(u8, u8),
-    /// Lets one go on that stands where this can go wrong, and it does.
+    /// Resumes a busy instance that is about to make a call this fault applies to, with that fault.
     Fail(u8, Fault),
-    /// Ends a busy instance.
+    /// Kills a busy instance.
     Crash(u8),
-    /// Lets time pass, in seconds.
+    /// Advances the clock, in seconds.
     Pass(u16),
-    /// An instance's clock is wrong by so many minutes.
+    /// Sets an instance's clock wrong by this many minutes.
     Skew(u8, i8),
     /// Deletes the record of an event.
     Forget(u8),
@@ -50,16 +50,16 @@ pub enum Step {
     Roll,
 }
 
-/// What happens at Stripe, and then the order in which we hear of it, and what goes wrong.
+/// What happens at Stripe, and then the deliveries and faults on our side.
 #[derive(Debug, Clone)]
 pub struct History {
     /// At Stripe.
     pub actions: Vec<Action>,
-    /// With us.
+    /// On our side.
     pub steps: Vec<Step>,
 }
 
-/// What may happen, in a shop where most things do.
+/// The actions to draw from, in a shop where most things happen.
 fn actions() -> impl Strategy<Value = Action> {
     prop_oneof![16 => selling(), 3 => refunding(), 3 => disputing(), 6 => message()]
 }
@@ -117,7 +117,7 @@ fn message() -> impl Strategy<Value = Action> {
     ]
 }
 
-/// A learner has paid, and much becomes of the money.
+/// A learner has paid, and the payment is refunded and disputed in many ways.
 fn refunds() -> impl Strategy<Value = Vec<Action>> {
     let actions = prop_oneof![2 => selling(), 8 => refunding(), 1 => disputing(), 2 => message()];
     collection::vec(actions, 1..=AFTERMATH_MAX)
@@ -133,7 +133,7 @@ fn verdicts() -> impl Strategy<Value = Vec<Action>> {
         .prop_map(|actions| [OPEN, PAY, DISPUTE].into_iter().chain(actions).collect())
 }
 
-/// A learner buys, is erased and buys again, and Stripe tells of some of it too late.
+/// A learner buys, is erased and buys again, and some of Stripe's events arrive late.
 fn erasures() -> impl Strategy<Value = Vec<Action>> {
     let erase = (0..2_u8).prop_map(|learner| Action::Erase { learner });
     let buy = (0..2_u8, 0..2_u8).prop_map(|(learner, product)| Action::Open { learner, product });
@@ -183,16 +183,16 @@ impl Generated for History {
         Ok(run.tally())
     }
 
-    fn story(&self, mutant: Option<Mutant>) -> Vec<String> {
+    fn trace(&self, mutant: Option<Mutant>) -> Vec<String> {
         let mut stripe = Stripe::new("", START);
-        let mut story: Vec<String> =
+        let mut trace: Vec<String> =
             self.actions.iter().filter_map(|action| stripe.happen(*action)).collect();
         let mut run = self.begin(mutant);
-        run.story = Some(Vec::new());
+        run.trace = Some(Vec::new());
         let ended = self.step(&mut run);
-        story.extend(run.story.unwrap_or_default());
-        story.extend(ended.err().map(|violation| format!("BROKEN: {violation}")));
-        story
+        trace.extend(run.trace.unwrap_or_default());
+        trace.extend(ended.err().map(|violation| format!("BROKEN: {violation}")));
+        trace
     }
 
     fn parts(&self) -> usize {
@@ -221,7 +221,7 @@ impl History {
     }
 
     fn step(&self, run: &mut Run) -> Result<(), Violation> {
-        if run.parcels() == 0 {
+        if run.deliveries() == 0 {
             return Ok(());
         }
         for step in &self.steps {
@@ -243,11 +243,11 @@ fn take(run: &mut Run, step: Step) -> Result<(), Violation> {
             if let Some(instance) = run.idle().filter(|_| !waiting.is_empty()) {
                 run.start(waiting[usize::from(number) % waiting.len()]);
                 if matches!(step, Step::Deliver(_)) {
-                    run.go_on(instance)?;
+                    run.finish_delivery(instance)?;
                 }
             }
         }
-        Step::Again(number) => run.start(usize::from(number) % run.parcels()),
+        Step::Again(number) => run.start(usize::from(number) % run.deliveries()),
         Step::Go(number, steps) => {
             if let Some(instance) = pick(number, &|_| true) {
                 for _ in 0..steps {

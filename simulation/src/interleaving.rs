@@ -1,9 +1,9 @@
-//! Every way in which a few functions can get in each other's way, as far as the bounds reach.
+//! Explores every interleaving of a few functions, within bounds.
 //!
-//! Not a model of the code but the code itself, run once for each order of the points at which one
-//! function can notice another: when it is given something, when it reads the table, when it asks
-//! Stripe, when it commits, and when it is ended between its commit and its answer. What lies
-//! between these points concerns nobody else, and is not put in other orders.
+//! This is model checking of the real code, not of a model of it: the code runs once for each order
+//! of the points at which one function can notice another, that is, when it gets a delivery, reads
+//! the table, calls Stripe, commits, or is killed between its commit and its response. The steps
+//! between these points affect nobody else, so their order is not varied.
 
 use std::sync::Arc;
 
@@ -13,16 +13,16 @@ use crate::oracle::Stripe;
 use crate::run::Run;
 use crate::world::{FAULTS, Fault, Stage, Tally};
 
-/// How far to look.
+/// The bounds of an exploration.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// How many functions run at once.
+    /// The number of concurrent functions.
     pub instances: usize,
-    /// How much goes wrong in one run: ends of functions and faults of the table.
-    pub troubles: usize,
+    /// The number of faults in one run: killed functions and failing calls.
+    pub faults: usize,
 }
 
-/// What can come next.
+/// A possible next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     Start(usize),
@@ -31,43 +31,43 @@ enum Step {
     Crash(usize),
 }
 
-/// What was found.
+/// The result of an exploration.
 #[derive(Debug, Clone, Default)]
 pub struct Explored {
-    /// How many runs there are.
+    /// The number of runs.
     pub runs: u64,
-    /// What happened in all of them.
+    /// How often each thing happened in all of them.
     pub tally: Tally,
 }
 
 /// An order of steps that breaks an invariant.
 #[derive(Debug, Clone)]
-pub struct Broken {
+pub struct Counterexample {
     /// The invariant.
     pub violation: Violation,
-    /// What happened, in words.
-    pub story: Vec<String>,
+    /// The steps that led to it.
+    pub trace: Vec<String>,
 }
 
-/// What is told.
+/// The deliveries to explore.
 #[derive(Debug, Clone, Copy)]
-pub struct Parcels<'a> {
+pub struct Deliveries<'a> {
     /// First these, one after the other.
     pub first: &'a [usize],
-    /// Then these, in every order; a number that is listed twice is delivered twice. What is left
-    /// comes at the end.
+    /// Then these, in every order; a number that is listed twice is delivered twice. The rest comes
+    /// at the end.
     pub then: &'a [usize],
 }
 
-/// Runs every order in which these parcels can reach the functions.
+/// Runs every order in which these deliveries can reach the functions.
 pub fn explore(
     stripe: &Arc<Stripe>,
-    parcels: Parcels<'_>,
+    deliveries: Deliveries<'_>,
     bounds: Bounds,
     mutant: Option<Mutant>,
-) -> Result<Explored, Box<Broken>> {
+) -> Result<Explored, Box<Counterexample>> {
     let mut explored = Explored::default();
-    // What was chosen at each step, and of how many.
+    // The choice at each step, and the number of choices.
     let mut path: Vec<(usize, usize)> = Vec::new();
     loop {
         let mut run = Run::new(stripe, bounds.instances);
@@ -75,14 +75,17 @@ pub fn explore(
             Some(mutant) => run.with(mutant),
             None => run,
         };
-        if let Err(violation) = walk(&mut run, parcels, bounds, &mut path) {
-            return Err(Box::new(Broken { violation, story: tell(&run, parcels, bounds, &path) }));
+        if let Err(violation) = walk(&mut run, deliveries, bounds, &mut path) {
+            return Err(Box::new(Counterexample {
+                violation,
+                trace: tell(&run, deliveries, bounds, &path),
+            }));
         }
         explored.runs += 1;
         for (what, times) in run.tally() {
             *explored.tally.entry(what).or_default() += times;
         }
-        // The next path: the last step that had another choice takes it.
+        // The next path: changes the last step that has another choice.
         while path.pop_if(|(chosen, choices)| *chosen + 1 == *choices).is_some() {}
         match path.last_mut() {
             Some((chosen, _)) => *chosen += 1,
@@ -93,33 +96,33 @@ pub fn explore(
 
 fn tell(
     broken: &Run,
-    parcels: Parcels<'_>,
+    deliveries: Deliveries<'_>,
     bounds: Bounds,
     path: &[(usize, usize)],
 ) -> Vec<String> {
     let mut run = broken.again(bounds.instances);
-    run.story = Some(Vec::new());
+    run.trace = Some(Vec::new());
     // It ends as it did before.
-    let _ = walk(&mut run, parcels, bounds, &mut path.to_vec());
-    run.story.unwrap_or_default()
+    let _ = walk(&mut run, deliveries, bounds, &mut path.to_vec());
+    run.trace.unwrap_or_default()
 }
 
-/// Goes along the path, and where it ends, on by each first choice.
+/// Follows the path, and takes each first choice after its end.
 fn walk(
     run: &mut Run,
-    parcels: Parcels<'_>,
+    deliveries: Deliveries<'_>,
     bounds: Bounds,
     path: &mut Vec<(usize, usize)>,
 ) -> Result<(), Violation> {
-    for parcel in parcels.first {
-        run.start(*parcel);
-        run.go_on(0)?;
+    for delivery in deliveries.first {
+        run.start(*delivery);
+        run.finish_delivery(0)?;
     }
-    let mut waiting = parcels.then.to_vec();
-    let mut troubles = bounds.troubles;
+    let mut waiting = deliveries.then.to_vec();
+    let mut faults = bounds.faults;
     for depth in 0.. {
-        hurry(run, &mut waiting, troubles)?;
-        let steps = steps(run, &waiting, troubles);
+        take_private_steps(run, &mut waiting, faults)?;
+        let steps = steps(run, &waiting, faults);
         if steps.is_empty() {
             break;
         }
@@ -127,21 +130,25 @@ fn walk(
             path.push((0, steps.len()));
         }
         let step = steps[path[depth].0];
-        troubles -= usize::from(matches!(step, Step::Fail(..) | Step::Crash(_)));
+        faults -= usize::from(matches!(step, Step::Fail(..) | Step::Crash(_)));
         take(run, step, &mut waiting)?;
     }
     run.finish()
 }
 
-/// Takes the steps that concern nobody else.
-fn hurry(run: &mut Run, waiting: &mut Vec<usize>, troubles: usize) -> Result<(), Violation> {
+/// Takes the steps that affect no other function.
+fn take_private_steps(
+    run: &mut Run,
+    waiting: &mut Vec<usize>,
+    faults: usize,
+) -> Result<(), Violation> {
     let is_private = |stage| match stage {
         Stage::Started
         | Stage::AskingForSecret
         | Stage::Read
         | Stage::StripeAnswered
         | Stage::Sleeping => true,
-        Stage::Answered => troubles == 0,
+        Stage::Answered => faults == 0,
         Stage::Reading | Stage::Scanning | Stage::AskingStripe | Stage::Committing => false,
     };
     loop {
@@ -153,17 +160,17 @@ fn hurry(run: &mut Run, waiting: &mut Vec<usize>, troubles: usize) -> Result<(),
     }
 }
 
-fn steps(run: &Run, waiting: &[usize], troubles: usize) -> Vec<Step> {
-    // Whether it is ended between its commit and its answer is settled at once.
+fn steps(run: &Run, waiting: &[usize], faults: usize) -> Vec<Step> {
+    // Decides at once whether it is killed between its commit and its response.
     if let Some((instance, _)) = run.busy().find(|(_, stage)| *stage == Stage::Answered) {
         return vec![Step::Go(instance), Step::Crash(instance)];
     }
     let mut steps = Vec::new();
     for (instance, stage) in run.busy() {
         steps.push(Step::Go(instance));
-        if troubles > 0 {
-            let faults = FAULTS.into_iter().filter(|fault| fault.can_happen(stage));
-            steps.extend(faults.map(|fault| Step::Fail(instance, fault)));
+        if faults > 0 {
+            let possible = FAULTS.into_iter().filter(|fault| fault.can_happen(stage));
+            steps.extend(possible.map(|fault| Step::Fail(instance, fault)));
             steps.extend((stage == Stage::Committing).then_some(Step::Crash(instance)));
         }
     }
@@ -178,9 +185,9 @@ fn steps(run: &Run, waiting: &[usize], troubles: usize) -> Vec<Step> {
 
 fn take(run: &mut Run, step: Step, waiting: &mut Vec<usize>) -> Result<(), Violation> {
     let comes_again = match step {
-        Step::Start(parcel) => {
-            run.start(parcel);
-            if let Some(place) = waiting.iter().position(|it| *it == parcel) {
+        Step::Start(delivery) => {
+            run.start(delivery);
+            if let Some(place) = waiting.iter().position(|it| *it == delivery) {
                 waiting.remove(place);
             }
             None
@@ -192,6 +199,6 @@ fn take(run: &mut Run, step: Step, waiting: &mut Vec<usize>) -> Result<(), Viola
             None
         }
     };
-    waiting.extend(comes_again.filter(|it| !it.is_acknowledged).map(|it| it.parcel));
+    waiting.extend(comes_again.filter(|it| !it.is_acknowledged).map(|it| it.delivery));
     Ok(())
 }

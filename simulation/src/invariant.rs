@@ -1,5 +1,5 @@
-//! What must always hold, said once more than the code says it: after each commit, at each answer,
-//! and at the end.
+//! The invariants, stated independently of the code: after each commit, at each response, and at
+//! the end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -18,16 +18,16 @@ mod erasure;
 
 use crate::memory::Contents;
 use crate::oracle::{
-    Customer, Dispute, DisputeState, Door, Effect, Fact, Held, Message, PRODUCTS, Payment, Refund,
-    RefundState, Reversals, Stripe,
+    Customer, Dispute, DisputeState, Effect, Fact, Message, PRODUCTS, Payment, Refund, RefundState,
+    Reversals, Route, SourceState, Stripe,
 };
 
-/// An invariant, and how it was broken.
+/// A broken invariant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
     /// The invariant.
     pub invariant: &'static str,
-    /// What happened instead.
+    /// What was found instead.
     pub what: String,
 }
 
@@ -37,7 +37,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// A function's answer.
+/// A function's response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// The HTTP status; for a session that we have read, 200 or 503.
@@ -46,34 +46,34 @@ pub struct Answer {
     pub outcome: String,
 }
 
-/// What may excuse an answer that is no 2xx.
+/// The reasons that allow a response other than 2xx.
 #[derive(Debug, Clone, Copy, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is an excuse of its own")]
-pub(crate) struct Excuses {
-    /// The last thing that it asked for was refused; or a secret was, within ten seconds.
+#[expect(clippy::struct_excessive_bools, reason = "each is a separate allowance")]
+pub(crate) struct Allowances {
+    /// The last call failed; or one for a secret did, within ten seconds.
     pub(crate) has_last_failed: bool,
-    /// So often others were at work on what it wrote.
+    /// How often other functions changed what it was about to write.
     pub(crate) conflicts: u32,
-    /// It has had its time.
+    /// The function ran out of time.
     pub(crate) is_late: bool,
-    /// By its clock the signature is too old, or of the future.
+    /// By its clock the signature is too old, or from the future.
     pub(crate) is_clock_off: bool,
-    /// It can't know the secret yet, having looked within ten seconds.
+    /// It can't know the secret yet, having read it less than ten seconds ago.
     pub(crate) may_not_know: bool,
 }
 
-/// How often it is decided anew, before it is left to Stripe.
+/// How often a decision is retried before the event is left to a redelivery.
 const CONFLICTS_MAX: u32 = 5;
 
-/// The truth, to be held against the table.
+/// The oracle's state, to compare with the table.
 pub(crate) struct Invariants {
-    truth: BTreeMap<String, Held>,
-    /// When each learner was erased last, in Unix seconds.
+    truth: BTreeMap<String, SourceState>,
+    /// When each learner was last erased, in Unix seconds.
     erasures: BTreeMap<String, i64>,
     customers: BTreeMap<String, Customer>,
-    /// The events that tell of something of ours.
+    /// The events about our own objects.
     concerning: BTreeSet<String>,
-    /// Those that don't, and can't be known not to in the shape in which they are also delivered.
+    /// Events about other objects, whose garbled copies can't be recognized as such.
     puzzling: BTreeSet<String>,
 }
 
@@ -88,12 +88,12 @@ fn holds(
 impl Invariants {
     pub(crate) fn of(stripe: &Stripe) -> Self {
         let (mut concerning, mut puzzling) = (BTreeSet::new(), BTreeSet::new());
-        for message in stripe.messages().iter().filter(|it| it.door == Door::Webhook) {
+        for message in stripe.messages().iter().filter(|it| it.route == Route::Webhook) {
             let id = message.body["id"].as_str().map(ToOwned::to_owned);
             match message.effect {
                 Effect::Source(_) | Effect::Customer(_) => concerning.extend(id),
                 Effect::Nothing => puzzling.extend(id.filter(|_| message.garbled.is_some())),
-                // No event: nobody but the operator tells of it.
+                // Not an event: only the operator triggers it.
                 Effect::Erasure { .. } => {}
             }
         }
@@ -102,7 +102,7 @@ impl Invariants {
         Self { truth, erasures, customers, concerning, puzzling }
     }
 
-    /// Judges a commit that was made.
+    /// Checks a commit.
     pub(crate) fn committed(
         &self,
         before: &Contents,
@@ -110,32 +110,32 @@ impl Invariants {
         after: &Contents,
     ) -> Result<(), Violation> {
         each_item_is_written_once(writes)?;
-        self.only_what_concerns_us_is_on_record(after)?;
+        self.only_relevant_events_are_recorded(after)?;
         self.nothing_of_another_shop_is_stored(after)?;
-        records_only_rise(before, after)?;
-        facts_only_rise(before, writes, after)?;
-        self.whoever_is_erased_stays_erased(before, writes, after)?;
+        records_only_grow(before, after)?;
+        facts_only_grow(before, writes, after)?;
+        self.erased_learners_stay_erased(before, writes, after)?;
         self.access_is_the_fold_of_facts(before, after)?;
         for write in writes {
             match write {
                 Write::StoreSource { source, .. } => {
                     if let Some(stored) = after.sources.get(source) {
-                        self.nobody_has_what_they_have_not_paid_for(source, &stored.facts)?;
-                        self.nothing_is_known_but_what_stripe_has_told(source, &stored.facts)?;
+                        self.nobody_has_unpaid_access(source, &stored.facts)?;
+                        self.only_reported_facts_are_known(source, &stored.facts)?;
                     }
                 }
                 Write::SetGrant { learner, grant, .. } => {
-                    what_is_paid_for_twice_is_listed(after, learner, &grant.product)?;
+                    only_duplicate_payments_are_listed(after, learner, &grant.product)?;
                 }
                 Write::ListDoublePayment { learner, product, .. } => {
                     let paid = self.paid_for(after, learner, product);
-                    let invariant = "only what was paid for twice is listed as such";
+                    let invariant = "only duplicate payments are listed as such";
                     holds(paid > 1, invariant, || format!("{learner} has paid {paid} times"))?;
                 }
                 Write::UnlinkCustomer { learner, .. } => {
                     let is_deleted = self.customers[learner.as_str()].is_deleted;
                     let invariant = "a customer is unlinked once it is deleted at Stripe";
-                    holds(is_deleted, invariant, || format!("{learner}'s is there"))?;
+                    holds(is_deleted, invariant, || format!("{learner}'s exists"))?;
                 }
                 Write::RecordEvent { .. }
                 | Write::ListQuarantined { .. }
@@ -150,12 +150,12 @@ impl Invariants {
         after.sources.keys().try_for_each(|source| {
             let is_ours = self.truth.contains_key(source.as_str());
             let invariant = "nothing of another shop is stored";
-            holds(is_ours, invariant, || format!("{source} is stored, and this shop never sold it"))
+            holds(is_ours, invariant, || format!("{source} is stored, but this shop never sold it"))
         })
     }
 
-    /// How often a learner has paid for a product, as far as the table knows, also before they were
-    /// erased.
+    /// How often a learner has paid for a product, as far as the table knows, including before an
+    /// erasure.
     fn paid_for(&self, contents: &Contents, learner: &LearnerId, product: &ProductId) -> usize {
         let is_one = |(source, stored): &(&SourceId, &StoredSource)| {
             let held = self.truth.get(source.as_str());
@@ -167,18 +167,18 @@ impl Invariants {
         contents.sources.iter().filter(is_one).count()
     }
 
-    fn only_what_concerns_us_is_on_record(&self, after: &Contents) -> Result<(), Violation> {
+    fn only_relevant_events_are_recorded(&self, after: &Contents) -> Result<(), Violation> {
         after.events.keys().try_for_each(|event| {
             holds(
                 self.concerning.contains(event.as_str()) || self.puzzling.contains(event.as_str()),
-                "what is none of our business writes nothing",
+                "irrelevant events write nothing",
                 || format!("{event} is on record"),
             )
         })
     }
 
-    /// Of refunds, disputes and warnings: all of it is so at Stripe, or has been.
-    fn nothing_is_known_but_what_stripe_has_told(
+    /// Every stored refund, dispute and warning must be or have been so at Stripe.
+    fn only_reported_facts_are_known(
         &self,
         source: &SourceId,
         known: &facts::Facts,
@@ -196,18 +196,18 @@ impl Invariants {
                 })
             }) && is_within(&known.warnings, &told.warnings)
         });
-        holds(is_told, "nothing is known but what Stripe has told", || {
-            format!("{source} is known as {known:?}, and was {told:?}")
+        holds(is_told, "only facts that Stripe reported are stored", || {
+            format!("{source} is stored as {known:?}, but was {told:?}")
         })
     }
 
-    fn nobody_has_what_they_have_not_paid_for(
+    fn nobody_has_unpaid_access(
         &self,
         source: &SourceId,
         facts: &facts::Facts,
     ) -> Result<(), Violation> {
         let Some(purchase) = facts.purchase() else { return Ok(()) };
-        let invariant = "nobody has what they have not paid for";
+        let invariant = "nobody has access without paying";
         let told = self.truth.get(source.as_str());
         let Some(held) = told else {
             return Err(Violation { invariant, what: format!("there is no {source} at Stripe") });
@@ -217,22 +217,23 @@ impl Invariants {
         let is_theirs = (is_nobodys || sale.learner.as_str() == held.learner)
             && sale.product.as_str() == held.product;
         holds(is_theirs, invariant, || {
-            format!("{source} gives {} to {}, and was {held:?}", sale.product, sale.learner)
+            format!("{source} gives {} to {}, but was {held:?}", sale.product, sale.learner)
         })?;
         let is_paid = purchase.payment.is_paid();
         let was_paid = matches!(held.payment, Payment::Paid { .. });
         holds(!is_paid || was_paid, invariant, || {
-            format!("{source} counts as paid, and is {held:?}")
+            format!("{source} counts as paid, but is {held:?}")
         })
     }
 
-    /// Judges an answer, given the table as it is now; the event's record may have been deleted.
+    /// Checks a response against the table's current state, in which the event's record may have
+    /// been deleted.
     pub(crate) fn answered(
         &self,
         message: &Message,
         is_garbled: bool,
         answer: &Answer,
-        excuses: Excuses,
+        allowances: Allowances,
         is_deleted: bool,
         contents: &Contents,
     ) -> Result<(), Violation> {
@@ -243,17 +244,21 @@ impl Invariants {
                 return self.an_erasure_is_complete(&message.effect, contents);
             }
             200 => is_kept(message, is_garbled, &answer.outcome, is_deleted, contents),
-            503 => excuses.has_last_failed || excuses.conflicts >= CONFLICTS_MAX || excuses.is_late,
-            400 => excuses.is_clock_off || excuses.may_not_know,
+            503 => {
+                allowances.has_last_failed
+                    || allowances.conflicts >= CONFLICTS_MAX
+                    || allowances.is_late
+            }
+            400 => allowances.is_clock_off || allowances.may_not_know,
             _ => false,
         };
         holds(is_lawful, invariant, || {
-            format!("{message} is answered {} {}: {excuses:?}", answer.status, answer.outcome)
+            format!("{message} gets {} {}: {allowances:?}", answer.status, answer.outcome)
         })
     }
 
-    /// Judges the end, when all has been told and acknowledged; but for these records, which were
-    /// deleted for their age.
+    /// Checks the final state, when everything was delivered and acknowledged, except for these
+    /// records, which have expired.
     pub(crate) fn ended(
         &self,
         contents: &Contents,
@@ -261,7 +266,7 @@ impl Invariants {
         now: i64,
     ) -> Result<(), Violation> {
         self.every_event_is_on_record(contents, deleted)?;
-        let invariant = "in the end everybody has what they have paid for, and nothing else";
+        let invariant = "in the end everybody has exactly what they paid for";
         for (source, expected) in &self.truth {
             let mut expected = expected.clone();
             if expected.is_erased {
@@ -270,18 +275,18 @@ impl Invariants {
             let stored = contents.sources.iter().find(|(id, _)| id.as_str() == source);
             let given = stored.and_then(|(_, stored)| held(&stored.facts));
             holds(given.as_ref() == Some(&expected), invariant, || {
-                format!("{source} is kept as {given:?}, and should be {expected:?}")
+                format!("{source} is stored as {given:?}, expected {expected:?}")
             })?;
         }
         let sources = contents.sources.len();
         holds(sources == self.truth.len(), invariant, || {
-            format!("{sources} sources, and {} at Stripe", self.truth.len())
+            format!("{sources} sources, but {} at Stripe", self.truth.len())
         })?;
         for (learner, at) in &self.erasures {
-            self.nothing_is_left_of(learner, *at, contents)?;
+            self.learner_is_fully_erased(learner, *at, contents)?;
         }
-        self.what_is_paid_is_open(contents, Timestamp::from_unix_seconds(now))?;
-        self.who_has_paid_twice_is_listed(contents)?;
+        self.paid_products_are_open(contents, Timestamp::from_unix_seconds(now))?;
+        self.duplicate_payments_are_listed(contents)?;
         contents.customers.iter().try_for_each(|(learner, customer)| {
             let is_deleted = self.customers[learner.as_str()].is_deleted;
             let invariant = "a customer is unlinked once it is deleted at Stripe";
@@ -291,9 +296,8 @@ impl Invariants {
         })
     }
 
-    fn who_has_paid_twice_is_listed(&self, contents: &Contents) -> Result<(), Violation> {
-        let invariant =
-            "who has paid twice for the same is on the operator's list, and nobody else";
+    fn duplicate_payments_are_listed(&self, contents: &Contents) -> Result<(), Violation> {
+        let invariant = "the operator's list has exactly the duplicate payments";
         let mut payments: BTreeMap<(&str, &str), (u32, u32)> = BTreeMap::new();
         for (_, held) in self.truth.iter().filter(|(source, _)| source.starts_with("pi_")) {
             let (paid, open) = payments.entry((&held.learner, &held.product)).or_default();
@@ -305,7 +309,7 @@ impl Invariants {
                 |(l, p): &(LearnerId, ProductId)| l.as_str() == learner && p.as_str() == product;
             let is_listed = contents.double_payments.iter().any(listed);
             holds(is_listed || open < 2, invariant, || {
-                format!("{learner} has paid twice for {product}")
+                format!("{learner} paid twice for {product}")
             })?;
             holds(!is_listed || paid > 1, invariant, || {
                 format!("{learner} is listed for {product}")
@@ -314,8 +318,8 @@ impl Invariants {
         Ok(())
     }
 
-    /// Asks as a learner would, for every course and everybody.
-    fn what_is_paid_is_open(&self, contents: &Contents, now: Timestamp) -> Result<(), Violation> {
+    /// Checks access for every learner and every course, as a learner would ask for it.
+    fn paid_products_are_open(&self, contents: &Contents, now: Timestamp) -> Result<(), Violation> {
         static CATALOG: LazyLock<Catalog> = LazyLock::new(catalog);
         let catalog = &*CATALOG;
         let learners: BTreeSet<&str> =
@@ -334,7 +338,7 @@ impl Invariants {
                            and nobody else";
                 holds(access.granted == is_open, invariant, || {
                     let granted = access.granted;
-                    format!("{learner} is let in to {product}: {granted}, at {percent} %")
+                    format!("{learner} has access to {product}: {granted}, at {percent} %")
                 })?;
             }
         }
@@ -346,7 +350,7 @@ impl Invariants {
         contents: &Contents,
         deleted: &BTreeSet<String>,
     ) -> Result<(), Violation> {
-        let invariant = "every event that concerns us is on record once it is acknowledged";
+        let invariant = "every relevant event is recorded once it is acknowledged";
         let recorded: BTreeMap<&str, Recorded> =
             contents.events.iter().map(|(id, recorded)| (id.as_str(), *recorded)).collect();
         for event in self.concerning.iter().filter(|event| !deleted.contains(*event)) {
@@ -357,14 +361,14 @@ impl Invariants {
         for (event, (_, is_resolved)) in &contents.quarantine {
             let is_read = recorded.get(event.as_str()) != Some(&Recorded::Quarantined);
             holds(*is_resolved == is_read || deleted.contains(event.as_str()), invariant, || {
-                format!("{event} has been read: {is_read}; and the list says {is_resolved}")
+                format!("{event} was read: {is_read}; but the list says {is_resolved}")
             })?;
         }
         Ok(())
     }
 }
 
-/// Whether what an outcome says is so in the table.
+/// Whether the table contains what an outcome claims.
 fn is_kept(
     message: &Message,
     is_garbled: bool,
@@ -381,23 +385,23 @@ fn is_kept(
         let stored = contents.sources.iter().find(|(id, _)| id.as_str() == source);
         stored.is_some_and(|(_, stored)| is_known(message.fact.as_ref(), &stored.facts))
     };
-    match (outcome, &message.effect, message.door) {
+    match (outcome, &message.effect, message.route) {
         ("ignored", effect, _) => *effect == Effect::Nothing,
-        ("applied" | "duplicate", Effect::Source(source), Door::Reading) => is_stored(source),
-        ("applied", Effect::Source(source), Door::Webhook) => {
+        ("applied" | "duplicate", Effect::Source(source), Route::Reading) => is_stored(source),
+        ("applied", Effect::Source(source), Route::Webhook) => {
             !is_garbled && is_applied && is_stored(source)
         }
-        // Somebody else may have been quicker, and read it better.
-        ("duplicate", Effect::Source(source), Door::Webhook) => is_applied && is_stored(source),
-        ("applied", Effect::Customer(learner), Door::Webhook) => {
+        // Another function may have been quicker, and read it better.
+        ("duplicate", Effect::Source(source), Route::Webhook) => is_applied && is_stored(source),
+        ("applied", Effect::Customer(learner), Route::Webhook) => {
             let customer = contents.customers.iter().find(|(id, _)| id.as_str() == learner);
             !is_garbled && is_applied && customer.is_some_and(|(_, it)| it.is_deleted)
         }
-        ("duplicate", Effect::Customer(_), Door::Webhook) => is_applied,
-        // It was quarantined, and has been read since.
-        ("duplicate", Effect::Nothing, Door::Webhook) => message.garbled.is_some() && is_applied,
-        // What can't be read can't be known to be none of our business either.
-        ("quarantined", _, Door::Webhook) => {
+        ("duplicate", Effect::Customer(_), Route::Webhook) => is_applied,
+        // It was quarantined, and read later.
+        ("duplicate", Effect::Nothing, Route::Webhook) => message.garbled.is_some() && is_applied,
+        // An unreadable event can't be recognized as somebody else's.
+        ("quarantined", _, Route::Webhook) => {
             let is_listed = contents.quarantine.keys().any(|id| id.as_str() == event);
             is_garbled && is_listed && (is_deleted || recorded.is_some())
         }
@@ -423,11 +427,11 @@ fn is_known(fact: Option<&Fact>, facts: &facts::Facts) -> bool {
     }
 }
 
-/// A source as Stripe's side would put it; none before it is known what was sold.
-fn held(facts: &facts::Facts) -> Option<Held> {
+/// The oracle's view of a stored source; none before the sale is known.
+fn held(facts: &facts::Facts) -> Option<SourceState> {
     let purchase = facts.purchase()?;
     let sale = &purchase.sale;
-    Some(Held {
+    Some(SourceState {
         learner: sale.learner.to_string(),
         product: sale.product.to_string(),
         price: sale.price.to_string(),
@@ -435,8 +439,8 @@ fn held(facts: &facts::Facts) -> Option<Held> {
         opened_at: sale.opened_at.map_or(-1, Timestamp::unix_seconds),
         amount: sale.total.map_or(-1, |total| total.amount_minor),
         payment: payment(purchase),
-        processing_at: told_at(purchase, facts::PaymentStatus::Processing),
-        failed_at: told_at(purchase, facts::PaymentStatus::Failed),
+        processing_at: reported_at(purchase, facts::PaymentStatus::Processing),
+        failed_at: reported_at(purchase, facts::PaymentStatus::Failed),
         reversals: reversals(facts),
         is_erased: facts.forgotten.is_some(),
     })
@@ -452,7 +456,7 @@ fn payment(purchase: &facts::Purchase) -> Payment {
     }
 }
 
-fn told_at(purchase: &facts::Purchase, status: facts::PaymentStatus) -> Option<i64> {
+fn reported_at(purchase: &facts::Purchase, status: facts::PaymentStatus) -> Option<i64> {
     let (_, at) = purchase.payment.history().find(|(told, _)| *told == status)?;
     Some(at?.unix_seconds())
 }
@@ -464,7 +468,7 @@ fn reversals(facts: &facts::Facts) -> Reversals {
             .iter()
             .map(|(status, at)| (refund_state(status), at.unix_seconds()))
             .collect();
-        // A refund that has failed stays so, and one that was made waits no more.
+        // A failed refund stays failed, and one that succeeded is no longer pending.
         let state = statuses.keys().next_back().copied().unwrap_or(RefundState::Pending);
         (id.to_string(), Refund { amount: refund.amount_minor, state, statuses })
     });
@@ -474,7 +478,7 @@ fn reversals(facts: &facts::Facts) -> Reversals {
             .iter()
             .map(|(status, at)| (dispute_state(status), at.unix_seconds()))
             .collect();
-        // Of several verdicts, or after an appeal, the one that Stripe has named when it was asked.
+        // Of several verdicts, or after an appeal, the one that Stripe returned when asked.
         let furthest = statuses.keys().next_back().copied().unwrap_or(DisputeState::Inquiry);
         let is_appealed = statuses.contains_key(&DisputeState::Appealed);
         let snapshot = dispute.snapshot.filter(|_| is_appealed || verdicts(&statuses) > 1);
@@ -516,7 +520,7 @@ const fn dispute_state(status: facts::DisputeStatus) -> DisputeState {
     }
 }
 
-/// Whether each of these is among those, which were told no later.
+/// Whether each of the first is among the second, at the same time or earlier.
 fn is_within<K: Ord>(known: &BTreeMap<K, i64>, told: &BTreeMap<K, i64>) -> bool {
     known.iter().all(|(what, at)| told.get(what).is_some_and(|first| first <= at))
 }
@@ -539,59 +543,59 @@ fn catalog() -> Catalog {
     Catalog::new(courses.to_vec(), products.to_vec(), Vec::new()).unwrap()
 }
 
-/// `DynamoDB` refuses a transaction that writes an item twice, and takes time for large ones.
+/// DynamoDB refuses a transaction that writes an item twice; large ones are slow.
 fn each_item_is_written_once(writes: &[Write]) -> Result<(), Violation> {
     let items: BTreeSet<_> = writes.iter().map(Write::target).collect();
     holds(
         items.len() == writes.len() && writes.len() <= 10,
-        "a transaction writes each item once, and ten at most",
+        "a transaction writes each item once, and at most ten",
         || format!("{writes:?}"),
     )
 }
 
-/// What is on record stays, and only what was quarantined changes.
-fn records_only_rise(before: &Contents, after: &Contents) -> Result<(), Violation> {
+/// A record stays, and changes only if it was quarantined.
+fn records_only_grow(before: &Contents, after: &Contents) -> Result<(), Violation> {
     before.events.iter().try_for_each(|(event, was)| {
         let is = after.events.get(event);
         holds(
             is == Some(was) || (*was == Recorded::Quarantined && is.is_some()),
-            "the record of an event is made once; quarantined may become applied, never the reverse",
+            "an event is recorded once; quarantined may become applied, never the reverse",
             || format!("{event} was {was:?} and is {is:?}"),
         )
     })
 }
 
-/// What was sold stays, a payment only comes further, what was told stays told, and only what is
-/// written changes, its version by one.
-fn facts_only_rise(before: &Contents, writes: &[Write], after: &Contents) -> Result<(), Violation> {
+/// What was sold never changes, a payment's status only moves forward, reported facts stay, and
+/// each change increases the version by one.
+fn facts_only_grow(before: &Contents, writes: &[Write], after: &Contents) -> Result<(), Violation> {
     before.sources.iter().try_for_each(|(source, was)| {
-        let invariant = "facts are never taken back, and each change has a version";
+        let invariant = "facts are never removed, and each change has a version";
         let Some(is) = after.sources.get(source) else {
             return Err(Violation { invariant, what: format!("{source} is gone") });
         };
         let is_written = writes.iter().any(|write| write.target() == Target::Source(source));
-        let rises = if is_written {
-            is.version == was.version + 1 && rises(&was.facts, &is.facts)
+        let grows = if is_written {
+            is.version == was.version + 1 && grows(&was.facts, &is.facts)
         } else {
             is == was
         };
-        holds(rises, invariant, || format!("{was:?} became {is:?}"))
+        holds(grows, invariant, || format!("{was:?} became {is:?}"))
     })
 }
 
-fn rises(was: &facts::Facts, is: &facts::Facts) -> bool {
+fn grows(was: &facts::Facts, is: &facts::Facts) -> bool {
     let sale_stays = match (was.purchase(), is.purchase()) {
         (None, _) => true,
         (Some(was), Some(is)) => {
             let learner = is.sale.learner.clone();
             let is_nobodys = learner == LearnerId::forgotten();
             let told_no_later = |status| {
-                told_at(was, status)
-                    .is_none_or(|was| told_at(is, status).is_some_and(|is| is <= was))
+                reported_at(was, status)
+                    .is_none_or(|was| reported_at(is, status).is_some_and(|is| is <= was))
             };
             (is_nobodys || learner == was.sale.learner)
                 && is.sale == facts::Sale { learner, ..was.sale.clone() }
-                && payment_rises(payment(was), payment(is))
+                && payment_advances(payment(was), payment(is))
                 && told_no_later(facts::PaymentStatus::Processing)
                 && told_no_later(facts::PaymentStatus::Failed)
         }
@@ -622,7 +626,7 @@ fn rises(was: &facts::Facts, is: &facts::Facts) -> bool {
     sale_stays && stays_forgotten && told_stays && answers_rise && are_read
 }
 
-fn payment_rises(was: Payment, is: Payment) -> bool {
+fn payment_advances(was: Payment, is: Payment) -> bool {
     match (was, is) {
         (Payment::Processing, _) => true,
         (Payment::Failed, is) => is != Payment::Processing,
@@ -635,7 +639,7 @@ fn grant<'a>(contents: &'a Contents, learner: &LearnerId, source: &SourceId) -> 
     contents.access.get(learner)?.grants.get(source)
 }
 
-fn follows(held: &Held) -> Grant {
+fn follows(held: &SourceState) -> Grant {
     let is_any = |states: &[DisputeState]| {
         held.reversals.disputes.values().any(|dispute| states.contains(&dispute.state))
     };
@@ -667,7 +671,7 @@ fn follows(held: &Held) -> Grant {
 }
 
 /// From the moment at which two payments for the same product both open it.
-fn what_is_paid_for_twice_is_listed(
+fn only_duplicate_payments_are_listed(
     contents: &Contents,
     learner: &LearnerId,
     product: &ProductId,
@@ -675,12 +679,12 @@ fn what_is_paid_for_twice_is_listed(
     let is_open = |grant: &Grant| grant.status == Status::Active && grant.refunded_percent < 100;
     let open = payments(contents, learner, product).filter(|grant| is_open(grant)).count();
     let is_listed = contents.double_payments.contains(&(learner.clone(), product.clone()));
-    holds(open < 2 || is_listed, "who has paid twice for the same is listed at once", || {
+    holds(open < 2 || is_listed, "a duplicate payment is listed at once", || {
         format!("{open} payments of {learner} open {product}")
     })
 }
 
-/// What this learner's payments for this product give them.
+/// The access that this learner's payments for this product give.
 fn payments<'a>(
     contents: &'a Contents,
     learner: &LearnerId,

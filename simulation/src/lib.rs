@@ -1,17 +1,18 @@
-//! Proven, not promised: a model of Stripe, and the webhook's own code run against it.
+//! Simulation testing: a model of Stripe, and the webhook's and checkout's own code run against it.
 //!
-//! - [`oracle`]: what happens at Stripe, what Stripe tells, and who must have access in the end.
-//! - [`run`]: functions that are told it, in an order that is chosen step by step.
-//! - [`world`]: what they ask for meanwhile, and how that fails.
-//! - [`invariant`]: what must hold after each commit, at each answer, and at the end.
-//! - [`mutant`]: what is wrong on purpose, to see whether the invariants notice.
+//! - [`oracle`]: what happens at Stripe, which events it sends, and who must have access in the
+//!   end.
+//! - [`run`]: functions that handle the events, in an order that is chosen step by step.
+//! - [`world`]: the services that they call, and how those fail.
+//! - [`invariant`]: what must hold after each commit, at each response, and at the end.
+//! - [`mutant`]: deliberate defects, to check that the invariants catch them.
 //! - [`history`]: all of this generated from a seed.
-//! - [`buying`]: people who buy, with checkout's own code and a Stripe that opens and closes
+//! - [`buying`]: learners who buy, with checkout's own code and a Stripe that opens and closes
 //!   sessions.
-//! - [`search`]: plays generated histories, and makes one that breaks an invariant shorter.
-//! - [`interleaving`]: all of it, exhaustively, for a few events.
-//! - [`memory`], [`clock`], [`rendering`], [`random`]: a ledger in memory with every condition of
-//!   the table's, a clock that is moved by hand, Stripe's objects as JSON, numbers from a seed.
+//! - [`search`]: plays generated histories, and shrinks one that breaks an invariant.
+//! - [`interleaving`]: every interleaving of a few events.
+//! - [`memory`], [`clock`], [`rendering`], [`random`]: a ledger in memory with all of the table's
+//!   conditions, a clock that is moved by hand, Stripe's objects as JSON, seeded random numbers.
 
 #![allow(
     clippy::unwrap_used,
@@ -20,7 +21,7 @@
     clippy::indexing_slicing,
     clippy::missing_panics_doc,
     clippy::arithmetic_side_effects,
-    reason = "a simulation that can't go on should stop where it is"
+    reason = "a simulation that can't continue should stop"
 )]
 
 pub mod buying;
@@ -41,7 +42,7 @@ pub mod world;
 use shared::domain::decide::Mode;
 use shared::domain::shop::Shop;
 
-/// The shop whose story is told.
+/// The shop under test.
 #[must_use]
 pub fn shop() -> Shop {
     Shop { mode: Mode::Test, mark: rendering::MARK.parse().unwrap() }

@@ -1,6 +1,6 @@
 //! `cargo xtask simulate`.
 
-#![allow(clippy::print_stdout, reason = "a command talks to whoever types it")]
+#![allow(clippy::print_stdout, reason = "a command prints to its user")]
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -10,20 +10,20 @@ use simulation::buying::Buying;
 use simulation::history::History;
 use simulation::search::{self, Generated, play, play_all};
 
-/// Plays generated histories of purchases, with every fault, and holds each end against the truth.
+/// Play generated histories of purchases and faults, and compare each end with the oracle
 #[derive(Parser)]
 #[command(name = "cargo xtask simulate")]
 struct Arguments {
-    /// How many to play. `cargo xtask test` plays 100,000 of seed 2026.
+    /// How many histories to play; `cargo xtask test` plays 100,000 of seed 2026
     #[arg(long, default_value_t = 100_000)]
     histories: u64,
-    /// The same seed plays the same histories on any machine.
+    /// The seed; it gives the same histories on any machine
     #[arg(long, default_value_t = 2026)]
     seed: u64,
-    /// Play this one alone, and tell what happens in it.
+    /// Play only this history, and print its steps
     #[arg(long)]
     history: Option<u64>,
-    /// Play people who buy at checkout instead of events that reach the webhook.
+    /// Play learners who buy at checkout instead of events that reach the webhook
     #[arg(long)]
     buying: bool,
 }
@@ -38,7 +38,7 @@ fn run<H: Generated>(arguments: &Arguments) -> ExitCode {
     let started = Instant::now();
     let result = match history {
         Some(number) => {
-            for line in search::history::<H>(seed, number).story(None) {
+            for line in search::history::<H>(seed, number).trace(None) {
                 println!("  {line}");
             }
             play::<H>(seed, number, None)
@@ -49,7 +49,9 @@ fn run<H: Generated>(arguments: &Arguments) -> ExitCode {
         Ok(tally) => {
             let played = history.map_or(histories, |_| 1);
             let seconds = started.elapsed().as_secs();
-            println!("{played} histories of seed {seed} end in the truth ({seconds} s). In them:");
+            println!(
+                "{played} histories of seed {seed} converge to the oracle ({seconds} s). They contain:"
+            );
             for (what, times) in tally {
                 println!("{times:>12}  {what}");
             }

@@ -1,4 +1,4 @@
-//! A ledger in memory. It checks every condition that the table checks: a fake that takes any
+//! A ledger in memory. It checks every condition that the table checks: a fake that accepts any
 //! write would prove nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,35 +14,35 @@ use shared::ports::{AccessReader, CheckoutStore, Commit, Ledger, LedgerError, So
 
 mod checkout;
 
-/// All that the table would hold.
+/// The contents of the table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Contents {
-    /// What is on record of each event.
+    /// Each event's record.
     pub events: BTreeMap<EventId, Recorded>,
-    /// The operator's list: the reason, and whether it has been read after all.
+    /// The operator's list: the reason, and whether it was resolved.
     pub quarantine: BTreeMap<EventId, (String, bool)>,
     /// Each source's facts and version.
     pub sources: BTreeMap<SourceId, StoredSource>,
-    /// What each learner's sources give them.
+    /// Each learner's entitlements.
     pub access: BTreeMap<LearnerId, Access>,
-    /// What learners have paid for more than once.
+    /// Duplicate payments, by learner and product.
     pub double_payments: BTreeSet<(LearnerId, ProductId)>,
     /// Each learner's customer at Stripe.
     pub customers: BTreeMap<LearnerId, Customer>,
     /// Each learner's latest attempt to buy each product.
     pub attempts: BTreeMap<(LearnerId, ProductId), Attempt>,
-    /// How often each thing was asked for.
+    /// Rate limits.
     pub rates: BTreeMap<Counter, Rate>,
     /// Upgrade links.
     pub links: BTreeMap<LinkId, Link>,
 }
 
-/// What a learner's sources give them.
+/// A learner's entitlements.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Access {
-    /// Each source's part.
+    /// Each source's grant.
     pub grants: BTreeMap<SourceId, Grant>,
-    /// The payment that was the first to open each product.
+    /// The first payment that opened each product.
     pub first_purchases: BTreeMap<ProductId, SourceId>,
     /// When the learner was erased.
     pub erased_at: Option<Timestamp>,
@@ -68,7 +68,7 @@ impl From<Contents> for MemoryLedger {
 }
 
 impl MemoryLedger {
-    /// All that it holds.
+    /// Its contents.
     #[must_use]
     pub fn contents(&self) -> Contents {
         self.lock().clone()
@@ -98,7 +98,7 @@ impl AccessReader for MemoryLedger {
         &self,
         sources: &[SourceId],
     ) -> Result<BTreeMap<SourceId, StoredSource>, LedgerError> {
-        Ok(self.lock().those(sources))
+        Ok(self.lock().stored_sources(sources))
     }
 }
 
@@ -119,7 +119,7 @@ impl Contents {
         theirs.map(|(source, _)| source.clone()).collect()
     }
 
-    /// What is there of what a decision needs.
+    /// The stored part of what a decision needs.
     #[must_use]
     pub fn stored(&self, needs: Needs<'_>) -> Stored {
         Stored {
@@ -135,7 +135,7 @@ impl Contents {
         customer.map(|it| it.id.clone())
     }
 
-    /// All that this learner has.
+    /// This learner's entitlements.
     #[must_use]
     pub fn entitlements(&self, learner: &LearnerId) -> Entitlements {
         let Access { grants, first_purchases, erased_at } =
@@ -147,14 +147,14 @@ impl Contents {
             .with_erasure(erased_at)
     }
 
-    /// Those of these sources that there are.
+    /// Those of these sources that are stored.
     #[must_use]
-    pub fn those(&self, sources: &[SourceId]) -> BTreeMap<SourceId, StoredSource> {
+    pub fn stored_sources(&self, sources: &[SourceId]) -> BTreeMap<SourceId, StoredSource> {
         let stored = |source: &SourceId| Some((source.clone(), self.sources.get(source)?.clone()));
         sources.iter().filter_map(stored).collect()
     }
 
-    /// Makes all of these writes, or none, and then returns the items whose conditions failed.
+    /// Commits all of these writes, or none and returns the items whose conditions failed.
     pub fn commit(&mut self, writes: &[Write]) -> Commit {
         let refused: Vec<&Write> = writes.iter().filter(|write| !self.allows(write)).collect();
         if refused.is_empty() {
@@ -211,7 +211,7 @@ impl Contents {
             Write::UnlinkCustomer { learner, customer, .. } => {
                 self.customers.get(learner).is_some_and(|it| it.id == *customer)
             }
-            // Fenced by the event's record, or by the source's version.
+            // Conditional on the event's record, or on the source's version.
             Write::ListQuarantined { .. }
             | Write::ResolveQuarantined { .. }
             | Write::ListDoublePayment { .. } => true,
@@ -230,8 +230,12 @@ impl Contents {
                 self.quarantine.entry(event.clone()).or_default().1 = true;
             }
             Write::StoreSource { source, facts, replaces } => {
-                // The table is told only what differs from it.
-                assert_eq!(self.sources.get(source), replaces.as_ref(), "{source} as it was read");
+                // The table gets only the differences.
+                assert_eq!(
+                    self.sources.get(source),
+                    replaces.as_ref(),
+                    "{source} must be as it was read"
+                );
                 let version = replaces.as_ref().map_or(0, |replaces| replaces.version) + 1;
                 let stored = StoredSource { facts: facts.clone(), version };
                 self.sources.insert(source.clone(), stored);

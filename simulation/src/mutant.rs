@@ -1,8 +1,8 @@
-//! What is wrong on purpose, to see whether the invariants notice.
+//! Mutants: deliberate defects, to check that the invariants catch them.
 
 #![expect(
     clippy::wildcard_enum_match_arm,
-    reason = "a mutant spoils one thing and leaves the rest"
+    reason = "a mutant changes one thing and leaves the rest"
 )]
 
 use shared::domain::access::Grant;
@@ -16,54 +16,54 @@ use crate::memory::Contents;
 /// A mutant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mutant {
-    /// The table stores a source's facts whatever version they were decided on.
+    /// The table stores a source's facts without checking their version.
     VersionUnchecked,
-    /// The table records an event that is on record already.
+    /// The table records an event again.
     RecordUnchecked,
-    /// The table takes every payment for the first that opens its product.
+    /// The table takes every payment for the first one for its product.
     FirstPurchaseUnchecked,
-    /// The table gives a grant whether the learner was erased since it began or not.
+    /// The table stores a grant even if the learner was erased after it began.
     ErasureUnchecked,
     /// The event is recorded first, and the facts in a second transaction.
     TwoTransactions,
-    /// The table says that it has committed, and has not.
+    /// The table reports a commit that it has not made.
     NeverCommits,
-    /// The table refuses for ever.
+    /// The table never accepts anything again.
     AlwaysRefuses,
     /// The table loses the records of other events.
     LosesRecords,
-    /// What a purchase gives is left out.
+    /// The grant of a purchase is left out.
     GrantForgotten,
-    /// What a purchase gives is written twice.
+    /// The grant of a purchase is written twice.
     GrantTwice,
-    /// A payment that is on its way counts as paid.
+    /// A processing payment counts as paid.
     UnpaidGranted,
-    /// The function belongs to live mode.
+    /// The function runs in live mode.
     LiveMode,
-    /// The function takes another shop's mark for its own.
+    /// The function accepts another shop's mark as its own.
     OtherMark,
-    /// Of a refund, what is told last counts.
+    /// The last event about a refund wins.
     LastRefundStatusWins,
-    /// A refund that fails or is called off is a refund all the same.
+    /// A failed or canceled refund still counts.
     FailedRefundStays,
-    /// What is told again of a refund is one more refund.
+    /// Each event about a refund adds another refund.
     RefundsAdded,
-    /// What is refunded before it is known to be sold is taken for another shop's.
+    /// A refund that arrives before its purchase is taken for another shop's.
     EarlyRefundDropped,
     /// An inquiry counts as a dispute.
     InquirySuspends,
-    /// A dispute that is won changes nothing.
+    /// A won dispute changes nothing.
     WonForgotten,
-    /// Stripe is asked only once how a dispute stands.
+    /// Stripe is asked only once for a dispute's status.
     VerdictReadOnce,
-    /// A verdict that is known already is not written, so nobody notices it.
+    /// A known verdict is not written, so no other function notices it.
     KnownVerdictUnwritten,
-    /// When a secret is read again, what was read first is answered, though it has changed.
+    /// A secret that changes while it is read is returned as first read.
     SecretMovesUnnoticed,
 }
 
 impl Mutant {
-    /// What a flawed function has written, given what is stored, where a good one has this written.
+    /// The writes of a mutated function, given the stored state and a correct function's writes.
     pub(crate) fn decide(self, stored: &Contents, writes: &[Write], now: i64) -> Vec<Write> {
         let mut writes = writes.to_vec();
         match self {
@@ -83,7 +83,7 @@ impl Mutant {
         writes
     }
 
-    /// What a flawed table makes of these writes.
+    /// How a mutated table commits these writes.
     pub(crate) fn commit(self, contents: &mut Contents, writes: &[Write]) -> Commit {
         match self {
             Self::NeverCommits => return Commit::Applied,
@@ -112,7 +112,7 @@ impl Mutant {
         contents.commit(&writes)
     }
 
-    /// Other facts, and what follows from them.
+    /// Other facts, and the grants that follow from them.
     fn spoil_facts(self, stored: &Contents, writes: &mut Vec<Write>, now: Timestamp) {
         let mut spoilt = None;
         for write in &mut *writes {

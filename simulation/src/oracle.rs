@@ -1,9 +1,9 @@
-//! Stripe's side of the story: what learners did, what Stripe says of it, and who must have access
-//! in the end.
+//! The oracle, Stripe's side: what learners did, which events Stripe sends, and who must have
+//! access in the end.
 //!
-//! A small model that shares no code with what it judges. A history is a list of [`Action`]s; each is
-//! possible in every state, or does nothing there, so that any list is a valid history, also one
-//! from which actions have been taken out. A new kind of thing that can happen is a new action.
+//! It is a small model that shares no code with what it checks. A history is a list of [`Action`]s.
+//! Each is possible in every state, or else does nothing, so any list is a valid history, even one
+//! that actions were removed from. To simulate something new, add an action.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,12 +18,12 @@ mod reversal;
 
 use reversal::{DisputeRecord, RefundRecord, WarningRecord};
 
-/// Who buys.
+/// The learners.
 const LEARNERS: [&str; 3] = ["ada", "bob", "eve"];
-/// What is sold.
+/// The products.
 pub(crate) const PRODUCTS: [&str; 2] = ["tutorclaw", "curriculum"];
-/// Events that are none of our business.
-const STRAYS: [&str; 5] = [
+/// The kinds of events that don't concern us.
+const IRRELEVANT: [&str; 5] = [
     "of a type that nothing depends on",
     "another shop's",
     "of live mode",
@@ -31,152 +31,151 @@ const STRAYS: [&str; 5] = [
     "without a mark",
 ];
 
-/// Something that happens at Stripe. A number picks one of those to which it can happen.
+/// Something that happens at Stripe. A number picks one of the candidates for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// A learner asks for a product, and a session is opened; also twice for the same.
+    /// A learner asks for a product, and a session is opened, possibly a second one.
     Open {
-        /// Of the learners.
+        /// The learner.
         learner: u8,
-        /// Of the products.
+        /// The product.
         product: u8,
     },
     /// A card is declined; the session stays open.
     Decline {
-        /// Of the open sessions.
+        /// The open session.
         session: u8,
     },
     /// A card pays.
     Card {
-        /// Of the open sessions.
+        /// The open session.
         session: u8,
     },
     /// A discount leaves nothing to pay.
     Nothing {
-        /// Of the open sessions.
+        /// The open session.
         session: u8,
     },
-    /// A bank debit is on its way.
+    /// A bank debit starts.
     Debit {
-        /// Of the open sessions.
+        /// The open session.
         session: u8,
     },
     /// The bank pays a debit.
     Settle {
-        /// Of the debits that are on their way.
+        /// The processing debit.
         session: u8,
     },
-    /// The bank refuses a debit.
+    /// The bank declines a debit.
     Refuse {
-        /// Of the debits that are on their way.
+        /// The processing debit.
         session: u8,
     },
-    /// A session runs out.
+    /// A session expires.
     Expire {
-        /// Of the open sessions.
+        /// The open session.
         session: u8,
     },
-    /// The learner comes back from Stripe, and we read their session.
+    /// The learner returns from Stripe, and we read their session.
     Read {
-        /// Of all sessions.
+        /// The session.
         session: u8,
     },
-    /// A payment that has arrived is refunded.
+    /// A succeeded payment is refunded.
     Refund {
-        /// Of the payments that have arrived.
+        /// The payment.
         session: u8,
-        /// One part of so many; all of it in one. Never more than is left.
+        /// The divisor of the amount: 1 is a full refund. Never more than is left.
         parts: u8,
-        /// How it begins: the bank has it, the buyer has to do something, or it is made at once.
+        /// Its first status: pending, requires action, or succeeded.
         start: u8,
     },
-    /// The bank makes a refund.
+    /// A refund succeeds.
     RefundArrives {
-        /// Of the refunds that wait.
+        /// The pending refund.
         refund: u8,
     },
-    /// A refund is called off.
+    /// A refund is canceled.
     RefundIsCanceled {
-        /// Of the refunds that wait.
+        /// The pending refund.
         refund: u8,
     },
-    /// The bank can't make a refund, or gives it back.
+    /// A refund fails, possibly after it had succeeded.
     RefundFails {
-        /// Of the refunds that wait or were made.
+        /// The pending or succeeded refund.
         refund: u8,
     },
     /// A bank disputes a payment.
     Dispute {
-        /// Of the payments that have arrived.
+        /// The payment.
         session: u8,
-        /// It only asks.
+        /// Whether it is only an inquiry.
         is_inquiry: bool,
     },
     /// An inquiry becomes a dispute.
     Escalate {
-        /// Of the inquiries.
+        /// The inquiry.
         dispute: u8,
     },
-    /// The bank asks no more.
+    /// The bank closes an inquiry.
     CloseInquiry {
-        /// Of the inquiries.
+        /// The inquiry.
         dispute: u8,
     },
-    /// The shop sends its evidence.
+    /// The shop submits evidence.
     Evidence {
-        /// Of the inquiries and the open disputes.
+        /// The inquiry or open dispute.
         dispute: u8,
     },
-    /// Stripe tells of the money that a dispute has moved.
+    /// Stripe reports the movement of a dispute's funds.
     MoveFunds {
-        /// Of the disputes that are no inquiries.
+        /// The dispute.
         dispute: u8,
     },
-    /// A dispute or an appeal is decided, one that was decided is decided otherwise, or a lost one
-    /// is appealed.
+    /// A dispute or an appeal is decided, a verdict is reversed, or a lost dispute is appealed.
     Decide {
-        /// Of those.
+        /// The dispute.
         dispute: u8,
-        /// Won, lost, prevented or, of a lost one, appealed.
+        /// Won, lost, prevented or, for a lost one, appealed.
         verdict: u8,
     },
-    /// Stripe warns that a card may be stolen.
+    /// Stripe sends an early fraud warning.
     Warn {
-        /// Of the payments that have arrived.
+        /// The payment.
         session: u8,
     },
     /// A learner's customer is deleted at Stripe.
     DeleteCustomer {
-        /// Of the learners.
+        /// The learner.
         learner: u8,
     },
     /// The operator erases a learner.
     Erase {
-        /// Of the learners.
+        /// The learner.
         learner: u8,
     },
-    /// Stripe tells us what another shop on the same account has sold or given back.
+    /// Stripe sends an event about another shop in the same account.
     Foreign {
-        /// Of the kinds of that.
+        /// The kind of event.
         kind: u8,
-        /// It is also delivered in a shape that can't be read.
+        /// Whether a garbled copy is delivered as well.
         is_garbled: bool,
     },
-    /// Stripe tells a change once more, as another event.
+    /// Stripe reports a change again, in another event.
     Repeat {
-        /// Of the events so far.
+        /// The event.
         event: u8,
-        /// A second later.
+        /// Whether it is created a second later.
         later: bool,
     },
-    /// Stripe also delivers an event in a shape that can't be read.
+    /// Stripe also delivers a garbled copy of an event.
     Garble {
-        /// Of the events so far.
+        /// The event.
         event: u8,
     },
-    /// Stripe tells something that is none of our business.
+    /// Stripe sends an event that doesn't concern us.
     Stray {
-        /// Of the kinds of those.
+        /// The kind of event.
         kind: u8,
     },
     /// Time passes.
@@ -186,108 +185,108 @@ pub enum Action {
     },
 }
 
-/// What Stripe says, and where.
+/// A message from Stripe, and how it reaches us.
 #[derive(Debug, Clone)]
 pub struct Message {
     /// An event, or a session that we have read.
-    pub door: Door,
+    pub route: Route,
     /// The JSON: the event, or the session.
     pub body: Value,
-    /// The same event in a shape that can't be read, if it is also delivered so.
+    /// A garbled copy of the same event, if one is delivered.
     pub garbled: Option<Value>,
-    /// What it is about.
+    /// Its source, customer or learner.
     pub effect: Effect,
-    /// What it says of that.
+    /// The change that it reports.
     pub fact: Option<Fact>,
-    /// How a dispute stood when it was told.
-    pub moment: Option<Moment>,
+    /// The dispute's status at that time.
+    pub dispute_version: Option<DisputeVersion>,
     /// For people: `evt_1 completed paid cs_1`.
     pub line: String,
 }
 
-/// What a message says of its source.
+/// What a message reports about its source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fact {
     /// It was sold, and perhaps paid.
     Sold {
-        /// The money is there, or nothing was to pay.
+        /// Whether it is paid, or needed no payment.
         is_paid: bool,
     },
     /// This refund was in this state.
     Refund(String, RefundState),
-    /// This dispute stood so.
+    /// This dispute had this status.
     Dispute(String, DisputeState),
-    /// There is this warning.
+    /// This warning exists.
     Warning(String),
 }
 
-/// A moment in the life of a dispute.
+/// A dispute at a point in its life.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Moment {
+pub struct DisputeVersion {
     /// Its id.
     pub dispute: String,
-    /// After so many changes.
+    /// After this many changes.
     pub changes: usize,
 }
 
 /// How a message reaches us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Door {
+pub enum Route {
     /// Posted to the webhook.
     Webhook,
-    /// Read from Stripe by ourselves.
+    /// Read from Stripe by us.
     Reading,
-    /// Done by the operator.
+    /// A command of the operator's.
     Command,
 }
 
-/// What a message is to change.
+/// What a message is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// It tells of this source.
+    /// A source.
     Source(String),
-    /// It tells of this learner's customer.
+    /// A learner's customer.
     Customer(String),
-    /// It erases a learner.
+    /// The erasure of a learner.
     Erasure {
-        /// Whom.
+        /// The learner.
         learner: String,
         /// When, in Unix seconds.
         at: i64,
     },
-    /// Nothing: there is a rule.
+    /// Nothing of ours: a rule says to ignore it.
     Nothing,
 }
 
-/// What a source must give its learner in the end.
+/// The access that a source must give in the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
-    /// Whose it is.
+pub struct SourceState {
+    /// The learner.
     pub learner: String,
-    /// Of what.
+    /// The product.
     pub product: String,
-    /// At which price.
+    /// The price.
     pub price: String,
-    /// Through which session.
+    /// The session.
     pub session: String,
-    /// When that was opened, in Unix seconds.
+    /// When the session was opened, in Unix seconds.
     pub opened_at: i64,
-    /// What it came to, in cents: whatever the catalog says.
+    /// The amount paid, in cents, whatever the catalog says.
     pub amount: i64,
-    /// What became of the payment.
+    /// The payment's outcome.
     pub payment: Payment,
-    /// When Stripe first said that the payment was processing, if it did; Unix seconds.
+    /// When Stripe first reported that the payment was processing, if it did; Unix seconds.
     pub processing_at: Option<i64>,
-    /// When it first said that it had failed, if it did.
+    /// When Stripe first reported that it had failed, if it did.
     pub failed_at: Option<i64>,
-    /// And of the money after that.
+    /// What happened to the money afterwards.
     pub reversals: Reversals,
-    /// Whether its learner was erased, then or later.
+    /// Whether the learner was erased at that time or later.
     pub is_erased: bool,
 }
 
-impl Held {
-    /// Whether it opens what was sold, where a refund of so much of it, in percent, ends that.
+impl SourceState {
+    /// Whether it opens its product, if refunds of at least this percentage end access.
     #[must_use]
     pub fn is_open(&self, refund_threshold: i64) -> bool {
         let refunded = self.reversals.refunded();
@@ -307,31 +306,31 @@ pub struct Customer {
     pub is_deleted: bool,
 }
 
-/// What became of a payment.
+/// A payment's outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Payment {
-    /// On its way.
+    /// Processing.
     Processing,
-    /// Refused.
+    /// Declined.
     Failed,
-    /// The money is there, or nothing was to pay; since the earliest time that Stripe has named.
+    /// Paid, or nothing to pay, at the earliest time that Stripe has reported.
     Paid {
         /// Unix seconds.
         since: i64,
     },
 }
 
-/// What Stripe knows of one session.
+/// A session, as Stripe knows it.
 #[derive(Debug, Clone)]
 struct Purchase {
     session: Session,
     /// The payment, once the buyer has done their part.
     payment: Option<Payment>,
-    /// When money began to move; none where nothing was to pay.
+    /// When the payment started; none if there was nothing to pay.
     charged: Option<i64>,
     /// When a bank debit was made; none for a card.
     processing_at: Option<i64>,
-    /// When the bank refused it.
+    /// When the bank declined it.
     failed_at: Option<i64>,
 }
 
@@ -345,20 +344,20 @@ pub struct Stripe {
     disputes: Vec<DisputeRecord>,
     warnings: Vec<WarningRecord>,
     customers: BTreeMap<String, Customer>,
-    /// When each learner was erased last.
+    /// When each learner was last erased.
     erasures: BTreeMap<String, i64>,
     messages: Vec<Message>,
 }
 
 impl Stripe {
-    /// A new account. Ids contain this prefix, so that many fit into one table; the clock starts at
-    /// this time, in Unix seconds.
+    /// A new account. Ids contain this prefix, so that several accounts fit into one table. The
+    /// clock starts at this time, in Unix seconds.
     #[must_use]
     pub fn new(prefix: &str, start: i64) -> Self {
         Self { prefix: prefix.to_owned(), now: start, ..Self::default() }
     }
 
-    /// An account in which all of this has happened.
+    /// An account in which these actions have happened.
     #[must_use]
     pub fn after(actions: &[Action], prefix: &str, start: i64) -> Self {
         let mut stripe = Self::new(prefix, start);
@@ -368,27 +367,27 @@ impl Stripe {
         stripe
     }
 
-    /// What time it is there.
+    /// The current time there.
     #[must_use]
     pub const fn now(&self) -> i64 {
         self.now
     }
 
-    /// All that Stripe has told so far, in its order.
+    /// Every message so far, in Stripe's order.
     #[must_use]
     pub fn messages(&self) -> &[Message] {
         &self.messages
     }
 
-    /// What each source must give, once all has been told.
+    /// The access that each source must give once everything is delivered.
     #[must_use]
-    pub fn truth(&self) -> BTreeMap<String, Held> {
+    pub fn truth(&self) -> BTreeMap<String, SourceState> {
         let held = |(number, purchase): (usize, &Purchase)| {
             let session = &purchase.session;
             let erased_at = self.erasures.get(&session.learner);
             Some((
                 purchase.source(),
-                Held {
+                SourceState {
                     learner: session.learner.clone(),
                     product: session.product.clone(),
                     price: session.price.clone(),
@@ -406,19 +405,19 @@ impl Stripe {
         self.purchases.iter().enumerate().filter_map(held).collect()
     }
 
-    /// The customer that each learner has at Stripe, or had last.
+    /// Each learner's current or last customer at Stripe.
     #[must_use]
     pub const fn customers(&self) -> &BTreeMap<String, Customer> {
         &self.customers
     }
 
-    /// When each learner was erased last, in Unix seconds.
+    /// When each learner was last erased, in Unix seconds.
     #[must_use]
     pub const fn erasures(&self) -> &BTreeMap<String, i64> {
         &self.erasures
     }
 
-    /// Lets this happen; says in words what did, or nothing if it can't happen now.
+    /// Performs an action. Returns a description, or nothing if it isn't possible now.
     pub fn happen(&mut self, action: Action) -> Option<String> {
         match action {
             Action::Open { learner, product } => Some(self.open(learner, product)),
@@ -456,7 +455,7 @@ impl Stripe {
             Action::Foreign { kind, is_garbled } => Some(self.foreign(kind, is_garbled)),
             Action::Repeat { event, later } => self.repeat(event, later),
             Action::Garble { event } => self.garble(event),
-            Action::Stray { kind } => Some(self.stray(kind)),
+            Action::Stray { kind } => Some(self.send_irrelevant(kind)),
             Action::Wait { seconds } => {
                 self.now = self.now.saturating_add(i64::from(seconds));
                 Some(format!("{seconds} seconds pass"))
@@ -481,7 +480,7 @@ impl Stripe {
             learner: format!("{learner}{}", self.prefix),
             product: product.to_owned(),
             price: format!("{product}_paid"),
-            // Each another, as after an edit of the catalog.
+            // Each sale has another amount, as after an edit of the catalog.
             amount_total: 2900 + i64::try_from(number).unwrap_or_default(),
             created: self.now,
         };
@@ -501,7 +500,7 @@ impl Stripe {
         said
     }
 
-    /// One of the purchases that are like this.
+    /// One of the purchases that match.
     fn pick(&self, number: u8, is: impl Fn(&Purchase) -> bool) -> Option<usize> {
         let fitting: Vec<usize> =
             (0..self.purchases.len()).filter(|index| is(&self.purchases[*index])).collect();
@@ -515,9 +514,9 @@ impl Stripe {
     fn decline(&mut self, number: u8) -> Option<String> {
         let index = self.pick_open(number)?;
         let said = format!("a card is declined for {}", self.purchases[index].session.id);
-        // Stripe tells it of the payment, which says nothing of a session.
+        // Stripe also sends an event about the payment, which names no session.
         let object = json!({ "id": self.id("pi", index), "object": "payment_intent" });
-        self.tell("payment_intent.payment_failed", &object, Effect::Nothing);
+        self.send("payment_intent.payment_failed", &object, Effect::Nothing);
         Some(said)
     }
 
@@ -541,10 +540,10 @@ impl Stripe {
         }
         purchase.payment = Some(payment);
         purchase.charged = charged;
-        Some(self.tell_of(index, "completed"))
+        Some(self.report(index, "completed"))
     }
 
-    /// The operator's command runs now; its writes may reach the table later, or more than once.
+    /// The operator's command runs now. Its writes may reach the table later, or more than once.
     fn erase(&mut self, learner: u8) -> String {
         let learner = LEARNERS[usize::from(learner) % LEARNERS.len()];
         let learner = format!("{learner}{}", self.prefix);
@@ -553,12 +552,12 @@ impl Stripe {
         let line = format!("erasure of {learner} @{at}");
         let said = format!("the operator erases {learner} @{at}");
         self.messages.push(Message {
-            door: Door::Command,
+            route: Route::Command,
             body: Value::Null,
             garbled: None,
             effect: Effect::Erasure { learner, at },
             fact: None,
-            moment: None,
+            dispute_version: None,
             line,
         });
         said
@@ -574,48 +573,48 @@ impl Stripe {
             purchase.session.payment_status = "paid";
         }
         purchase.payment = Some(payment);
-        Some(self.tell_of(index, &format!("async_payment_{how}")))
+        Some(self.report(index, &format!("async_payment_{how}")))
     }
 
     fn expire(&mut self, number: u8) -> Option<String> {
         let index = self.pick_open(number)?;
         self.purchases[index].session.status = "expired";
-        Some(self.tell_of(index, "expired"))
+        Some(self.report(index, "expired"))
     }
 
-    fn tell_of(&mut self, index: usize, kind: &str) -> String {
+    fn report(&mut self, index: usize, kind: &str) -> String {
         let purchase = &self.purchases[index];
         let (session, effect) = (purchase.session.json(), purchase.effect());
         let fact = purchase.fact();
-        self.tell_fact(&format!("checkout.session.{kind}"), &session, effect, fact)
+        self.report_fact(&format!("checkout.session.{kind}"), &session, effect, fact)
     }
 
-    fn tell_fact(
+    fn report_fact(
         &mut self,
         kind: &str,
         object: &Value,
         effect: Effect,
         fact: Option<Fact>,
     ) -> String {
-        let said = self.tell(kind, object, effect);
+        let said = self.send(kind, object, effect);
         if let Some(message) = self.messages.last_mut() {
             message.fact = fact;
         }
         said
     }
 
-    fn tell(&mut self, kind: &str, object: &Value, effect: Effect) -> String {
+    fn send(&mut self, kind: &str, object: &Value, effect: Effect) -> String {
         let id = self.id("evt", self.messages.len());
         let body = event(&id, kind, self.now, object);
         let line = line_of(&body);
-        let said = format!("Stripe tells {line}");
-        let door = Door::Webhook;
-        let (garbled, fact, moment) = (None, None, None);
-        self.messages.push(Message { door, body, garbled, effect, fact, moment, line });
+        let said = format!("Stripe sends {line}");
+        let route = Route::Webhook;
+        let (garbled, fact, dispute_version) = (None, None, None);
+        self.messages.push(Message { route, body, garbled, effect, fact, dispute_version, line });
         said
     }
 
-    /// What the API answers, with the payment's latest charge expanded. It tells no earlier time
+    /// The API's response, with the payment's latest charge expanded. It contains no time earlier
     /// than the events do.
     fn read(&mut self, number: u8) -> Option<String> {
         let index = self.pick(number, |_| true)?;
@@ -641,23 +640,24 @@ impl Stripe {
             });
         }
         let line = format!("{} as it was read", session.id);
-        let said = format!("{} comes back, and {} is read", session.learner, session.id);
+        let said = format!("{} returns, and {} is read", session.learner, session.id);
         self.messages.push(Message {
-            door: Door::Reading,
+            route: Route::Reading,
             body: session.json(),
             garbled: None,
             effect: purchase.effect(),
             fact: purchase.fact(),
-            moment: None,
+            dispute_version: None,
             line,
         });
         Some(said)
     }
 
-    /// One of the events so far that tell of something of ours.
+    /// One of the events so far about our own objects.
     fn pick_event(&self, number: u8) -> Option<usize> {
-        let is_event =
-            |message: &Message| message.door == Door::Webhook && message.effect != Effect::Nothing;
+        let is_event = |message: &Message| {
+            message.route == Route::Webhook && message.effect != Effect::Nothing
+        };
         let events: Vec<usize> =
             (0..self.messages.len()).filter(|index| is_event(&self.messages[*index])).collect();
         (!events.is_empty()).then(|| events[usize::from(number) % events.len()])
@@ -671,7 +671,7 @@ impl Stripe {
             body["created"] = created.saturating_add(1).into();
         }
         let line = line_of(&body);
-        let said = format!("Stripe tells the same again as {line}");
+        let said = format!("Stripe sends the same again as {line}");
         self.messages.push(Message { body, garbled: None, line, ..first });
         Some(said)
     }
@@ -680,12 +680,12 @@ impl Stripe {
         let index = self.pick_event(number)?;
         let message = &mut self.messages[index];
         message.garbled = Some(garbled(&message.body));
-        Some(format!("Stripe also tells {} in a way that can't be read", message.line))
+        Some(format!("Stripe also sends {} garbled", message.line))
     }
 
-    /// An event that changes nothing, whatever it says.
-    fn stray(&mut self, kind: u8) -> String {
-        let whose = STRAYS[usize::from(kind) % STRAYS.len()];
+    /// An event that changes nothing, whatever it contains.
+    fn send_irrelevant(&mut self, kind: u8) -> String {
+        let whose = IRRELEVANT[usize::from(kind) % IRRELEVANT.len()];
         let session = Session {
             id: self.id("cs_stray", self.messages.len()),
             status: "complete",
@@ -705,7 +705,7 @@ impl Stripe {
         let is_unknown = whose == "of a type that nothing depends on";
         let completed = "checkout.session.completed";
         let kind = if is_unknown { "payment_intent.succeeded" } else { completed };
-        let said = self.tell(kind, &session.json(), Effect::Nothing);
+        let said = self.send(kind, &session.json(), Effect::Nothing);
         if let Some(message) = self.messages.last_mut() {
             message.body["livemode"] = (whose == "of live mode").into();
             message.body["account"] =
@@ -716,7 +716,7 @@ impl Stripe {
 }
 
 impl Purchase {
-    /// Under which id its facts are kept.
+    /// The id that its facts are stored under.
     fn source(&self) -> String {
         match self.session.payment_intent.as_str() {
             Some(payment_intent) => payment_intent.to_owned(),
@@ -737,7 +737,7 @@ impl Purchase {
     }
 }
 
-/// The same event in a shape that can't be read.
+/// A garbled copy of the same event.
 fn garbled(event: &Value) -> Value {
     let mut garbled = event.clone();
     let object = &mut garbled["data"]["object"];

@@ -1,4 +1,4 @@
-//! Numbers that look random and are the same for the same seed.
+//! Seeded pseudorandom numbers.
 
 /// Steele, Lea and Flood's generator: <https://doi.org/10.1145/2660193.2660195>.
 #[derive(Debug, Clone)]
@@ -11,7 +11,7 @@ impl SplitMix64 {
         Self(seed)
     }
 
-    /// The next of them.
+    /// The next number.
     pub const fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

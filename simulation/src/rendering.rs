@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-/// The mark of the shop whose story is told.
+/// The mark of the shop under test.
 pub const MARK: &str = samples::SAMPLE_MARK;
-/// The mark of another deployment that sells in the same Stripe account.
+/// The mark of another deployment in the same Stripe account.
 pub const OTHER_MARK: &str = "another-shop";
 
-/// A checkout session, as far as it can matter to a shop.
+/// A checkout session, with every field that matters to a shop.
 #[derive(Debug, Clone)]
 pub struct Session {
     /// `cs_…`
@@ -16,17 +16,17 @@ pub struct Session {
     pub status: &'static str,
     /// `paid`, `unpaid` or `no_payment_required`.
     pub payment_status: &'static str,
-    /// `pi_…`, or the whole object where it was asked for; null if there is none.
+    /// `pi_…`, or the whole object where it was expanded; null if there is none.
     pub payment_intent: Value,
-    /// The mark of the deployment that opened it; without one it was no deployment.
+    /// The mark of the deployment that opened it; none if it was no deployment.
     pub mark: Option<&'static str>,
-    /// Whose.
+    /// The learner.
     pub learner: String,
-    /// Of what.
+    /// The product.
     pub product: String,
-    /// At which price, by our own name for it.
+    /// The price's lookup key.
     pub price: String,
-    /// What it comes to, in cents.
+    /// The total, in cents.
     pub amount_total: i64,
     /// When it was opened, in Unix seconds.
     pub created: i64,
@@ -57,7 +57,7 @@ impl Session {
     }
 }
 
-/// Metadata that names a learner, and the mark of the deployment whose learner that is.
+/// Metadata with a learner and their deployment's mark.
 #[must_use]
 pub fn metadata(mark: Option<&str>, learner: &str) -> Value {
     match mark {
@@ -77,7 +77,7 @@ pub fn payment_intent(id: &str, metadata: &Value) -> Value {
     })
 }
 
-/// A charge, of which some has gone back. <https://docs.stripe.com/api/charges/object>
+/// A charge that was partly refunded. <https://docs.stripe.com/api/charges/object>
 #[must_use]
 pub fn charge(payment_intent: &str) -> Value {
     json!({
@@ -103,7 +103,7 @@ pub fn refund(id: &str, payment_intent: &str, amount: i64, status: &str) -> Valu
     })
 }
 
-/// A dispute; how it was prevented, where it was. <https://docs.stripe.com/api/disputes/object>
+/// A dispute, with how it was prevented if it was. <https://docs.stripe.com/api/disputes/object>
 #[must_use]
 pub fn dispute(id: &str, payment_intent: &str, status: &str, case: Option<&str>) -> Value {
     json!({

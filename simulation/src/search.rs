@@ -1,4 +1,4 @@
-//! Histories generated from a seed; and from one that breaks an invariant, the shortest that still does.
+//! Generates histories from a seed, and shrinks one that breaks an invariant.
 
 use std::fmt::{self, Debug};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,24 +11,24 @@ use crate::invariant::Violation;
 use crate::random::SplitMix64;
 use crate::world::Tally;
 
-/// A history that can be generated, played, and made shorter.
+/// A history that can be generated, played, and shrunk.
 pub trait Generated: Clone + Debug + Send {
-    /// What can be wrong on purpose.
+    /// The mutants that apply to it.
     type Mutant: Copy + Debug + Send + Sync;
     /// The command that plays it again, without its seed and number.
     const COMMAND: &'static str;
 
-    /// Where such histories are drawn from.
+    /// The strategy that generates such histories.
     fn strategy() -> impl Strategy<Value = Self>;
 
-    /// Plays it, with this mutant if there is one. Says how often each kind of thing happened, or
-    /// which invariant was broken.
+    /// Plays it, with this mutant if there is one. Returns how often each thing happened, or the
+    /// broken invariant.
     fn play(&self, mutant: Option<Self::Mutant>) -> Result<Tally, Violation>;
 
-    /// What happens in it, in words.
-    fn story(&self, mutant: Option<Self::Mutant>) -> Vec<String>;
+    /// Its steps, described.
+    fn trace(&self, mutant: Option<Self::Mutant>) -> Vec<String>;
 
-    /// How many parts it has that can be left out.
+    /// The number of parts that can be removed.
     fn parts(&self) -> usize;
 
     /// The same without this part.
@@ -38,31 +38,31 @@ pub trait Generated: Clone + Debug + Send {
 
 /// A history that breaks an invariant.
 #[derive(Debug, Clone)]
-pub struct Broken<H: Generated> {
+pub struct Counterexample<H: Generated> {
     /// The seed of the whole run.
     pub seed: u64,
-    /// Which of its histories.
+    /// Its number.
     pub number: u64,
     /// The shortest history that still breaks an invariant.
     pub shortest: H,
     /// With this mutant.
     pub mutant: Option<H::Mutant>,
-    /// That invariant.
+    /// The invariant.
     pub violation: Violation,
 }
 
-impl<H: Generated> fmt::Display for Broken<H> {
+impl<H: Generated> fmt::Display for Counterexample<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { seed, number, violation, .. } = self;
         writeln!(f, "history {number} of seed {seed} breaks an invariant:\n  {violation}")?;
-        writeln!(f, "the shortest that does:")?;
-        for line in self.shortest.story(self.mutant) {
+        writeln!(f, "the shortest such history:")?;
+        for line in self.shortest.trace(self.mutant) {
             writeln!(f, "  {line}")?;
         }
         if let Some(mutant) = self.mutant {
-            return write!(f, "with this mutant on purpose: {mutant:?}");
+            return write!(f, "with the mutant {mutant:?}");
         }
-        write!(f, "to see it again: {} --seed {seed} --history {number}", H::COMMAND)
+        write!(f, "to repeat it: {} --seed {seed} --history {number}", H::COMMAND)
     }
 }
 
@@ -74,7 +74,7 @@ pub fn history<H: Generated>(seed: u64, number: u64) -> H {
 
 fn tree<H: Generated>(seed: u64, number: u64) -> impl ValueTree<Value = H> {
     let mut bytes = [0; 16];
-    // Neighbours become strangers.
+    // Neighboring numbers must give unrelated histories.
     let start = SplitMix64::new(seed).next() ^ number;
     bytes[..8].copy_from_slice(&SplitMix64::new(start).next().to_le_bytes());
     bytes[8..].copy_from_slice(&SplitMix64::new(!start).next().to_le_bytes());
@@ -83,12 +83,12 @@ fn tree<H: Generated>(seed: u64, number: u64) -> impl ValueTree<Value = H> {
     H::strategy().new_tree(&mut runner).unwrap()
 }
 
-/// Plays the history of this number. If it breaks an invariant, the shortest that does is looked for.
+/// Plays the history of this number, and shrinks it if it breaks an invariant.
 pub fn play<H: Generated>(
     seed: u64,
     number: u64,
     mutant: Option<H::Mutant>,
-) -> Result<Tally, Box<Broken<H>>> {
+) -> Result<Tally, Box<Counterexample<H>>> {
     let mut tree = tree::<H>(seed, number);
     let first = tree.current();
     let violation = match first.play(mutant) {
@@ -101,10 +101,10 @@ pub fn play<H: Generated>(
         is_going_on =
             if shortest.is_broken_by(tree.current()) { tree.simplify() } else { tree.complicate() };
     }
-    // That leaves what can go only now that something else has.
-    while shortest.does_without_something() {}
+    // Removing one part may make another one removable.
+    while shortest.remove_a_part() {}
     let Shortest { history, violation, .. } = shortest;
-    Err(Box::new(Broken { seed, number, shortest: history, mutant, violation }))
+    Err(Box::new(Counterexample { seed, number, shortest: history, mutant, violation }))
 }
 
 /// The shortest history so far that breaks an invariant.
@@ -115,7 +115,7 @@ struct Shortest<H: Generated> {
 }
 
 impl<H: Generated> Shortest<H> {
-    /// Whether this one breaks an invariant too; then it is the shortest.
+    /// Whether this one breaks an invariant too; then it becomes the shortest.
     fn is_broken_by(&mut self, candidate: H) -> bool {
         match candidate.play(self.mutant) {
             Ok(_) => false,
@@ -126,7 +126,7 @@ impl<H: Generated> Shortest<H> {
         }
     }
 
-    fn does_without_something(&mut self) -> bool {
+    fn remove_a_part(&mut self) -> bool {
         let before = self.history.parts();
         for part in (0..before).rev() {
             let candidate = self.history.without(part);
@@ -136,13 +136,13 @@ impl<H: Generated> Shortest<H> {
     }
 }
 
-/// Plays so many histories on all cores, with this mutant if there is one. The same seed
-/// plays the same ones on any machine.
+/// Plays this many histories on all cores, with this mutant if there is one. The same seed plays
+/// the same ones on any machine.
 pub fn play_all<H: Generated>(
     seed: u64,
     count: u64,
     mutant: Option<H::Mutant>,
-) -> Result<Tally, Box<Broken<H>>> {
+) -> Result<Tally, Box<Counterexample<H>>> {
     let next = AtomicU64::new(0);
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let work = || {
@@ -161,12 +161,12 @@ pub fn play_all<H: Generated>(
             }
         }
     };
-    let results: Vec<Result<Tally, Box<Broken<H>>>> = std::thread::scope(|scope| {
+    let results: Vec<Result<Tally, Box<Counterexample<H>>>> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     let mut tally = Tally::new();
-    let mut first: Option<Box<Broken<H>>> = None;
+    let mut first: Option<Box<Counterexample<H>>> = None;
     for result in results {
         match result {
             Ok(more) => add(&mut tally, more),

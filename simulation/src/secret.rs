@@ -3,9 +3,9 @@
 use shared::domain::time::Timestamp;
 use shared::ports::SecretVersion;
 
-/// How a secret starts that Stripe does not sign with.
+/// The prefix of a secret that Stripe does not sign with.
 const WRONG: &str = "whsec_wrong_";
-/// An instance that has read the secret can't be made to read it again for so long.
+/// How long an instance that has read the secret doesn't read it again.
 const REFRESH_SECONDS: i64 = 10;
 /// How often an instance reads both versions, if the stages move in between.
 const READS_MAX: u32 = 3;
@@ -29,7 +29,7 @@ impl From<Version> for SecretVersion {
 pub(crate) struct StoredSecret {
     current: Version,
     previous: Option<Version>,
-    /// The secrets that count: at first, and after each change.
+    /// The accepted secrets: at first, and after each change.
     counting: Vec<Vec<String>>,
 }
 
@@ -53,16 +53,16 @@ impl StoredSecret {
         self.counting.len() - 1
     }
 
-    /// Adds a version, as `PutSecretValue` does: it is current, and the current one is previous.
+    /// Adds a version, as `PutSecretValue` does: it becomes current, and the current one previous.
     pub(crate) fn put(&mut self, text: String, now: i64) {
         let new = Version { id: self.counting.len(), text, created: now };
         self.previous = Some(std::mem::replace(&mut self.current, new));
         self.changed();
     }
 
-    /// Stores a secret that Stripe does not sign with; or where that is what is current, takes it
-    /// back, as `UpdateSecretVersionStage` does: both versions change places.
-    pub(crate) fn slip(&mut self, now: i64) {
+    /// Stores a secret that Stripe does not sign with; or if that is current, undoes it as
+    /// `UpdateSecretVersionStage` does: the two versions change places.
+    pub(crate) fn store_wrong(&mut self, now: i64) {
         match &mut self.previous {
             Some(previous) if self.current.text.starts_with(WRONG) => {
                 std::mem::swap(previous, &mut self.current);
@@ -77,32 +77,32 @@ impl StoredSecret {
         self.counting.push(versions.into_iter().flatten().map(|it| it.text.clone()).collect());
     }
 
-    /// Whether none of these counted at some moment of this look.
-    fn could_miss(&self, secrets: &[String], look: &Look) -> bool {
-        let mut moments = self.counting[look.first_answer..=look.last_answer].iter();
+    /// Whether none of these was accepted at some moment of this refresh.
+    fn may_have_missed(&self, secrets: &[String], refresh: &Refresh) -> bool {
+        let mut moments = self.counting[refresh.first_answer..=refresh.last_answer].iter();
         moments.any(|counting| !secrets.iter().any(|secret| counting.contains(secret)))
     }
 }
 
-/// An instance's last look at the secret: the current version; if that is recent, the previous one,
-/// and the current one again.
+/// An instance's last refresh of the secret: the current version; if that is recent, the previous
+/// one, and the current one again.
 #[derive(Debug, Clone)]
-pub(crate) struct Look {
-    /// When it began, by the instance's clock.
+pub(crate) struct Refresh {
+    /// When it started, by the instance's clock.
     began_at: i64,
     has_failed: bool,
-    /// After how many changes the first and the last version were read.
+    /// The number of changes before the first and the last read.
     first_answer: usize,
     last_answer: usize,
-    /// What was read as current.
+    /// The value read as current.
     current: Option<Version>,
-    /// Whether the previous version was the last to be read.
+    /// Whether the previous version was read last.
     is_previous_read: bool,
     /// How often something else was current afterwards.
     moves: u32,
 }
 
-impl Look {
+impl Refresh {
     fn new(now: i64, changes: usize) -> Self {
         Self {
             began_at: now,
@@ -115,19 +115,19 @@ impl Look {
         }
     }
 
-    /// The look to which this reading belongs, in vain should it not come to an answer.
+    /// The refresh that this read belongs to. It counts as failed unless it completes.
     pub(crate) fn reading(last: Option<Self>, stage: &str, now: i64, changes: usize) -> Self {
-        let goes_on = last.filter(|look| stage != "AWSCURRENT" || look.is_previous_read);
-        let look = goes_on.unwrap_or_else(|| Self::new(now, changes));
-        Self { has_failed: true, ..look }
+        let goes_on = last.filter(|refresh| stage != "AWSCURRENT" || refresh.is_previous_read);
+        let refresh = goes_on.unwrap_or_else(|| Self::new(now, changes));
+        Self { has_failed: true, ..refresh }
     }
 
-    /// The instance has something new to do: no look goes on.
+    /// The instance has a new delivery: no refresh continues.
     pub(crate) fn end(&mut self) {
         self.is_previous_read = false;
     }
 
-    /// This was read, after so many changes; none if it was refused. Says whether something else
+    /// Records a read, after this many changes; none if it failed. Returns whether something else
     /// was current before.
     pub(crate) fn answered(
         &mut self,
@@ -152,21 +152,21 @@ impl Look {
         has_moved
     }
 
-    /// What was read as current, if it is being read again.
+    /// The value read as current, while it is being read again.
     pub(crate) fn known(&self, stage: &str) -> Option<&Version> {
         self.current.as_ref().filter(|_| stage == "AWSCURRENT")
     }
 
-    /// Whether an instance that has looked so need not know any of these secrets; and whether it has
-    /// looked in vain. Neither excuses it if it could have looked again.
-    pub(crate) fn excuses(
+    /// Whether an instance with this refresh may not know any of these secrets yet, and whether its
+    /// refresh failed. Neither is allowed for if it could have refreshed again.
+    pub(crate) fn allowances(
         &self,
         secrets: &[String],
         now: i64,
         secret: &StoredSecret,
     ) -> (bool, bool) {
         let is_recent = (0..REFRESH_SECONDS).contains(&(now - self.began_at));
-        let may_not_know = is_recent && !self.has_failed && secret.could_miss(secrets, self);
+        let may_not_know = is_recent && !self.has_failed && secret.may_have_missed(secrets, self);
         (may_not_know, is_recent && self.has_failed)
     }
 }

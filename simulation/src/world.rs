@@ -1,9 +1,8 @@
-//! The world as one webhook function sees it, with every step of it in the scheduler's hand.
+//! The services as one webhook function sees them, with every step under the scheduler's control.
 //!
-//! Whatever a function asks of the world, it first stands still, is then answered, and stands still
-//! again before it knows the answer. So the scheduler can let others go first at each of these
-//! points, have the question fail in one of the ways in which it fails in earnest, or end the
-//! function there.
+//! On every call a function first yields, then gets the result, and yields again before it knows
+//! the result. At each of these points the scheduler can let others run first, fail the call in one
+//! of the ways in which it fails in production, or kill the function.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -26,32 +25,32 @@ use shared::stripe::wire;
 use crate::invariant::{Invariants, Violation};
 use crate::memory::{Contents, Customer};
 use crate::mutant::Mutant;
-use crate::oracle::{self, Message, Moment, Stripe};
-use crate::secret::{Look, StoredSecret, Version};
+use crate::oracle::{self, DisputeVersion, Message, Stripe};
+use crate::secret::{Refresh, StoredSecret, Version};
 
-/// What goes wrong with one thing that is asked of the world.
+/// How a call can fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
     /// Throttled or unreachable; nothing is done.
     Unavailable,
-    /// A commit is made, and its answer lost.
+    /// A commit is made, and its response lost.
     AnswerLost,
-    /// A commit is made when nobody waits for it any more, and perhaps after the next try.
+    /// A commit is made after the caller has given up, and perhaps after the next attempt.
     DoneLate,
-    /// A commit meets another transaction; nothing is written. No emulator ever says so.
+    /// A commit conflicts with another transaction; nothing is written. No emulator does this.
     Conflict,
-    /// A read answers with what was there before the last commit.
+    /// A read returns the state before the last commit.
     Stale,
-    /// Stripe answers with what it will tell only later.
+    /// Stripe returns a state whose event it sends only later.
     Early,
-    /// Somebody stores a wrong secret, or takes it back, just after this read.
+    /// Somebody stores a wrong secret, or undoes that, just after this read.
     SecretMoves,
 }
 
-/// Where a function stands.
+/// Where a function has yielded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
-    /// It has not asked for anything yet.
+    /// It has made no call yet.
     Started,
     /// It is about to read a secret.
     AskingForSecret,
@@ -59,35 +58,35 @@ pub enum Stage {
     Reading,
     /// It is about to scan the table.
     Scanning,
-    /// The table has been read, and the answer is on its way.
+    /// The table was read, and the result is on its way.
     Read,
-    /// It is about to ask Stripe.
+    /// It is about to call Stripe.
     AskingStripe,
-    /// Stripe has been asked, and the answer is on its way.
+    /// Stripe was called, and the response is on its way.
     StripeAnswered,
     /// It is about to commit.
     Committing,
-    /// Its commit has been answered, and it does not know yet.
+    /// Its commit was made, and it does not know yet.
     Answered,
     /// It sleeps.
     Sleeping,
 }
 
 impl Stage {
-    /// Where it is, in words.
+    /// The stage, described.
     #[must_use]
     pub const fn describe(self) -> &'static str {
         match self {
-            Self::Started => "before it begins",
+            Self::Started => "before it starts",
             Self::AskingForSecret => "before it reads a secret",
             Self::Reading => "before it reads the table",
             Self::Scanning => "before it scans the table",
-            Self::Read => "after it has read the table",
-            Self::AskingStripe => "before it asks Stripe",
-            Self::StripeAnswered => "after it has asked Stripe",
+            Self::Read => "after it read the table",
+            Self::AskingStripe => "before it calls Stripe",
+            Self::StripeAnswered => "after it called Stripe",
             Self::Committing => "before it commits",
             Self::Answered => "after its commit",
-            Self::Sleeping => "while it waits to try again",
+            Self::Sleeping => "while it waits to retry",
         }
     }
 }
@@ -104,7 +103,7 @@ pub const FAULTS: [Fault; 7] = [
 ];
 
 impl Fault {
-    /// Whether it can happen to a function that stands there.
+    /// Whether it applies at that stage.
     #[must_use]
     pub const fn can_happen(self, stage: Stage) -> bool {
         match self {
@@ -126,26 +125,26 @@ impl Fault {
     }
 }
 
-/// How often each kind of thing has happened, so that a run in which nothing did is noticed.
+/// How often each thing has happened, so that a test notices if something never did.
 pub type Tally = BTreeMap<&'static str, u64>;
 
-/// What all functions share.
+/// The state that all functions share.
 pub(crate) struct World {
     pub(crate) contents: Contents,
     before: Contents,
     pub(crate) invariant: Invariants,
     stripe: Arc<Stripe>,
-    /// For each dispute, after how many changes Stripe may answer that it stands. It says nothing
-    /// older than what it has told; that it says nothing newer is the worst case.
+    /// For each dispute, the number of changes up to which Stripe may return its status. It returns
+    /// nothing older than what it has sent; that it returns nothing newer is the worst case.
     heard: BTreeMap<String, usize>,
-    /// What was answered first, where nothing else ever is.
+    /// The first result, where it never changes.
     first_answers: BTreeMap<String, DisputeStatus>,
     /// The signing secret in Secrets Manager.
     pub(crate) secret: StoredSecret,
     pub(crate) now: i64,
-    /// What is wrong with the table all the time.
+    /// The table's permanent mutant.
     pub(crate) mutant: Option<Mutant>,
-    /// What goes wrong with the next question; none again once it has.
+    /// The fault of the next call; none again once it has happened.
     pub(crate) fault: Option<Fault>,
     /// Commits that are made later.
     late: Vec<Vec<Write>>,
@@ -182,9 +181,9 @@ impl World {
         }
     }
 
-    /// Stripe has told this to somebody.
-    pub(crate) fn hear(&mut self, message: &Message) {
-        if let Some(Moment { dispute, changes }) = &message.moment {
+    /// Stripe has sent this to somebody.
+    pub(crate) fn sent(&mut self, message: &Message) {
+        if let Some(DisputeVersion { dispute, changes }) = &message.dispute_version {
             let heard = self.heard.entry(dispute.clone()).or_default();
             *heard = (*changes).max(*heard);
         }
@@ -194,13 +193,13 @@ impl World {
         *self.tally.entry(what).or_default() += 1;
     }
 
-    /// The fault that is due, if it is one of these.
-    fn meets(&mut self, possible: &[Fault]) -> Option<Fault> {
+    /// The pending fault, if it is one of these.
+    fn take_fault(&mut self, possible: &[Fault]) -> Option<Fault> {
         self.fault.take_if(|fault| possible.contains(fault))
     }
 
     fn read<T>(&mut self, read: impl FnOnce(&Contents) -> T) -> Result<T, LedgerError> {
-        match self.meets(&[Fault::Unavailable, Fault::Stale]) {
+        match self.take_fault(&[Fault::Unavailable, Fault::Stale]) {
             Some(Fault::Stale) => {
                 self.count("stale read");
                 Ok(read(&self.before))
@@ -213,22 +212,22 @@ impl World {
         }
     }
 
-    /// A scan that is strongly consistent sees all that was written before it began.
+    /// A strongly consistent scan sees everything that was written before it began.
     fn scan<T>(&mut self, scan: impl FnOnce(&Contents) -> T) -> Result<T, LedgerError> {
-        if self.meets(&[Fault::Unavailable]).is_some() {
+        if self.take_fault(&[Fault::Unavailable]).is_some() {
             self.count("scan refused");
             return Err(unavailable());
         }
         Ok(scan(&self.contents))
     }
 
-    /// What this payment pays for. Nobody here sells subscriptions.
+    /// What this payment pays for. There are no subscriptions here.
     fn owner(&mut self, payment: &str) -> Result<PaymentFor, StripeReadError> {
-        if self.meets(&[Fault::Unavailable]).is_some() {
+        if self.take_fault(&[Fault::Unavailable]).is_some() {
             self.count("Stripe refused");
             return Err(stripe_unavailable());
         }
-        self.count("asked whose a payment is");
+        self.count("payment's owner looked up");
         if self.mutant == Some(Mutant::EarlyRefundDropped) {
             return Ok(PaymentFor::Purchase(Owner::Unmarked));
         }
@@ -237,18 +236,18 @@ impl World {
         Ok(PaymentFor::Purchase(owner))
     }
 
-    /// How a dispute stood when it was last told of, or stands.
+    /// A dispute's status when it was last reported, or its current one.
     fn dispute(&mut self, id: &str) -> Result<DisputeStatus, StripeReadError> {
-        match self.meets(&[Fault::Unavailable, Fault::Early]) {
+        match self.take_fault(&[Fault::Unavailable, Fault::Early]) {
             Some(Fault::Early) => {
-                self.count("Stripe asked early");
+                self.count("Stripe ahead of its events");
                 self.heard.insert(id.to_owned(), self.stripe.changes(id));
             }
             Some(_) => {
                 self.count("Stripe refused");
                 return Err(stripe_unavailable());
             }
-            None => self.count("asked how a dispute stands"),
+            None => self.count("dispute's status looked up"),
         }
         let heard = self.heard.get(id).copied().unwrap_or_default();
         let object = self.stripe.dispute(id, heard).ok_or_else(stripe_unavailable)?;
@@ -260,8 +259,12 @@ impl World {
     }
 
     fn commit(&mut self, writes: &[Write]) -> Result<Commit, LedgerError> {
-        let fault =
-            self.meets(&[Fault::Unavailable, Fault::AnswerLost, Fault::DoneLate, Fault::Conflict]);
+        let fault = self.take_fault(&[
+            Fault::Unavailable,
+            Fault::AnswerLost,
+            Fault::DoneLate,
+            Fault::Conflict,
+        ]);
         match fault {
             Some(Fault::Unavailable) => {
                 self.count("commit refused");
@@ -272,12 +275,12 @@ impl World {
                 Ok(Commit::Conflict(Box::default()))
             }
             Some(Fault::DoneLate) => {
-                self.count("commit done late");
+                self.count("commit made late");
                 self.late.push(writes.to_vec());
                 Err(unavailable())
             }
             Some(_) => {
-                self.count("commit's answer lost");
+                self.count("commit's response lost");
                 self.transact(writes);
                 Err(unavailable())
             }
@@ -285,7 +288,7 @@ impl World {
         }
     }
 
-    /// Makes the commits that nobody waits for any more.
+    /// Makes the commits whose callers have given up.
     pub(crate) fn catch_up(&mut self) {
         for writes in std::mem::take(&mut self.late) {
             self.transact(&writes);
@@ -308,52 +311,52 @@ impl World {
         answer
     }
 
-    /// The signing secret's version at this stage, and after how many changes of the secret.
+    /// The signing secret's version at this stage, and the number of changes so far.
     fn secret(&mut self, stage: &str) -> Result<(Option<Version>, usize), SecretUnavailable> {
-        let fault = self.meets(&[Fault::Unavailable, Fault::SecretMoves]);
+        let fault = self.take_fault(&[Fault::Unavailable, Fault::SecretMoves]);
         if fault == Some(Fault::Unavailable) {
             self.count("secret refused");
-            return Err(SecretUnavailable("as the scheduler has it".into()));
+            return Err(SecretUnavailable("by order of the scheduler".into()));
         }
         let answer = (self.secret.version(stage), self.secret.changes());
         if fault == Some(Fault::SecretMoves) {
-            self.secret.slip(self.now);
+            self.secret.store_wrong(self.now);
         }
         Ok(answer)
     }
 }
 
 fn unavailable() -> LedgerError {
-    LedgerError::Unavailable("as the scheduler has it".into())
+    LedgerError::Unavailable("by order of the scheduler".into())
 }
 
 fn stripe_unavailable() -> StripeReadError {
-    StripeReadError::Unavailable("as the scheduler has it".into())
+    StripeReadError::Unavailable("by order of the scheduler".into())
 }
 
-/// The world's door for one instance. Clones are the same instance's.
+/// One instance's ports. Clones belong to the same instance.
 #[derive(Clone)]
 pub(crate) struct Instance {
     world: Arc<Mutex<World>>,
-    own: Arc<Mutex<Own>>,
+    own: Arc<Mutex<InstanceState>>,
 }
 
-/// What is an instance's own.
-struct Own {
+/// An instance's own state.
+struct InstanceState {
     stage: Stage,
     skew_seconds: i64,
-    /// Its last questions, while it has had something to do.
+    /// Its latest calls for this delivery.
     asked: Asked,
-    /// Its last look at the signing secret.
-    look: Option<Look>,
+    /// Its latest refresh of the signing secret.
+    refresh: Option<Refresh>,
 }
 
-/// What became of what a function has asked for, on the way to one answer.
+/// The results of a function's calls, on the way to one response.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Asked {
-    /// Whether the last question failed.
+    /// Whether the last call failed.
     pub(crate) has_last_failed: bool,
-    /// How often a commit was not made because of others.
+    /// How often a commit failed because of other functions.
     pub(crate) conflicts: u32,
     /// Whether the last commit was made.
     pub(crate) is_committed: bool,
@@ -361,8 +364,12 @@ pub(crate) struct Asked {
 
 impl Instance {
     pub(crate) fn new(world: &Arc<Mutex<World>>) -> Self {
-        let own =
-            Own { stage: Stage::Started, skew_seconds: 0, asked: Asked::default(), look: None };
+        let own = InstanceState {
+            stage: Stage::Started,
+            skew_seconds: 0,
+            asked: Asked::default(),
+            refresh: None,
+        };
         Self { world: Arc::clone(world), own: Arc::new(Mutex::new(own)) }
     }
 
@@ -382,37 +389,39 @@ impl Instance {
         self.own.lock().unwrap().asked
     }
 
-    /// It is given something new to do.
+    /// It gets a new delivery.
     pub(crate) fn begin(&self) {
         let mut own = self.own.lock().unwrap();
         (own.stage, own.asked) = (Stage::Started, Asked::default());
-        own.look.iter_mut().for_each(Look::end);
+        own.refresh.iter_mut().for_each(Refresh::end);
     }
 
-    /// Whether it need not know any of these secrets, having read others within ten seconds of when
-    /// it began, by its clock; and whether it has tried to in vain.
-    pub(crate) fn ignorance(&self, secrets: &[String], now: i64) -> (bool, bool) {
-        let look = self.own.lock().unwrap().look.clone();
-        look.map_or((false, false), |look| look.excuses(secrets, now, &self.world().secret))
+    /// Whether it may not know any of these secrets yet, having read others less than ten seconds
+    /// before it started, by its clock; and whether its refresh failed.
+    pub(crate) fn missing_secret(&self, secrets: &[String], now: i64) -> (bool, bool) {
+        let refresh = self.own.lock().unwrap().refresh.clone();
+        refresh.map_or((false, false), |refresh| {
+            refresh.allowances(secrets, now, &self.world().secret)
+        })
     }
 
     pub(crate) fn skew(&self, seconds: i64) {
         self.own.lock().unwrap().skew_seconds = seconds;
     }
 
-    pub(crate) async fn stand_at(&self, stage: Stage) {
+    pub(crate) async fn yield_at(&self, stage: Stage) {
         self.own.lock().unwrap().stage = stage;
-        Once::default().await;
+        YieldOnce::default().await;
     }
 }
 
-/// Pending once: then it is the scheduler's step.
+/// Pending once: the scheduler decides when to continue.
 #[derive(Default)]
-pub(crate) struct Once {
+pub(crate) struct YieldOnce {
     stood: bool,
 }
 
-impl Future for Once {
+impl Future for YieldOnce {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
@@ -426,12 +435,12 @@ impl Instance {
     }
 
     async fn read(&self, needs: Needs<'_>) -> Result<Stored, LedgerError> {
-        self.stand_at(Stage::Reading).await;
+        self.yield_at(Stage::Reading).await;
         self.world().read(|contents| contents.stored(needs))
     }
 
     async fn transact(&self, writes: &[Write]) -> Result<Commit, LedgerError> {
-        self.stand_at(Stage::Committing).await;
+        self.yield_at(Stage::Committing).await;
         let mut world = self.world();
         match world.mutant {
             None => world.commit(writes),
@@ -459,7 +468,7 @@ impl Ledger for Instance {
             self.read(needs).await
         };
         self.note(&answer);
-        self.stand_at(Stage::Read).await;
+        self.yield_at(Stage::Read).await;
         answer
     }
 
@@ -481,17 +490,17 @@ impl Ledger for Instance {
             own.asked.is_committed = matches!(answer, Ok(Commit::Applied));
             own.asked.conflicts += u32::from(matches!(answer, Ok(Commit::Conflict(_))));
         }
-        self.stand_at(Stage::Answered).await;
+        self.yield_at(Stage::Answered).await;
         answer
     }
 }
 
 impl AccessReader for Instance {
     async fn entitlements(&self, learner: &LearnerId) -> Result<Entitlements, LedgerError> {
-        self.stand_at(Stage::Reading).await;
+        self.yield_at(Stage::Reading).await;
         let answer = self.world().read(|contents| contents.entitlements(learner));
         self.note(&answer);
-        self.stand_at(Stage::Read).await;
+        self.yield_at(Stage::Read).await;
         answer
     }
 
@@ -499,20 +508,20 @@ impl AccessReader for Instance {
         &self,
         sources: &[SourceId],
     ) -> Result<BTreeMap<SourceId, StoredSource>, LedgerError> {
-        self.stand_at(Stage::Reading).await;
-        let answer = self.world().read(|contents| contents.those(sources));
+        self.yield_at(Stage::Reading).await;
+        let answer = self.world().read(|contents| contents.stored_sources(sources));
         self.note(&answer);
-        self.stand_at(Stage::Read).await;
+        self.yield_at(Stage::Read).await;
         answer
     }
 }
 
 impl SourceFinder for Instance {
     async fn sources_of(&self, learner: &LearnerId) -> Result<Vec<SourceId>, LedgerError> {
-        self.stand_at(Stage::Scanning).await;
+        self.yield_at(Stage::Scanning).await;
         let answer = self.world().scan(|contents| contents.sources_of(learner));
         self.note(&answer);
-        self.stand_at(Stage::Read).await;
+        self.yield_at(Stage::Read).await;
         answer
     }
 }
@@ -523,23 +532,23 @@ impl StripeReader for Instance {
         payment: &PaymentIntentId,
         _: Timestamp,
     ) -> Result<PaymentFor, StripeReadError> {
-        self.stand_at(Stage::AskingStripe).await;
+        self.yield_at(Stage::AskingStripe).await;
         let answer = self.world().owner(payment.as_str());
         self.note(&answer);
-        self.stand_at(Stage::StripeAnswered).await;
+        self.yield_at(Stage::StripeAnswered).await;
         answer
     }
 
-    /// What is answered is settled when it is asked, and known when it arrives.
+    /// The result is fixed when the call is made, and known when it arrives.
     async fn dispute(
         &self,
         id: &DisputeId,
         _: Timestamp,
     ) -> Result<DisputeStatus, StripeReadError> {
-        self.stand_at(Stage::AskingStripe).await;
+        self.yield_at(Stage::AskingStripe).await;
         let answer = self.world().dispute(id.as_str());
         self.note(&answer);
-        self.stand_at(Stage::StripeAnswered).await;
+        self.yield_at(Stage::StripeAnswered).await;
         answer
     }
 }
@@ -547,21 +556,22 @@ impl StripeReader for Instance {
 impl SecretReader for Instance {
     async fn version(&self, stage: &str) -> Result<Option<SecretVersion>, SecretUnavailable> {
         let (now, changes) = (self.now().unix_seconds(), self.world().secret.changes());
-        let mut look = Look::reading(self.own.lock().unwrap().look.take(), stage, now, changes);
-        self.own.lock().unwrap().look = Some(look.clone());
-        self.stand_at(Stage::AskingForSecret).await;
+        let mut refresh =
+            Refresh::reading(self.own.lock().unwrap().refresh.take(), stage, now, changes);
+        self.own.lock().unwrap().refresh = Some(refresh.clone());
+        self.yield_at(Stage::AskingForSecret).await;
         let (answer, mutant) = {
             let mut world = self.world();
             (world.secret(stage), world.mutant)
         };
         self.note(&answer);
         let (version, changes) = answer?;
-        let known = look.known(stage).filter(|_| mutant == Some(Mutant::SecretMovesUnnoticed));
+        let known = refresh.known(stage).filter(|_| mutant == Some(Mutant::SecretMovesUnnoticed));
         let version = known.cloned().or(version);
-        if look.answered(stage, version.as_ref(), changes) {
+        if refresh.answered(stage, version.as_ref(), changes) {
             self.world().count("secret changed while it was read");
         }
-        self.own.lock().unwrap().look = Some(look);
+        self.own.lock().unwrap().refresh = Some(refresh);
         Ok(version.map(SecretVersion::from))
     }
 }
@@ -571,15 +581,15 @@ impl Clock for Instance {
         Timestamp::from_unix_seconds(self.world().now + self.skew_seconds())
     }
 
-    /// A pause is over at the next step; longer ones when so much time has passed.
+    /// A short pause ends at the next step, a longer one once enough time has passed.
     async fn sleep(&self, duration: Duration) {
         let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
         if seconds == 0 {
-            return self.stand_at(Stage::Sleeping).await;
+            return self.yield_at(Stage::Sleeping).await;
         }
         let until = self.world().now.saturating_add(seconds);
         while self.world().now < until {
-            Once::default().await;
+            YieldOnce::default().await;
         }
     }
 }

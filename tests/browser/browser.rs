@@ -1,4 +1,4 @@
-//! Chromium, driven by its own `WebDriver`: one of both for each test.
+//! Chromium and its `WebDriver`, one of each per test.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -27,17 +27,17 @@ pub(crate) struct Browser {
     chromedriver: Chromedriver,
 }
 
-/// It is killed when it is no longer needed.
+/// Killed on drop.
 struct Chromedriver {
     process: Child,
-    /// Where it still may say something.
+    /// Its log.
     stdout: BufReader<ChildStdout>,
 }
 
 impl Chromedriver {
-    /// Starts one, and gives its address.
+    /// Starts one, and returns its address.
     fn start() -> (Self, String) {
-        // It takes any port of IPv6 that is free, and ends if IPv4's of that number is not.
+        // It takes any free IPv6 port, and ends if the same IPv4 port is in use.
         for _ in 0..STARTS_MAX {
             let mut chromedriver = Self::spawn();
             if let Some(address) = chromedriver.address() {
@@ -75,7 +75,7 @@ impl Browser {
         let (chromedriver, address) = Chromedriver::start();
         let arguments = [
             "--headless",
-            // What it opens is ours, and a container has no sandbox to offer.
+            // It opens only our own pages, and a container has no sandbox to offer.
             "--no-sandbox",
             "--disable-gpu",
             "--disable-dev-shm-usage",
@@ -95,7 +95,7 @@ impl Browser {
         browser
     }
 
-    /// Takes the browser to another screen.
+    /// Changes the screen size.
     pub(crate) async fn show_on(&self, Screen { width, height }: Screen) {
         let metrics = json!({
             "width": width,
@@ -106,7 +106,7 @@ impl Browser {
         self.tell("Emulation.setDeviceMetricsOverride", metrics).await;
     }
 
-    /// Tells Chromium something that `WebDriver` has no word for.
+    /// A Chromium command that `WebDriver` doesn't have.
     pub(crate) async fn tell(&self, command: &str, parameters: serde_json::Value) {
         self.session.tell_chromium(command, parameters).await.unwrap();
     }

@@ -5,23 +5,23 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::chapters::pieces;
-use crate::reading::has_nothing_of;
+use crate::reading::shows_nothing_of;
 use crate::visitor::{Visitor, visit};
 
 pub(crate) const CHAPTER: &str = "/course/tutorclaw/6";
 
-/// Somebody before the paywall of a chapter.
-pub(crate) async fn comes_to_the_paywall(learner: &Visitor) {
+/// Opens a chapter's paywall, signed in.
+pub(crate) async fn opens_the_paywall(learner: &Visitor) {
     learner.goes_to(&format!("/sign-in?to={CHAPTER}")).await;
     learner.follows_the_link("ada@example.com").await;
     learner.is_at(CHAPTER).await;
-    learner.finds("Unlock: TutorClaw, all chapters").await;
+    learner.finds("Buy for $9.99: TutorClaw, all chapters").await;
 }
 
-/// Somebody who has bought it, and has not waited for the success page to go on.
+/// Buys the course, and returns from Stripe.
 pub(crate) async fn buys(learner: &Visitor, card: &str) {
-    comes_to_the_paywall(learner).await;
-    learner.presses("Unlock").await;
+    opens_the_paywall(learner).await;
+    learner.presses("Buy for $").await;
     learner.pays_with(card).await;
 }
 
@@ -31,18 +31,20 @@ pub(crate) async fn reads(learner: &Visitor) {
 }
 
 #[tokio::test]
-async fn what_is_bought_opens_by_itself() {
+async fn a_purchase_opens_by_itself() {
     visit(async |learner| {
         buys(learner, "4242 4242 4242 4242").await;
         learner.is_below("/success?session_id=cs_test_").await;
-        learner.sees(&["Paid. It is yours.", "TutorClaw, all chapters", "ada@example.com"]).await;
-        // Nobody presses anything here.
+        learner
+            .sees(&["Thank you. It’s yours.", "TutorClaw, all chapters", "ada@example.com"])
+            .await;
+        // The page continues without a press.
         reads(learner).await;
         learner.presses("Courses").await;
         learner.finds("Continue with chapter 6: TutorClaw").await;
-        learner.sees(&["1 course is yours"]).await;
+        learner.sees(&["1 course owned"]).await;
         learner.presses("Purchases").await;
-        learner.sees(&["TutorClaw, all chapters", "Open to you since"]).await;
+        learner.sees(&["TutorClaw, all chapters", "Yours to keep."]).await;
         learner.presses("Payment history").await;
         learner.sees(&["Paid $9.99. Access opened."]).await;
     })
@@ -57,32 +59,32 @@ async fn a_declined_card_charges_nothing_and_the_place_is_kept() {
         learner.sees(&["Your card was declined."]).await;
         learner.presses("← Back to the shop").await;
         learner.is_at("/cancel?price=tutorclaw_paid").await;
-        learner.sees(&["You have left the checkout.", "TutorClaw, all chapters, $9.99"]).await;
-        learner.presses("Back to where you were").await;
+        learner.sees(&["You left the checkout.", "TutorClaw, all chapters, $9.99"]).await;
+        learner.presses("Go back").await;
         learner.is_at(CHAPTER).await;
-        learner.finds("Unlock: TutorClaw, all chapters").await;
-        has_nothing_of(learner, "tutorclaw", 6).await;
+        learner.finds("Buy for $9.99: TutorClaw, all chapters").await;
+        shows_nothing_of(learner, "tutorclaw", 6).await;
 
-        learner.presses("Unlock").await;
+        learner.presses("Buy for $").await;
         learner.pays_with("4000 0000 0000 9995").await;
         learner.sees(&["Your card has insufficient funds."]).await;
         learner.pays_with("5555 5555 5555 4444").await;
-        learner.sees(&["Paid. It is yours."]).await;
-        learner.presses("Go on to TutorClaw").await;
+        learner.sees(&["Thank you. It’s yours."]).await;
+        learner.presses("Continue to TutorClaw").await;
         reads(learner).await;
     })
     .await;
 }
 
 #[tokio::test]
-async fn the_way_back_from_stripe_leads_to_no_other_site_however_it_is_spelt() {
+async fn the_return_from_stripe_never_leads_to_another_site() {
     visit(async |learner| {
-        comes_to_the_paywall(learner).await;
+        opens_the_paywall(learner).await;
         for from in ["/.//evil.example/login", "/x/..//evil.example", "/..//evil.example"] {
             learner.goes_to(&format!("/buy?price=tutorclaw_paid&from={from}")).await;
             learner.presses("← Back to the shop").await;
             learner.is_at("/cancel?price=tutorclaw_paid").await;
-            learner.presses("Back to where you were").await;
+            learner.presses("Go back").await;
             learner.is_at("/").await;
         }
     })
@@ -90,17 +92,17 @@ async fn the_way_back_from_stripe_leads_to_no_other_site_however_it_is_spelt() {
 }
 
 #[tokio::test]
-async fn a_bank_that_asks_who_pays_is_answered_and_then_it_is_bought() {
+async fn a_3d_secure_challenge_is_answered_and_paid() {
     visit(async |learner| {
         learner.expects_in_the_console("402 (Payment Required)");
         buys(learner, "4000 0027 6000 3184").await;
-        learner.sees(&["is it you who pays?"]).await;
+        learner.sees(&["did you make this payment?"]).await;
         learner.presses("Fail").await;
         learner.sees(&["We are unable to authenticate your payment method."]).await;
         learner.pays_with("4000 0027 6000 3184").await;
         learner.presses("Complete").await;
-        learner.sees(&["Paid. It is yours."]).await;
-        learner.presses("Go on to TutorClaw").await;
+        learner.sees(&["Thank you. It’s yours."]).await;
+        learner.presses("Continue to TutorClaw").await;
         reads(learner).await;
     })
     .await;
@@ -113,16 +115,16 @@ async fn a_purchase_is_made_with_the_keyboard_alone() {
         learner.goes_to("/").await;
         learner.tabs_to("Sign in").await;
         learner.types(ENTER).await;
-        learner.tabs_to("E-mail address").await;
+        learner.tabs_to("Email address").await;
         learner.types(&format!("ada@example.com{ENTER}")).await;
         learner.sees(&["Your sign-in link"]).await;
         learner.tabs_to("Sign in").await;
         learner.types(ENTER).await;
-        learner.sees(&["Welcome, ada@example.com"]).await;
-        learner.tabs_to("Unlock: TutorClaw, all chapters").await;
+        learner.sees(&["Your courses", "ada@example.com"]).await;
+        learner.tabs_to("Buy for $9.99: TutorClaw, all chapters").await;
         learner.types(ENTER).await;
         for (field, text) in [
-            ("E-mail", "ada@example.com"),
+            ("Email", "ada@example.com"),
             ("Card number", "4242424242424242"),
             ("Expiry", "12 / 34"),
             ("CVC", "123"),
@@ -131,48 +133,48 @@ async fn a_purchase_is_made_with_the_keyboard_alone() {
             learner.types(text).await;
         }
         learner.types(ENTER).await;
-        learner.sees(&["Paid. It is yours."]).await;
-        learner.tabs_to("Go on to TutorClaw").await;
+        learner.sees(&["Thank you. It’s yours."]).await;
+        learner.tabs_to("Continue to TutorClaw").await;
         learner.types(ENTER).await;
         learner.is_at("/course/tutorclaw").await;
-        learner.sees(&["Every chapter is open to you."]).await;
+        learner.sees(&["You have access to every chapter."]).await;
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_button_that_is_pressed_twice_opens_one_checkout() {
+async fn a_double_press_opens_one_checkout() {
     visit(async |learner| {
-        comes_to_the_paywall(learner).await;
+        opens_the_paywall(learner).await;
         let pressed = "(() => {
-            const unlock = control('Unlock');
+            const unlock = control('Buy for');
             unlock.click();
             unlock.click();
             return nameOf(unlock);
         })()";
         let name = learner.asks(pressed, json!([])).await.unwrap();
-        assert_eq!(name, "Opening the checkout…");
+        assert_eq!(name, "Opening checkout…");
         learner.finds("Pay $9.99").await;
         let session = learner.shop.session_id().await;
         let customers = learner.shop.stripe("/v1/customers").await;
         assert_eq!(customers["data"].as_array().unwrap().len(), 1, "{customers}");
 
-        // Who comes back without having paid finds the button as it was, and the same checkout.
+        // Returning without having paid leads to the same checkout.
         learner.browser.session.go_back().await.unwrap();
         learner.is_at(CHAPTER).await;
-        learner.presses("Unlock: TutorClaw, all chapters").await;
+        learner.presses("Buy for $9.99: TutorClaw, all chapters").await;
         learner.finds("Pay $9.99").await;
         learner.goes_to(&format!("/success?session_id={session}")).await;
-        learner.sees(&["Not paid yet.", "The checkout is still open."]).await;
-        learner.presses("Back to the checkout").await;
+        learner.sees(&["You haven’t paid yet.", "The checkout is still open."]).await;
+        learner.presses("Return to checkout").await;
         learner.finds("Pay $9.99").await;
         learner.shop.session().await;
     })
     .await;
 }
 
-/// Asks the API for a checkout, as another tab does, of which this page knows nothing.
-async fn opens_a_checkout(learner: &Visitor) -> String {
+/// Opens a checkout through the API, as another tab would.
+async fn opens_another_checkout(learner: &Visitor) -> String {
     let open = "(async () => {
         const { token } = JSON.parse(sessionStorage.getItem('coursegate.session'));
         const answer = await fetch('/api/checkout', {
@@ -187,18 +189,20 @@ async fn opens_a_checkout(learner: &Visitor) -> String {
 }
 
 #[tokio::test]
-async fn what_was_bought_in_another_tab_is_not_sold_again() {
+async fn a_purchase_in_another_tab_is_not_sold_again() {
     visit(async |learner| {
-        comes_to_the_paywall(learner).await;
-        let pay = format!("checkout/sessions/{}/pay", opens_a_checkout(learner).await);
-        learner.shop.behind_the_scenes(&pay, json!({ "card": "4242424242424242" })).await;
+        opens_the_paywall(learner).await;
+        let pay = format!("checkout/sessions/{}/pay", opens_another_checkout(learner).await);
+        learner.shop.simulator(&pay, json!({ "card": "4242424242424242" })).await;
         learner.expects_in_the_console("409 (Conflict)");
-        learner.presses("Unlock").await;
-        // The page takes it for what it is.
+        learner.presses("Buy for $").await;
+        // The page recognizes it.
         reads(learner).await;
         learner.shop.session().await;
         learner.goes_to("/buy?price=tutorclaw_paid").await;
-        learner.sees(&["It is yours already", "You own this already."]).await;
+        learner
+            .sees(&["You already own this", "You have access already, so there is nothing to pay."])
+            .await;
         learner.presses("Go to the course").await;
         learner.is_at("/course/tutorclaw").await;
     })
@@ -206,47 +210,49 @@ async fn what_was_bought_in_another_tab_is_not_sold_again() {
 }
 
 #[tokio::test]
-async fn who_has_paid_in_another_tab_and_goes_back_is_not_told_to_pay() {
+async fn after_paying_in_another_tab_nobody_is_told_to_pay() {
     visit(async |learner| {
-        comes_to_the_paywall(learner).await;
-        learner.presses("Unlock").await;
+        opens_the_paywall(learner).await;
+        learner.presses("Buy for $").await;
         learner.finds("Pay $9.99").await;
         let pay = format!("checkout/sessions/{}/pay", learner.shop.session_id().await);
-        learner.shop.behind_the_scenes(&pay, json!({ "card": "4242424242424242" })).await;
-        // The page of Stripe's that is still shown knows nothing of it.
+        learner.shop.simulator(&pay, json!({ "card": "4242424242424242" })).await;
+        // Stripe's page, still open, knows nothing of it.
         learner.presses("← Back to the shop").await;
-        learner.sees(&["It is yours already.", "TutorClaw, all chapters is open to you."]).await;
-        learner.presses("Back to where you were").await;
+        learner
+            .sees(&["You already own this.", "You have access to TutorClaw, all chapters."])
+            .await;
+        learner.presses("Go back").await;
         reads(learner).await;
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_price_that_is_gone_is_said_and_leads_to_what_is_current() {
+async fn a_retired_price_leads_to_current_prices() {
     visit(async |learner| {
         learner.goes_to("/sign-in?to=/buy?price=gone").await;
         learner.follows_the_link("ada@example.com").await;
-        learner.sees(&["The checkout can’t be opened", "no longer on sale"]).await;
+        learner.sees(&["Checkout can’t be opened", "no longer on sale"]).await;
         learner.presses("See all courses").await;
         learner.is_at("/").await;
-        learner.finds("Unlock: TutorClaw, all chapters").await;
+        learner.finds("Buy for $9.99: TutorClaw, all chapters").await;
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_payment_service_that_is_away_is_said_and_tried_again_later() {
+async fn an_unavailable_payment_service_is_reported_and_retried() {
     visit(async |learner| {
-        comes_to_the_paywall(learner).await;
+        opens_the_paywall(learner).await;
         let fault = json!({ "method": "POST", "path": "/v1/checkout/sessions", "status": 503, "times": 50 });
-        learner.shop.behind_the_scenes("faults", fault).await;
+        learner.shop.simulator("faults", fault).await;
         learner.expects_in_the_console("503 (Service Unavailable)");
-        learner.presses("Unlock").await;
-        learner.sees(&["The payment service can’t answer for a moment."]).await;
+        learner.presses("Buy for $").await;
+        learner.sees(&["The payment service is unavailable right now."]).await;
         // Not before the time that the API has named.
         learner.sees(&["Try again in "]).await;
-        learner.shop.stripe_is_well_again().await;
+        learner.shop.clear_stripe_faults().await;
         learner.finds_true("control('Try again')?.disabled === false").await;
         learner.presses("Try again").await;
         learner.finds("Pay $9.99").await;
@@ -255,28 +261,28 @@ async fn a_payment_service_that_is_away_is_said_and_tried_again_later() {
 }
 
 #[tokio::test]
-async fn who_tries_too_often_is_told_when_to_come_back() {
+async fn a_rate_limited_learner_is_told_when_to_retry() {
     visit(async |learner| {
-        comes_to_the_paywall(learner).await;
-        // So many are let through in ten minutes.
+        opens_the_paywall(learner).await;
+        // The limit for ten minutes.
         for _ in 0..20 {
-            opens_a_checkout(learner).await;
+            opens_another_checkout(learner).await;
         }
         learner.expects_in_the_console("429 (Too Many Requests)");
-        learner.presses("Unlock").await;
-        learner.sees(&["That was a lot of tries in a short time.", "Try again in "]).await;
+        learner.presses("Buy for $").await;
+        learner.sees(&["Too many attempts in a short time.", "Try again in "]).await;
         learner.finds_true("control('Try again in').disabled").await;
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_checkout_that_is_asked_for_offline_is_opened_by_another_press() {
+async fn a_checkout_that_failed_offline_opens_on_the_next_press() {
     visit(async |learner| {
-        comes_to_the_paywall(learner).await;
+        opens_the_paywall(learner).await;
         learner.expects_in_the_console("ERR_INTERNET_DISCONNECTED");
         learner.is_offline(true).await;
-        learner.presses("Unlock").await;
+        learner.presses("Buy for $").await;
         learner.sees(&["You are offline."]).await;
         learner.is_offline(false).await;
         learner.presses("Try again").await;
@@ -287,12 +293,12 @@ async fn a_checkout_that_is_asked_for_offline_is_opened_by_another_press() {
 }
 
 #[tokio::test]
-async fn who_has_gone_to_another_page_meanwhile_is_not_taken_to_stripe() {
+async fn leaving_the_page_cancels_the_redirect_to_stripe() {
     visit(async |learner| {
-        comes_to_the_paywall(learner).await;
+        opens_the_paywall(learner).await;
         let slow = json!({ "method": "POST", "path": "/v1/checkout/sessions", "delay_ms": 1500 });
-        learner.shop.behind_the_scenes("faults", slow).await;
-        learner.presses("Unlock").await;
+        learner.shop.simulator("faults", slow).await;
+        learner.presses("Buy for $").await;
         learner.presses("Purchases").await;
         learner.sees(&["You haven’t bought anything yet."]).await;
         let is_opened = async || {
@@ -307,17 +313,17 @@ async fn who_has_gone_to_another_page_meanwhile_is_not_taken_to_stripe() {
 }
 
 #[tokio::test]
-async fn who_goes_back_from_stripe_to_the_sign_in_is_still_signed_in() {
+async fn going_back_from_stripe_keeps_the_sign_in() {
     visit(async |learner| {
         learner.goes_to(CHAPTER).await;
-        learner.presses("Unlock").await;
+        learner.presses("Buy for $").await;
         learner.follows_the_link("ada@example.com").await;
         learner.finds("Pay $9.99").await;
-        // The mail lies between, and the form is before it.
+        // The email page lies in between, and the form before it.
         learner.browser.session.go_back().await.unwrap();
         learner.browser.session.go_back().await.unwrap();
         learner.follows_the_link("ada@example.com").await;
-        learner.sees(&["Welcome, ada@example.com"]).await;
+        learner.sees(&["Your courses", "ada@example.com"]).await;
     })
     .await;
 }

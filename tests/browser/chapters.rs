@@ -1,8 +1,8 @@
-//! The text of the demo's chapters, to be looked for.
+//! The demo chapters' text, to search pages for.
 
 use tests::world::root;
 
-/// Each piece of text that is long enough to be nowhere else.
+/// Each piece of text that is long enough to be unique.
 pub(crate) fn pieces(course: &str, chapter: u32) -> Vec<String> {
     let file = root().join(format!("content/{course}/{chapter}.html"));
     let html = std::fs::read_to_string(file).unwrap();

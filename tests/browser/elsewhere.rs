@@ -3,20 +3,20 @@
 use serde_json::json;
 
 use crate::chapters::pieces;
-use crate::reading::has_nothing_of;
+use crate::reading::shows_nothing_of;
 use crate::visitor::{Visitor, visit};
 
-/// An address with whatever an address may have.
+/// An address with every part that an address can have.
 pub(crate) const PAGE: &str = "/demo/embed.html?utm_content=spring%20sale:a,b+c&p=//x#section";
 const TEASER: &str = "“Wrong” is not feedback.";
 
-/// Whoever is on somebody else's page, and has not been there before.
-pub(crate) async fn comes_to_the_other_site(reader: &Visitor) {
+/// Opens another site's page for the first time.
+pub(crate) async fn opens_the_other_site(reader: &Visitor) {
     reader.opens(&reader.shop.other_site(PAGE)).await;
     reader.sees(&[TEASER, "TutorClaw, all chapters", "$9.99"]).await;
 }
 
-/// Waits until the browser is at this address of the other site, with nothing of the sign-in in it.
+/// Waits for this address of the other site, without anything of the sign-in in it.
 pub(crate) async fn is_at_the_other_site(reader: &Visitor, page: &str) {
     let address = async || {
         let address = reader.browser.session.address().await.ok()?;
@@ -27,17 +27,17 @@ pub(crate) async fn is_at_the_other_site(reader: &Visitor, page: &str) {
 }
 
 #[tokio::test]
-async fn a_chapter_is_bought_and_read_on_somebody_else_s_page() {
+async fn a_chapter_is_bought_and_read_on_another_site() {
     visit(async |reader| {
-        comes_to_the_other_site(reader).await;
+        opens_the_other_site(reader).await;
         reader.sees(&["coursegate-locked: {\"course\":\"tutorclaw\",\"chapter\":6}"]).await;
-        reader.presses("Unlock").await;
+        reader.presses("Buy for $").await;
         reader.follows_the_link("ada@example.com").await;
         reader.pays_with("4242 4242 4242 4242").await;
-        reader.sees(&["Paid. It is yours."]).await;
+        reader.sees(&["Thank you. It’s yours."]).await;
         reader.finds("Back to localhost").await;
 
-        // Nobody presses anything here.
+        // The page continues without a press.
         is_at_the_other_site(reader, PAGE).await;
         reader.sees(&[&pieces("tutorclaw", 6)[0]]).await;
         reader.sees(&["coursegate-open: {\"course\":\"tutorclaw\",\"chapter\":6}"]).await;
@@ -48,32 +48,32 @@ async fn a_chapter_is_bought_and_read_on_somebody_else_s_page() {
 }
 
 #[tokio::test]
-async fn who_turns_back_before_paying_is_where_they_were_on_somebody_else_s_page() {
+async fn canceling_returns_to_the_page_on_the_other_site() {
     visit(async |reader| {
-        comes_to_the_other_site(reader).await;
-        reader.presses("Unlock").await;
+        opens_the_other_site(reader).await;
+        reader.presses("Buy for $").await;
         reader.follows_the_link("ada@example.com").await;
         reader.presses("← Back to the shop").await;
-        reader.sees(&["You have left the checkout."]).await;
+        reader.sees(&["You left the checkout."]).await;
         reader.presses("Back to localhost").await;
         is_at_the_other_site(reader, PAGE).await;
         reader.sees(&[TEASER, "$9.99"]).await;
-        reader.finds("Unlock: TutorClaw, all chapters").await;
-        has_nothing_of(reader, "tutorclaw", 6).await;
+        reader.finds("Buy for $9.99: TutorClaw, all chapters").await;
+        shows_nothing_of(reader, "tutorclaw", 6).await;
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_page_of_another_site_signs_its_reader_in_and_out_again() {
+async fn another_site_signs_its_reader_in_and_out() {
     const FREE: &str = "document.querySelector('course-paywall').setAttribute('chapter', '1')";
     visit(async |reader| {
-        comes_to_the_other_site(reader).await;
+        opens_the_other_site(reader).await;
         reader.asks(FREE, json!([])).await;
         reader.presses("Sign in and read").await;
         reader.follows_the_link("ada@example.com").await;
         is_at_the_other_site(reader, PAGE).await;
-        reader.finds("Unlock: TutorClaw, all chapters").await;
+        reader.finds("Buy for $9.99: TutorClaw, all chapters").await;
         reader.asks(FREE, json!([])).await;
         let text = &pieces("tutorclaw", 1)[0];
         reader.sees(&[text]).await;
@@ -90,13 +90,13 @@ async fn a_page_of_another_site_signs_its_reader_in_and_out_again() {
 }
 
 #[tokio::test]
-async fn a_site_that_the_author_has_not_named_gets_no_token() {
+async fn a_site_that_is_not_listed_gets_no_token() {
     visit(async |learner| {
         learner.goes_to("/sign-in?to=/connect?origin=https://stranger.example").await;
         learner.follows_the_link("ada@example.com").await;
-        learner.sees(&["This site is not connected."]).await;
+        learner.sees(&["This site isn’t connected."]).await;
         learner.sees(&["https://stranger.example is not among"]).await;
-        // What begins or ends like the one that is named, and is not.
+        // Similar to the listed origin, but different.
         let other = learner.shop.other_site("");
         for origin in [
             format!("{other}1"),
@@ -107,19 +107,19 @@ async fn a_site_that_the_author_has_not_named_gets_no_token() {
             String::new(),
         ] {
             learner.goes_to(&format!("/connect?state=s&origin={origin}")).await;
-            learner.sees(&["This site is not connected."]).await;
+            learner.sees(&["This site isn’t connected."]).await;
         }
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_token_that_a_page_has_not_asked_for_is_not_taken() {
+async fn an_unrequested_token_is_refused() {
     visit(async |reader| {
         let sent = "#coursegate=made-up&response=AAAA&token=a.b.c&expires=9999999999999";
         let page = "/demo/embed.html";
         reader.opens(&reader.shop.other_site(&format!("{page}{sent}"))).await;
-        reader.finds("Unlock: TutorClaw, all chapters").await;
+        reader.finds("Buy for $9.99: TutorClaw, all chapters").await;
         is_at_the_other_site(reader, page).await;
         reader.finds_true("sessionStorage.length === 0").await;
     })
@@ -127,18 +127,18 @@ async fn a_token_that_a_page_has_not_asked_for_is_not_taken() {
 }
 
 #[tokio::test]
-async fn a_site_without_the_page_to_come_back_to_is_told_so_before_anybody_leaves_it() {
+async fn a_missing_return_page_is_reported_before_leaving() {
     visit(async |reader| {
         reader.expects_in_the_console("/coursegate has to be a page with the same script tag");
         reader.expects_in_the_console("ERR_BLOCKED_BY_CLIENT");
-        comes_to_the_other_site(reader).await;
-        reader.lacks(&["*/coursegate"]).await;
-        reader.presses("Unlock: TutorClaw").await;
+        opens_the_other_site(reader).await;
+        reader.blocks(&["*/coursegate"]).await;
+        reader.presses("Buy for $9.99: TutorClaw").await;
         reader.sees(&["This page is not set up for signing in yet."]).await;
         is_at_the_other_site(reader, PAGE).await;
-        reader.lacks(&[]).await;
-        reader.presses("Unlock: TutorClaw").await;
-        reader.finds("E-mail address").await;
+        reader.blocks(&[]).await;
+        reader.presses("Buy for $9.99: TutorClaw").await;
+        reader.finds("Email address").await;
     })
     .await;
 }

@@ -1,4 +1,4 @@
-//! The site in a browser: Chromium drives the whole stack, as learners do.
+//! The site in a browser: Chromium uses the whole stack as learners do.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
-// What the tests ask of a page, as somebody sees it: through shadow roots, by what is written on
-// things, and only if it is to be seen.
+// Queries on the page as a visitor sees it: through shadow roots, by visible labels, and only visible
+// elements.
 
 function* deep(node) {
   yield node;
@@ -24,7 +24,7 @@ function isHidden(node) {
   return false;
 }
 
-/** All text that is to be seen, below this. */
+/** All visible text below this node. */
 function textOf(root) {
   const parts = [];
   for (const node of deep(root)) {
@@ -40,7 +40,7 @@ function nameOf(element) {
   return tidy(element.getAttribute("aria-label") || labels || textOf(element));
 }
 
-/** What can be pressed or filled in. */
+/** The visible controls. */
 function controls() {
   const all = [];
   for (const node of deep(document.body)) {
@@ -50,20 +50,20 @@ function controls() {
   return all;
 }
 
-/** The control of this name: of several that begin so, the one that is called so. */
+/** The control whose name starts with this, preferably the one with exactly this name. */
 function control(name) {
   const found = controls().filter((one) => nameOf(one).startsWith(name));
   return found.find((one) => nameOf(one) === name) ?? found[0] ?? null;
 }
 
-/** The name of what has the focus. */
+/** The focused control's name. */
 function focused() {
   let at = document.activeElement;
   while (at?.shadowRoot?.activeElement) at = at.shadowRoot.activeElement;
   return at && at !== document.body ? nameOf(at) : "";
 }
 
-/** Everything that is in the document, to be seen or not, as text. */
+/** Everything in the document as text, visible or not. */
 function everything(node) {
   const own = node instanceof CharacterData
     ? [node.data]

@@ -1,4 +1,4 @@
-//! What is open and what is shut.
+//! Open and locked chapters.
 
 use reqwest::StatusCode;
 use serde_json::json;
@@ -7,7 +7,7 @@ use crate::browser::PHONE;
 use crate::chapters::pieces;
 use crate::visitor::{Visitor, visit, visit_on};
 
-/// Asks the API as the page does, and answers with status and body.
+/// Calls the API as the page does; returns status and body.
 const ASK: &str = "(async (path) => {
     const { token } = JSON.parse(sessionStorage.getItem('coursegate.session'));
     const answer = await fetch('/api' + path, { headers: { authorization: `Bearer ${token}` } });
@@ -15,14 +15,14 @@ const ASK: &str = "(async (path) => {
 })(arguments[0])";
 
 #[tokio::test]
-async fn what_is_free_is_read_and_gone_on_with() {
+async fn a_free_course_is_read_and_continued() {
     visit(async |learner| {
         learner.goes_to("/").await;
-        learner.sees(&["Free", "Curriculum", "À la carte", "AI in 4 Weekends"]).await;
+        learner.sees(&["Free", "Curriculum", "Single courses", "AI in 4 Weekends"]).await;
         learner.presses("Sign in").await;
         learner.follows_the_link("grace@example.com").await;
         learner.is_at("/").await;
-        learner.sees(&["Welcome, grace@example.com"]).await;
+        learner.sees(&["Your courses", "grace@example.com"]).await;
 
         learner.presses("Open: First steps with agents").await;
         learner.is_at("/course/first-steps").await;
@@ -46,14 +46,14 @@ async fn a_locked_course_says_what_it_contains_and_what_opens_it() {
         learner.goes_to("/sign-in?to=/").await;
         learner.follows_the_link("grace@example.com").await;
         learner.sees(&["10 chapters, the first 5 free", "$9.99"]).await;
-        learner.finds("Unlock: TutorClaw, all chapters").await;
-        learner.finds("Unlock: AI in 4 Weekends").await;
+        learner.finds("Buy for $9.99: TutorClaw, all chapters").await;
+        learner.finds("Buy for $99.00: AI in 4 Weekends").await;
         learner.presses("TutorClaw").await;
         learner.is_at("/course/tutorclaw").await;
         learner.finds("1 Why a tutor").await;
         learner.finds("6 Feedback that helps Locked").await;
         learner.sees(&["$9.99", "All 10 chapters"]).await;
-        learner.presses("Read what is free").await;
+        learner.presses("Read chapter 1 free").await;
         learner.is_at("/course/tutorclaw/1").await;
         learner.sees(&[&pieces("tutorclaw", 1)[0]]).await;
         learner.presses("Courses").await;
@@ -63,8 +63,8 @@ async fn a_locked_course_says_what_it_contains_and_what_opens_it() {
     .await;
 }
 
-/// Nothing of a chapter is in the document, to be seen or not.
-pub(crate) async fn has_nothing_of(learner: &Visitor, course: &str, chapter: u32) {
+/// Asserts that the document contains nothing of a chapter, visible or not.
+pub(crate) async fn shows_nothing_of(learner: &Visitor, course: &str, chapter: u32) {
     let all = learner.asks("everything(document).join(' ')", json!([])).await.unwrap();
     let all = all.as_str().unwrap();
     assert!(all.to_lowercase().contains("coursegate"), "the whole document: {all}");
@@ -74,20 +74,20 @@ pub(crate) async fn has_nothing_of(learner: &Visitor, course: &str, chapter: u32
 }
 
 #[tokio::test]
-async fn the_address_of_a_locked_chapter_shows_the_paywall_and_nothing_of_the_chapter() {
+async fn a_locked_chapter_s_address_shows_only_the_paywall() {
     visit(async |learner| {
         for path in ["/course/tutorclaw/6", "/course/evaluation/2"] {
             let (course, chapter) = path.strip_prefix("/course/").unwrap().split_once('/').unwrap();
             learner.goes_to(path).await;
-            learner.finds("Unlock").await;
-            has_nothing_of(learner, course, chapter.parse().unwrap()).await;
+            learner.finds("Buy for $").await;
+            shows_nothing_of(learner, course, chapter.parse().unwrap()).await;
         }
         learner.goes_to("/sign-in?to=/course/tutorclaw/6").await;
         learner.follows_the_link("grace@example.com").await;
         learner.is_at("/course/tutorclaw/6").await;
-        learner.finds("Unlock: TutorClaw, all chapters").await;
+        learner.finds("Buy for $9.99: TutorClaw, all chapters").await;
         learner.sees(&["$9.99", "All 10 chapters"]).await;
-        has_nothing_of(learner, "tutorclaw", 6).await;
+        shows_nothing_of(learner, "tutorclaw", 6).await;
     })
     .await;
 }
@@ -125,7 +125,7 @@ async fn a_guessed_address_of_a_chapter_is_refused() {
 }
 
 #[tokio::test]
-async fn who_comes_back_to_a_chapter_is_where_they_left_it() {
+async fn returning_to_a_chapter_restores_the_place() {
     const IS_THERE: &str = "Math.abs(scrollY - 400) < 1";
     visit_on(PHONE, async |learner| {
         let session = &learner.browser.session;
@@ -156,7 +156,7 @@ async fn who_comes_back_to_a_chapter_is_where_they_left_it() {
         learner.sees(&[&pieces("tutorclaw", 1)[0]]).await;
         learner.finds_true(IS_THERE).await;
 
-        // A place of the text's own, and back from it.
+        // A fragment within the chapter, and back from it.
         let note = "const chapter = document.querySelector('.chapter');
             const { sanitised } = await import('/chapter.js');
             chapter.prepend(sanitised('<a href=\"#note\">To the note</a>'));
@@ -174,7 +174,7 @@ async fn who_comes_back_to_a_chapter_is_where_they_left_it() {
 }
 
 #[tokio::test]
-async fn of_a_chapter_s_html_nothing_runs_loads_or_looks_like_the_page() {
+async fn a_chapter_s_html_runs_nothing_and_loads_nothing() {
     const SANITISED: &str = "(async (html) => {
         const { sanitised } = await import('/chapter.js');
         const shown = document.createElement('div');
@@ -183,7 +183,7 @@ async fn of_a_chapter_s_html_nothing_runs_loads_or_looks_like_the_page() {
         return shown.innerHTML;
     })(arguments[0])";
     visit(async |visitor| {
-        // What is thrown away would not have run either.
+        // The removed elements wouldn't have run either.
         visitor.expects_in_the_console("violates the following Content Security Policy");
         visitor.goes_to("/").await;
         for (html, kept) in [
@@ -212,7 +212,7 @@ async fn of_a_chapter_s_html_nothing_runs_loads_or_looks_like_the_page() {
             ("<noscript><img src=x onerror=\"throw 1\"></noscript>a", "a"),
             ("<course-paywall course=tutorclaw>a</course-paywall>", "a"),
             ("<h1>a</h1>", "<h2>a</h2>"),
-            // A text's own places, by names that the page has not.
+            // The chapter's own ids, which the page doesn't use.
             ("<a href=\"#main\">a</a>", "<a href=\"#text-main\">a</a>"),
             ("<a id=\"main\">a</a>", "<a id=\"text-main\">a</a>"),
             ("<a id=\"a b\">a</a>", "a"),

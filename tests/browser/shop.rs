@@ -1,4 +1,4 @@
-//! The stack of `cargo run`, one for each test.
+//! The stack of `cargo run`, one per test.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
@@ -9,9 +9,9 @@ use reqwest::{Client, StatusCode};
 use serde_json::Value;
 use tests::world::root;
 
-/// What a bare `cargo run` runs. It is built here, once, unless the whole workspace is tested: then
-/// cargo has just built it, and would build half of it anew for this one. That takes minutes the
-/// first time, so cargo shows its progress.
+/// What a bare `cargo run` runs. It is built here once, unless the whole workspace is tested: then
+/// cargo has just built it, and would rebuild half of it for this one. That takes minutes the first
+/// time, so cargo shows its progress.
 static COURSEGATE: LazyLock<PathBuf> = LazyLock::new(|| {
     let target = Path::new(env!("CARGO_BIN_EXE_storm")).ancestors().nth(2).unwrap();
     if !tools::tests_are_all_run() {
@@ -23,7 +23,7 @@ static COURSEGATE: LazyLock<PathBuf> = LazyLock::new(|| {
     target.join("debug/coursegate")
 });
 
-/// A stack that runs. It is killed when the test ends.
+/// A running stack, killed at the end of the test.
 pub(crate) struct Shop {
     child: Child,
     addresses: Value,
@@ -50,12 +50,12 @@ impl Shop {
         format!("{}{path}", self.addresses[of].as_str().unwrap())
     }
 
-    /// The site's page at this path.
+    /// The URL of this path of the site.
     pub(crate) fn site(&self, path: &str) -> String {
         self.address("gateway", path)
     }
 
-    /// The same machine by another name: a stranger's site.
+    /// The same machine by another name: another site.
     pub(crate) fn other_site(&self, path: &str) -> String {
         self.site(path).replacen("127.0.0.1", "localhost", 1)
     }
@@ -70,16 +70,16 @@ impl Shop {
         (answer.status(), answer.text().await.unwrap())
     }
 
-    /// Does something behind the scenes at the Stripe simulator.
-    pub(crate) async fn behind_the_scenes(&self, path: &str, body: Value) -> Value {
+    /// Uses the simulator's control API.
+    pub(crate) async fn simulator(&self, path: &str, body: Value) -> Value {
         let url = self.address("stripe", &format!("/_sim/{path}"));
         let answer = self.client.post(url).json(&body).send().await.unwrap();
         assert!(answer.status().is_success(), "{path}: {}", answer.text().await.unwrap());
         serde_json::from_str(&answer.text().await.unwrap()).unwrap_or_default()
     }
 
-    /// Ends every fault of the simulator.
-    pub(crate) async fn stripe_is_well_again(&self) {
+    /// Clears the simulator's faults.
+    pub(crate) async fn clear_stripe_faults(&self) {
         let url = self.address("stripe", "/_sim/faults");
         let answer = self.client.delete(url).send().await.unwrap();
         assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
@@ -92,7 +92,7 @@ impl Shop {
         token.text().await.unwrap().trim().to_owned()
     }
 
-    /// A link that a tutoring service sends to one of its own people.
+    /// An upgrade link that a tutoring service sends to a learner.
     pub(crate) async fn upgrade_link(&self, learner: &str, price: &str) -> String {
         let token = self.client.post(self.site("/local/service-token"));
         let token = token.header("accept", "text/plain").send().await.unwrap();
@@ -104,7 +104,7 @@ impl Shop {
         link["url"].as_str().unwrap().to_owned()
     }
 
-    /// Asks Stripe's API, as its owner.
+    /// Calls Stripe's API with the account's key.
     pub(crate) async fn stripe(&self, path: &str) -> Value {
         let url = self.address("stripe", path);
         let answer =
@@ -112,7 +112,7 @@ impl Shop {
         answer.json().await.unwrap()
     }
 
-    /// Refunds a payment, in full or this much of it, as somebody does in Stripe's Dashboard.
+    /// Refunds a payment, in full or this much of it, as in Stripe's Dashboard.
     pub(crate) async fn refund(&self, payment: &str, amount: Option<i64>) {
         let url = self.address("stripe", "/v1/refunds");
         let request = self.client.post(url).basic_auth("sk_test_owner", Some(""));
@@ -123,7 +123,7 @@ impl Shop {
         assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
     }
 
-    /// The one checkout session that there is.
+    /// The only checkout session.
     pub(crate) async fn session(&self) -> Value {
         let sessions = self.stripe("/v1/checkout/sessions").await;
         let [session] = &sessions["data"].as_array().unwrap()[..] else {
@@ -136,7 +136,7 @@ impl Shop {
         self.session().await["id"].as_str().unwrap().to_owned()
     }
 
-    /// Does what an operator types after `coursegate`.
+    /// Runs a `coursegate` command.
     pub(crate) fn operator(&self, words: &[&str]) {
         let port = self.addresses["gateway"].as_str().unwrap().rsplit(':').next().unwrap();
         let mut command = Command::new(&*COURSEGATE);

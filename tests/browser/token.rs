@@ -1,5 +1,5 @@
-//! How a learner's token gets to a page of another site: encrypted to a key that only the page in
-//! the tab that asked for it has, and only once.
+//! The token's way to a page of another site: encrypted to a key that only the requesting tab has,
+//! and only once.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,14 +8,14 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use crate::elsewhere::{PAGE, comes_to_the_other_site, is_at_the_other_site};
+use crate::elsewhere::{PAGE, is_at_the_other_site, opens_the_other_site};
 use crate::visitor::{Visitor, visit};
 
 const KEPT_TOKEN: &str = "JSON.parse(sessionStorage.getItem('coursegate.session')).token";
 const IS_SIGNED_IN: &str = "sessionStorage.getItem('coursegate.session') !== null";
 const IS_NOT_SIGNED_IN: &str = "sessionStorage.getItem('coursegate.session') === null";
 
-/// Calls `work` with the private keys that this origin has in storage.
+/// Calls `work` with the private keys that this origin has stored.
 fn with_pending_keys(work: &str) -> String {
     format!(
         "new Promise((resolve) => {{
@@ -38,17 +38,17 @@ async fn has_pending_keys(reader: &Visitor, count: usize) {
     reader.finds_true(&with_pending_keys(&counts)).await;
 }
 
-/// Comes to the other site's page, and has it loaded anew.
-async fn comes_anew(reader: &Visitor) {
+/// Opens the other site's page, freshly loaded.
+async fn reloads_the_other_site(reader: &Visitor) {
     reader.opens("about:blank").await;
-    comes_to_the_other_site(reader).await;
+    opens_the_other_site(reader).await;
 }
 
-/// All files in a folder, but those of session storage, which is where the token belongs.
+/// All files in a folder, except session storage, where the token belongs.
 fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     let entries = entries.filter(|path| !path.ends_with("Session Storage"));
-    // Chromium is at work here; what is gone again holds nothing.
+    // Chromium changes files meanwhile; a deleted one contains nothing.
     entries
         .flat_map(|path| match fs::read(&path) {
             Ok(bytes) => vec![(path, bytes)],
@@ -85,13 +85,13 @@ fn is_jwt(token: &str) -> bool {
 }
 
 #[tokio::test]
-async fn no_address_history_or_file_of_the_browser_holds_the_token_that_another_site_gets() {
+async fn no_url_history_or_browser_file_holds_the_token() {
     visit(async |reader| {
-        comes_to_the_other_site(reader).await;
-        reader.presses("Unlock").await;
+        opens_the_other_site(reader).await;
+        reader.presses("Buy for $").await;
         reader.follows_the_link("ada@example.com").await;
         reader.pays_with("4242 4242 4242 4242").await;
-        reader.sees(&["Paid. It is yours."]).await;
+        reader.sees(&["Thank you. It’s yours."]).await;
         is_at_the_other_site(reader, PAGE).await;
         reader.finds("Open: TutorClaw").await;
 
@@ -113,7 +113,7 @@ async fn no_address_history_or_file_of_the_browser_holds_the_token_that_another_
     .await;
 }
 
-/// What the key of a request may be wrong in, as JavaScript; `point` makes one of a curve.
+/// Defects of a request's key, as JavaScript; `point` makes a point on a curve.
 const KEYS: [(&str, &str); 10] = [
     ("none", "null"),
     ("empty", "''"),
@@ -127,7 +127,7 @@ const KEYS: [(&str, &str); 10] = [
     ("the point at infinity", "encode(new Uint8Array(65))"),
 ];
 
-/// Makes the path of a request with this key.
+/// The path of a request with this key.
 async fn request(learner: &Visitor, key: &str) -> String {
     let script = format!(
         "(async () => {{
@@ -149,11 +149,11 @@ async fn request(learner: &Visitor, key: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_request_without_a_usable_key_is_refused_and_nothing_is_sent() {
+async fn a_request_without_a_usable_key_is_refused() {
     visit(async |learner| {
         learner.goes_to("/sign-in?to=/").await;
         learner.follows_the_link("ada@example.com").await;
-        learner.sees(&["Welcome, ada@example.com"]).await;
+        learner.sees(&["Your courses", "ada@example.com"]).await;
         let good = request(learner, "encode(good)").await;
         let no_state = good.replace("state=made-up", "state=");
         let mut refused = vec![("good, but without a state", no_state)];
@@ -173,9 +173,8 @@ async fn a_request_without_a_usable_key_is_refused_and_nothing_is_sent() {
     .await;
 }
 
-/// What may come back, as JavaScript, and whether it signs the reader in. `sealed` encrypts the token
-/// as the site does, to the key that was asked with, unless it is told otherwise; `flipped` changes a
-/// bit of it.
+/// Responses, as JavaScript, and whether each signs the reader in. `sealed` encrypts the token as
+/// the site does, to the request's key unless told otherwise; `flipped` changes a bit of it.
 const RESPONSES: [(&str, &str, bool); 13] = [
     ("as the site sends it", "sealed({})", true),
     ("in plain text, as it once was", "({ token, expires })", false),
@@ -192,7 +191,7 @@ const RESPONSES: [(&str, &str, bool); 13] = [
     ("encrypted for another state", "sealed({ state: 'made-up' })", false),
 ];
 
-/// Asks for the token as a press on a button does, and makes the address of this response.
+/// Requests the token as a button press does, and builds the address of this response.
 async fn response(reader: &Visitor, response: &str) -> String {
     let script = format!(
         "(async (site, token) => {{
@@ -224,12 +223,12 @@ async fn response(reader: &Visitor, response: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_response_signs_in_only_the_page_that_asked_and_only_as_it_was_sent() {
+async fn a_response_signs_in_only_the_page_that_asked() {
     visit(async |reader| {
         reader.expects_in_the_console("the site’s response can’t be read");
         for (what, script, signs_in) in RESPONSES {
             eprintln!("a response {what}");
-            comes_to_the_other_site(reader).await;
+            opens_the_other_site(reader).await;
             let address = response(reader, script).await;
             reader.opens(&address).await;
             if signs_in {
@@ -250,9 +249,9 @@ async fn a_response_signs_in_only_the_page_that_asked_and_only_as_it_was_sent() 
 }
 
 #[tokio::test]
-async fn a_response_that_is_opened_again_or_in_another_tab_signs_nobody_in() {
+async fn a_replayed_response_signs_nobody_in() {
     visit(async |reader| {
-        comes_to_the_other_site(reader).await;
+        opens_the_other_site(reader).await;
         let address = response(reader, "sealed({})").await;
         let own = reader.browser.session.window().await.unwrap();
         reader.browser.session.open_tab().await.unwrap();
@@ -264,7 +263,7 @@ async fn a_response_that_is_opened_again_or_in_another_tab_signs_nobody_in() {
         is_at_the_other_site(reader, PAGE).await;
         reader.finds_true(IS_SIGNED_IN).await;
 
-        // As the browser's list of pages visited does.
+        // As when reopening a page from the history.
         reader.opens(&address).await;
         reader.sees(&["You’re already signed in."]).await;
         is_at_the_other_site(reader, "/coursegate").await;
@@ -282,12 +281,12 @@ async fn a_response_that_is_opened_again_or_in_another_tab_signs_nobody_in() {
 #[tokio::test]
 async fn two_tabs_sign_in_at_the_same_time() {
     visit(async |reader| {
-        comes_to_the_other_site(reader).await;
+        opens_the_other_site(reader).await;
         reader.presses("Sign in").await;
-        reader.finds("E-mail address").await;
+        reader.finds("Email address").await;
         let own = reader.browser.session.window().await.unwrap();
         reader.browser.session.open_tab().await.unwrap();
-        comes_to_the_other_site(reader).await;
+        opens_the_other_site(reader).await;
         has_pending_keys(reader, 1).await;
         reader.presses("Sign in").await;
         reader.follows_the_link("ada@example.com").await;
@@ -315,12 +314,12 @@ async fn the_key_of_a_learner_who_never_came_back_is_deleted() {
     }";
     visit(async |reader| {
         reader.expects_in_the_console("the site’s response can’t be read");
-        comes_to_the_other_site(reader).await;
+        opens_the_other_site(reader).await;
         let address = response(reader, "sealed({})").await;
         has_pending_keys(reader, 1).await;
         reader.finds_true(&with_pending_keys(AGE)).await;
         has_pending_keys(reader, 1).await;
-        comes_anew(reader).await;
+        reloads_the_other_site(reader).await;
         has_pending_keys(reader, 0).await;
         reader.opens(&address).await;
         reader.sees(&["You’re not signed in."]).await;
@@ -330,7 +329,7 @@ async fn the_key_of_a_learner_who_never_came_back_is_deleted() {
 
 const NO_HTTPS: &str = "You can’t sign in from this page because it doesn’t use https.";
 const NO_STORAGE: &str = "Your browser doesn’t let this page store what it needs to sign you in.";
-/// What a browser may refuse, and what the reader is told.
+/// What a browser may refuse, and the message for the reader.
 const REFUSED: [(&str, &str, &str); 4] = [
     ("crypto.subtle", "undefined", NO_HTTPS),
     ("IDBFactory.prototype.open", "refuse('SecurityError')", NO_STORAGE),
@@ -339,7 +338,7 @@ const REFUSED: [(&str, &str, &str); 4] = [
 ];
 
 #[tokio::test]
-async fn a_browser_that_can_t_keep_a_private_key_says_so_before_anybody_leaves() {
+async fn a_browser_without_key_storage_is_told_before_leaving() {
     visit(async |reader| {
         reader.expects_in_the_console("has to use https");
         reader.expects_in_the_console("this browser can’t keep a private key");
@@ -351,8 +350,8 @@ async fn a_browser_that_can_t_keep_a_private_key_says_so_before_anybody_leaves()
                     Object.defineProperty({owner}, '{name}', {{ value: {instead} }});
                 }})()"
             );
-            for button in ["Unlock: TutorClaw", "Sign in"] {
-                comes_anew(reader).await;
+            for button in ["Buy for $9.99: TutorClaw", "Sign in"] {
+                reloads_the_other_site(reader).await;
                 reader.asks(&script, json!([])).await;
                 reader.presses(button).await;
                 reader.sees(&[says]).await;

@@ -1,4 +1,4 @@
-//! Somebody at the site: what they press, fill in and see. Everything waits until it is so.
+//! A visitor to the site. Every step waits until it is possible.
 
 use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, resume_unwind};
@@ -20,16 +20,16 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const TAB: &str = "\u{e004}";
 const GLANCE: Duration = Duration::from_millis(40);
 
-/// A shop and somebody in it.
+/// A shop and its visitor.
 pub(crate) struct Visitor {
     pub(crate) shop: Shop,
     pub(crate) browser: Browser,
-    /// What the console may say, since it has to.
+    /// The console messages that the test expects.
     expected: Mutex<Vec<&'static str>>,
 }
 
-/// Lets somebody into a shop of their own. Afterwards the browser's console must be as silent as
-/// they have expected it to be. What was to be seen when it failed is in `target/browser`.
+/// Runs a scenario with a shop of its own. Afterwards the browser's console must contain only the
+/// expected messages. After a failure, a screenshot is in `target/browser`.
 pub(crate) async fn visit(scenario: impl AsyncFnOnce(&Visitor)) {
     visit_on(LAPTOP, scenario).await;
 }
@@ -40,11 +40,11 @@ pub(crate) async fn visit_on(screen: Screen, scenario: impl AsyncFnOnce(&Visitor
     let visitor = Visitor { shop, browser, expected: Mutex::default() };
     let ended = AssertUnwindSafe(async {
         scenario(&visitor).await;
-        visitor.hears_nothing_from_the_console().await;
+        visitor.assert_console().await;
     });
     let ended = ended.catch_unwind().await;
     if ended.is_err() {
-        visitor.leave_a_picture().await;
+        visitor.save_screenshot().await;
     }
     visitor.browser.close().await;
     if let Err(panic) = ended {
@@ -53,7 +53,7 @@ pub(crate) async fn visit_on(screen: Screen, scenario: impl AsyncFnOnce(&Visitor
 }
 
 impl Visitor {
-    /// Opens a page of the site by its address.
+    /// Opens a path of the site.
     pub(crate) async fn goes_to(&self, path: &str) {
         self.opens(&self.shop.site(path)).await;
     }
@@ -62,26 +62,26 @@ impl Visitor {
         self.browser.session.open_address(url).await.unwrap();
     }
 
-    /// Path and query of where they are, on the site.
+    /// The current path and query, on the site.
     async fn path(&self) -> Option<String> {
         let url = self.browser.session.address().await.ok()?;
         let path = url.strip_prefix(&self.shop.site(""))?;
         Some(path.to_owned())
     }
 
-    /// Waits until they are there.
+    /// Waits for this path.
     pub(crate) async fn is_at(&self, path: &str) {
         let is_there = async || self.path().await.filter(|at| at == path);
         self.until(&format!("to be at {path}"), is_there).await;
     }
 
-    /// Waits until the path starts so.
+    /// Waits for a path with this prefix.
     pub(crate) async fn is_below(&self, path: &str) {
         let is_there = async || self.path().await.filter(|at| at.starts_with(path));
         self.until(&format!("to be below {path}"), is_there).await;
     }
 
-    /// Waits until all of this is to be seen.
+    /// Waits until all of these texts are visible.
     pub(crate) async fn sees(&self, texts: &[&str]) {
         for text in texts {
             let shown = async || self.text().await.filter(|shown| shown.contains(text));
@@ -89,33 +89,33 @@ impl Visitor {
         }
     }
 
-    /// Waits until nothing of this is to be seen.
+    /// Waits until this text is no longer visible.
     pub(crate) async fn sees_no_more(&self, text: &str) {
         let gone = async || self.text().await.filter(|shown| !shown.contains(text));
         self.until(&format!("not to see “{text}”"), gone).await;
     }
 
-    /// Everything that is to be seen now.
+    /// All visible text.
     pub(crate) async fn text(&self) -> Option<String> {
         let text = self.asks("textOf(document.body)", json!([])).await?;
         text.as_str().map(str::to_owned)
     }
 
-    /// Presses the button, or follows the link, whose name is this or begins so.
+    /// Clicks the button or link whose name starts with this.
     pub(crate) async fn presses(&self, name: &str) {
         let session = &self.browser.session;
         let pressed = async || session.click(&self.control(name).await?).await.ok();
         self.until(&format!("to press “{name}”"), pressed).await;
     }
 
-    /// Fills a field in.
+    /// Fills in a field.
     pub(crate) async fn fills_in(&self, label: &str, text: &str) {
         let session = &self.browser.session;
         let filled = async || session.fill_in(&self.control(label).await?, text).await.ok();
         self.until(&format!("to fill in “{label}”"), filled).await;
     }
 
-    /// Waits until there is such a control.
+    /// Waits for such a control.
     pub(crate) async fn finds(&self, name: &str) -> Element {
         self.until(&format!("to find “{name}”"), async || self.control(name).await).await
     }
@@ -125,7 +125,7 @@ impl Visitor {
         self.browser.session.find(&script, json!([name])).await.ok()?
     }
 
-    /// Goes on with Tab until the focus is on this, and says how often that took.
+    /// Presses Tab until this control has the focus, and returns how often.
     pub(crate) async fn tabs_to(&self, name: &str) {
         self.finds(name).await;
         for _ in 0..80 {
@@ -138,12 +138,12 @@ impl Visitor {
         panic!("the keyboard doesn't come to “{name}”");
     }
 
-    /// Types into whatever has the focus.
+    /// Types into the focused element.
     pub(crate) async fn types(&self, keys: &str) {
         self.browser.session.type_keys(keys).await.unwrap();
     }
 
-    /// What a page answers to an expression, with `page.js` at hand.
+    /// Evaluates an expression in the page, with the functions of `page.js`.
     pub(crate) async fn asks(&self, expression: &str, arguments: Value) -> Option<Value> {
         let script = format!("{PAGE}\nreturn {expression};");
         self.browser.session.run(&script, arguments).await.ok()
@@ -155,7 +155,7 @@ impl Visitor {
         self.until(expression, is_true).await;
     }
 
-    /// Waits for something to be there.
+    /// Waits until this returns something.
     pub(crate) async fn until<T: Debug>(&self, what: &str, look: impl AsyncFn() -> Option<T>) -> T {
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
@@ -169,7 +169,7 @@ impl Visitor {
         panic!("it takes too long {what}. At {url} there is: {seen}");
     }
 
-    /// Opens a page again and again, since Stripe's events take a moment.
+    /// Reloads a page until it shows this, since Stripe's events take a moment.
     pub(crate) async fn reloads_until_they_see(&self, path: &str, text: &str) {
         let shown = async || {
             self.goes_to(path).await;
@@ -179,7 +179,7 @@ impl Visitor {
         self.until(&format!("to see “{text}”"), shown).await;
     }
 
-    /// Cuts the connection, or mends it.
+    /// Goes offline or online.
     pub(crate) async fn is_offline(&self, offline: bool) {
         let conditions = json!({
             "offline": offline,
@@ -191,21 +191,21 @@ impl Visitor {
         self.browser.tell("Network.emulateNetworkConditions", conditions).await;
     }
 
-    /// What is asked for at these addresses does not arrive.
-    pub(crate) async fn lacks(&self, addresses: &[&str]) {
+    /// Blocks requests to these addresses.
+    pub(crate) async fn blocks(&self, addresses: &[&str]) {
         self.browser.tell("Network.enable", json!({})).await;
         self.browser.tell("Network.setBlockedURLs", json!({ "urls": addresses })).await;
     }
 
-    /// Signs in at the sign-in's own page, by the link of the mail.
+    /// Signs in with the link of the sign-in page's email.
     pub(crate) async fn follows_the_link(&self, email: &str) {
-        self.fills_in("E-mail address", email).await;
+        self.fills_in("Email address", email).await;
         self.presses("Send me a link").await;
         self.sees(&["Your sign-in link"]).await;
         self.presses("Sign in").await;
     }
 
-    /// Who they are to the API, once they are signed in.
+    /// The learner's id, once they are signed in.
     pub(crate) async fn id(&self) -> String {
         let id = self
             .asks("JSON.parse(sessionStorage.getItem('coursegate.session')).learner", json!([]));
@@ -214,10 +214,10 @@ impl Visitor {
 
     /// Pays on Stripe's page with this card.
     pub(crate) async fn pays_with(&self, card: &str) {
-        // Who has paid here before is known.
-        self.finds("E-mail").await;
-        if self.asks("control('E-mail').readOnly", json!([])).await != Some(json!(true)) {
-            self.fills_in("E-mail", "buyer@example.com").await;
+        // A returning customer's email is prefilled.
+        self.finds("Email").await;
+        if self.asks("control('Email').readOnly", json!([])).await != Some(json!(true)) {
+            self.fills_in("Email", "buyer@example.com").await;
         }
         self.fills_in("Card number", card).await;
         self.fills_in("Expiry", "12 / 34").await;
@@ -225,24 +225,24 @@ impl Visitor {
         self.presses("Pay $").await;
     }
 
-    /// The console may say this, since something is asked for that is refused.
+    /// Allows this console message.
     pub(crate) fn expects_in_the_console(&self, what: &'static str) {
         self.expected.lock().unwrap().push(what);
     }
 
-    async fn hears_nothing_from_the_console(&self) {
+    async fn assert_console(&self) {
         let expected = self.expected.lock().unwrap().clone();
         let mut unexpected = self.browser.session.console().await.unwrap();
         unexpected.retain(|said| !expected.iter().any(|expected| said.contains(expected)));
         assert!(unexpected.is_empty(), "the console says {unexpected:#?}");
     }
 
-    /// What is to be seen, as a PNG.
+    /// A screenshot, as PNG.
     pub(crate) async fn picture(&self) -> Vec<u8> {
         BASE64_STANDARD.decode(self.browser.session.screenshot().await.unwrap()).unwrap()
     }
 
-    async fn leave_a_picture(&self) {
+    async fn save_screenshot(&self) {
         let test = std::thread::current().name().unwrap_or("test").replace("::", "-");
         let folder = root().join("target/browser");
         let file = folder.join(format!("{test}.png"));

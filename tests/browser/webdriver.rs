@@ -1,37 +1,37 @@
-//! `WebDriver`, <https://www.w3.org/TR/webdriver2/>: what of it the tests need, as plain HTTP.
+//! A minimal `WebDriver` client over plain HTTP, <https://www.w3.org/TR/webdriver2/>.
 //!
-//! A client from a crate was tried: one brings older versions of eight crates that are here already,
-//! one has `serde_json` keep the order of fields in every crate that is tested, and one speaks
-//! Chromium's own protocol, which changes with each version, in 14 crates.
+//! Crates were tried: one brings older versions of eight crates that are here already, one makes
+//! `serde_json` keep the order of fields in every crate under test, and one speaks Chromium's own
+//! protocol, which changes with each version, in 14 crates.
 
 use std::path::PathBuf;
 
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
-/// The key of an element in what `WebDriver` sends and gets.
+/// The key of an element reference in `WebDriver`'s JSON.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
-/// Why a command was not done.
+/// Why a command failed.
 #[derive(Debug)]
 pub(crate) struct Refusal(#[expect(dead_code, reason = "to be printed")] pub(crate) String);
 
 type Done<T> = Result<T, Refusal>;
 
-/// A browser that is open.
+/// An open browser.
 pub(crate) struct Session {
     client: Client,
     url: String,
-    /// The folder with everything that Chromium writes to disk: chromedriver's own.
+    /// The folder for everything that Chromium writes to disk: a chromedriver extension.
     pub(crate) profile: PathBuf,
 }
 
-/// An element of the page that is shown.
+/// An element of the current page.
 #[derive(Debug)]
 pub(crate) struct Element(String);
 
 impl Session {
-    /// Opens a browser by the driver at this address.
+    /// Opens a browser with the driver at this address.
     pub(crate) async fn open(driver: &str, capabilities: Value) -> Done<Self> {
         let client = Client::builder().no_proxy().build().unwrap();
         let url = format!("{driver}/session");
@@ -65,12 +65,12 @@ impl Session {
         self.command(Method::DELETE, "", None).await.map(drop)
     }
 
-    /// Opens an address, and comes back once it is loaded.
+    /// Opens an address, and returns once it is loaded.
     pub(crate) async fn open_address(&self, url: &str) -> Done<()> {
         self.post("/url", json!({ "url": url })).await.map(drop)
     }
 
-    /// Where the browser is.
+    /// The current address.
     pub(crate) async fn address(&self) -> Done<String> {
         self.get("/url").await.map(|value| text(&value))
     }
@@ -87,7 +87,7 @@ impl Session {
         self.post("/refresh", json!({})).await.map(drop)
     }
 
-    /// Runs a script in the page, and waits for what it promises.
+    /// Runs a script in the page, and awaits its promise.
     pub(crate) async fn run(&self, script: &str, arguments: Value) -> Done<Value> {
         self.post("/execute/sync", json!({ "script": script, "args": arguments })).await
     }
@@ -98,18 +98,18 @@ impl Session {
         Ok(found[ELEMENT].as_str().map(|id| Element(id.to_owned())))
     }
 
-    /// Clicks in the middle of it, which is refused if something else is there.
+    /// Clicks the middle of the element, which fails if something covers it.
     pub(crate) async fn click(&self, Element(id): &Element) -> Done<()> {
         self.post(&format!("/element/{id}/click"), json!({})).await.map(drop)
     }
 
-    /// Fills a field in, whatever was in it.
+    /// Fills in a field, replacing its content.
     pub(crate) async fn fill_in(&self, Element(id): &Element, text: &str) -> Done<()> {
         self.post(&format!("/element/{id}/clear"), json!({})).await?;
         self.post(&format!("/element/{id}/value"), json!({ "text": text })).await.map(drop)
     }
 
-    /// Types into whatever has the focus.
+    /// Types into the focused element.
     pub(crate) async fn type_keys(&self, keys: &str) -> Done<()> {
         let strokes: Vec<Value> = keys
             .chars()
@@ -119,12 +119,12 @@ impl Session {
         self.post("/actions", json!({ "actions": [keyboard] })).await.map(drop)
     }
 
-    /// The window that is worked with.
+    /// The current window.
     pub(crate) async fn window(&self) -> Done<String> {
         self.get("/window").await.map(|value| text(&value))
     }
 
-    /// Opens a tab, and works with it from now on.
+    /// Opens a tab and switches to it.
     pub(crate) async fn open_tab(&self) -> Done<()> {
         let tab = self.post("/window/new", json!({ "type": "tab" })).await?;
         self.switch_to(&text(&tab["handle"])).await
@@ -134,19 +134,19 @@ impl Session {
         self.post("/window", json!({ "handle": window })).await.map(drop)
     }
 
-    /// What is to be seen, as a PNG in base64.
+    /// A screenshot, as PNG in base64.
     pub(crate) async fn screenshot(&self) -> Done<String> {
         self.get("/screenshot").await.map(|value| text(&value))
     }
 
-    /// What the console has said since it was last asked: chromedriver's own.
+    /// The console messages since the last call: a chromedriver extension.
     pub(crate) async fn console(&self) -> Done<Vec<String>> {
         let said = self.post("/se/log", json!({ "type": "browser" })).await?;
         let line = |entry: &Value| format!("{}: {}", entry["level"], entry["message"]);
         Ok(said.as_array().unwrap().iter().map(line).collect())
     }
 
-    /// Tells Chromium something that `WebDriver` has no word for: chromedriver's own.
+    /// A Chromium command that `WebDriver` doesn't have: a chromedriver extension.
     pub(crate) async fn tell_chromium(&self, command: &str, parameters: Value) -> Done<Value> {
         let body = json!({ "cmd": command, "params": parameters });
         self.post("/goog/cdp/execute", body).await

@@ -19,7 +19,7 @@ use crate::checkout::{checkout, problem};
 use crate::reversals::Shop;
 use tests::requests::learner;
 
-/// A shop in which ada has paid and lost a dispute: and the dispute.
+/// A shop in which ada has paid and lost a dispute; and the dispute.
 async fn lost() -> (Shop, String) {
     let (mut shop, payment) = Shop::sold().await;
     let dispute = shop.dispute(&payment, "needs_response").await;
@@ -30,7 +30,7 @@ async fn lost() -> (Shop, String) {
 }
 
 #[tokio::test]
-async fn an_appeal_that_is_won_restores_access_and_until_then_nothing_is_open_or_sold() {
+async fn a_won_appeal_restores_access_and_blocks_sales_until_then() {
     let (mut shop, dispute) = lost().await;
     for status in ["appeal_needs_response", "appeal_under_review"] {
         shop.decide(&dispute, json!({ "status": status })).await;
@@ -47,7 +47,7 @@ async fn an_appeal_that_is_won_restores_access_and_until_then_nothing_is_open_or
 }
 
 #[tokio::test]
-async fn an_appeal_that_is_lost_leaves_the_product_closed_and_for_sale() {
+async fn a_lost_appeal_leaves_the_product_closed_and_for_sale() {
     let (mut shop, dispute) = lost().await;
     shop.decide(&dispute, json!({ "status": "appeal_needs_response" })).await;
     shop.tell().await;
@@ -60,7 +60,7 @@ async fn an_appeal_that_is_lost_leaves_the_product_closed_and_for_sale() {
 }
 
 #[tokio::test]
-async fn an_appeal_ends_as_stripe_says_in_whatever_order_it_is_told() {
+async fn an_appeal_s_outcome_is_independent_of_event_order() {
     for (verdict, status) in [("won", "active"), ("lost", "dispute_lost")] {
         for is_reversed in [false, true] {
             let (mut shop, payment) = Shop::sold().await;
@@ -97,7 +97,7 @@ async fn why_names_an_appeal() {
     assert_eq!(last["text"], "The bank's decision on the dispute was appealed.");
 }
 
-/// Stripe, which knows how each of these disputes stands, and what it was asked.
+/// A Stripe that knows each of these disputes' status, and records its calls.
 struct Disputes {
     stand: BTreeMap<&'static str, DisputeStatus>,
     asked: Mutex<Vec<String>>,
@@ -122,7 +122,7 @@ impl StripeReader for Disputes {
     }
 }
 
-/// What is told of two disputes of one payment at once, as by a reading of the payment.
+/// An observation about two disputes of one payment, as when the payment is read.
 fn disputed(statuses: [(&str, DisputeStatus); 2]) -> Observation {
     let told = |(id, status): (&str, DisputeStatus)| {
         let at = Timestamp::from_unix_seconds(2000);
@@ -139,13 +139,13 @@ fn disputed(statuses: [(&str, DisputeStatus); 2]) -> Observation {
 }
 
 #[tokio::test]
-async fn what_stripe_answers_about_one_dispute_is_not_taken_for_another() {
+async fn an_answer_about_one_dispute_is_not_used_for_another() {
     use DisputeStatus::{Blocked, Lost, Won};
     for stand in [[("du_1", Won), ("du_2", Lost)], [("du_1", Lost), ("du_2", Won)]] {
         let ledger = MemoryLedger::default();
         let stripe = Disputes { stand: stand.into(), asked: Mutex::default() };
         let sold = observation(&event("evt_1 completed paid cs_a pi_a ada tutorclaw @1000"));
-        // Each dispute gets one verdict, and then both another, in one observation.
+        // Each dispute gets one verdict, and then both get another, in one observation.
         let first = disputed([("du_1", Blocked), ("du_2", Blocked)]);
         for observation in [&sold, &first, &disputed(stand)] {
             let outcome =

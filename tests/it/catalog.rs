@@ -1,4 +1,5 @@
-//! The catalog file becomes the shop: planned, pushed, pulled; interrupted, edited behind our back.
+//! From the catalog file to the shop: plan, push and pull; interrupted, and after changes behind
+//! our back.
 
 use std::path::Path;
 
@@ -48,7 +49,7 @@ async fn forced(world: &World, wanted: &Catalog) -> Result<Plan, PushError> {
     push(wanted, Closing::Allowed, &world.account(), &world.deployment(""), |_| {}).await
 }
 
-/// What `pull` writes, read again, and its notes.
+/// The output of `pull`, parsed, and its notes.
 async fn pulled(world: &World, deployment: &Deployment) -> (Catalog, Vec<String>) {
     let pulled = pull(&world.account(), deployment).await.unwrap();
     (parse(&pulled.text, Path::new("pulled")).unwrap(), pulled.notes)
@@ -63,12 +64,12 @@ async fn neighbour(world: &World) -> Deployment {
     Deployment::local(&stack, "123456789012/eu-central-1/neighbour".parse().unwrap())
 }
 
-/// A catalog of the demo's courses under other names of products and prices.
+/// A catalog of the demo's courses with other ids for products and prices.
 pub(crate) fn other_names() -> Catalog {
     edited_catalog(|text| other_products(&text).replace("_paid\"", "_2027\""))
 }
 
-/// The text with another name for each product.
+/// The text with another id for each product.
 fn other_products(text: &str) -> String {
     text.replace("[[product]]\nid = \"", "[[product]]\nid = \"other_")
         .replace("product = \"", "product = \"other_")
@@ -88,7 +89,7 @@ fn texts(plan: &Plan) -> Vec<String> {
     plan.steps.iter().map(ToString::to_string).collect()
 }
 
-/// Stripe's prices: id, lookup key, amount, whether active; the oldest first.
+/// Stripe's prices: id, lookup key, amount, whether active; oldest first.
 async fn prices(world: &World) -> Vec<(String, Value, i64, bool)> {
     let list = world.stripe_get("/v1/prices?limit=100").await;
     let prices = list["data"].as_array().unwrap().iter().rev();
@@ -100,14 +101,14 @@ async fn prices(world: &World) -> Vec<(String, Value, i64, bool)> {
     prices.map(of).collect()
 }
 
-/// A session that is open, what it costs, and who has it.
+/// An open session, its price and its learner.
 struct Sold {
     learner: Who,
     session: String,
     amount: i64,
 }
 
-/// Asks for a session at this price, and gets one.
+/// Opens a session at this price.
 async fn buy(world: &World, name: &str, price: &str) -> Sold {
     let learner = learner(name);
     let body = json!({ "price": price }).to_string();
@@ -129,7 +130,7 @@ async fn post(world: &World, path: &str, form: &[(&str, &str)]) -> (u16, Value) 
 }
 
 #[tokio::test]
-async fn a_catalog_that_the_table_can_t_hold_is_refused_before_anything_is_done() {
+async fn a_catalog_too_large_for_the_table_is_refused_first() {
     let world = World::new().await;
     let published = world.table().catalog().await.unwrap().unwrap();
     let with_summary = |bytes: usize| {
@@ -156,7 +157,7 @@ async fn a_catalog_that_the_table_can_t_hold_is_refused_before_anything_is_done(
         }
     }
     assert_eq!(before, (prices(&world).await, world.stripe_get("/v1/products").await));
-    // The largest catalog that is not refused is one that the table takes.
+    // The largest catalog that is accepted fits into the table.
     world.publish(&with_summary(largest)).await.unwrap();
     let held = world.table().catalog().await.unwrap().unwrap();
     assert_eq!(held.catalog, with_summary(largest));
@@ -164,7 +165,7 @@ async fn a_catalog_that_the_table_can_t_hold_is_refused_before_anything_is_done(
 }
 
 #[tokio::test]
-async fn a_rule_that_is_newer_than_the_catalog_on_sale_does_not_close_the_shop() {
+async fn a_newer_rule_does_not_close_a_shop_already_on_sale() {
     let world = World::new().await;
     let on_sale = world.table().catalog().await.unwrap().unwrap();
     let (courses, mut products, mut prices) = (
@@ -188,12 +189,12 @@ async fn a_rule_that_is_newer_than_the_catalog_on_sale_does_not_close_the_shop()
     let target = "/courses/tutorclaw/access?chapter=6";
     let (status, access) = world.read(route, target, &learner("ada")).await;
     assert_eq!((status, &access["offers"][0]["amount"]), (200, &json!(10)), "{access}");
-    // The author hears of it with the next plan, and publishing a good one puts it right.
+    // The author learns of it with the next plan, and publishing a valid one fixes it.
     assert_eq!(forced(&world, &tests::world::catalog()).await.unwrap().steps.len(), 1);
 }
 
 #[tokio::test]
-async fn a_plan_says_what_a_push_does_and_changes_nothing() {
+async fn a_plan_previews_a_push_and_changes_nothing() {
     let world = World::new().await;
     assert_eq!(
         texts(&plan(&world, &edited()).await),
@@ -226,7 +227,7 @@ async fn pushing_again_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_changed_amount_is_a_new_price_and_who_has_a_page_open_pays_the_old_one() {
+async fn a_changed_amount_is_a_new_price_for_new_sessions_only() {
     let world = World::new().await;
     let ada = learner("ada");
     let session = world.buy(&ada).await;
@@ -263,10 +264,10 @@ async fn stripe_s_products_name_what_they_grant() {
 }
 
 #[tokio::test]
-async fn what_is_no_longer_sold_stays_in_stripe_and_is_sold_again_at_the_same_price() {
+async fn a_retired_product_stays_in_stripe_and_can_return() {
     let world = World::new().await;
     let first = prices(&world).await;
-    // A function that has read the catalog keeps it for a minute.
+    // A function caches the catalog for a minute.
     let stale = world.checkout();
     let ask = async |name: &str| {
         let body = Some(r#"{"price": "curriculum_paid"}"#);
@@ -287,7 +288,7 @@ async fn what_is_no_longer_sold_stays_in_stripe_and_is_sold_again_at_the_same_pr
 }
 
 #[tokio::test]
-async fn what_is_no_longer_sold_is_pulled_only_where_the_table_sells_nothing_yet() {
+async fn retired_products_are_pulled_only_into_an_empty_table() {
     let world = World::new().await;
     let smaller = without_curriculum_paid();
     world.publish(&smaller).await.unwrap();
@@ -312,7 +313,7 @@ async fn two_shops_in_one_account_leave_each_other_alone() {
     let account = world.account();
     push(&theirs, Closing::Refused, &account, &neighbour, |_| {}).await.unwrap();
 
-    // Each has what it sells and nothing else, and finds nothing to do.
+    // Each has exactly what it sells, and finds nothing to do.
     let both = prices(&world).await;
     assert_eq!(both.len(), 2 * before.len(), "{both:?}");
     assert!(both.starts_with(&before), "{both:?}");
@@ -330,11 +331,11 @@ async fn two_shops_in_one_account_leave_each_other_alone() {
 }
 
 #[tokio::test]
-async fn another_deployment_s_product_is_refused_before_anything_is_done() {
+async fn another_deployment_s_product_is_refused_first() {
     let world = World::new().await;
     let neighbour = neighbour(&world).await;
     let before = (prices(&world).await, world.stripe_get("/v1/products").await);
-    // The product that is taken comes second, after one that could be made.
+    // The product in conflict comes second, after one that could be created.
     let wanted = edited_catalog(|text| {
         text.replace("[[product]]\nid = \"tutorclaw\"", "[[product]]\nid = \"claw\"")
             .replace("product = \"tutorclaw\"", "product = \"claw\"")
@@ -354,7 +355,7 @@ async fn another_deployment_s_product_is_refused_before_anything_is_done() {
     }
     assert_eq!(before, (prices(&world).await, world.stripe_get("/v1/products").await));
     assert_eq!(neighbour.table().catalog().await.unwrap(), None);
-    // Nor is a lookup key taken away from the other deployment's price.
+    // Nor is a lookup key taken from the other deployment's price.
     let wanted = edited_catalog(|text| other_products(&text));
     let error = catalog::look(&wanted, &world.account(), &neighbour).await.unwrap_err();
     assert!(matches!(error, PushError::Plan(PlanError::KeyTaken { .. })), "{error}");
@@ -363,7 +364,7 @@ async fn another_deployment_s_product_is_refused_before_anything_is_done() {
 #[tokio::test]
 async fn a_product_without_a_mark_is_adopted() {
     let world = World::new().await;
-    // As an older version of this program has left it, or whoever has taken the mark off.
+    // As left by an older version of this program, or by somebody who removed the mark.
     for product in tests::world::catalog().products() {
         let path = format!("/v1/products/coursegate_{}", product.id);
         let (status, product) = post(&world, &path, &[("metadata[coursegate]", "")]).await;
@@ -389,7 +390,7 @@ async fn a_product_without_a_mark_is_adopted() {
 }
 
 #[tokio::test]
-async fn a_key_of_another_account_changes_nothing_and_only_force_moves_the_shop() {
+async fn another_account_s_key_moves_the_shop_only_with_force() {
     let world = World::new().await;
     let other = World::new().await;
     let (account, before) = (other.account(), prices(&other).await);
@@ -418,7 +419,7 @@ async fn a_key_of_another_account_changes_nothing_and_only_force_moves_the_shop(
 }
 
 #[tokio::test]
-async fn prices_that_somebody_has_archived_are_of_this_account_still() {
+async fn archived_prices_still_belong_to_this_account() {
     let world = World::new().await;
     for (id, ..) in prices(&world).await {
         let (status, _) = post(&world, &format!("/v1/prices/{id}"), &[("active", "false")]).await;
@@ -446,12 +447,12 @@ async fn somebody_else_s_price_keeps_its_lookup_key() {
     );
     let now = world.stripe_get(&format!("/v1/prices/{}", mug["id"].as_str().unwrap())).await;
     assert_eq!((&now["lookup_key"], &now["active"]), (&json!("mug"), &json!(true)));
-    // What is none of ours is not in the plan either.
+    // Other integrations' objects are not in the plan either.
     assert_eq!(world.publish(&tests::world::catalog()).await.unwrap().steps, []);
 }
 
 #[tokio::test]
-async fn what_was_changed_in_the_dashboard_is_seen_pulled_and_put_back() {
+async fn dashboard_changes_are_seen_pulled_and_overwritten() {
     let world = World::new().await;
     let product = "/v1/products/coursegate_tutorclaw";
     post(&world, product, &[("name", "Renamed"), ("active", "false")]).await;
@@ -472,7 +473,7 @@ async fn what_was_changed_in_the_dashboard_is_seen_pulled_and_put_back() {
 }
 
 #[tokio::test]
-async fn what_is_pulled_is_what_was_pushed() {
+async fn a_pull_returns_what_was_pushed() {
     let world = World::new().await;
     for wanted in [tests::world::catalog(), edited(), dearer()] {
         forced(&world, &wanted).await.unwrap();
@@ -481,7 +482,7 @@ async fn what_is_pulled_is_what_was_pushed() {
 }
 
 #[tokio::test]
-async fn what_owners_would_lose_is_refused_and_done_only_with_force() {
+async fn taking_access_from_owners_needs_force() {
     let world = World::new().await;
     let smaller = edited_catalog(|text| {
         text.replace("\"memory\", \"evaluation\"]", "\"memory\"]").replace(
@@ -499,8 +500,8 @@ async fn what_owners_would_lose_is_refused_and_done_only_with_force() {
     assert_eq!(texts(&plan(&world, &smaller).await), Vec::<String>::new());
 }
 
-/// After this many requests that change something, the next one fails: the connection is cut, before
-/// or after Stripe has done as it was asked.
+/// After this many modifying requests, the next one fails: the connection is closed, before or
+/// after Stripe has executed it.
 async fn fail_after(world: &World, requests: u32, after: bool) {
     if requests > 0 {
         let pass = json!({"method": "POST", "path": "/v1", "delay_ms": 1, "times": requests});
@@ -511,7 +512,7 @@ async fn fail_after(world: &World, requests: u32, after: bool) {
 }
 
 #[tokio::test]
-async fn a_push_that_is_interrupted_anywhere_goes_on_where_it_was() {
+async fn an_interrupted_push_resumes_where_it_stopped() {
     let mut interrupted = 0;
     for after in [false, true] {
         for requests in 0..10 {
@@ -522,7 +523,7 @@ async fn a_push_that_is_interrupted_anywhere_goes_on_where_it_was() {
                 break;
             }
             interrupted += 1;
-            // Until the table is published, what was on sale still is.
+            // Until the table is published, the previous catalog is on sale.
             let on_sale = world.table().catalog().await.unwrap().unwrap();
             assert_eq!((on_sale.catalog, on_sale.version), (tests::world::catalog(), 1));
             let stays = buy(&world, "ada", "tutorclaw_paid").await;
@@ -549,7 +550,7 @@ async fn a_push_that_is_interrupted_anywhere_goes_on_where_it_was() {
 }
 
 #[tokio::test]
-async fn of_two_pushes_at_once_both_end_and_the_shop_is_one_of_them() {
+async fn two_concurrent_pushes_end_in_one_of_them() {
     for _ in 0..5 {
         let world = World::new().await;
         let (dearer, edited) = (dearer(), edited());
@@ -561,7 +562,7 @@ async fn of_two_pushes_at_once_both_end_and_the_shop_is_one_of_them() {
 }
 
 #[tokio::test]
-async fn chapters_that_owners_would_lose_are_refused_and_named() {
+async fn removing_chapters_from_owners_is_refused_by_name() {
     let world = World::new().await;
     let shorter = edited_catalog(|text| text.replace("  \"Putting it in front of people\",\n", ""));
     let error = world.publish(&shorter).await.unwrap_err().to_string();

@@ -1,11 +1,12 @@
-//! What is wrong with a catalog file is named with the line of the field that is wrong.
+//! Errors in a catalog file name the line of the wrong field.
 
 use std::path::Path;
 
 use coursegate::catalog::parse;
 use tests::world::edited_catalog;
 
-/// The demo catalog after these edits is refused with these messages, each at the line that is so.
+/// Asserts that the demo catalog after these edits is refused with these messages, each for the
+/// line with this text.
 #[track_caller]
 fn check_faults(edits: &[(&str, &str)], expected: &[(&str, &str)]) {
     let mut text = std::fs::read_to_string(tests::world::root().join("catalog.toml")).unwrap();
@@ -23,7 +24,7 @@ fn check_faults(edits: &[(&str, &str)], expected: &[(&str, &str)]) {
 }
 
 #[test]
-fn an_entry_that_can_t_be_read_is_named_with_the_line_of_the_field() {
+fn an_unreadable_entry_is_reported_with_its_field_s_line() {
     check_faults(
         &[("category = \"free\"", "category = \"gratis\"")],
         &[(
@@ -74,7 +75,7 @@ fn an_entry_that_can_t_be_read_is_named_with_the_line_of_the_field() {
 }
 
 #[test]
-fn references_that_lead_nowhere_are_named_with_the_line_of_the_field() {
+fn dangling_references_are_reported_with_their_line() {
     check_faults(
         &[
             ("courses = [\"tutorclaw\"]", "courses = [\"tutor\"]"),
@@ -97,7 +98,7 @@ fn references_that_lead_nowhere_are_named_with_the_line_of_the_field() {
             ),
         ],
     );
-    // Of two entries that share an id, the second is shown.
+    // Of two entries with the same id, the second is reported.
     check_faults(
         &[("\"curriculum_paid\"", "\"tutorclaw_paid\" # again")],
         &[(
@@ -112,7 +113,7 @@ fn references_that_lead_nowhere_are_named_with_the_line_of_the_field() {
 }
 
 #[test]
-fn courses_and_products_that_make_no_shop_are_named_with_the_line_of_the_field() {
+fn an_invalid_course_or_product_is_reported_with_its_line() {
     let free = "category = \"alacarte\"\nfree_chapters = 1\nchapters = [\n  \"Cutting";
     for (edits, expected) in [
         (
@@ -160,7 +161,7 @@ fn courses_and_products_that_make_no_shop_are_named_with_the_line_of_the_field()
             &[("\"tools\", \"memory\",", "\"tools\",\n  \"memory\",\n  \"tools\", #\n")],
             &[("  \"tools\", #", "product curriculum lists course tools twice: list it once")],
         ),
-        // A product that is owned may open what has become free, but is no longer for sale.
+        // An owned product may open a course that has become free, but is no longer for sale.
         (
             &[(free, "category = \"free\"\nchapters = [\n  \"Cutting")],
             &[(
@@ -172,7 +173,7 @@ fn courses_and_products_that_make_no_shop_are_named_with_the_line_of_the_field()
     ] {
         check_faults(edits, expected);
     }
-    // A free course beside a locked one is no fault.
+    // A free course beside a locked one is valid.
     let beside = edited_catalog(|text| {
         text.replace("courses = [\"voice\"]", "courses = [\"voice\", \"first-steps\"]")
     });
@@ -180,7 +181,7 @@ fn courses_and_products_that_make_no_shop_are_named_with_the_line_of_the_field()
 }
 
 #[test]
-fn a_product_whose_courses_don_t_fit_into_stripe_s_metadata_is_named_with_its_line() {
+fn too_many_courses_for_metadata_is_reported_with_its_line() {
     let with = |count: usize| {
         let ids: Vec<String> = (0..count).map(|number| format!("{number:0>64}")).collect();
         let courses = ids.iter().map(|id| {

@@ -1,6 +1,6 @@
-//! What AWS charges for a purchase, for a month without any, and for the site.
+//! AWS's charges for a purchase, for an idle month, and for the site.
 //!
-//! The sums are printed by `cargo test -p tests --test it aws_charges -- --nocapture`.
+//! `cargo test -p tests --test it aws_costs -- --nocapture` prints the sums.
 
 use std::collections::BTreeSet;
 
@@ -33,33 +33,33 @@ mod price {
     pub(super) const OBJECT_READ: u64 = 400_000;
     pub(super) const OBJECT_BYTE: u64 = 90;
 
-    // In millionths of a dollar, each for a month.
+    // In millionths of a dollar, each per month.
     pub(super) const SECRET_KEPT: u64 = 400_000;
     pub(super) const METRIC_WATCHED: u64 = 100_000;
     pub(super) const DASHBOARD: u64 = 3_000_000;
     pub(super) const METRIC_SENT: u64 = 300_000;
 }
 
-/// What can't be measured here is taken as more than is to be expected.
+/// What can't be measured here is overestimated.
 mod assumed {
-    /// What Lambda itself logs of an invocation, and API Gateway of a request.
+    /// The log volume that Lambda adds per invocation, and API Gateway per request.
     pub(super) const LOG_BYTES_OF_AWS: u64 = 1_000;
-    /// A function reads its secret every five minutes. These are as if there was no other purchase
-    /// in that time: the key for the checkout, the signing secret's two versions for the event.
+    /// A function reads its secret every five minutes. These assume no other purchase in that time:
+    /// the key for the checkout, the signing secret's two versions for the event.
     pub(super) const SECRET_READS: u64 = 3;
-    /// The learner comes, comes back from the sign-in, from Stripe, and once more.
+    /// The learner's page loads: first, after sign-in, after Stripe, and once more.
     pub(super) const VISITS: u64 = 4;
-    /// A file that has not changed is answered with its headers.
+    /// An unchanged file's response has only headers.
     pub(super) const HEADER_BYTES: u64 = 500;
     pub(super) const CHAPTERS_READ: u64 = 10;
     /// A long one, which S3 does not compress.
     pub(super) const CHAPTER_BYTES: u64 = 50_000;
 }
 
-/// What a function is asked.
+/// The requests to each function.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Asked {
-    /// It waits for the table once, or not at all.
+    /// It waits for the table at most once.
     Reading,
     /// It waits for Stripe twice, and for the table.
     Checkout,
@@ -70,7 +70,7 @@ enum Asked {
 }
 
 impl Asked {
-    /// How long Lambda charges for: assumed, and more than is to be expected.
+    /// The assumed duration that Lambda charges for; an overestimate.
     const fn milliseconds(self) -> u64 {
         match self {
             Self::Reading => 20,
@@ -89,7 +89,7 @@ impl Asked {
     }
 }
 
-/// What is charged for.
+/// Billed usage.
 #[derive(Default)]
 struct Used {
     table: Reading,
@@ -97,12 +97,12 @@ struct Used {
     api_requests: u64,
     milliseconds: u64,
     log_bytes: u64,
-    /// By function and name, as CloudWatch keeps them.
+    /// By function and name, as CloudWatch stores them.
     metrics: BTreeSet<(&'static str, String)>,
 }
 
 impl Used {
-    /// Has this done, and takes down what it used.
+    /// Does this, and records its usage.
     async fn by<T>(&mut self, shop: &Shop, asked: Asked, doing: impl Future<Output = T>) -> T {
         listen();
         let done = doing.await;
@@ -122,7 +122,7 @@ impl Used {
         done
     }
 
-    /// The lines of the bill: what, how much of it, and the price of a million.
+    /// The lines of the bill: item, quantity, and the price of a million.
     fn bill(&self) -> [(&'static str, u64, u64); 8] {
         let functions = tests::world::template().functions;
         let memory_mb = u64::from(functions.iter().map(|it| it.memory_mb).max().unwrap());
@@ -140,7 +140,7 @@ impl Used {
     }
 }
 
-/// A learner looks around, asks ten times for a chapter, buys, and looks at what is theirs.
+/// A learner looks around, requests ten chapters, buys, and opens their purchases.
 async fn a_typical_purchase(shop: &Shop) -> Used {
     let mut used = Used::default();
     let ada = learner("ada");
@@ -166,7 +166,7 @@ fn dollars(millionths: u64) -> String {
     format!("${}.{:04}", millionths / 1_000_000, millionths % 1_000_000 / 100)
 }
 
-/// Prints a bill, and says its sum in millionths of a dollar.
+/// Prints a bill, and returns its sum in millionths of a dollar.
 #[expect(clippy::print_stdout, reason = "this is what the test is run for by hand")]
 fn print(title: &str, bill: &[(&str, u64, u64)]) -> u64 {
     println!("\n{title}, in us-east-1:");
@@ -178,7 +178,7 @@ fn print(title: &str, bill: &[(&str, u64, u64)]) -> u64 {
     sum
 }
 
-/// What a thousand purchases use, and what is charged for it.
+/// The usage and charges of a thousand purchases.
 fn for_a_thousand<const LINES: usize>(
     bill: [(&'static str, u64, u64); LINES],
 ) -> [(&'static str, u64, u64); LINES] {
@@ -189,19 +189,19 @@ fn for_a_thousand<const LINES: usize>(
 }
 
 #[tokio::test]
-async fn for_a_thousand_purchases_aws_charges_less_than_a_quarter_of_a_dollar() {
+async fn aws_costs_under_25_cents_per_thousand_purchases() {
     let used = Box::pin(a_typical_purchase(&Shop::open().await)).await;
     let bill = for_a_thousand(used.bill());
     let sum = print("For 1,000 purchases", &bill);
     assert!((1..250_000).contains(&sum), "{}", dollars(sum));
 }
 
-/// What the site asks for in all visits of one learner: each file each time, since `CloudFront` and
-/// the browser ask whether it has changed; and the API, which is behind `CloudFront` too.
+/// The site's requests in all visits of one learner: each file each time, since CloudFront and the
+/// browser revalidate it; and the API, which is behind CloudFront too.
 fn a_learner_s_visits(api_requests: u64) -> [(&'static str, u64, u64); 5] {
     let page = std::fs::read_to_string(root().join("web/index.html")).unwrap();
     let names = page.split(['"', '\'']).filter(|text| text.starts_with('/') && text.contains('.'));
-    // The page itself, and what it names.
+    // The page itself, and the files that it names.
     let files = u64::try_from(names.count()).unwrap() + 1;
     assert!(files > 30, "{files} files");
     let requests = files * assumed::VISITS;
@@ -217,14 +217,14 @@ fn a_learner_s_visits(api_requests: u64) -> [(&'static str, u64, u64); 5] {
 }
 
 #[tokio::test]
-async fn for_the_site_aws_charges_less_than_half_a_dollar_for_a_thousand_purchases() {
+async fn the_site_costs_under_50_cents_per_thousand_purchases() {
     let used = Box::pin(a_typical_purchase(&Shop::open().await)).await;
     let bill = for_a_thousand(a_learner_s_visits(used.api_requests));
     let sum = print("For the site, for 1,000 purchases", &bill);
     assert!((1..500_000).contains(&sum), "{}", dollars(sum));
 }
 
-/// How many metrics the template's alarms look at: each is charged for.
+/// The number of metrics in the template's alarms; each is charged for.
 fn metrics_watched(resources: &[&serde_norway::Value]) -> usize {
     let alarms = resources.iter().filter(|it| it["Type"] == "AWS::CloudWatch::Alarm");
     let watched = alarms.map(|alarm| match alarm["Properties"]["Metrics"].as_sequence() {
@@ -235,13 +235,13 @@ fn metrics_watched(resources: &[&serde_norway::Value]) -> usize {
 }
 
 #[tokio::test]
-async fn for_a_month_aws_charges_less_than_three_dollars_beyond_what_is_free() {
+async fn aws_costs_under_3_dollars_a_month_beyond_the_free_tier() {
     let template = template_yaml();
     let resources: Vec<_> = template["Resources"].as_mapping().unwrap().values().collect();
     let count = |kind: &str| resources.iter().filter(|it| it["Type"] == kind).count();
     let sent = Box::pin(a_typical_purchase(&Shop::open().await)).await.metrics.len();
     assert_ne!(sent, 0);
-    // What, how many, how many are free in each account, and the price of the others. A metric is
+    // Item, quantity, how many are free in each account, and the price of the others. A metric is
     // charged only for the hours in which it is sent.
     let month = [
         ("Secrets Manager, secrets", count("AWS::SecretsManager::Secret"), 0, price::SECRET_KEPT),

@@ -77,7 +77,7 @@ async fn a_declined_card_opens_nothing_and_the_session_stays_payable() {
 }
 
 #[tokio::test]
-async fn the_session_carries_all_that_the_webhook_needs_and_leads_back_to_the_site_only() {
+async fn a_session_has_what_the_webhook_needs_and_our_return_url() {
     let world = World::new().await;
     let session = world.buy(&learner("ada")).await;
     let session = world.stripe_get(&format!("/v1/checkout/sessions/{session}")).await;
@@ -100,7 +100,7 @@ async fn the_session_carries_all_that_the_webhook_needs_and_leads_back_to_the_si
 }
 
 #[tokio::test]
-async fn nothing_in_the_body_but_the_price_is_taken() {
+async fn only_the_price_is_read_from_the_body() {
     let world = World::new().await;
     let ada = learner("ada");
     for (body, expected) in [
@@ -163,7 +163,7 @@ async fn asking_ten_times_at_once_opens_one_session_for_one_customer() {
 }
 
 #[tokio::test]
-async fn with_another_price_at_stripe_the_old_session_is_closed_and_a_new_one_opened() {
+async fn a_price_change_replaces_the_open_session() {
     let world = World::new().await;
     let ada = learner("ada");
     let old = world.buy(&ada).await;
@@ -194,7 +194,7 @@ async fn an_expired_session_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_session_paid_behind_our_back_is_taken_in_before_anything_is_sold_twice() {
+async fn a_session_paid_without_an_event_is_recorded_before_a_sale() {
     let world = World::new().await;
     let ada = learner("ada");
     let session = world.buy(&ada).await;
@@ -205,7 +205,7 @@ async fn a_session_paid_behind_our_back_is_taken_in_before_anything_is_sold_twic
 }
 
 #[tokio::test]
-async fn while_the_bank_is_at_work_nothing_is_sold_twice_and_a_refusal_ends_that() {
+async fn a_pending_debit_blocks_a_second_sale_until_refused() {
     let world = World::new().await;
     let ada = learner("ada");
     let session = world.buy(&ada).await;
@@ -222,7 +222,7 @@ async fn while_the_bank_is_at_work_nothing_is_sold_twice_and_a_refusal_ends_that
 }
 
 #[tokio::test]
-async fn confirmation_grants_at_once_and_the_webhook_then_changes_nothing() {
+async fn confirm_grants_at_once_and_the_webhook_changes_nothing() {
     let world = World::new().await;
     let ada = learner("ada");
     let session = world.buy(&ada).await;
@@ -238,7 +238,7 @@ async fn confirmation_grants_at_once_and_the_webhook_then_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_customer_that_stripe_no_longer_knows_is_replaced() {
+async fn a_customer_deleted_at_stripe_is_replaced() {
     let world = World::new().await;
     let ada = learner("ada");
     let old = world.buy(&ada).await;
@@ -257,7 +257,7 @@ async fn a_customer_that_stripe_no_longer_knows_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_learner_who_asks_too_often_is_told_when_to_come_back() {
+async fn a_learner_over_the_limit_is_told_when_to_retry() {
     let world = World::new().await;
     let ada = learner("ada");
     for _ in 0..20 {
@@ -272,7 +272,7 @@ async fn a_learner_who_asks_too_often_is_told_when_to_come_back() {
 }
 
 #[tokio::test]
-async fn a_refusal_by_the_bank_that_nobody_told_us_of_does_not_keep_the_learner_waiting() {
+async fn an_unreported_bank_refusal_does_not_block_the_learner() {
     let world = World::new().await;
     let ada = learner("ada");
     let session = world.buy(&ada).await;
@@ -287,7 +287,7 @@ async fn a_refusal_by_the_bank_that_nobody_told_us_of_does_not_keep_the_learner_
 }
 
 #[tokio::test]
-async fn an_instance_with_yesterday_s_catalog_does_not_take_back_today_s_session() {
+async fn an_instance_with_an_old_catalog_keeps_newer_sessions() {
     let world = World::new().await;
     let ada = learner("ada");
     let stale = world.checkout();
@@ -304,7 +304,7 @@ async fn an_instance_with_yesterday_s_catalog_does_not_take_back_today_s_session
 }
 
 #[tokio::test]
-async fn what_is_owned_stays_open_when_it_is_no_longer_sold() {
+async fn a_retired_product_stays_open_for_its_owners() {
     let world = World::new().await;
     let ada = learner("ada");
     let session = world.buy(&ada).await;
@@ -323,7 +323,7 @@ async fn what_is_owned_stays_open_when_it_is_no_longer_sold() {
 }
 
 #[tokio::test]
-async fn a_catalog_that_would_close_what_is_owned_is_not_published() {
+async fn a_catalog_that_would_end_access_is_not_published() {
     let world = World::new().await;
     let small = |curriculum: &str| {
         let text = format!(

@@ -1,5 +1,5 @@
-//! The content behind the paywall: who gets a link to a chapter, and what else opens none. The
-//! bucket is the local stack's, which checks what S3 checks.
+//! The content behind the paywall: who gets a link to a chapter, and that nothing else opens one.
+//! The bucket is the local stack's, which checks what S3 checks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -68,7 +68,7 @@ impl Library {
         self.link_at(self.world.clock.clone()).await
     }
 
-    /// Status and body of what the bucket answers.
+    /// Status and body of the bucket's response.
     async fn fetch(&self, url: &str) -> (u16, String) {
         self.send(Method::GET, url).await
     }
@@ -78,7 +78,7 @@ impl Library {
         (response.status().as_u16(), response.text().await.unwrap())
     }
 
-    /// Asserts that the bucket answers so, and with nothing of any chapter.
+    /// Asserts the bucket's response, without anything of a chapter.
     #[track_caller]
     fn assert_refused(answered: (u16, String), expected: (u16, &str)) {
         let (status, body) = answered;
@@ -94,13 +94,13 @@ fn text_of(course: &str, chapter: usize) -> String {
     std::fs::read_to_string(root().join(format!("content/{course}/{chapter}.html"))).unwrap()
 }
 
-/// An event about a payment of [`event`]'s, which costs 29.00 USD.
+/// An event about [`event`]'s payment of 29.00 USD.
 fn money_back(kind: &str, object: &Value) -> Value {
     simulation::rendering::event(&format!("evt_{}", kind.replace('.', "_")), kind, 2000, object)
 }
 
 #[tokio::test]
-async fn a_link_opens_the_chapter_that_was_asked_for_until_five_minutes_later() {
+async fn a_link_opens_its_chapter_for_five_minutes() {
     let library = Library::open().await;
     let (status, link) = library.ask("first-steps", "2", &learner("ada")).await;
     assert_eq!(status, 200, "{link}");
@@ -112,7 +112,7 @@ async fn a_link_opens_the_chapter_that_was_asked_for_until_five_minutes_later() 
 }
 
 #[tokio::test]
-async fn whoever_may_open_a_chapter_gets_a_link_and_everybody_else_the_reason_and_the_offers() {
+async fn an_entitled_learner_gets_a_link_others_reason_and_offers() {
     let library = Library::open().await;
     let ada = learner("ada");
     let denied = async |reason: &str| {
@@ -147,7 +147,7 @@ async fn whoever_may_open_a_chapter_gets_a_link_and_everybody_else_the_reason_an
 }
 
 #[tokio::test]
-async fn what_one_learner_has_bought_is_locked_for_another() {
+async fn one_learner_s_purchase_stays_locked_for_another() {
     let library = Library::open().await;
     library.world.deliver(&event("evt_1 completed paid cs_a pi_a ada curriculum @1000")).await;
     for course in ["models", "tools", "memory", "evaluation"] {
@@ -172,7 +172,7 @@ async fn only_a_learner_s_token_gets_a_link() {
 }
 
 #[tokio::test]
-async fn a_chapter_or_a_course_that_is_not_there_is_said_so_whoever_asks() {
+async fn a_missing_chapter_or_course_is_404_for_everyone() {
     let library = Library::open().await;
     library.world.deliver(&event("evt_1 completed paid cs_a pi_a ada tutorclaw @1000")).await;
     for who in [learner("ada"), learner("eve")] {
@@ -213,7 +213,7 @@ async fn an_object_s_address_opens_nothing_without_a_signature() {
 }
 
 #[tokio::test]
-async fn a_link_in_which_anything_is_changed_opens_nothing() {
+async fn a_modified_link_opens_nothing() {
     let library = Library::open().await;
     let link = library.link().await;
     assert_eq!(library.fetch(&link).await.0, 200);
@@ -252,7 +252,7 @@ async fn a_link_in_which_anything_is_changed_opens_nothing() {
         Library::assert_refused(answered, expected);
     }
     Library::assert_refused(library.fetch(&format!("{link}&more=1")).await, mismatch);
-    // It is for reading by GET, on this very host.
+    // It is valid for GET, and only for this host.
     assert_eq!(library.send(Method::HEAD, &link).await.0, 403);
     let not_allowed = (405, "MethodNotAllowed");
     Library::assert_refused(library.send(Method::PUT, &link).await, not_allowed);
@@ -286,7 +286,7 @@ async fn a_link_works_for_five_minutes_and_not_before_its_time() {
 }
 
 #[tokio::test]
-async fn what_is_in_no_file_is_denied_and_its_name_is_told_to_the_developer() {
+async fn a_missing_file_is_denied_and_named_to_the_developer() {
     let library = Library::open().await;
     let longer = tests::world::edited_catalog(|text| {
         text.replace("  \"Tools\",\n", "  \"Tools\",\n  \"Not written yet\",\n")
@@ -294,7 +294,7 @@ async fn what_is_in_no_file_is_denied_and_its_name_is_told_to_the_developer() {
     library.world.publish(&longer).await.unwrap();
     let (status, link) = library.ask("first-steps", "4", &learner("ada")).await;
     assert_eq!(status, 200, "{link}");
-    // The role that signs may list nothing, and S3 tells nobody else what it doesn't have.
+    // The signing role may not list the bucket, and then S3 doesn't reveal what is missing.
     let answered = library.fetch(link["url"].as_str().unwrap()).await;
     Library::assert_refused(answered, (403, "AccessDenied"));
     let told = library.told.lock().unwrap().clone();
@@ -302,7 +302,7 @@ async fn what_is_in_no_file_is_denied_and_its_name_is_told_to_the_developer() {
 }
 
 #[tokio::test]
-async fn pages_of_the_site_may_read_the_bucket_and_no_others() {
+async fn only_the_site_s_pages_may_read_the_bucket() {
     let library = Library::open().await;
     let link = library.link().await;
     let allowed = |response: &reqwest::Response| {
@@ -350,7 +350,7 @@ async fn a_link_costs_one_read_and_is_not_logged() {
 }
 
 #[test]
-fn every_chapter_of_the_demo_has_its_text_and_every_text_its_chapter() {
+fn demo_chapters_and_their_text_files_match() {
     let catalog = catalog();
     let mut files = BTreeSet::new();
     for course in catalog.courses() {
@@ -358,7 +358,7 @@ fn every_chapter_of_the_demo_has_its_text_and_every_text_its_chapter() {
             let text = text_of(course.id.as_str(), chapter);
             assert!(text.starts_with("<article>\n") && text.ends_with("</article>\n"), "{text}");
             assert!(text.len() > 600, "{} {chapter} is short", course.id);
-            // Its title is the page's; nothing in it runs, loads or looks like a part of the page.
+            // Its title is the page's; nothing in it can run, load anything, or imitate the page.
             for tag in text.split('<').skip(1).filter_map(|part| part.split_once('>')) {
                 let (name, attributes) = tag.0.split_once(' ').unwrap_or((tag.0, ""));
                 let name = name.trim_start_matches('/');

@@ -1,4 +1,4 @@
-//! One contract, two ledgers: in memory, and the table through the real SDK.
+//! One contract, two ledgers: in memory, and the table with the real SDK.
 
 use futures_util::future::join_all;
 use shared::domain::access::{Grant, Status};
@@ -19,13 +19,13 @@ use simulation::memory::MemoryLedger;
 use tests::world::{catalog, dynamodb, table_at};
 
 #[tokio::test]
-async fn the_ledger_in_memory_keeps_the_contract() {
+async fn the_memory_ledger_meets_the_contract() {
     keeps_the_contract(&MemoryLedger::default()).await;
     keeps_the_contract_of_checkout(&MemoryLedger::default()).await;
 }
 
 #[tokio::test]
-async fn the_table_keeps_the_contract() {
+async fn the_table_meets_the_contract() {
     let (url, server) = dynamodb().await;
     let server = tokio::spawn(server);
     let table = table_at(&url);
@@ -258,7 +258,7 @@ async fn facts_of_every_kind_are_kept_before_and_after_what_was_sold_is_known<
     kept(&facts, 1).await;
     facts.origin = Some(Origin::Purchase(purchase("fay", Payment::paid(at(1)))));
     kept(&facts, 2).await;
-    // Of what came to an unknown sum, any part refunded is all of it.
+    // If the total is unknown, any refund counts as full.
     assert_eq!(statuses(ledger, "fay").await, [("pi_f".to_owned(), Status::Active)]);
     let entitlements = ledger.entitlements(&"fay".parse().unwrap()).await.unwrap();
     assert_eq!(entitlements.iter().map(|(_, grant)| grant.refunded_percent).max(), Some(100));
@@ -417,7 +417,7 @@ async fn an_erasure_removes_what_it_names_and_is_followed_only_by_later_ones<
     assert!(load(ledger, "evt_none", "pi_j3x").await.source.is_some());
 }
 
-/// What checkout keeps: whoever read what is there replaces it, and nobody else.
+/// Checkout's storage: only a writer that has read the current value may replace it.
 pub(crate) async fn keeps_the_contract_of_checkout<T: Ledger + CheckoutStore>(table: &T) {
     a_customer_and_an_attempt_are_replaced_by_who_has_read_them(table).await;
     a_session_is_recorded_once_for_the_attempt_that_opened_it(table).await;
@@ -485,7 +485,7 @@ async fn a_session_is_recorded_once_for_the_attempt_that_opened_it<T: Ledger + C
         expires_at: at(200),
     };
     let (one, two) = (session("cs_1"), session("cs_2"));
-    // Without an attempt there is nothing to record, and nothing is made of it.
+    // Without an attempt there is nothing to record, and nothing is created.
     assert!(!table.record_session(&eve, &product, &first.id, &one).await.unwrap());
     assert_eq!(table.buyer(&eve, &product).await.unwrap().attempt, None);
     assert!(table.begin_attempt(&eve, &product, &first, None).await.unwrap());
@@ -497,7 +497,8 @@ async fn a_session_is_recorded_once_for_the_attempt_that_opened_it<T: Ledger + C
     let kept = table.buyer(&eve, &product).await.unwrap().attempt;
     let recorded = Attempt { session: Some(one), ..renewed.clone() };
     assert_eq!(kept.as_ref(), Some(&recorded));
-    // Whoever read the attempt before its session was recorded does not know that it may be paid.
+    // A writer that read the attempt before its session was recorded doesn't know that it can be
+    // paid.
     assert!(!table.begin_attempt(&eve, &product, &first, Some(&renewed)).await.unwrap());
     let other = Attempt { session: Some(two), ..renewed };
     assert!(!table.begin_attempt(&eve, &product, &first, Some(&other)).await.unwrap());
@@ -507,7 +508,7 @@ async fn a_session_is_recorded_once_for_the_attempt_that_opened_it<T: Ledger + C
 async fn a_window_counts_up_to_its_limit<T: Ledger + CheckoutStore>(table: &T) {
     let fay: LearnerId = "fay".parse().unwrap();
     let link = |last: char| Counter::Link(format!("{}{last}", "0".repeat(31)).parse().unwrap());
-    // None of these counts for another.
+    // None of these counts for another one.
     for counter in [
         Counter::Learner(fay.clone(), Action::Checkout),
         Counter::Learner(fay, Action::Confirm),
@@ -546,7 +547,7 @@ async fn a_link_is_written_once<T: Ledger + CheckoutStore>(table: &T) {
     assert_eq!(table.link(&id).await.unwrap(), Some(link("gil")));
 }
 
-/// A catalog takes the place of the version before its own, once.
+/// A catalog replaces exactly its predecessor, once.
 pub(crate) async fn keeps_the_contract_of_the_catalog(table: &Table) {
     let catalog = catalog();
     let stripe_prices =

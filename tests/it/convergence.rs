@@ -1,4 +1,5 @@
-//! Whatever the order, and however often: the same events end in the same state.
+//! Convergence: the same events end in the same state, in any order and however often they are
+//! delivered.
 
 use serde_json::json;
 use shared::apply::apply;
@@ -12,11 +13,11 @@ use shared::ports::{AccessReader, Ledger, SystemClock};
 use shared::stripe::wire::session_from_api;
 use simulation::memory::MemoryLedger;
 use simulation::shop;
-use tests::sessions::{Unasked, event, observation, permutations};
+use tests::sessions::{UnusedStripe, event, observation, permutations};
 use tests::world::{dynamodb, table_at};
 
-/// What Stripe may say of one purchase by bank debit: it fails and succeeds, which happens when a
-/// bank changes its mind, and two events are of the same second.
+/// Stripe's possible events about one purchase by bank debit. It fails and succeeds, which happens
+/// when a bank changes its mind, and two events have the same second.
 const PURCHASE: [&str; 4] = [
     "evt_1 completed unpaid cs_a pi_a ada tutorclaw @1000",
     "evt_2 async_payment_failed unpaid cs_a pi_a ada tutorclaw @2000",
@@ -24,11 +25,11 @@ const PURCHASE: [&str; 4] = [
     "evt_4 expired unpaid cs_a - ada tutorclaw @1000",
 ];
 
-/// The same change once more, as another event of a second later.
+/// The same change again, in another event a second later.
 const AGAIN: &str = "evt_5 async_payment_succeeded paid cs_a pi_a ada tutorclaw @2001";
 
-/// Everything of one purchase: Stripe's events, and what we read of it ourselves. With other ids
-/// for another number, so that many fit into one table.
+/// Everything about one purchase: Stripe's events, and what we read ourselves. Another number gives
+/// other ids, so that several fit into one table.
 fn observations(number: usize, again: bool) -> Vec<Observation> {
     let lines = PURCHASE.iter().copied().chain(again.then_some(AGAIN));
     let mut all: Vec<Observation> = lines
@@ -45,7 +46,7 @@ fn observations(number: usize, again: bool) -> Vec<Observation> {
     all
 }
 
-/// The session, as it is answered to a confirmation once it is paid: with its charge.
+/// The paid session, as a confirmation reads it: with its charge.
 fn reading(number: usize) -> Observation {
     let line = format!("evt_1 completed paid cs_{number} pi_{number} ada-{number} tutorclaw @1000");
     let mut session = event(&line)["data"]["object"].clone();
@@ -64,7 +65,7 @@ fn reading(number: usize) -> Observation {
     session_from_api(&session.to_string(), now).unwrap().observation
 }
 
-/// All that follows from the facts: the facts themselves, and what the learner has.
+/// What follows from the facts: the facts themselves, and the learner's entitlements.
 #[derive(Debug, PartialEq)]
 struct End {
     purchase: Option<Purchase>,
@@ -73,7 +74,7 @@ struct End {
 
 async fn deliver<L: Ledger + AccessReader>(ledger: &L, all: &[Observation], number: usize) -> End {
     for observation in all {
-        apply(ledger, &Unasked, &SystemClock, &shop(), observation).await.unwrap();
+        apply(ledger, &UnusedStripe, &SystemClock, &shop(), observation).await.unwrap();
     }
     let learner: LearnerId = format!("ada-{number}").parse().unwrap();
     let source: SourceId = format!("pi_{number}").parse().unwrap();
@@ -84,7 +85,7 @@ async fn deliver<L: Ledger + AccessReader>(ledger: &L, all: &[Observation], numb
     }
 }
 
-/// Asserts the end of the whole purchase: one source, paid when its charge was, one access.
+/// Asserts the end of the whole purchase: one source, paid when its charge was, and one grant.
 #[track_caller]
 fn assert_bought_once(end: &End, order: &[Observation]) {
     let order: Vec<_> =
@@ -104,10 +105,10 @@ fn assert_bought_once(end: &End, order: &[Observation]) {
 }
 
 #[tokio::test]
-async fn every_permutation_each_event_twice_ends_in_one_access_in_memory() {
+async fn every_permutation_converges_in_memory() {
     let mut first = None;
     for order in permutations(&observations(0, true)) {
-        // The second copies come one by one, in the same order, and in the order reversed.
+        // The second copies come one by one, in the same order, and in reverse.
         let reversed: Vec<Observation> = order.iter().rev().cloned().collect();
         let one_by_one: Vec<Observation> = order
             .iter()
@@ -127,14 +128,14 @@ async fn every_permutation_each_event_twice_ends_in_one_access_in_memory() {
 }
 
 #[tokio::test]
-async fn every_permutation_each_event_twice_ends_in_one_access_on_the_table() {
+async fn every_permutation_converges_on_the_table() {
     let (url, server) = dynamodb().await;
     let server = tokio::spawn(server);
     ends_where_memory_does(&table_at(&url), &permutations(&[0, 1, 2, 3, 4])).await;
     server.abort();
 }
 
-/// Tells everything of a purchase twice, in each of these orders of its five observations.
+/// Delivers everything about a purchase twice, in each of these orders of its five observations.
 pub(crate) async fn ends_where_memory_does(table: &Table, orders: &[Vec<usize>]) {
     for (number, order) in orders.iter().enumerate() {
         let all = observations(number, false);
@@ -142,12 +143,12 @@ pub(crate) async fn ends_where_memory_does(table: &Table, orders: &[Vec<usize>])
             order.iter().chain(order).map(|index| all[*index].clone()).collect();
         let end = deliver(table, &told, number).await;
         assert_bought_once(&end, &told);
-        // The table ends where memory does, fact by fact.
+        // The table ends in the same state as memory, fact by fact.
         assert_eq!(end, deliver(&MemoryLedger::default(), &told, number).await);
     }
 }
 
-/// What the learner has after these lines, each told twice.
+/// The learner's entitlements after these lines, each delivered twice.
 async fn statuses(lines: &[&str]) -> Vec<(String, Status)> {
     let told: Vec<Observation> =
         lines.iter().chain(lines).map(|line| observation(&event(line))).collect();
@@ -167,13 +168,13 @@ async fn a_failed_payment_alone_gives_nothing_in_any_order() {
 }
 
 #[tokio::test]
-async fn what_had_nothing_to_pay_is_open_as_soon_as_it_is_complete() {
+async fn a_free_session_opens_once_complete() {
     let free = "evt_1 completed no_payment_required cs_a - ada-0 tutorclaw @1000";
     assert_eq!(statuses(&[free]).await, [("cs_a".to_owned(), Status::Active)]);
 }
 
 #[tokio::test]
-async fn a_session_with_nothing_to_pay_that_was_never_completed_gives_nothing() {
+async fn an_incomplete_free_session_grants_nothing() {
     let expired = "evt_1 expired no_payment_required cs_a - ada-0 tutorclaw @1000";
     assert!(statuses(&[expired]).await.is_empty());
 }

@@ -1,4 +1,4 @@
-//! What is asked of DynamoDB each time.
+//! The DynamoDB requests of each operation.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ const CONFIRM: &str = "POST /checkout/{session}/confirm";
 const LINK: &str = "POST /learners/{learner}/upgrade-link";
 const ACCESS: &str = "GET /courses/{course}/access";
 
-/// A shop whose functions have been running for a moment, so that they know catalog and secrets.
+/// A shop whose functions are warm: they have cached the catalog and the secrets.
 pub(crate) struct Shop {
     pub(crate) world: World,
     pub(crate) meter: Meter,
@@ -54,7 +54,7 @@ impl Shop {
         body
     }
 
-    /// May this learner open chapter six?
+    /// Whether this learner may open chapter six.
     pub(crate) async fn access(&self, who: &Who) -> Value {
         self.read(ACCESS, "/courses/tutorclaw/access?chapter=6", who).await["access"].clone()
     }
@@ -73,7 +73,7 @@ impl Shop {
         response
     }
 
-    /// Opens a session, or the one that is open, and says its id.
+    /// Opens a session, or gets the open one; returns its id.
     pub(crate) async fn checkout(&self, who: &Who, price: &str, expected: u16) -> String {
         let body = format!(r#"{{"price": "{price}"}}"#);
         let response = self.ask("POST /checkout", "/checkout", who, Some(&body), expected).await;
@@ -92,13 +92,13 @@ impl Shop {
         assert_eq!((status, &answer["outcome"]), (200, &outcome.into()), "{answer}");
     }
 
-    /// What Stripe says of a session.
+    /// A session at Stripe.
     pub(crate) async fn event(&self, kind: &str, session: &str) -> Value {
         let events = self.world.events(kind).await;
         events.into_iter().find(|event| event["data"]["object"]["id"] == session).unwrap()
     }
 
-    /// Makes a link, and says the path that it opens.
+    /// Creates a link, and returns its path.
     async fn link(&self, who: &str) -> String {
         let body = Some(r#"{"price": "tutorclaw_paid"}"#);
         let target = format!("/learners/{who}/upgrade-link");
@@ -116,7 +116,7 @@ impl Shop {
     }
 }
 
-/// What each thing costs at the table, by its name.
+/// The table requests of each operation, by name.
 #[expect(clippy::too_many_lines, reason = "a list")]
 async fn measured() -> Vec<(&'static str, Reading)> {
     let shop = Shop::open().await;
@@ -229,7 +229,7 @@ fn unreadable(event: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn each_thing_asks_the_table_for_this_and_no_more() {
+async fn each_operation_makes_only_these_table_requests() {
     let rows = measured().await;
     let table: Vec<String> = rows.iter().map(|(name, it)| format!("{name:34}{it}")).collect();
     insta::assert_snapshot!(table.join("\n"), @r"
@@ -266,7 +266,7 @@ async fn each_thing_asks_the_table_for_this_and_no_more() {
 }
 
 #[tokio::test]
-async fn the_way_of_a_payment_is_as_short_as_it_was_designed() {
+async fn a_payment_makes_only_the_designed_requests() {
     let rows: BTreeMap<&str, Reading> = measured().await.into_iter().collect();
     let applied = &rows["event applied"];
     assert_eq!(applied.round_trips(), 1, "{applied}");

@@ -1,4 +1,4 @@
-//! The guides say what the template and the program say.
+//! The guides agree with the template and the program.
 
 use std::collections::BTreeSet;
 
@@ -9,19 +9,19 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap()
 }
 
-/// What a document has between backticks.
+/// A document's text between backticks.
 fn quoted(document: &str) -> BTreeSet<&str> {
     document.lines().flat_map(|line| line.split('`').skip(1).step_by(2)).collect()
 }
 
-/// What the first cells of a document's tables have between backticks.
+/// The text between backticks in the first cells of a document's tables.
 fn rows(document: &str) -> BTreeSet<&str> {
     let rows = document.lines().filter_map(|line| line.strip_prefix("| `"));
     rows.filter_map(|row| row.split_once('`')).map(|(name, _)| name).collect()
 }
 
 #[test]
-fn every_alarm_is_explained_to_whom_it_wakes() {
+fn every_alarm_is_explained_to_the_operator() {
     let template = template_yaml();
     let resources = template["Resources"].as_mapping().unwrap();
     let alarms: BTreeSet<&str> = resources
@@ -37,7 +37,7 @@ fn every_alarm_is_explained_to_whom_it_wakes() {
 }
 
 #[test]
-fn the_guide_asks_for_the_permissions_that_the_keys_are_tried_for() {
+fn the_guide_lists_the_permissions_that_are_checked() {
     let guide = read("docs/DEPLOY.md");
     let asked = |from: &str, to: &str| -> Vec<String> {
         let (_, table) = guide.split_once(from).unwrap();
@@ -62,7 +62,7 @@ fn the_guide_names_what_the_operator_needs_to_replace_instances() {
 }
 
 #[test]
-fn the_guides_name_parameters_and_outputs_that_there_are() {
+fn the_guides_name_existing_parameters_and_outputs() {
     let template = template_yaml();
     let names = |section: &str| -> BTreeSet<String> {
         let section = template[section].as_mapping().unwrap();
@@ -84,8 +84,8 @@ fn the_guides_name_parameters_and_outputs_that_there_are() {
     }
 }
 
-/// The names of all tests: of what stands under an attribute that makes it one, and of the parts of
-/// the contract that both ledgers are held against.
+/// The names of all tests: functions with a test attribute, and the parts of the contract that both
+/// ledgers run.
 pub(crate) fn tests() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for folder in ["cli", "functions", "fuzz", "local", "shared", "simulation", "tests"] {
@@ -110,7 +110,7 @@ pub(crate) fn tests() -> BTreeSet<String> {
 }
 
 #[test]
-fn every_fault_is_shown_by_tests_that_exist_or_said_to_come_later() {
+fn every_fault_names_existing_tests_or_is_planned() {
     let document = read("docs/FAULTS.md");
     let (now, later) = document.split_once("## Not yet").unwrap();
     let mut named: Vec<u32> = Vec::new();

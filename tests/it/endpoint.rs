@@ -16,7 +16,7 @@ use tests::instances::{INSTANCES, Instances};
 use tests::requests::{Who, learner};
 use tests::world::{API_KEY_ID, SIGNING_SECRET_ID, World};
 
-/// A world whose webhook can be reached, and in which nobody has stored a signing secret yet.
+/// A world with a reachable webhook, and no signing secret stored yet.
 async fn fresh() -> (World, Deployment) {
     let (world, deployment, _) = served().await;
     (world, deployment)
@@ -32,7 +32,7 @@ async fn served() -> (World, Deployment, Instances) {
     (world, deployment, instances)
 }
 
-/// The same with an endpoint, and what every instance has read: the secret that then leaks.
+/// The same with an endpoint, and the secret that every instance has read and that then leaks.
 async fn leaked() -> (World, Deployment, Instances, String) {
     let (world, deployment, instances) = served().await;
     register(&world.account(), &deployment).await.unwrap();
@@ -77,7 +77,7 @@ async fn rotate(
     Ok(told)
 }
 
-/// A learner buys the demo course, and Stripe's events alone let them in.
+/// A learner buys the demo course, and gets access from Stripe's events alone.
 async fn events_let_in(world: &World, who: &Who) {
     let session = world.buy(who).await;
     world.pay(&session).await;
@@ -91,8 +91,7 @@ async fn events_let_in(world: &World, who: &Who) {
     panic!("no event has let {who:?} in: {:?}", endpoints(world).await);
 }
 
-/// Whether the functions that are running take an event that is signed with this secret: all of
-/// them, or none.
+/// Whether all running functions accept an event signed with this secret, or none.
 async fn is_accepted(world: &World, secret: &str) -> bool {
     let body = json!({"id": "evt_1", "type": "unknown", "object": "event", "created": 1,
         "livemode": false, "data": {"object": {}}})
@@ -108,11 +107,11 @@ async fn is_accepted(world: &World, secret: &str) -> bool {
     accepted > 0
 }
 
-/// Functions that have just read a secret read it again ten seconds later at the earliest.
+/// A function that has just read a secret doesn't read it again for ten seconds.
 const READ_AGAIN_SECONDS: i64 = 11;
 
 #[tokio::test]
-async fn an_endpoint_is_registered_with_exactly_what_is_handled_and_its_secret_is_stored() {
+async fn an_endpoint_gets_the_handled_events_and_a_stored_secret() {
     let (world, deployment) = fresh().await;
     let account = world.account();
     let done = register(&account, &deployment).await.unwrap();
@@ -141,7 +140,7 @@ async fn an_endpoint_is_registered_with_exactly_what_is_handled_and_its_secret_i
 }
 
 #[tokio::test]
-async fn an_endpoint_that_was_changed_by_hand_is_brought_up_to_date() {
+async fn a_manually_changed_endpoint_is_corrected() {
     for (change, seen) in [
         ("disabled=true", "it is disabled"),
         ("url=https://elsewhere.example.com/hook", "it delivers to https://elsewhere"),
@@ -176,7 +175,7 @@ async fn an_endpoint_whose_secret_nobody_has_is_replaced() {
 }
 
 #[tokio::test]
-async fn an_endpoint_of_another_api_version_is_replaced_and_stays_until_it_has_delivered() {
+async fn an_old_api_version_s_endpoint_stays_until_it_delivered() {
     let (world, deployment) = fresh().await;
     let account = world.account();
     let url = &deployment.webhook_url;
@@ -198,7 +197,7 @@ async fn an_endpoint_of_another_api_version_is_replaced_and_stays_until_it_has_d
 }
 
 #[tokio::test]
-async fn while_a_secret_is_rotated_both_are_accepted_and_every_event_is_applied_once() {
+async fn both_secrets_are_accepted_during_a_rotation() {
     let (mut world, deployment, instances, old) = leaked().await;
     let (account, now) = (world.account(), world.clock.now());
 
@@ -228,7 +227,7 @@ async fn while_a_secret_is_rotated_both_are_accepted_and_every_event_is_applied_
 }
 
 #[tokio::test]
-async fn a_secret_that_has_leaked_is_refused_at_once() {
+async fn a_leaked_secret_is_refused_at_once() {
     let (world, deployment, instances, leaked) = leaked().await;
     let done = rotate(&world.account(), &deployment, Ending::Now, world.clock.now()).await.unwrap();
     assert!(!is_accepted(&world, &leaked).await);
@@ -243,7 +242,7 @@ async fn a_secret_that_has_leaked_is_refused_at_once() {
 }
 
 #[tokio::test]
-async fn a_rotation_that_was_begun_can_be_ended_at_once() {
+async fn a_started_rotation_can_be_finished_at_once() {
     let (world, deployment, _, leaked) = leaked().await;
     let (account, now) = (world.account(), world.clock.now());
     rotate(&account, &deployment, Ending::WhenDelivered, now).await.unwrap();
@@ -253,7 +252,7 @@ async fn a_rotation_that_was_begun_can_be_ended_at_once() {
 }
 
 #[tokio::test]
-async fn a_leaked_secret_that_is_still_accepted_is_seen_to_before_the_rotation_ends() {
+async fn a_leaked_secret_still_accepted_triggers_another_update() {
     let (world, deployment, instances, leaked) = leaked().await;
     instances.ignore_updates(1);
     let done = rotate(&world.account(), &deployment, Ending::Now, world.clock.now()).await.unwrap();
@@ -264,7 +263,7 @@ async fn a_leaked_secret_that_is_still_accepted_is_seen_to_before_the_rotation_e
 }
 
 #[tokio::test]
-async fn a_leaked_secret_that_stays_accepted_fails_the_rotation_which_is_then_gone_on_with() {
+async fn a_rotation_that_leaves_a_leak_fails_and_can_be_resumed() {
     let (world, deployment, instances, leaked) = leaked().await;
     let (account, now) = (world.account(), world.clock.now());
     instances.ignore_updates(u32::MAX);
@@ -281,7 +280,7 @@ async fn a_leaked_secret_that_stays_accepted_fails_the_rotation_which_is_then_go
     events_let_in(&world, &learner("ada")).await;
 }
 
-/// A Lambda that answers everything so.
+/// A Lambda that gives this response to everything.
 async fn lambda_that_answers(status: u16, kind: &'static str) -> Function {
     use axum::http::StatusCode;
     let answer = async move || {
@@ -298,8 +297,7 @@ async fn lambda_that_answers(status: u16, kind: &'static str) -> Function {
 }
 
 #[tokio::test]
-async fn instances_that_can_t_be_replaced_are_named_with_what_to_do_and_the_rotation_goes_on_later()
-{
+async fn instances_that_cannot_be_replaced_pause_the_rotation() {
     for (status, kind, says) in [
         (403, "AccessDeniedException:http://internal", "lambda:GetFunctionConfiguration"),
         (403, "ExpiredTokenException", "no AWS credentials"),
@@ -320,10 +318,10 @@ async fn instances_that_can_t_be_replaced_are_named_with_what_to_do_and_the_rota
 }
 
 #[tokio::test]
-async fn a_webhook_that_can_t_be_tried_is_not_said_to_refuse_anything() {
+async fn an_unreachable_webhook_is_not_said_to_refuse_a_secret() {
     let (world, deployment, _, leaked) = leaked().await;
     let (account, now) = (world.account(), world.clock.now());
-    // By its clock, everything that is signed now is too old: it would be refused anyway.
+    // By its clock, everything signed now is too old, and would be refused anyway.
     world.clock.advance(HOUR);
     let error = rotate(&account, &deployment, Ending::Now, now).await.unwrap_err().to_string();
     let says = "the webhook answers 400 to an event signed with the new secret";
@@ -340,7 +338,7 @@ async fn without_an_endpoint_there_is_nothing_to_rotate() {
     assert!(rotated.unwrap_err().to_string().contains("coursegate webhook register"));
 }
 
-/// A Secrets Manager that its operator may read and not write.
+/// A Secrets Manager that its operator may read but not write.
 async fn read_only_secrets_manager() -> String {
     use axum::http::{HeaderMap, StatusCode};
     let answer = async |headers: HeaderMap| {
@@ -374,7 +372,7 @@ async fn an_endpoint_whose_secret_could_not_be_stored_does_not_stay() {
 }
 
 #[tokio::test]
-async fn a_registration_that_is_interrupted_anywhere_is_completed_by_the_next() {
+async fn an_interrupted_registration_is_completed_by_the_next() {
     for after in [false, true] {
         for requests in 0..2_u32 {
             let (world, deployment) = fresh().await;
@@ -397,8 +395,7 @@ async fn a_registration_that_is_interrupted_anywhere_is_completed_by_the_next() 
     }
 }
 
-/// Cuts the connection at one of the requests that a rotation changes Stripe with: it creates,
-/// marks, and deletes.
+/// Closes the connection at one of a rotation's modifying requests: creating, marking, deleting.
 async fn cut(world: &World, request: usize, after: bool) {
     let path = "/v1/webhook_endpoints";
     if request == 1 {
@@ -411,7 +408,7 @@ async fn cut(world: &World, request: usize, after: bool) {
 }
 
 #[tokio::test]
-async fn a_leaked_secret_goes_wherever_its_rotation_is_interrupted() {
+async fn a_leaked_secret_is_removed_despite_interruptions() {
     for after in [false, true] {
         for request in 0..3 {
             for first in [Ending::Now, Ending::WhenDelivered] {
@@ -441,7 +438,7 @@ async fn a_leaked_secret_goes_wherever_its_rotation_is_interrupted() {
 }
 
 #[tokio::test]
-async fn a_leaked_secret_goes_although_somebody_else_has_made_an_endpoint_here() {
+async fn a_leaked_secret_is_removed_despite_another_endpoint() {
     let (world, deployment, _, leaked) = leaked().await;
     let account = world.account();
     let form = format!("url={}&enabled_events[0]=*", deployment.webhook_url);
@@ -468,7 +465,7 @@ async fn a_rotation_ends_with_an_endpoint_that_delivers() {
 }
 
 #[tokio::test]
-async fn another_deployment_s_endpoint_is_left_alone_even_if_its_stack_has_the_same_name() {
+async fn a_same_named_stack_s_endpoint_is_left_alone() {
     let (world, deployment) = fresh().await;
     let account = world.account();
     let theirs = Deployment {

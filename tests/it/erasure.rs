@@ -1,4 +1,4 @@
-//! Erasing a learner while their purchases are under way.
+//! Erasing a learner while their purchases are in progress.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ use crate::log_hygiene::{counted, lines, listen};
 
 const NOTICE: &str = "paid_after_erasure";
 
-/// A shop, and Stripe's events as far as they were delivered.
+/// A shop, and the events that Stripe has delivered.
 struct Shop {
     world: World,
     told: usize,
@@ -28,13 +28,13 @@ impl Shop {
         Self { world: World::new().await, told: 0 }
     }
 
-    /// Delivers Stripe's events that were not delivered yet, the oldest first.
+    /// Delivers the events that were not delivered yet, oldest first.
     async fn tell(&mut self) {
         let told = self.told;
         self.told += self.deliver_after(told).await;
     }
 
-    /// Delivers all events once more, as other events.
+    /// Delivers all events again, with other ids.
     async fn tell_all_again(&self) {
         let list = self.world.stripe_get("/v1/events?limit=100").await;
         for event in list["data"].as_array().unwrap() {
@@ -68,7 +68,7 @@ impl Shop {
         forget(deployment, &self.world.account(), &who.parse().unwrap()).await
     }
 
-    /// The keys of the items that mention somebody.
+    /// The keys of the items that mention this learner.
     async fn about(&self, who: &str) -> Vec<String> {
         let items = self.world.items().await.into_iter();
         let items = items.filter(|item| item.to_string().contains(who));
@@ -81,7 +81,7 @@ impl Shop {
         self.world.read(route, target, &learner(who)).await.1["access"] == "granted"
     }
 
-    /// Asserts that of somebody only the time of their erasure is kept.
+    /// Asserts that only the time of a learner's erasure is kept.
     async fn assert_erased(&self, who: &str, when: &str) {
         let access = format!("LEARNER#{who} ACCESS");
         assert_eq!(self.about(who).await, [access], "{when}");
@@ -91,7 +91,7 @@ impl Shop {
         assert!(!self.lets_in(who).await, "{when}");
     }
 
-    /// Stripe's clock goes on, so that what begins now does not begin in the same second.
+    /// Advances Stripe's clock, so that what begins now doesn't begin in the same second.
     async fn advance(&self) {
         let (status, answer) =
             self.world.stripe_post("/_sim/advance", &json!({ "seconds": 5 })).await;
@@ -102,7 +102,7 @@ impl Shop {
         self.world.stripe_get(&format!("/v1/checkout/sessions/{session}")).await
     }
 
-    /// Does what these words say of ada's session.
+    /// Applies these words to ada's session.
     async fn happens(&mut self, words: &str, session: &str) {
         let of_session = |what: &str| format!("/_sim/checkout/sessions/{session}/{what}");
         for word in words.split_whitespace() {
@@ -137,7 +137,7 @@ impl Shop {
                     let route = "POST /checkout/{session}/confirm";
                     self.world.ask(route, &target, &learner("ada"), None).await;
                 }
-                // The table never heard of the session.
+                // The table never had the session.
                 "lose" => self.delete("LEARNER#ada", "CHECKOUT#").await,
                 other => panic!("{other} is no word"),
             }
@@ -155,9 +155,9 @@ impl Shop {
 }
 
 #[tokio::test]
-async fn whoever_is_erased_stays_erased_whatever_is_told_late() {
-    // What happens before the erasure, what after, how many payments are kept without a name, and
-    // of how many that arrived the operator is told.
+async fn an_erased_learner_stays_erased_after_late_deliveries() {
+    // What happens before and after the erasure, how many payments are kept without a name, and how
+    // many of those that arrived are reported to the operator.
     for (before, after, kept, noticed) in [
         ("pay", "tell", 1, 0),
         ("pay tell", "refund dispute tell", 1, 0),
@@ -185,7 +185,7 @@ async fn whoever_is_erased_stays_erased_whatever_is_told_late() {
         shop.happens(after, &session).await;
         shop.tell_all_again().await;
         assert_eq!(counted(&lines(), NOTICE), noticed, "{when}");
-        // Confirming counts as a request of a learner who is signed in.
+        // Confirming counts as a request of a signed-in learner.
         shop.delete("LEARNER#ada", "RATE#").await;
         shop.assert_erased("ada", &when).await;
         let sources = shop.world.items_of("SOURCE#", "").await;
@@ -203,7 +203,7 @@ async fn whoever_is_erased_stays_erased_whatever_is_told_late() {
 }
 
 #[tokio::test]
-async fn what_a_learner_did_before_says_nothing_of_others_or_of_what_they_buy_later() {
+async fn an_erasure_spares_other_learners_and_later_purchases() {
     let mut shop = Shop::open().await;
     for who in ["ada", "bob"] {
         let session = shop.world.buy(&learner(who)).await;
@@ -214,7 +214,7 @@ async fn what_a_learner_did_before_says_nothing_of_others_or_of_what_they_buy_la
     shop.forget("ada").await.unwrap();
     assert!(shop.lets_in("bob").await);
     assert_eq!(shop.session(&of_bob).await["status"], "open");
-    // Whoever comes back can be erased again.
+    // A learner who returns can be erased again.
     shop.advance().await;
     let session = shop.world.buy(&learner("ada")).await;
     shop.world.pay(&session).await;
@@ -229,8 +229,8 @@ async fn what_a_learner_did_before_says_nothing_of_others_or_of_what_they_buy_la
 }
 
 #[tokio::test]
-async fn whoever_pays_as_they_are_erased_gets_nothing_and_can_buy_again() {
-    // The clock of whoever erases is ahead of Stripe's, and the session is recorded after all.
+async fn a_payment_during_erasure_grants_nothing_and_can_be_redone() {
+    // The eraser's clock is ahead of Stripe's, and the session is recorded after all.
     let mut shop = Shop::open().await;
     let session = shop.world.buy(&learner("ada")).await;
     let (table, deployment) = (shop.world.table(), shop.world.deployment(""));
@@ -263,8 +263,8 @@ async fn whoever_pays_before_their_session_is_expired_has_paid() {
     assert!(shop.lets_in("ada").await);
 }
 
-/// What stands before `DynamoDB` and refuses everything from a certain request on, which it may
-/// still have passed on.
+/// A proxy in front of DynamoDB that refuses everything from a certain request on; it may still
+/// have forwarded that one.
 async fn refusing_after(
     world: &World,
     requests: usize,
@@ -293,12 +293,12 @@ async fn refusing_after(
 }
 
 #[tokio::test]
-async fn an_erasure_that_is_interrupted_anywhere_is_completed_by_doing_it_again() {
+async fn an_interrupted_erasure_is_completed_by_running_it_again() {
     let mut shop = Shop::open().await;
     let mut interrupted = 0;
     for after in [false, true] {
         for requests in 0.. {
-            // Paid and told, and another product open; and a link.
+            // A paid and delivered purchase, another product's checkout, and a link.
             let who = format!("ada-{requests}-{after}");
             let session = shop.world.buy(&learner(&who)).await;
             shop.world.pay(&session).await;
@@ -327,7 +327,7 @@ async fn an_erasure_that_is_interrupted_anywhere_is_completed_by_doing_it_again(
 }
 
 #[tokio::test]
-async fn nobody_is_erased_unless_stripe_says_what_they_have_paid() {
+async fn nobody_is_erased_while_stripe_cannot_list_payments() {
     let mut shop = Shop::open().await;
     let session = shop.world.buy(&learner("ada")).await;
     shop.world.pay(&session).await;
@@ -355,7 +355,7 @@ async fn nobody_is_erased_unless_stripe_says_what_they_have_paid() {
 }
 
 #[tokio::test]
-async fn nobody_is_erased_while_a_session_of_theirs_can_t_be_read() {
+async fn nobody_with_an_unreadable_session_is_erased() {
     let shop = Shop::open().await;
     let session = shop.world.buy(&learner("ada")).await;
     shop.world.pay(&session).await;

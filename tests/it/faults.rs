@@ -1,4 +1,4 @@
-//! Faults of docs/FAULTS.md that no other test is about.
+//! The faults of docs/FAULTS.md that no other test covers.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::checkout::{checkout, problem};
 const UNPAID: &str = "evt_1 completed unpaid cs_a pi_a ada tutorclaw @1000";
 const PAID: &str = "evt_2 async_payment_succeeded paid cs_a pi_a ada tutorclaw @2000";
 
-/// Delivers an event as Stripe would, to a webhook function that has just started on this table.
+/// Delivers an event as Stripe would, to a webhook function that has just started with this table.
 async fn deliver_on(world: &World, table: Table, event: &Value) -> (u16, Value) {
     let body = event.to_string();
     let request = delivery(&body, Some(&world.sign(&body)));
@@ -28,7 +28,7 @@ fn outcome(name: &str) -> (u16, Value) {
     (200, json!({ "outcome": name }))
 }
 
-/// Writes an attribute into an item, as another version of the code may.
+/// Writes an attribute into an item, as another version of the code might.
 async fn set(world: &World, pk: &str, sk: &str, name: &str, value: AttributeValue) {
     let update = world.dynamodb_client().update_item().table_name(TABLE);
     let update = update
@@ -53,7 +53,7 @@ fn map<const N: usize>(fields: [(&str, AttributeValue); N]) -> AttributeValue {
 }
 
 #[tokio::test]
-async fn what_newer_code_has_written_is_kept_and_opens_nothing() {
+async fn items_of_newer_code_are_kept_and_open_nothing() {
     let world = World::new().await;
     assert_eq!(world.deliver(&event(UNPAID)).await, outcome("applied"));
     let refunds = map([("re_1", number(500))]);
@@ -84,7 +84,7 @@ async fn what_newer_code_has_written_is_kept_and_opens_nothing() {
 }
 
 #[tokio::test]
-async fn facts_that_only_newer_code_understands_are_left_to_it() {
+async fn facts_of_newer_code_are_left_untouched() {
     let world = World::new().await;
     assert_eq!(world.deliver(&event(UNPAID)).await, outcome("applied"));
     for (pk, sk, name, newer, older) in [
@@ -98,7 +98,7 @@ async fn facts_that_only_newer_code_understands_are_left_to_it() {
         assert_eq!(world.items().await, before, "{name}");
         set(&world, pk, sk, name, text(older)).await;
     }
-    // Stripe comes again, and by then it is newer code that answers.
+    // Stripe delivers again, and by then newer code handles it.
     assert_eq!(world.deliver(&event(PAID)).await, outcome("applied"));
 }
 
@@ -107,7 +107,7 @@ async fn a_table_that_hangs_is_503_and_the_redelivery_applies() {
     let world = World::new().await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    // It takes every connection, and says nothing.
+    // It accepts every connection and never responds.
     let silent = tokio::spawn(async move {
         let mut connections = Vec::new();
         while let Ok(connection) = listener.accept().await {
@@ -123,7 +123,7 @@ async fn a_table_that_hangs_is_503_and_the_redelivery_applies() {
 }
 
 #[tokio::test]
-async fn what_the_table_refuses_is_500_and_the_redelivery_applies() {
+async fn a_refused_write_is_500_and_the_redelivery_applies() {
     let world = World::new().await;
     let other = Table::new(world.dynamodb_client(), "another-table".to_owned());
     let answered = deliver_on(&world, other, &event(PAID)).await;
@@ -132,7 +132,7 @@ async fn what_the_table_refuses_is_500_and_the_redelivery_applies() {
 }
 
 #[tokio::test]
-async fn what_dynamodb_deletes_when_its_time_is_over_takes_no_access_and_sells_nothing_twice() {
+async fn expired_items_end_no_access_and_allow_no_double_sale() {
     let world = World::new().await;
     let ada = learner("ada");
     world.buy(&ada).await;

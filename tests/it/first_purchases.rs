@@ -1,4 +1,4 @@
-//! After a payment, nothing says that nothing was charged.
+//! After a payment, no text says that nothing was charged.
 
 use std::path::PathBuf;
 
@@ -13,13 +13,13 @@ use crate::tidy::{code, files};
 use crate::trouble::{fault, no_more_faults};
 
 #[test]
-fn no_text_for_learners_and_clients_says_that_nothing_was_charged() {
+fn no_problem_text_promises_that_nothing_was_charged() {
     for kind in ProblemKind::ALL {
         assert_eq!(denial_of_a_charge(kind.title()), None, "{kind:?}");
     }
     let mut texts: Vec<(PathBuf, String)> = Vec::new();
     for folder in ["functions", "shared/src/http", "local/stripe/src/page"] {
-        // Text that goes on in the next line of the source.
+        // Text that continues on the next line of the source.
         let lines = |file: &PathBuf| code(file).replace("\\\n", " ");
         texts.extend(files(folder, ".rs").into_iter().map(|file| (file.clone(), lines(&file))));
     }
@@ -36,7 +36,7 @@ fn no_text_for_learners_and_clients_says_that_nothing_was_charged() {
     }
 }
 
-/// Whatever somebody can still ask about a session that they have just paid.
+/// Every request about a session that was just paid.
 async fn answers(world: &World, session: &str, link: &str) -> Vec<(u16, String)> {
     let ada = learner("ada");
     let confirm = format!("/checkout/{session}/confirm");
@@ -66,7 +66,7 @@ async fn after_a_payment_no_answer_says_that_nothing_was_charged() {
     let made: Value = answer(&made).1;
     let link = made["url"].as_str().unwrap().split_once("/api").unwrap().1.to_owned();
     let session = world.buy(&ada).await;
-    // Stripe takes the money. The event doesn't arrive.
+    // Stripe gets the money. The event doesn't arrive.
     world.pay(&session).await;
 
     let check = |what: &str, answers: Vec<(u16, String)>| {

@@ -1,4 +1,4 @@
-//! The functions' key: tried, refused or stored.
+//! The functions' key: checked, refused or stored.
 
 use coursegate::account::Account;
 use coursegate::catalog::{Closing, push};
@@ -10,7 +10,7 @@ use tests::world::{API_KEY_ID, World, catalog};
 
 use crate::checkout::checkout;
 
-/// What the functions need, as Stripe names it for restricted keys.
+/// The functions' permissions, by Stripe's names for restricted keys.
 const NEEDED: [(&str, &str); 4] = [
     ("checkout_sessions", "write"),
     ("customers", "write"),
@@ -18,7 +18,7 @@ const NEEDED: [(&str, &str); 4] = [
     ("prices", "read"),
 ];
 
-/// Has the simulator know a restricted key with these permissions and no others.
+/// Creates a restricted key with exactly these permissions.
 async fn restrict(world: &World, key: &str, permissions: &[(&str, &str)]) {
     let permissions: serde_json::Map<_, _> = [
         "checkout_sessions",
@@ -57,7 +57,7 @@ async fn a_key_with_what_the_functions_need_and_no_more_sells() {
 }
 
 #[tokio::test]
-async fn a_key_that_lacks_something_is_not_stored_and_the_error_names_it() {
+async fn a_key_lacking_a_permission_is_refused_by_name() {
     let world = World::new().await;
     for (lacking, named) in NEEDED.iter().zip(permissions()) {
         let given: Vec<_> = NEEDED.iter().filter(|it| *it != lacking).copied().collect();
@@ -72,7 +72,7 @@ async fn a_key_that_lacks_something_is_not_stored_and_the_error_names_it() {
 }
 
 #[tokio::test]
-async fn trying_a_key_leaves_nothing_behind_in_the_account() {
+async fn testing_a_key_leaves_nothing_in_the_account() {
     let world = World::new().await;
     let before = world.stripe_get("/_sim/state").await;
     store(&world.deployment(""), &"rk_test_any".into()).await.unwrap();
@@ -105,7 +105,7 @@ async fn a_key_that_stripe_does_not_know_is_not_stored() {
 }
 
 #[tokio::test]
-async fn a_key_of_another_account_is_not_stored_until_the_shop_has_moved_there() {
+async fn another_account_s_key_is_stored_only_after_the_shop_moved() {
     // Both sell the same catalog.
     let (world, other) = (World::new().await, World::new().await);
     let mut deployment = world.deployment("");

@@ -1,4 +1,4 @@
-//! What DynamoDB's limits leave room for.
+//! Room within DynamoDB's limits.
 //! <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>
 
 use std::ops::Range;
@@ -31,12 +31,12 @@ fn size(value: &Value) -> usize {
     }
 }
 
-/// The size of an item, or of what is in a map.
+/// The size of an item, or of a map's content.
 fn attributes(item: &Value) -> usize {
     item.as_object().unwrap().iter().map(|(name, value)| name.len() + size(value)).sum()
 }
 
-/// The id of a refund, as long as Stripe's are.
+/// A refund's id, as long as Stripe's are.
 fn refund_id(number: usize) -> String {
     format!("re_3MmlLrLkdIwHu7ix{number:08}")
 }
@@ -56,7 +56,7 @@ async fn refund_by_two_cents(table: &Table, payment: &SourceId, numbers: Range<u
 }
 
 #[tokio::test]
-async fn a_thousand_partial_refunds_of_one_payment_apply_and_the_last_one_closes_it() {
+async fn a_thousand_partial_refunds_apply_and_the_last_closes() {
     let world = World::new().await;
     let webhook = world.webhook();
     let deliver = async |event: &Value| {
@@ -71,7 +71,8 @@ async fn a_thousand_partial_refunds_of_one_payment_apply_and_the_last_one_closes
         read.1["access"].clone()
     };
     deliver(&event("evt_sold completed paid cs_a pi_a ada tutorclaw @1000")).await;
-    // Of 29.00. An event takes a tenth of a second here, so the first 900 refunds come without.
+    // Of 29.00. An event takes a tenth of a second here, so the first 900 refunds are written
+    // directly.
     let payment = "pi_a".parse().unwrap();
     for first in (0..900).step_by(150) {
         refund_by_two_cents(&world.table(), &payment, first..first + 150).await;

@@ -1,4 +1,4 @@
-//! Upgrade links: made in a chat, opened days later, by people and by whatever previews them.
+//! Upgrade links: created in a chat, opened days later, by people and by link previews.
 
 use lambda_http::{Body, Response};
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ async fn make(world: &World, who: &str) -> Response<Body> {
     world.ask("POST /learners/{learner}/upgrade-link", &target, &Who::Service, body).await
 }
 
-/// Makes a link and returns its last part.
+/// Creates a link and returns its last path segment.
 async fn made(world: &World, who: &str) -> String {
     let (status, link) = answer(&make(world, who).await);
     assert_eq!(status, 201, "{link}");
@@ -30,7 +30,7 @@ async fn made(world: &World, who: &str) -> String {
     url.strip_prefix(&format!("{SITE_ORIGIN}/api/go/")).unwrap().to_owned()
 }
 
-/// Sends a request for a link, as a client that accepts this.
+/// Requests a link, as a client that accepts this.
 async fn ask(world: &World, method: &str, link: &str, accept: &str) -> Response<Body> {
     let route = format!("{method} /go/{{proxy+}}");
     let mut request = api(&route, &format!("/go/{link}"), &Who::Anyone, None);
@@ -88,7 +88,7 @@ async fn a_hundred_previews_of_a_link_change_nothing() {
 }
 
 #[tokio::test]
-async fn a_link_shows_what_it_sells_and_for_how_much() {
+async fn a_link_shows_its_product_and_price() {
     let world = World::new().await;
     let link = made(&world, "ada").await;
     let page = show(&world, &link).await;
@@ -104,7 +104,7 @@ async fn a_link_shows_what_it_sells_and_for_how_much() {
     ] {
         assert!(shown.contains(part), "{part} is not in {shown}");
     }
-    // One button, nothing that runs, and nothing from elsewhere.
+    // One button, no script, and nothing from elsewhere.
     assert_eq!(shown.matches("<button").count(), 1);
     for part in ["<script", "javascript:", "http-equiv", "http://", "https://", "src="] {
         assert!(!shown.contains(part), "{part} is in {shown}");
@@ -153,7 +153,7 @@ async fn names_in_the_catalog_stay_text_on_a_link_s_page() {
     let shown = text(&page);
     let escaped = "&lt;/title&gt;&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;&quot; \
                    onload=&quot;x";
-    // In the title, the heading, a meta tag of its own, two descriptions and the list of courses.
+    // In the title, the heading, a meta tag, two descriptions and the list of courses.
     assert_eq!(shown.matches(escaped).count(), 6, "{shown}");
     for part in [hostile, "<script", "' onload", "\" onload"] {
         assert!(!shown.contains(part), "{part} is in {shown}");
@@ -161,7 +161,7 @@ async fn names_in_the_catalog_stay_text_on_a_link_s_page() {
 }
 
 #[tokio::test]
-async fn a_link_says_nothing_about_its_learner() {
+async fn a_link_reveals_nothing_about_its_learner() {
     let world = World::new().await;
     let (one, two) = (made(&world, "x-tutor-7").await, made(&world, "x-tutor-7").await);
     assert_ne!(one, two);
@@ -176,7 +176,7 @@ async fn a_link_says_nothing_about_its_learner() {
         let response = ask(&world, method, &one, accept).await;
         format!("{one} {:?} {:?}", response.headers(), response.body())
     };
-    // The same before anything is bought, with a session open, and once it has been paid.
+    // The same before anything is bought, with a session open, and once it is paid.
     let mut shown = Vec::new();
     for step in 0..3 {
         if step == 2 {
@@ -206,15 +206,15 @@ async fn a_link_used_days_later_leads_to_a_payable_session() {
 }
 
 #[tokio::test]
-async fn a_link_s_session_has_no_customer_and_only_one_session_can_be_paid() {
+async fn a_link_s_session_has_no_customer_and_is_the_one_to_pay() {
     let world = World::new().await;
     let own = world.buy(&learner("ada")).await;
     let link = made(&world, "ada").await;
     let by_link = session(&world, &opened(&world, &link).await).await;
-    // Stripe's page shows the e-mail of the customer that a session is opened for.
+    // Stripe's page shows the session's customer's email address.
     assert_eq!(by_link["customer"], Value::Null);
     assert_eq!(by_link["customer_email"], Value::Null);
-    // Both ways out of it say where they come from, since nobody is signed in there.
+    // Both return URLs say where the learner came from, since nobody is signed in there.
     let success = format!("{SITE_ORIGIN}/success?session_id={{CHECKOUT_SESSION_ID}}&from=chat");
     assert_eq!(by_link["success_url"], success);
     let cancel = format!("{SITE_ORIGIN}/cancel?price=tutorclaw_paid&from=chat");
@@ -227,7 +227,7 @@ async fn a_link_s_session_has_no_customer_and_only_one_session_can_be_paid() {
 }
 
 #[tokio::test]
-async fn a_link_whose_payment_is_on_its_way_says_so() {
+async fn a_link_with_a_pending_payment_says_so() {
     let world = World::new().await;
     let link = made(&world, "ada").await;
     world.pay_by_debit(&opened(&world, &link).await).await;
@@ -254,7 +254,7 @@ async fn a_link_works_whatever_a_chat_client_appended() {
     let link = made(&world, "ada").await;
     let page = text(&show(&world, &link).await).to_owned();
     let session = opened(&world, &link).await;
-    // As API Gateway hands them on: decoded.
+    // As API Gateway passes them on: decoded.
     for end in [
         ".", "...", "…", ",", ";", ":", "!", "?", ")", "]", "}", ">", ")**", "'", "\"", "’", "”",
         "»", "*", "_", "__", "-", "~", "|", "\\", "/", "//", "/.", "/)", "/x/y", " ", " and", "\n",
@@ -263,7 +263,7 @@ async fn a_link_works_whatever_a_chat_client_appended() {
         let link = format!("{link}{end}");
         let target = link.replace('?', "%3F");
         assert_eq!(text(&show(&world, &target).await), page, "{end:?}");
-        // Each is counted, ten minutes at a time.
+        // Each has its own count for ten minutes.
         world.clock.advance(10 * MINUTE);
         assert_eq!(opened(&world, &target).await, session, "{end:?}");
     }
@@ -289,14 +289,14 @@ async fn requests_are_counted_per_link_and_not_against_the_learner() {
 }
 
 #[tokio::test]
-async fn a_link_replaces_its_learner_s_own_session_at_most_once_an_hour() {
+async fn a_link_replaces_its_learner_s_session_once_an_hour() {
     let world = World::new().await;
     let ada = learner("ada");
     let (link, other) = (made(&world, "ada").await, made(&world, "ada").await);
     world.buy(&ada).await;
     assert_eq!(press(&world, &link).await.status(), 303);
     let own = world.buy(&ada).await;
-    // However many links somebody holds.
+    // However many links a learner has.
     for link in [&link, &other] {
         is_refused(&world, "POST", link, (409, "checkout-open-elsewhere"), true).await;
     }
@@ -327,8 +327,8 @@ async fn a_link_for_a_price_that_is_not_sold_is_not_made() {
     assert_eq!(problem(&refused), (404, "unknown-price"));
 }
 
-/// Sends a request that is refused: browsers get a page, which has a button that does the same again
-/// if that may help, and clients that ask for JSON the problem document.
+/// Sends a request that is refused: browsers get a page, with a button to try again if that may
+/// help, and JSON clients the problem document.
 async fn is_refused(
     world: &World,
     method: &str,
@@ -359,14 +359,14 @@ async fn is_refused(
     let button = format!("<form method=\"{}\"><button>Try again", method.to_lowercase());
     assert_eq!(shown.contains(&button), may_be_tried_again, "{method} {shown}");
     assert_eq!(shown.contains("<button"), may_be_tried_again, "{method} {shown}");
-    // For somebody who has a link, not for a programmer.
+    // The text is for the learner, not for a programmer.
     for word in ["GET", "POST", "JSON", "route", "urn:"] {
         assert!(!shown.contains(word), "{word} is in {shown}");
     }
 }
 
 #[tokio::test]
-async fn whatever_goes_wrong_with_a_link_is_a_page_in_a_browser_and_a_problem_for_json_clients() {
+async fn link_errors_are_pages_in_browsers_and_problems_as_json() {
     let mut world = World::new().await;
     let methods = ["GET", "HEAD", "POST"];
     let link = made(&world, "ada").await;

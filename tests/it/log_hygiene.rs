@@ -1,4 +1,4 @@
-//! What leaves the functions as logs and metrics: enough to trace a payment, and nothing secret.
+//! The functions' logs and metrics: enough to trace a payment, and nothing secret.
 
 use std::cell::RefCell;
 use std::io::Write;
@@ -15,12 +15,12 @@ use tests::world::{API_KEY_ID, SIGNING_SECRET, World};
 use tracing_subscriber::fmt::MakeWriter;
 
 thread_local! {
-    /// What has been written on this thread since it is listened to.
+    /// The output of this thread since recording started.
     static WRITTEN: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
 }
 
-/// Keeps what is written on a thread that is listened to. One subscriber serves all tests of the
-/// process: one for each would come and go while `tracing` remembers who wants to hear what.
+/// Records the output of a thread that asks for it. All tests of the process share one subscriber,
+/// since `tracing` caches which subscribers are interested in what.
 #[derive(Clone)]
 struct ThreadCapture;
 
@@ -43,7 +43,7 @@ impl MakeWriter<'_> for ThreadCapture {
     }
 }
 
-/// Listens to this thread, on which the whole world of a test runs.
+/// Records this thread, on which the whole world of a test runs.
 pub(crate) fn listen() {
     static SUBSCRIBED: Once = Once::new();
     SUBSCRIBED.call_once(|| {
@@ -59,7 +59,7 @@ pub(crate) fn lines() -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
 }
 
-/// How often this was counted.
+/// The count of this metric.
 pub(crate) fn counted(lines: &[Value], metric: &str) -> u64 {
     lines
         .iter()
@@ -68,7 +68,7 @@ pub(crate) fn counted(lines: &[Value], metric: &str) -> u64 {
         .sum()
 }
 
-/// An event with everything personal that Stripe knows.
+/// An event with all personal data that Stripe has.
 fn personal(line: &str) -> Value {
     let mut event = event(line);
     event["data"]["object"]["customer_details"] = json!({
@@ -93,7 +93,7 @@ const PRIVATE: [&str; 9] = [
 ];
 
 #[tokio::test]
-async fn no_event_however_it_ends_leaves_a_secret_or_anything_personal_in_the_log() {
+async fn logs_contain_no_secrets_or_personal_data() {
     listen();
     let world = World::new().await;
     let paid = personal("evt_1 completed paid cs_a pi_a ada tutorclaw @1000");
@@ -155,7 +155,7 @@ async fn no_event_however_it_ends_leaves_a_secret_or_anything_personal_in_the_lo
 }
 
 #[tokio::test]
-async fn a_handled_event_is_one_line_by_which_a_payment_is_traced() {
+async fn a_handled_event_is_one_traceable_log_line() {
     listen();
     let world = World::new().await;
     world.deliver(&event("evt_1 completed paid cs_a pi_a ada tutorclaw @1000")).await;
@@ -176,7 +176,7 @@ async fn a_handled_event_is_one_line_by_which_a_payment_is_traced() {
 }
 
 #[tokio::test]
-async fn each_reason_to_tell_the_operator_is_counted_by_itself() {
+async fn each_reason_to_alert_the_operator_is_counted_separately() {
     listen();
     let world = World::new().await;
     let body = event("evt_1 completed paid cs_a pi_a ada tutorclaw @1000").to_string();
@@ -212,7 +212,7 @@ async fn each_reason_to_tell_the_operator_is_counted_by_itself() {
 }
 
 #[tokio::test]
-async fn the_age_of_an_event_is_measured_once_and_not_where_it_can_t_be_read() {
+async fn an_event_s_age_is_measured_once_if_it_can_be_read() {
     listen();
     let world = World::new().await;
     let mut late = event("evt_1 completed paid cs_a pi_a ada tutorclaw @1000");
@@ -222,7 +222,7 @@ async fn the_age_of_an_event_is_measured_once_and_not_where_it_can_t_be_read() {
     late["id"] = "evt_2".into();
     late["created"] = "soon".into();
     world.deliver(&late).await;
-    // Known already, by another event; and made by a clock ahead of ours.
+    // A fact known from another event; and an event from a clock ahead of ours.
     late["id"] = "evt_3".into();
     late["created"] = (world.clock.now().unix_seconds() + 5).into();
     world.deliver(&late).await;

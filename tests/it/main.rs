@@ -1,4 +1,4 @@
-//! Tests that cross crates, a module for each thing that they are about.
+//! Tests across crates, one module per subject.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
-//! What can be sold and for how much: `catalog plan` and the Stripe simulator agree, and everybody
-//! writes amounts alike.
+//! What can be sold and for how much: `catalog plan` and the Stripe simulator agree, and everything
+//! formats amounts alike.
 
 use std::path::Path;
 use std::process::Command;
@@ -12,13 +12,13 @@ use stripe_simulator::{Options, Simulator};
 use tests::world::root;
 use tokio::net::TcpListener;
 
-/// Where Stripe refuses something, with the code and the parameter of its error.
+/// Where Stripe refuses something, with the error's code and parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stripe {
     Sells,
     RefusesProduct(Option<&'static str>),
     RefusesPrice(Option<&'static str>, &'static str),
-    /// Its errors name no parameter: a total is of several.
+    /// Its errors name no parameter, since a total has several.
     RefusesSession(Option<&'static str>),
 }
 
@@ -35,7 +35,7 @@ fn catalog(name: &str, amount: i64, currency: &str) -> String {
     )
 }
 
-/// What `catalog plan` says of it; nothing where it can be sold.
+/// The error of `catalog plan`; nothing if it can be sold.
 fn plan(name: &str, amount: i64, currency: &str) -> String {
     let parsed = parse(&catalog(name, amount, currency), Path::new("catalog.toml"));
     parsed.err().map(|error| error.to_string()).unwrap_or_default()
@@ -91,7 +91,7 @@ impl Account {
         self.post("/v1/checkout/sessions", &session).await.map_err(|error| ('s', error))
     }
 
-    /// Asserts that Stripe refuses this there, or sells it.
+    /// Asserts that Stripe refuses this at that point, or sells it.
     #[track_caller]
     fn check(sold: Result<Value, (char, Value)>, expected: Stripe, what: &str) {
         let (at, code, param) = match expected {
@@ -108,11 +108,11 @@ impl Account {
 }
 
 #[tokio::test]
-async fn a_plan_refuses_what_stripe_would_refuse_later() {
+async fn a_plan_refuses_amounts_that_stripe_would_refuse() {
     let small = RefusesSession(Some("amount_too_small"));
     let large = RefusesPrice(Some("amount_too_large"), "unit_amount");
     let fine = RefusesSession(None);
-    // The amount, what the plan says of it, and where Stripe refuses it.
+    // The amount, the plan's error, and where Stripe refuses it.
     let prices = [
         (50, "usd", "", Sells),
         (49, "usd", "0.49 USD is below Stripe's minimum of 0.50 USD", small),
@@ -123,7 +123,7 @@ async fn a_plan_refuses_what_stripe_would_refuse_later() {
         (49, "jpy", "49 JPY is below Stripe's minimum of 50 JPY", small),
         (17_500, "huf", "", Sells),
         (17_499, "huf", "174.99 HUF is below Stripe's minimum of 175.00 HUF", small),
-        // Stripe sells what costs nothing; here, such a course is free.
+        // Stripe sells free products; here, such a course is simply free.
         (0, "usd", "must be more than zero: a course that costs nothing has the category", Sells),
         (
             -1,
@@ -172,7 +172,7 @@ async fn a_plan_refuses_what_stripe_would_refuse_later() {
     }
 }
 
-/// Asserts that the plan says this and nothing else, and names a line that is so.
+/// Asserts that this is the plan's only error, and that it names a line with this text.
 #[track_caller]
 fn check_plan(plan: &str, said: &str, what: &str, is_line: impl Fn(&str) -> bool) {
     assert_eq!(plan.is_empty(), said.is_empty(), "{what}: {plan}");
@@ -195,13 +195,13 @@ async fn every_currency_is_sold_within_its_limits_and_nowhere_else() {
             let planned = plan("TutorClaw", amount, code);
             assert_eq!(planned.is_empty(), is_sold, "{amount} {code}: {planned}");
             let sold = account.sell("TutorClaw", amount, code).await;
-            // What costs nothing is free here, and can be sold by Stripe.
+            // A price of zero is a free course here, though Stripe would sell it.
             assert_eq!(sold.is_ok(), is_sold || amount == 0, "{amount} {code}: {sold:?}");
         }
     }
 }
 
-/// What the site's `money` writes for an American.
+/// The output of the site's `money` for an American.
 fn site(amounts: &[(i64, &str)]) -> Vec<String> {
     const SCRIPT: &str = "
 const navigator = { languages: [\"en-US\"] };
@@ -225,13 +225,12 @@ console.log(JSON.stringify(written));
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// What the functions and the command write.
+/// The output of the functions and the command.
 fn functions((amount_minor, currency): (i64, &str)) -> String {
     Money { amount_minor, currency: currency.parse().unwrap() }.to_string()
 }
 
-/// The number alone: without the currency, which may have a period of its own, and without
-/// separators.
+/// The bare number: without the currency, which may contain a period, and without separators.
 fn number(text: &str) -> String {
     let text = text.trim_start_matches(|c: char| !c.is_ascii_digit());
     text.chars().filter(|c| c.is_ascii_digit() || *c == '.').collect()
@@ -255,7 +254,7 @@ async fn functions_site_and_simulator_write_every_amount_alike() {
         assert_eq!(number(&site), expected, "{amount:?} on the site: {site}");
         assert_eq!(number(total), expected, "{amount:?} on Stripe's page: {total}");
     }
-    // What Stripe would not charge may be on record, and is not rounded.
+    // An amount that Stripe would not charge may be on record, and is not rounded.
     for (amount, expected) in [
         ((500, "ugx"), "5"),
         ((500_050, "isk"), "5000.50"),

@@ -1,5 +1,5 @@
-//! What holds on the local stack's DynamoDB and Secrets Manager holds on moto's too: the same tests,
-//! at another address.
+//! The contracts of DynamoDB and Secrets Manager hold on moto too: the same tests with another
+//! address.
 
 use shared::secrets::{SecretCache, SecretsManager};
 use tests::moto::{Moto, moto};
@@ -18,7 +18,7 @@ use crate::secrets::{
 use crate::webhook::{a_paid_session_opens_the_course_once, deliveries_at_once_are_one_purchase};
 
 #[tokio::test]
-async fn moto_makes_the_template_s_table_as_it_is_written_there() {
+async fn moto_creates_the_table_as_the_template_declares_it() {
     let Some(moto) = moto() else { return };
     let made = moto.create_table("made").await;
     let definition = template().table.definition;
@@ -29,7 +29,7 @@ async fn moto_makes_the_template_s_table_as_it_is_written_there() {
 }
 
 #[tokio::test]
-async fn the_table_keeps_its_contracts_on_moto() {
+async fn the_table_meets_the_contracts_on_moto() {
     let Some(moto) = moto() else { return };
     let table = moto.table("contract").await;
     keeps_the_contract(&table).await;
@@ -38,10 +38,10 @@ async fn the_table_keeps_its_contracts_on_moto() {
 }
 
 #[tokio::test]
-async fn orders_in_which_a_purchase_is_told_end_in_one_access_on_moto() {
+async fn event_orders_converge_on_moto() {
     let Some(moto) = moto() else { return };
     let table = moto.table("orders").await;
-    // Some of the hundred and twenty, from all over: moto takes its time.
+    // A sample of the 120 permutations, since moto is slow.
     let some: Vec<_> = permutations(&[0, 1, 2, 3, 4]).into_iter().step_by(7).collect();
     ends_where_memory_does(&table, &some).await;
 }
@@ -54,7 +54,7 @@ async fn the_webhook_applies_an_event_once_on_moto() {
     deliveries_at_once_are_one_purchase(&world, &moto.table("at-once").await, 20).await;
 }
 
-/// A webhook function whose signing secret is moto's, and what puts another value there.
+/// A webhook function whose signing secret is moto's, and a function that changes the secret.
 async fn with_secret_in(moto: &'static Moto, name: &'static str) -> (World, App, impl Put) {
     let world = World::new().await;
     let client = moto.secrets_manager();
@@ -88,7 +88,7 @@ async fn signing_secrets_are_read_and_rotated_on_moto() {
 }
 
 #[tokio::test]
-async fn a_signing_secret_that_is_not_there_is_503_on_moto() {
+async fn a_missing_signing_secret_is_503_on_moto() {
     let Some(moto) = moto() else { return };
     let world = World::new().await;
     let signing_secrets =

@@ -1,5 +1,5 @@
-//! The OpenAPI document against the template and the handlers: every route is in it, with its
-//! scope, and whatever the handlers answer is what it says.
+//! The OpenAPI document against the template and the handlers: it has every route with its scopes,
+//! and every response of the handlers.
 
 use std::collections::BTreeSet;
 
@@ -27,7 +27,7 @@ fn resolve<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
     }
 }
 
-/// A route as the document calls it: its variable has a name there.
+/// A route as the document writes it: its variable has another name there.
 fn documented(route: &str) -> String {
     route.replace("/go/{proxy+}", "/go/{link}")
 }
@@ -38,7 +38,7 @@ fn operation<'a>(document: &'a Value, route: &str) -> &'a Value {
     &document["paths"][path][method.to_lowercase()]
 }
 
-/// Every route of the document, and the scopes that it asks for.
+/// Every route of the document, with its scopes.
 fn routes(document: &Value) -> BTreeSet<(String, Vec<String>)> {
     let paths = document["paths"].as_object().unwrap();
     let operations = paths.iter().flat_map(|(path, methods)| {
@@ -52,7 +52,7 @@ fn routes(document: &Value) -> BTreeSet<(String, Vec<String>)> {
 }
 
 #[test]
-fn the_document_the_template_and_the_functions_have_the_same_routes_and_scopes() {
+fn document_template_and_functions_agree_on_routes() {
     let declared: BTreeSet<(String, Vec<String>)> = template()
         .functions
         .iter()
@@ -90,7 +90,7 @@ fn every_parameter_of_a_path_is_described() {
     }
 }
 
-/// Holds one answer against the document.
+/// Checks a response against the document.
 fn check(document: &Value, route: &str, response: &Response<Body>) {
     let (status, body) = answer(response);
     let described = &operation(document, route)["responses"][status.to_string()];
@@ -119,7 +119,7 @@ fn check(document: &Value, route: &str, response: &Response<Body>) {
 }
 
 #[tokio::test]
-async fn whatever_the_handlers_answer_is_in_the_document() {
+async fn every_handler_response_is_in_the_document() {
     let document = document();
     let world = World::new().await;
     let grace = learner("grace");
@@ -140,7 +140,7 @@ async fn whatever_the_handlers_answer_is_in_the_document() {
         assert_eq!(response.status(), expected, "{route} {target}");
         check(&document, route, &response);
     }
-    // Too often, on both doors.
+    // Rate-limited, on both routes.
     for _ in 0..21 {
         let request = api("POST /checkout", "/checkout", &learner("eve"), PRICE);
         check(&document, "POST /checkout", &checkout::handle(&*world.checkout(), &request).await);
@@ -148,7 +148,7 @@ async fn whatever_the_handlers_answer_is_in_the_document() {
 }
 
 #[tokio::test]
-async fn what_is_answered_when_something_is_broken_is_in_the_document() {
+async fn failure_responses_are_in_the_document() {
     let document = document();
     let mut world = World::new().await;
     let (ada, service) = (learner("ada"), Who::Service);
@@ -200,7 +200,7 @@ async fn what_is_answered_when_something_is_broken_is_in_the_document() {
         ("GET /go/{proxy+}", &go, &Who::Anyone, None),
         ("HEAD /go/{proxy+}", &go, &Who::Anyone, None),
     ];
-    // Stripe does not take the key.
+    // Stripe refuses the key.
     world.secrets.set_current(tests::world::API_KEY_ID, "sk_live_of_another_mode").unwrap();
     for (route, target, who, body) in &everything[..3] {
         assert_eq!(ask(&world, route, target, who, *body).await.0, 500, "{route}");
@@ -214,7 +214,7 @@ async fn what_is_answered_when_something_is_broken_is_in_the_document() {
     for (route, target, who, body) in &everything[10..] {
         assert_eq!(ask(&world, route, target, who, *body).await.0, 500, "{route}");
     }
-    // Nothing answers any more.
+    // Nothing responds any more.
     world.stop_servers().await;
     for (route, target, who, body) in everything {
         assert_eq!(ask(&world, route, target, who, body).await.0, 503, "{route}");
@@ -223,11 +223,11 @@ async fn what_is_answered_when_something_is_broken_is_in_the_document() {
 
 const PRICE: Option<&str> = Some(r#"{"price": "tutorclaw_paid"}"#);
 
-/// A request and the status of its answer: route, target, who, body, status.
+/// A request and the status of its response: route, target, caller, body, status.
 type Question = (&'static str, String, Who, Option<&'static str>, u16);
 
-/// Every kind of answer that can be had without breaking anything, given three sessions: grace has
-/// paid hers, ada's is open, dora's bank is at work.
+/// Every kind of response that needs no fault, given three sessions: grace has paid hers, ada's is
+/// open, dora's bank debit is processing.
 fn questions(paid: &str, open: &str, sepa: &str) -> Vec<Question> {
     let grace = learner("grace");
     let service = Who::Service;
@@ -315,12 +315,12 @@ fn questions_about_chapters() -> impl Iterator<Item = Question> {
     })
 }
 
-/// Every value, from the first to the one that has no next.
+/// Every value, from the first to the one without a successor.
 fn all<T: Copy>(first: T, next: impl Fn(T) -> Option<T>) -> Vec<T> {
     std::iter::successors(Some(first), |it| next(*it)).collect()
 }
 
-/// Every way in which a source can stand.
+/// Every status of a source.
 fn effective_statuses() -> Vec<EffectiveStatus> {
     use EffectiveStatus::{
         Active, DisputeLost, Ended, Failed, Processing, Refunded, Revoked, Suspended,
@@ -337,7 +337,7 @@ fn effective_statuses() -> Vec<EffectiveStatus> {
     })
 }
 
-/// Every fact that `why` can tell a learner.
+/// Every fact in `why`.
 fn facts() -> Vec<Fact> {
     let payments = all(PaymentStatus::Processing, |it| match it {
         PaymentStatus::Processing => Some(PaymentStatus::Failed),
@@ -385,7 +385,7 @@ fn the_document_lists_each_status_fact_and_effect_and_no_other() {
     let named = |names: &[&str]| names.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
     let statuses: Vec<&str> = effective_statuses().into_iter().map(EffectiveStatus::name).collect();
     assert_eq!(listed("Status"), named(&statuses));
-    // What is active is paid to whoever has just paid.
+    // To a learner who has just paid, `active` means paid.
     let became = statuses.iter().copied().filter(|name| *name != EffectiveStatus::Active.name());
     let confirmed: Vec<&str> = became.chain(["open", "paid", "expired"]).collect();
     assert_eq!(listed("Confirmation/properties/status"), named(&confirmed));

@@ -67,7 +67,7 @@ async fn the_whole_course_is_asked_for_without_a_chapter() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_or_no_number_is_said_so() {
+async fn a_missing_or_invalid_chapter_is_reported() {
     let world = World::new().await;
     for (course, query, expected) in [
         ("nothing", "?chapter=1", (404, "unknown-course")),
@@ -105,7 +105,7 @@ async fn a_service_reads_the_same_of_a_learner_as_they_do_themselves() {
 }
 
 #[tokio::test]
-async fn without_the_table_nothing_is_open() {
+async fn without_the_table_access_is_denied() {
     let mut world = World::new().await;
     let entitlements = world.entitlements();
     let request = tests::requests::api(

@@ -1,5 +1,5 @@
-//! Every file in `events/` through its function's handler, with a snapshot of the answer and of
-//! what it has changed in the table.
+//! Replays every file in `events/` through its function's handler, with a snapshot of the response
+//! and of the changed items.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ fn files(function: &str) -> Vec<PathBuf> {
     files
 }
 
-/// The upgrade link that the samples use.
+/// The samples' upgrade link.
 const LINK: &str = "SampleLink0SampleLink0SampleLink";
 
 /// A world in which grace owns the demo course and a chat has a link for another learner, at the
@@ -47,7 +47,7 @@ async fn world() -> World {
     world
 }
 
-/// Hands the event to its function and snapshots what comes of it.
+/// Sends the event to its function and snapshots the result.
 async fn replay<F: Future<Output = Response<Body>>>(
     world: &World,
     function: &str,
@@ -59,7 +59,7 @@ async fn replay<F: Future<Output = Response<Body>>>(
     let mut writes = by_key(world.items().await);
     writes.retain(|key, item| before.get(key) != Some(item));
     let (status, body) = answer(&response);
-    // A page, but for how it looks.
+    // A page without its style.
     let page = text(&response).split_once("<style>").zip(text(&response).split_once("</style>"));
     let body = page.map_or(body, |((head, _), (_, body))| format!("{head}{body}").into());
     let mut headers = Map::new();
@@ -71,7 +71,7 @@ async fn replay<F: Future<Output = Response<Body>>>(
         json!({ "status": status, "headers": headers, "body": body, "writes": writes });
     name_what_is_random(&mut snapshot);
     let name = file.file_stem().unwrap().to_str().unwrap();
-    // Whatever the crates of the tests ask of serde_json.
+    // With any of serde_json's features that the test crates enable.
     insta::with_settings!({ sort_maps => true }, {
         insta::assert_json_snapshot!(format!("{function}__{name}"), snapshot);
     });
@@ -81,11 +81,11 @@ fn by_key(items: Vec<Value>) -> BTreeMap<String, Value> {
     items.into_iter().map(|item| (format!("{} {}", item["pk"], item["sk"]), item)).collect()
 }
 
-/// Ids and times that another run would have otherwise, checked for their shape and named by it.
+/// Ids and times that differ in each run: checked for their shape and replaced by its name.
 fn name_what_is_random(value: &mut Value) {
     match value {
         Value::Object(fields) => {
-            // A session ends when Stripe says, a link when we do.
+            // Stripe decides when a session expires, we when a link does.
             let ends_at_stripe = fields.contains_key("session_id");
             for (name, value) in fields {
                 match (name.as_str(), &value) {

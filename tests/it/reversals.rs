@@ -1,5 +1,4 @@
-//! Money that goes back: refunds, disputes, warnings and double payments, from Stripe to the
-//! learner's door.
+//! Refunds, disputes, warnings and duplicate payments, from Stripe to the learner's access.
 
 use coursegate::manual;
 use serde_json::{Value, json};
@@ -11,7 +10,7 @@ use tests::world::World;
 
 use crate::log_hygiene::{counted, lines, listen};
 
-/// A shop, and Stripe's events as far as they were delivered.
+/// A shop, and the events that Stripe has delivered.
 pub(crate) struct Shop {
     pub(crate) world: World,
     told: usize,
@@ -22,7 +21,8 @@ impl Shop {
         Self { world: World::new().await, told: 0 }
     }
 
-    /// A shop in which ada has paid for the demo course, and Stripe has told us: and the payment.
+    /// A shop in which ada has paid for the demo course and the events are delivered; and the
+    /// payment.
     pub(crate) async fn sold() -> (Self, String) {
         let mut shop = Self::open().await;
         let payment = shop.pay("ada").await;
@@ -31,7 +31,7 @@ impl Shop {
         (shop, payment)
     }
 
-    /// Has a learner pay for the demo course. Nobody has told us yet.
+    /// A learner pays for the demo course. No event is delivered yet.
     async fn pay(&self, who: &str) -> String {
         let session = self.world.buy(&learner(who)).await;
         self.world.pay(&session).await;
@@ -39,7 +39,7 @@ impl Shop {
         session["payment_intent"].as_str().unwrap().to_owned()
     }
 
-    /// Stripe's events that were not delivered yet, the oldest first.
+    /// The undelivered events, oldest first.
     pub(crate) async fn untold(&mut self) -> Vec<Value> {
         let list = self.world.stripe_get("/v1/events?limit=100").await;
         let mut events = list["data"].as_array().unwrap().clone();
@@ -49,7 +49,7 @@ impl Shop {
         untold
     }
 
-    /// Delivers them; answers with the types of those that changed anything.
+    /// Delivers them; returns the types of those that changed anything.
     pub(crate) async fn tell(&mut self) -> Vec<String> {
         let mut applied = Vec::new();
         for event in self.untold().await {
@@ -77,7 +77,7 @@ impl Shop {
         self.access("ada").await.0 == "granted"
     }
 
-    /// Status of each of ada's sources.
+    /// The status of each of ada's sources.
     pub(crate) async fn statuses(&self) -> Vec<Value> {
         let read = self.world.read("GET /entitlements", "/entitlements", &learner("ada")).await;
         let all = read.1["entitlements"].as_array().unwrap().clone();
@@ -111,7 +111,7 @@ impl Shop {
         assert_eq!(status, 200, "{answer}");
     }
 
-    /// Ends a source's access by hand, a second after the latest event.
+    /// Revokes a source manually, a second after the latest event.
     async fn revoke(&self, payment: &str) {
         let latest = self.world.stripe_get("/v1/events?limit=1").await;
         let now = latest["data"][0]["created"].as_i64().unwrap() + 1;
@@ -126,7 +126,7 @@ impl Shop {
         assert_eq!(self.world.stripe_post("/_sim/advance", &body).await.0, 200);
     }
 
-    /// Has ada's session confirmed at this time.
+    /// Confirms ada's session at this time.
     async fn confirm(&self, session: &str, at: i64) -> u16 {
         self.world.clock.advance(at - self.world.clock.now().unix_seconds());
         let target = format!("/checkout/{session}/confirm");
@@ -134,7 +134,7 @@ impl Shop {
         self.world.ask(route, &target, &learner("ada"), None).await.status().as_u16()
     }
 
-    /// What `why` answers ada about the demo course.
+    /// The `why` response to ada about the demo course.
     async fn why(&self) -> Value {
         let target = "/entitlements/tutorclaw/why";
         self.world.read("GET /entitlements/{product}/why", target, &learner("ada")).await.1
@@ -150,13 +150,13 @@ impl Shop {
 }
 
 #[tokio::test]
-async fn a_full_refund_closes_what_was_bought_and_what_is_refunded_can_be_bought_again() {
+async fn a_full_refund_closes_access_and_allows_buying_again() {
     let (mut shop, payment) = Shop::sold().await;
     shop.refund(&payment, None).await;
     assert_eq!(shop.tell().await, ["refund.created"]);
     assert_eq!(shop.access("ada").await, ("denied".into(), "payment_required".into()));
     assert_eq!(shop.statuses().await, ["refunded"]);
-    // The attempt of the first purchase is still on record, and its session is complete.
+    // The first purchase's attempt is still stored, and its session is complete.
     shop.pay("ada").await;
     shop.tell().await;
     assert!(shop.is_open().await);
@@ -178,7 +178,7 @@ async fn partial_refunds_add_up_and_close_at_all_of_it() {
 }
 
 #[tokio::test]
-async fn a_deployment_may_close_at_less_than_all_also_for_purchases_of_the_past() {
+async fn a_lower_refund_threshold_also_applies_to_past_purchases() {
     let (mut shop, payment) = Shop::sold().await;
     shop.refund(&payment, Some(500)).await;
     shop.tell().await;
@@ -195,7 +195,7 @@ async fn a_deployment_may_close_at_less_than_all_also_for_purchases_of_the_past(
 }
 
 #[tokio::test]
-async fn a_refund_that_fails_gives_the_access_back() {
+async fn a_failed_refund_restores_access() {
     let (mut shop, payment) = Shop::sold().await;
     let refund = shop.refund(&payment, None).await;
     shop.tell().await;
@@ -207,12 +207,12 @@ async fn a_refund_that_fails_gives_the_access_back() {
 }
 
 #[tokio::test]
-async fn a_purchase_is_born_refunded_when_its_refund_is_told_first() {
+async fn a_refund_that_arrives_first_refunds_its_purchase() {
     let mut shop = Shop::open().await;
     let payment = shop.pay("ada").await;
     shop.refund(&payment, None).await;
     let mut events = shop.untold().await;
-    // Whatever Stripe has to say, the newest first.
+    // All of Stripe's events, newest first.
     events.reverse();
     for event in &events {
         assert_eq!(shop.world.deliver(event).await.0, 200, "{event}");
@@ -221,7 +221,7 @@ async fn a_purchase_is_born_refunded_when_its_refund_is_told_first() {
     assert_eq!(shop.statuses().await, ["refunded"]);
 }
 
-/// A payment in the shop's Stripe account that somebody else was paid, with this metadata.
+/// A payment in the shop's Stripe account to another integration, with this metadata.
 pub(crate) async fn payment_of_another_shop(world: &World, metadata: &[(&str, &str)]) -> String {
     let product = [("name".to_owned(), "Somebody else's".to_owned())];
     let (_, product) = world.stripe_form("/v1/products", &product).await;
@@ -249,10 +249,10 @@ pub(crate) async fn payment_of_another_shop(world: &World, metadata: &[(&str, &s
 }
 
 #[tokio::test]
-async fn nothing_is_kept_of_another_shop_s_refunds_and_disputes() {
+async fn another_shop_s_refunds_and_disputes_are_not_stored() {
     let sale = [("learner_id", "ada"), ("product", "tutorclaw"), ("price", "tutorclaw_paid")];
     let another_deployment = [&sale[..], &[("coursegate", "another-shop")]].concat();
-    // Another deployment's learner may well have the id of one of ours, and buy what we sell too.
+    // Another deployment's learner may have the id of one of ours, and buy what we sell too.
     for metadata in [&another_deployment[..], &sale, &[("order", "7")], &[]] {
         let shop = Shop::open().await;
         let payment = payment_of_another_shop(&shop.world, metadata).await;
@@ -275,7 +275,7 @@ async fn nothing_is_kept_of_another_shop_s_refunds_and_disputes() {
 }
 
 #[tokio::test]
-async fn a_refund_of_an_unknown_payment_waits_for_stripe_to_say_whose_it_is() {
+async fn an_unknown_payment_s_refund_is_looked_up_at_stripe() {
     let shop = Shop::open().await;
     let payment = shop.pay("ada").await;
     shop.refund(&payment, None).await;
@@ -285,7 +285,7 @@ async fn a_refund_of_an_unknown_payment_waits_for_stripe_to_say_whose_it_is() {
         json!({ "path": "/v1/payment_intents", "status": 500, "times": 3 }),
         json!({ "path": "/v1/payment_intents", "status": 401, "times": 3 }),
         json!({ "path": "/v1/payment_intents", "drop": true, "times": 3 }),
-        // As to a key of another account, to which each payment looks like nobody's.
+        // For another account's key, each payment looks foreign.
         json!({ "path": "/v1/payment_intents", "status": 404, "times": 3 }),
         json!({ "path": "/v1/payment_intents", "status": 502, "times": 3, "body": "<html>" }),
     ] {
@@ -301,7 +301,7 @@ async fn a_refund_of_an_unknown_payment_waits_for_stripe_to_say_whose_it_is() {
 }
 
 #[tokio::test]
-async fn without_a_key_that_reads_a_refund_of_an_unknown_payment_waits_and_a_known_one_does_not() {
+async fn without_a_read_key_only_an_unknown_payment_s_refund_waits() {
     let mut shop = Shop::open().await;
     let payment = shop.pay("ada").await;
     shop.refund(&payment, Some(999)).await;
@@ -315,7 +315,7 @@ async fn without_a_key_that_reads_a_refund_of_an_unknown_payment_waits_and_a_kno
 }
 
 #[tokio::test]
-async fn an_inquiry_changes_nothing_until_it_escalates_and_what_is_won_is_open_again() {
+async fn an_inquiry_changes_nothing_and_a_win_reopens_access() {
     let (mut shop, payment) = Shop::sold().await;
     let dispute = shop.dispute(&payment, "warning_needs_response").await;
     assert_eq!(shop.tell().await, ["charge.dispute.created"]);
@@ -349,7 +349,7 @@ async fn an_inquiry_that_is_closed_leaves_everything_as_it_was() {
 }
 
 #[tokio::test]
-async fn what_is_lost_is_closed_and_what_was_prevented_is_where_the_money_went_back() {
+async fn lost_disputes_close_and_prevented_ones_follow_the_refund() {
     for (verdict, is_open, status) in [
         (json!({ "status": "lost" }), false, "dispute_lost"),
         (json!({ "status": "prevented", "case_type": "resolution" }), false, "dispute_lost"),
@@ -366,7 +366,7 @@ async fn what_is_lost_is_closed_and_what_was_prevented_is_where_the_money_went_b
 }
 
 #[tokio::test]
-async fn a_verdict_that_flips_is_asked_about_at_stripe_in_whatever_order_it_is_told() {
+async fn a_contradicting_verdict_is_looked_up_in_any_order() {
     for order in [0, 1, 2, 3] {
         let (mut shop, payment) = Shop::sold().await;
         let dispute = shop.dispute(&payment, "needs_response").await;
@@ -382,7 +382,7 @@ async fn a_verdict_that_flips_is_asked_about_at_stripe_in_whatever_order_it_is_t
             assert_eq!(shop.world.deliver(event).await.0, 200, "{event}");
         }
         assert_eq!(shop.is_open().await, order < 2, "{verdicts:?}, order {order}");
-        // StatusHistory again, nothing changes.
+        // Delivered again, they change nothing.
         for event in &events {
             let (_, answer) = shop.world.deliver(event).await;
             assert_ne!(answer["outcome"], "applied", "{event}");
@@ -392,7 +392,7 @@ async fn a_verdict_that_flips_is_asked_about_at_stripe_in_whatever_order_it_is_t
 }
 
 #[tokio::test]
-async fn of_two_disputes_of_one_payment_one_that_is_lost_is_enough() {
+async fn one_lost_dispute_of_two_ends_access() {
     let (mut shop, payment) = Shop::sold().await;
     let first = shop.dispute(&payment, "needs_response").await;
     shop.decide(&first, json!({ "status": "won" })).await;
@@ -405,7 +405,7 @@ async fn of_two_disputes_of_one_payment_one_that_is_lost_is_enough() {
 }
 
 #[tokio::test]
-async fn what_was_refunded_does_not_come_back_with_a_dispute_that_is_won() {
+async fn a_won_dispute_does_not_restore_a_refunded_purchase() {
     let (mut shop, payment) = Shop::sold().await;
     shop.refund(&payment, None).await;
     shop.tell().await;
@@ -427,8 +427,8 @@ async fn what_was_refunded_does_not_come_back_with_a_dispute_that_is_won() {
 #[tokio::test]
 async fn access_ends_with_the_last_source_that_opens_the_course() {
     let mut shop = Shop::open().await;
-    // The whole curriculum twice over: bought, and given to her by another payment of a product
-    // that opens one of its courses.
+    // The whole curriculum twice: bought, and given to her by another payment of a product that
+    // opens one of its courses.
     let catalog = tests::world::edited_catalog(|text| {
         text + "\n[[product]]\nid = \"memory\"\nname = \"Memory\"\ncourses = [\"memory\"]\n\n\
                 [[price]]\nlookup_key = \"memory_paid\"\nproduct = \"memory\"\namount = 900\n\
@@ -463,8 +463,8 @@ async fn access_ends_with_the_last_source_that_opens_the_course() {
 }
 
 #[tokio::test]
-async fn who_pays_twice_has_access_once_and_the_later_payment_is_flagged_counted_and_listed() {
-    // In either order, and at the same second, where the id decides.
+async fn a_duplicate_payment_is_flagged_counted_and_listed() {
+    // In either order, and in the same second, when the id decides.
     for (first, second, double) in [
         ("pi_a ada tutorclaw @1000", "pi_b ada tutorclaw @2000", "pi_b"),
         ("pi_b ada tutorclaw @2000", "pi_a ada tutorclaw @1000", "pi_b"),
@@ -503,7 +503,7 @@ async fn who_pays_twice_has_access_once_and_the_later_payment_is_flagged_counted
 }
 
 #[tokio::test]
-async fn a_second_payment_that_its_buyer_confirms_first_rings_too() {
+async fn a_duplicate_payment_confirmed_first_raises_the_alarm_too() {
     let shop = Shop::open().await;
     // Another session for what she is about to buy, which nobody here has opened.
     let first = shop.world.buy(&learner("ada")).await;
@@ -520,7 +520,7 @@ async fn a_second_payment_that_its_buyer_confirms_first_rings_too() {
 }
 
 #[tokio::test]
-async fn two_payments_at_once_are_noticed_once() {
+async fn two_simultaneous_payments_are_reported_once() {
     let shop = Shop::open().await;
     let payments = ["pi_a", "pi_b", "pi_c"];
     let events = payments.map(|payment| {
@@ -533,7 +533,7 @@ async fn two_payments_at_once_are_noticed_once() {
     let deliveries = events.iter().chain(&events).map(|event| shop.world.deliver(event));
     let answers = futures_util::future::join_all(deliveries).await;
     assert!(answers.iter().all(|(status, _)| *status == 200), "{answers:?}");
-    // One of them is the first, and each of the others is one too many.
+    // One of them is the first, and each of the others is a duplicate.
     let noticed = |lines: &[Value]| {
         let is_notice = |line: &&Value| {
             let message = line["message"].as_str().unwrap_or_default();
@@ -555,7 +555,7 @@ async fn two_payments_at_once_are_noticed_once() {
 }
 
 #[tokio::test]
-async fn a_warning_of_fraud_is_recorded_and_counted_and_closes_nothing() {
+async fn a_fraud_warning_is_recorded_and_closes_nothing() {
     let (mut shop, payment) = Shop::sold().await;
     shop.warn(&payment).await;
     listen();
@@ -568,7 +568,7 @@ async fn a_warning_of_fraud_is_recorded_and_counted_and_closes_nothing() {
 }
 
 #[tokio::test]
-async fn a_customer_who_is_deleted_keeps_what_they_paid_for_and_gets_another_when_they_buy() {
+async fn a_deleted_customer_keeps_access_and_is_recreated() {
     let (mut shop, _) = Shop::sold().await;
     let customer = shop.world.items_of("LEARNER#ada", "CUSTOMER").await.remove(0);
     let customer = customer["customer"].as_str().unwrap().to_owned();
@@ -583,7 +583,7 @@ async fn a_customer_who_is_deleted_keeps_what_they_paid_for_and_gets_another_whe
     let now = shop.world.items_of("LEARNER#ada", "CUSTOMER").await.remove(0);
     assert_ne!(now["customer"], customer);
     assert_eq!(now.get("deleted_at"), None);
-    // StatusHistory once more, or of a customer that was replaced long ago: nothing to unlink.
+    // A repeated event, or one about a customer replaced long ago: nothing to unlink.
     let told = shop.world.events("customer.deleted").await.remove(0);
     let mut again = told.clone();
     again["id"] = "evt_again".into();
@@ -593,9 +593,9 @@ async fn a_customer_who_is_deleted_keeps_what_they_paid_for_and_gets_another_whe
 }
 
 #[tokio::test]
-async fn what_payments_charges_reviews_and_credit_notes_tell_is_told_elsewhere() {
-    // A payment never opens anything without its session, and what a refund or a dispute does to
-    // its charge is told by their own events.
+async fn payment_charge_review_and_credit_note_events_are_ignored() {
+    // A payment's event opens nothing without its session, and refunds and disputes have their own
+    // events besides the charge's.
     let (shop, payment) = Shop::sold().await;
     let before = shop.world.items().await;
     for kind in [
@@ -627,7 +627,7 @@ async fn what_payments_charges_reviews_and_credit_notes_tell_is_told_elsewhere()
 }
 
 #[tokio::test]
-async fn a_refund_or_dispute_that_cannot_be_read_is_kept_and_applied_once_it_can_be() {
+async fn an_unreadable_refund_or_dispute_is_kept_until_readable() {
     let (shop, payment) = Shop::sold().await;
     let cases = [
         (
@@ -681,7 +681,7 @@ async fn nobody_but_the_learner_and_a_service_may_ask_why() {
 }
 
 #[tokio::test]
-async fn why_says_what_is_known_in_the_order_of_time_and_what_each_did() {
+async fn why_lists_each_step_and_its_effect_in_order() {
     let (mut shop, payment) = Shop::sold().await;
     shop.warn(&payment).await;
     let dispute = shop.dispute(&payment, "warning_needs_response").await;
@@ -722,13 +722,13 @@ async fn why_says_what_is_known_in_the_order_of_time_and_what_each_did() {
             "re refunded closes: 9.99 USD was refunded.",
         ]
     );
-    // Nothing known, nothing to tell.
+    // Nothing is known, and nothing is returned.
     let (_, nothing) =
         shop.world.read("GET /entitlements/{product}/why", target, &learner("bob")).await;
     assert_eq!((&nothing["access"], &nothing["sources"]), (&"denied".into(), &json!([])));
 }
 
-/// Something that ends access.
+/// An event that ends access.
 #[derive(Debug, Clone, Copy)]
 enum End {
     Refund,
@@ -749,7 +749,7 @@ async fn every_answer_names_who_ended_the_access() {
         (&[Revoke], "revoked", "revoked closes"),
         (&[Dispute, Revoke], "revoked", "revoked closes"),
         (&[Revoke, Refund], "revoked", "revoked closes"),
-        // What the author ended stays so; the refund closed it before.
+        // A revocation is final; the refund had ended access before.
         (&[Refund, Revoke], "revoked", "refunded closes"),
     ] {
         let mut shop = Shop::open().await;
@@ -792,7 +792,7 @@ async fn every_answer_names_who_ended_the_access() {
 }
 
 #[tokio::test]
-async fn access_that_was_given_for_a_time_says_when_it_ended() {
+async fn a_limited_grant_says_when_it_ended() {
     let shop = Shop::open().await;
     let now = shop.world.clock.now();
     let (ada, product) = ("ada".parse().unwrap(), "tutorclaw".parse().unwrap());
@@ -809,12 +809,12 @@ async fn access_that_was_given_for_a_time_says_when_it_ended() {
 }
 
 #[tokio::test]
-async fn a_bank_debit_is_dated_when_it_was_made_and_when_it_failed_or_was_paid() {
+async fn a_bank_debit_has_dates_for_its_start_and_outcome() {
     for (outcome, expected) in [
         ("failed", ["payment_processing nothing 1", "payment_failed nothing 3"]),
         ("succeeded", ["payment_processing nothing 1", "paid opens 3"]),
     ] {
-        // Whether the webhook tells of it, or the learner comes back.
+        // Whether the webhook reports it, or the learner's confirmation.
         for is_told in [true, false] {
             let mut shop = Shop::open().await;
             let session = shop.world.buy(&learner("ada")).await;

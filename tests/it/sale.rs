@@ -1,5 +1,5 @@
 //! What is for sale to whom: one session to pay for a product, at whatever price and through
-//! whatever channel, and nothing that is open already, being paid for, or disputed.
+//! whatever channel, and nothing that is already open, being paid for, or disputed.
 
 use serde_json::{Value, json};
 use shared::domain::catalog::Catalog;
@@ -43,14 +43,14 @@ async fn ask(world: &World, who: &Who, price: &str) -> (u16, Value) {
     answer(&world.ask("POST /checkout", "/checkout", who, Some(&body)).await)
 }
 
-/// Asks for a session, which must be given.
+/// Opens a session, which must succeed.
 async fn open(world: &World, who: &Who, price: &str) -> String {
     let (status, answer) = ask(world, who, price).await;
     assert!(matches!(status, 200 | 201), "{price}: {status} {answer}");
     answer["session_id"].as_str().unwrap().to_owned()
 }
 
-/// Buys at this price, and has Stripe tell of it.
+/// Buys at this price, and delivers the events.
 async fn own(world: &World, who: &Who, price: &str) -> String {
     let session = open(world, who, price).await;
     world.pay(&session).await;
@@ -59,7 +59,7 @@ async fn own(world: &World, who: &Who, price: &str) -> String {
     session
 }
 
-/// Asks for an upgrade link.
+/// Requests an upgrade link.
 async fn link(world: &World, who: &str, price: &str) -> (u16, Value) {
     let route = "POST /learners/{learner}/upgrade-link";
     let body = json!({ "price": price }).to_string();
@@ -91,7 +91,7 @@ async fn two_prices_of_one_product_have_one_session_to_pay() {
     let eur = open(&world, &ada, "tutorclaw_eur").await;
     assert_ne!(usd, eur);
     assert_eq!(open_sessions(&world).await, 1);
-    // And back again: the first one is closed, so there is a third.
+    // And back again: the first one is expired, so there is a third.
     let again = open(&world, &ada, "tutorclaw_paid").await;
     assert!(again != usd && again != eur);
     assert_eq!(open_sessions(&world).await, 1);
@@ -115,7 +115,7 @@ async fn a_renamed_or_repriced_price_has_one_session_to_pay() {
 }
 
 #[tokio::test]
-async fn what_was_paid_at_one_price_is_not_sold_at_another_before_any_event_arrives() {
+async fn a_paid_product_is_not_resold_at_a_new_price() {
     for (paid, refused) in
         [("tutorclaw_eur", "tutorclaw_paid"), ("tutorclaw_paid", "tutorclaw_eur")]
     {
@@ -129,7 +129,7 @@ async fn what_was_paid_at_one_price_is_not_sold_at_another_before_any_event_arri
 }
 
 #[tokio::test]
-async fn while_a_debit_is_under_way_the_product_is_not_sold_at_any_price() {
+async fn a_pending_debit_blocks_a_sale_at_any_price() {
     let world = world().await;
     let ada = learner("ada");
     let session = open(&world, &ada, "tutorclaw_paid").await;
@@ -148,7 +148,7 @@ async fn while_a_debit_is_under_way_the_product_is_not_sold_at_any_price() {
 }
 
 #[tokio::test]
-async fn a_product_is_refused_if_all_its_courses_are_open_and_sold_if_some_are() {
+async fn a_product_is_refused_only_if_all_its_courses_are_open() {
     let world = world().await;
     let (ada, bob) = (learner("ada"), learner("bob"));
     own(&world, &ada, "workshop_paid").await;
@@ -167,7 +167,7 @@ async fn a_product_is_refused_if_all_its_courses_are_open_and_sold_if_some_are()
 }
 
 #[tokio::test]
-async fn nothing_with_a_disputed_course_is_sold_until_the_bank_has_decided() {
+async fn a_disputed_course_is_not_sold_until_the_bank_decides() {
     for (outcome, expected) in [("lost", 201), ("won", 409)] {
         let world = world().await;
         let ada = learner("ada");

@@ -1,4 +1,4 @@
-//! Signing secrets: several at once, rotated while running, and Secrets Manager away.
+//! Signing secrets: several at once, rotated while running, and with Secrets Manager down.
 
 use samples::signature;
 use shared::ports::{Clock, SecretReader as _};
@@ -9,7 +9,7 @@ use tests::world::{SIGNING_SECRET, SIGNING_SECRET_ID, World};
 
 pub(crate) type App = webhook::App<shared::dynamo::Table, simulation::clock::ManualClock>;
 
-/// Delivers an event that is signed with this secret, and answers with the status.
+/// Delivers an event signed with this secret, and returns the status.
 pub(crate) async fn deliver(world: &World, app: &App, secret: &str) -> u16 {
     let body = event("evt_1 completed paid cs_a pi_a ada tutorclaw @1000").to_string();
     let header = signature(&body, secret, world.clock.now().unix_seconds());
@@ -21,7 +21,7 @@ pub(crate) trait Put: AsyncFn(&'static str) {}
 impl<F: AsyncFn(&'static str)> Put for F {}
 
 #[tokio::test]
-async fn a_secret_may_hold_several_and_each_is_accepted() {
+async fn each_of_several_secrets_is_accepted() {
     let world = World::new().await;
     each_of_several_is_accepted(&world, &world.webhook(), put_in(&world)).await;
 }
@@ -35,7 +35,7 @@ pub(crate) async fn each_of_several_is_accepted(world: &World, app: &App, put: i
 }
 
 #[tokio::test]
-async fn a_secret_rotated_while_running_is_accepted_at_once_and_the_old_one_for_a_day() {
+async fn a_rotated_secret_works_at_once_and_the_old_one_for_a_day() {
     let world = World::new().await;
     a_rotated_secret_is_accepted_with_the_old_one(&world, &world.webhook(), put_in(&world)).await;
 }
@@ -56,7 +56,7 @@ pub(crate) async fn a_rotated_secret_is_accepted_with_the_old_one(
 }
 
 #[tokio::test]
-async fn a_secret_rotated_twice_is_accepted_with_the_one_before_and_not_with_the_first() {
+async fn after_two_rotations_only_the_last_two_secrets_work() {
     let world = World::new().await;
     of_three_secrets_the_last_two_are_accepted(&world, &world.webhook(), put_in(&world)).await;
 }
@@ -74,7 +74,7 @@ pub(crate) async fn of_three_secrets_the_last_two_are_accepted(
 }
 
 #[tokio::test]
-async fn forged_requests_make_us_ask_secrets_manager_once_in_ten_seconds_at_most() {
+async fn forged_requests_refetch_secrets_once_per_ten_seconds() {
     let world = World::new().await;
     forged_requests_are_not_asked_about_twice(&world, &world.webhook(), put_in(&world)).await;
 }
@@ -87,7 +87,7 @@ pub(crate) async fn forged_requests_are_not_asked_about_twice(
     assert_eq!(deliver(world, app, SIGNING_SECRET).await, 200);
     world.clock.advance(11);
     assert_eq!(deliver(world, app, "whsec_forged").await, 400);
-    // Had it asked again, it would know the new secret.
+    // Had it read the secret again, it would know the new one.
     put("whsec_new").await;
     assert_eq!(deliver(world, app, "whsec_new").await, 400);
     world.clock.advance(10);
@@ -95,13 +95,13 @@ pub(crate) async fn forged_requests_are_not_asked_about_twice(
 }
 
 #[tokio::test]
-async fn a_placeholder_verifies_nothing_and_is_replaced_without_a_restart() {
+async fn a_placeholder_secret_is_replaced_without_a_restart() {
     let world = World::new().await;
     a_placeholder_is_no_secret(&world, &world.webhook(), put_in(&world)).await;
 }
 
 pub(crate) async fn a_placeholder_is_no_secret(world: &World, app: &App, put: impl Put) {
-    // Twice, so that the version before is a placeholder too.
+    // Twice, so that the previous version is a placeholder too.
     put("placeholder").await;
     put("still none").await;
     for secret in ["", "still none", SIGNING_SECRET] {
@@ -119,7 +119,7 @@ async fn a_version_keeps_its_id_when_it_is_no_longer_the_current_one() {
     a_version_keeps_its_id(&secret, put_in(&world)).await;
 }
 
-/// By its id a function notices that the secret has changed while it was read.
+/// By the version's id a function notices that the secret changed while it was read.
 pub(crate) async fn a_version_keeps_its_id(secret: &SecretsManager, put: impl Put) {
     let at = async |stage: &str| secret.version(stage).await.unwrap().unwrap().id;
     put("whsec_second").await;
@@ -136,7 +136,7 @@ fn put_in(world: &World) -> impl Put {
 }
 
 #[tokio::test]
-async fn without_secrets_manager_a_cold_function_is_503_and_the_redelivery_applies() {
+async fn without_secrets_manager_a_cold_start_is_503_then_retried() {
     let world = World::new().await;
     world.secrets.set_down(true);
     let app = world.webhook();
@@ -146,14 +146,14 @@ async fn without_secrets_manager_a_cold_function_is_503_and_the_redelivery_appli
 }
 
 #[tokio::test]
-async fn without_secrets_manager_a_warm_function_goes_on_for_an_hour() {
+async fn without_secrets_manager_a_warm_function_works_an_hour() {
     let world = World::new().await;
     let app = world.webhook();
     assert_eq!(deliver(&world, &app, SIGNING_SECRET).await, 200);
     world.secrets.set_down(true);
     world.clock.advance(59 * 60);
     assert_eq!(deliver(&world, &app, SIGNING_SECRET).await, 200);
-    // Another secret may be forged, or newer than what is known: nobody can say.
+    // Another secret may be forged, or newer than the known ones: nobody can say.
     assert_eq!(deliver(&world, &app, "whsec_forged").await, 503);
     assert_eq!(deliver(&world, &app, "whsec_forged").await, 503);
     world.secrets.set_down(false);

@@ -1,11 +1,11 @@
-//! Who sells: always the shop, never Link.
+//! The seller is always the shop, never Link.
 
 use serde_json::json;
 use tests::requests::learner;
 use tests::world::World;
 
 #[tokio::test]
-async fn every_session_declines_managed_payments_whatever_the_account_does_by_default() {
+async fn every_session_declines_managed_payments() {
     let world = World::new().await;
     for (by_default, name) in [(false, "ada"), (true, "bob")] {
         let account = json!({ "managed_payments": by_default });
@@ -14,7 +14,7 @@ async fn every_session_declines_managed_payments_whatever_the_account_does_by_de
         let ours = world.stripe_get(&format!("/v1/checkout/sessions/{ours}")).await;
         assert_eq!(ours["managed_payments"], json!({ "enabled": false }), "{by_default}");
 
-        // Whoever says nothing gets what the account does.
+        // Without the parameter, the account's setting applies.
         let price = world.stripe_get("/v1/prices?limit=1").await["data"][0]["id"].clone();
         let form = [
             ("mode", "payment"),

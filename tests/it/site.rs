@@ -1,4 +1,4 @@
-//! The site's files: what they weigh, and that its types are those of the OpenAPI document.
+//! The site's files: their size, and that its types match the OpenAPI document.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -12,10 +12,10 @@ use flate2::write::GzEncoder;
 use serde_json::Value;
 use tests::world::root;
 
-/// What a page is made of, script and style, may weigh on its way to a browser.
+/// The budget for a page's compressed script and style.
 pub(crate) const BYTES_MAX: usize = 64_000;
 
-/// What no page of the site asks for.
+/// Files that no page of the site loads.
 const NOT_ON_THE_SITE: [&str; 2] = ["LinkOffer", "UpgradeLink"];
 
 fn scripts_and_styles(folder: &Path) -> Vec<PathBuf> {
@@ -31,7 +31,7 @@ fn scripts_and_styles(folder: &Path) -> Vec<PathBuf> {
 fn the_script_and_style_of_the_whole_site_stay_under_64_kb() {
     let files = scripts_and_styles(&root().join("web"));
     assert!(files.len() > 20, "{files:?}");
-    // CloudFront compresses each by itself, and the smallest not at all:
+    // CloudFront compresses each file separately, and tiny ones not at all:
     // https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/ServingCompressedFiles.html
     let weights = files.iter().map(|file| {
         let bytes = std::fs::read(file).unwrap();
@@ -81,7 +81,7 @@ fn kind_of(kind: &Value, schema: &Value) -> String {
     }
 }
 
-/// Holds these types of the site against the document, and names those that are others.
+/// Compares these types of the site with the document, and names those that differ.
 fn differences(tsc: &Path, types: &str) -> BTreeSet<String> {
     let text = std::fs::read_to_string(root().join("docs/openapi.yaml")).unwrap();
     let document: Value = serde_norway::from_str(&text).unwrap();
@@ -119,7 +119,7 @@ fn differences(tsc: &Path, types: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_site_s_types_are_those_of_the_document() {
+fn the_site_s_types_match_the_document() {
     let Some(tsc) = tools::find_or_pass_over("tsc") else { return };
     let types = std::fs::read_to_string(root().join("web/api.d.ts")).unwrap();
     assert_eq!(differences(&tsc, &types), BTreeSet::new());

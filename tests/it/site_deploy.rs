@@ -1,4 +1,4 @@
-//! The site and the chapters as an author sends them: into the buckets of moto's S3.
+//! Uploading the site and the chapters as an author does: into the buckets of moto's S3.
 
 use std::path::PathBuf;
 
@@ -23,7 +23,7 @@ struct Author {
     wanted: Wanted,
 }
 
-/// What `coursegate site deploy` has said, and how it ended.
+/// The output of `coursegate site deploy`, and how it ended.
 struct Said {
     lines: Vec<String>,
     ended: Result<Deployed, SiteError>,
@@ -53,7 +53,7 @@ fn copy(from: &PathBuf, to: &PathBuf) {
 }
 
 impl Author {
-    /// The author of the project, whose shop has the stack of this name.
+    /// The project's author, whose shop has the stack of this name.
     async fn of(name: &'static str) -> Option<Self> {
         let mut shop = Shop::deploy(name, Mode::Test).await?;
         shop.set_up().await;
@@ -101,7 +101,7 @@ impl Author {
         quiet_moto().unwrap().s3(method, &path)
     }
 
-    /// An object's bytes, its content type and its cache control. None if it is not there.
+    /// An object's bytes, content type and cache control. None if it doesn't exist.
     async fn object(&self, bucket: &str, key: &str) -> Option<(Vec<u8>, String, String)> {
         let answer = self.request(Method::GET, bucket, key).send().await.unwrap();
         if answer.status() == 404 {
@@ -125,7 +125,7 @@ impl Drop for Author {
     }
 }
 
-/// The pool itself moto is not asked to make: the outputs are as if there were one.
+/// moto isn't asked to create the user pool: the outputs are as if there were one.
 async fn sign_in_at_the_stack_s_own_pool(shop: &mut Shop) {
     let mut template = template_for_moto();
     for (output, value) in [("SignInUrl", "https://x.auth.example.com"), ("SiteClientId", "4abc")] {
@@ -137,7 +137,7 @@ async fn sign_in_at_the_stack_s_own_pool(shop: &mut Shop) {
 }
 
 #[tokio::test]
-async fn the_site_and_the_chapters_arrive_as_they_are_and_only_what_has_changed_is_sent_again() {
+async fn only_changed_files_are_uploaded_again() {
     let Some(author) = Author::of("sent").await else { return };
     copy(&root().join("web"), &author.wanted.site);
     let first = author.deploys().await;
@@ -190,7 +190,7 @@ async fn the_site_and_the_chapters_arrive_as_they_are_and_only_what_has_changed_
 }
 
 #[tokio::test]
-async fn what_somebody_else_has_put_there_is_put_right() {
+async fn a_foreign_change_to_the_bucket_is_corrected() {
     let Some(author) = Author::of("put-right").await else { return };
     author.deploys().await.deployed();
     let put = author.request(Method::PUT, "SiteBucket", "app.js");
@@ -205,7 +205,7 @@ async fn what_somebody_else_has_put_there_is_put_right() {
 }
 
 #[tokio::test]
-async fn what_is_gone_from_the_folders_is_named_and_deleted_only_when_asked() {
+async fn removed_files_are_listed_and_deleted_only_on_request() {
     let Some(mut author) = Author::of("gone").await else { return };
     author.write("web/old.js", "export {};");
     author.write("content/tutorclaw/99.html", "<p>A draft.</p>");
@@ -228,7 +228,7 @@ async fn what_is_gone_from_the_folders_is_named_and_deleted_only_when_asked() {
 }
 
 #[tokio::test]
-async fn a_chapter_on_sale_without_a_file_keeps_everything_from_being_sent_unless_forced() {
+async fn a_missing_chapter_file_blocks_the_upload_unless_forced() {
     let Some(mut author) = Author::of("missing").await else { return };
     author.remove("content/tutorclaw/6.html");
     author.write("content/notes.txt", "Not for learners.");
@@ -249,7 +249,7 @@ async fn a_chapter_on_sale_without_a_file_keeps_everything_from_being_sent_unles
 }
 
 #[tokio::test]
-async fn a_chapter_that_no_page_may_show_is_refused_whatever_is_forced() {
+async fn an_unsafe_chapter_is_refused_even_when_forced() {
     let Some(mut author) = Author::of("unfit").await else { return };
     author.wanted.force = true;
     author.write("content/tutorclaw/6.html", "<p>x</p><script>alert(1)</script>");
@@ -264,7 +264,7 @@ async fn a_chapter_that_no_page_may_show_is_refused_whatever_is_forced() {
 }
 
 #[tokio::test]
-async fn a_shop_without_a_catalog_is_told_what_comes_first() {
+async fn a_shop_without_a_catalog_is_told_to_push_one() {
     let Some(shop) = Shop::deploy("no-catalog", Mode::Test).await else { return };
     let deployment = shop.deployment().await;
     let wanted = Wanted {
@@ -284,7 +284,7 @@ async fn a_shop_without_a_catalog_is_told_what_comes_first() {
 }
 
 #[tokio::test]
-async fn a_folder_that_is_no_site_is_not_sent() {
+async fn a_folder_without_a_site_is_not_uploaded() {
     let Some(mut author) = Author::of("no-site").await else { return };
     author.wanted.site = author.folder.join("content");
     assert!(author.deploys().await.error().contains("there is no index.html in"));
@@ -300,7 +300,7 @@ async fn a_folder_that_is_no_site_is_not_sent() {
 }
 
 #[tokio::test]
-async fn the_site_is_told_of_the_stack_s_own_sign_in() {
+async fn the_site_s_config_names_the_stack_s_sign_in() {
     let Some(mut author) = Author::of("pool").await else { return };
     author.write("web/config.json", "{}");
     author.deploys().await.deployed();
@@ -322,7 +322,7 @@ async fn the_site_is_told_of_the_stack_s_own_sign_in() {
     assert!(author.deploys().await.error().ends_with("leave out --client-id"));
 }
 
-/// An issuer that says this of itself.
+/// An issuer with these metadata.
 async fn issuer(discovery: impl Fn(&str) -> Value) -> String {
     let (listener, url) = listen().await;
     let discovery = discovery(&url);
@@ -333,7 +333,7 @@ async fn issuer(discovery: impl Fn(&str) -> Value) -> String {
 }
 
 #[tokio::test]
-async fn the_site_is_told_of_an_issuer_of_the_author_s_own() {
+async fn the_site_s_config_names_a_custom_issuer() {
     let Some(mut author) = Author::of("issuer").await else { return };
     let own = issuer(|url| {
         json!({
@@ -364,7 +364,7 @@ async fn the_site_is_told_of_an_issuer_of_the_author_s_own() {
 }
 
 #[tokio::test]
-async fn what_an_issuer_of_one_s_own_lacks_is_said() {
+async fn what_a_custom_issuer_lacks_is_reported() {
     let Some(mut author) = Author::of("lacking").await else { return };
     author.wanted.client_id = Some("mine".to_owned());
     let elsewhere = |url: &str| {
@@ -409,13 +409,13 @@ async fn what_an_issuer_of_one_s_own_lacks_is_said() {
 }
 
 #[tokio::test]
-async fn whoever_may_not_send_is_told_which_permission_is_missing() {
+async fn a_missing_upload_permission_is_named() {
     let Some(author) = Author::of("permissions").await else { return };
     let Some(strict) = strict_moto() else { return };
     for bucket in ["SiteBucket", "ContentBucket"] {
         strict.create_bucket(&author.shop.parameters[bucket]).await;
     }
-    // The same stack, with S3 where each request is checked.
+    // The same stack, with permission checks on each S3 request.
     let deploys_with = async |config| {
         let mut deployment = author.shop.deployment().await;
         deployment.cloud.as_mut().unwrap().aws.s3 = S3::new(&config);
@@ -443,7 +443,7 @@ async fn whoever_may_not_send_is_told_which_permission_is_missing() {
 }
 
 #[tokio::test]
-async fn a_bucket_that_is_gone_or_an_s3_that_is_not_reached_is_named() {
+async fn a_missing_bucket_or_unreachable_s3_is_reported() {
     let Some(author) = Author::of("unreached").await else { return };
     let mut deployment = author.shop.deployment().await;
     deployment.cloud.as_mut().unwrap().site.content_bucket = "nobody-has-it".to_owned();

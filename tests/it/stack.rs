@@ -1,5 +1,5 @@
-//! A deployment in AWS as its operator's commands find it: moto has the stack of template.yaml, the
-//! simulator is Stripe, and this process answers at the functions' addresses.
+//! A deployment in AWS as the operator's commands see it: moto has the stack of template.yaml, the
+//! simulator is Stripe, and this process serves the functions' addresses.
 
 mod examined;
 
@@ -31,14 +31,14 @@ use tests::world::{catalog, root, template_yaml};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-/// The types of resource in the template that moto's CloudFormation makes.
+/// The template's resource types that moto's CloudFormation creates.
 const MADE: [&str; 2] = ["AWS::DynamoDB::Table", "AWS::SNS::Topic"];
 
 /// The operator's own.
 const KEY: &str = "sk_test_of_the_operator";
 
-/// The template as far as moto makes it. What it does not make is a parameter of the same name, so
-/// that the outputs can refer to it.
+/// The template without what moto can't create. Each omitted resource is a parameter of the same
+/// name, so that the outputs can refer to it.
 pub(crate) fn template_for_moto() -> Yaml {
     let mut template = template_yaml();
     let resources = std::mem::take(template["Resources"].as_mapping_mut().unwrap());
@@ -50,7 +50,7 @@ pub(crate) fn template_for_moto() -> Yaml {
                 serde_norway::from_str("{Type: String, Default: ''}").unwrap();
         }
     }
-    // Addresses that AWS makes up.
+    // Made-up addresses of what AWS would create.
     for (output, resource) in
         [("ApiUrl", "Api"), ("SiteUrl", "Site"), ("WebhookUrl", "WebhookFunction")]
     {
@@ -60,7 +60,7 @@ pub(crate) fn template_for_moto() -> Yaml {
     template
 }
 
-/// A deployment, with nothing in it yet.
+/// An empty deployment.
 pub(crate) struct Shop {
     name: &'static str,
     aws: SdkConfig,
@@ -71,7 +71,7 @@ pub(crate) struct Shop {
 }
 
 impl Shop {
-    /// Deploys it. None where moto is missing.
+    /// Deploys it. None if moto is missing.
     pub(crate) async fn deploy(name: &'static str, mode: Mode) -> Option<Self> {
         let moto = quiet_moto()?;
         let aws = moto.config();
@@ -157,8 +157,8 @@ impl Shop {
         }
     }
 
-    /// Answers where API Gateway and the Function URL would. Each request meets a function that has
-    /// just started.
+    /// Serves as API Gateway and the Function URL. Each request gets a function that has just
+    /// started.
     fn serve(&mut self, listener: TcpListener, deployment: &Deployment) {
         let (table, shop) = (deployment.table(), deployment.shop.clone());
         let courses = async move || {
@@ -191,7 +191,7 @@ impl Shop {
         self.servers.spawn(async move { axum::serve(listener, router).await.unwrap() });
     }
 
-    /// As the operator's commands find it.
+    /// As the operator's commands see it.
     pub(crate) async fn deployment(&self) -> Deployment {
         self.found_by(&self.aws, Some(KEY)).await.unwrap()
     }
@@ -204,7 +204,7 @@ impl Shop {
         coursegate::aws::stack(aws, self.name, key.map(Into::into)).await
     }
 
-    /// What an operator does after the first deployment. Says what was done in Stripe.
+    /// The operator's setup after the first deployment. Returns the changes in Stripe.
     pub(crate) async fn set_up(&self) -> (usize, usize) {
         let deployment = self.deployment().await;
         let account = deployment.account().await.unwrap();
@@ -213,7 +213,7 @@ impl Shop {
         let permissions =
             json!({"payment_intents": "read", "disputes": "read", "invoice_payments": "read"});
         let restricted = json!({"key": key, "permissions": permissions});
-        self.behind_the_scenes("keys", &restricted).await;
+        self.control_simulator("keys", &restricted).await;
         key::reading::store(&deployment, &key.into()).await.unwrap();
         let pushed =
             push(&catalog(), Closing::Refused, &account, &deployment, |_| {}).await.unwrap();
@@ -222,7 +222,7 @@ impl Shop {
         (pushed.steps.len(), told)
     }
 
-    /// A learner buys the demo course. Answers with the paid session.
+    /// A learner buys the demo course. Returns the paid session.
     async fn sell_to(&self, learner: &Who) -> Value {
         let price = Some(r#"{"price": "tutorclaw_paid"}"#);
         let request = api("POST /checkout", "/checkout", learner, price);
@@ -231,18 +231,18 @@ impl Shop {
         assert_eq!(status, 201, "{session}");
         let id = session["session_id"].as_str().unwrap();
         let card = json!({ "card": "4242424242424242" });
-        self.behind_the_scenes(&format!("checkout/sessions/{id}/pay"), &card).await
+        self.control_simulator(&format!("checkout/sessions/{id}/pay"), &card).await
     }
 
-    /// Uses the simulator's control surface.
-    async fn behind_the_scenes(&self, path: &str, body: &Value) -> Value {
+    /// Uses the simulator's control API.
+    async fn control_simulator(&self, path: &str, body: &Value) -> Value {
         let url = format!("{}/_sim/{path}", self.stripe.url());
         let answer = reqwest::Client::new().post(url).json(body).send().await.unwrap();
         assert_eq!(answer.status(), 200, "{path}");
         answer.json().await.unwrap()
     }
 
-    /// Somebody has been in Stripe's Dashboard.
+    /// Deletes the endpoint, as in Stripe's Dashboard.
     async fn delete_endpoint(&self) {
         let deployment = self.deployment().await;
         let account = deployment.account().await.unwrap();
@@ -250,15 +250,15 @@ impl Shop {
         account.delete(&format!("/webhook_endpoints/{}", endpoint.id)).await.unwrap();
     }
 
-    /// Stripe tells of a session, so long ago. Answers with the event's id.
+    /// Delivers an event about a session, created this long ago. Returns the event's id.
     async fn tell(&self, kind: &str, session: &Value, seconds_ago: i64) -> String {
         let created = SystemClock.now().unix_seconds() - seconds_ago;
         let event = json!({ "type": kind, "object": session, "created": created });
-        let event = self.behind_the_scenes("events", &event).await;
+        let event = self.control_simulator("events", &event).await;
         event["id"].as_str().unwrap().to_owned()
     }
 
-    /// What the doctor finds bad or worth a note: what it says, and the remedy.
+    /// The doctor's problems and notes, with their remedies.
     async fn complaints(&self) -> String {
         self.complaints_about(&self.deployment().await).await
     }
@@ -290,7 +290,7 @@ impl Shop {
         complaints
     }
 
-    /// The same beyond what is said of a deployment that is in order.
+    /// The same without the notes about any healthy deployment.
     async fn new_complaints(&self) -> String {
         self.new_complaints_about(&self.deployment().await).await
     }
@@ -301,12 +301,12 @@ impl Shop {
     }
 }
 
-/// How moto, not AWS, says that a secret is still there and can't be read.
+/// moto's error, not AWS's, for a secret that exists but can't be read.
 const MARKED_DELETED: &str = "An error occurred (InvalidRequestException) when calling the \
     GetSecretValue operation: You tried to                 perform the operation on a secret \
     that's currently marked deleted.";
 
-/// What an operator may leave as it is.
+/// Notes that an operator may ignore.
 const NOT_DECIDED: &str = "\
 note, customer portal: not set up: buyers can't look up their receipts by themselves
   save its settings once in Stripe's Dashboard (Settings, Billing, Customer portal)
@@ -314,7 +314,7 @@ note, tax: this version collects none: prices are charged as they are, whatever 
   ask your accountant what you owe; declare it by yourself
 ";
 
-/// The same, of who has a site of their own.
+/// The same for an author with their own site.
 const NOT_SENT: &str = "\
 note, site's files: SiteBucket has no index.html: CloudFront has nothing to show
   send it with `coursegate site deploy`; nothing is to do where your site is your own
@@ -371,7 +371,7 @@ async fn expire(deployment: &Deployment, is_enabled: bool) {
     update.time_to_live_specification(specification).send().await.unwrap();
 }
 
-/// An AWS that says one thing instead of another.
+/// An AWS with one altered response.
 async fn misquoted(aws: &SdkConfig, says: &str, instead_of: &str) -> SdkConfig {
     let (moto, says, instead_of) =
         (aws.endpoint_url().unwrap().to_owned(), says.to_owned(), instead_of.to_owned());
@@ -387,7 +387,7 @@ async fn misquoted(aws: &SdkConfig, says: &str, instead_of: &str) -> SdkConfig {
     aws.to_builder().endpoint_url(url).build()
 }
 
-/// What the doctor says under this name.
+/// The doctor's finding of this name.
 pub(crate) async fn finding(deployment: &Deployment, name: &str) -> Finding {
     let mut findings = findings(deployment).await.into_iter();
     findings.find(|(found, _)| *found == name).unwrap().1

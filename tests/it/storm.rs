@@ -1,5 +1,5 @@
-//! The storm's `DynamoDB` is phrased as the real one: what the functions' own client makes of each
-//! fault, and after which it asks again.
+//! The storm's injected DynamoDB errors look real: how the functions' own client classifies each
+//! fault, and which it retries.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata as _, SdkError};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, Put, TransactWriteItem};
-use tests::storm::faults::{Fault, Faults, Weather};
+use tests::storm::faults::{Fault, FaultMode, Faults};
 use tests::world::{TABLE, dynamodb, table_config};
 use tokio::task::JoinSet;
 
-/// A `DynamoDB` with faults, and the functions' own client, but one that asks twice at most, and
-/// soon.
+/// A DynamoDB with faults, and the functions' own client, but with at most two attempts and short
+/// pauses.
 struct Ill {
     faults: Faults,
     client: Client,
@@ -35,9 +35,10 @@ impl Ill {
         Self { faults, client, _servers: servers }
     }
 
-    /// How a transaction of two items fares, how often it is asked for, and whether it is done.
+    /// The result of a transaction of two items, how often it is attempted, and whether it is
+    /// committed.
     async fn transact(&self, fault: Fault, id: &str) -> (String, u64, bool) {
-        self.faults.turn(Weather::Only(fault));
+        self.faults.set_mode(FaultMode::Only(fault));
         let before = self.faults.requests();
         let transaction = ["a", "b"].map(|part| {
             let put = Put::builder().table_name(TABLE);
@@ -48,7 +49,7 @@ impl Ill {
         let answer = transact.set_transact_items(Some(transaction.to_vec())).send().await;
         self.faults.are_over().await.unwrap();
         let times = self.faults.requests() - before;
-        self.faults.turn(Weather::Fine);
+        self.faults.set_mode(FaultMode::Off);
         let get = self.client.get_item().table_name(TABLE).consistent_read(true);
         let found = get.key("pk", text(id)).key("sk", text("a")).send().await.unwrap();
         let said = answer.map_or_else(|error| said(&error), |_| "well".to_owned());
@@ -60,7 +61,7 @@ fn text(value: &str) -> AttributeValue {
     AttributeValue::S(value.to_owned())
 }
 
-/// What the SDK makes of it: its code and reasons, or how the call failed.
+/// The SDK's view: the code and reasons, or how the call failed.
 fn said(error: &SdkError<TransactWriteItemsError>) -> String {
     match error {
         SdkError::ServiceError(service) => {
@@ -83,7 +84,7 @@ fn said(error: &SdkError<TransactWriteItemsError>) -> String {
 }
 
 #[tokio::test]
-async fn a_function_takes_each_fault_for_what_it_is_and_asks_again_where_that_may_help() {
+async fn a_function_classifies_faults_and_retries_the_transient() {
     let ill = Ill::new().await;
     let canceled = "TransactionCanceledException";
     for (number, (fault, expected, times, is_done)) in [
@@ -116,7 +117,7 @@ async fn a_function_takes_each_fault_for_what_it_is_and_asks_again_where_that_ma
 }
 
 #[tokio::test]
-async fn keys_that_are_left_unread_are_named_as_they_were_asked_for() {
+async fn unprocessed_keys_are_returned_as_requested() {
     let ill = Ill::new().await;
     for number in 0..3 {
         ill.transact(Fault::Slow, &format!("item {number}")).await;
@@ -130,7 +131,7 @@ async fn keys_that_are_left_unread_are_named_as_they_were_asked_for() {
     for number in 0..3 {
         asked = asked.keys(key(number));
     }
-    ill.faults.turn(Weather::Only(Fault::Unprocessed));
+    ill.faults.set_mode(FaultMode::Only(Fault::Unprocessed));
     let batch = ill.client.batch_get_item().request_items(TABLE, asked.build().unwrap());
     let answer = batch.send().await.unwrap();
     let read = answer.responses.unwrap()[TABLE].len();

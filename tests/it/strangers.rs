@@ -1,10 +1,10 @@
-//! Nobody reads or changes another learner's state: each route, each wrong way to ask.
+//! Nobody reads or changes another learner's state: each route with each wrong kind of token.
 
 use serde_json::{Value, json};
 use tests::requests::{Who, answer, learner};
 use tests::world::World;
 
-/// Every route that is not open to anyone: its key, a target that exists, and whose it is.
+/// Every protected route: its key, an existing target, and whose it is.
 const ROUTES: [(&str, &str, bool); 10] = [
     ("GET /entitlements", "/entitlements", false),
     ("GET /courses/{course}/access", "/courses/tutorclaw/access", false),
@@ -43,13 +43,13 @@ async fn ask(world: &World, route: &str, target: &str, who: &Who) -> (u16, Value
 }
 
 #[tokio::test]
-async fn every_route_that_is_not_for_anyone_refuses_the_wrong_kind_of_token() {
+async fn every_protected_route_refuses_the_wrong_kind_of_token() {
     let world = World::new().await;
     let ada = world.buy(&learner("ada")).await;
     let all: Vec<_> = ROUTES.into_iter().chain([UPGRADE_LINK]).collect();
     let declared: Vec<&str> =
         entitlements::ROUTES.iter().chain(checkout::ROUTES).copied().collect();
-    // Whoever adds a route says here for whom it is.
+    // A new route must be listed here with its caller.
     assert_eq!(all.len() + 4, declared.len(), "GET /courses and /go are for anyone");
 
     for (route, target, for_services) in all {
@@ -63,7 +63,7 @@ async fn every_route_that_is_not_for_anyone_refuses_the_wrong_kind_of_token() {
         assert!(status < 300, "{route} {status}");
         assert_eq!(ask(&world, route, &target, &Who::Anyone).await.0, 401, "{route}");
         assert_eq!(ask(&world, route, &target, &wrong).await.0, 403, "{route}");
-        // An ID token has no scope; it says who somebody is, not what they may do.
+        // An ID token has no scope; it identifies somebody without permitting anything.
         let id_token = Who::Claims(json!({ "sub": "ada", "token_use": "id" }));
         assert_eq!(ask(&world, route, &target, &id_token).await.0, 401, "{route}");
         let scope = "coursegate/learnersx coursegate/learne";
@@ -73,7 +73,7 @@ async fn every_route_that_is_not_for_anyone_refuses_the_wrong_kind_of_token() {
 }
 
 #[tokio::test]
-async fn a_learner_is_who_their_token_says_and_nothing_else() {
+async fn the_learner_comes_only_from_the_token() {
     let world = World::new().await;
     for subject in ["x-tutor-7", "", "a b", "auth0|1", &"a".repeat(65)] {
         let who = Who::Claims(json!({ "sub": subject, "scope": "coursegate/learn" }));
@@ -86,7 +86,7 @@ async fn a_learner_is_who_their_token_says_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn another_learner_s_session_is_as_unknown_as_none_and_stays_unconfirmed() {
+async fn another_learner_s_session_is_unknown_and_unconfirmed() {
     let world = World::new().await;
     let session = world.buy(&learner("ada")).await;
     world.pay(&session).await;
@@ -118,7 +118,7 @@ async fn a_purchase_opens_its_own_learner_s_courses_only() {
 }
 
 #[tokio::test]
-async fn a_learner_s_session_for_a_service_s_id_has_to_be_named_right() {
+async fn a_service_must_name_the_right_learner_of_a_session() {
     let world = World::new().await;
     for id in ["a%20b", "a b", &"a".repeat(65)] {
         let target = format!("/learners/{id}/entitlements");

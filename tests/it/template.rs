@@ -1,5 +1,5 @@
-//! What CloudFormation gets: template.yaml as SAM's own translator expands it, held against the
-//! code and against what the local stack makes of it.
+//! The CloudFormation template: template.yaml expanded by SAM's own translator, compared with the
+//! code and the local stack.
 
 mod site;
 mod watching;
@@ -16,7 +16,7 @@ use tools::find_or_pass_over;
 
 use crate::tidy::done_by_adapters;
 
-/// The stack as it would be deployed with some parameters.
+/// The stack as deployed with some parameters.
 struct Deployment {
     parameters: Value,
     expanded: Value,
@@ -53,8 +53,8 @@ impl Deployment {
     }
 }
 
-/// One with a user pool of its own, and one with another issuer; none where SAM is missing, and
-/// then the test is passed over.
+/// One with its own user pool, and one with another issuer; none if SAM is missing, and then the
+/// test is skipped.
 fn deployments() -> Option<&'static [Deployment; 2]> {
     static DEPLOYMENTS: OnceLock<[Deployment; 2]> = OnceLock::new();
     let python = find_or_pass_over("sam")?.with_file_name("python");
@@ -85,8 +85,8 @@ fn deployments() -> Option<&'static [Deployment; 2]> {
     }))
 }
 
-/// `Table` of `{"Ref": "Table"}`, `Table.Arn` of `{"Fn::GetAtt": ["Table", "Arn"]}`, and what is
-/// substituted as it is written.
+/// `Table` for `{"Ref": "Table"}`, `Table.Arn` for `{"Fn::GetAtt": ["Table", "Arn"]}`, and a
+/// substitution as written.
 fn named(reference: &Value) -> String {
     match (&reference["Ref"], &reference["Fn::GetAtt"], &reference["Fn::Sub"]) {
         (Value::String(name), _, _) | (_, _, Value::String(name)) => name.clone(),
@@ -102,7 +102,7 @@ fn texts(list: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn each_route_leads_to_its_function_for_those_whom_the_local_stack_lets_in() {
+fn each_route_has_the_local_stack_s_function_and_authorizer() {
     let Some(deployments) = deployments() else { return };
     let template = template();
     let mut read = BTreeMap::new();
@@ -146,7 +146,7 @@ fn each_route_leads_to_its_function_for_those_whom_the_local_stack_lets_in() {
 }
 
 #[test]
-fn the_api_takes_the_tokens_of_its_pool_or_of_the_issuer_that_is_given() {
+fn the_api_accepts_tokens_of_its_pool_or_the_given_issuer() {
     let Some([pool, other]) = deployments() else { return };
     let expected = [
         (
@@ -174,7 +174,7 @@ fn the_api_takes_the_tokens_of_its_pool_or_of_the_issuer_that_is_given() {
 }
 
 #[test]
-fn no_client_of_the_pool_speaks_both_as_a_learner_and_as_a_service() {
+fn no_pool_client_has_both_learner_and_service_scopes() {
     let Some([pool, _]) = deployments() else { return };
     let clients = pool.of_type("AWS::Cognito::UserPoolClient");
     assert_eq!(clients.keys().collect::<Vec<_>>(), [&"ServiceClient", &"SiteClient"]);
@@ -204,7 +204,7 @@ fn no_client_of_the_pool_speaks_both_as_a_learner_and_as_a_service() {
 }
 
 #[test]
-fn learners_sign_in_by_a_code_to_an_address_whatever_its_case() {
+fn learners_sign_in_with_an_emailed_code() {
     let Some([pool, _]) = deployments() else { return };
     let properties = &pool.resource("UserPool")["Properties"];
     assert_eq!(properties["UserPoolTier"], "ESSENTIALS");
@@ -224,7 +224,7 @@ fn learners_sign_in_by_a_code_to_an_address_whatever_its_case() {
 }
 
 #[test]
-fn each_function_runs_as_the_local_stack_runs_it_logged_and_traced() {
+fn each_function_runs_as_locally_with_logs_and_traces() {
     let Some(deployments) = deployments() else { return };
     for deployment in deployments {
         let functions = deployment.of_type("AWS::Lambda::Function");
@@ -261,7 +261,7 @@ fn each_function_runs_as_the_local_stack_runs_it_logged_and_traced() {
 }
 
 #[test]
-fn what_a_function_is_given_is_this_deployment_s() {
+fn function_variables_belong_to_this_deployment() {
     let Some(deployments) = deployments() else { return };
     let (table, key) = (json!({ "Ref": "Table" }), json!({ "Ref": "StripeApiKey" }));
     let secret = json!({ "Ref": "StripeSigningSecret" });
@@ -297,7 +297,7 @@ fn what_a_function_is_given_is_this_deployment_s() {
 }
 
 #[test]
-fn each_role_allows_what_its_function_s_adapters_do_and_nothing_else() {
+fn each_role_allows_exactly_what_its_adapters_do() {
     let Some(deployments) = deployments() else { return };
     for deployment in deployments {
         let roles = deployment.of_type("AWS::IAM::Role");
@@ -331,7 +331,7 @@ fn each_role_allows_what_its_function_s_adapters_do_and_nothing_else() {
 }
 
 #[test]
-fn the_api_alone_calls_its_functions_and_the_public_the_webhook_by_its_url_alone() {
+fn only_the_api_invokes_functions_and_the_public_the_webhook() {
     let Some(deployments) = deployments() else { return };
     for deployment in deployments {
         let mut by_the_api = BTreeSet::new();
@@ -357,7 +357,7 @@ fn the_api_alone_calls_its_functions_and_the_public_the_webhook_by_its_url_alone
         }
         let api = ["CheckoutFunction", "EntitlementsFunction"].map(str::to_owned);
         assert_eq!(by_the_api, api.into());
-        // AWS asks for both since October 2025:
+        // AWS requires both since October 2025:
         // https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html
         let both = ["lambda:InvokeFunction", "lambda:InvokeFunctionUrl"];
         assert_eq!(by_anyone, both.map(|action| ("WebhookFunction".to_owned(), action)).into());
@@ -368,7 +368,7 @@ fn the_api_alone_calls_its_functions_and_the_public_the_webhook_by_its_url_alone
 }
 
 #[test]
-fn what_can_t_be_made_again_outlives_the_stack_and_a_slip_of_the_hand() {
+fn irreplaceable_resources_are_retained_and_protected() {
     let Some([pool, other]) = deployments() else { return };
     let kept = [
         "ContentBucket",
@@ -414,7 +414,7 @@ fn holds(condition: &Value, parameters: &Value) -> bool {
 }
 
 #[test]
-fn parameters_that_do_not_go_together_are_refused_before_anything_is_made() {
+fn conflicting_parameters_are_refused_before_deployment() {
     let Some([deployment, _]) = deployments() else { return };
     let rules = deployment.expanded["Rules"].as_object().unwrap();
     let refused = |(name, value): (&str, Value)| -> Vec<&str> {
@@ -465,7 +465,7 @@ fn the_api_s_log_holds_neither_paths_nor_addresses_nor_tokens() {
     }
 }
 
-/// Every name that a value refers to, with the attribute left out.
+/// Every name that a value refers to, without the attribute.
 fn references(value: &Value, found: &mut BTreeSet<String>) {
     let before_dot = |text: &str| text.split('.').next().unwrap().to_owned();
     match value {
@@ -496,7 +496,7 @@ fn references(value: &Value, found: &mut BTreeSet<String>) {
 }
 
 #[test]
-fn everything_that_is_referred_to_is_there() {
+fn every_reference_resolves() {
     let Some(deployments) = deployments() else { return };
     for deployment in deployments {
         let mut found = BTreeSet::new();
@@ -551,9 +551,9 @@ fn the_outputs_are_those_that_the_operator_s_commands_read() {
 }
 
 #[tokio::test]
-async fn moto_s_cloudformation_makes_what_is_kept_and_told_as_it_is_declared() {
+async fn moto_creates_the_stateful_resources_as_declared() {
     let (Some([_, deployment]), Some(moto)) = (deployments(), moto()) else { return };
-    // Of the types in the template, those that it knows and that stand by themselves.
+    // The template's types that it supports and that don't depend on others.
     let kinds = ["AWS::DynamoDB::Table", "AWS::Logs::LogGroup", "AWS::SNS::Topic"];
     let known = |resource: &Value| kinds.contains(&resource["Type"].as_str().unwrap());
     let resources = deployment.resources().iter().filter(|(_, resource)| known(resource));

@@ -1,5 +1,5 @@
-//! The rules of the house, checked: who may know whom, what stands where, and what agrees with
-//! what.
+//! Checks the project's structure: dependencies between modules, where things belong, and what must
+//! agree.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -9,7 +9,7 @@ use serde_norway::Value as Yaml;
 use shared::config::{CheckoutConfig, EntitlementsConfig, WebhookConfig};
 use tests::world::{root, template, template_yaml};
 
-/// Every file below a folder with this ending, relative to the root; what is built is left out.
+/// Every file below a folder with this ending, relative to the root, without build output.
 pub(crate) fn files(folder: &str, ending: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![root().join(folder)];
@@ -83,7 +83,7 @@ fn the_domain_is_pure() {
 }
 
 #[test]
-fn arrows_between_the_modules_of_shared_point_inwards() {
+fn module_dependencies_in_shared_point_inwards() {
     let allowed: [(&str, &[&str]); 13] = [
         ("domain", &[]),
         ("https", &[]),
@@ -124,7 +124,7 @@ fn arrows_between_the_modules_of_shared_point_inwards() {
 }
 
 #[test]
-fn arrows_between_crates_point_inwards() {
+fn crate_dependencies_point_inwards() {
     let allowed: [(&str, &[&str]); 17] = [
         ("currencies", &[]),
         ("shared", &["currencies"]),
@@ -212,7 +212,7 @@ fn template_folders_and_binaries_agree() {
     }
 }
 
-/// The variables that a function asks for at its start, but for those that Lambda sets.
+/// The variables that a function reads at its start, except those that Lambda sets.
 fn asked_for<T>(parse: impl Fn(&dyn Fn(&str) -> Option<String>) -> T) -> BTreeSet<String> {
     let asked = RefCell::new(BTreeSet::new());
     parse(&|name| {
@@ -223,7 +223,7 @@ fn asked_for<T>(parse: impl Fn(&dyn Fn(&str) -> Option<String>) -> T) -> BTreeSe
 }
 
 #[test]
-fn each_function_is_given_the_variables_that_it_reads_and_no_other() {
+fn each_function_gets_exactly_the_variables_it_reads() {
     for function in template().functions {
         let asked = match function.binary.as_str() {
             "checkout" => asked_for(|lookup| CheckoutConfig::parse(lookup).is_ok()),
@@ -236,7 +236,7 @@ fn each_function_is_given_the_variables_that_it_reads_and_no_other() {
     }
 }
 
-/// What the template lets a function do, and with what: `dynamodb:GetItem on Table.Arn`.
+/// The permissions that the template gives a function: `dynamodb:GetItem on Table.Arn`.
 fn allowed(function: &str) -> BTreeSet<String> {
     let template = template_yaml();
     let policies = &template["Resources"][function]["Properties"]["Policies"];
@@ -256,7 +256,7 @@ fn allowed(function: &str) -> BTreeSet<String> {
     allowed
 }
 
-/// What the adapters of each function do, and with what.
+/// What each function's adapters do, and on what.
 pub(crate) fn done_by_adapters() -> [(&'static str, BTreeSet<String>); 3] {
     use shared::content;
     use shared::dynamo::{catalog, checkouts, ledger};
@@ -282,7 +282,7 @@ pub(crate) fn done_by_adapters() -> [(&'static str, BTreeSet<String>); 3] {
 }
 
 #[test]
-fn each_function_may_do_what_its_adapters_do_and_nothing_else() {
+fn each_function_may_do_exactly_what_its_adapters_do() {
     for (function, done) in done_by_adapters() {
         assert_eq!(allowed(function), done, "{function}");
     }
@@ -298,7 +298,7 @@ fn the_template_s_version_is_the_workspace_s() {
 
 #[test]
 fn nothing_is_deleted_scanned_or_read_by_an_index() {
-    // But by the operator's commands, which no function knows.
+    // Except by the operator's commands, which no function contains.
     let operator = Path::new("shared/src/dynamo/operator.rs");
     for file in files("shared/src", ".rs").iter().filter(|file| *file != operator) {
         let code = code(file);
@@ -350,7 +350,7 @@ fn stripe_s_enums_are_read_by_tables_and_none_has_a_catch_all() {
             let pattern = arm.or_else(|| line.trim().starts_with('|').then_some(line.trim()));
             let Some(pattern) = pattern else { continue };
             let (pattern, guard) = pattern.split_once(" if ").unwrap_or((pattern, ""));
-            // A string among the patterns needs an arm for all others.
+            // A text pattern needs an arm for all other texts.
             let is_value = pattern.contains('"') || guard.contains("== \"");
             assert!(!is_value, "{file} matches on a value of Stripe's: {line}");
             assert_ne!(pattern, "_", "{file} has a catch-all: {line}");
@@ -366,7 +366,7 @@ fn main_only_composes() {
 }
 
 #[test]
-fn a_crate_is_a_folder_of_rooms_and_none_is_called_utils() {
+fn no_file_is_called_utils() {
     for file in files(".", ".rs") {
         let name = file.file_name().unwrap().to_str().unwrap();
         let banned = ["utils.rs", "util.rs", "helpers.rs", "common.rs", "manager.rs", "mod.rs"];
@@ -374,9 +374,29 @@ fn a_crate_is_a_folder_of_rooms_and_none_is_called_utils() {
     }
 }
 
+/// A longer name is hard to read, here and in the documents that cite it.
+const TEST_NAME_CHARACTERS_MAX: usize = 60;
+
 #[test]
-fn nothing_is_left_half_done() {
-    // In two parts, so that this file does not find itself.
+fn test_names_have_at_most_60_characters() {
+    let mut seen = 0;
+    for file in files(".", ".rs") {
+        let text = read(&file);
+        let mut is_test = false;
+        for line in text.lines().map(str::trim_start) {
+            is_test |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+            let Some((_, after)) = line.split_once("fn ").filter(|_| is_test) else { continue };
+            let name = after.split('(').next().unwrap();
+            assert!(name.len() <= TEST_NAME_CHARACTERS_MAX, "{}: {name}", file.display());
+            (is_test, seen) = (false, seen + 1);
+        }
+    }
+    assert!(seen > 500, "{seen} tests");
+}
+
+#[test]
+fn no_unfinished_code_is_left() {
+    // In two parts, so that this file does not match itself.
     let words = ["TO", "FIX", "XX"].into_iter().zip(["DO", "ME", "X"]);
     let words: Vec<String> = words.map(|(a, b)| format!("{a}{b}")).collect();
     let macros = ["todo", "unimplemented", "dbg"].map(|name| format!("{name}!("));
@@ -391,7 +411,7 @@ fn nothing_is_left_half_done() {
 }
 
 #[test]
-fn every_folder_is_on_the_map() {
+fn every_folder_is_in_the_architecture_document() {
     let map = read("ARCHITECTURE.md");
     for entry in std::fs::read_dir(root()).unwrap() {
         let entry = entry.unwrap();

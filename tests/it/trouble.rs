@@ -1,5 +1,5 @@
-//! Stripe refuses, fails, stumbles or is not to be understood: what checkout says, and that trying
-//! again is safe.
+//! Stripe refuses, fails, or responds with nonsense: what checkout returns, and that retrying is
+//! safe.
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -8,20 +8,20 @@ use tests::world::{API_KEY_ID, World};
 
 use crate::checkout::{BODY, checkout, count, problem};
 
-/// Has the next requests to Stripe fail so.
+/// Injects this fault into the next requests to Stripe.
 pub(crate) async fn fault(world: &World, fault: Value) {
     let (status, answer) = world.stripe_post("/_sim/faults", &fault).await;
     assert_eq!(status, 200, "{answer}");
 }
 
-/// Ends every fault at Stripe.
+/// Clears Stripe's faults.
 pub(crate) async fn no_more_faults(world: &World) {
     let faults = format!("{}/_sim/faults", world.stripe_url);
     assert!(reqwest::Client::new().delete(faults).send().await.unwrap().status().is_success());
 }
 
 #[tokio::test]
-async fn what_stripe_does_wrong_is_said_clearly_and_trying_again_is_safe() {
+async fn stripe_failures_are_reported_and_safe_to_retry() {
     let cases = [
         ("400", json!({ "status": 400 }), (500, "stripe-refused")),
         ("401", json!({ "status": 401, "times": 9 }), (500, "internal")),
@@ -52,7 +52,7 @@ async fn what_stripe_does_wrong_is_said_clearly_and_trying_again_is_safe() {
 }
 
 #[tokio::test]
-async fn a_customer_that_stripe_fails_to_make_keeps_nobody_from_buying() {
+async fn a_failed_customer_creation_blocks_no_purchase() {
     let cases = [
         ("400 twice", json!({ "status": 400, "times": 2 }), (500, "stripe-refused")),
         ("429", json!({ "status": 429, "times": 3 }), (503, "stripe-unavailable")),
@@ -64,7 +64,7 @@ async fn a_customer_that_stripe_fails_to_make_keeps_nobody_from_buying() {
 }
 
 #[tokio::test]
-async fn an_error_that_stripe_keeps_under_a_customer_s_key_is_got_round_at_once() {
+async fn an_error_stored_under_a_customer_s_key_is_bypassed() {
     let world = World::new().await;
     fault(&world, json!({ "path": "/v1/customers", "status": 500, "save": true })).await;
     assert_eq!(checkout(&world, &learner("ada")).await.0, 201);
@@ -92,7 +92,7 @@ async fn stripe_fails(what: &str, at: &str, mut trouble: Value, expected: (u16, 
 }
 
 #[tokio::test]
-async fn a_moment_s_trouble_at_stripe_is_bridged_with_one_session() {
+async fn a_brief_stripe_outage_still_yields_one_session() {
     let troubles = [
         json!({ "status": 429, "times": 2 }),
         json!({ "status": 500 }),
@@ -114,7 +114,7 @@ async fn stripe_stumbles(mut trouble: Value) {
 }
 
 #[tokio::test]
-async fn a_key_that_is_none_yet_or_of_the_other_mode_charges_nobody() {
+async fn a_missing_or_wrong_mode_key_charges_nobody() {
     let world = World::new().await;
     for (key, expected) in
         [("placeholder", (503, "unavailable")), ("sk_live_of_another_world", (500, "internal"))]
@@ -126,7 +126,7 @@ async fn a_key_that_is_none_yet_or_of_the_other_mode_charges_nobody() {
 }
 
 #[tokio::test]
-async fn a_session_that_is_complete_and_can_t_be_read_is_not_sold_again() {
+async fn a_complete_but_unreadable_session_is_not_sold_again() {
     let world = World::new().await;
     let ada = learner("ada");
     let session = world.buy(&ada).await;
@@ -135,7 +135,7 @@ async fn a_session_that_is_complete_and_can_t_be_read_is_not_sold_again() {
     let mut of_the_future = world.stripe_get(&path).await;
     of_the_future["payment_status"] = "a_status_of_the_future".into();
 
-    // A Stripe that answers with nothing else, whatever it is asked.
+    // A Stripe with only this response, whatever the request.
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let router = axum::Router::new().fallback(async || axum::Json(of_the_future));

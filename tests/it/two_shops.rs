@@ -1,4 +1,4 @@
-//! Two complete shops in one Stripe account. Stripe tells each of them everything, and each keeps
+//! Two complete shops in one Stripe account. Stripe sends each of them everything, and each keeps
 //! its own.
 
 use std::collections::BTreeSet;
@@ -15,13 +15,13 @@ use tests::world::World;
 use crate::catalog::other_names;
 use crate::log_hygiene::{counted, lines, listen};
 
-/// Two deployments that share a Stripe account, each with the same learners and what it sells.
+/// Two deployments that share a Stripe account, with the same learners and catalog.
 struct Shops {
     ours: Shop,
     theirs: Shop,
 }
 
-/// A deployment, the price of its demo product, and what it has had Stripe create.
+/// A deployment, the price of its demo product, and the objects it created at Stripe.
 struct Shop {
     world: World,
     product: &'static str,
@@ -30,7 +30,7 @@ struct Shop {
     payments: BTreeSet<String>,
 }
 
-/// What becomes of each learner's purchase: the tier, and the status of the source.
+/// The result of each learner's purchase: the tier, and the status of the source.
 const BUYERS: [(&str, &str, Option<&str>); 7] = [
     ("ada", "paid", Some("active")),
     ("refunded", "free", Some("refunded")),
@@ -90,7 +90,7 @@ impl Shop {
         payment
     }
 
-    /// Has everything happen that Stripe tells of.
+    /// Causes every event that Stripe sends.
     async fn trade(&mut self) {
         for (who, ..) in BUYERS {
             let session = self.buy(who).await;
@@ -141,7 +141,7 @@ impl Shop {
         answer
     }
 
-    /// Whether an event is about something that this shop has had Stripe create.
+    /// Whether an event is about an object that this shop created.
     fn owns(&self, event: &Value) -> bool {
         let object = &event["data"]["object"];
         [&object["id"], &object["payment_intent"]]
@@ -150,7 +150,7 @@ impl Shop {
             .any(|id| self.ids.contains(id))
     }
 
-    /// Takes an event; says whether it was somebody else's.
+    /// Handles an event; returns whether it was another shop's.
     async fn take(&self, event: &Value) -> bool {
         let (status, answer) = self.world.deliver(event).await;
         let outcome = answer["outcome"].as_str().unwrap_or_default();
@@ -163,7 +163,7 @@ impl Shop {
         !is_own
     }
 
-    /// The table holds this shop's sales, and not a word of the other's.
+    /// The table contains this shop's sales, and nothing of the other's.
     async fn holds_only_its_own(&self, other: &Self) {
         let items = self.world.items().await;
         let sources: BTreeSet<String> = items
@@ -189,7 +189,7 @@ impl Shop {
 }
 
 #[tokio::test]
-async fn each_of_two_shops_in_one_account_is_told_everything_and_keeps_its_own() {
+async fn two_shops_in_one_account_each_keep_their_own_sales() {
     let mut shops = Shops::open().await;
     shops.ours.trade().await;
     shops.theirs.trade().await;
@@ -212,7 +212,7 @@ async fn each_of_two_shops_in_one_account_is_told_everything_and_keeps_its_own()
     }
     listen();
     let mut of_others = 0;
-    // First what became of the money, and then what was sold; and all of it once more.
+    // First the refunds and disputes, and then the sales; and everything once more.
     for event in events.iter().rev().chain(&events) {
         for shop in [&shops.ours, &shops.theirs] {
             of_others += u64::from(shop.take(event).await);
@@ -225,7 +225,7 @@ async fn each_of_two_shops_in_one_account_is_told_everything_and_keeps_its_own()
 }
 
 #[tokio::test]
-async fn neither_a_confirmation_nor_a_replay_takes_another_shop_s_sale() {
+async fn confirm_and_replay_ignore_another_shop_s_sale() {
     let Shops { ours, mut theirs } = Shops::open().await;
     let confirm = async |shop: &Shop, session: &str| {
         let target = format!("/checkout/{session}/confirm");
@@ -266,7 +266,7 @@ async fn neither_a_confirmation_nor_a_replay_takes_another_shop_s_sale() {
 }
 
 #[tokio::test]
-async fn a_stack_with_the_mark_of_the_one_that_it_replaces_takes_over_its_sales() {
+async fn a_stack_that_keeps_the_mark_takes_over_the_sales() {
     let Shops { mut ours, theirs } = Shops::open().await;
     ours.trade().await;
     let world = ours.world.beside(ours.world.shop.mark.as_str()).await;
@@ -282,7 +282,7 @@ async fn a_stack_with_the_mark_of_the_one_that_it_replaces_takes_over_its_sales(
 }
 
 #[tokio::test]
-async fn a_session_under_another_mark_is_replaced_by_one_that_the_webhook_takes() {
+async fn a_session_with_another_mark_is_replaced() {
     let mut world = World::new().await;
     let ada = learner("ada");
     let before = world.buy(&ada).await;

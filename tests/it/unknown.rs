@@ -1,5 +1,5 @@
-//! Values that this version doesn't know, in every field that it reads of Stripe's: never read as
-//! "not paid", "not ours" or "not disputed".
+//! Unknown values in every field that this version reads from Stripe: never read as "not paid",
+//! "not ours" or "not disputed".
 
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -16,19 +16,19 @@ use crate::checkout::{BODY, problem};
 
 const UNKNOWN: &str = "a_value_of_the_future";
 
-/// What the webhook answers.
+/// The webhook's response.
 const APPLIED: &str = "applied";
 const DUPLICATE: &str = "duplicate";
 const IGNORED: &str = "ignored";
 const KEPT: &str = "quarantined";
 
-/// A field of an event, and what becomes of the event if the field has an unknown value, is null
-/// and is missing.
+/// A field of an event, and the event's outcome if the field has an unknown value, is null and is
+/// missing.
 type Row = (&'static str, [&'static str; 3]);
 
 const ENVELOPE: &[Row] = &[
     ("/id", [KEPT, KEPT, KEPT]),
-    // A type of which we don't know that it concerns us, against none at all.
+    // A type that may or may not concern us, and none at all.
     ("/type", [IGNORED, KEPT, KEPT]),
     ("/created", [KEPT, KEPT, KEPT]),
     ("/livemode", [KEPT, KEPT, KEPT]),
@@ -45,14 +45,14 @@ const SESSION: &[Row] = &[
     ("/data/object/payment_status", [KEPT, KEPT, KEPT]),
     ("/data/object/payment_intent", [KEPT, KEPT, KEPT]),
     ("/data/object/created", [KEPT, KEPT, KEPT]),
-    // Without metadata a session is not ours; that there is no such field says nothing.
+    // Without metadata a session is not ours; a missing field decides nothing.
     ("/data/object/metadata", [KEPT, IGNORED, KEPT]),
     // Any other mark is another deployment's.
     ("/data/object/metadata/coursegate", [IGNORED, KEPT, IGNORED]),
     ("/data/object/metadata/learner_id", [APPLIED, KEPT, KEPT]),
     ("/data/object/metadata/product", [APPLIED, KEPT, KEPT]),
     ("/data/object/metadata/price", [APPLIED, KEPT, KEPT]),
-    // What it came to decides nothing: any refund of it then counts as all of it.
+    // The total decides nothing: if it is unknown, any refund counts as full.
     ("/data/object/amount_total", [KEPT, APPLIED, APPLIED]),
     ("/data/object/currency", [APPLIED, APPLIED, APPLIED]),
 ];
@@ -64,7 +64,7 @@ const EXPIRED: &[Row] = &[
 ];
 const REFUND: &[Row] = &[
     ("/data/object/id", [KEPT, KEPT, KEPT]),
-    // Stripe's type allows null: the money is on its way.
+    // Stripe's type allows null: the refund is pending.
     ("/data/object/status", [KEPT, APPLIED, KEPT]),
     ("/data/object/amount", [KEPT, KEPT, KEPT]),
     ("/data/object/payment_intent", [KEPT, IGNORED, KEPT]),
@@ -74,7 +74,7 @@ const DISPUTE: &[Row] = &[
     ("/data/object/status", [KEPT, KEPT, KEPT]),
     ("/data/object/payment_intent", [KEPT, IGNORED, KEPT]),
 ];
-/// Only a card dispute has them, and only of one that was prevented do they decide anything.
+/// Only card disputes have them, and they matter only for one that was prevented.
 const DETAILS: &[Row] = &[
     ("/data/object/payment_method_details", [APPLIED, APPLIED, APPLIED]),
     ("/data/object/payment_method_details/card", [APPLIED, APPLIED, APPLIED]),
@@ -87,7 +87,7 @@ const PREVENTED: &[Row] = &[
 ];
 const WARNING: &[Row] = &[
     ("/data/object/id", [KEPT, KEPT, KEPT]),
-    // Stripe leaves it out where the charge has none.
+    // Stripe leaves it out if the charge has none.
     ("/data/object/payment_intent", [KEPT, IGNORED, IGNORED]),
     ("/data/object/actionable", [APPLIED, APPLIED, APPLIED]),
 ];
@@ -99,7 +99,7 @@ const CUSTOMER: &[Row] = &[
     ("/data/object/metadata/learner_id", [DUPLICATE, KEPT, KEPT]),
 ];
 
-/// An event of every type that is handled, and the fields of it that are read.
+/// An event of every handled type, and the fields of it that are read.
 fn events() -> Vec<(Value, Vec<Row>)> {
     let session = |line: &str, rows: &[&[Row]]| (event(line), rows.concat());
     let of = |kind: &str, object: &Value, rows: &[&[Row]]| {
@@ -145,7 +145,7 @@ async fn ledger(world: &World) -> MemoryLedger {
     ledger
 }
 
-/// Delivers an event as Stripe would. Answers with what became of it.
+/// Delivers an event as Stripe would. Returns its outcome.
 async fn deliver(world: &World, ledger: &MemoryLedger, event: &Value) -> String {
     let body = event.to_string();
     let request = delivery(&body, Some(&world.sign(&body)));
@@ -156,7 +156,7 @@ async fn deliver(world: &World, ledger: &MemoryLedger, event: &Value) -> String 
 }
 
 #[tokio::test]
-async fn an_unknown_value_in_any_field_of_an_event_is_kept_and_changes_nothing() {
+async fn an_unknown_event_value_is_quarantined_without_effect() {
     let world = World::new().await;
     let events = events();
     for kind in handled_event_types() {
@@ -188,7 +188,7 @@ async fn an_unknown_value_in_any_field_of_an_event_is_kept_and_changes_nothing()
                     }
                     _ => continue,
                 }
-                // Nothing is lost: once it can be read, it has the effect that it always had.
+                // Nothing is lost: once it can be read, it has its usual effect.
                 deliver(&world, &ledger, whole).await;
                 let (after, normal) = (ledger.contents(), normal.contents());
                 assert_eq!(after.sources, normal.sources, "{what}");
@@ -212,7 +212,7 @@ async fn known_values_that_contradict_each_other_are_kept() {
         (&paid, "/data/object/status", "open", KEPT),
         (&paid, "/data/object/status", "expired", KEPT),
         (&paid, "/data/object/mode", "subscription", KEPT),
-        // A session that costs nothing says so from the start.
+        // A free session says so from the start.
         (&nothing, "/data/object/status", "open", IGNORED),
         (&nothing, "/data/object/status", "expired", IGNORED),
         (&expired, "/data/object/status", "complete", KEPT),
@@ -248,7 +248,7 @@ fn thin(kind: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_thin_event_of_a_type_that_is_handled_is_kept_and_the_reason_names_the_fix() {
+async fn a_thin_event_is_quarantined_with_a_reason_and_a_fix() {
     let world = World::new().await;
     for kind in handled_event_types() {
         let ledger = MemoryLedger::default();
@@ -267,7 +267,7 @@ async fn a_thin_event_of_a_type_that_is_handled_is_kept_and_the_reason_names_the
     assert_eq!(listed[0]["object"], "cs_test_thin");
 }
 
-/// A world with somebody between the functions and Stripe who changes what it answers.
+/// A world with a proxy in front of Stripe that alters its responses.
 async fn altered_world() -> (World, AlteredStripe) {
     let mut world = World::new().await;
     let stripe = AlteredStripe::before(&world.stripe_url).await;
@@ -275,7 +275,7 @@ async fn altered_world() -> (World, AlteredStripe) {
     (world, stripe)
 }
 
-/// Has Stripe answer with this in a field of what it answers to requests of this kind.
+/// Makes Stripe return this in a field of its responses to this kind of request.
 fn alter(stripe: &AlteredStripe, method: Method, path: &str, field: &str, value: Option<Value>) {
     let field = field.to_owned();
     stripe.change(method, path, move |answer| {
@@ -295,7 +295,7 @@ async fn check_out(world: &World, who: &Who) -> (u16, Value) {
     answer(&world.ask("POST /checkout", "/checkout", who, BODY).await)
 }
 
-/// What was answered, in a word: the status of what was confirmed, or the problem.
+/// The response in a word: the confirmed status, or the problem.
 fn word(answered: &(u16, Value)) -> String {
     match answered.1["status"].as_str().filter(|_| answered.0 == 200) {
         Some(status) => status.to_owned(),
@@ -310,21 +310,21 @@ async fn sessions_of(world: &World, who: &str) -> usize {
     all.iter().filter(|session| session["client_reference_id"] == who).count()
 }
 
-/// That it can't be read.
+/// The outcome when it can't be read.
 const UNREAD: &str = "500 internal";
 
-/// How far a buyer has come.
+/// A buyer's progress.
 #[derive(Debug, Clone, Copy)]
 enum Stage {
     Open,
     Paid,
-    /// By bank debit, which is on its way.
+    /// By bank debit, which is processing.
     OnItsWay,
     Expired,
 }
 
 impl Stage {
-    /// What confirm and checkout answer normally.
+    /// The usual responses of confirm and checkout.
     const fn normally(self) -> [&'static str; 2] {
         match self {
             Self::Open => ["open", "sold"],
@@ -344,15 +344,15 @@ impl Stage {
     }
 }
 
-/// A field of a session that we read, and what confirm and checkout answer if it has an unknown
-/// value, is null and is missing; nothing where they answer as they normally do.
+/// A field of a session that we read, and the responses of confirm and checkout if it has an
+/// unknown value, is null and is missing; nothing for the usual responses.
 type Answers = Option<[&'static str; 2]>;
 
 fn session_fields() -> Vec<(Stage, &'static str, [Answers; 3])> {
     use Stage::{Expired, OnItsWay, Open, Paid};
     const SAME: Answers = None;
     const BAD: Answers = Some([UNREAD, UNREAD]);
-    // Whose session it is can't be told, so it is nobody's to confirm.
+    // The session's owner can't be determined, so nobody can confirm it.
     const WHOSE: Answers = Some(["404 unknown-session", UNREAD]);
     let mut fields = Vec::new();
     for stage in [Open, Paid, OnItsWay, Expired] {
@@ -363,7 +363,7 @@ fn session_fields() -> Vec<(Stage, &'static str, [Answers; 3])> {
     for (stage, field, answers) in [
         (Open, "/url", [SAME, BAD, BAD]),
         (Open, "/expires_at", [BAD, BAD, BAD]),
-        // It is read for what was bought, and nothing was yet.
+        // It is read for what was bought, which is nothing yet.
         (Open, "/created", [BAD, SAME, SAME]),
         (Paid, "/created", [BAD, BAD, BAD]),
         (Paid, "/metadata", [BAD, WHOSE, BAD]),
@@ -372,7 +372,7 @@ fn session_fields() -> Vec<(Stage, &'static str, [Answers; 3])> {
         (Paid, "/payment_intent", [BAD, BAD, BAD]),
         (OnItsWay, "/payment_intent", [BAD, BAD, BAD]),
         (OnItsWay, "/payment_intent/status", [BAD, BAD, BAD]),
-        // The money is there, whatever the payment intent says; when it came is not worth more.
+        // The money has arrived, whatever the payment intent says; its time matters less.
         (Paid, "/payment_intent/status", [SAME, SAME, SAME]),
         (Paid, "/payment_intent/latest_charge", [SAME, SAME, SAME]),
         (Paid, "/payment_intent/latest_charge/payment_method_details", [SAME, SAME, SAME]),
@@ -386,7 +386,7 @@ fn session_fields() -> Vec<(Stage, &'static str, [Answers; 3])> {
 }
 
 #[tokio::test]
-async fn a_session_with_an_unknown_value_in_any_field_is_not_sold_again_and_confirm_says_so() {
+async fn an_unknown_session_value_blocks_a_sale_and_confirm_says_so() {
     let (world, stripe) = altered_world().await;
     let mut number = 0;
     for (stage, field, expected) in session_fields() {
@@ -408,7 +408,7 @@ async fn a_session_with_an_unknown_value_in_any_field_is_not_sold_again_and_conf
                 assert_eq!(sessions_of(&world, &name).await, 1, "{what}");
                 let detail = answered.1["detail"].as_str().unwrap();
                 assert!(detail.contains("can't be read"), "{what}: {detail}");
-                // And nobody is locked out for ever.
+                // And nobody is locked out forever.
                 stripe.restore();
                 let normally = stage.normally();
                 assert_eq!(word(&confirm(&world, &who, &session).await), normally[0], "{what}");
@@ -420,7 +420,7 @@ async fn a_session_with_an_unknown_value_in_any_field_is_not_sold_again_and_conf
 }
 
 #[tokio::test]
-async fn what_stripe_answers_to_opening_and_closing_a_session_is_read_before_anything_is_sold() {
+async fn answers_about_sessions_are_parsed_before_selling() {
     for value in [Some(json!(UNKNOWN)), Some(Value::Null), None] {
         let (world, stripe) = altered_world().await;
         let (ada, bob) = (learner("ada"), learner("bob"));
@@ -432,7 +432,7 @@ async fn what_stripe_answers_to_opening_and_closing_a_session_is_read_before_any
         assert_eq!(check_out(&world, &ada).await.0, 201);
         assert_eq!(sessions_of(&world, "ada").await, 1, "{value:?}");
 
-        // Another price needs another session, in the place of the one that is open.
+        // Another price needs another session in place of the open one.
         let old = world.buy(&bob).await;
         let dearer = edited_catalog(|text| text.replace("amount = 999", "amount = 3900"));
         world.publish(&dearer).await.unwrap();
@@ -446,7 +446,7 @@ async fn what_stripe_answers_to_opening_and_closing_a_session_is_read_before_any
 }
 
 #[tokio::test]
-async fn what_stripe_answers_about_a_payment_or_a_dispute_is_kept_if_it_can_t_be_read() {
+async fn an_unreadable_answer_about_a_payment_quarantines_the_event() {
     let refund = rendering::refund("re_1", "pi_9", 2900, "succeeded");
     let refund = rendering::event("evt_9", "refund.created", 2000, &refund);
     for (field, value, expected) in [
@@ -474,7 +474,7 @@ async fn what_stripe_answers_about_a_payment_or_a_dispute_is_kept_if_it_can_t_be
 }
 
 #[tokio::test]
-async fn a_verdict_that_stripe_can_t_be_understood_about_is_kept_until_it_can() {
+async fn an_unreadable_verdict_is_kept_until_readable() {
     for (verdict, field, value) in [
         ("won", "/status", Some(json!(UNKNOWN))),
         ("won", "/status", Some(Value::Null)),
@@ -501,7 +501,7 @@ async fn a_verdict_that_stripe_can_t_be_understood_about_is_kept_until_it_can() 
             answer["entitlements"][0]["status"].clone()
         };
         assert_eq!(read().await, "dispute_lost");
-        // The other verdict, as Stripe would tell it.
+        // The other verdict, as Stripe would report it.
         let payment = session["payment_intent"].as_str().unwrap();
         let id = dispute["id"].as_str().unwrap();
         let told = rendering::dispute(id, payment, "won", None);

@@ -1,4 +1,4 @@
-//! Access that Stripe doesn't say was paid for, in a table of any size and whatever Stripe answers.
+//! Access without a payment at Stripe, in a table of any size and whatever Stripe returns.
 
 use coursegate::account::Account;
 use coursegate::deployment::Deployment;
@@ -12,7 +12,7 @@ use tests::requests::learner;
 use tests::sessions::event;
 use tests::world::World;
 
-/// An event of Stripe's that Stripe has never made.
+/// An event with a valid signature that Stripe never sent.
 async fn forge(world: &World, number: usize, learner: &str) -> SourceId {
     let line = format!("evt_{number} completed paid cs_{number} pi_{number} {learner} tutorclaw");
     assert_eq!(world.deliver(&event(&format!("{line} @1000"))).await.0, 200);
@@ -24,7 +24,7 @@ async fn all(world: &World) -> Found {
 }
 
 #[tokio::test]
-async fn only_what_opens_something_is_looked_up_and_only_what_is_forged_found() {
+async fn only_live_sources_are_checked_and_only_forged_ones_found() {
     let world = World::new().await;
     let session = world.buy(&learner("ada")).await;
     world.pay(&session).await;
@@ -48,7 +48,7 @@ async fn only_what_opens_something_is_looked_up_and_only_what_is_forged_found() 
 }
 
 #[tokio::test]
-async fn a_large_table_is_looked_through_in_parts_and_nothing_is_left_out() {
+async fn a_large_table_is_scanned_in_pages_completely() {
     let world = World::new().await;
     let mut forged = Vec::new();
     for number in 0..23 {
@@ -71,7 +71,7 @@ async fn a_large_table_is_looked_through_in_parts_and_nothing_is_left_out() {
 }
 
 #[tokio::test]
-async fn without_an_answer_for_each_payment_nothing_is_found() {
+async fn without_all_of_stripe_s_answers_nothing_is_found() {
     let world = World::new().await;
     for number in 0..3 {
         forge(&world, number, "eve").await;
@@ -94,7 +94,7 @@ async fn without_an_answer_for_each_payment_nothing_is_found() {
 }
 
 #[tokio::test]
-async fn a_key_of_another_account_knows_no_payment_and_accuses_nobody() {
+async fn another_account_s_key_finds_no_forged_payments() {
     let world = World::new().await;
     let session = world.buy(&learner("ada")).await;
     world.pay(&session).await;

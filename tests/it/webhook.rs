@@ -1,4 +1,4 @@
-//! The webhook through its handler: what it takes, refuses, keeps, and says.
+//! The webhook through its handler: what it accepts, refuses, quarantines and returns.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -18,7 +18,7 @@ use tests::world::{SIGNING_SECRET, World};
 
 const PAID: &str = "evt_1 completed paid cs_a pi_a ada tutorclaw @1000";
 
-/// Something done to an event before it is sent.
+/// A change to an event before it is sent.
 type Edit = fn(&mut Value);
 
 fn applied() -> (u16, Value) {
@@ -37,7 +37,7 @@ fn problem(answer: &(u16, Value)) -> (u16, &str) {
     (answer.0, answer.1["type"].as_str().unwrap_or_default())
 }
 
-/// Status of each source of a learner.
+/// The status of each of a learner's sources.
 async fn statuses(world: &World, learner: &str) -> Vec<Status> {
     statuses_on(&world.table(), learner).await
 }
@@ -47,7 +47,7 @@ async fn statuses_on(ledger: &impl AccessReader, learner: &str) -> Vec<Status> {
     entitlements.iter().map(|(_, grant)| grant.status).collect()
 }
 
-/// Delivers an event as Stripe would, to a webhook function that has just started on this table.
+/// Delivers an event as Stripe would, to a webhook function that has just started with this table.
 async fn deliver_on(world: &World, table: &Table, event: &Value) -> (u16, Value) {
     let body = event.to_string();
     let request = delivery(&body, Some(&world.sign(&body)));
@@ -55,7 +55,7 @@ async fn deliver_on(world: &World, table: &Table, event: &Value) -> (u16, Value)
 }
 
 #[tokio::test]
-async fn a_paid_session_opens_the_course_once_however_often_it_is_told() {
+async fn a_paid_session_opens_once_however_often_delivered() {
     let world = World::new().await;
     a_paid_session_opens_the_course_once(&world, &world.table()).await;
     assert_eq!(world.items_of("SOURCE#", "").await.len(), 1);
@@ -66,7 +66,7 @@ pub(crate) async fn a_paid_session_opens_the_course_once(world: &World, table: &
     let deliver = async |line: &str| deliver_on(world, table, &event(line)).await;
     assert_eq!(deliver(PAID).await, applied());
     assert_eq!(deliver(PAID).await, duplicate());
-    // Stripe may tell one change under two event ids.
+    // Stripe may report one change under two event ids.
     assert_eq!(deliver(&PAID.replace("evt_1", "evt_2")).await, duplicate());
     assert_eq!(statuses_on(table, "ada").await, [Status::Active]);
 }
@@ -101,7 +101,7 @@ async fn unpaid_opens_nothing_until_the_bank_has_paid() {
 }
 
 #[tokio::test]
-async fn a_bank_that_refuses_leaves_nothing_open() {
+async fn a_declined_payment_opens_nothing() {
     let world = World::new().await;
     let failed = event("evt_2 async_payment_failed unpaid cs_a pi_a ada tutorclaw @2000");
     let unpaid = event("evt_1 completed unpaid cs_a pi_a ada tutorclaw @1000");
@@ -113,7 +113,7 @@ async fn a_bank_that_refuses_leaves_nothing_open() {
 }
 
 #[tokio::test]
-async fn nothing_to_pay_is_as_good_as_paid_and_expired_changes_nothing() {
+async fn no_payment_required_counts_as_paid_and_expired_as_nothing() {
     let world = World::new().await;
     let free = event("evt_1 completed no_payment_required cs_a - ada tutorclaw @1000");
     let expired = event("evt_2 expired unpaid cs_b - ada tutorclaw @1000");
@@ -134,7 +134,7 @@ async fn a_base64_body_is_decoded_before_its_signature_is_checked() {
 }
 
 #[tokio::test]
-async fn what_stripe_has_not_signed_is_refused_and_writes_nothing() {
+async fn an_unsigned_event_is_refused_and_writes_nothing() {
     let world = World::new().await;
     let body = event(PAID).to_string();
     let now = world.clock.now().unix_seconds();
@@ -170,7 +170,7 @@ async fn a_body_over_a_mebibyte_is_refused_only_after_it_is_verified() {
 }
 
 #[tokio::test]
-async fn only_post_is_taken() {
+async fn only_post_is_accepted() {
     let world = World::new().await;
     let request = from_event(&function_url_event("GET", "", None));
     let answered = answer(&webhook::handle(&world.webhook(), &request).await);
@@ -184,7 +184,7 @@ fn another_deployment_s(event: &mut Value) {
 
 #[tokio::test]
 #[expect(clippy::too_many_lines, reason = "a row for each event")]
-async fn what_is_none_of_our_business_is_acknowledged_and_writes_nothing() {
+async fn irrelevant_events_are_acknowledged_and_write_nothing() {
     let world = World::new().await;
     let edited = |edit: Edit| {
         let mut event = event(PAID);
@@ -263,7 +263,7 @@ async fn what_is_none_of_our_business_is_acknowledged_and_writes_nothing() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_kept_and_applied_once_it_can_be() {
+async fn an_unreadable_event_is_kept_until_readable() {
     let world = World::new().await;
     let edits: [(&str, Edit, &str); 9] = [
         (
@@ -295,7 +295,7 @@ async fn what_cannot_be_read_is_kept_and_applied_once_it_can_be() {
             |event| event["data"]["object"]["metadata"]["learner_id"] = "a b".into(),
             "checkout session: metadata.learner_id: a learner id is 1 to 64",
         ),
-        // Whose it is can't be told: it may be ours.
+        // Its owner can't be determined: it may be ours.
         (
             "evt_7",
             |event| event["data"]["object"]["metadata"] = json!(["of another age"]),
@@ -333,7 +333,7 @@ async fn what_cannot_be_read_is_kept_and_applied_once_it_can_be() {
 }
 
 #[tokio::test]
-async fn an_event_without_a_readable_id_is_kept_once_under_a_digest_of_its_body() {
+async fn an_event_without_an_id_is_kept_under_its_body_s_digest() {
     let world = World::new().await;
     for body in ["not json", "[]", r#"{"id": 7}"#] {
         for _ in 0..2 {
@@ -346,7 +346,7 @@ async fn an_event_without_a_readable_id_is_kept_once_under_a_digest_of_its_body(
 }
 
 #[tokio::test]
-async fn fields_and_values_that_stripe_adds_stop_nothing() {
+async fn new_stripe_fields_and_values_are_tolerated() {
     let world = World::new().await;
     let mut event = event(PAID);
     event["api_version"] = "2031-01-01.zinnia".into();
@@ -399,11 +399,11 @@ async fn a_commit_is_tried_five_times_and_then_left_to_stripe() {
 }
 
 #[tokio::test]
-async fn a_table_that_is_not_there_is_a_5xx_never_a_4xx() {
+async fn a_missing_table_is_5xx_never_4xx() {
     let mut world = World::new().await;
     let body = event(PAID).to_string();
     let app = world.webhook();
-    // The secrets are read while they can be.
+    // The secrets are read in time.
     app.signing_secrets.get(world.clock.now()).await.unwrap();
     world.stop_servers().await;
     let request = delivery(&body, Some(&world.sign(&body)));

@@ -1,4 +1,4 @@
-//! The Stripe simulator, with something changed in what it answers.
+//! The Stripe simulator with altered responses.
 
 use std::sync::{Arc, Mutex};
 
@@ -11,10 +11,10 @@ use tokio::task::JoinHandle;
 
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 
-/// What is done to an answer.
+/// A change to a response.
 type Edit = Box<dyn Fn(&mut Value) + Send>;
 
-/// A server before the simulator that passes everything on, and changes some of the answers.
+/// A proxy in front of the simulator that alters some of the responses.
 pub struct AlteredStripe {
     /// Its address.
     pub url: String,
@@ -25,12 +25,12 @@ pub struct AlteredStripe {
 struct Relay {
     client: reqwest::Client,
     stripe_url: String,
-    /// The method and the start of the path of the requests whose answers are changed, and how.
+    /// The method and path prefix of the requests whose responses are altered, and the change.
     change: Mutex<Option<(Method, String, Edit)>>,
 }
 
 impl AlteredStripe {
-    /// A server before the simulator at this address. It changes nothing yet.
+    /// A proxy in front of the simulator at this address. It alters nothing yet.
     pub async fn before(stripe_url: &str) -> Self {
         let relay = Arc::new(Relay {
             client: reqwest::Client::builder().no_proxy().build().unwrap(),
@@ -44,12 +44,12 @@ impl AlteredStripe {
         Self { url, relay, server }
     }
 
-    /// From now on changes the answers to requests of this method whose path starts so.
+    /// Alters the responses to requests of this method with this path prefix from now on.
     pub fn change(&self, method: Method, path: &str, edit: impl Fn(&mut Value) + Send + 'static) {
         *self.relay.change.lock().unwrap() = Some((method, path.to_owned(), Box::new(edit)));
     }
 
-    /// From now on changes nothing.
+    /// Alters nothing from now on.
     pub fn restore(&self) {
         *self.relay.change.lock().unwrap() = None;
     }
@@ -85,7 +85,7 @@ async fn pass_on(State(relay): State<Arc<Relay>>, request: Request) -> Response<
     response
 }
 
-/// Sets the field at this JSON pointer, or takes it away where there is no value to set.
+/// Sets the field at this JSON pointer, or removes it if there is no value.
 pub fn put(document: &mut Value, pointer: &str, value: Option<&Value>) {
     let (parent, field) = pointer.rsplit_once('/').unwrap();
     let parent = document.pointer_mut(parent).unwrap_or_else(|| panic!("nothing at {pointer}"));

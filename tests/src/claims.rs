@@ -1,7 +1,7 @@
-//! What nothing may say to somebody who may have paid.
+//! Claims that no text may make to somebody who may have paid.
 
-/// The first sentence of a text that says that nothing was charged. Only Stripe knows that: the
-/// learner may have paid a moment ago, or in another tab.
+/// A text's first sentence that says that nothing was charged. Only Stripe knows that: the learner
+/// may have paid a moment ago, or in another tab.
 #[must_use]
 pub fn denial_of_a_charge(text: &str) -> Option<String> {
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();

@@ -1,4 +1,4 @@
-//! A ledger with faults on demand: those that emulators never raise.
+//! A ledger with injected faults that emulators never produce.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -8,20 +8,20 @@ use shared::domain::decide::{Needs, Stored, StoredSource, Write};
 use shared::domain::id::{LearnerId, SourceId};
 use shared::ports::{AccessReader, Commit, Ledger, LedgerError};
 
-/// What is to go wrong.
+/// A fault to inject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// The next read fails.
     Load,
     /// The next commit fails, and nothing is written.
     Commit,
-    /// The next commit is made, and its answer is lost.
+    /// The next commit is made, and its response is lost.
     CommitAnswerLost,
-    /// The next commit meets another transaction; nothing is written.
+    /// The next commit conflicts with another transaction; nothing is written.
     Conflict,
 }
 
-/// A ledger that fails as it is told, once for each fault, in their order.
+/// A ledger with a queue of faults, each for one call.
 #[derive(Clone)]
 pub struct Flaky<L> {
     inner: L,
@@ -34,7 +34,7 @@ impl<L> Flaky<L> {
         Self { inner, faults: Arc::default() }
     }
 
-    /// Has this go wrong, after all that is to go wrong before.
+    /// Adds a fault to the queue.
     pub fn plan(&self, faults: impl IntoIterator<Item = Fault>) {
         self.faults.lock().unwrap().extend(faults);
     }
@@ -47,7 +47,7 @@ impl<L> Flaky<L> {
 }
 
 fn unavailable() -> LedgerError {
-    LedgerError::Unavailable("as the test has it".into())
+    LedgerError::Unavailable("by order of the test".into())
 }
 
 impl<L: Ledger + Sync> Ledger for Flaky<L> {

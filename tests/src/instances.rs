@@ -1,5 +1,5 @@
 //! The webhook function as Lambda keeps it: warm instances that take turns, each with the secrets
-//! that it has read; and Lambda's API, by which an operator has them replaced.
+//! that it has read; and the Lambda API with which an operator replaces them.
 
 use std::sync::{Arc, Mutex};
 
@@ -15,10 +15,10 @@ use crate::requests::{answer, delivery};
 
 type App = webhook::App<Table, ManualClock>;
 
-/// How many run at once.
+/// The number of concurrent instances.
 pub const INSTANCES: usize = 3;
 
-/// The instances. Clones are the same.
+/// The instances. Clones share everything.
 #[derive(Clone)]
 pub struct Instances {
     start: Arc<dyn Fn() -> App + Send + Sync>,
@@ -29,11 +29,11 @@ struct Running {
     apps: Vec<Arc<App>>,
     next: usize,
     description: String,
-    /// Whether an update is in progress: then those that run go on.
+    /// Whether an update is in progress: then the running ones continue.
     is_updating: bool,
-    /// How many updates have no effect.
+    /// How many updates will have no effect.
     ignored_updates: u32,
-    /// How many had one.
+    /// How many had an effect.
     updates: u32,
 }
 
@@ -50,7 +50,7 @@ impl Instances {
         Self { start: Arc::new(start), running: Arc::new(Mutex::new(running)) }
     }
 
-    /// How often the instances were replaced.
+    /// The number of updates with an effect.
     #[must_use]
     pub fn updates(&self) -> u32 {
         self.running.lock().unwrap().updates
@@ -62,13 +62,13 @@ impl Instances {
         self.running.lock().unwrap().description.clone()
     }
 
-    /// The next updates are complete without any effect, as if the new instances had read an old
+    /// Makes the next updates complete without an effect, as if the new instances had read an old
     /// value: Secrets Manager is eventually consistent.
     pub fn ignore_updates(&self, count: u32) {
         self.running.lock().unwrap().ignored_updates = count;
     }
 
-    /// Where Stripe delivers, and Lambda's API for the function.
+    /// Where Stripe delivers, and the function's Lambda API.
     pub(crate) fn router(self) -> axum::Router {
         let configuration = "/2015-03-31/functions/{name}/configuration";
         axum::Router::new()
@@ -110,7 +110,7 @@ async fn update(State(instances): State<Instances>, body: String) -> Json<Value>
     running.configuration()
 }
 
-/// Whoever asks twice finds the update complete.
+/// The second status request finds the update complete.
 async fn configuration_now(State(instances): State<Instances>) -> Json<Value> {
     let mut running = instances.running.lock().unwrap();
     let configuration = running.configuration();

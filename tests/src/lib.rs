@@ -1,15 +1,14 @@
-//! What tests are made with: real pieces on free ports, and a ledger in memory that can be told to
-//! fail.
+//! Test support: real services on free ports, and a ledger in memory with injectable faults.
 //!
-//! - [`altered`]: the Stripe simulator, with something changed in what it answers.
-//! - [`claims`]: what nothing may say to somebody who may have paid.
-//! - [`flaky`]: any ledger, with faults on demand.
+//! - [`altered`]: the Stripe simulator with altered responses.
+//! - [`claims`]: claims that no text may make to somebody who may have paid.
+//! - [`flaky`]: any ledger, with injected faults.
 //! - [`instances`]: the webhook function as Lambda keeps it warm.
-//! - [`meter`]: in front of any DynamoDB, counts what is called and what it would cost.
+//! - [`meter`]: a proxy in front of DynamoDB that counts requests and units.
 //! - [`world`]: DynamoDB, Secrets Manager and Stripe in this process, and the three functions.
-//! - [`moto`]: another DynamoDB and Secrets Manager, as a second opinion.
+//! - [`moto`]: another DynamoDB and Secrets Manager, to compare with.
 //! - [`requests`]: API Gateway's and the Function URL's events.
-//! - [`sessions`]: Stripe's events about checkout sessions, in a line each.
+//! - [`sessions`]: Stripe's events about checkout sessions, one per line.
 
 #![allow(
     clippy::unwrap_used,

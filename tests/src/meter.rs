@@ -1,4 +1,4 @@
-//! A meter between the functions and `DynamoDB`: what is called, and what AWS would charge for.
+//! A meter between the functions and DynamoDB: the requests made, and the units AWS would charge.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::relay::{self, Answer, Relay, Request};
 
-/// What `DynamoDB` was asked for, and the units that it used up for that.
+/// DynamoDB requests and the units they consumed.
 ///
 /// Requests that it refused are counted among the calls. DynamoDB reports no units for them, but a
 /// cancelled transaction is probably billed like one that is committed: those units are estimated.
@@ -16,16 +16,16 @@ use crate::relay::{self, Answer, Relay, Request};
 pub struct Reading {
     /// How often each operation was called.
     pub calls: BTreeMap<String, u64>,
-    /// One is a strongly consistent read of 4 KB, of an item or of its absence.
+    /// One unit is a strongly consistent read of 4 KB, of an item or of its absence.
     pub read_units: u64,
-    /// One is a write of 1 KB. In a transaction each KB is two.
+    /// One unit is a write of 1 KB. In a transaction each KB takes two.
     pub write_units: u64,
     /// Those of cancelled transactions, estimated as two for each item of up to 1 KB.
     pub cancelled_units: u64,
 }
 
 impl Reading {
-    /// How often a function waited for `DynamoDB`.
+    /// The number of sequential DynamoDB requests.
     #[must_use]
     pub fn round_trips(&self) -> u64 {
         self.calls.values().sum()
@@ -38,7 +38,7 @@ impl Reading {
         }
         let consumed = &answer["ConsumedCapacity"];
         let consumed = match consumed.as_array() {
-            // One for each table, where several items are meant.
+            // One for each table, if a request concerns several.
             Some(tables) => tables.iter().map(units).sum(),
             None if consumed.is_null() => 0,
             None => units(consumed),
@@ -51,7 +51,7 @@ impl Reading {
     }
 }
 
-/// `1.0`. There is no half where every read is strongly consistent.
+/// `1.0`. There are no halves, since every read is strongly consistent.
 fn units(consumed: &Value) -> u64 {
     let text = consumed["CapacityUnits"].to_string();
     let whole = text.strip_suffix(".0").unwrap_or(&text);
@@ -89,7 +89,7 @@ impl fmt::Display for Reading {
     }
 }
 
-/// A proxy that has `DynamoDB` report what each request used up. Clones are the same meter.
+/// A proxy that makes DynamoDB report each request's consumption. Clones are the same meter.
 #[derive(Clone)]
 pub struct Meter {
     relay: Arc<Relay>,
@@ -97,7 +97,7 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// A meter in front of this `DynamoDB`: its address, and the task that serves it.
+    /// A meter in front of this DynamoDB: its address, and the task that serves it.
     pub async fn before(
         target: String,
     ) -> (Self, String, impl Future<Output = ()> + Send + 'static) {
@@ -111,7 +111,7 @@ impl Meter {
         (meter, url, serving)
     }
 
-    /// What has been used up since it was last asked.
+    /// The consumption since the last call.
     #[must_use]
     pub fn take(&self) -> Reading {
         std::mem::take(&mut *self.reading.lock().unwrap())

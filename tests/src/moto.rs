@@ -1,5 +1,5 @@
-//! moto, a second opinion on AWS: what holds on the local stack's DynamoDB and Secrets Manager
-//! should hold on others too.
+//! moto, another emulator of AWS: what holds on the local stack's DynamoDB and Secrets Manager
+//! should hold there too.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
@@ -16,12 +16,12 @@ use shared::dynamo::Table;
 
 use crate::world::template;
 
-/// Serves on a free port, which it prints, and ends when nobody holds its standard input any more:
-/// also when the tests are killed.
+/// Serves on a free port, which it prints, and ends when its standard input is closed, even if the
+/// tests are killed.
 ///
-/// One request after the other: moto's own server answers several at once, and its tables are not
-/// made for that. A transaction copies the table, writes, and puts the copy back where a condition
-/// fails, over whatever others have written meanwhile.
+/// One request at a time: moto's own server handles several at once, but its tables don't support
+/// that. A transaction copies the table, writes, and restores the copy if a condition fails,
+/// overwriting what others have written meanwhile.
 const SERVER: &str = "
 import logging, os, sys, threading
 from moto.moto_server.werkzeug_app import (
@@ -40,30 +40,30 @@ print(server.server_port, flush=True)
 server.serve_forever()
 ";
 
-/// A server of moto's.
+/// A moto server.
 pub struct Moto {
     url: String,
-    /// It holds the server's standard input.
+    /// Keeps the server's standard input open.
     _server: Child,
 }
 
-/// The one server of all tests; each test takes names of its own. None where moto is missing, and
-/// then the test is passed over.
+/// The server that all tests share; each test uses its own names. None if moto is missing; the test
+/// is then skipped.
 #[must_use]
 pub fn moto() -> Option<&'static Moto> {
     static MOTO: OnceLock<Moto> = OnceLock::new();
     started(&MOTO)
 }
 
-/// Another one, for whoever waits a second at most, as the operator's commands do: behind the many
-/// requests to the first it could be longer.
+/// Another one, for clients that wait at most a second, as the operator's commands do: behind the
+/// many requests to the first server it could take longer.
 #[must_use]
 pub fn quiet_moto() -> Option<&'static Moto> {
     static MOTO: OnceLock<Moto> = OnceLock::new();
     started(&MOTO)
 }
 
-/// One of a test's own, which checks each request once it is told to by [`Moto::let_only`].
+/// A test's own server, which checks permissions once [`Moto::let_only`] is called.
 #[must_use]
 pub fn strict_moto() -> Option<Moto> {
     let program = tools::find_or_pass_over("moto_server")?;
@@ -77,10 +77,10 @@ fn started(moto: &'static OnceLock<Moto>) -> Option<&'static Moto> {
 
 impl Moto {
     fn start(python: &Path) -> Self {
-        // Isolated from whatever the machine's Python is told by variables and folders.
+        // Isolated from the environment variables and folders of the machine's Python.
         let mut server = Command::new(python)
             .args(["-I", "-c", SERVER])
-            // Of a bucket, S3 lists a thousand objects at once: so many no test has.
+            // S3 lists at most a thousand objects at once, which no test has.
             .env("MOTO_S3_DEFAULT_MAX_KEYS", "10")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -88,12 +88,12 @@ impl Moto {
             .unwrap();
         let mut port = String::new();
         BufReader::new(server.stdout.take().unwrap()).read_line(&mut port).unwrap();
-        assert!(!port.is_empty(), "moto does not start; it says why above");
+        assert!(!port.is_empty(), "moto failed to start; see above");
         Self { url: format!("http://127.0.0.1:{}", port.trim()), _server: server }
     }
 
-    /// What clients of the AWS SDK are made with. They wait as long as it takes: a test asks what
-    /// moto answers, not how soon.
+    /// The configuration of the AWS SDK's clients. They wait as long as necessary: tests check
+    /// moto's responses, not its speed.
     #[must_use]
     pub fn config(&self) -> SdkConfig {
         let credentials = Credentials::new("test", "test", None, None, "test");
@@ -105,8 +105,8 @@ impl Moto {
             .build()
     }
 
-    /// A new user who may do this and nothing else. From now on every request is checked: whether its
-    /// signature is right, and whether the user may.
+    /// A new user with only these permissions. From now on every request's signature and
+    /// permissions are checked.
     pub async fn let_only(&self, user: &str, actions: &[&str]) -> SdkConfig {
         self.check_after("inf").await;
         let statement = json!({ "Effect": "Allow", "Action": actions, "Resource": "*" });
@@ -127,7 +127,7 @@ impl Moto {
         self.config().to_builder().credentials_provider(credentials).build()
     }
 
-    /// Has it check requests after so many.
+    /// Makes it check requests after this many.
     async fn check_after(&self, requests: &'static str) {
         let url = format!("{}/moto-api/reset-auth", self.url);
         let answer = reqwest::Client::new().post(url).body(requests).send().await.unwrap();
@@ -154,14 +154,15 @@ impl Moto {
         assert_eq!(put.status(), 200);
     }
 
-    /// A request to S3 about this path.
+    /// A request to S3 for this path.
     pub fn s3(&self, method: Method, path: &str) -> RequestBuilder {
         let scope = "test/20260101/us-east-1/s3/aws4_request";
         let request = reqwest::Client::new().request(method, format!("{}{path}", self.url));
         request.header("authorization", format!("AWS4-HMAC-SHA256 Credential={scope}"))
     }
 
-    /// The template's table under a name of the test's own, and what moto says of it.
+    /// Creates the template's table under the test's own name, and returns moto's description of
+    /// it.
     pub async fn create_table(&self, name: &str) -> Value {
         let Definition { mut definition, ttl_attribute } = template().table;
         definition.insert("TableName".to_owned(), name.into());
@@ -180,8 +181,7 @@ impl Moto {
         Table::new(aws_sdk_dynamodb::Client::new(&self.config()), name.to_owned())
     }
 
-    /// Deploys a template of `CloudFormation`'s, and says what has become of each resource: its
-    /// logical and its physical id.
+    /// Deploys a CloudFormation template, and returns the logical and physical id of each resource.
     pub async fn create_stack(&self, name: &str, template: &Value) -> HashMap<String, String> {
         let client = aws_sdk_cloudformation::Client::new(&self.config());
         let create = client.create_stack().stack_name(name).template_body(template.to_string());
@@ -194,9 +194,9 @@ impl Moto {
         made.collect()
     }
 
-    /// A request in `DynamoDB`'s own words, as the template has them.
+    /// A raw DynamoDB request, as the template declares it.
     pub async fn dynamodb(&self, operation: &str, request: &Value) -> Value {
-        // It reads of the signature which service is meant, and checks nothing.
+        // Only the service is read from the signature; nothing is checked.
         let scope = "test/20260101/us-east-1/dynamodb/aws4_request";
         let response = reqwest::Client::new()
             .post(&self.url)

@@ -1,5 +1,5 @@
-//! What stands between the functions and `DynamoDB`: it reads each request, and whoever stands
-//! there passes it on, answers in `DynamoDB`'s place, or closes the connection without an answer.
+//! A proxy between the functions and DynamoDB: it parses each request, and its handler forwards it,
+//! answers it, or closes the connection without a response.
 
 use std::io::{self, ErrorKind};
 use std::sync::OnceLock;
@@ -13,15 +13,15 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-/// `DynamoDB` takes 16 MB at most.
+/// DynamoDB's limit is 16 MB.
 const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// A request on its way to `DynamoDB`.
+/// A request to DynamoDB.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// `TransactWriteItems`
     pub operation: String,
-    /// What is asked.
+    /// The request's JSON.
     pub body: Value,
     headers: HeaderMap,
 }
@@ -38,12 +38,12 @@ impl Request {
     }
 }
 
-/// An answer on its way back.
+/// A response.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// 200, or how it failed.
+    /// The status: 200, or an error.
     pub status: StatusCode,
-    /// What is answered.
+    /// The response's JSON.
     pub body: Value,
 }
 
@@ -58,7 +58,7 @@ impl Answer {
     }
 }
 
-/// The way to a `DynamoDB`.
+/// The connection to a DynamoDB.
 #[derive(Debug)]
 pub struct Relay {
     client: reqwest::Client,
@@ -66,7 +66,7 @@ pub struct Relay {
 }
 
 impl Default for Relay {
-    /// The way to a `DynamoDB` that is not there yet.
+    /// A connection whose DynamoDB's address is set later.
     fn default() -> Self {
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         Self { client, target: OnceLock::new() }
@@ -74,30 +74,30 @@ impl Default for Relay {
 }
 
 impl Relay {
-    /// The way to the `DynamoDB` at this address.
+    /// The connection to the DynamoDB at this address.
     #[must_use]
     pub fn to(target: String) -> Self {
         Self { target: OnceLock::from(target), ..Self::default() }
     }
 
-    /// Where the `DynamoDB` is that was not there yet when somebody was to be put before it.
+    /// Sets the address of the DynamoDB that was not known before.
     pub fn leads_to(&self, target: String) {
         self.target.set(target).unwrap();
     }
 
-    /// Asks it, and answers with what it says.
+    /// Forwards a request, and returns the response.
     pub async fn pass_on(&self, request: &Request) -> Answer {
-        let target = self.target.get().expect("a relay that leads somewhere");
+        let target = self.target.get().expect("a relay with a target");
         let post = self.client.post(target).headers(request.headers.clone());
         let answer = post.body(request.body.to_string()).send().await;
-        let answer = answer.expect("a DynamoDB that answers the relay");
+        let answer = answer.expect("a response from DynamoDB");
         let status = answer.status();
-        Answer { status, body: answer.json().await.expect("an answer that is JSON") }
+        Answer { status, body: answer.json().await.expect("a JSON response") }
     }
 }
 
-/// Serves in `DynamoDB`'s place: the address, and the task that does it. Without an answer the
-/// connection is closed. A request is worked on to its end, also when nobody waits for it any more.
+/// Serves in front of DynamoDB: the address, and the task that serves it. Without a response the
+/// connection is closed. A request is handled to its end even if the client disconnects.
 pub async fn serve<H, A>(handle: H) -> (String, impl Future<Output = ()> + Send + 'static)
 where
     H: Fn(Request) -> A + Clone + Send + 'static,
@@ -114,7 +114,7 @@ where
             let answer = service_fn(move |request| answer(handle.clone(), request));
             let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), answer);
             connections.spawn(connection);
-            // Those that have ended, in whatever way, are forgotten.
+            // Finished ones are dropped, however they ended.
             while connections.try_join_next().is_some() {}
         }
     };

@@ -1,18 +1,18 @@
-//! Events as API Gateway and a Function URL hand them to Lambda.
+//! The events that API Gateway and a Function URL send to Lambda.
 
 use lambda_http::{Body, Request, Response};
 use serde_json::{Value, json};
 
-/// Who asks.
+/// The caller of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Who {
-    /// Nobody who has signed in.
+    /// Without a token.
     Anyone,
     /// This learner.
     Learner(String),
     /// A service.
     Service,
-    /// Somebody with these claims.
+    /// A token with these claims.
     Claims(Value),
 }
 
@@ -22,9 +22,9 @@ pub fn learner(id: &str) -> Who {
     Who::Learner(id.to_owned())
 }
 
-/// The event of a request: the route's key, the path as it is asked for, `None` for no body.
+/// The event of a request: the route's key, the requested path, `None` for no body.
 ///
-/// Path parameters are read off the path by the route.
+/// Path parameters are taken from the path by the route.
 #[must_use]
 pub fn api(route_key: &str, target: &str, who: &Who, body: Option<&str>) -> Request {
     let (method, template) = route_key.split_once(' ').unwrap();
@@ -90,7 +90,7 @@ pub fn delivery(body: &str, signature: Option<&str>) -> Request {
     from_event(&function_url_event("POST", body, signature))
 }
 
-/// What a Function URL hands to Lambda.
+/// A Function URL's event.
 #[must_use]
 pub fn function_url_event(method: &str, body: &str, signature: Option<&str>) -> Value {
     let mut headers = json!({
@@ -135,13 +135,13 @@ pub fn from_event(event: &Value) -> Request {
     lambda_http::request::from_str(&event.to_string()).unwrap()
 }
 
-/// Status and JSON body of an answer; null where there is none.
+/// A response's status and JSON body; null if there is none.
 #[must_use]
 pub fn answer(response: &Response<Body>) -> (u16, Value) {
     (response.status().as_u16(), serde_json::from_str(text(response)).unwrap_or_default())
 }
 
-/// The body of an answer; empty where there is none.
+/// A response's body; empty if there is none.
 #[must_use]
 pub fn text(response: &Response<Body>) -> &str {
     match response.body() {

@@ -1,4 +1,4 @@
-//! Stripe's events about checkout sessions, in a line each.
+//! Stripe's events about checkout sessions, one per line.
 
 use serde_json::{Value, json};
 use shared::domain::decide::{Mode, Observation, PaymentFor};
@@ -9,10 +9,10 @@ use shared::ports::{Clock, StripeReadError, StripeReader, SystemClock};
 use shared::stripe::signature::UnverifiedDelivery;
 use simulation::rendering::{self, MARK, Session};
 
-/// The event that a line describes, of a session that [`simulation::shop`] opened:
-/// `evt_1 completed paid cs_a pi_a ada tutorclaw @1000`. The words are the event's id, the last
-/// part of its type, the payment status, the session, the payment intent (`-` for none), the
-/// learner, the product, and when.
+/// The event that a line describes, about a session of [`simulation::shop`]: `evt_1 completed paid
+/// cs_a pi_a ada tutorclaw @1000`. The words are the event's id, the last part of its type, the
+/// payment status, the session, the payment intent (`-` for none), the learner, the product, and
+/// the time.
 #[must_use]
 pub fn event(line: &str) -> Value {
     let words: Vec<&str> = line.split_whitespace().collect();
@@ -39,7 +39,7 @@ pub fn event(line: &str) -> Value {
     rendering::event(id, &format!("checkout.session.{kind}"), created, &session.json())
 }
 
-/// Every order of these.
+/// Every permutation of these.
 pub fn permutations<T: Clone>(items: &[T]) -> Vec<Vec<T>> {
     if items.is_empty() {
         return vec![Vec::new()];
@@ -56,7 +56,7 @@ pub fn permutations<T: Clone>(items: &[T]) -> Vec<Vec<T>> {
     all
 }
 
-/// What the webhook reads in an event, by the only way there is: signed, verified, read.
+/// What the webhook reads from an event, by the only route: signed, verified, parsed.
 #[must_use]
 pub fn observation(event: &Value) -> Observation {
     const SECRET: &str = "whsec_of_a_line";
@@ -67,10 +67,10 @@ pub fn observation(event: &Value) -> Observation {
     delivery.verify(&[SECRET.into()], now).unwrap().read(Mode::Test)
 }
 
-/// Stripe, where nothing has to be asked of it.
-pub struct Unasked;
+/// A Stripe that is never called.
+pub struct UnusedStripe;
 
-impl StripeReader for Unasked {
+impl StripeReader for UnusedStripe {
     async fn owner(
         &self,
         id: &PaymentIntentId,
@@ -84,6 +84,6 @@ impl StripeReader for Unasked {
         id: &DisputeId,
         _: Timestamp,
     ) -> Result<DisputeStatus, StripeReadError> {
-        Err(StripeReadError::Unavailable(format!("nobody should ask about {id}").into()))
+        Err(StripeReadError::Unavailable(format!("unexpected read of {id}").into()))
     }
 }

@@ -1,24 +1,25 @@
-//! The whole system in bad weather: the real executables under the local Lambda, thousands of
-//! signed events, duplicated and shuffled, people who buy and people who ask, while processes are
-//! killed and `DynamoDB` fails; and then every item of the table against the truth.
+//! A stress test of the whole system: the real executables under the local Lambda, thousands of
+//! signed events, duplicated and shuffled, buyers and readers, while processes are killed and
+//! DynamoDB fails; afterwards every item of the table is compared with what it must be.
 //!
-//! - [`script`]: what happens at Stripe, and what must be true in the end.
-//! - [`deliveries`]: Stripe's events on their way. [`buyers`]: people at the API and the simulator.
-//! - [`faults`]: `DynamoDB` on a bad day. [`asked`]: Stripe, as the functions ask it.
-//! - [`doors`]: how they all reach the stack. [`witness`]: what they see.
-//! - [`mod@audit`]: nothing lost, nothing doubled.
-//! - [`random`]: the seed decides what is thrown. What meets what is up to the machine.
+//! - [`script`]: what happens at Stripe, and the expected end.
+//! - [`deliveries`]: Stripe's events on their way. [`buyers`]: learners at the API and the
+//!   simulator.
+//! - [`faults`]: DynamoDB's injected faults. [`stripe_proxy`]: Stripe, as the functions call it.
+//! - [`clients`]: clients of the stack. [`observations`]: their observations.
+//! - [`mod@audit`]: compares the table with the expected end.
+//! - [`random`]: the seed determines the events and faults. Their timing is up to the machine.
 
-pub mod asked;
 pub mod audit;
 pub mod buyers;
+pub mod clients;
 pub mod deliveries;
-pub mod doors;
 pub mod faults;
+pub mod observations;
 pub mod random;
 pub mod report;
 pub mod script;
-pub mod witness;
+pub mod stripe_proxy;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -44,60 +45,60 @@ use simulation::shop;
 use tokio::task::JoinSet;
 
 use crate::world::{edited_catalog, plain, root};
-use asked::Asked;
 use audit::{Expected, audit};
 use buyers::Buyers;
+use clients::Clients;
 use deliveries::Deliveries;
-use doors::Doors;
-use faults::{Faults, Weather};
+use faults::{FaultMode, Faults};
+use observations::Observations;
 use random::Random;
 use report::Report;
 use script::Script;
-use witness::Witness;
+use stripe_proxy::StripeProxy;
 
-/// One buyer for so many events.
+/// The number of events per buyer.
 const EVENTS_A_BUYER: usize = 40;
-/// How many learners ask for access at once.
+/// The number of learners who check their access concurrently.
 const ASKING: usize = 2;
-/// The storm is over long before; after it nothing takes so long.
-const CALM_MAX: Duration = Duration::from_mins(2);
+/// A limit that nothing reaches after the storm.
+const AFTER_STORM_MAX: Duration = Duration::from_mins(2);
 
-/// What kind of storm.
+/// The parameters of a storm.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// What is thrown follows from it.
+    /// The seed.
     pub seed: u64,
-    /// So many events at least.
+    /// The least number of events.
     pub events: usize,
-    /// Processes of one function at most.
+    /// The most processes of one function.
     pub instances: usize,
-    /// After this long the weather is fine, and what is left is delivered in it.
+    /// The time after which no more faults are injected and the rest is delivered.
     pub seconds: u64,
-    /// What is run for the functions.
+    /// The programs that run the functions.
     pub programs: Programs,
-    /// Where to leave the logs and the table if anything is wrong.
+    /// Where to keep the logs and the table if anything is wrong.
     pub folder: PathBuf,
 }
 
-/// Everything that takes part.
+/// All participants.
 struct Storm {
     options: Options,
     stack: Stack,
     script: Arc<Script>,
-    asked: Asked,
+    stripe_proxy: StripeProxy,
     faults: Faults,
-    doors: Doors,
-    witness: Witness,
+    clients: Clients,
+    observations: Observations,
     deliveries: Deliveries,
     buyers: Buyers,
     servers: JoinSet<()>,
 }
 
-/// Runs a storm, and says what it was like and what was wrong.
+/// Runs a storm, and returns a report with everything that was wrong.
 pub async fn run(options: Options) -> Report {
     let begun = Instant::now();
     let storm = Storm::gather(options).await;
-    let stormed = storm.rage().await;
+    let stormed = storm.run_storm().await;
     let items = storm.look().await;
     storm.report(&items, begun.elapsed(), stormed).await
 }
@@ -110,52 +111,67 @@ impl Storm {
         // Some time ago, so that nothing comes from the future.
         let begun = SystemClock.now().unix_seconds() - 86_400;
         let script = Arc::new(Script::write(options.seed, options.events, begun));
-        let witness = Witness::default();
-        let told = (Arc::clone(&script), options.seed, witness.clone());
-        let (asked, stripe_url, serving) = Asked::new(told.0, told.1, told.2).await;
+        let observations = Observations::default();
+        let told = (Arc::clone(&script), options.seed, observations.clone());
+        let (stripe_proxy, stripe_url, serving) = StripeProxy::new(told.0, told.1, told.2).await;
         servers.spawn(serving);
         let stack = start(&options, proxy_url, stripe_url).await;
         faults.leads_to(stack.addresses().dynamodb.clone());
-        asked.leads_to(stack.addresses().stripe.clone());
+        stripe_proxy.leads_to(stack.addresses().stripe.clone());
         eprintln!("the gateway is {}", stack.addresses().gateway);
 
         let signing_secret = stack.secrets().current(&secret_name("StripeSigningSecret")).unwrap();
-        let doors = Doors::of(stack.addresses(), signing_secret).await;
+        let clients = Clients::of(stack.addresses(), signing_secret).await;
         let of = Arc::clone(&script);
-        let deliveries = Deliveries::of(of, options.seed, doors.clone(), witness.clone());
-        let buyers = Buyers::new(options.seed, doors.clone(), witness.clone());
-        Self { options, stack, script, asked, faults, doors, witness, deliveries, buyers, servers }
+        let deliveries = Deliveries::of(of, options.seed, clients.clone(), observations.clone());
+        let buyers = Buyers::new(options.seed, clients.clone(), observations.clone());
+        Self {
+            options,
+            stack,
+            script,
+            stripe_proxy,
+            faults,
+            clients,
+            observations,
+            deliveries,
+            buyers,
+            servers,
+        }
     }
 
     fn buyers_count(&self) -> usize {
         self.options.events.div_ceil(EVENTS_A_BUYER)
     }
 
-    /// Throws everything at once, and waits until all has come through. Answers with how long the
-    /// weather was bad.
-    async fn rage(&self) -> Duration {
+    /// Starts everything at once, and waits until all events are delivered. Returns how long faults
+    /// were injected.
+    async fn run_storm(&self) -> Duration {
         let begun = Instant::now();
-        let mut weather = JoinSet::new();
-        self.faults.turn(Weather::Storm);
-        self.asked.storms(true);
-        let (seed, doors, witness) = (self.options.seed, &self.doors, &self.witness);
-        weather.spawn(lightning(seed, doors.clone(), witness.clone()));
-        weather.spawn(without_secrets(seed, self.stack.secrets().clone(), witness.clone()));
-        weather.spawn(without_dynamodb(seed, self.faults.clone(), witness.clone()));
+        let mut fault_tasks = JoinSet::new();
+        self.faults.set_mode(FaultMode::Random);
+        self.stripe_proxy.storms(true);
+        let (seed, clients, observations) = (self.options.seed, &self.clients, &self.observations);
+        fault_tasks.spawn(kill_processes(seed, clients.clone(), observations.clone()));
+        fault_tasks.spawn(without_secrets(
+            seed,
+            self.stack.secrets().clone(),
+            observations.clone(),
+        ));
+        fault_tasks.spawn(without_dynamodb(seed, self.faults.clone(), observations.clone()));
         for number in 0..ASKING {
             let script = Arc::clone(&self.script);
-            weather.spawn(ask(seed, number, script, doors.clone(), witness.clone()));
+            fault_tasks.spawn(ask(seed, number, script, clients.clone(), observations.clone()));
         }
-        weather.spawn(observation(begun, self.deliveries.clone()));
+        fault_tasks.spawn(observation(begun, self.deliveries.clone()));
 
-        let mut thrown = JoinSet::new();
+        let mut sent = JoinSet::new();
         let (deliveries, buyers) = (self.deliveries.clone(), self.buyers.clone());
-        thrown.spawn(async move { deliveries.run().await });
+        sent.spawn(async move { deliveries.run().await });
         let (people, count) = (buyers.clone(), self.buyers_count());
-        thrown.spawn(async move { people.run(count).await });
-        thrown.spawn(async move { buyers.shuffle_deliveries().await });
+        sent.spawn(async move { people.run(count).await });
+        sent.spawn(async move { buyers.shuffle_deliveries().await });
         let all_has_come = async {
-            while let Some(done) = thrown.join_next().await {
+            while let Some(done) = sent.join_next().await {
                 done.unwrap();
             }
         };
@@ -163,53 +179,62 @@ impl Storm {
         let is_over = Duration::from_secs(self.options.seconds);
         let came_in_time = tokio::time::timeout(is_over, &mut all_has_come).await.is_ok();
 
-        weather.abort_all();
-        while let Some(ended) = weather.join_next().await {
+        fault_tasks.abort_all();
+        while let Some(ended) = fault_tasks.join_next().await {
             assert!(ended.is_err_and(|why| why.is_cancelled()), "it panicked: see above");
         }
         self.stack.secrets().set_down(false);
-        self.faults.turn(Weather::Fine);
-        self.asked.storms(false);
-        self.deliveries.calm();
+        self.faults.set_mode(FaultMode::Off);
+        self.stripe_proxy.storms(false);
+        self.deliveries.end_storm();
         let stormed = begun.elapsed();
-        if !came_in_time && tokio::time::timeout(CALM_MAX, all_has_come).await.is_err() {
+        if !came_in_time && tokio::time::timeout(AFTER_STORM_MAX, all_has_come).await.is_err() {
             let left = self.deliveries.left();
-            let calm = CALM_MAX.as_secs();
-            self.witness.wrong(format!("{calm} s after the storm {left} deliveries are left"));
+            let seconds = AFTER_STORM_MAX.as_secs();
+            self.observations
+                .wrong(format!("{seconds} s after the storm {left} deliveries are left"));
         }
         self.buyers.all_told().await;
         if let Err(why) = self.faults.are_over().await {
-            self.witness.wrong(why);
+            self.observations.wrong(why);
         }
         stormed
     }
 
-    /// Asks for everybody once more, and then reads the whole table.
+    /// Checks everybody's access once more, and then reads the whole table.
     async fn look(&self) -> Vec<Value> {
         for pair in self.script.pairs() {
-            let before = self.witness.before_asking(&pair);
+            let before = self.observations.access_check_starts(&pair);
             let holds = self.script.holders.contains(&pair);
-            let access = match self.doors.may_open(&pair).await {
+            let access = match self.clients.may_open(&pair).await {
                 Some((200, answer)) => answer["access"].clone(),
                 answered => {
-                    self.witness.wrong(format!("{pair:?} asks in the calm: {answered:?}"));
+                    self.observations.wrong(format!(
+                        "{pair:?} fails to check access after the storm: {answered:?}"
+                    ));
                     continue;
                 }
             };
-            let is_let_in = access == "granted";
-            self.witness.after_asking(&pair, before, is_let_in, self.script.steady.contains(&pair));
-            if is_let_in != holds {
-                self.witness.wrong(format!("{pair:?} ends as {access}, and holds it: {holds}"));
+            let has_access = access == "granted";
+            self.observations.access_check_ends(
+                &pair,
+                before,
+                has_access,
+                self.script.steady.contains(&pair),
+            );
+            if has_access != holds {
+                self.observations
+                    .wrong(format!("{pair:?} ends as {access}, and holds it: {holds}"));
             }
         }
         let items = self.items().await;
         for what in audit(&items, &self.expected().await) {
-            self.witness.wrong(what);
+            self.observations.wrong(what);
         }
         items
     }
 
-    /// Every item of the table, in `DynamoDB`'s JSON made plain.
+    /// Every item of the table, as plain JSON.
     async fn items(&self) -> Vec<Value> {
         let dynamodb = deployment(&self.stack).dynamodb;
         let scan = dynamodb.scan().table_name(stack::TABLE).consistent_read(true);
@@ -244,7 +269,7 @@ impl Storm {
     }
 
     async fn report(mut self, items: &[Value], took: Duration, stormed: Duration) -> Report {
-        let functions = self.doors.functions().await;
+        let functions = self.clients.functions().await;
         let mut report = Report::of(&self, &functions, items.len(), took, stormed);
         if report.wrong().is_empty() {
             self.stack.shutdown().await;
@@ -257,7 +282,7 @@ impl Storm {
     }
 }
 
-/// The demo catalog, with a second price for what the buyers buy.
+/// The demo catalog, with a second price for the buyers' product.
 fn two_currencies() -> Catalog {
     edited_catalog(|text| {
         let price = "lookup_key = \"tutorclaw_eur\"\nproduct = \"tutorclaw\"\namount = 899";
@@ -265,7 +290,7 @@ fn two_currencies() -> Catalog {
     })
 }
 
-/// A stack with that catalog on sale, whose functions find `DynamoDB` behind the proxy.
+/// A stack with that catalog on sale, whose functions use DynamoDB through the proxy.
 async fn start(options: &Options, proxy_url: String, stripe_url: String) -> Stack {
     let stack = Stack::start(stack::Options {
         template: root().join("template.yaml"),
@@ -276,7 +301,7 @@ async fn start(options: &Options, proxy_url: String, stripe_url: String) -> Stac
         observer: Observer::new(|_| {}),
         demo: None,
         account: None,
-        // As the events of the script carry it.
+        // As in the script's events.
         deployment_mark: Some(shop().mark.to_string()),
         dynamodb_proxy: Some(proxy_url),
         stripe_proxy: Some(stripe_url),
@@ -299,12 +324,12 @@ fn deployment(stack: &Stack) -> Deployment {
     Deployment::local(&stack, shop().mark)
 }
 
-/// Kills one process after the other.
-async fn lightning(seed: u64, doors: Doors, witness: Witness) {
+/// Kills one process after another.
+async fn kill_processes(seed: u64, clients: Clients, observations: Observations) {
     let mut random = Random::new(seed, "lightning");
     loop {
         tokio::time::sleep(Duration::from_millis(random.within(100..=400))).await;
-        let functions = doors.functions().await;
+        let functions = clients.functions().await;
         let functions = functions.as_object().unwrap().values();
         let processes: Vec<Value> = functions
             .flat_map(|function| function["processes"].as_array().unwrap().clone())
@@ -314,63 +339,76 @@ async fn lightning(seed: u64, doors: Doors, witness: Witness) {
         }
         let process = i32::try_from(random.pick(&processes).as_i64().unwrap()).unwrap();
         let process = Pid::from_raw(process).unwrap();
-        // It may have ended by itself meanwhile, with its function's time.
+        // It may have ended by itself meanwhile, at its function's timeout.
         if kill_process(process, Signal::KILL).is_ok() {
-            witness.count("killed");
+            observations.count("killed");
         }
     }
 }
 
-/// Has Secrets Manager go away for a moment now and then.
-async fn without_secrets(seed: u64, secrets: Secrets, witness: Witness) {
+/// Takes Secrets Manager down for a moment now and then.
+async fn without_secrets(seed: u64, secrets: Secrets, observations: Observations) {
     let mut random = Random::new(seed, "without secrets");
     loop {
         tokio::time::sleep(Duration::from_millis(random.within(1500..=4000))).await;
         secrets.set_down(true);
-        witness.count("without Secrets Manager");
+        observations.count("without Secrets Manager");
         tokio::time::sleep(Duration::from_millis(random.within(300..=1000))).await;
         secrets.set_down(false);
     }
 }
 
-/// The same of `DynamoDB`, which fails in the meantime too.
-async fn without_dynamodb(seed: u64, faults: Faults, witness: Witness) {
+/// The same for DynamoDB, which also fails in between.
+async fn without_dynamodb(seed: u64, faults: Faults, observations: Observations) {
     let mut random = Random::new(seed, "without DynamoDB");
     loop {
         tokio::time::sleep(Duration::from_millis(random.within(2500..=6000))).await;
-        faults.turn(Weather::Gone);
-        witness.count("without DynamoDB");
+        faults.set_mode(FaultMode::Down);
+        observations.count("without DynamoDB");
         tokio::time::sleep(Duration::from_millis(random.within(300..=1000))).await;
-        faults.turn(Weather::Storm);
+        faults.set_mode(FaultMode::Random);
     }
 }
 
-/// Says how far it has come, for whoever waits.
+/// Reports progress.
 async fn observation(begun: Instant, deliveries: Deliveries) {
     loop {
         tokio::time::sleep(Duration::from_secs(10)).await;
-        let (thrown, left) = (deliveries.thrown(), deliveries.left());
+        let (sent, left) = (deliveries.sent(), deliveries.left());
         let seconds = begun.elapsed().as_secs();
-        eprintln!("{seconds:>5} s: {} of {thrown} deliveries are taken", thrown - left);
+        eprintln!("{seconds:>5} s: {} of {sent} deliveries are taken", sent - left);
     }
 }
 
-/// Learners who want to know what is open to them.
-async fn ask(seed: u64, number: usize, script: Arc<Script>, doors: Doors, witness: Witness) {
+/// Learners who check their access.
+async fn ask(
+    seed: u64,
+    number: usize,
+    script: Arc<Script>,
+    clients: Clients,
+    observations: Observations,
+) {
     let mut random = Random::new(seed, &format!("asking {number}"));
     let pairs = script.pairs();
     loop {
         tokio::time::sleep(Duration::from_millis(random.within(5..=40))).await;
         let pair = random.pick(&pairs);
-        let before = witness.before_asking(pair);
-        match doors.may_open(pair).await {
+        let before = observations.access_check_starts(pair);
+        match clients.may_open(pair).await {
             Some((200, answer)) => {
-                let is_let_in = answer["access"] == "granted";
-                witness.count(if is_let_in { "asked: granted" } else { "asked: denied" });
-                witness.after_asking(pair, before, is_let_in, script.steady.contains(pair));
+                let has_access = answer["access"] == "granted";
+                observations.count(if has_access { "access: granted" } else { "access: denied" });
+                observations.access_check_ends(
+                    pair,
+                    before,
+                    has_access,
+                    script.steady.contains(pair),
+                );
             }
-            None | Some((500..=599, _)) => witness.count("asked: no answer"),
-            Some((status, answer)) => witness.wrong(format!("{pair:?} asks: {status} {answer}")),
+            None | Some((500..=599, _)) => observations.count("access: no response"),
+            Some((status, answer)) => {
+                observations.wrong(format!("{pair:?} asks: {status} {answer}"))
+            }
         }
     }
 }

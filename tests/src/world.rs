@@ -1,4 +1,4 @@
-//! Everything that the functions depend on, real and in this process, each world its own.
+//! The functions' dependencies, real and in this process; each world has its own.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -34,9 +34,9 @@ use simulation::shop;
 
 /// The table's name.
 pub const TABLE: &str = "coursegate";
-/// The signing secret that every world starts with.
+/// The signing secret of every new world.
 pub const SIGNING_SECRET: &str = "whsec_of_the_test";
-/// Where the learners of every world are sent back to.
+/// Where learners are redirected back to.
 pub const SITE_ORIGIN: &str = "https://learn.example.com";
 
 /// The bucket of the chapters.
@@ -49,7 +49,7 @@ pub const READ_KEY_ID: &str = "stripe-read-key";
 /// See [`API_KEY_ID`].
 pub const SIGNING_SECRET_ID: &str = "stripe-signing-secret";
 
-/// `DynamoDB`, Secrets Manager and Stripe on free ports, with the demo catalog on sale.
+/// DynamoDB, Secrets Manager and Stripe on free ports, with the demo catalog on sale.
 pub struct World {
     /// The clock of all functions.
     pub clock: ManualClock,
@@ -57,11 +57,11 @@ pub struct World {
     pub secrets: Secrets,
     /// The Stripe simulator's address.
     pub stripe_url: String,
-    /// The deployment as Stripe's objects name it.
+    /// The deployment mark in Stripe's objects.
     pub shop: Shop,
     dynamodb_url: String,
     secrets_url: String,
-    /// Where the webhook is served, and Lambda's API for it; empty until it is.
+    /// The webhook's address, and its Lambda API; empty until it is served.
     functions_url: String,
     stripe: Arc<stripe_simulator::Simulator>,
     servers: JoinSet<()>,
@@ -73,14 +73,14 @@ pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// `template.yaml` as it is written.
+/// `template.yaml` as text.
 #[must_use]
 pub fn template_yaml() -> serde_norway::Value {
     let text = std::fs::read_to_string(root().join("template.yaml")).unwrap();
     serde_norway::from_str(&text).unwrap()
 }
 
-/// `template.yaml`, with every parameter something.
+/// `template.yaml`, with a value for every parameter.
 #[must_use]
 pub fn template() -> Template {
     let text = std::fs::read_to_string(root().join("template.yaml")).unwrap();
@@ -113,7 +113,7 @@ pub fn catalog() -> Catalog {
     coursegate::catalog::read(&root().join("catalog.toml")).unwrap()
 }
 
-/// The demo catalog with its text edited so.
+/// The demo catalog with its text edited this way.
 #[must_use]
 pub fn edited_catalog(edit: impl FnOnce(String) -> String) -> Catalog {
     let text = edit(std::fs::read_to_string(root().join("catalog.toml")).unwrap());
@@ -126,7 +126,7 @@ async fn listen() -> (TcpListener, String) {
     (listener, url)
 }
 
-/// `DynamoDB` alone, on a free port: its address, and the task that serves it.
+/// Only a DynamoDB, on a free port: its address, and the task that serves it.
 pub async fn dynamodb() -> (String, impl Future<Output = ()> + Send + 'static) {
     let database = local::dynamo::in_memory(TABLE, &template().table).unwrap();
     let (listener, url) = listen().await;
@@ -139,7 +139,7 @@ pub fn table_at(dynamodb_url: &str) -> Table {
     shared::aws::table(&table_config(dynamodb_url))
 }
 
-/// `DynamoDB`'s own client at this address.
+/// A DynamoDB client for this address.
 #[must_use]
 pub fn dynamodb_client_at(dynamodb_url: &str) -> aws_sdk_dynamodb::Client {
     use aws_sdk_dynamodb::config::{BehaviorVersion, Config, Credentials, Region};
@@ -151,7 +151,7 @@ pub fn dynamodb_client_at(dynamodb_url: &str) -> aws_sdk_dynamodb::Client {
     aws_sdk_dynamodb::Client::from_conf(config.build())
 }
 
-/// What a function is told of the table at this address.
+/// A function's configuration for the table at this address.
 #[must_use]
 pub fn table_config(dynamodb_url: &str) -> TableConfig {
     TableConfig {
@@ -161,7 +161,7 @@ pub fn table_config(dynamodb_url: &str) -> TableConfig {
     }
 }
 
-/// Links to the chapters, in AWS or at this address of S3's.
+/// Chapter links, in AWS or at this address of S3's.
 #[must_use]
 pub fn content_links(endpoint: Option<String>) -> ContentLinks {
     shared::aws::content_links(
@@ -173,7 +173,7 @@ pub fn content_links(endpoint: Option<String>) -> ContentLinks {
 fn aws() -> AwsConfig {
     AwsConfig {
         region: "us-east-1".to_owned(),
-        // As a function of the local stack: its bucket takes no other's signature.
+        // As on the local stack, whose bucket accepts no other signature.
         access_key_id: "local".to_owned(),
         secret_access_key: "local".to_owned().into(),
         session_token: Some("local".to_owned().into()),
@@ -232,7 +232,7 @@ impl World {
         push(catalog, Closing::Refused, &self.account(), &self.deployment(""), |_| {}).await
     }
 
-    /// Has whoever speaks to `DynamoDB` from now on do so through this meter.
+    /// Makes everything that connects to DynamoDB from now on use this meter.
     pub async fn meter(&mut self) -> Meter {
         let (meter, url, serving) = Meter::before(self.dynamodb_url.clone()).await;
         self.servers.spawn(serving);
@@ -240,7 +240,7 @@ impl World {
         meter
     }
 
-    /// The Stripe account, with a key that may do everything.
+    /// The Stripe account, with an unrestricted key.
     #[must_use]
     pub fn account(&self) -> Account {
         Account::new(Some(&self.stripe_url), &"sk_test_world".into(), Mode::Test).unwrap()
@@ -252,13 +252,13 @@ impl World {
         table_at(&self.dynamodb_url)
     }
 
-    /// Where `DynamoDB` is.
+    /// DynamoDB's address.
     #[must_use]
     pub fn dynamodb_url(&self) -> &str {
         &self.dynamodb_url
     }
 
-    /// Where Secrets Manager is.
+    /// Secrets Manager's address.
     #[must_use]
     pub fn secrets_url(&self) -> &str {
         &self.secrets_url
@@ -270,13 +270,13 @@ impl World {
         &self.stripe
     }
 
-    /// `DynamoDB`'s own client.
+    /// A DynamoDB client.
     #[must_use]
     pub fn dynamodb_client(&self) -> aws_sdk_dynamodb::Client {
         dynamodb_client_at(&self.dynamodb_url)
     }
 
-    /// Secrets Manager's own client.
+    /// A Secrets Manager client.
     #[must_use]
     pub fn secrets_manager(&self) -> aws_sdk_secretsmanager::Client {
         let endpoint = Some(self.secrets_url.clone());
@@ -289,13 +289,13 @@ impl World {
         SecretCache::signing_secrets(self.secrets_manager(), SIGNING_SECRET_ID.to_owned())
     }
 
-    /// The webhook function, as if just started.
+    /// The webhook function, just started.
     #[must_use]
     pub fn webhook(&self) -> webhook::App<Table, ManualClock> {
         self.webhook_on(self.table())
     }
 
-    /// The webhook function on this ledger, as if just started.
+    /// The webhook function with this ledger, just started.
     #[must_use]
     pub fn webhook_on<L>(&self, ledger: L) -> webhook::App<L, ManualClock> {
         let key = SecretCache::api_key(self.secrets_manager(), READ_KEY_ID.to_owned());
@@ -308,8 +308,8 @@ impl World {
         }
     }
 
-    /// Serves the webhook where Stripe can deliver to it, by instances that stay warm, and Lambda's
-    /// API where they can be replaced.
+    /// Serves the webhook for Stripe's deliveries, with instances that stay warm, and the Lambda
+    /// API that replaces them.
     pub async fn serve_webhook(&mut self) -> Instances {
         let (table, secrets_manager) = (self.table(), self.secrets_manager());
         let (clock, stripe_url, shop) =
@@ -332,13 +332,13 @@ impl World {
         instances
     }
 
-    /// Where the webhook is served.
+    /// The webhook's address.
     #[must_use]
     pub fn webhook_url(&self) -> String {
         format!("{}/webhook", self.functions_url)
     }
 
-    /// This world as its operator reaches it, with the webhook at this address.
+    /// This world as its operator sees it, with the webhook at this address.
     #[must_use]
     pub fn deployment(&self, webhook_url: &str) -> Deployment {
         let stack = LocalStack {
@@ -357,13 +357,13 @@ impl World {
         }
     }
 
-    /// The checkout function, as if just started.
+    /// The checkout function, just started.
     #[must_use]
     pub fn checkout(&self) -> Arc<checkout::App<ManualClock>> {
         self.checkout_at(&self.stripe_url)
     }
 
-    /// The checkout function with another Stripe, as if just started.
+    /// The checkout function with another Stripe, just started.
     #[must_use]
     pub fn checkout_at(&self, stripe_url: &str) -> Arc<checkout::App<ManualClock>> {
         let key = SecretCache::api_key(self.secrets_manager(), API_KEY_ID.to_owned());
@@ -378,7 +378,7 @@ impl World {
         })
     }
 
-    /// The entitlements function, as if just started.
+    /// The entitlements function, just started.
     #[must_use]
     pub fn entitlements(&self) -> entitlements::App<Table, ManualClock> {
         entitlements::App {
@@ -403,13 +403,13 @@ impl World {
         answer(&webhook::handle(&self.webhook(), &request).await)
     }
 
-    /// Asks the entitlements function.
+    /// Sends a request to the entitlements function.
     pub async fn read(&self, route_key: &str, target: &str, who: &Who) -> (u16, Value) {
         let request = api(route_key, target, who, None);
         answer(&entitlements::handle(&self.entitlements(), &request).await)
     }
 
-    /// Asks a checkout function that has just started.
+    /// Sends a request to a checkout function that has just started.
     pub async fn ask(
         &self,
         route_key: &str,
@@ -421,7 +421,7 @@ impl World {
         checkout::handle(&*self.checkout(), &request).await
     }
 
-    /// Asks to buy the demo course, and answers with the session's id.
+    /// Opens a checkout for the demo course, and returns the session's id.
     pub async fn buy(&self, who: &Who) -> String {
         let body = Some(r#"{"price": "tutorclaw_paid"}"#);
         let (status, session) = answer(&self.ask("POST /checkout", "/checkout", who, body).await);
@@ -429,14 +429,14 @@ impl World {
         session["session_id"].as_str().unwrap().to_owned()
     }
 
-    /// Uses the simulator's control surface.
+    /// Uses the simulator's control API.
     pub async fn stripe_post(&self, path: &str, body: &Value) -> (u16, Value) {
         let url = format!("{}{path}", self.stripe_url);
         let response = reqwest::Client::new().post(url).json(body).send().await.unwrap();
         (response.status().as_u16(), response.json().await.unwrap_or_default())
     }
 
-    /// Has Stripe's API create something.
+    /// Creates an object with Stripe's API.
     pub async fn stripe_form(&self, path: &str, form: &[(String, String)]) -> (u16, Value) {
         let url = format!("{}{path}", self.stripe_url);
         let mut query = reqwest::Url::parse(&url).unwrap();
@@ -448,7 +448,7 @@ impl World {
         (response.status().as_u16(), response.json().await.unwrap_or_default())
     }
 
-    /// Closes a session at Stripe, behind our back.
+    /// Expires a session at Stripe, without an event for us.
     pub async fn expire(&self, session: &str) {
         let url = format!("{}/v1/checkout/sessions/{session}/expire", self.stripe_url);
         let request = reqwest::Client::new().post(url).bearer_auth("sk_test_world");
@@ -462,7 +462,7 @@ impl World {
         request.send().await.unwrap().json().await.unwrap()
     }
 
-    /// Pays a session by card, in the browser's place.
+    /// Pays a session by card.
     pub async fn pay(&self, session: &str) {
         let path = format!("/_sim/checkout/sessions/{session}/pay");
         let card = serde_json::json!({ "card": "4242424242424242" });
@@ -470,7 +470,7 @@ impl World {
         assert_eq!(status, 200, "{answer}");
     }
 
-    /// Pays a session by bank debit, which is on its way until it is settled.
+    /// Pays a session by bank debit, which stays processing until it is settled.
     pub async fn pay_by_debit(&self, session: &str) {
         let path = format!("/_sim/checkout/sessions/{session}/pay");
         let debit = serde_json::json!({ "payment_method": "sepa_debit" });
@@ -478,7 +478,7 @@ impl World {
         assert_eq!(status, 200, "{answer}");
     }
 
-    /// Has the bank refuse a debit.
+    /// Makes the bank decline a debit.
     pub async fn refuse_debit(&self, session: &str) {
         let path = format!("/_sim/checkout/sessions/{session}/settle");
         let failed = serde_json::json!({ "outcome": "failed" });
@@ -486,13 +486,13 @@ impl World {
         assert_eq!(status, 200, "{answer}");
     }
 
-    /// Stripe's events of this type, the oldest first.
+    /// Stripe's events of this type, oldest first.
     pub async fn events(&self, kind: &str) -> Vec<Value> {
         let list = self.stripe_get(&format!("/v1/events?type={kind}&limit=100")).await;
         list["data"].as_array().unwrap().iter().rev().cloned().collect()
     }
 
-    /// Every item of the table but the catalog, sorted by key, in `DynamoDB`'s JSON made plain.
+    /// Every item of the table except the catalog, sorted by key, as plain JSON.
     pub async fn items(&self) -> Vec<Value> {
         let scan = self.dynamodb_client().scan().table_name(TABLE).send().await.unwrap();
         let mut items: Vec<Value> = scan
@@ -508,7 +508,7 @@ impl World {
         items
     }
 
-    /// Those items whose keys start so.
+    /// Those items whose keys have this prefix.
     pub async fn items_of(&self, pk: &str, sk: &str) -> Vec<Value> {
         let starts = |item: &Value, name: &str, with: &str| {
             item[name].as_str().is_some_and(|text| text.starts_with(with))
@@ -518,7 +518,7 @@ impl World {
         items
     }
 
-    /// Makes an item unreadable: this attribute becomes a map without what is needed.
+    /// Makes an item unreadable: this attribute becomes a map without the required fields.
     pub async fn spoil(&self, pk: &str, sk: &str, attribute: &str) {
         use aws_sdk_dynamodb::types::AttributeValue as Attribute;
         let update = self.dynamodb_client().update_item().table_name(TABLE);
@@ -530,7 +530,7 @@ impl World {
         update.expression_attribute_values(":nothing", nothing).send().await.unwrap();
     }
 
-    /// Stops `DynamoDB`, Secrets Manager and everything else at once.
+    /// Stops DynamoDB, Secrets Manager and everything else at once.
     pub async fn stop_servers(&mut self) {
         self.servers.shutdown().await;
     }
@@ -546,6 +546,6 @@ pub(crate) fn plain(value: &aws_sdk_dynamodb::types::AttributeValue) -> Value {
     } else if let Attribute::M(map) = value {
         map.iter().map(|(name, value)| (name.clone(), plain(value))).collect()
     } else {
-        panic!("an attribute of a kind that nothing here writes: {value:?}")
+        panic!("an attribute of an unexpected type: {value:?}")
     }
 }

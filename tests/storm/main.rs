@@ -1,5 +1,5 @@
-//! A short storm, the way `cargo xtask storm` runs a long one. It is a test program of its own, so
-//! that nothing else runs beside it.
+//! A short storm, run as `cargo xtask storm` runs a long one. It is its own test program, so that
+//! nothing else runs beside it.
 
 #![allow(
     clippy::unwrap_used,
@@ -23,7 +23,7 @@ const STORM: &str = env!("CARGO_BIN_EXE_storm");
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
 /// The functions' own executables. They are built here, once, unless the whole workspace is tested:
-/// then cargo has just built them, and would build half of it anew for these.
+/// then cargo has just built them, and would rebuild half of it for these.
 static FUNCTIONS: LazyLock<String> = LazyLock::new(|| {
     let target = Path::new(STORM).ancestors().nth(2).unwrap();
     if !tools::tests_are_all_run() {
@@ -43,7 +43,7 @@ fn storm(arguments: &[&str]) -> Command {
 }
 
 #[test]
-fn nothing_is_lost_or_doubled_while_processes_are_killed_and_dynamodb_fails() {
+fn killed_processes_and_a_failing_table_lose_nothing() {
     let output = storm(&["--seed", "4", "--events", "250", "--seconds", "90"]).output().unwrap();
     let (said, errors) = (output.stdout, output.stderr);
     let (said, errors) = (String::from_utf8_lossy(&said), String::from_utf8_lossy(&errors));
@@ -63,17 +63,17 @@ async fn processes(gateway: &str) -> Vec<Pid> {
     processes.map(|process| pid(process).and_then(Pid::from_raw).unwrap()).collect()
 }
 
-/// Where a storm says that its gateway is.
+/// The line with which a storm reports its gateway.
 fn gateway(said: &mut impl BufRead) -> String {
     let line = said.lines().next().expect("a storm that begins").unwrap();
     line.strip_prefix("the gateway is ").expect(&line).to_owned()
 }
 
 #[tokio::test]
-async fn a_storm_that_is_called_off_leaves_no_process_behind() {
+async fn a_canceled_storm_leaves_no_process_behind() {
     let mut storm = storm(&["--events", "300"]);
     let mut storm = storm.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    // As long as this is there, the storm can say more.
+    // Keeps the pipe open, so that the storm can print more.
     let mut said = BufReader::new(storm.stderr.take().unwrap());
     let gateway = gateway(&mut said);
     let mut functions = Vec::new();

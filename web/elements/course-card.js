@@ -1,5 +1,5 @@
 // @ts-check
-// <course-card course="tutorclaw">: a course at a glance, and the one thing to do with it.
+// <course-card course="tutorclaw">: a course's summary and its one action.
 
 /** @import { Child } from "../dom.js" */
 /** @import { Course, Entitlement, Offer } from "../api.d.ts" */
@@ -14,9 +14,9 @@ import { ruler } from "./ruler.js";
 import { ShopElement } from "./shop-element.js";
 import "./unlock-button.js";
 
-/** Whoever has been sold subscriptions wants to know. */
+/** Shown beside prices, since learners expect subscriptions. */
 export const ONCE = "One payment, no subscription.";
-/** As many titles are seen through the blur. */
+/** How many titles show through the blur. */
 const PREVIEW = 4;
 
 export class CourseCard extends ShopElement {
@@ -41,8 +41,8 @@ export class CourseCard extends ShopElement {
         h(/^[2-6]$/.test(level) ? `h${level}` : "h3", { id: "title" },
           h("a", { href: `${site}/course/${course.id}` }, course.title)),
         h("p", { class: "summary" }, course.summary),
-        h("p", { class: "facts" }, facts(course, isFull), !isFull && goOn(course, stands.standing))),
-      isFull ? door(course, stands.standing) : gate(course, stands));
+        h("p", { class: "facts" }, facts(course, isFull), !isFull && continueLink(course, stands.standing))),
+      isFull ? openLink(course, stands.standing) : paywall(course, stands));
   }
 }
 customElements.define("course-card", CourseCard);
@@ -58,7 +58,7 @@ function facts(course, isFull) {
 }
 
 /**
- * The chapter that was read last, if it is open.
+ * The chapter that the learner read last, if it is open.
  * @param {Course} course
  * @param {Standing} standing
  */
@@ -68,11 +68,11 @@ export function lastRead(course, standing) {
 }
 
 /**
- * Back to what is free of a course that is locked.
+ * A link back to a locked course's free chapter.
  * @param {Course} course
  * @param {Standing} standing
  */
-function goOn(course, standing) {
+function continueLink(course, standing) {
   const chapter = lastRead(course, standing);
   return chapter !== undefined && [". ", h("a", {
     href: `${site}/course/${course.id}/${chapter}`,
@@ -84,7 +84,7 @@ function goOn(course, standing) {
  * @param {Course} course
  * @param {Standing} standing
  */
-function door(course, standing) {
+function openLink(course, standing) {
   const chapter = lastRead(course, standing);
   return h("p", { class: "door" },
     h("a", {
@@ -101,12 +101,12 @@ function door(course, standing) {
  * @param {Course} course
  * @param {{ standing: Standing, was?: Entitlement }} stands
  */
-function gate(course, stands) {
-  const shut = course.chapters.filter((chapter) => !chapter.free).slice(0, PREVIEW);
+function paywall(course, stands) {
+  const locked = course.chapters.filter((chapter) => !chapter.free).slice(0, PREVIEW);
   const offer = choose(course.offers)[0];
   return h("div", { class: "gate", part: "gate" },
     h("ul", { class: "blurred", "aria-hidden": "true" },
-      shut.map((chapter) => h("li", {}, chapter.title))),
+      locked.map((chapter) => h("li", {}, chapter.title))),
     h("div", { class: "overlay" }, overlay(course, offer, stands)));
 }
 
@@ -119,24 +119,27 @@ function gate(course, stands) {
 function overlay(course, offer, { standing, was }) {
   const purchases = h("a", { class: "button quiet", href: `${site}/purchases`, "aria-label": `Details of your purchase: ${course.title}` }, "Details");
   if (standing === "processing") {
-    return [h("p", { class: "state" }, icon("clock"), "Your payment is on its way. It opens by itself."), purchases];
+    return [h("p", { class: "state" }, icon("clock"), "Your payment is processing. Access opens automatically."), purchases];
   }
   if (standing === "suspended") {
-    return [h("p", { class: "state" }, icon("lock"), "On hold: the payment is disputed at the bank."), purchases];
+    return [h("p", { class: "state" }, icon("lock"), "On hold: your payment is disputed."), purchases];
   }
-  if (!offer) return h("p", { class: "state" }, icon("lock"), "Not on sale at the moment.");
+  if (!offer) return h("p", { class: "state" }, icon("lock"), "Not on sale right now.");
+  const price = money(offer.amount, offer.currency);
+  const isBundle = offer.courses.length > 1;
   return [
-    h("p", { class: "price", part: "price" }, icon("lock"), money(offer.amount, offer.currency)),
-    h("p", { class: "contains" }, offer.courses.length > 1
-      ? `With ${offer.name}, ${counted(offer.courses.length, "course")}`
-      : contains(course, offer)),
+    isBundle
+      ? h("p", { class: "state" }, icon("lock"),
+          `Part of ${offer.name}: ${counted(offer.courses.length, "course")}, ${price} together`)
+      : [h("p", { class: "price", part: "price" }, icon("lock"), price),
+          h("p", { class: "contains" }, contains(course, offer))],
     before(was),
-    h("unlock-button", { class: "soft", price: offer.price, label: "Unlock", exportparts: "button" }),
+    h("unlock-button", { class: "soft", price: offer.price, exportparts: "button" }),
   ];
 }
 
 /**
- * What an offer contains, seen from one of its courses.
+ * What an offer contains, as shown on one of its courses.
  * @param {Course} course
  * @param {Offer} offer
  */
@@ -148,17 +151,17 @@ export function contains(course, offer) {
 }
 
 /**
- * Why a course that was owned is shut again.
+ * Why the learner lost access to a course.
  * @param {Entitlement | undefined} was
  */
 export function before(was) {
-  const says = {
+  const texts = {
     refunded: "Your purchase was refunded.",
     dispute_lost: "Your bank returned the money, so access has ended.",
     revoked: "The author ended your access.",
     ended: "Your access has ended.",
     failed: "Your last payment failed.",
   };
-  const said = was && Object.entries(says).find(([status]) => status === was.status)?.[1];
-  return said && h("p", { class: "before" }, said);
+  const text = was && Object.entries(texts).find(([status]) => status === was.status)?.[1];
+  return text && h("p", { class: "before" }, text);
 }

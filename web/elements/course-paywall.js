@@ -1,6 +1,6 @@
 // @ts-check
-// <course-paywall course="tutorclaw" chapter="6">teaser</course-paywall>: the teaser and the offer,
-// and in their place the chapter once access is granted.
+// <course-paywall course="tutorclaw" chapter="6">teaser</course-paywall>: shows the teaser and the
+// offer, or the chapter once the learner has access.
 
 /** @import { Child } from "../dom.js" */
 /** @import { Access, Course, Offer, Reason } from "../api.d.ts" */
@@ -18,18 +18,18 @@ import { ONCE, before, contains } from "./course-card.js";
 import { ShopElement } from "./shop-element.js";
 import "./unlock-button.js";
 
-/** While a payment is on its way it is asked again after so long, and each time half as long more. */
+/** The first pause between two checks of a processing payment. Each is half as long again as the last. */
 const LOOK_MS = 4000;
 const LOOK_MAX_MS = 60_000;
 
 export class CoursePaywall extends ShopElement {
   static observedAttributes = ["course", "chapter"];
 
-  /** Whether it has opened while somebody was before it. */
+  /** Whether the chapter opened while the paywall was on screen. */
   #opened = false;
-  /** Whether the focus was in it, and is to be kept. */
+  /** Whether the focus was inside the element, to be moved to the chapter. */
   #hadFocus = false;
-  /** What the page around it knows, like "open tutorclaw/6". */
+  /** The last state the page was told, like "open tutorclaw/6". */
   #told = "";
   #pause = LOOK_MS;
   /** @type {number | undefined} */
@@ -54,16 +54,16 @@ export class CoursePaywall extends ShopElement {
     const chapter = course.chapters.find((chapter) => chapter.number === number);
     if (!chapter) throw new ApiError("unknown-chapter");
     if (!session.token) {
-      // Whoever is reading reads on: what was shown is not taken away by time.
-      if (session.expired && this.#isOpen(course, number)) return this.#text(readOn());
-      this.#shut(course, number);
+      // An expired session does not close a chapter that is being read.
+      if (session.expired && this.#isOpen(course, number)) return this.#text(sessionExpired());
+      this.#lock(course, number);
       if (session.expired) return this.#panel(signInAgain());
       return chapter.free
         ? this.#panel(freeToRead())
         : this.#panel(offers(course, choose(course.offers)), chapter.title);
     }
     try {
-      // What is known to be shut is not asked for in vain.
+      // Skips the request for a chapter that is known to be locked.
       const access = await this.#ask(course, chapter, signal);
       if (access.access === "denied") return this.#denied(course, chapter, access.reason, access.offers);
       const text = await read(course.id, number, signal);
@@ -78,23 +78,23 @@ export class CoursePaywall extends ShopElement {
       if (error.kind === "access-denied") {
         return this.#denied(course, chapter, error.reason ?? "payment_required", error.offers);
       }
-      const isOver = error.kind === "unauthorized";
-      if (this.#isOpen(course, number)) return this.#text(isOver && readOn());
-      if (isOver) return this.#panel(signInAgain());
+      const isExpired = error.kind === "unauthorized";
+      if (this.#isOpen(course, number)) return this.#text(isExpired && sessionExpired());
+      if (isExpired) return this.#panel(signInAgain());
       throw error;
     }
   }
 
   /**
-   * May the chapter be read? What is open as far as this page knows is tried.
+   * Asks whether the chapter may be read, unless this page already knows.
    * @param {Course} course
    * @param {Course["chapters"][number]} chapter
    * @param {AbortSignal} signal
    * @returns {Promise<Pick<Access, "access" | "reason" | "offers">>}
    */
   async #ask(course, chapter, signal) {
-    const isTried = chapter.free || standing(course, await shop.holdings()).standing === "owned";
-    return isTried
+    const isKnown = chapter.free || standing(course, await shop.holdings()).standing === "owned";
+    return isKnown
       ? { access: "granted", reason: "purchased", offers: [] }
       : api.access(course.id, chapter.number, signal);
   }
@@ -106,8 +106,8 @@ export class CoursePaywall extends ShopElement {
    * @param {Offer[]} offered
    */
   async #denied(course, chapter, reason, offered) {
-    this.#shut(course, chapter.number);
-    if (reason === "payment_processing") this.#lookAgain();
+    this.#lock(course, chapter.number);
+    if (reason === "payment_processing") this.#checkLater();
     const { was } = standing(course, await shop.holdings().catch(() => []));
     return this.#panel(denied(reason) ?? [before(was), offers(course, choose(offered))], chapter.title);
   }
@@ -132,7 +132,7 @@ export class CoursePaywall extends ShopElement {
     this.append(shown);
     this.#opened = wasLocked;
     this.draw(this.#text());
-    // What had the focus is gone, or goes; if it has not moved on, it is now at the text.
+    // Whatever had the focus is being removed: moves it to the text, unless it has moved elsewhere.
     const isHere = [document.body, this].some((one) => one === document.activeElement);
     if (this.#hadFocus && isHere) shown.focus({ preventScroll: true });
     this.#hadFocus = false;
@@ -143,13 +143,13 @@ export class CoursePaywall extends ShopElement {
    * @param {Course} course
    * @param {number} chapter
    */
-  #shut(course, chapter) {
+  #lock(course, chapter) {
     this.#clear();
     this.#state("locked", course, chapter);
   }
 
   /**
-   * Tells the page around it, unless it knows.
+   * Dispatches the state, if it changed.
    * @param {"open" | "locked"} state
    * @param {Course} course
    * @param {number} chapter
@@ -166,14 +166,14 @@ export class CoursePaywall extends ShopElement {
     for (const child of this.querySelectorAll(":scope > [slot=chapter]")) child.remove();
   }
 
-  #lookAgain() {
+  #checkLater() {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => void shop.refresh().then(() => this.update()), this.#pause);
     this.#pause = Math.min(this.#pause * 1.5, LOOK_MAX_MS);
   }
 
   /**
-   * The chapter's text, and that it has just opened, for whoever doesn't see it.
+   * The chapter's text, and for screen readers, that it has just opened.
    * @param {Child} [below]
    */
   #text(below) {
@@ -181,63 +181,63 @@ export class CoursePaywall extends ShopElement {
   }
 
   /**
-   * @param {Child} says
-   * @param {string} [title] of the chapter that is shut
+   * @param {Child} content
+   * @param {string} [title] of the locked chapter
    */
-  #panel(says, title) {
+  #panel(content, title) {
     const hasTeaser = this.textContent?.trim() !== "" || this.childElementCount > 0;
     const lines = [0, 1, 2, 3, 4].map(() => h("span"));
     return [status(""), h("div", { class: "wall" },
       h("div", { class: "teaser", part: "teaser" }, h("slot")),
       !hasTeaser && h("div", { class: "lines blurred", "aria-hidden": "true" }, lines, lines.map((line) => line.cloneNode())),
-      h("section", { class: "panel", part: "panel", "aria-label": title ? `Locked: ${title}` : "Sign in to read" }, says))];
+      h("section", { class: "panel", part: "panel", "aria-label": title ? `Locked: ${title}` : "Sign in to read" }, content))];
   }
 }
 customElements.define("course-paywall", CoursePaywall);
 
-/** @param {string} says */
-function status(says) {
-  return h("p", { class: "unseen", role: "status" }, says);
+/** @param {string} text */
+function status(text) {
+  return h("p", { class: "unseen", role: "status" }, text);
 }
 
 function freeToRead() {
   return [
     h("p", { class: "lead" }, "This chapter is free."),
-    h("p", {}, "Sign in with your e-mail address to read it. No password, no card."),
+    h("p", {}, "Sign in with your email address to read it. No password, no card."),
     entrance("Sign in and read"),
   ];
 }
 
 function signInAgain() {
   return [
-    h("p", { class: "lead" }, "Your sign-in has ended."),
-    h("p", {}, "Sign in again, and go on reading where you are."),
+    h("p", { class: "lead" }, "Your session has expired."),
+    h("p", {}, "Sign in again to keep reading."),
     entrance("Sign in again"),
   ];
 }
 
-/** Said below a text that stays. */
-function readOn() {
-  return h("p", { class: "small quiet again" }, "Your sign-in has ended. For the next chapter, ", entrance("sign in again", "link"), ".");
+/** Shown below a chapter that stays open. */
+function sessionExpired() {
+  return h("p", { class: "small quiet again" }, "Your session has expired. To read the next chapter, ", entrance("sign in again", "link"), ".");
 }
 
 /**
- * Why nothing is offered, if nothing is.
+ * What the panel shows when nothing is for sale because of a payment.
  * @param {Reason} reason
  */
 function denied(reason) {
   const purchases = h("a", { class: "button quiet", href: `${site}/purchases` }, "See your purchases");
   if (reason === "payment_processing") {
     return [
-      h("p", { class: "lead", role: "status" }, icon("clock"), "Your payment is on its way."),
-      h("p", {}, "The bank has not confirmed it yet. This page looks again by itself, and opens as soon as it has."),
+      h("p", { class: "lead", role: "status" }, icon("clock"), "Your payment is processing."),
+      h("p", {}, "Your bank hasn’t confirmed it yet. This page checks automatically and opens the chapter as soon as it has."),
       purchases,
     ];
   }
   if (reason === "payment_disputed") {
     return [
       h("p", { class: "lead" }, icon("lock"), "On hold: your payment is disputed."),
-      h("p", {}, "Your bank is looking into it. If it decides that the payment stands, this opens again."),
+      h("p", {}, "Your bank is reviewing it. If it upholds the payment, access returns automatically."),
       purchases,
     ];
   }
@@ -249,19 +249,19 @@ function denied(reason) {
  */
 function offers(course, found) {
   const [first, ...others] = found;
-  if (!first) return h("p", { class: "lead" }, icon("lock"), "This course is not on sale at the moment.");
+  if (!first) return h("p", { class: "lead" }, icon("lock"), "This course isn’t on sale right now.");
   return [
     h("p", { class: "lead" }, icon("lock"), first.name),
     h("p", { class: "price", part: "price" }, money(first.amount, first.currency)),
     h("p", { class: "contains" }, contains(course, first)),
-    h("unlock-button", { price: first.price, label: "Unlock", exportparts: "button" }),
+    h("unlock-button", { price: first.price, exportparts: "button" }),
     others.map((offer) => h("unlock-button", {
       class: "other",
       price: offer.price,
-      label: `Or ${offer.name} for ${money(offer.amount, offer.currency)}`,
+      label: `Or buy ${offer.name} for ${money(offer.amount, offer.currency)}`,
     })),
     h("p", { class: "small quiet" }, ONCE),
-    !session.token && h("p", { class: "small" }, "Bought it already? ",
+    !session.token && h("p", { class: "small" }, "Already bought it? ",
       entrance("Sign in", "link")),
   ];
 }

@@ -1,5 +1,5 @@
 // @ts-check
-// A course as a row of strokes, one for each chapter: full where it is open, hollow where it is shut.
+// One stroke for each chapter: filled if it is open, hollow if it is locked.
 
 /** @import { Course } from "../api.d.ts" */
 /** @import { Standing } from "../shop.js" */
@@ -13,6 +13,6 @@ import { isOpen } from "../shop.js";
  */
 export function ruler(course, standing) {
   const stroke = (/** @type {{ free: boolean }} */ chapter) =>
-    h("span", { class: isOpen(chapter, standing) ? "open" : "shut" });
+    h("span", { class: isOpen(chapter, standing) ? "open" : "locked" });
   return h("div", { class: "ruler", "aria-hidden": "true" }, course.chapters.map(stroke));
 }

@@ -1,6 +1,6 @@
 // @ts-check
-// What the elements have in common: a shadow root, the style, and that each draws itself anew
-// whenever its attributes, the learner, or what the learner has, change.
+// The elements' base class: a shadow root, the style sheet, and redrawing when the attributes, the
+// session or the entitlements change.
 
 /** @import { Child } from "../dom.js" */
 
@@ -20,7 +20,7 @@ export class ShopElement extends HTMLElement {
     this.#root.adoptedStyleSheets = [sheet];
   }
 
-  /** Ends when the element leaves the page. */
+  /** Aborted when the element leaves the page. */
   get life() {
     return this.#life.signal;
   }
@@ -41,7 +41,7 @@ export class ShopElement extends HTMLElement {
     if (this.isConnected) this.update();
   }
 
-  /** Draws the element anew. The turn before ends, whatever it was waiting for. */
+  /** Redraws the element, and aborts an unfinished update. */
   async update() {
     this.#turn.abort();
     this.#turn = new AbortController();
@@ -64,8 +64,8 @@ export class ShopElement extends HTMLElement {
   }
 
   /**
-   * What to show. `undefined` leaves what is there.
-   * @param {AbortSignal} _signal ends with this turn
+   * The content to show. `undefined` keeps the current content.
+   * @param {AbortSignal} _signal aborted by the next update
    * @returns {Promise<Child>}
    */
   async content(_signal) {
@@ -73,7 +73,7 @@ export class ShopElement extends HTMLElement {
   }
 
   /**
-   * What to show until then.
+   * The content to show while it loads.
    * @returns {Child}
    */
   waiting() {
@@ -81,10 +81,10 @@ export class ShopElement extends HTMLElement {
   }
 
   /**
-   * Tells the page around it.
+   * Dispatches an event to the page.
    * @param {string} name
    * @param {unknown} detail
-   * @returns {boolean} whether nobody has prevented what comes next
+   * @returns {boolean} false if a listener prevented the default action
    */
   tell(name, detail) {
     return this.dispatchEvent(

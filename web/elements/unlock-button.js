@@ -1,6 +1,6 @@
 // @ts-check
-// <unlock-button price="tutorclaw_paid">: one press leads to Stripe. The button can't be pressed
-// twice, and says what keeps it, if something does.
+// <unlock-button price="tutorclaw_paid">: one press leads to Stripe. A second press does nothing, and
+// whatever prevents a purchase is shown in its place.
 
 /** @import { Offer } from "../api.d.ts" */
 
@@ -16,7 +16,7 @@ import { availability, shop } from "../shop.js";
 import { here, signIn } from "../sign-in.js";
 import { ShopElement } from "./shop-element.js";
 
-/** Whoever is still here after so long has stopped on the way. */
+/** If the page is still here after this long, the navigation was stopped. */
 const LEAVING_MS = 20_000;
 
 export class UnlockButton extends ShopElement {
@@ -35,7 +35,7 @@ export class UnlockButton extends ShopElement {
 
   connectedCallback() {
     super.connectedCallback();
-    // The browser may keep this page as it was when the learner left for Stripe.
+    // The browser may restore the page as it was when the learner left for Stripe.
     addEventListener("pageshow", () => this.#rest(), { signal: this.life });
   }
 
@@ -48,35 +48,35 @@ export class UnlockButton extends ShopElement {
     const { availability: is, owned } = availability(offer, ...(await shop.all()));
     if (is === "owned") {
       return h("a", { class: "button", part: "button", href: `${site}/course/${offer.courses[0]}` },
-        icon("check"), "Yours: open");
+        icon("check"), "Open course");
     }
     if (is === "processing") {
-      return h("p", { class: "state" }, icon("clock"), "Your payment is on its way.");
+      return h("p", { class: "state" }, icon("clock"), "Your payment is processing.");
     }
     if (is === "suspended") {
-      return h("p", { class: "state" }, icon("lock"), "On hold: the payment is disputed at the bank.");
+      return h("p", { class: "state" }, icon("lock"), "On hold: your payment is disputed.");
     }
-    // While the learner is on the way to Stripe, the button stays as it is.
+    // While the checkout opens, the button stays as it is.
     if (this.#isBusy) return undefined;
     this.#offer = offer;
     this.#name(offer);
     return [
       this.#button,
       owned.length > 0 && h("p", { class: "small quiet" },
-        `You already have ${list(owned.map((course) => course.title))}.`),
+        `You already own ${list(owned.map((course) => course.title))}.`),
       this.#below,
     ];
   }
 
   /** @param {Offer} offer */
   #name({ amount, currency, name }) {
-    const label = this.getAttribute("label") ?? `Unlock for ${money(amount, currency)}`;
+    const label = this.getAttribute("label") ?? `Buy for ${money(amount, currency)}`;
     this.#label.replaceChildren(label);
-    // Of several buttons on a page, each says what it unlocks; what is seen comes first in it.
+    // Each of several buttons on a page names its product, after the visible label.
     this.#button.setAttribute("aria-label", `${label}: ${name}`);
   }
 
-  /** Ready to be pressed. */
+  /** Enables the button again. */
   #rest() {
     if (!this.#offer) return;
     this.#isBusy = false;
@@ -99,7 +99,7 @@ export class UnlockButton extends ShopElement {
   async #press() {
     const offer = this.#offer;
     if (!offer || this.#isBusy) return;
-    this.#work("Opening the checkout…");
+    this.#work("Opening checkout…");
     try {
       await this.#leave(offer);
     } catch (problem) {
@@ -108,7 +108,7 @@ export class UnlockButton extends ShopElement {
   }
 
   /**
-   * To Stripe; from another site, or without a sign-in, by way of the site's page `/buy`.
+   * Goes to Stripe: directly, or from another site or without a session by the site's page `/buy`.
    * @param {Offer} offer
    */
   async #leave(offer) {
@@ -117,7 +117,7 @@ export class UnlockButton extends ShopElement {
     const { life } = this;
     if (!embedded && !session.token) return signIn(buy(here()), { signal: life });
     const url = embedded ? site + buy(await wayBack()) : await checkout(offer);
-    // Whoever has gone to another page meanwhile is not taken away from it.
+    // The learner may have gone to another page meanwhile.
     if (life.aborted) return;
     if (!this.tell("checkout", { price, url })) return this.#rest();
     location.assign(url);
@@ -144,7 +144,7 @@ export class UnlockButton extends ShopElement {
       notice(error, { retry: again, course: offer.courses[0], signal: this.life, paying: true }),
     );
     this.tell("error", { kind: error.kind, message: error.message });
-    // What has just been learnt, the rest of the page should know.
+    // The rest of the page should show it too.
     if (["already-entitled", "payment-processing", "payment-disputed"].includes(error.kind)) {
       void shop.refresh();
     }

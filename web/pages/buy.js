@@ -1,6 +1,6 @@
 // @ts-check
-// `/buy?price=…&from=…`: straight to Stripe. A link to it may stand anywhere; who is not signed in comes
-// back to it from the sign-in.
+// `/buy?price=…&from=…`: straight to Stripe. It can be linked from anywhere; signing in first returns
+// here.
 
 /** @import { Visit } from "../router.js" */
 
@@ -20,8 +20,8 @@ export async function buy({ query, show, signal }) {
   const host = hostBehind(from);
   const open = async () => {
     show("Checkout",
-      h("h1", {}, "Opening the checkout…"),
-      h("p", { class: "busy", role: "status" }, "One moment. You pay on Stripe’s own page."));
+      h("h1", {}, "Opening checkout…"),
+      h("p", { class: "busy", role: "status" }, "One moment. You’ll pay securely on Stripe’s page."));
     /** @type {string | undefined} */
     let course;
     try {
@@ -29,15 +29,18 @@ export async function buy({ query, show, signal }) {
       const offer = await shop.offer(price);
       course = offer.courses[0];
       const url = await checkout(offer, from);
-      // Nobody who comes back with the browser's button is sent to Stripe again.
+      // The Back button must not lead to Stripe again.
       if (!signal.aborted) location.replace(url);
     } catch (problem) {
       const error = ApiError.of(problem);
       const retry = () => void open();
+      const back = host
+        ? h("a", { href: from }, `Back to ${host}`)
+        : h("a", { href: course ? `/course/${course}` : "/" }, course ? "Back to the course" : "See all courses");
+      // The notice links to the course or to all courses itself.
+      const isLinked = !host && (error.way === "course" || (error.way === "courses" && !course));
       show("Checkout", h("h1", {}, title(error)), notice(error, { retry, course, signal, paying: true }),
-        h("p", {}, host
-          ? h("a", { href: from }, `Back to ${host}`)
-          : h("a", { href: course ? `/course/${course}` : "/" }, course ? "Back to the course" : "See all courses")));
+        !isLinked && h("p", {}, back));
     }
   };
   await open();
@@ -45,7 +48,7 @@ export async function buy({ query, show, signal }) {
 
 /** @param {ApiError} error */
 function title(error) {
-  if (error.kind === "already-entitled") return "It is yours already";
-  if (error.kind === "payment-processing") return "Your payment is on its way";
-  return "The checkout can’t be opened";
+  if (error.kind === "already-entitled") return "You already own this";
+  if (error.kind === "payment-processing") return "Your payment is processing";
+  return "Checkout can’t be opened";
 }

@@ -1,5 +1,5 @@
 // @ts-check
-// `/cancel?price=…`: somebody has left Stripe's page. Their place is kept.
+// `/cancel?price=…`: back from Stripe without paying.
 
 /** @import { Offer } from "../api.d.ts" */
 /** @import { Note } from "../checkout.js" */
@@ -13,7 +13,7 @@ import { shop } from "../shop.js";
 import { hostBehind } from "./connect.js";
 
 /**
- * What has become of a checkout; `unknown` as long as nobody could be asked.
+ * The state of a checkout; `unknown` until the API has answered.
  * @typedef {"active" | "processing" | "suspended" | "nothing" | "unknown"} Became
  */
 
@@ -23,13 +23,13 @@ export async function cancel({ query, show }) {
   if (query.get("from") === "chat") return backToTheChat(show);
   const note = kept({ price });
   draw(show, note, note?.offer, "unknown");
-  // The address alone knows the price too, and the offer may be found by it.
+  // In another tab, only the address has the price.
   const offer = (price && (await shop.offer(price).catch(() => null))) || note?.offer;
   draw(show, note, offer, await became(offer));
 }
 
 /**
- * What has become of it, which may have been paid for in another tab, or before somebody went back.
+ * Checks the learner's entitlements: they may have paid in another tab, or before they went back.
  * @param {Offer | undefined} offer
  * @returns {Promise<Became>}
  */
@@ -44,13 +44,13 @@ async function became(offer) {
 }
 
 /**
- * Whoever came from a chat is signed in nowhere, and would pay for somebody else here.
+ * A learner who came from a chat isn't signed in here, and would pay for another account.
  * @param {Visit["show"]} show
  */
 function backToTheChat(show) {
   show("Back to your chat", h("div", { class: "narrow" },
-    h("h1", {}, "You have left the checkout."),
-    h("p", { class: "summary" }, "If you haven’t paid, open the link in your chat again whenever you want it. What you have paid for opens there by itself."),
+    h("h1", {}, "You left the checkout."),
+    h("p", { class: "summary" }, "If you haven’t paid, open the link in your chat again whenever you like. If you have, access opens there automatically."),
     h("p", {}, "You can close this page.")));
 }
 
@@ -64,18 +64,18 @@ function draw(show, note, offer, became) {
   const course = offer?.courses[0];
   const host = note && hostBehind(note.path);
   const heading = {
-    active: "It is yours already.",
-    processing: "Your payment is on its way.",
-    suspended: "It is on hold.",
-    nothing: "You have left the checkout.",
-    unknown: "You have left the checkout.",
+    active: "You already own this.",
+    processing: "Your payment is processing.",
+    suspended: "Your purchase is on hold.",
+    nothing: "You left the checkout.",
+    unknown: "You left the checkout.",
   }[became];
   const text = {
-    active: `${offer?.name} is open to you.`,
-    processing: `${offer?.name} opens by itself once the bank has confirmed the payment. You don’t have to pay again.`,
-    suspended: "Your payment is disputed at the bank. If it stands, what you bought opens again by itself.",
-    nothing: offer && `${offer.name}, ${money(offer.amount, offer.currency)}, is here whenever you want it.`,
-    unknown: "What you have paid for is yours all the same.",
+    active: `You have access to ${offer?.name}.`,
+    processing: `${offer?.name} opens automatically once your bank confirms the payment. Don’t pay again.`,
+    suspended: "Your payment is disputed. If your bank upholds it, access returns automatically.",
+    nothing: offer && `${offer.name}, ${money(offer.amount, offer.currency)}, is still available.`,
+    unknown: "If you’ve paid, your purchase is safe.",
   }[became];
   show(heading.slice(0, -1),
     h("div", { class: "narrow" },
@@ -84,7 +84,7 @@ function draw(show, note, offer, became) {
       h("div", { class: "ways" },
         became === "processing" || became === "suspended"
           ? h("a", { class: "button quiet", href: "/purchases" }, "See your purchases")
-          : offer && h("unlock-button", { price: offer.price, label: "Back to the checkout" }),
+          : offer && h("unlock-button", { price: offer.price, label: "Return to checkout" }),
         h("a", { class: "button quiet", href: note?.path ?? (course ? `/course/${course}` : "/") },
-          host ? `Back to ${host}` : note || course ? "Back to where you were" : "See all courses"))));
+          host ? `Back to ${host}` : note || course ? "Go back" : "See all courses"))));
 }

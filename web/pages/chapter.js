@@ -1,5 +1,5 @@
 // @ts-check
-// `/course/{id}/{chapter}`: a chapter to read, or the paywall in its place.
+// `/course/{id}/{chapter}`: a chapter, or its paywall.
 
 /** @import { Course } from "../api.d.ts" */
 /** @import { Visit } from "../router.js" */
@@ -27,7 +27,7 @@ export async function chapter({ parts, show, signal }) {
           h("course-paywall", { course: course.id, chapter: number }),
           pager(course, number)));
     } catch (error) {
-      show("Chapter", h("h1", {}, "This chapter can’t be shown"), notice(error, { retry: draw, course: id, signal }));
+      show("Chapter", h("h1", {}, "This chapter can’t be loaded"), notice(error, { retry: draw, course: id, signal }));
     }
   };
   show("Chapter", h("div", { class: "reading" }, waiting("title", "box")));
@@ -47,6 +47,8 @@ function pager(course, number) {
       : h("span");
   };
   return h("nav", { class: "pager", "aria-label": "Chapters" },
-    to(number - 1, "Before this", "prev"),
-    to(number + 1, "Next", "next"));
+    to(number - 1, "Previous", "prev"),
+    number < course.chapters.length
+      ? to(number + 1, "Next", "next")
+      : h("a", { href: "/" }, h("span", { class: "count" }, "You’ve reached the end"), " See all courses"));
 }

@@ -1,7 +1,7 @@
 // @ts-check
-// `/connect?origin=…&state=…&key=…`: back to a page of another origin, with the token in the fragment
-// of its address, encrypted to that page's key. Without a key no token is sent. It leads only to sites
-// that the shop's author has named, and there to one page. See `../connect.js`.
+// `/connect?origin=…&state=…&key=…`: back to a page of another origin, with the token in the fragment,
+// encrypted to that page's key. Without a key no token is sent. It leads only to the origins in the
+// configuration, and there to one page. See `../connect.js`.
 
 /** @import { Visit } from "../router.js" */
 
@@ -25,29 +25,29 @@ export async function connect(visit) {
     const { embed_origins } = await config();
     if (!embed_origins.includes(origin)) {
       return show("Sign in", h("div", { class: "narrow" },
-        h("h1", {}, "This site is not connected."),
-        h("p", { class: "summary" }, `${origin || "The page that you come from"} is not among the sites that the author has named. It was told nothing of you.`),
+        h("h1", {}, "This site isn’t connected."),
+        h("p", { class: "summary" }, `${origin || "The page you came from"} isn’t on the author’s list of connected sites. We sent it nothing about you.`),
         h("a", { class: "button quiet", href: "/" }, "See all courses")));
     }
     if (!state || !(await isPublicKey(key))) return show("Sign in", outdated(origin));
-    // A token that the API no longer takes is noticed here, and not handed on.
+    // Makes a request first, so that a token the API refuses isn't passed on.
     await shop.holdings().catch(() => []);
     if (signal.aborted) return;
     if (!session.whole) return await signIn(here(), { replace: true, signal });
-    // The token and its end are all that the elements need.
+    // The elements need only the token and its expiry.
     const { token, expires } = session.whole;
     const response = await encrypt(key, context(origin, state), JSON.stringify({ token, expires }));
     if (signal.aborted) return;
     location.replace(`${origin}${RETURN}#${new URLSearchParams({ coursegate: state, response })}`);
   } catch (error) {
     const retry = () => void connect(visit);
-    show("Sign in", h("h1", {}, "You could not be taken back"), notice(error, { retry, signal }));
+    show("Sign in", h("h1", {}, "We couldn’t take you back"), notice(error, { retry, signal }));
   }
 }
 
 /**
- * A page that sends no usable key was loaded before the site was last deployed, or has a copy of the
- * elements of its own.
+ * A page that sends no usable key was loaded before the last deployment, or has its own copy of the
+ * elements.
  * @param {string} origin
  */
 function outdated(origin) {
@@ -62,7 +62,7 @@ function outdated(origin) {
 }
 
 /**
- * Where a path of this site leads back to, if that is another site: its host.
+ * The host of the other site that a path leads back to, if it does.
  * @param {string} path
  */
 export function hostBehind(path) {

@@ -1,5 +1,5 @@
 // @ts-check
-// `/course/{id}`: the chapters, and beside them what opens the rest.
+// `/course/{id}`: the chapters, and beside them what the learner owns or can buy.
 
 /** @import { Course, Entitlement } from "../api.d.ts" */
 /** @import { Child } from "../dom.js" */
@@ -24,7 +24,7 @@ export async function course(visit) {
       show(course.title, ...content(course, courses, holdings));
     } catch (error) {
       const { signal } = visit;
-      show("Course", h("h1", {}, "This course can’t be shown"), notice(error, { retry: again, signal }));
+      show("Course", h("h1", {}, "This course can’t be loaded"), notice(error, { retry: again, signal }));
     }
   });
 }
@@ -60,7 +60,7 @@ function content(course, courses, holdings) {
 function row(course, chapter, standing) {
   const open = isOpen(chapter, standing);
   const label = !open ? [icon("lock"), "Locked"] : chapter.free && standing !== "owned" ? "Free" : null;
-  return h("li", { class: open ? "open" : "shut" },
+  return h("li", { class: open ? "open" : "locked" },
     h("a", { href: `/course/${course.id}/${chapter.number}` },
       h("span", { class: "number", "aria-hidden": "true" }, chapter.number),
       h("span", { class: "name" }, chapter.title),
@@ -82,7 +82,7 @@ function access(course, courses, holdings, { standing, was }) {
       last ? `Continue with chapter ${last}` : start);
   switch (standing) {
     case "free":
-      return [h("p", { class: "lead" }, "Free"), h("p", {}, "Every chapter is open to everybody who signs in."), read("")];
+      return [h("p", { class: "lead" }, "Free"), h("p", {}, "Every chapter is free once you sign in."), read("")];
     case "owned": {
       const ends = holdings
         .filter((held) => held.status === "active" && held.courses.includes(course.id))
@@ -90,26 +90,26 @@ function access(course, courses, holdings, { standing, was }) {
       const until = ends.includes("") ? null : ends.sort().at(-1);
       return [
         h("p", { class: "lead" }, icon("check"), "Yours"),
-        h("p", {}, until ? `Open to you until ${date(until)}.` : "Every chapter is open to you."),
+        h("p", {}, until ? `You have access until ${date(until)}.` : "You have access to every chapter."),
         read(""),
       ];
     }
     case "processing":
       return [
-        h("p", { class: "lead" }, icon("clock"), "Your payment is on its way"),
-        h("p", {}, "It opens by itself once the bank has confirmed it."),
+        h("p", { class: "lead" }, icon("clock"), "Your payment is processing"),
+        h("p", {}, "Access opens automatically once your bank confirms it."),
         h("a", { class: "button quiet", href: "/purchases" }, "See your purchases"),
         read("quiet"),
       ];
     case "suspended":
       return [
         h("p", { class: "lead" }, icon("lock"), "On hold"),
-        h("p", {}, "Your payment is disputed at the bank. If it stands, the course opens again."),
+        h("p", {}, "Your payment is disputed. If your bank upholds it, access returns automatically."),
         h("a", { class: "button quiet", href: "/purchases" }, "See your purchases"),
-        read("quiet", "Read what is free"),
+        read("quiet", `Read chapter ${number} free`),
       ];
     case "locked":
-      return [before(was), ...offers(course, courses), read("quiet", "Read what is free")];
+      return [before(was), ...offers(course, courses), read("quiet", `Read chapter ${number} free`)];
   }
 }
 
@@ -120,7 +120,7 @@ function access(course, courses, holdings, { standing, was }) {
  */
 function offers(course, courses) {
   const [first, ...others] = choose(course.offers);
-  if (!first) return [h("p", { class: "lead" }, "Not on sale at the moment")];
+  if (!first) return [h("p", { class: "lead" }, "Not on sale right now")];
   return [
     h("p", { class: "lead" }, first.name),
     h("p", { class: "price" }, money(first.amount, first.currency)),
@@ -128,11 +128,11 @@ function offers(course, courses) {
     first.courses.length > 1 && h("ul", { class: "titles" },
       courses.filter((other) => first.courses.includes(other.id)).map((other) =>
         h("li", {}, other === course ? other.title : h("a", { href: `/course/${other.id}` }, other.title)))),
-    h("unlock-button", { price: first.price, label: "Unlock" }),
+    h("unlock-button", { price: first.price }),
     others.map((offer) => h("unlock-button", {
       class: "other",
       price: offer.price,
-      label: `Or ${offer.name} for ${money(offer.amount, offer.currency)}`,
+      label: `Or buy ${offer.name} for ${money(offer.amount, offer.currency)}`,
     })),
     h("p", { class: "small quiet" }, ONCE),
   ];

@@ -1,5 +1,5 @@
 // @ts-check
-// `/`: what is free, what is mine, and what can be unlocked.
+// `/`: every course, by category.
 
 /** @import { Course, Entitlement } from "../api.d.ts" */
 /** @import { Visit } from "../router.js" */
@@ -16,12 +16,12 @@ import { live, waiting } from "./live.js";
 const GROUPS = [
   ["free", "Free"],
   ["curriculum", "Curriculum"],
-  ["alacarte", "À la carte"],
+  ["alacarte", "Single courses"],
 ];
 
 /** @param {Visit} visit */
 export async function dashboard(visit) {
-  visit.show("Courses", head(), groupsToCome());
+  visit.show("Courses", head(), placeholders());
   await live(visit, async (show, again) => {
     try {
       const [courses, holdings] = await shop.all();
@@ -37,9 +37,8 @@ export async function dashboard(visit) {
  * @param {Entitlement[]} [holdings]
  */
 function head(courses, holdings = []) {
-  const email = session.email;
   return h("div", { class: "hello" },
-    h("h1", {}, email ? ["Welcome, ", h("span", { class: "email" }, email)] : "Start free. Unlock the rest when you want it."),
+    h("h1", {}, session.token ? "Your courses" : "All courses"),
     courses ? h("p", { class: "summary" }, summary(courses, holdings)) : h("div", { class: "skeleton line", "aria-hidden": "true" }));
 }
 
@@ -50,17 +49,17 @@ function head(courses, holdings = []) {
 function summary(courses, holdings) {
   const count = (/** @type {Standing} */ which) =>
     courses.filter((course) => standing(course, holdings).standing === which).length;
-  const [free, owned, waiting, held] = [count("free"), count("owned"), count("processing"), count("suspended")];
+  const [free, owned, waiting] = [count("free"), count("owned"), count("processing")];
+  const [held, locked] = [count("suspended"), count("locked")];
   const parts = [
-    owned > 0 && `${counted(owned, "course")} ${owned === 1 ? "is" : "are"} yours`,
-    free > 0 && `${counted(free, "course")} ${free === 1 ? "is" : "are"} free`,
-    waiting > 0 && `${waiting} ${waiting === 1 ? "opens" : "open"} once your payment has arrived`,
-    held > 0 && `${held} ${held === 1 ? "is" : "are"} on hold`,
-    count("locked") > 0 && `${count("locked")} can be unlocked`,
+    owned > 0 && `${counted(owned, "course")} owned`,
+    free > 0 && `${counted(free, "free course")}`,
+    waiting > 0 && `${waiting} waiting for your payment`,
+    held > 0 && `${held} on hold`,
+    locked > 0 && `${locked} to buy`,
   ];
-  const said = parts.filter((part) => part !== false);
-  const last = said.pop();
-  return said.length > 0 ? `${said.join(", ")} and ${last}.` : `${last ?? ""}${last ? "." : ""}`;
+  const counts = parts.filter((part) => part !== false);
+  return counts.length > 0 ? `${counts.join(", ")}.` : "";
 }
 
 /** @param {Course[]} courses */
@@ -79,21 +78,21 @@ function groups(courses) {
 }
 
 /**
- * What a group has in common.
+ * The line below a group's heading.
  * @param {Course["category"]} category
  * @param {Course[]} group
  */
 function about(category, group) {
-  if (category === "free") return "Open to everybody who signs in.";
-  if (category === "alacarte") return "Each by itself.";
+  if (category === "free") return "Free once you sign in.";
+  if (category === "alacarte") return "Buy just the one you need.";
   const offers = choose(group.flatMap((course) => course.offers));
   const bundle = offers.find((offer) => group.every((course) => offer.courses.includes(course.id)));
   return bundle
-    ? `${bundle.name}: one purchase, ${money(bundle.amount, bundle.currency)}, opens all ${group.length}.`
+    ? `${bundle.name}: all ${group.length} courses for ${money(bundle.amount, bundle.currency)}.`
     : "";
 }
 
-function groupsToCome() {
+function placeholders() {
   const card = () => h("div", { class: "card" }, waiting("line", "title", "box"));
   return h("div", { class: "group" },
     h("div", { class: "group-head" }, waiting("line")),

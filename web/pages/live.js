@@ -1,5 +1,5 @@
 // @ts-check
-// Pages that stay true while they are looked at.
+// Pages that redraw when the learner's access changes.
 
 /** @import { Visit } from "../router.js" */
 
@@ -7,7 +7,7 @@ import { h } from "../dom.js";
 import { shop } from "../shop.js";
 
 /**
- * What stands in the place of what is not there yet.
+ * Placeholders while something loads.
  * @param {...("title" | "line" | "box")} shapes
  */
 export function waiting(...shapes) {
@@ -17,8 +17,8 @@ export function waiting(...shapes) {
 }
 
 /**
- * Draws a page now, and again whenever somebody signs in or out or something is bought or taken
- * back. Of two drawings the later one counts, however long the earlier one takes.
+ * Draws a page now and after every change of the shop. The latest drawing wins, even if an earlier one
+ * finishes after it.
  * @param {Visit} visit
  * @param {(show: Visit["show"], again: () => void) => Promise<void>} draw
  */

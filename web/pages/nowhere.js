@@ -1,5 +1,5 @@
 // @ts-check
-// Any other address.
+// Any other path.
 
 /** @import { Visit } from "../router.js" */
 
@@ -9,7 +9,7 @@ import { h } from "../dom.js";
 export async function nowhere({ show }) {
   show("Not found",
     h("div", { class: "narrow" },
-      h("h1", {}, "There is nothing here."),
-      h("p", { class: "summary" }, "The address may be mistyped, or the page is gone."),
+      h("h1", {}, "Page not found."),
+      h("p", { class: "summary" }, "The address may be wrong, or the page has moved."),
       h("a", { class: "button", href: "/" }, "See all courses")));
 }

@@ -1,5 +1,5 @@
 // @ts-check
-// `/purchases`: what I own, why, until when, and what became of it.
+// `/purchases`: what the learner bought, until when they have access, and the history of each payment.
 
 /** @import { Course, Entitlement, Fact } from "../api.d.ts" */
 /** @import { Child } from "../dom.js" */
@@ -14,7 +14,7 @@ import { session } from "../session.js";
 import { byTime, opener, shop } from "../shop.js";
 import { live, waiting } from "./live.js";
 
-/** Of these, a course's page has more to offer than a lock: the course, or to buy it again. */
+/** The statuses that link to the course, to read it or to buy it again. */
 const LINKED = new Set(["active", "ended", "failed", "refunded", "dispute_lost"]);
 
 /** @param {Visit} visit */
@@ -26,7 +26,7 @@ export async function purchases(visit) {
     if (!session.token) return show("Purchases", heading(), signedOut());
     try {
       const [courses, holdings] = await shop.all();
-      // What is on its way has no time yet, and is the newest.
+      // A processing payment has no time yet, and is the newest.
       const awaited = holdings.filter((held) => !held.since);
       const newestFirst = [...awaited, ...byTime(holdings.filter((held) => held.since)).reverse()];
       show("Purchases", heading(), holdings.length === 0
@@ -42,19 +42,19 @@ export async function purchases(visit) {
 function signedOut() {
   return h("div", { class: "empty" },
     h("p", {}, session.expired
-      ? "Your sign-in has ended. Sign in again to see what you own."
+      ? "Your session has expired. Sign in again to see what you own."
       : "Sign in to see what you own."),
     entrance(session.expired ? "Sign in again" : "Sign in"));
 }
 
 function nothing() {
   return h("div", { class: "empty" },
-    h("p", {}, "You haven’t bought anything yet. What is free is open to you all the same."),
-    h("a", { class: "button", href: "/" }, "See the courses"));
+    h("p", {}, "You haven’t bought anything yet. Free courses are open to you."),
+    h("a", { class: "button", href: "/" }, "See all courses"));
 }
 
 /**
- * What a purchase is called: as it is sold, or if it no longer is, by its courses.
+ * A purchase's name: the offer's, or its courses' if it is no longer sold.
  * @param {Entitlement} held
  * @param {Course[]} courses
  */
@@ -66,7 +66,7 @@ function name(held, courses) {
 
 /**
  * @param {Entitlement} held
- * @param {Entitlement | undefined} open what keeps the same product open, if something does
+ * @param {Entitlement | undefined} another source that keeps the same product open
  * @param {Course[]} courses
  * @param {AbortSignal} signal
  */
@@ -76,7 +76,7 @@ function purchase(held, open, courses, signal) {
     h("div", { class: "purchase-head" },
       h("h2", {}, name(held, courses)),
       h("p", { class: "state" }, icon(held.status === "active" ? "check" : held.status === "processing" ? "clock" : "lock"), label(held))),
-    words(held, open).map((text) => h("p", {}, text)),
+    describe(held, open).map((text) => h("p", {}, text)),
     (open || LINKED.has(held.status)) && opened.length > 0 && h("ul", { class: "opened" },
       opened.map((course) => h("li", {},
         h("a", { href: `/course/${course.id}` }, course.title),
@@ -89,55 +89,60 @@ function label({ status, refunded_percent }) {
   const labels = {
     active: refunded_percent > 0 ? "Open, partly refunded" : "Open",
     ended: "Ended",
-    processing: "On its way",
+    processing: "Processing",
     failed: "Payment failed",
     refunded: "Refunded",
     suspended: "On hold",
-    dispute_lost: "Ended by your bank",
+    dispute_lost: "Payment returned by your bank",
     revoked: "Ended by the author",
   };
   return labels[status];
 }
 
 /**
- * What has become of a purchase, in words. If something else keeps the same product open, nothing is
- * offered and nothing is waited for.
+ * A purchase's status in sentences. If another source keeps the same product open, there is no next
+ * step.
  * @param {Entitlement} held
  * @param {Entitlement | undefined} open
  * @returns {string[]}
  */
-function words({ status, since, until, refunded_percent, paid_twice }, open) {
-  const from = since ? ` since ${date(since)}` : "";
-  const back = refunded_percent < 100 ? `${refunded_percent}% of the price` : "Your money";
+function describe({ source, status, since, until, refunded_percent, paid_twice }, open) {
+  const begun = since ? `${isGift(source) ? "Given to you" : "Bought"} on ${date(since)}. ` : "";
+  const back = refunded_percent < 100 ? `${refunded_percent}% of the price` : "Your payment";
   /** @type {Record<Entitlement["status"], [became: string, next?: string]>} */
-  const told = {
-    active: [until ? `Open to you${from}, until ${date(until)}.` : `Open to you${from}, without an end.`],
+  const texts = {
+    active: [`${begun}${until ? `You have access until ${date(until)}.` : "Yours to keep."}`],
     ended: [until ? `Your access ended on ${date(until)}.` : "Your access has ended."],
-    processing: ["Your payment is on its way.", "Once the bank has confirmed it, this opens by itself; a bank debit can take some days."],
-    failed: ["The bank did not make this payment.", "Nothing was opened, and you can try again."],
-    refunded: [`${back} went back to you, so this is closed.`, "You can buy it again."],
-    suspended: ["The payment is disputed at the bank, so this is on hold.", "If the payment stands, it opens again by itself."],
+    processing: ["Your payment is processing.", "Access opens automatically once your bank confirms it. A bank debit can take a few days."],
+    failed: ["Your bank declined this payment.", "You can try again."],
+    refunded: [`${back} was refunded, so your access has ended.`, "You can buy it again."],
+    suspended: ["Your payment is disputed, so your access is on hold.", "If your bank upholds it, access returns automatically."],
     dispute_lost: ["Your bank returned the money, so access has ended.", "You can buy it again."],
-    revoked: ["The author ended your access.", "Ask the author if that is a mistake."],
+    revoked: ["The author ended your access.", "If you think that’s a mistake, contact the author."],
   };
-  const [became, next = ""] = told[status];
+  const [became, next = ""] = texts[status];
   const more = [];
   if (status !== "active" && open) more.push(still(open));
   if (status !== "refunded" && refunded_percent > 0) {
-    more.push(`${refunded_percent}% of the price was refunded.${status === "active" ? " You keep access." : ""}`);
+    more.push(`${refunded_percent}% of the price refunded.${status === "active" ? " You keep access." : ""}`);
   }
   if (paid_twice) {
-    more.push("You have paid for this twice. Ask the author to refund this payment; what you bought stays open.");
+    more.push("You paid for this twice. Ask the author to refund this payment. You keep access.");
   }
   return [open || !next ? became : `${became} ${next}`, ...more];
 }
 
 /**
- * That something is open all the same.
- * @param {Entitlement} open what keeps it so
+ * Says that the learner still has access.
+ * @param {Entitlement} open the source that gives it
  */
 export function still({ source }) {
-  return `What it is for is still open to you, ${source.startsWith("grant_") ? "as the author’s gift" : "by another purchase"}.`;
+  return `You still have access, ${isGift(source) ? "as a gift from the author" : "through another purchase"}.`;
+}
+
+/** @param {string} source */
+function isGift(source) {
+  return source.startsWith("grant_");
 }
 
 /**
@@ -156,7 +161,7 @@ function why(held, name, signal) {
       const facts = sources.find((source) => source.source === held.source)?.facts ?? [];
       answer.replaceChildren(facts.length > 0
         ? h("ol", { class: "facts-list" }, facts.map((fact) => step(fact, facts)))
-        : h("p", {}, "Nothing more is known of it."));
+        : h("p", {}, "There is no history for this purchase."));
     } catch (error) {
       if (!signal.aborted) answer.replaceChildren(notice(error, { retry: ask, signal }));
     }
@@ -167,10 +172,10 @@ function why(held, name, signal) {
     void ask();
   };
   return h("details", { ontoggle: open },
-    h("summary", {}, held.source.startsWith("grant_") ? "History" : "Payment history",
+    h("summary", {}, isGift(held.source) ? "History" : "Payment history",
       h("span", { class: "unseen" }, `: ${name}`)),
     answer,
-    h("p", { class: "quiet small" }, "If you ask somebody about it, name ", h("code", {}, held.source), "."));
+    h("p", { class: "quiet small" }, "Need help? Contact the author and mention ", h("code", {}, held.source), "."));
 }
 
 /**
@@ -187,15 +192,15 @@ function step(fact, facts) {
     restores: "Access restored.",
     nothing: "",
   };
-  // These say so themselves.
-  const says = fact.fact === "revoked" || fact.fact === "ended" ? "" : did[effect];
+  // The text of these says it already.
+  const change = fact.fact === "revoked" || fact.fact === "ended" ? "" : did[effect];
   return h("li", {},
     h("span", { class: "quiet" }, at ? h("time", { datetime: at }, date(at)) : "Date unknown"),
-    h("span", {}, text(fact, facts), says && [" ", h("strong", {}, says)]));
+    h("span", {}, text(fact, facts), change && [" ", h("strong", {}, change)]));
 }
 
 /**
- * What happened, with the money as the visitor writes it.
+ * What happened, with amounts in the visitor's locale.
  * @param {Fact} fact
  * @param {Fact[]} facts of the same purchase
  */

@@ -1,5 +1,5 @@
 // @ts-check
-// `/sign-in?to=…`, which leaves for the sign-in, and what is shown on the way back.
+// `/sign-in?to=…`, which redirects to the issuer, and the page that its redirect returns to.
 
 /** @import { Visit } from "../router.js" */
 
@@ -10,18 +10,18 @@ import { SignInError, finish, ownPath, signIn } from "../sign-in.js";
 /** @param {Visit} visit */
 export async function begin({ query, show, signal }) {
   const leave = async () => {
-    show("Sign in", h("h1", {}, "Taking you to the sign-in…"), h("p", { role: "status" }, "One moment."));
+    show("Sign in", h("h1", {}, "Taking you to sign-in…"), h("p", { role: "status" }, "One moment."));
     try {
       await signIn(ownPath(query.get("to")), { replace: true, signal });
     } catch (error) {
-      show("Sign in", h("h1", {}, "The sign-in can’t be reached"), notice(error, { retry: leave, signal }));
+      show("Sign in", h("h1", {}, "Sign-in can’t be reached"), notice(error, { retry: leave, signal }));
     }
   };
   await leave();
 }
 
 /**
- * Ends a sign-in and goes on where it began.
+ * Finishes a sign-in and returns to where it began.
  * @param {HTMLElement} main
  * @param {(path: string) => Promise<void>} go
  */
@@ -43,10 +43,10 @@ export async function end(main, go) {
 function failed(main, problem) {
   const error = problem instanceof SignInError
     ? problem
-    : new SignInError("The sign-in can’t be completed: the site can’t be reached.", "/");
+    : new SignInError("Sign-in failed: the site can’t be reached.", "/");
   document.title = "Sign in · Coursegate";
   main.replaceChildren(h("div", { class: "narrow" },
-    h("h1", {}, "You are not signed in."),
+    h("h1", {}, "You’re not signed in."),
     h("p", { class: "summary", role: "alert" }, error.message),
     h("div", { class: "ways" },
       h("a", { class: "button", href: `/sign-in?to=${encodeURIComponent(error.path)}` }, "Sign in"),

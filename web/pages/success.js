@@ -1,6 +1,6 @@
 // @ts-check
-// `/success?session_id=…`: back from Stripe. Asks the API at once what became of it, waits well while
-// the bank is at work, and goes on to the course by itself.
+// `/success?session_id=…`: back from Stripe. Confirms the purchase with the API, waits while the
+// payment is processing, and continues to the course.
 
 /** @import { Confirmation, Course, Entitlement, Offer } from "../api.d.ts" */
 /** @import { Note } from "../checkout.js" */
@@ -18,7 +18,7 @@ import { byTime, opener, shop } from "../shop.js";
 import { hostBehind } from "./connect.js";
 import { still } from "./purchases.js";
 
-/** While the bank is at work, the API is asked again after so long, then seldomer, then no more. */
+/** The pauses between two checks of a processing payment; after the last one the learner checks. */
 const PAUSES_S = [2, 3, 4, 6, 9, 13, 20, 30, 45, 60, 60, 60, 90, 90, 120, 120, 180, 180, 300, 300];
 /** Long enough to read what was bought. */
 const GO_ON_S = 6;
@@ -28,13 +28,13 @@ const READING = /^\/(course\/|connect\?)/;
 /** @param {Visit} visit */
 export async function success(visit) {
   let turn = new AbortController();
-  // Whoever asks again ends the asking before it.
+  // A new check replaces the one before it.
   const again = () => {
     turn.abort();
     turn = new AbortController();
     return look({ ...visit, signal: AbortSignal.any([visit.signal, turn.signal]) }, () => void again());
   };
-  // Nothing of the learner stays on the page when they have signed out elsewhere.
+  // Signing out in another tab clears this page too.
   session.addEventListener("change", () => void again(), { signal: visit.signal });
   await again();
 }
@@ -49,8 +49,8 @@ async function look(visit, again) {
   const note = kept({ session: id });
   if (query.get("from") === "chat") return backToTheChat(show, query.get("status"));
   if (!/^cs_\w+$/.test(id)) {
-    return page(show, "Purchase", "Which purchase?",
-      "Stripe adds it to this address, and it is missing. Your purchases list all there are.",
+    return page(show, "Purchase", "Purchase not found.",
+      "The purchase is missing from this page’s address. You’ll find it under your purchases.",
       ways(link("See your purchases", "/purchases")));
   }
   if (!session.token) return signedOut(show, note);
@@ -66,7 +66,7 @@ async function look(visit, again) {
 }
 
 /**
- * Asks what became of the session, and shows it unless it is to be waited for.
+ * Asks for the session's status, and shows it unless the payment is processing.
  * @param {Visit} visit
  * @param {string} id
  * @param {Note | null} note
@@ -84,13 +84,13 @@ async function confirmed(visit, id, note, retry) {
     const error = ApiError.of(problem);
     if (error.kind === "unauthorized") signedOut(show, note);
     else if (error.kind === "unknown-session") {
-      page(show, "Purchase", "This purchase is not in your account.",
-        "If you came from a chat, go back there: what you bought is open there. If you paid with another account of yours, sign in with that one.",
+      page(show, "Purchase", "This purchase isn’t in your account.",
+        "If you came from a chat, go back there; that’s where you have access. If you paid with a different account, sign in with that one.",
         ways(link("See your purchases", "/purchases")));
     } else {
       show("Purchase", h("div", { class: "narrow" },
-        h("h1", {}, "Your purchase can’t be looked up just now."),
-        h("p", { class: "summary" }, "If you have paid, it is safe: it opens without this page too."),
+        h("h1", {}, "We can’t check your purchase right now."),
+        h("p", { class: "summary" }, "If you’ve paid, your payment is safe. Access opens automatically, even if you close this page."),
         notice(error, { retry, signal })));
     }
     return "unknown";
@@ -101,47 +101,46 @@ async function confirmed(visit, id, note, retry) {
  * @param {Visit} visit
  * @param {Exclude<Confirmation["status"], "processing">} status
  * @param {Note | null} note
- * @param {boolean} isOpen whether what was to be bought is open, by this purchase or by another
+ * @param {boolean} isOpen whether the learner has access, through this purchase or another
  */
 async function became(visit, status, note, isOpen) {
   const { show } = visit;
   if (status === "paid") return paid(visit, note);
   const { back, open } = await around(status, note, isOpen);
   const path = note?.path ?? "/";
-  const there = link("Back to where you were", path);
+  const there = link("Go back", path);
   const again = !isOpen && note && h("unlock-button", { price: note.offer.price, label: "Try again" });
   const mine = link("See your purchases", "/purchases");
   const say = (/** @type {string} */ title, /** @type {string} */ heading, /** @type {string} */ text, /** @type {string} */ next, /** @type {Child[]} */ ...on) =>
     page(show, title, heading, isOpen ? `${text} ${open}` : `${text} ${next}`, ways(...on));
   switch (status) {
     case "open":
-      return say("Not paid yet", "Not paid yet.", "The checkout is still open.", "",
-        !isOpen && note && h("unlock-button", { price: note.offer.price, label: "Back to the checkout" }), there);
+      return say("Not paid yet", "You haven’t paid yet.", "The checkout is still open.", "",
+        !isOpen && note && h("unlock-button", { price: note.offer.price, label: "Return to checkout" }), there);
     case "expired":
-      return say("Not paid", "The checkout has expired.", "It was open for a day.",
-        "You can open a new one.", again, there);
+      return say("Not paid", "This checkout has expired.", "Checkouts stay open for a day.",
+        "You can start a new one.", again, there);
     case "failed":
-      return say("Not paid", "The payment failed.", "Your bank has not made it.",
-        "Nothing was opened. Another card or another way to pay may work.", again, there);
+      return say("Not paid", "Your payment failed.", "Your bank declined it.",
+        "You don’t have access yet. Try another card or payment method.", again, there);
     case "refunded":
-      return say("Refunded", "This purchase was refunded.", `${back} went back to you.`, "What it opened is closed.", again, mine);
+      return say("Refunded", "This purchase was refunded.", `${back} was refunded.`, "Your access has ended.", again, mine);
     case "suspended":
-      return say("On hold", "This purchase is on hold.", "The payment is disputed at the bank.",
-        "If it stands, what you bought opens again by itself.", mine);
+      return say("On hold", "This purchase is on hold.", "Your payment is disputed.",
+        "If your bank upholds it, access returns automatically.", mine);
     case "revoked":
       return say("Ended", "The author ended your access.", "",
-        "Ask the author if that is a mistake.", mine);
+        "If you think that’s a mistake, contact the author.", mine);
     case "dispute_lost":
       return say("Ended", "Your access has ended.", "Your bank returned the money.",
         "You can buy it again.", again, mine);
     case "ended":
-      return say("Ended", "What you bought has ended.", "It was open for the time that you paid for.", "You can buy it again.", again, mine);
+      return say("Ended", "Your access has ended.", "The period you paid for is over.", "You can buy it again.", again, mine);
   }
 }
 
 /**
- * What the learner's other purchases say of this one: what has gone back of its price, and by what
- * it is open all the same.
+ * What the learner's entitlements add: how much of the price was refunded, and what else gives access.
  * @param {Confirmation["status"]} status
  * @param {Note | null} note
  * @param {boolean} isOpen
@@ -154,29 +153,29 @@ async function around(status, note, isOpen) {
   const percent = held?.refunded_percent ?? 100;
   const other = isOpen && opener(holdings, product);
   return {
-    back: percent < 100 ? `${percent}% of the price` : "Your money",
-    open: other ? still(other) : "What you wanted is open to you all the same.",
+    back: percent < 100 ? `${percent}% of the price` : "The full price",
+    open: other ? still(other) : "You still have access.",
   };
 }
 
 /** @param {Visit["show"]} show */
 function checking(show) {
-  page(show, "Purchase", "Thank you.", h("span", { class: "busy", role: "status" }, "Looking up your payment…"));
+  page(show, "Purchase", "Thank you.", h("span", { class: "busy", role: "status" }, "Checking your payment…"));
 }
 
 /**
  * @param {Visit["show"]} show
  * @param {Note | null} note
- * @param {() => void} [again] when it is no longer asked by itself
+ * @param {() => void} [again] shown once the page no longer checks automatically
  */
 function waiting(show, note, again) {
-  page(show, "On its way", "Your payment is on its way.",
+  page(show, "Processing", "Your payment is processing.",
     h("span", { class: again ? null : "busy", role: "status" },
-      "Stripe waits for your bank to confirm it. A card takes seconds, a bank debit some days. ",
-      again ? "You can leave this page." : "This page asks again by itself."),
-    h("p", {}, note ? `${note.offer.name} opens by itself` : "What you bought opens by itself", " as soon as the bank has confirmed the payment. You don’t have to pay again."),
+      "Stripe is waiting for your bank. Cards take seconds, bank debits a few days. ",
+      again ? "You can leave this page." : "This page checks automatically."),
+    h("p", {}, note ? `${note.offer.name} opens` : "Access opens", " automatically as soon as your bank confirms the payment. Don’t pay again."),
     ways(
-      again && h("button", { class: "button", type: "button", onclick: again }, "Ask again now"),
+      again && h("button", { class: "button", type: "button", onclick: again }, "Check again"),
       link("See your purchases", "/purchases")));
 }
 
@@ -185,20 +184,20 @@ function waiting(show, note, again) {
  * @param {Note | null} note
  */
 function signedOut(show, note) {
-  page(show, "Purchase", note ? "Thank you. Your sign-in has ended meanwhile." : "Thank you.",
+  page(show, "Purchase", note ? "Thank you. Your session has expired." : "Thank you.",
     "Your purchase is safe. Sign in to see it.", ways(entrance("Sign in")));
 }
 
 /**
- * Whoever came from a chat is signed in nowhere, and need not be.
+ * A learner who came from a chat isn't signed in here, and needn't be.
  * @param {Visit["show"]} show
- * @param {string | null} status what their link has found, if they have opened it once more
+ * @param {string | null} status what the link found when it was opened again
  */
 function backToTheChat(show, status) {
   const [heading, text] = {
-    paid: ["Paid. Back to your chat.", "What you bought is open there."],
-    processing: ["It is on its way. Back to your chat.", "What you bought opens there by itself, once the bank has confirmed the payment. You don’t have to pay again."],
-  }[status ?? ""] ?? ["Thank you. Back to your chat.", "What you bought opens there by itself: after a card in a moment, after a bank debit once the bank has confirmed it."];
+    paid: ["Paid. Back to your chat.", "You have access there now."],
+    processing: ["Your payment is processing. Back to your chat.", "Access opens there automatically once your bank confirms the payment. Don’t pay again."],
+  }[status ?? ""] ?? ["Thank you. Back to your chat.", "Access opens there automatically: within seconds for a card, after a few days for a bank debit."];
   page(show, "Back to your chat", heading ?? "", text, h("p", {}, "You can close this page."));
 }
 
@@ -214,24 +213,24 @@ async function paid({ show, go, signal }, note) {
   const isTwice = holdings.some((other) => other.product === held?.product && other.paid_twice);
   const offer = note?.offer ?? courses.flatMap((course) => course.offers).find((offer) => offer.product === held?.product);
   const opened = courses.filter((course) => (held ?? offer)?.courses.includes(course.id));
-  // Whoever was reading goes on reading, here or on another site.
+  // Returns to the chapter that was being read, here or on another site.
   const path = note && READING.test(note.path) ? note.path : opened[0] ? `/course/${opened[0].id}` : "/";
   const host = hostBehind(path);
   const stay = new AbortController();
-  // Who has paid twice should read that.
+  // The page stays, so that the learner reads that they paid twice.
   if (isTwice) stay.abort();
   /** @type {Child} */
   let payment = held && "…";
   const draw = () => signal.aborted ||
-    page(show, "Paid", "Paid. It is yours.",
-      offer ? `${offer.name} is open to you.` : "What you bought is open to you.",
+    page(show, "Paid", "Thank you. It’s yours.",
+      offer ? `You now have access to ${offer.name}.` : "You now have access to your purchase.",
       isTwice && twice(),
       receipt(offer, held, opened.map((course) => course.title), payment),
       ways(
-        link(host ? `Back to ${host}` : `Go on${opened.length === 1 ? ` to ${opened[0]?.title}` : ""}`, path, ""),
+        link(host ? `Back to ${host}` : opened.length === 1 ? `Continue to ${opened[0]?.title}` : "Continue", path, ""),
         isTwice && link("See your purchases", "/purchases")),
       !stay.signal.aborted && h("p", { class: "small quiet going" },
-        h("span", { role: "status" }, `This goes on by itself in ${GO_ON_S} seconds. `),
+        h("span", { role: "status" }, `${host ? `Going back to ${host}` : "Opening your course"} in ${GO_ON_S} s… `),
         h("button", {
           class: "link",
           type: "button",
@@ -242,9 +241,9 @@ async function paid({ show, go, signal }, note) {
           },
         }, "Stay here")));
   draw();
-  // The wait has begun when this is asked.
+  // Asked while the countdown runs.
   if (held) {
-    void arrived(held, signal).then((amount) => {
+    void amountPaid(held, signal).then((amount) => {
       payment = amount;
       draw();
     });
@@ -257,11 +256,11 @@ async function paid({ show, go, signal }, note) {
 
 function twice() {
   return h("div", { class: "notice" },
-    h("p", { role: "alert" }, "You have paid for this twice. Ask the author to refund the second payment; what you bought stays open."));
+    h("p", { role: "alert" }, "You paid for this twice. Ask the author to refund the second payment. You keep access."));
 }
 
 /**
- * In another tab than the one that went to Stripe, the purchase is known by having just been made.
+ * In a tab other than the one that went to Stripe, the newest purchase is taken for this one.
  * @param {Entitlement} held
  */
 function isNew({ since }) {
@@ -269,11 +268,11 @@ function isNew({ since }) {
 }
 
 /**
- * What was paid, as far as the API knows.
+ * The amount paid, if the API knows it.
  * @param {Entitlement} held
  * @param {AbortSignal} signal
  */
-async function arrived(held, signal) {
+async function amountPaid(held, signal) {
   const why = await api.why(held.product, signal).catch(() => null);
   const facts = why?.sources.find((source) => source.source === held.source)?.facts;
   const paid = facts?.find((fact) => fact.fact === "paid");
@@ -284,7 +283,7 @@ async function arrived(held, signal) {
  * @param {Offer | undefined} offer
  * @param {Entitlement | undefined} held
  * @param {string[]} titles
- * @param {Child} payment what was paid, which is the offer's price but for a discount
+ * @param {Child} payment the amount paid, which a discount makes less than the offer's price
  */
 function receipt(offer, held, titles, payment) {
   const row = (/** @type {string} */ term, /** @type {Child} */ value) =>
@@ -293,8 +292,8 @@ function receipt(offer, held, titles, payment) {
     row("Bought", offer?.name),
     row("Opens", titles.length > 3 ? counted(titles.length, "course") : titles.join(", ")),
     row("Paid", payment),
-    row("On", held?.since && date(held.since)),
-    row("For", session.email),
+    row("Date", held?.since && date(held.since)),
+    row("Account", session.email),
     row("Reference", held && h("code", {}, held.source)));
 }
 

@@ -1,16 +1,15 @@
-//! `cargo xtask test`: everything that must hold, in the order in which a fault is cheapest to
-//! find.
+//! `cargo xtask test`: all checks, cheapest first.
 
 use std::ffi::OsString;
 use std::num::NonZero;
 use std::process::Command;
 use std::time::Instant;
 
-/// A check: what it is called, and what is run, as it could be typed.
+/// A check: its name, and the command as it could be typed.
 struct Check {
     name: &'static str,
     command: &'static [&'static str],
-    /// Set for this command only.
+    /// An environment variable for this command only.
     environment: &'static [(&'static str, &'static str)],
 }
 
@@ -34,7 +33,7 @@ const CHECKS: [Check; 11] = [
     },
     Check {
         name: "dependencies",
-        // What is known against them is another check: it needs a connection each time.
+        // Advisories are another check, which needs a connection each time.
         command: &[
             "cargo-deny",
             "--locked",
@@ -55,7 +54,7 @@ const CHECKS: [Check; 11] = [
     Check {
         name: "template, by SAM",
         command: &["sam", "validate", "--lint", "--template", "template.yaml"],
-        // It wants a Region, and asks nobody.
+        // It wants a Region, but makes no requests.
         environment: &[("AWS_DEFAULT_REGION", "us-east-1"), ("SAM_CLI_TELEMETRY", "0")],
     },
     Check {
@@ -77,7 +76,7 @@ const CHECKS: [Check; 11] = [
     Check {
         name: "tests",
         command: &["cargo", "test", "--workspace"],
-        // No snapshot is written by a check, and nothing that is missing here is passed over.
+        // A check writes no snapshot and skips nothing that is missing.
         environment: &[("INSTA_UPDATE", "no"), ("COURSEGATE_TEST_ALL", "1")],
     },
 ];
@@ -88,7 +87,7 @@ const ADVISORIES: Check = Check {
     environment: &[],
 };
 
-/// Runs every check and stops at the first that fails.
+/// Runs every check and stops at the first failure.
 pub(crate) fn run() -> Result<(), Box<dyn std::error::Error>> {
     tools_are_there()?;
     let begun = Instant::now();
@@ -109,15 +108,15 @@ pub(crate) fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// How many tests of one program run at once.
 const TEST_THREADS: &str = "RUST_TEST_THREADS";
 
-/// Twice as many as there are cores, unless somebody wants another number: most tests wait, for a
-/// browser, for moto or for a pause to end.
+/// Twice as many as there are cores, unless the variable is set: most tests wait for a browser, for
+/// moto or for a pause to end.
 fn test_threads() -> OsString {
     let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     let usual = || cores.saturating_mul(2).to_string().into();
     std::env::var_os(TEST_THREADS).unwrap_or_else(usual)
 }
 
-/// Asks what is known against the dependencies.
+/// Checks the dependencies for advisories.
 pub(crate) fn advisories() -> Result<(), Box<dyn std::error::Error>> {
     tools::install_crate(tools::DENY)?;
     ADVISORIES.run().map_err(|error| {
@@ -154,8 +153,8 @@ impl Check {
     }
 }
 
-/// The tests run the README's own commands. All that they need but Rust is asked for here, so that
-/// nothing has to be installed on the machine behind anybody's back.
+/// The tests run the README's own commands. Whatever they need besides Rust is checked for here, so
+/// that nothing is installed on the machine without asking.
 fn tools_are_there() -> Result<(), String> {
     println!(
         "This needs Rust with rustfmt and clippy, bash, curl, a C compiler, Python 3.10 or newer \

@@ -1,13 +1,12 @@
-//! `cargo xtask fuzz`: libFuzzer looks for inputs that a target does not stand, by what the code
-//! does with them.
+//! `cargo xtask fuzz`: libFuzzer searches for inputs that break a target, guided by coverage.
 
 use std::path::PathBuf;
 use std::process::Command;
 
 type Fault = Box<dyn std::error::Error>;
 
-/// Runs libFuzzer on a target for so long; with `keep`, puts the inputs that reach more code than
-/// those of the corpus into it.
+/// Runs libFuzzer on a target for this long. With `keep`, adds the inputs that reach new code to
+/// the corpus.
 pub(crate) fn run(target: &str, seconds: u32, keep: bool) -> Result<(), Fault> {
     let kept = PathBuf::from("fuzz/corpus").join(target);
     if !tools::root().join(&kept).is_dir() {
@@ -20,7 +19,7 @@ pub(crate) fn run(target: &str, seconds: u32, keep: bool) -> Result<(), Fault> {
     build(target)?;
     let found = PathBuf::from("target/fuzz/corpus").join(target);
     std::fs::create_dir_all(tools::root().join(&found))?;
-    // What is found goes into the first folder.
+    // New inputs go into the first folder.
     let limit = format!("-max_total_time={seconds}");
     libfuzzer(target, [&found, &kept], &[&limit, "-timeout=10", "-max_len=16384"])?;
     if keep {
@@ -29,8 +28,8 @@ pub(crate) fn run(target: &str, seconds: u32, keep: bool) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Builds a target. Our own code reports where it has been, by options that a stable compiler takes;
-/// the libraries need not, and so are built once for all purposes.
+/// Builds a target. Only our own code is instrumented, by options of the stable compiler; the
+/// libraries are built once for all targets.
 fn build(target: &str) -> Result<(), Fault> {
     let status = Command::new("cargo")
         .args(["build", "--package", "fuzz-targets", "--features", "libfuzzer", "--bin"])

@@ -1,3 +1,3 @@
-//! The project's chores, as far as their tests use them.
+//! The parts of the project's tasks that tests use too.
 
 pub mod sbom;

@@ -1,6 +1,6 @@
-//! `cargo xtask`: the project's chores.
+//! `cargo xtask`: the project's tasks.
 
-#![allow(clippy::print_stdout, reason = "a command talks to whoever types it")]
+#![allow(clippy::print_stdout, reason = "a command prints to its user")]
 
 mod checks;
 mod fuzz;
@@ -13,7 +13,7 @@ use clap::{Parser, Subcommand};
 const SAMPLES: [&str; 5] = ["run", "--quiet", "--package", "samples", "--"];
 
 #[derive(Parser)]
-#[command(name = "cargo xtask", about = "The project's chores", version)]
+#[command(name = "cargo xtask", about = "The project's tasks", version)]
 struct Arguments {
     #[command(subcommand)]
     chore: Chore,
@@ -21,55 +21,55 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Chore {
-    /// Check everything: format, lints, documentation, every test.
+    /// Run all checks: format, lints, documentation, tests
     Test,
-    /// Put the tools that tests need into target/tools; `test` does it by itself.
+    /// Install the tools that tests need in target/tools; `test` does so itself
     Tools,
-    /// Ask whether anything is known against the crates that we depend on.
+    /// Check the dependencies for known vulnerabilities
     Advisories,
-    /// Write what each function is linked from to target/sbom, in CycloneDX.
+    /// Write each function's SBOM to target/sbom, in CycloneDX
     Sbom,
-    /// Look for inputs that a target of fuzz/ does not stand, with libFuzzer.
+    /// Search for inputs that break a target of fuzz/, with libFuzzer
     Fuzz {
-        /// The target, one of the folders in fuzz/corpus.
+        /// The target, a folder in fuzz/corpus
         target: String,
-        /// For how long.
+        /// How many seconds to search
         #[arg(long, default_value_t = 60)]
         seconds: u32,
-        /// Put what reaches more code than the inputs in fuzz/corpus beside them.
+        /// Add inputs that reach new code to fuzz/corpus
         #[arg(long)]
         keep: bool,
     },
-    /// Run every function in Docker by SAM, with every sample of its folder in events/.
+    /// Run every function with SAM in Docker, on every sample of its folder in events/
     Sam,
-    /// Measure the functions against a floor and against peers: one table. `--help` says more.
+    /// Measure the functions against a no-op function and peers; see `--help`
     #[command(disable_help_flag = true)]
     Bench {
-        /// What `bench` is given.
+        /// The arguments of `bench`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Play generated histories of purchases, in every order and with every fault, and hold each end
-    /// against the truth. `--help` says more.
+    /// Play generated histories of purchases and faults, and compare each end with the oracle; see
+    /// `--help`
     #[command(disable_help_flag = true)]
     Simulate {
-        /// What `simulate` is given.
+        /// The arguments of `simulate`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Run the whole system while processes are killed and DynamoDB fails, and hold every item
-    /// against the truth. `--help` says more.
+    /// Run the whole system while processes are killed and DynamoDB fails, and check every item;
+    /// see `--help`
     #[command(disable_help_flag = true)]
     Storm {
-        /// What `storm` is given.
+        /// The arguments of `storm`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Print a sample event of events/webhook with the deployment's mark and a fresh signature, to
-    /// hand to the webhook. `--help` says more.
+    /// Print a sample event of events/webhook with the deployment's mark and a fresh signature.
+    /// `--help` says more.
     #[command(disable_help_flag = true)]
     Sign {
-        /// What `samples sign` is given.
+        /// The arguments of `samples sign`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
@@ -111,7 +111,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs cargo with this, and what was given to the chore.
+/// Runs cargo with these arguments, followed by the task's own.
 fn cargo(command: &[&str], arguments: &[String]) -> Result<(), Box<dyn std::error::Error>> {
     let mut cargo = std::process::Command::new("cargo");
     let status = cargo.args(command).args(arguments).current_dir(tools::root()).status()?;

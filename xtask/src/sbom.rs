@@ -1,8 +1,8 @@
-//! A bill of materials for each function, in CycloneDX: what its executable is linked from.
+//! An SBOM for each function, in CycloneDX: what its executable is linked from.
 //!
-//! It is read off `cargo tree`, which resolves a function by itself, as SAM builds it. Generators
-//! that read `cargo metadata` see the features of the whole workspace at once, and name crates that
-//! only the local stack has.
+//! It is derived from `cargo tree`, which resolves a function separately, as SAM builds it.
+//! Generators based on `cargo metadata` see the features of the whole workspace at once, and list
+//! crates that only the local stack has.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -12,40 +12,40 @@ use serde_json::{Value, json};
 
 use tools::root;
 
-/// The functions, as their packages and executables are called.
+/// The functions' packages and executables.
 pub const FUNCTIONS: [&str; 3] = ["checkout", "entitlements", "webhook"];
 
-/// What Lambda runs, as `template.yaml` has it.
+/// Lambda's target, as in `template.yaml`.
 pub const TARGET: &str = "aarch64-unknown-linux-gnu";
 
-/// Why there is no bill of materials.
+/// Why there is no SBOM.
 #[derive(Debug, thiserror::Error)]
 pub enum SbomError {
     /// Cargo can't be run, or doesn't know the function.
-    #[error("`{command}` failed, so it is not known what is linked: {reason}")]
+    #[error("`{command}` failed, so the dependencies are unknown: {reason}")]
     Tree {
-        /// What was run.
+        /// The command.
         command: String,
-        /// What cargo says.
+        /// Cargo's error.
         reason: String,
     },
-    /// A line of cargo's that is not understood.
-    #[error("cargo tree answers with a line that xtask/src/sbom.rs has to learn to read: {0}")]
+    /// An unexpected line of cargo's output.
+    #[error("cargo tree printed a line that xtask/src/sbom.rs can't parse: {0}")]
     Line(String),
     /// `Cargo.lock` can't be read.
     #[error("Cargo.lock can't be read: {0}; `cargo generate-lockfile` writes a new one")]
     Lock(String),
-    /// The bill can't be written.
+    /// The SBOM can't be written.
     #[error("{path} can't be written: {source}")]
     Write {
-        /// Where to.
+        /// The file.
         path: PathBuf,
-        /// What the operating system says.
+        /// The operating system's error.
         source: std::io::Error,
     },
 }
 
-/// A package as cargo tells of it.
+/// A package, as cargo describes it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Package {
     name: String,
@@ -55,7 +55,7 @@ struct Package {
     is_ours: bool,
 }
 
-/// Writes the bill of each function to `target/sbom`, and answers with the files.
+/// Writes each function's SBOM to `target/sbom`, and returns the files.
 pub fn write_all() -> Result<Vec<PathBuf>, SbomError> {
     let folder = root().join("target/sbom");
     let failed = |path: &Path| {
@@ -73,12 +73,12 @@ pub fn write_all() -> Result<Vec<PathBuf>, SbomError> {
     Ok(written)
 }
 
-/// The bill of a function: <https://cyclonedx.org/docs/1.6/json/>.
+/// A function's SBOM: <https://cyclonedx.org/docs/1.6/json/>.
 pub fn bill(function: &str) -> Result<Value, SbomError> {
     let tree = tree(function)?;
     let checksums = checksums()?;
     let mut edges: BTreeMap<Package, BTreeSet<Package>> = BTreeMap::new();
-    // The packages from the function down to the line before, one for each depth.
+    // The packages from the function down to the previous line, one for each depth.
     let mut above: Vec<Package> = Vec::new();
     for line in tree.lines() {
         let (depth, package) = read_line(line).ok_or_else(|| SbomError::Line(line.to_owned()))?;
@@ -115,8 +115,8 @@ pub fn bill(function: &str) -> Result<Value, SbomError> {
     }))
 }
 
-/// Every package that is linked into the function, each line with its depth; what only runs while
-/// it is compiled is left out.
+/// Every package that is linked into the function, one per line with its depth, without build-time
+/// dependencies.
 fn tree(function: &str) -> Result<String, SbomError> {
     let arguments = [
         "tree",
@@ -154,7 +154,7 @@ fn read_line(line: &str) -> Option<(usize, Package)> {
     let mut words = fields.next()?.split(' ');
     let name = words.next()?.to_owned();
     let version = words.next()?.strip_prefix('v')?.to_owned();
-    // Only a package that is in a folder here has a place behind its version.
+    // Only a local package has a path after its version.
     let is_ours = words.next().is_some();
     // Crates from before SPDX's expressions write a slash for "or".
     let licence = fields.next()?.replace('/', " OR ");
@@ -162,8 +162,8 @@ fn read_line(line: &str) -> Option<(usize, Package)> {
     Some((depth, Package { name, version, licence, repository, is_ours }))
 }
 
-/// <https://github.com/package-url/purl-spec>. What is ours is on no registry, and must not be
-/// taken for a crate of the same name.
+/// <https://github.com/package-url/purl-spec>. Our own crates are on no registry, and must not be
+/// taken for crates of the same name.
 fn purl(package: &Package) -> String {
     let kind = if package.is_ours { "generic/coursegate" } else { "cargo" };
     format!("pkg:{kind}/{}@{}", package.name, package.version.replace('+', "%2B"))
@@ -191,7 +191,7 @@ fn component(kind: &str, package: &Package, checksums: &BTreeMap<String, String>
     component
 }
 
-/// The checksum of each crate as `Cargo.lock` has it, by `name version`.
+/// The checksums in `Cargo.lock`, by `name version`.
 fn checksums() -> Result<BTreeMap<String, String>, SbomError> {
     let failed = |error: &dyn std::fmt::Display| SbomError::Lock(error.to_string());
     let lock = std::fs::read_to_string(root().join("Cargo.lock")).map_err(|e| failed(&e))?;

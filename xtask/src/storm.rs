@@ -1,12 +1,12 @@
-//! `cargo xtask storm`: the functions as they are deployed, in bad weather.
+//! `cargo xtask storm`: the functions as deployed, under injected faults.
 
 use xtask::sbom::FUNCTIONS;
 
 use crate::cargo;
 
-/// Builds the functions, each by itself as for a deployment, and lets the storm loose on them.
+/// Builds the functions separately, as for a deployment, and runs the storm against them.
 pub(crate) fn run(arguments: &[String]) -> Result<(), Box<dyn std::error::Error>> {
-    // Whoever only wants to know what it can do need not wait for it.
+    // `--help` needs no build.
     let is_question = arguments.iter().any(|argument| argument == "--help" || argument == "-h");
     for function in FUNCTIONS.into_iter().filter(|_| !is_question) {
         cargo(&["build", "--quiet", "--release", "--package", function], &[])?;

@@ -1,4 +1,4 @@
-//! What a function is said to be linked from.
+//! The functions' SBOMs.
 
 #![allow(
     clippy::unwrap_used,
@@ -22,15 +22,15 @@ fn components(bill: &Value) -> &[Value] {
 }
 
 #[test]
-fn a_bill_of_materials_names_what_a_function_is_linked_from_and_nothing_else() {
+fn an_sbom_lists_exactly_the_linked_crates() {
     for (function, bill) in bills() {
         let names: BTreeSet<&str> =
             components(&bill).iter().map(|one| one["name"].as_str().unwrap()).collect();
         for linked in ["aws-sdk-dynamodb", "aws-sdk-secretsmanager", "rustls", "serde", "shared"] {
             assert!(names.contains(linked), "{function} is linked from {linked}");
         }
-        // The local stack's, the tests', what only runs while the function is compiled, and what
-        // only the features of other crates of the workspace bring.
+        // Crates of the local stack, of the tests, of build scripts, and of features that only
+        // other workspace crates enable.
         for other in [
             "dynoxide-rs",
             "stripe-simulator",
@@ -50,7 +50,7 @@ fn a_bill_of_materials_names_what_a_function_is_linked_from_and_nothing_else() {
 }
 
 #[test]
-fn every_component_has_a_name_a_version_a_licence_and_a_purl_of_its_own() {
+fn every_component_has_a_name_version_license_and_purl() {
     for (function, bill) in bills() {
         let mut purls = BTreeSet::new();
         for component in components(&bill).iter().chain([&bill["metadata"]["component"]]) {
@@ -65,7 +65,7 @@ fn every_component_has_a_name_a_version_a_licence_and_a_purl_of_its_own() {
             let checksum = text("/hashes/0/content").map(str::len);
             assert_eq!(checksum, (!is_ours).then_some(64), "{function}: {purl}");
         }
-        // Each of them is needed by another, but for the function itself.
+        // Each of them is a dependency of another, except the function itself.
         let needs = |one: &Value| one["dependsOn"].as_array().cloned().unwrap_or_default();
         let edges = bill["dependencies"].as_array().unwrap();
         let needed: BTreeSet<String> =

@@ -1,4 +1,4 @@
-//! The floor: what a function in Rust takes that answers 200 and does nothing else.
+//! The floor: the cost of a Rust function that only returns 200.
 
 use std::convert::Infallible;
 

@@ -1,5 +1,5 @@
-// Asks the Runtime API for events, as the runtime that Lambda provides does: one at a time, over
-// one connection. https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
+// Requests events from the Runtime API as Lambda's own runtime does: one at a time, over one
+// connection. https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 
 import http from "node:http";
 import { handler } from "./webhook.js";

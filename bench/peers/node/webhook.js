@@ -1,5 +1,5 @@
-// The webhook as a careful team would write it for Node: Stripe's library verifies, Powertools
-// sees to idempotency, and a purchase is one conditional write.
+// The webhook as a careful team would write it for Node: Stripe's library verifies signatures, Powertools
+// handles idempotency, and a purchase is one conditional write.
 
 import { DynamoDBClient, ConditionalCheckFailedException } from "@aws-sdk/client-dynamodb";
 import { GetSecretValueCommand, SecretsManagerClient } from "@aws-sdk/client-secrets-manager";

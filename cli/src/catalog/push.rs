@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_table_says_itself_is_passed_on() {
+    fn the_table_s_own_error_is_passed_on() {
         for (error, expected) in [
             (
                 LedgerError::Unavailable("backend: database or disk is full".into()),

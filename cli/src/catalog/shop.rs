@@ -249,7 +249,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn however_many_courses_a_product_opens_its_metadata_names_them_all_within_stripe_s_limit() {
+    fn metadata_names_every_course_within_stripe_s_limit() {
         for count in [1, 2, 30, 200] {
             let courses: Vec<CourseId> = (0..count)
                 .map(|number| format!("a-course-with-a-long-name-{number}").parse().unwrap())

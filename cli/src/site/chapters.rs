@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chapter_is_called_by_its_course_and_its_number() {
+    fn a_chapter_s_file_is_named_by_course_and_number() {
         for name in ["tutorclaw/6.html", "first-steps/12.html"] {
             assert!(is_chapter(name), "{name}");
         }

@@ -25,7 +25,7 @@ fn opened_without_declining(shop: &Shop, ours: &Value) -> String {
 }
 
 #[test]
-fn the_doctor_says_who_the_seller_is() {
+fn the_doctor_names_the_seller() {
     let shop = Shop::open();
     let seller = || line(&shop.run(&["doctor"]), "seller");
     assert!(seller().starts_with("ok") && seller().contains("none has ended yet"), "{}", seller());
@@ -53,7 +53,7 @@ fn the_doctor_says_who_the_seller_is() {
 }
 
 #[test]
-fn an_endpoint_that_was_made_for_thin_events_is_named_with_the_fix() {
+fn a_thin_event_endpoint_is_reported_with_its_fix() {
     let shop = Shop::open();
     let thin = || line(&shop.run(&["doctor"]), "thin events");
     assert!(thin().starts_with("ok"), "{}", thin());

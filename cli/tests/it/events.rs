@@ -31,7 +31,7 @@ fn quarantine(shop: &Shop, event: &str, kind: &str) {
 }
 
 #[test]
-fn an_event_that_was_lost_is_read_from_stripe_and_applied_by_the_same_path() {
+fn a_lost_event_is_read_from_stripe_and_applied() {
     let shop = Shop::open();
     let ada = shop.sign_in("ada@example.com");
     shop.sim("/_sim/deliveries/hold", &json!({}));
@@ -60,7 +60,7 @@ fn an_event_that_was_lost_is_read_from_stripe_and_applied_by_the_same_path() {
 }
 
 #[test]
-fn a_refund_that_is_replayed_before_its_purchase_closes_it_all_the_same() {
+fn a_refund_replayed_before_its_purchase_still_closes_it() {
     let shop = Shop::open();
     let ada = shop.sign_in("ada@example.com");
     shop.sim("/_sim/deliveries/hold", &json!({}));
@@ -78,7 +78,7 @@ fn a_refund_that_is_replayed_before_its_purchase_closes_it_all_the_same() {
 }
 
 #[test]
-fn what_waits_in_quarantine_is_listed_drained_and_named_if_it_is_left() {
+fn quarantined_events_are_listed_drained_and_reported() {
     let shop = Shop::open();
     assert_eq!(shop.says(&["quarantine", "list"]), "No event waits to be read.\n");
     assert_eq!(shop.says(&["quarantine", "drain"]), "No event waits to be read.\n");

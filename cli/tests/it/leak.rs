@@ -54,7 +54,7 @@ fn session(shop: &Shop, payment: &Value, learner: &str) -> Value {
 }
 
 #[test]
-fn a_leaked_secret_is_refused_by_every_function_that_was_running_with_it() {
+fn every_running_function_refuses_a_leaked_secret() {
     let shop = Shop::open();
     let leaked = shop.signing_secret();
     let nothing = json!({"id": "cs_test_1", "object": "checkout.session"});
@@ -71,7 +71,7 @@ fn a_leaked_secret_is_refused_by_every_function_that_was_running_with_it() {
 }
 
 #[test]
-fn access_that_forged_events_have_opened_is_listed_until_it_is_taken_back() {
+fn access_from_forged_events_is_listed_until_revoked() {
     let shop = Shop::open();
     let none = "Looked up 0 sources at Stripe: nothing is open that wasn't paid for.\n";
     assert_eq!(shop.says(&["unknown-sources"]), none);
@@ -119,7 +119,7 @@ fn access_that_forged_events_have_opened_is_listed_until_it_is_taken_back() {
 }
 
 #[test]
-fn while_stripe_does_not_answer_no_source_is_said_to_be_unknown() {
+fn no_source_is_called_unknown_while_stripe_is_down() {
     let shop = Shop::open();
     let eve = shop.sign_in("eve@example.com");
     let forged = session(&shop, &json!("pi_forged"), &eve.id);

@@ -22,7 +22,7 @@ fn about(shop: &Shop, learner: &Learner) -> Vec<String> {
 }
 
 #[test]
-fn an_export_has_every_item_that_names_the_learner_and_no_other() {
+fn an_export_has_exactly_the_learner_s_items() {
     let shop = Shop::open();
     let (ada, [first, _], _) = somebody(&shop, "ada@example.com");
     let (bob, ..) = somebody(&shop, "bob@example.com");
@@ -47,7 +47,7 @@ fn an_export_has_every_item_that_names_the_learner_and_no_other() {
 
 #[expect(clippy::too_many_lines, reason = "one story, from the first purchase to the next")]
 #[test]
-fn whoever_is_forgotten_is_nowhere_in_the_table_and_nothing_brings_them_back() {
+fn an_erased_learner_leaves_no_trace_and_never_returns() {
     let shop = Shop::open();
     let (ada, [first, second], open) = somebody(&shop, "ada@example.com");
     let bob = shop.sign_in("bob@example.com");

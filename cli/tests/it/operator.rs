@@ -45,7 +45,7 @@ fn an_edited_catalog_is_planned_pushed_and_read_back() {
 }
 
 #[test]
-fn a_price_that_is_taken_away_is_no_longer_sold_and_not_pulled() {
+fn a_removed_price_is_neither_sold_nor_pulled() {
     let shop = Shop::open();
     let folder = Folder::new();
     let text = std::fs::read_to_string(project().join("catalog.toml")).unwrap();
@@ -66,7 +66,7 @@ fn a_price_that_is_taken_away_is_no_longer_sold_and_not_pulled() {
 }
 
 #[test]
-fn what_is_wrong_in_a_catalog_file_is_named_with_its_line() {
+fn a_catalog_error_is_reported_with_its_line() {
     let folder = Folder::new();
     let text = std::fs::read_to_string(project().join("catalog.toml")).unwrap();
     let file = folder.path("catalog.toml");
@@ -90,7 +90,7 @@ fn what_is_wrong_in_a_catalog_file_is_named_with_its_line() {
 /// Writing to `/dev/full` finds the disk full, whoever writes.
 #[cfg(target_os = "linux")]
 #[test]
-fn on_a_full_disk_no_command_leaves_half_a_file_and_calls_it_done() {
+fn a_full_disk_fails_commands_and_leaves_no_partial_file() {
     let shop = Shop::open();
     let gateway = shop.running.addresses["gateway"].as_str().unwrap();
     let port = gateway.rsplit(':').next().unwrap();
@@ -105,7 +105,7 @@ fn on_a_full_disk_no_command_leaves_half_a_file_and_calls_it_done() {
 }
 
 #[test]
-fn a_push_that_would_close_something_says_what_and_how_to_insist() {
+fn a_push_that_ends_access_says_what_and_how_to_force_it() {
     let shop = Shop::open();
     let folder = Folder::new();
     let text = std::fs::read_to_string(project().join("catalog.toml")).unwrap();
@@ -166,7 +166,7 @@ fn a_build_without_aws_says_how_to_reach_a_stack() {
 }
 
 #[test]
-fn every_command_that_the_operator_s_document_shows_is_one_that_there_is() {
+fn every_command_in_the_operator_s_guide_exists() {
     let document = std::fs::read_to_string(project().join("docs/OPERATE.md")).unwrap();
     let blocks = document.split("```sh\n").skip(1).map(|block| block.split("```").next().unwrap());
     let commands: Vec<&str> = blocks.flat_map(str::lines).collect();
@@ -195,7 +195,7 @@ fn every_command_that_the_operator_s_document_shows_is_one_that_there_is() {
 }
 
 #[test]
-fn a_key_comes_by_standard_input_and_is_tried() {
+fn a_key_is_read_from_standard_input_and_checked() {
     let shop = Shop::open();
     let said = shop.run_with(&["key", "store"], "rk_live_51\n");
     assert!(said.problem.contains("is live, and this deployment is test"), "{}", said.problem);
@@ -208,7 +208,7 @@ fn a_key_comes_by_standard_input_and_is_tried() {
 }
 
 #[test]
-fn the_webhook_s_key_is_tried_and_told_from_one_that_may_do_more() {
+fn the_webhook_key_is_tested_for_excess_permissions() {
     let shop = Shop::open();
     let store = &["key", "store", "--webhook"];
     // As if the shop had been in another account until now.
@@ -254,7 +254,7 @@ fn the_webhook_s_key_is_tried_and_told_from_one_that_may_do_more() {
 }
 
 #[test]
-fn a_stack_that_has_just_started_is_well() {
+fn a_new_stack_is_healthy() {
     let shop = Shop::open();
     let said = shop.run(&["doctor"]);
     assert_eq!(said.code, Some(0), "{}{}", said.out, said.problem);
@@ -279,7 +279,7 @@ fn a_stack_that_has_just_started_is_well() {
 }
 
 #[test]
-fn the_doctor_names_what_is_wrong_and_the_remedy() {
+fn the_doctor_names_the_problem_and_the_remedy() {
     let shop = Shop::open();
     let list = shop.stripe("/v1/webhook_endpoints", &[]);
     let endpoint = list["data"][0]["id"].as_str().unwrap();
@@ -323,7 +323,7 @@ fn the_doctor_names_what_is_wrong_and_the_remedy() {
 }
 
 #[tokio::test]
-async fn the_local_stack_s_site_needs_no_deployment_and_a_deployed_one_is_served_alike() {
+async fn local_and_deployed_sites_are_served_alike() {
     let shop = Shop::open();
     let said = shop.says(&["site", "deploy"]);
     assert!(said.starts_with("Nothing to do") && said.contains("--stack"), "{said}");
@@ -350,7 +350,7 @@ async fn the_local_stack_s_site_needs_no_deployment_and_a_deployed_one_is_served
 }
 
 #[test]
-fn a_rotation_is_begun_and_ended_by_the_same_command() {
+fn one_command_starts_and_finishes_a_rotation() {
     let shop = Shop::open();
     let said = shop.run(&["webhook", "rotate"]);
     assert!(said.out.contains("both signing secrets are accepted"), "{}{}", said.out, said.problem);

@@ -81,7 +81,7 @@ async fn a_purchase_at_the_other_stripe_opens_the_course() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_says_which_stripe_it_is_and_offers_nothing_that_only_the_simulator_does() {
+async fn up_names_its_stripe_and_hides_simulator_only_features() {
     let elsewhere = Elsewhere::start(&["--ephemeral"]).await;
     let (running, url) = (&elsewhere.running, elsewhere.stripe.url());
     assert_eq!(running.addresses["stripe"].as_str(), Some(url.as_str()));
@@ -105,7 +105,7 @@ async fn it_says_which_stripe_it_is_and_offers_nothing_that_only_the_simulator_d
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_laptop_in_the_same_account_is_told_apart_until_it_takes_over_the_mark() {
+async fn another_laptop_is_refused_until_it_takes_over_the_mark() {
     let first = Elsewhere::start(&["--ephemeral"]).await;
     let mark = first.running.addresses["deployment_mark"].as_str().unwrap();
     let url = first.stripe.url();
@@ -136,7 +136,7 @@ fn files(folder: &Path) -> Vec<std::path::PathBuf> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn its_state_is_kept_apart_and_holds_neither_key_nor_signing_secret() {
+async fn its_state_is_separate_and_holds_no_key_or_secret() {
     let folder = Folder::new();
     let state = folder.path("state");
     let mut arguments = vec!["--json", "--state", &state];
@@ -185,7 +185,7 @@ fn check_refusal(key: &str, signing_secret: &str, expected: &[&str]) {
 }
 
 #[test]
-fn only_a_test_key_and_a_signing_secret_are_taken() {
+fn only_a_test_key_and_a_signing_secret_are_accepted() {
     let keys = "https://dashboard.stripe.com/test/apikeys";
     check_refusal("", SIGNING_SECRET, &["STRIPE_API_KEY is not set", keys]);
     for live in ["sk_live_of_somebody", "rk_live_of_somebody"] {
@@ -200,7 +200,7 @@ fn only_a_test_key_and_a_signing_secret_are_taken() {
 }
 
 #[test]
-fn a_port_for_a_simulator_that_does_not_run_is_refused() {
+fn a_simulator_port_without_a_simulator_is_refused() {
     for arguments in [&["--stripe", "--stripe-port", "1"][..], &["--stripe-url", "http://a"]] {
         assert_eq!(end(command(arguments)).code, Some(2), "{arguments:?}");
     }

@@ -127,7 +127,7 @@ async fn a_learner_pays_on_the_page_and_reads_on() {
 }
 
 #[tokio::test]
-async fn what_was_bought_survives_a_restart() {
+async fn a_purchase_survives_a_restart() {
     let folder = Folder::new();
     let state = folder.path("state");
     let mut arguments = vec!["--json", "--state", &state];
@@ -161,7 +161,7 @@ async fn what_was_bought_survives_a_restart() {
 }
 
 #[tokio::test]
-async fn every_signed_sample_is_taken_and_a_garbled_one_harms_nothing() {
+async fn signed_samples_are_accepted_and_a_garbled_one_is_harmless() {
     let visitor = Visitor::at(up(&["--ephemeral"]));
     let secrets = visitor.address("secrets_manager", "/");
     let request = visitor.client.post(secrets);

@@ -29,7 +29,7 @@ fn is_there(tool: &str) -> bool {
 }
 
 #[test]
-fn every_command_of_the_first_purchase_does_what_the_readme_says() {
+fn every_command_in_the_readme_s_tour_works() {
     if let Some(missing) = ["bash", "curl"].into_iter().find(|tool| !is_there(tool)) {
         pass_over(&format!("{missing} is missing: the README's commands are not tested"));
         return;

@@ -24,7 +24,7 @@ fn variable(name: &str) -> String {
 }
 
 #[test]
-fn sam_gives_the_variables_that_depend_on_a_deployment_and_no_other() {
+fn sam_sets_only_the_deployment_s_variables() {
     // Whatever only a deployment knows is recognised by its value.
     let references: References = [
         ("StripeMode", "test"),
@@ -61,7 +61,7 @@ fn sam_gives_the_variables_that_depend_on_a_deployment_and_no_other() {
 }
 
 #[tokio::test]
-async fn what_sam_names_is_in_the_local_stack() {
+async fn everything_sam_names_is_in_the_local_stack() {
     let running = up(&["--ephemeral"]);
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     for (piece, action, request) in [
@@ -113,7 +113,7 @@ fn sam_s_addresses_are_the_ports_that_the_stack_listens_on() {
 /// The address by which this machine can be reached by its containers, or something like it.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn containers_are_let_in_at_a_private_address_and_at_no_other() {
+async fn containers_reach_the_stack_only_at_a_private_address() {
     use crate::running::{Ended, end};
 
     for address in ["0.0.0.0", "8.8.8.8"] {

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::shop::{Shop, plain};
 
 #[test]
-fn why_says_in_words_and_step_by_step_what_opened_and_closed_a_product() {
+fn why_explains_step_by_step_what_opened_and_closed() {
     let shop = Shop::open();
     let ada = shop.sign_in("ada@example.com");
     let paid = shop.buy(&ada, "tutorclaw_paid");
@@ -79,7 +79,7 @@ fn part_of(payment: &str) -> [(&str, &str); 1] {
 }
 
 #[test]
-fn why_dates_a_bank_debit_when_it_was_made_and_when_it_failed_or_was_paid() {
+fn why_dates_a_bank_debit_and_its_outcome() {
     let shop = Shop::open();
     for (outcome, word, state, last) in [
         (
@@ -112,7 +112,7 @@ fn why_dates_a_bank_debit_when_it_was_made_and_when_it_failed_or_was_paid() {
 }
 
 #[test]
-fn why_names_who_ended_the_access_and_no_dispute_that_is_over() {
+fn why_names_who_ended_access_and_omits_closed_disputes() {
     let shop = Shop::open();
     let disputed = |payment: &str| {
         let dispute = shop.sim("/_sim/disputes", &json!({ "payment_intent": payment }));
@@ -146,7 +146,7 @@ fn why_names_who_ended_the_access_and_no_dispute_that_is_over() {
 }
 
 #[test]
-fn what_nobody_knows_of_and_what_is_not_there_are_told_apart() {
+fn an_unknown_product_is_distinguished_from_no_purchase() {
     let shop = Shop::open();
     let said = shop.says(&["why", "nobody"]);
     assert!(said.starts_with("Nothing is known of nobody: no payment, and no grant.\n"), "{said}");
@@ -160,7 +160,7 @@ fn what_nobody_knows_of_and_what_is_not_there_are_told_apart() {
 }
 
 #[test]
-fn what_is_given_opens_and_is_told_with_who_and_why_until_it_is_taken_back() {
+fn a_grant_opens_and_is_explained_until_revoked() {
     let shop = Shop::open();
     let ada = shop.sign_in("ada@example.com");
     for (arguments, expected) in [
@@ -217,7 +217,7 @@ fn what_is_given_opens_and_is_told_with_who_and_why_until_it_is_taken_back() {
 }
 
 #[test]
-fn taking_back_a_payment_moves_no_money_and_what_else_opens_the_product_keeps_it_open() {
+fn revoking_a_payment_moves_no_money_and_spares_other_sources() {
     let shop = Shop::open();
     let ada = shop.sign_in("ada@example.com");
     let paid = shop.buy(&ada, "tutorclaw_paid");
@@ -239,7 +239,7 @@ fn taking_back_a_payment_moves_no_money_and_what_else_opens_the_product_keeps_it
 }
 
 #[test]
-fn a_payment_made_twice_is_named_with_what_to_do_until_it_has_gone_back() {
+fn a_duplicate_payment_is_listed_until_refunded() {
     let shop = Shop::open();
     assert_eq!(shop.says(&["double-payments"]), "Nobody has paid twice for the same product.\n");
     let ada = shop.sign_in("ada@example.com");

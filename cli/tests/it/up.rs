@@ -23,7 +23,7 @@ fn client() -> reqwest::Client {
 }
 
 #[tokio::test]
-async fn it_is_ready_when_it_says_so() {
+async fn the_stack_is_ready_when_it_says_so() {
     let running = up(&["--ephemeral"]);
     let (status, health) = get(&running.url("/local/health"), None).await;
     assert_eq!((status, health["status"].as_str()), (200, Some("ok")));
@@ -75,7 +75,7 @@ async fn ctrl_c_and_sigterm_leave_no_process() {
 }
 
 #[tokio::test]
-async fn the_functions_end_with_a_stack_that_was_killed() {
+async fn functions_end_when_their_stack_is_killed() {
     let running = up(&["up", "--ephemeral"]);
     let functions = functions(&running).await;
     let logs = running.said.lines().find_map(|line| line.trim().strip_prefix("Logs"));
@@ -90,7 +90,7 @@ async fn the_functions_end_with_a_stack_that_was_killed() {
 }
 
 #[tokio::test]
-async fn a_restart_knows_the_learner() {
+async fn a_restart_remembers_the_learner() {
     let folder = Folder::new();
     let state = folder.path("state");
     let ports = ["--gateway-port", "--lambda-port", "--dynamodb-port", "--stripe-port"];
@@ -120,7 +120,7 @@ async fn a_restart_knows_the_learner() {
 }
 
 #[tokio::test]
-async fn what_to_try_is_what_the_catalog_sells() {
+async fn the_suggested_steps_use_the_catalog() {
     let folder = Folder::new();
     let catalog = folder.path("catalog.toml");
     let free = "[[course]]\nid = \"intro\"\ntitle = \"Intro\"\nsummary = \"All free.\"\n\
@@ -165,8 +165,8 @@ fn a_port_in_use_is_one_sentence() {
 }
 
 #[test]
-fn one_port_for_two_pieces_and_a_template_that_is_not_there_are_one_sentence() {
-    check_refusal(&["--gateway-port", "3001"], &["two pieces", "port 3001"]);
+fn a_port_clash_and_a_missing_template_are_one_sentence() {
+    check_refusal(&["--gateway-port", "3001"], &["two services", "port 3001"]);
     check_refusal(&["--template", "/nonexistent/t.yaml"], &["no template /nonexistent/t.yaml"]);
 }
 

@@ -1,4 +1,4 @@
-//! What each sample is answered with: what the replay test's snapshots say.
+//! The expected responses to the samples, from the replay test's snapshots.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Fault;
 
-/// A function's answer.
+/// A function's response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) status: Value,
@@ -14,15 +14,15 @@ pub(crate) struct Answer {
     pub(crate) body: Value,
 }
 
-/// What a sample is answered with in the replay test.
+/// The replay test's response to a sample.
 pub(crate) fn of(folder: &str, sample: &str) -> Result<Answer, Fault> {
     let name = format!("tests/it/snapshots/it__replay__{folder}__{sample}.snap");
     let text = std::fs::read_to_string(tools::root().join(&name))
         .map_err(|error| format!("{name} can't be read: {error}; run `cargo test -p tests`"))?;
-    parse(&text).ok_or_else(|| format!("{name} is no snapshot of an answer").into())
+    parse(&text).ok_or_else(|| format!("{name} is not a snapshot of a response").into())
 }
 
-/// A snapshot is JSON below a head between two lines of dashes.
+/// A snapshot is JSON below a header between two lines of dashes.
 fn parse(snapshot: &str) -> Option<Answer> {
     let json = snapshot.splitn(3, "---\n").nth(2)?;
     let mut answer: Value = serde_json::from_str(json).ok()?;
@@ -31,7 +31,7 @@ fn parse(snapshot: &str) -> Option<Answer> {
 }
 
 impl Answer {
-    /// What differs, a line each; nothing where the answer is the expected one.
+    /// The differences, one per line; empty if the response is the expected one.
     pub(crate) fn differences(&self, answer: &Answer) -> Option<String> {
         let parts = [
             ("status", &self.status, &answer.status),
@@ -61,8 +61,8 @@ impl fmt::Display for Answer {
     }
 }
 
-/// Whether a value is the expected one. The snapshots name in brackets what is random, and have
-/// been made at a time of their own.
+/// Whether a value is the expected one. The snapshots have placeholders in brackets for random
+/// values, and times of their own.
 fn agrees(expected: &Value, found: &Value) -> bool {
     match (expected, found) {
         (Value::String(expected), Value::String(found)) => {
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_random_may_be_anything_and_nothing_else_may() {
+    fn only_random_values_may_differ() {
         check(&json!({ "a": [1, null] }), &json!({ "a": [1, null] }), true);
         check(&json!("[session]"), &json!("cs_test_a1"), true);
         check(&json!({ "url": "[stripe]/c/pay/[session]" }), &json!({ "url": "http://x" }), true);

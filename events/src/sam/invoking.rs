@@ -1,4 +1,4 @@
-//! `sam build` and `sam local invoke`, as they are typed.
+//! `sam build` and `sam local invoke`, as typed.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use super::stack::Stack;
 /// SAM's command, for this machine's architecture.
 pub(crate) struct Sam {
     program: PathBuf,
-    /// What samconfig.toml says for this architecture.
+    /// samconfig.toml's section for this architecture.
     config: &'static [&'static str],
 }
 
@@ -24,7 +24,9 @@ impl Sam {
         let config: &[&str] = match std::env::consts::ARCH {
             "aarch64" => &[],
             "x86_64" => &["--config-env", "x86"],
-            other => return Err(format!("Lambda has no {other}: only arm64 and x86_64").into()),
+            other => {
+                return Err(format!("Lambda doesn't support {other}, only arm64 and x86_64").into());
+            }
         };
         Ok(Sam { program, config })
     }
@@ -33,7 +35,7 @@ impl Sam {
         let mut command = Command::new(&self.program);
         command.args(words).args(self.config);
         command.current_dir(tools::root()).env("SAM_CLI_TELEMETRY", "0");
-        // It hands the Region and the credentials that it finds to the containers.
+        // It passes the Region and the credentials that it finds on to the containers.
         command.env("AWS_REGION", "us-east-1").env("AWS_DEFAULT_REGION", "us-east-1");
         for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"] {
             command.env(name, "local");
@@ -52,7 +54,7 @@ impl Sam {
         Ok(())
     }
 
-    /// Hands an event to a function in a container.
+    /// Invokes a function in a container.
     pub(crate) fn invoke(
         &self,
         function: &str,
@@ -75,12 +77,12 @@ impl Sam {
         let said = String::from_utf8_lossy(&output.stdout);
         answer(&said).ok_or_else(|| {
             let complaints = String::from_utf8_lossy(&output.stderr);
-            format!("{function} has not answered.\n{said}\n{complaints}").into()
+            format!("{function} returned nothing.\n{said}\n{complaints}").into()
         })
     }
 }
 
-/// What a function's answer is by Lambda's format 2.0 for HTTP.
+/// A function's response in Lambda's format 2.0 for HTTP.
 fn answer(said: &str) -> Option<Answer> {
     let mut said: Value = serde_json::from_str(said).ok()?;
     let mut take = |name: &str| said.get_mut(name).map(Value::take);

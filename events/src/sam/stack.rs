@@ -1,4 +1,4 @@
-//! A local stack of its own, on free ports and in memory.
+//! A local stack for the run, on free ports and in memory.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -9,16 +9,16 @@ use serde_json::{Value, json};
 use super::{Fault, read_json};
 use crate::signing::Seal;
 
-/// The event that grace's purchase is made from.
+/// The event of grace's purchase.
 const PURCHASE: &str = "events/webhook/checkout_session_completed_paid.json";
-/// When grace has bought, in the replay test too.
+/// The time of grace's purchase, as in the replay test.
 const BOUGHT: i64 = 1_795_000_000;
 
-/// The upgrade link that the samples use.
+/// The samples' upgrade link.
 const LINK: &str = "SampleLink0SampleLink0SampleLink";
-/// When it ends, in Unix seconds: in 2100.
+/// Its expiry, in Unix seconds: in 2100.
 const LINK_ENDS: &str = "4102444800";
-/// A signature in shape: the local stack's DynamoDB asks for no more.
+/// A well-formed signature, which suffices for the local stack's DynamoDB.
 const SIGNED: &str = "AWS4-HMAC-SHA256 Credential=local/20261121/us-east-1/dynamodb/aws4_request, \
                       SignedHeaders=host, Signature=none";
 
@@ -49,17 +49,17 @@ impl Stack {
                 break;
             }
         }
-        // It says a line for each request, which somebody has to take.
+        // It prints a line for each request, which must be read.
         std::thread::spawn(move || lines.for_each(drop));
         Ok(stack)
     }
 
     fn address(&self, piece: &str) -> Result<&str, Fault> {
         let address = self.addresses.get(piece).and_then(Value::as_str);
-        Ok(address.ok_or_else(|| format!("the local stack names no address of {piece}"))?)
+        Ok(address.ok_or_else(|| format!("the local stack has no address for {piece}"))?)
     }
 
-    /// What makes a sample an event of this stack.
+    /// The seal that makes a sample an event of this stack.
     pub(crate) async fn seal(&self) -> Result<Seal, Fault> {
         crate::signing::of_a_stack(&self.addresses).await
     }
@@ -73,7 +73,7 @@ impl Stack {
             reqwest::Client::new().post(url).json(&event).send().await?.json().await?;
         match answer.get("body").and_then(Value::as_str) {
             Some(r#"{"outcome":"applied"}"#) => Ok(()),
-            _ => Err(format!("the local stack has not taken grace's purchase: {answer}").into()),
+            _ => Err(format!("the local stack refused grace's purchase: {answer}").into()),
         }
     }
 
@@ -97,10 +97,10 @@ impl Stack {
         if answer.status().is_success() {
             return Ok(());
         }
-        Err(format!("the local stack has not taken the link: {}", answer.text().await?).into())
+        Err(format!("the local stack refused the link: {}", answer.text().await?).into())
     }
 
-    /// `events/sam-local.json` with the addresses of this stack, and its mark.
+    /// `events/sam-local.json` with this stack's addresses and mark.
     pub(crate) fn variables_file(&self) -> Result<PathBuf, Fault> {
         let mut file = read_json(&tools::root().join("events/sam-local.json"))?;
         for (variable, piece) in [
@@ -122,7 +122,7 @@ impl Stack {
 
 impl Drop for Stack {
     fn drop(&mut self) {
-        // Asked to end, it removes what it has put into the folder for temporary files.
+        // A graceful stop removes its temporary files.
         let process = self.process.id().to_string();
         let asked = Command::new("kill").args(["-TERM", &process]).status();
         if !asked.is_ok_and(|status| status.success()) {
@@ -132,7 +132,7 @@ impl Drop for Stack {
     }
 }
 
-/// A sample event, made one of another learner and another purchase.
+/// A sample event, changed to another learner and another purchase.
 fn purchase_of_grace() -> Result<PathBuf, Fault> {
     let mut event = read_json(&tools::root().join(PURCHASE))?;
     for (place, value) in [

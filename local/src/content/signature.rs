@@ -1,4 +1,4 @@
-//! Signature Version 4 in a query, computed anew from the request as it came:
+//! Verifies Signature Version 4 in a query string by recomputing it:
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html>.
 
 use std::collections::BTreeMap;
@@ -14,12 +14,12 @@ use super::{Refusal, rfc3339};
 use crate::lambda::credentials;
 use crate::percent;
 
-/// What S3 allows at most.
+/// S3's longest validity.
 const LIFETIME_SECONDS_MAX: u64 = 7 * 24 * 60 * 60;
-/// A clock may be ahead of S3's by so much.
+/// How far a client's clock may be ahead of S3's.
 const SKEW: Duration = Duration::from_mins(15);
 
-/// What a signature's query says.
+/// The parameters of a signature.
 struct Claimed<'a> {
     credential: &'a str,
     date: &'a str,
@@ -27,7 +27,7 @@ struct Claimed<'a> {
     signature: &'a str,
 }
 
-/// Accepts a request whose query is signed by the functions' credentials, and in time.
+/// Accepts a request that the functions' credentials have signed and that has not expired.
 pub(super) fn verify(parts: &Parts, now: Duration) -> Result<(), Refusal> {
     let query = parameters(parts.uri.query().unwrap_or_default());
     let parameter = |name: &str| query.get(name).map(String::as_str);
@@ -69,7 +69,7 @@ fn malformed(message: &'static str) -> Refusal {
     Refusal::new(StatusCode::BAD_REQUEST, "AuthorizationQueryParametersError", message)
 }
 
-/// Decoded, and one value for each name: none of ours comes twice.
+/// The decoded parameters. None of those we need may appear twice.
 fn parameters(query: &str) -> BTreeMap<String, String> {
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     pairs

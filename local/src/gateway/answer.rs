@@ -1,4 +1,4 @@
-//! What a function says as an HTTP response: payload format 2.0.
+//! Turns a function's result into an HTTP response: payload format 2.0.
 
 use std::collections::BTreeMap;
 
@@ -9,16 +9,16 @@ use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Why a function's answer is no HTTP response.
+/// Why a function's result is no HTTP response.
 #[derive(Debug, thiserror::Error)]
 pub enum AnswerError {
-    /// It is not JSON, or its fields are of the wrong kind.
+    /// It is not JSON, or its fields have the wrong types.
     #[error("the function's answer is not in payload format 2.0: {0}")]
     Format(#[from] serde_json::Error),
-    /// It says that the body is base64, and it isn't.
+    /// It claims that the body is base64, but it isn't.
     #[error("the function's body is not base64: {0}")]
     Base64(#[from] base64::DecodeError),
-    /// A status, header or cookie that HTTP doesn't know.
+    /// A status, header or cookie that is invalid in HTTP.
     #[error("the function's answer is not HTTP: {0}")]
     Http(#[from] axum::http::Error),
 }
@@ -37,11 +37,11 @@ struct Answer {
     is_base64_encoded: bool,
 }
 
-/// Headers that belong to the connection, which is the gateway's.
+/// Connection-level headers, which belong to the gateway.
 const CONNECTION_HEADERS: &[&str] =
     &["connection", "content-length", "keep-alive", "transfer-encoding", "upgrade"];
 
-/// Reads the answer. One without a `statusCode` is itself the body of a 200, as in AWS.
+/// Parses the result. One without a `statusCode` is itself the body of a 200, as in AWS.
 pub fn response(answer: &[u8]) -> Result<Response<Body>, AnswerError> {
     let value: Value = serde_json::from_slice(answer)?;
     if value.get("statusCode").is_none() {
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_becomes_http() {
+    fn a_response_becomes_http() {
         let answer = br#"{"statusCode":303,"headers":{"location":"/x","content-length":"9"},
             "cookies":["a=1","b=2"],"body":"aGk=","isBase64Encoded":true}"#;
         let response = response(answer).unwrap();
@@ -90,14 +90,14 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_a_status_is_the_body() {
+    fn a_response_without_a_status_is_the_body() {
         let response = response(br#"{"hello":"there"}"#).unwrap();
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "application/json");
     }
 
     #[test]
-    fn an_answer_that_is_not_http_is_an_error() {
+    fn a_response_that_is_not_http_is_an_error() {
         for answer in [
             "",
             "<html>",

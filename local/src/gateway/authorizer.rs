@@ -1,8 +1,8 @@
 //! The JWT authorizer of an HTTP API: whose token is this, and what may it do?
 //!
-//! The rules are API Gateway's: the key named by `kid` and RS256; `iss`; `aud`, or `client_id` where
-//! there is no `aud`; `exp`, `nbf` and `iat`; and at least one of the route's scopes. A token without
-//! any scope (an ID token) is not an access token at all: 401.
+//! The rules are API Gateway's: the key named by `kid` and RS256; `iss`; `aud`, or `client_id` if
+//! there is no `aud`; `exp`, `nbf` and `iat`; and at least one of the route's scopes. A token
+//! without any scope (an ID token) is not an access token: 401.
 
 use std::collections::BTreeMap;
 
@@ -20,31 +20,31 @@ pub struct Authorizer {
     keys: JwkSet,
 }
 
-/// A token that was accepted, as the function sees it.
+/// An accepted token, as the function gets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Jwt {
-    /// The claims. All are text, as API Gateway hands them on.
+    /// The claims, all as text, as API Gateway passes them on.
     pub claims: BTreeMap<String, String>,
-    /// The route's scopes; none where it asks for none.
+    /// The route's scopes; none if it requires none.
     pub scopes: Option<Vec<String>>,
 }
 
-/// Why a request goes no further.
+/// Why a request is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// 401: there is no `Authorization` header.
     #[error("no token")]
     NoToken,
-    /// 401: the token is not for this API, not signed, over, or no access token.
+    /// 401: the token is for another API, unsigned, expired, or no access token.
     #[error("{0}")]
     InvalidToken(&'static str),
-    /// 403: a good token, for something else.
+    /// 403: a valid token without the route's scopes.
     #[error("the token has none of the route's scopes")]
     InsufficientScope,
 }
 
 impl Authorizer {
-    /// An authorizer as the template declares it, which trusts these keys.
+    /// The template's authorizer, trusting these keys.
     #[must_use]
     pub fn new(declared: &template::Authorizer, keys: JwkSet) -> Authorizer {
         let (issuer, audiences) = (declared.issuer.clone(), declared.audiences.clone());
@@ -77,7 +77,7 @@ impl Authorizer {
 
     /// The claims of a token that our issuer has signed.
     fn verify(&self, unverified_token: &str) -> Result<Map<String, Value>, Refusal> {
-        // A client learns that the token is invalid, not how close it came.
+        // A client learns only that the token is invalid.
         let invalid = Refusal::InvalidToken;
         let unverified_header = decode_header(unverified_token)
             .map_err(|_why| invalid("the token is not a JSON Web Token"))?;
@@ -88,7 +88,7 @@ impl Authorizer {
         let key = key.ok_or(invalid("the token's key is unknown"))?;
         let key =
             DecodingKey::from_jwk(key).map_err(|_why| invalid("the token's key is unusable"))?;
-        // Only the signature is checked here: the claims have API Gateway's rules, below.
+        // Only the signature is checked here; the claims are checked below, by API Gateway's rules.
         let mut validation = Validation::new(Algorithm::RS256);
         validation.set_required_spec_claims::<&str>(&[]);
         validation.validate_exp = false;
@@ -124,7 +124,7 @@ impl Authorizer {
     }
 }
 
-/// Lists are written as `[a b]`, everything else as its JSON.
+/// A list becomes `[a b]`, everything else its JSON.
 fn claim_text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
@@ -153,7 +153,7 @@ mod tests {
         Authorizer::new(&template::Authorizer { issuer, audiences }, key.public())
     }
 
-    /// Checks a good token for the scope `learn`, after this change to its claims.
+    /// Checks a valid token for the scope `learn`, after this change to its claims.
     #[track_caller]
     fn check(change: impl Fn(&mut Map<String, Value>), expected: Result<(), Refusal>) {
         let key = key();
@@ -216,14 +216,14 @@ mod tests {
     }
 
     #[test]
-    fn a_token_without_scope_is_none_and_with_another_is_forbidden() {
+    fn no_scope_is_unauthorized_and_another_scope_forbidden() {
         check(without("scope"), invalid("the token has no scope"));
         check(set("scope", "learners"), Err(Refusal::InsufficientScope));
         check(set("scope", ""), Err(Refusal::InsufficientScope));
     }
 
     #[test]
-    fn only_our_own_signature_counts() {
+    fn only_our_own_signature_is_accepted() {
         let (ours, theirs) = (key(), key());
         let claims = json!({"iss": "https://issuer", "client_id": "site", "exp": NOW + 60});
         let authorizer = authorizer(&ours);
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn every_claim_is_handed_on_as_text() {
+    fn every_claim_is_passed_on_as_text() {
         let key = key();
         let claims = json!({
             "iss": "https://issuer", "client_id": "site", "exp": NOW + 60,

@@ -1,4 +1,4 @@
-//! An HTTP request as the function sees it: payload format 2.0 of an HTTP API or a Function URL.
+//! An HTTP request as a function gets it: payload format 2.0 of an HTTP API or a Function URL.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -14,26 +14,26 @@ use time::OffsetDateTime;
 use super::authorizer::Jwt;
 use crate::percent;
 
-/// The made-up id of the API, which is also the start of its host name.
+/// The API's made-up id, with which its host name starts.
 const API_ID: &str = "localapi00";
 const FUNCTION_URL_ID: &str = "localwebhook0000000000000000000";
 const ACCOUNT_ID: &str = "000000000000";
 
-/// A request as it came in.
+/// An incoming request.
 pub struct Incoming<'a> {
     /// `GET`
     pub method: &'a str,
-    /// The path as sent, the stage included.
+    /// The path as sent, including the stage.
     pub path: &'a str,
-    /// The query as sent, without its question mark.
+    /// The query string as sent, without its question mark.
     pub query: &'a str,
-    /// The headers, lower case; a name may come several times.
+    /// The headers, in lower case; a name may occur several times.
     pub headers: Vec<(&'a str, Cow<'a, str>)>,
     /// The body.
     pub body: &'a [u8],
-    /// Who is connected.
+    /// The client's address.
     pub source_ip: IpAddr,
-    /// A name for this request.
+    /// The request's id.
     pub request_id: String,
     /// Time since the Unix epoch.
     pub now: Duration,
@@ -47,16 +47,16 @@ pub enum Edge<'a> {
         stage: &'a str,
         /// `GET /courses/{course}/access`
         route_key: &'a str,
-        /// What the route's variables stand for.
+        /// The values of the route's variables.
         path_parameters: &'a BTreeMap<String, String>,
-        /// Whose token was accepted; none on an open route.
+        /// The accepted token; none on an open route.
         jwt: Option<&'a Jwt>,
     },
     /// A Function URL.
     FunctionUrl,
 }
 
-/// The event. Identity is in `requestContext.authorizer` only, where a client can't write.
+/// The event. The identity is only in `requestContext.authorizer`, where a client can't write.
 #[must_use]
 pub fn build(incoming: &Incoming<'_>, edge: &Edge<'_>) -> Value {
     let (body, is_base64_encoded) = encode_body(incoming);
@@ -65,7 +65,7 @@ pub fn build(incoming: &Incoming<'_>, edge: &Edge<'_>) -> Value {
         Edge::Api { path_parameters, .. } => {
             (incoming.path, Some(*path_parameters).filter(|parameters| !parameters.is_empty()))
         }
-        // The Function URL is served under a path here, and on a host of its own in AWS.
+        // In AWS the Function URL has its own host; here it has a path.
         Edge::FunctionUrl => ("/", None),
     };
     json!(Event {
@@ -83,7 +83,7 @@ pub fn build(incoming: &Incoming<'_>, edge: &Edge<'_>) -> Value {
     })
 }
 
-/// Payload format 2.0. What is empty is left out.
+/// Payload format 2.0. Empty fields are left out.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Event<'a> {
@@ -178,8 +178,8 @@ fn access_log_time(now: Duration) -> String {
     format!("{day:02}/{month:.3}/{year}:{hour:02}:{minute:02}:{second:02} +0000")
 }
 
-/// Lower-case names, several values joined by a comma. What AWS itself writes is AWS's, not the
-/// client's: the host, and the headers that say who is connected.
+/// Lower-case names, with several values joined by a comma. The host and the headers about the
+/// client come from AWS, not from the client.
 fn headers(incoming: &Incoming<'_>, edge: &Edge<'_>) -> BTreeMap<String, String> {
     let mut headers = BTreeMap::<String, String>::new();
     for (name, value) in &incoming.headers {
@@ -231,7 +231,7 @@ fn query_parameters(query: &str) -> BTreeMap<String, String> {
     parameters
 }
 
-/// The body and whether it is base64. Types that AWS takes for text stay text.
+/// The body, and whether it is base64. Types that AWS treats as text stay text.
 fn encode_body(incoming: &Incoming<'_>) -> (Option<String>, bool) {
     if incoming.body.is_empty() {
         return (None, false);
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_joined_and_cookies_stand_apart() {
+    fn headers_are_joined_and_cookies_are_kept_apart() {
         let sent = [
             ("accept", "a"),
             ("accept", "b"),

@@ -1,4 +1,4 @@
-//! Which route a request takes.
+//! Finds a request's route.
 
 use std::collections::BTreeMap;
 
@@ -11,14 +11,14 @@ pub(super) struct Router {
     routes: Vec<(Route, String)>,
 }
 
-/// The route that was found, the function it leads to, and what its variables stand for.
+/// The matching route, its function, and the values of its variables.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Found<'a> {
     /// The route.
     pub route: &'a Route,
     /// The function's binary name.
     pub function: &'a str,
-    /// `{course}` and its like, percent-decoded, by their names: `proxy` for `{proxy+}`.
+    /// `{course}` and the like, percent-decoded, by name: `proxy` for `{proxy+}`.
     pub parameters: BTreeMap<String, String>,
 }
 
@@ -32,7 +32,7 @@ impl Router {
         Router { routes: routes.collect() }
     }
 
-    /// The route for this method and path (below the stage). Where several fit, a literal segment
+    /// The route for this method and path (below the stage). If several match, a literal segment
     /// wins over a variable, and a variable over a greedy one, from the left.
     /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html>
     #[must_use]
@@ -47,7 +47,7 @@ impl Router {
     }
 }
 
-/// A segment of a route's path; the first of these that fits wins.
+/// A segment of a route's path; the first of these that matches wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Segment {
     Literal,
@@ -55,7 +55,7 @@ enum Segment {
     Greedy,
 }
 
-/// What each segment is, and what the variables stand for.
+/// The kind of each segment, and the values of the variables.
 fn fit(template: &str, path: &str) -> Option<(Vec<Segment>, BTreeMap<String, String>)> {
     let (mut segments, mut parameters) = (Vec::new(), BTreeMap::new());
     let mut rest = Some(path);
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_greedy_variable_takes_the_rest_of_the_path_unless_another_route_fits() {
+    fn a_greedy_variable_matches_what_no_other_route_does() {
         let routes = &["GET /go/{proxy+}", "GET /go/{link}/offer", "GET /go/now"];
         let rest = |value| ("GET /go/{proxy+}", vec![("proxy", value)]);
         for (path, value) in

@@ -1,5 +1,5 @@
-//! Lambda's two HTTP APIs: the Runtime API, which an instance asks for events, each at an address
-//! of its own, and the API that callers and operators use, as `aws lambda --endpoint-url` does.
+//! Lambda's two HTTP APIs: the Runtime API, where an instance requests its events, on a port per
+//! instance; and the API for callers and operators, which `aws lambda --endpoint-url` uses.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -48,7 +48,7 @@ fn with_fallbacks<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router
         })
 }
 
-/// Who asks the Runtime API.
+/// The instance that is calling.
 #[derive(Clone)]
 struct Caller {
     pool: Arc<Pool>,
@@ -84,7 +84,7 @@ async fn response(
     caller.answers(&request_id, answer)
 }
 
-/// What a function reports of its own failure.
+/// A function's own error report.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct Report {
@@ -142,7 +142,7 @@ async fn invoke(
     response
 }
 
-/// Answers a request to the Invoke API, with what to tell the developer about it.
+/// Handles a request to the Invoke API, with details for the request log.
 async fn run(
     lambda: Lambda,
     function: String,
@@ -152,7 +152,7 @@ async fn run(
     let Ok(event) = to_bytes(body, PAYLOAD_BYTES_MAX).await else {
         return (invoke_error(&InvokeError::EventTooLarge), None);
     };
-    // The real API takes no body for an empty object.
+    // The real API accepts a missing body as an empty object.
     let event = if event.is_empty() { Bytes::from_static(b"{}") } else { event };
     if let Err(error) = serde_json::from_slice::<Value>(&event) {
         let message = format!("Could not parse request body into json: {error}");
@@ -177,7 +177,7 @@ async fn run(
             StatusCode::ACCEPTED.into_response()
         }
         other => {
-            let message = format!("{other} is no invocation type");
+            let message = format!("{other} is not an invocation type");
             fault(StatusCode::BAD_REQUEST, "InvalidParameterValueException", &message)
         }
     };
@@ -228,7 +228,7 @@ pub(super) fn function_arn(name: &str) -> String {
     format!("arn:aws:lambda:us-east-1:000000000000:function:{name}")
 }
 
-/// An X-Ray header, so that code which passes it on has something to pass on.
+/// An X-Ray header, for code that passes it on.
 fn trace_id() -> String {
     let (seconds, random) = (crate::clock::now().as_secs(), random::token::<12>());
     format!("Root=1-{seconds:08x}-{random};Parent={};Sampled=0", random::token::<8>())

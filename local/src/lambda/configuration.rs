@@ -1,5 +1,5 @@
-//! A function's configuration, as far as it can be read and changed here: `GetFunctionConfiguration`
-//! and `UpdateFunctionConfiguration`.
+//! The part of a function's configuration that can be read and changed here:
+//! `GetFunctionConfiguration` and `UpdateFunctionConfiguration`.
 //!
 //! Everything but the description comes from the template, and changes with it.
 
@@ -22,7 +22,7 @@ use crate::template::Function;
 /// <https://docs.aws.amazon.com/lambda/latest/api/API_UpdateFunctionConfiguration.html>
 const DESCRIPTION_CHARACTERS_MAX: usize = 256;
 
-/// What can change of a function's configuration.
+/// The changeable part of a function's configuration.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Configuration {
     description: String,
@@ -30,19 +30,19 @@ pub(super) struct Configuration {
     pub(super) status: UpdateStatus,
 }
 
-/// What has become of the last update.
+/// The status of the last update.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) enum UpdateStatus {
     /// New instances get the events.
     #[default]
     Successful,
-    /// The instances that run get them until a new one is ready.
+    /// Running instances get them until a new one is ready.
     InProgress,
-    /// No new instance started, and why. Those that run go on.
+    /// No new instance started, and why. The running ones continue.
     Failed(String),
 }
 
-/// An update has to end before the next.
+/// An update must end before the next one starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct UpdateInProgress;
 

@@ -1,4 +1,4 @@
-//! Which instance of a function gets which event.
+//! Assigns events to a function's instances.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -16,7 +16,7 @@ use super::{FunctionError, FunctionHealth, LambdaError, Options, api};
 use crate::template::Function;
 use crate::{clock, random};
 
-/// Lambda gives an instance this long until it asks for its first event.
+/// How long Lambda gives an instance to request its first event.
 const INIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An event on its way to an instance.
@@ -46,29 +46,29 @@ struct PoolState {
     cold_starts: u64,
     is_stopping: bool,
     configuration: Configuration,
-    /// How often the configuration was updated. An instance keeps the number that it started with.
+    /// The number of configuration updates. An instance keeps the number it started with.
     updates: u64,
     /// Instances that started before this update get no more events.
     serving_since: u64,
 }
 
-/// What the pool knows of one instance.
+/// The pool's state for one instance.
 #[derive(Debug, Default)]
 struct Member {
     process: Option<u32>,
     kill: Option<oneshot::Sender<()>>,
     is_ready: bool,
-    /// After which update of the configuration it started.
+    /// The configuration update after which it started.
     started_after: u64,
-    /// Told when the instance asks for its first event; dropped if it never does.
+    /// Notified when the instance requests its first event; dropped if it never does.
     ready: Option<oneshot::Sender<()>>,
     /// Set while the instance waits for its next event.
     idle: Option<oneshot::Sender<Invocation>>,
-    /// Set while the instance works on an event.
+    /// Set while the instance handles an event.
     busy: Option<(String, oneshot::Sender<Answer>)>,
 }
 
-/// How far the function's first instance has come.
+/// The state of the function's first instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Phase {
     Starting,
@@ -102,7 +102,7 @@ impl Pool {
         }
     }
 
-    /// Waits until the first instance is ready, or has failed to be.
+    /// Waits until the first instance is ready or has failed to start.
     pub(super) async fn ready(&self) -> Result<(), LambdaError> {
         let mut phase = self.phase.subscribe();
         let reached = phase.wait_for(|phase| *phase != Phase::Starting).await;
@@ -112,7 +112,7 @@ impl Pool {
                 Err(LambdaError::NotStarted {
                     function: self.function.binary.clone(),
                     problem: problem.clone(),
-                    last_words: process::last_words(&log),
+                    last_line: process::last_line(&log),
                     log,
                 })
             }
@@ -124,8 +124,8 @@ impl Pool {
         self.state().configuration.clone()
     }
 
-    /// Changes the description, and as any update of a function does in AWS, replaces its
-    /// instances: until a new one is ready, those that run go on.
+    /// Changes the description and, as any update of a function does in AWS, replaces its
+    /// instances; until a new one is ready, the running ones continue.
     pub(super) fn update(
         self: &Arc<Self>,
         description: Option<String>,
@@ -152,7 +152,7 @@ impl Pool {
         Ok(configuration)
     }
 
-    /// Ends the instances that started before this update: those at work, once they have answered.
+    /// Ends the instances that started before this update; busy ones once they have finished.
     fn retire_older_than(self: &Arc<Self>, update: u64) {
         let retired: Vec<String> = {
             let mut state = self.state();
@@ -179,7 +179,7 @@ impl Pool {
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
-    /// Drops the reply, which is an answer too, when the pool is stopping.
+    /// Dropping the reply is the result while the pool is stopping.
     fn enqueue(&self, invocation: Invocation, reply: oneshot::Sender<Answer>) {
         let mut state = self.state();
         if !state.is_stopping {
@@ -187,7 +187,7 @@ impl Pool {
         }
     }
 
-    /// Hands waiting events to idle instances, and starts instances for those that remain.
+    /// Gives waiting events to idle instances, and starts instances for the rest.
     fn dispatch(self: &Arc<Self>) {
         let mut state = self.state();
         let timeout = self.function.timeout;
@@ -203,7 +203,7 @@ impl Pool {
                     member.busy = Some((request_id.clone(), reply));
                     self.watch_timeout(id, request_id);
                 }
-                // The instance stopped listening in this moment: the event waits for another.
+                // The instance has just stopped listening: the event waits for another one.
                 Err(invocation) => state.waiting.push_front((invocation, reply)),
             }
         }
@@ -221,7 +221,7 @@ impl Pool {
         self.start(None);
     }
 
-    /// The same; tells when it asks for its first event.
+    /// The same, with a notification when it requests its first event.
     fn start(self: &Arc<Self>, ready: Option<oneshot::Sender<()>>) {
         let id = random::token::<8>();
         let (kill, killed) = oneshot::channel();
@@ -248,7 +248,7 @@ impl Pool {
         self.watch_init(id);
     }
 
-    /// Runs an instance to its end with a Runtime API of its own, and says how it ended.
+    /// Runs an instance to its end with its own Runtime API, and returns how it ended.
     async fn run(self: &Arc<Self>, id: &str, killed: oneshot::Receiver<()>) -> io::Result<String> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let runtime_api = listener.local_addr()?.to_string();
@@ -267,7 +267,7 @@ impl Pool {
         }
     }
 
-    /// Ends the instance that hasn't asked for its first event in time.
+    /// Ends an instance that hasn't requested its first event in time.
     fn watch_init(self: &Arc<Self>, id: String) {
         let pool = Arc::clone(self);
         tokio::spawn(async move {
@@ -279,7 +279,7 @@ impl Pool {
         });
     }
 
-    /// The instance asks for its next event. `None` when the pool doesn't know it (any more).
+    /// An instance requests its next event. `None` if the pool doesn't know it (any more).
     pub(super) async fn next(self: &Arc<Self>, id: &str) -> Option<Invocation> {
         let (idle, next) = oneshot::channel();
         {
@@ -288,7 +288,7 @@ impl Pool {
             let member = state.instances.get_mut(id)?;
             member.is_ready = true;
             if member.started_after < serving_since {
-                // The function was updated while this instance was at work.
+                // The function was updated while this instance was busy.
                 member.kill.take().map(|kill| kill.send(()));
                 return None;
             }
@@ -304,13 +304,13 @@ impl Pool {
         next.await.ok()
     }
 
-    /// The instance answers an event. Whether it was its event.
+    /// An instance returns a result. Returns whether it was for its current event.
     pub(super) fn answer(&self, id: &str, request_id: &str, answer: Answer) -> bool {
         let mut state = self.state();
         let Some(member) = state.instances.get_mut(id) else { return false };
         match member.busy.take_if(|(busy_with, _)| busy_with == request_id) {
             Some((_, reply)) => {
-                // Nobody waits any more when the caller has hung up.
+                // The caller may have hung up.
                 let _ = reply.send(answer);
                 true
             }
@@ -318,10 +318,10 @@ impl Pool {
         }
     }
 
-    /// The instance says that it can't start.
+    /// An instance reports that it can't start.
     pub(super) fn init_failed(&self, id: &str, problem: &str) {
         let function = &self.function.binary;
-        tracing::warn!("{function}: instance {id} can't start: {problem}");
+        tracing::warn!("{function}: instance {id} failed to start: {problem}");
     }
 
     fn ended(self: &Arc<Self>, id: &str, end: &str) {
@@ -337,7 +337,7 @@ impl Pool {
         } else if !member.is_ready
             && let Some((invocation, reply)) = state.waiting.pop_front()
         {
-            // Each failed start answers one event, so a broken function can't start for ever.
+            // Each failed start fails one event, so a broken function can't restart forever.
             let problem = format!("Runtime exited while starting: {end}");
             let _ = reply.send(Err(error("Runtime.InitError", &invocation.request_id, &problem)));
         }
@@ -354,14 +354,14 @@ impl Pool {
         });
         if member.is_ready && !is_retired {
             let function = &self.function.binary;
-            tracing::warn!("{function}: its process ended ({end}), and another takes its place");
+            tracing::warn!("{function}: its process ended ({end}); starting another one");
             self.start_one();
         } else {
             self.dispatch();
         }
     }
 
-    /// Ends the instance that is still busy with this event when its time is over.
+    /// Ends an instance that is still busy with this event at its timeout.
     fn watch_timeout(self: &Arc<Self>, id: String, request_id: String) {
         let pool = Arc::clone(self);
         tokio::spawn(async move {
@@ -378,7 +378,7 @@ impl Pool {
     fn kill(&self, id: &str) {
         let mut state = self.state();
         if let Some(kill) = state.instances.get_mut(id).and_then(|member| member.kill.take()) {
-            // It has ended by itself when nobody listens.
+            // It has ended by itself if nobody listens.
             let _ = kill.send(());
         }
     }

@@ -1,4 +1,4 @@
-//! One instance: a process with the environment that Lambda would give it, and nothing else.
+//! One instance: a process with exactly the environment that Lambda would give it.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,11 @@ use tokio::sync::oneshot;
 use super::{Options, Program, Programs, credentials};
 use crate::template::Function;
 
-/// What a developer may pass on to functions. Everything else stays out, AWS credentials first.
+/// The developer's variables that functions inherit. Nothing else is passed on, above all no AWS
+/// credentials.
 const PASSED_ON: &[&str] = &["RUST_LOG", "RUST_BACKTRACE"];
 
-/// What to start.
+/// The process to start.
 pub(super) struct Instance<'a> {
     pub(super) options: &'a Options,
     pub(super) function: &'a Function,
@@ -25,15 +26,15 @@ pub(super) fn log_file(options: &Options, function: &Function) -> PathBuf {
     options.logs.join(format!("{}.log", function.binary))
 }
 
-/// The last line of a log, or what stands for it.
-pub(super) fn last_words(log: &Path) -> String {
+/// The last line of a log, or a placeholder.
+pub(super) fn last_line(log: &Path) -> String {
     let text = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty());
-    line.map_or_else(|| "it said nothing".to_owned(), |line| line.chars().take(400).collect())
+    line.map_or_else(|| "it logged nothing".to_owned(), |line| line.chars().take(400).collect())
 }
 
-/// Runs the process until it ends or is killed, and says how it ended.
+/// Runs the process until it ends or is killed, and returns how it ended.
 pub(super) async fn run(
     instance: Instance<'_>,
     killed: oneshot::Receiver<()>,
@@ -41,23 +42,23 @@ pub(super) async fn run(
 ) -> String {
     let name = &instance.function.binary;
     let Some(program) = program(&instance.options.programs, name) else {
-        return format!("{name} is not among Programs::Each: name its program there");
+        return format!("Programs::Each has no program for {name}");
     };
     let mut command = match command(&instance, &program) {
         Ok(command) => command,
-        Err(error) => return format!("its log can't be written: {error}"),
+        Err(error) => return format!("can't write its log: {error}"),
     };
     let mut child = match command.spawn() {
         Ok(child) => child,
-        Err(error) => return format!("it can't be run: {error}"),
+        Err(error) => return format!("can't run it: {error}"),
     };
     started(child.id());
-    // The child reads from this pipe, and ends when it closes: also when this process is killed.
+    // The child reads from this pipe and ends when it closes, even if this process is killed.
     let lifeline = child.stdin.take();
     let end = tokio::select! {
         end = child.wait() => end,
         _ = killed => {
-            // It has already ended when it can't be killed.
+            // If it can't be killed, it has ended already.
             let _ = child.start_kill();
             child.wait().await
         }
@@ -69,7 +70,7 @@ pub(super) async fn run(
     }
 }
 
-/// The program that is this function, with all of its arguments.
+/// The program that runs this function, with all of its arguments.
 fn program(programs: &Programs, function: &str) -> Option<Program> {
     match programs {
         Programs::One(program) => {
@@ -110,8 +111,8 @@ fn command(instance: &Instance<'_>, program: &Program) -> std::io::Result<Comman
         .stdout(log.try_clone()?)
         .stderr(log)
         .kill_on_drop(true);
-    // Ctrl-C in a terminal goes to the whole process group. The stack ends its functions itself,
-    // so that an event that is being worked on isn't cut off before the stack knows.
+    // Ctrl-C in a terminal signals the whole process group. The stack ends its functions itself, so
+    // that an event in progress isn't cut off before the stack knows.
     #[cfg(unix)]
     command.process_group(0);
     Ok(command)

@@ -1,7 +1,7 @@
-//! A secret's versions and the labels that say which is current, previous or pending.
+//! A secret's versions and the staging labels that say which is current, previous or pending.
 //!
 //! A label is on at most one version. When `AWSCURRENT` moves, the version that it leaves becomes
-//! `AWSPREVIOUS`, and the one that was previous loses that label.
+//! `AWSPREVIOUS`, and the previous one loses that label.
 
 use std::collections::BTreeMap;
 
@@ -31,11 +31,11 @@ pub(super) struct Version {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Content {
     Text(String),
-    /// Base64, as it came.
+    /// Base64, as sent.
     Binary(String),
 }
 
-/// An answer that is not a value, with Secrets Manager's own name for it.
+/// A failed request, with Secrets Manager's own error name.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SecretError {
     #[error("{0}")]
@@ -104,7 +104,7 @@ impl Secret {
         })
     }
 
-    /// Adds a version. The token is its id, so the same request twice adds it once.
+    /// Adds a version. The token is its id, so a repeated request adds it once.
     pub(super) fn put(
         &mut self,
         token: &str,
@@ -133,7 +133,7 @@ impl Secret {
         Ok(())
     }
 
-    /// Moves a label, removes it, or puts it on a version that has none like it.
+    /// Moves a label, removes it, or puts it on a version when no other one has it.
     pub(super) fn move_stage(
         &mut self,
         stage: &str,

@@ -1,5 +1,5 @@
-//! OAuth 2 for the site, as Cognito's pages do it: a code for whoever has opened their link, and
-//! tokens for the code, for nobody but the page that has asked (PKCE, RFC 7636).
+//! OAuth 2 for the site, as Cognito's pages do it: a code for a learner who has opened their link,
+//! and tokens for the code, only for the page that requested it (PKCE, RFC 7636).
 
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
@@ -20,13 +20,13 @@ use super::{SITE_CLIENT, SignIn};
 use crate::pages;
 use crate::{clock, percent, random};
 
-/// A code works this long, as Cognito's at most do in practice: the page asks at once.
+/// How long a code works. The page exchanges it at once.
 const CODE_SECONDS: u64 = 60;
 
-/// What the site may ask for, as the template's client.
+/// The scopes that the site may request, as the template's client.
 const SCOPES: [&str; 3] = ["openid", "email", "coursegate/learn"];
 
-/// What the site has asked for, and may have.
+/// A valid request of the site's.
 #[derive(Debug, Clone)]
 pub(super) struct Authorization {
     redirect_uri: String,
@@ -35,7 +35,7 @@ pub(super) struct Authorization {
     challenge: String,
 }
 
-/// What a code stands for.
+/// What a code grants.
 pub(super) struct Code {
     email: String,
     authorization: Authorization,
@@ -45,14 +45,14 @@ pub(super) struct Code {
 /// Why the site gets no code.
 #[derive(Debug)]
 enum Refusal {
-    /// Nobody says that it is the site who asks, so there is no way back to it.
+    /// The request is not provably the site's, so there is no redirect back to it.
     NotTheSite(&'static str),
-    /// The site is told, by the names of RFC 6749.
+    /// The site is told, with RFC 6749's error names.
     Told { authorization: Authorization, error: &'static str },
 }
 
 impl Authorization {
-    /// Where the page goes on, with these in its query.
+    /// The redirect with these query parameters.
     fn back(&self, parameters: &[(&str, &str)]) -> Response {
         let state = self.state.iter().map(|state| ("state", state.as_str()));
         let query: Vec<String> = parameters
@@ -77,7 +77,7 @@ impl Refusal {
 }
 
 impl SignIn {
-    /// The only address that a code is brought to: the site's own.
+    /// The only redirect URI: the site's own.
     fn callback(&self) -> String {
         format!("{}/", self.inner.site)
     }
@@ -115,8 +115,8 @@ impl SignIn {
         Err(Refusal::Told { authorization, error })
     }
 
-    /// Leads whoever has opened their link back to the site.
-    pub(super) fn lead_back(&self, email: String, authorization: Authorization) -> Response {
+    /// Redirects a learner who has opened their link back to the site.
+    pub(super) fn redirect_back(&self, email: String, authorization: Authorization) -> Response {
         let code = random::token::<16>();
         let response = authorization.back(&[("code", &code)]);
         let now = clock::now().as_secs();
@@ -127,7 +127,7 @@ impl SignIn {
         response
     }
 
-    /// Whose code this is, and with which scope. It works once, also if it is then refused.
+    /// The learner and scope of a code. It works once, even if it is then refused.
     fn take_code(&self, request: &TokenRequest) -> Option<(String, String)> {
         let mut codes = self.inner.codes.lock().unwrap_or_else(PoisonError::into_inner);
         let Code { email, authorization, expires_at } = codes.remove(&request.code)?;
@@ -141,7 +141,7 @@ impl SignIn {
 
 type AuthorizeQuery = Result<Query<BTreeMap<String, String>>, QueryRejection>;
 
-/// Asks for an e-mail address.
+/// Asks for an email address.
 pub(super) async fn authorize(
     State(sign_in): State<SignIn>,
     RawQuery(raw): RawQuery,
@@ -153,7 +153,7 @@ pub(super) async fn authorize(
     }
 }
 
-/// Shows what the mail would say, whose link leads back to the site.
+/// Shows the email's content, whose link leads back to the site.
 pub(super) async fn authorize_by_mail(
     State(sign_in): State<SignIn>,
     RawQuery(raw): RawQuery,
@@ -171,10 +171,10 @@ fn action(raw_query: Option<String>) -> String {
 }
 
 fn not_the_site(why: &str) -> Response {
-    pages::page(StatusCode::BAD_REQUEST, "Not from here", &format!("<p>{why}</p>"))
+    pages::page(StatusCode::BAD_REQUEST, "Invalid request", &format!("<p>{why}</p>"))
 }
 
-/// The form of RFC 6749, section 4.1.3. What is missing is empty, and refused as that.
+/// The form of RFC 6749, section 4.1.3. Missing fields are empty, and refused as such.
 #[derive(Deserialize)]
 pub(super) struct TokenRequest {
     #[serde(default)]
@@ -221,7 +221,7 @@ pub(super) async fn token(
     }
 }
 
-/// Leads back to the site. Nothing is forgotten here: nobody stays signed in on these pages.
+/// Redirects back to the site. There is no session to end: nobody stays signed in on these pages.
 pub(super) async fn logout(State(sign_in): State<SignIn>, query: AuthorizeQuery) -> Response {
     let query = query.map(|Query(query)| query).unwrap_or_default();
     let callback = sign_in.callback();
@@ -239,7 +239,7 @@ mod tests {
     use crate::state::Entries;
 
     #[test]
-    fn a_code_is_good_for_a_minute() {
+    fn a_code_works_for_a_minute() {
         let sign_in = SignIn::open("http://site", "http://issuer", Entries::open(None).unwrap());
         let sign_in = sign_in.unwrap();
         let verifier = "v".repeat(43);
@@ -250,7 +250,7 @@ mod tests {
             challenge: BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, verifier.as_bytes())),
         };
         let takes = |seconds_later: u64| {
-            sign_in.lead_back("ada@example.com".to_owned(), authorization.clone());
+            sign_in.redirect_back("ada@example.com".to_owned(), authorization.clone());
             let mut codes = sign_in.inner.codes.lock().unwrap();
             let (code, mut kept) = codes.pop_first().unwrap();
             kept.expires_at -= seconds_later;

@@ -1,4 +1,4 @@
-//! The sign-in page: an address, the link that a mail would contain, and who you are.
+//! The sign-in page: an address, the link that an email would contain, and who is signed in.
 
 use axum::Form;
 use axum::extract::rejection::FormRejection;
@@ -11,7 +11,7 @@ use super::oauth::Authorization;
 use super::{LEARNER_SCOPE, Link, LoginError, SignIn};
 use crate::pages::{escape, page};
 
-/// Where the form of this page goes when nobody but the learner has asked for it.
+/// The form's target when no application has asked for a sign-in.
 const FOR_A_SHELL: &str = "/local/sign-in";
 
 pub(super) async fn form() -> Response {
@@ -30,7 +30,7 @@ pub(super) async fn mail_for_a_shell(
     mail(&sign_in, FOR_A_SHELL, address, None)
 }
 
-/// Shows what the mail would say. No mail is sent from a laptop.
+/// Shows the email's content. A laptop sends no email.
 pub(super) fn mail(
     sign_in: &SignIn,
     action: &str,
@@ -38,14 +38,14 @@ pub(super) fn mail(
     authorization: Option<Authorization>,
 ) -> Response {
     let Ok(Form(address)) = address else {
-        return with_form(StatusCode::BAD_REQUEST, action, "Fill in your e-mail address.");
+        return with_form(StatusCode::BAD_REQUEST, action, "Enter your email address.");
     };
     match sign_in.make_link(&address.email, authorization) {
         Ok(link) => page(
             StatusCode::OK,
             "Your sign-in link",
             &format!(
-                "<p>No mail leaves this machine. The one for <strong>{}</strong> would contain \
+                "<p>No email is sent from this machine. The one to <strong>{}</strong> would contain \
                  this link; it works once, for 15 minutes:</p>\
                  <p><a class=\"button\" href=\"{link}\">Sign in</a></p><pre>{link}</pre>",
                 escape(address.email.trim()),
@@ -54,7 +54,7 @@ pub(super) fn mail(
         ),
         Err(LoginError::NoAddress(_)) => {
             let status = StatusCode::UNPROCESSABLE_ENTITY;
-            with_form(status, action, "That is not an e-mail address.")
+            with_form(status, action, "That is not an email address.")
         }
         Err(error) => failed(&error),
     }
@@ -65,22 +65,22 @@ pub(super) async fn open(State(sign_in): State<SignIn>, Path(code): Path<String>
         return with_form(
             StatusCode::GONE,
             FOR_A_SHELL,
-            "This link was used already, or is too old. Ask for a new one.",
+            "This link was already used or has expired. Request a new one.",
         );
     };
     let Link { email, authorization, .. } = link;
     if let Some(authorization) = authorization {
-        return sign_in.lead_back(email, authorization);
+        return sign_in.redirect_back(email, authorization);
     }
     match sign_in.sign_in(&email, LEARNER_SCOPE) {
         Ok(tokens) => page(
             StatusCode::OK,
             "You are signed in",
             &format!(
-                "<p>As <strong>{}</strong>; your learner id is <code>{}</code>.</p>\
+                "<p>You are <strong>{}</strong>, learner id <code>{}</code>.</p>\
                  <p>This is your access token, for a shell. It works for an hour.</p>\
                  <pre>token='{}'</pre>\
-                 <p><a href=\"/local\">What there is to try with it</a></p>",
+                 <p><a href=\"/local\">What to try next</a></p>",
                 escape(email.trim()),
                 escape(&tokens.learner),
                 escape(&tokens.access_token),
@@ -105,7 +105,7 @@ pub(super) fn with_form(status: StatusCode, action: &str, problem: &str) -> Resp
         "Sign in",
         &format!(
             "{problem}<form method=\"post\" action=\"{}\">\
-             <label for=\"email\">E-mail address</label>\
+             <label for=\"email\">Email address</label>\
              <input id=\"email\" name=\"email\" type=\"email\" autocomplete=\"email\" required>\
              <button>Send me a link</button></form>",
             escape(action),

@@ -11,11 +11,11 @@ use serde_json::json;
 use super::SignInError;
 use crate::random;
 
-/// How long a token is good for, as Cognito's by default.
+/// How long a token is valid; Cognito's default.
 pub(super) const LIFETIME_SECONDS: u64 = 60 * 60;
 
-/// A PKCS #8 key for RSA starts with this many bytes of frame; then comes the PKCS #1 key, which is
-/// what the signing library reads. (The frame is this long for every key of 1024 to 4096 bits.)
+/// The length of the PKCS #8 header of an RSA key; the rest is the PKCS #1 key, which the signing
+/// library reads. (It is the same for every key of 1024 to 4096 bits.)
 const PKCS8_FRAME_BYTES: usize = 26;
 
 /// The issuer's signing key.
@@ -25,7 +25,7 @@ pub(crate) struct Key {
     id: String,
 }
 
-/// A new key, as text to keep.
+/// A new key, as text to store.
 pub(crate) fn generate() -> Result<String, SignInError> {
     let failed = |_| SignInError::Key("it can't be generated".to_owned());
     let pair = KeyPair::generate(KeySize::Rsa2048).map_err(failed)?;
@@ -34,7 +34,7 @@ pub(crate) fn generate() -> Result<String, SignInError> {
 }
 
 impl Key {
-    /// Reads what [`generate`] made.
+    /// Parses what [`generate`] made.
     pub(crate) fn read(text: &str) -> Result<Key, SignInError> {
         let unreadable = |problem: String| SignInError::Key(format!("it can't be read: {problem}"));
         let der = BASE64_STANDARD.decode(text).map_err(|error| unreadable(error.to_string()))?;

@@ -1,4 +1,4 @@
-//! A place in the template: a value, and the path that an error names.
+//! A node of the template: a value, and the path that an error names.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde_norway::value::TaggedValue;
 
 use super::{References, TemplateError};
 
-/// What AWS itself knows in every stack.
+/// The pseudo parameters that AWS defines in every stack.
 const PSEUDO_PARAMETERS: &[(&str, &str)] = &[
     ("AWS::AccountId", "000000000000"),
     ("AWS::Partition", "aws"),
@@ -17,10 +17,10 @@ const PSEUDO_PARAMETERS: &[(&str, &str)] = &[
     ("AWS::URLSuffix", "amazonaws.com"),
 ];
 
-/// What stands for a property that is not there.
+/// Stands for an absent property.
 const NO_VALUE: &str = "AWS::NoValue";
 
-/// What `!Ref`, `!GetAtt` and `!Sub` give, and which conditions hold.
+/// The values of `!Ref`, `!GetAtt` and `!Sub`, and the conditions.
 pub(super) struct Resolver<'a> {
     document: &'a Value,
     references: &'a References,
@@ -34,7 +34,7 @@ impl<'a> Resolver<'a> {
     fn look_up(&self, name: &str) -> Option<Json> {
         let parameter = self.document.get("Parameters").and_then(|all| all.get(name));
         let field = |field| parameter.and_then(|one| one.get(field)).and_then(Value::as_str);
-        // A number is handed on as text, as CloudFormation does.
+        // A number becomes text, as in CloudFormation.
         let number = parameter.and_then(|one| one.get("Default")).and_then(Value::as_i64);
         let number = number.map(|number| number.to_string());
         let pseudo =
@@ -53,7 +53,7 @@ impl<'a> Resolver<'a> {
     }
 }
 
-/// A value in the template, and where it is.
+/// A value in the template, and its path.
 pub(super) struct Node<'a> {
     value: &'a Value,
     path: String,
@@ -66,7 +66,7 @@ impl<'a> Node<'a> {
         Node { value, path: String::new(), name: String::new(), resolver }
     }
 
-    /// The key it stands under.
+    /// The last key of its path.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
@@ -81,7 +81,7 @@ impl<'a> Node<'a> {
         Node { value, path, name: name.to_owned(), resolver: self.resolver }
     }
 
-    /// What an `!If` comes to, and any other value as it is; none where that is `AWS::NoValue`.
+    /// The branch that an `!If` selects, and any other value as it is; none for `AWS::NoValue`.
     fn settled(&self) -> Result<Option<Node<'a>>, TemplateError> {
         let Value::Tagged(tagged) = self.value else { return Ok(Some(self.copy())) };
         if tagged.tag == "Ref" && tagged.value.as_str() == Some(NO_VALUE) {
@@ -92,7 +92,7 @@ impl<'a> Node<'a> {
         }
         let Some([condition, then, otherwise]) = tagged.value.as_sequence().map(Vec::as_slice)
         else {
-            return Err(self.unusable("!If must have a condition and two values after it"));
+            return Err(self.unusable("!If takes a condition and two values"));
         };
         let holds = self.below("If", condition).holds()?;
         let chosen = if holds { then } else { otherwise };
@@ -104,7 +104,7 @@ impl<'a> Node<'a> {
         Node { value, path: path.clone(), name: name.clone(), resolver }
     }
 
-    /// Whether the condition of this name holds.
+    /// Whether the condition of this name is true.
     pub(super) fn holds(&self) -> Result<bool, TemplateError> {
         let Some(name) = self.value.as_str() else {
             return Err(self.unusable("this must be the name of a condition"));
@@ -119,7 +119,7 @@ impl<'a> Node<'a> {
 
     fn is_true(&self) -> Result<bool, TemplateError> {
         let Value::Tagged(tagged) = self.value else {
-            return Err(self.unusable("the local stack knows !Equals and !Not only"));
+            return Err(self.unusable("the local stack supports only !Equals and !Not"));
         };
         let arguments = tagged.value.as_sequence().map(Vec::as_slice);
         match (tagged.tag.to_string().as_str(), arguments) {
@@ -127,7 +127,7 @@ impl<'a> Node<'a> {
                 Ok(self.below("0", one).json()? == self.below("1", other).json()?)
             }
             ("!Not", Some([condition])) => Ok(!self.below("0", condition).is_true()?),
-            _ => Err(self.unusable("the local stack knows !Equals and !Not only")),
+            _ => Err(self.unusable("the local stack supports only !Equals and !Not")),
         }
     }
 
@@ -145,7 +145,7 @@ impl<'a> Node<'a> {
             .collect()
     }
 
-    /// What a list holds.
+    /// The items of a list.
     pub(super) fn items(&self) -> Result<Vec<Node<'a>>, TemplateError> {
         let items = self.value.as_sequence();
         let items = items.ok_or_else(|| self.unusable("this must be a list"))?.iter().enumerate();
@@ -165,15 +165,15 @@ impl<'a> Node<'a> {
         self.child(name)?.ok_or_else(|| self.unusable(format!("{name} is missing")))
     }
 
-    /// Refuses a mapping that has any other key: it might matter.
+    /// Refuses a mapping with any other key: it might matter.
     pub(super) fn only_keys(&self, known: &[&str]) -> Result<(), TemplateError> {
         match self.children()?.into_iter().find(|child| !known.contains(&child.name())) {
             None => Ok(()),
-            Some(unknown) => Err(unknown.unusable("the local stack does not know this property")),
+            Some(unknown) => Err(unknown.unusable("the local stack doesn't support this property")),
         }
     }
 
-    /// Text; a number or a boolean is written as text, as AWS does.
+    /// Text; a number or a boolean becomes text, as in AWS.
     pub(super) fn string(&self) -> Result<String, TemplateError> {
         match self.json()? {
             Json::String(text) => Ok(text),
@@ -202,7 +202,7 @@ impl<'a> Node<'a> {
         number.ok_or_else(|| self.unusable("this must be a whole number"))
     }
 
-    /// The value with every reference in it resolved.
+    /// The value with every reference resolved.
     pub(super) fn json(&self) -> Result<Json, TemplateError> {
         match self.value {
             Value::Null => Ok(Json::Null),
@@ -233,7 +233,7 @@ impl<'a> Node<'a> {
         let function = function.trim_start_matches('!');
         let text = || {
             let text = tagged.value.as_str();
-            text.ok_or_else(|| self.unusable(format!("!{function} must have text after it")))
+            text.ok_or_else(|| self.unusable(format!("!{function} takes a text")))
         };
         let argument = self.below(function, &tagged.value);
         match function {
@@ -242,11 +242,11 @@ impl<'a> Node<'a> {
             "Join" => argument.join(),
             "Select" => argument.select(),
             "Split" => argument.split(),
-            other => Err(self.unusable(format!("!{other} is not known here"))),
+            other => Err(self.unusable(format!("the local stack doesn't support !{other}"))),
         }
     }
 
-    /// The two arguments of a function.
+    /// A function's two arguments.
     fn pair(&self) -> Result<(Json, Json), TemplateError> {
         let Json::Array(arguments) = self.json()? else {
             return Err(self.unusable("this must be a list of two arguments"));
@@ -262,7 +262,7 @@ impl<'a> Node<'a> {
             parts.as_array().and_then(|parts| parts.iter().map(Json::as_str).collect());
         match (separator.as_str(), parts) {
             (Some(separator), Some(parts)) => Ok(parts.join(separator).into()),
-            _ => Err(self.unusable("!Join must have a separator and a list of text after it")),
+            _ => Err(self.unusable("!Join takes a separator and a list of text")),
         }
     }
 
@@ -270,7 +270,7 @@ impl<'a> Node<'a> {
         let (separator, text) = self.pair()?;
         match (separator.as_str(), text.as_str()) {
             (Some(separator), Some(text)) => Ok(text.split(separator).collect()),
-            _ => Err(self.unusable("!Split must have a separator and a text after it")),
+            _ => Err(self.unusable("!Split takes a separator and a text")),
         }
     }
 
@@ -278,8 +278,7 @@ impl<'a> Node<'a> {
         let (index, list) = self.pair()?;
         let index = index.as_u64().and_then(|index| usize::try_from(index).ok());
         let item = index.and_then(|index| list.as_array()?.get(index));
-        item.cloned()
-            .ok_or_else(|| self.unusable("!Select must have an index of the list after it"))
+        item.cloned().ok_or_else(|| self.unusable("!Select takes an index and a list"))
     }
 
     fn look_up(&self, name: &str) -> Result<Json, TemplateError> {

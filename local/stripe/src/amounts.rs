@@ -1,15 +1,15 @@
-//! Which currencies and amounts Stripe takes, and where it refuses the others: a price's currency
-//! and its largest amount when the price is created, what can't be charged when it is to be charged.
+//! The currencies and amounts that Stripe accepts, and where it refuses the others: the currency
+//! and the maximum when a price is created, the minimum and other limits when something is charged.
 //! <https://docs.stripe.com/currencies>
 //!
-//! There is no exchange rate here: a currency without a minimum of its own is charged in any amount,
-//! while Stripe asks for the minimum of the currency that the account is paid out in.
+//! There are no exchange rates here: a currency without its own minimum is charged in any amount,
+//! whereas Stripe applies the minimum of the account's payout currency.
 
 use currencies::Currency;
 
 use crate::error::ApiError;
 
-/// The currency that a request names, in whatever case.
+/// The currency that a request names, in upper or lower case.
 pub(crate) fn currency(named: &str) -> Result<&'static Currency, ApiError> {
     let code = named.to_lowercase();
     currencies::find(&code).ok_or_else(|| {
@@ -23,7 +23,7 @@ pub(crate) fn currency(named: &str) -> Result<&'static Currency, ApiError> {
     })
 }
 
-/// A price may be too small to be charged, or nothing, but not too large.
+/// A price may be zero or too small to be charged, but not too large.
 pub(crate) fn check_price(currency: &Currency, unit_amount: i64) -> Result<(), ApiError> {
     if unit_amount <= currency.max {
         return Ok(());
@@ -32,8 +32,8 @@ pub(crate) fn check_price(currency: &Currency, unit_amount: i64) -> Result<(), A
     Err(ApiError::parameter("amount_too_large", "unit_amount", message))
 }
 
-/// What is to be paid: nothing, or an amount that can be charged. Stripe's errors name no parameter,
-/// since a total is of several.
+/// A total: zero, or an amount that can be charged. Stripe's errors name no parameter, since a
+/// total has several.
 pub(crate) fn check_total(code: &str, total: i64) -> Result<(), ApiError> {
     let Some(currency) = currencies::find(code).filter(|_| total != 0) else { return Ok(()) };
     let (error, limit, bound) = if total < currency.min {
@@ -51,7 +51,7 @@ pub(crate) fn check_total(code: &str, total: i64) -> Result<(), ApiError> {
 }
 
 /// Three-decimal amounts end in 0, and krónur and Ugandan shillings are whole. Stripe documents the
-/// rule but no code for it, so there is none here.
+/// rule but no error code for it, so there is none here.
 pub(crate) fn check_granularity(code: &str, amount: i64) -> Result<(), ApiError> {
     match currencies::find(code) {
         Some(Currency { multiple, .. }) if amount % multiple != 0 => {

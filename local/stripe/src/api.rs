@@ -1,4 +1,4 @@
-//! The HTTP side of `/v1`: who asks, what goes wrong on purpose, and idempotency.
+//! The HTTP side of `/v1`: authentication, injected faults, and idempotency.
 
 use std::sync::Arc;
 
@@ -24,8 +24,8 @@ use crate::state::{API_VERSION, Core, Origin};
 
 const LARGEST_BODY: usize = 1024 * 1024;
 
-/// Answers a request of the API. It runs in a task of its own, because Stripe too goes on with a
-/// request whose client no longer waits.
+/// Handles an API request. It runs in its own task because Stripe, too, finishes a request whose
+/// client has disconnected.
 pub(crate) async fn handle(
     State(core): State<Arc<Core>>,
     ConnectInfo(connection): ConnectInfo<Connection>,
@@ -57,10 +57,10 @@ pub(crate) async fn handle(
     response
 }
 
-/// What becomes of a request.
+/// The outcome of a request.
 enum Outcome {
     Answered(Response),
-    /// The connection is cut without an answer.
+    /// The connection is closed without a response.
     Cut,
 }
 
@@ -109,7 +109,7 @@ async fn process(
     }
 }
 
-/// Executes a request, or replays what it answered under the same idempotency key.
+/// Executes a request, or replays the response stored under its idempotency key.
 fn execute(
     core: &Core,
     request: &ApiRequest,
@@ -133,7 +133,7 @@ fn execute(
             Ok(body) => Answer::new(200, body),
             Err(error) if error.before_execution => return Err(error),
             Err(error) => {
-                // The answer is kept, what was half done is not.
+                // The response is kept, but partial changes are not.
                 call.undo();
                 Answer::new(error.status, error.body())
             }
@@ -145,7 +145,7 @@ fn execute(
     })
 }
 
-/// The simulator is Stripe's test mode: it takes test keys, whoever they belong to. Returns the key.
+/// The simulator is Stripe's test mode: it accepts any test key. Returns the key.
 fn authenticate(headers: &HeaderMap) -> Result<String, ApiError> {
     let refused =
         |message: &str| Err(ApiError::new(401, "invalid_request_error", message).unexecuted());
@@ -177,7 +177,7 @@ fn authenticate(headers: &HeaderMap) -> Result<String, ApiError> {
     }
 }
 
-/// Reads the parameters: from the body where there is one, else from the query.
+/// Reads the parameters: from the body if there is one, otherwise from the query.
 async fn decode(key: String, parts: Parts, body: Bytes) -> Result<ApiRequest, ApiError> {
     let method = parts.method.as_str().to_owned();
     let path = parts.uri.path().trim_end_matches('/').to_owned();
@@ -206,7 +206,7 @@ fn set_should_retry(response: &mut Response, should_retry: Option<bool>) {
     }
 }
 
-/// JSON as Stripe writes it, indented.
+/// Indented JSON, as Stripe writes it.
 pub(crate) fn json_response(status: u16, body: &Value) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     (status, [(header::CONTENT_TYPE, "application/json")], format!("{body:#}\n")).into_response()

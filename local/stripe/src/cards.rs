@@ -1,32 +1,32 @@
-//! Stripe's published test cards and what each of them does.
+//! Stripe's published test cards, and what each of them does.
 
 use serde_json::Value;
 
 use crate::document::Document;
 use crate::error::ApiError;
 
-/// A card number that means something in test mode.
+/// A test card number.
 #[derive(Debug)]
 pub(crate) struct TestCard {
     pub(crate) number: &'static str,
     pub(crate) brand: &'static str,
     pub(crate) behaviour: Behaviour,
-    /// What a person reads beside it.
+    /// Its description on the page.
     pub(crate) meaning: &'static str,
 }
 
-/// What comes of paying by a card.
+/// What paying with a card leads to.
 #[derive(Debug)]
 pub(crate) enum Behaviour {
     Pays,
     Declines(Decline),
-    /// Pays once the bank knows who pays: it asks them, by 3D Secure.
+    /// Requires 3D Secure, then pays.
     Authenticates,
-    /// Pays, and is disputed at once, as often as there are complaints.
+    /// Pays, and is disputed at once, once per complaint.
     Disputes(&'static [Complaint]),
-    /// Pays, and the bank warns of fraud at once.
+    /// Pays, and gets an early fraud warning at once.
     Warns,
-    /// Pays; a refund begins in the first status, and the bank brings it to the second later.
+    /// Pays; a refund starts with the first status and gets the second one later.
     RefundsLate(&'static str, &'static str),
 }
 
@@ -34,15 +34,15 @@ pub(crate) enum Behaviour {
 #[derive(Debug)]
 pub(crate) struct Decline {
     code: &'static str,
-    /// The `decline_code`, where the bank gives one.
+    /// The `decline_code`, if the bank gives one.
     reason: Option<&'static str>,
     message: &'static str,
 }
 
-/// What the holder of a card tells the bank.
+/// A cardholder's complaint to the bank.
 #[derive(Debug)]
 pub(crate) struct Complaint {
-    /// The status of the dispute that it opens.
+    /// The status in which the dispute opens.
     pub(crate) status: &'static str,
     pub(crate) reason: &'static str,
 }
@@ -70,7 +70,7 @@ const fn declines(
     visa(number, Behaviour::Declines(Decline { code, reason, message }), meaning)
 }
 
-/// <https://docs.stripe.com/testing> has these and more. Those of one group stand together.
+/// From <https://docs.stripe.com/testing>, which has more. Cards of one group stand together.
 pub(crate) const TEST_CARDS: &[TestCard] = &[
     pays("4242424242424242", "visa", "Pays"),
     pays("5555555555554444", "mastercard", "Pays"),
@@ -103,8 +103,8 @@ pub(crate) const TEST_CARDS: &[TestCard] = &[
         "An error occurred while processing your card. Try again in a little bit.",
         "Processing error",
     ),
-    visa("4000002760003184", Behaviour::Authenticates, "Asks at each payment"),
-    visa("4000002500003155", Behaviour::Authenticates, "Asks unless it is set up"),
+    visa("4000002760003184", Behaviour::Authenticates, "Always requires 3D Secure"),
+    visa("4000002500003155", Behaviour::Authenticates, "3D Secure unless set up"),
     visa("4000000000000259", Behaviour::Disputes(&[FRAUD]), "Disputed as fraud"),
     visa("4000000000002685", Behaviour::Disputes(&[NOT_RECEIVED]), "Disputed as not received"),
     visa("4000000404000079", Behaviour::Disputes(&[FRAUD, NOT_RECEIVED]), "Disputed twice"),
@@ -115,7 +115,7 @@ pub(crate) const TEST_CARDS: &[TestCard] = &[
 ];
 
 impl TestCard {
-    /// The card with this number, however it is grouped.
+    /// The card with this number, with any spaces.
     pub(crate) fn find(number: &str) -> Result<&'static Self, ApiError> {
         let digits: String =
             number.chars().filter(|character| !matches!(character, ' ' | '-')).collect();
@@ -126,18 +126,18 @@ impl TestCard {
         })
     }
 
-    /// The card that a charge was paid by, if it was one.
+    /// The card that paid a charge, if a card did.
     pub(crate) fn of(charge: &Value) -> Option<&'static Self> {
         Self::with(charge.field("payment_method_details"))
     }
 
-    /// The card that these details of a payment method are about, if it is one.
+    /// The card in a payment method's details, if there is one.
     pub(crate) fn with(details: &Value) -> Option<&'static Self> {
         let fingerprint = details.field("card").text("fingerprint");
         TEST_CARDS.iter().find(|card| card.fingerprint() == fingerprint)
     }
 
-    /// The same card has the same fingerprint, here simply made of its number.
+    /// Each card has one fingerprint, here derived from its number.
     pub(crate) fn fingerprint(&self) -> String {
         format!("sim{}", self.number.get(3..).unwrap_or_default())
     }
@@ -158,18 +158,18 @@ impl TestCard {
         grouped
     }
 
-    /// What a person reads above the cards of its group.
+    /// The heading of the card's group on the page.
     pub(crate) fn group(&self) -> &'static str {
         match self.behaviour {
             Behaviour::Pays => "Pay",
             Behaviour::Declines(_) => "Are declined",
-            Behaviour::Authenticates => "Ask who pays",
-            Behaviour::Disputes(_) | Behaviour::Warns => "Pay, and the bank objects",
-            Behaviour::RefundsLate(..) => "Pay, and a refund takes its time",
+            Behaviour::Authenticates => "Require 3D Secure",
+            Behaviour::Disputes(_) | Behaviour::Warns => "Pay, then dispute or warning",
+            Behaviour::RefundsLate(..) => "Pay, then refund slowly",
         }
     }
 
-    /// The error that the bank answers with, if it declines.
+    /// The error that the bank declines with, if it does.
     pub(crate) fn decline(&self) -> Option<ApiError> {
         let Behaviour::Declines(decline) = &self.behaviour else { return None };
         let error = ApiError::new(402, "card_error", decline.message).with("code", decline.code);

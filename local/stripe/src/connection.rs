@@ -1,4 +1,4 @@
-//! Connections that a fault can cut without an answer.
+//! Connections that a fault can close without a response.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,13 +19,13 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// From now on nothing is written to it; the next attempt to do so closes it.
+    /// Makes further writes fail, which closes the connection.
     pub(crate) fn cut(&self) {
         self.cut.store(true, Ordering::Release);
     }
 }
 
-/// Accepts connections that can be cut.
+/// Accepts connections that can be closed this way.
 pub(crate) struct CuttableListener(pub(crate) TcpListener);
 
 impl Listener for CuttableListener {
@@ -34,9 +34,9 @@ impl Listener for CuttableListener {
 
     async fn accept(&mut self) -> (CuttableStream, SocketAddr) {
         let (stream, address) = Listener::accept(&mut self.0).await;
-        // Answers are small, and waiting to fill a packet only delays them.
+        // Responses are small; waiting to fill a packet would only delay them.
         if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a connection keeps its delay");
+            tracing::debug!(%error, "cannot disable Nagle's algorithm");
         }
         (CuttableStream { stream, connection: Connection::default() }, address)
     }

@@ -1,4 +1,4 @@
-//! The control surface under `/_sim`: what a person or a test does from behind the scenes.
+//! The control API under `/_sim`: what a person or a test does behind the scenes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -61,20 +61,20 @@ pub(crate) fn routes() -> Router<Arc<Core>> {
         .method_not_allowed_fallback(wrong_method)
 }
 
-/// For whoever opens the simulator's address in a browser.
+/// For people who open the simulator's address in a browser.
 async fn overview() -> Response {
     let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
     (headers, include_str!("../README.md")).into_response()
 }
 
 async fn wrong_method(method: HttpMethod) -> Response {
-    // What cannot be read is only posted to, and the other way round.
+    // A path that can't be read accepts only POST, and vice versa.
     let takes = match method {
         HttpMethod::GET => "POST",
         HttpMethod::POST => "GET",
         _ => "GET or POST",
     };
-    let message = format!("Use {takes} here, not {method}; GET /_sim lists what there is.");
+    let message = format!("Use {takes} here, not {method}; GET /_sim lists the control API.");
     ApiError::new(405, "invalid_request_error", message).into_response()
 }
 
@@ -97,7 +97,7 @@ async fn health() -> Response {
     ok(&json!({ "status": "ok" }))
 }
 
-/// What a buyer does on the hosted page.
+/// A buyer's action on the hosted page.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PayBody {
@@ -131,7 +131,7 @@ async fn pay(State(core): Shared, Path(session): Path<String>, bytes: Bytes) -> 
         Payment::Asked => Err(ApiError::new(
             402,
             "card_error",
-            "The bank asks who pays, which only the session's page can answer: open its url.",
+            "This card requires 3D Secure, which only the session's page can complete: open its url.",
         )
         .with("code", "authentication_required")),
     }
@@ -149,11 +149,11 @@ async fn settle(State(core): Shared, Path(session): Path<String>, bytes: Bytes) 
         .map(|session| ok(&session))
 }
 
-/// What a bank says of a refund.
+/// The bank's result for a refund.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SettleRefundBody {
-    /// The status to bring it to.
+    /// The new status.
     outcome: String,
 }
 
@@ -163,7 +163,7 @@ async fn settle_refund(State(core): Shared, Path(refund): Path<String>, bytes: B
         .map(|refund| ok(&refund))
 }
 
-/// What a buyer claims from their bank.
+/// A buyer's dispute at their bank.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct DisputeBody {
@@ -184,7 +184,7 @@ async fn open_dispute(State(core): Shared, bytes: Bytes) -> Answer {
     .map(|dispute| ok(&dispute))
 }
 
-/// What a bank does with a dispute.
+/// The bank's decision on a dispute.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct MoveDisputeBody {
@@ -216,7 +216,7 @@ async fn warn_of_fraud(State(core): Shared, bytes: Bytes) -> Answer {
     .map(|warning| ok(&warning))
 }
 
-/// An event destination that sends thin events, made in the Dashboard.
+/// An event destination for thin events, as created in the Dashboard.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ThinDestinationBody {
@@ -232,7 +232,7 @@ async fn add_thin_destination(State(core): Shared, bytes: Bytes) -> Answer {
     })
 }
 
-/// What Stripe has set the account up with.
+/// Account settings that Stripe controls.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AccountBody {
@@ -270,15 +270,15 @@ async fn release(State(core): Shared, bytes: Bytes) -> Answer {
     deliveries::release(&core, &release).map(|counts| ok(&counts))
 }
 
-/// An event of the caller's own: an unknown type, somebody else's object, the other mode, a second
-/// event for one change, or an object that cannot be read.
+/// A custom event: an unknown type, another integration's object, the other mode, a second event
+/// for one change, or an object that can't be read.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct EmitBody {
     #[serde(rename = "type")]
     event_type: String,
     object: Value,
-    /// Fields of the envelope to set otherwise than Stripe's test mode would.
+    /// Fields of the event that differ from Stripe's test mode.
     account: Option<String>,
     api_version: Option<String>,
     created: Option<i64>,
@@ -304,7 +304,7 @@ async fn emit(State(core): Shared, bytes: Bytes) -> Answer {
     })
 }
 
-/// Delivers an event again, to all endpoints that listen now.
+/// Delivers an event again, to all endpoints that are enabled now.
 async fn resend(State(core): Shared, Path(event): Path<String>) -> Answer {
     core.transact(Origin::default(), |call| {
         let event = call.retrieve_event(&event)?;
@@ -339,7 +339,7 @@ async fn roll_secret(State(core): Shared, Path(endpoint): Path<String>, bytes: B
     .map(|rolled| ok(&rolled))
 }
 
-/// Saves the customer portal's settings, as somebody does in the dashboard.
+/// Saves the customer portal's settings, as in the Dashboard.
 async fn save_portal(State(core): Shared) -> Answer {
     core.transact(origin(), |call| Ok(ok(&portal_configurations::save_default(call))))
 }
@@ -361,7 +361,7 @@ async fn clear_faults(State(core): Shared) -> Response {
     ok(&json!({ "faults": 0 }))
 }
 
-/// A restricted key, and what it may do.
+/// A restricted key and its permissions.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct KeyBody {
@@ -405,7 +405,7 @@ async fn count_state(State(core): Shared) -> Response {
     ok(&Value::Object(counts))
 }
 
-/// Forgets everything but the webhook endpoints with their secrets, and the account.
+/// Clears everything but the account and the webhook endpoints with their secrets.
 async fn forget_state(State(core): Shared) -> Answer {
     core.lock().faults.clear();
     core.transact(Origin::default(), |call| {

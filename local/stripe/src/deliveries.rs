@@ -1,5 +1,5 @@
-//! Deliveries: events on their way to the webhook endpoints, as Stripe sends them. At least once,
-//! in no order, signed anew each time, again after a failure, and never in the API's way.
+//! Delivers events to webhook endpoints as Stripe does: at least once, in no particular order,
+//! signed anew each time, retried after failures, and without delaying the API.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,18 +17,18 @@ use crate::resources::event_destinations;
 use crate::state::{API_VERSION, Call, Core, Origin, machine_time_ms};
 use crate::store::{Kind, Store};
 
-/// How long an endpoint may take.
+/// An endpoint's time limit.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 const MOST_ATTEMPTS: i64 = 20;
 const FIRST_BACKOFF_MS: i64 = 500;
 const LONGEST_BACKOFF_MS: i64 = 60_000;
-/// Deliveries to one endpoint at the same time. Each endpoint has its own, so that one which hangs
-/// does not delay the others.
+/// Concurrent deliveries to one endpoint. The limit is per endpoint, so a hanging one doesn't delay
+/// the others.
 const CONCURRENT: usize = 32;
-/// Finished deliveries that `GET /_sim/deliveries` still shows.
+/// How many finished deliveries `GET /_sim/deliveries` still shows.
 const FINISHED_KEPT: usize = 1000;
 
-/// Starts a task for each batch of deliveries. When the dispatcher ends, its tasks end.
+/// Starts a task for each batch of deliveries. The tasks end with the dispatcher.
 pub(crate) async fn dispatch(core: Arc<Core>, mut batches: mpsc::UnboundedReceiver<Vec<String>>) {
     let mut tasks = JoinSet::new();
     let mut permits: BTreeMap<String, Arc<Semaphore>> = BTreeMap::new();
@@ -46,7 +46,7 @@ pub(crate) async fn dispatch(core: Arc<Core>, mut batches: mpsc::UnboundedReceiv
     }
 }
 
-/// Deliveries that were still to be made when the simulator stopped.
+/// Deliveries that were pending when the simulator stopped.
 pub(crate) fn resume(core: &Core) {
     let pending: Vec<String> = core
         .lock()
@@ -60,7 +60,7 @@ pub(crate) fn resume(core: &Core) {
     }
 }
 
-/// Tries each delivery of a batch once, one after the other; those that failed come again alone.
+/// Tries each delivery of a batch once, in sequence; failed ones are retried separately.
 async fn run(core: Arc<Core>, batch: Vec<String>, permits: Arc<Semaphore>) {
     for id in batch {
         let Some(wait_ms) = due_in_ms(&core, &id) else { continue };
@@ -88,11 +88,11 @@ struct Attempt {
     body: String,
 }
 
-/// What an endpoint answered, or why there is no answer.
+/// The endpoint's response, or why there is none.
 type Answer = Result<u16, String>;
 
 impl Attempt {
-    /// None when there is nothing to send: no longer pending, held meanwhile, or the endpoint is
+    /// None if there is nothing to send: no longer pending, held meanwhile, or the endpoint is
     /// gone.
     fn prepare(core: &Core, id: &str) -> Option<Self> {
         let changed = core.transact(Origin::default(), |call| {
@@ -147,9 +147,9 @@ impl Attempt {
     }
 }
 
-/// The event in the version of the API that the endpoint asked for, unless it was emitted with one
-/// of its own. Only the version's name differs: the simulator knows the objects of one version. A
-/// thin event has no version.
+/// The event in the endpoint's API version, unless it was emitted with its own version. Only the
+/// version's name differs: the simulator has the objects of one version. A thin event has no
+/// version.
 fn rendered_for(endpoint: &Value, event: &Value) -> Value {
     if event_destinations::is_thin(endpoint) {
         return event_destinations::thin_event(event);
@@ -162,7 +162,7 @@ fn rendered_for(endpoint: &Value, event: &Value) -> Value {
     event
 }
 
-/// `t=…,v1=…` with one `v1` for each secret; the library signs with one at a time.
+/// `t=…,v1=…` with one `v1` per secret; the library signs with one at a time.
 fn signature(secrets: &[String], body: &str) -> String {
     let time = machine_time_ms() / 1000;
     let mut header = format!("t={time}");
@@ -176,7 +176,7 @@ fn signature(secrets: &[String], body: &str) -> String {
     header
 }
 
-/// Notes what came of an attempt, and says whether there will be another.
+/// Records an attempt's result. Returns whether there will be another attempt.
 fn record(core: &Core, id: &str, answer: &Answer) -> bool {
     let retried = core.transact(Origin::default(), |call| {
         let Some(mut delivery) = call.store.get(Kind::Delivery, id).cloned() else {
@@ -209,14 +209,15 @@ fn record(core: &Core, id: &str, answer: &Answer) -> bool {
     retried.unwrap_or(false)
 }
 
-/// Doubles with each attempt up to a minute. Stripe takes hours; nobody waits so long at a desk.
+/// Doubles with each attempt, up to a minute. Stripe waits for hours, which is too long on a
+/// laptop.
 fn backoff_ms(attempts: i64) -> i64 {
     let doublings = u32::try_from(attempts - 1).unwrap_or(0).min(16);
     (FIRST_BACKOFF_MS << doublings).min(LONGEST_BACKOFF_MS)
 }
 
-/// Whether an endpoint that listened when the event happened hears it now for the first time, by
-/// the delivery itself or by a copy of it.
+/// Whether an endpoint that was enabled when the event happened now gets it for the first time, by
+/// this delivery or a copy of it.
 fn is_first(store: &Store, delivery: &Value) -> bool {
     let mut listened = false;
     for (_, _, other) in store.iterate(Kind::Delivery) {
@@ -232,7 +233,7 @@ fn is_first(store: &Store, delivery: &Value) -> bool {
     listened
 }
 
-/// One endpoint less that has not had the event yet.
+/// Counts down the endpoints that have not had the event yet.
 fn count_down(store: &mut Store, event: &str) {
     if let Some(mut event_now) = store.get(Kind::Event, event).cloned() {
         event_now.set("pending_webhooks", (event_now.integer("pending_webhooks") - 1).max(0));
@@ -240,7 +241,7 @@ fn count_down(store: &mut Store, event: &str) {
     }
 }
 
-/// Ends what is on its way to an endpoint that is deleted.
+/// Cancels the deliveries to a deleted endpoint.
 pub(crate) fn give_up_on(call: &mut Call<'_>, endpoint: &str) {
     let open: Vec<String> = call
         .store
@@ -264,7 +265,7 @@ fn give_up(store: &mut Store, id: &str) {
     }
 }
 
-/// Forgets the oldest finished deliveries beyond those that are shown.
+/// Drops the oldest finished deliveries beyond those that are shown.
 pub(crate) fn prune(call: &mut Call<'_>) {
     if call.store.count(Kind::Delivery) <= FINISHED_KEPT {
         return;
@@ -282,15 +283,15 @@ pub(crate) fn prune(call: &mut Call<'_>) {
     }
 }
 
-/// How held deliveries are let go.
+/// How held deliveries are released.
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Release {
     /// How often each event is sent; once when absent.
     copies: Option<usize>,
-    /// In the order in which they came, or shuffled.
+    /// In order of arrival, or shuffled.
     order: Order,
-    /// What the shuffling starts from, so that it can be repeated.
+    /// The seed of the shuffle, to repeat it.
     seed: u64,
 }
 
@@ -302,13 +303,13 @@ enum Order {
     Shuffled,
 }
 
-/// How many deliveries are held back; none when they are not being held.
+/// The number of held deliveries; none when deliveries are not being held.
 pub(crate) fn held_back(core: &Core) -> Option<usize> {
     let state = core.lock();
     state.store.get(Kind::Setting, HOLD).map(|_| held(&state.store).len())
 }
 
-/// Holds back all deliveries from now on, also those that wait for another attempt.
+/// Holds all deliveries from now on, including retries.
 pub(crate) fn hold(core: &Core) -> Result<Value, ApiError> {
     core.transact(Origin::default(), |call| {
         call.store.put(Kind::Setting, HOLD, json!({}));
@@ -316,8 +317,7 @@ pub(crate) fn hold(core: &Core) -> Result<Value, ApiError> {
     })
 }
 
-/// Sends what was held back: the first attempts strictly one after the other, so that the order is
-/// the one that was asked for.
+/// Sends the held deliveries: the first attempts strictly in sequence, in the requested order.
 pub(crate) fn release(core: &Core, release: &Release) -> Result<Value, ApiError> {
     let (events, sequence) = core.transact(Origin::default(), |call| {
         call.store.remove(Kind::Setting, HOLD);
@@ -357,7 +357,7 @@ fn held(store: &Store) -> Vec<String> {
         .collect()
 }
 
-/// Fisher and Yates' shuffle, driven by Marsaglia's xorshift.
+/// A Fisher-Yates shuffle, driven by Marsaglia's xorshift.
 fn shuffle(ids: &mut [String], seed: u64) {
     let mut random = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     for last in (1..ids.len()).rev() {

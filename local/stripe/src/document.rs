@@ -1,23 +1,23 @@
-//! Reading and changing Stripe objects as the JSON documents that they are.
+//! Reads and changes Stripe objects as JSON documents.
 
 use serde_json::{Map, Value};
 
-/// What the simulator does with a JSON object. Reading is total: an absent field reads as empty,
-/// because a document that we made ourselves has no field of a surprising type.
+/// Access to the fields of a JSON object. An absent field reads as empty, since our own documents
+/// have no field of a surprising type.
 pub(crate) trait Document {
-    /// The text of a field, or "" when it is absent or null.
+    /// A text field, or "" if it is absent or null.
     fn text(&self, field: &str) -> &str;
-    /// The whole number of a field, or 0.
+    /// A whole number field, or 0.
     fn integer(&self, field: &str) -> i64;
-    /// Whether a field holds `true`.
+    /// Whether a field is `true`.
     fn is_true(&self, field: &str) -> bool;
-    /// A field's value; null when it is absent.
+    /// A field's value; null if it is absent.
     fn field(&self, field: &str) -> &Value;
-    /// The elements of a list field; none when it is absent.
+    /// The elements of a list field; none if it is absent.
     fn elements(&self, field: &str) -> &[Value];
     /// Sets a field.
     fn set(&mut self, field: &str, value: impl Into<Value>);
-    /// Takes a field away.
+    /// Removes a field.
     fn unset(&mut self, field: &str);
 }
 
@@ -56,7 +56,7 @@ impl Document for Value {
 }
 
 /// Applies metadata as Stripe does: keys are merged, an empty value removes its key, and null
-/// removes them all.
+/// removes all of them.
 pub(crate) fn merge_metadata(current: &Value, change: &Value) -> Value {
     let Some(change) = change.as_object() else {
         return Value::Object(Map::new());
@@ -72,8 +72,8 @@ pub(crate) fn merge_metadata(current: &Value, change: &Value) -> Value {
     Value::Object(merged)
 }
 
-/// The values that the fields which differ had before: an event's `previous_attributes`.
-/// Of metadata, only the keys that changed; a key that was not there before is null.
+/// The previous values of the changed fields: an event's `previous_attributes`. For metadata, only
+/// the changed keys; a new key is null.
 pub(crate) fn previous_attributes(before: &Value, after: &Value) -> Map<String, Value> {
     let mut previous = Map::new();
     let Some(after) = after.as_object() else { return previous };

@@ -2,15 +2,15 @@
 
 use serde_json::{Map, Value, json};
 
-/// An answer that says no.
+/// An error response.
 #[derive(Debug, Clone)]
 pub(crate) struct ApiError {
     pub(crate) status: u16,
     fields: Map<String, Value>,
-    /// The parameters did not pass validation, so Stripe never began to execute the request: such
-    /// an answer is not kept under an idempotency key.
+    /// The parameters failed validation, so Stripe never executed the request: such a response is
+    /// not stored under an idempotency key.
     pub(crate) before_execution: bool,
-    /// What `Stripe-Should-Retry` says, where Stripe says anything.
+    /// The value of `Stripe-Should-Retry`, if Stripe sends it.
     pub(crate) should_retry: Option<bool>,
 }
 
@@ -22,12 +22,12 @@ impl ApiError {
         Self { status, fields, before_execution: false, should_retry: None }
     }
 
-    /// A 400 that says what is wrong with the request as such.
+    /// A 400 about the request as a whole.
     pub(crate) fn invalid_request(message: impl Into<String>) -> Self {
         Self::new(400, "invalid_request_error", message)
     }
 
-    /// A parameter that Stripe would not take.
+    /// A 400 about a parameter.
     pub(crate) fn parameter(code: &str, param: &str, message: impl Into<String>) -> Self {
         let mut error = Self::invalid_request(message).with("code", code).with("param", param);
         error.before_execution = true;
@@ -36,9 +36,9 @@ impl ApiError {
 
     pub(crate) fn parameter_unknown(param: &str, known: &[&str]) -> Self {
         let message = if known.is_empty() {
-            format!("Received unknown parameter: {param}. None is known here.")
+            format!("Received unknown parameter: {param}. This operation takes none.")
         } else {
-            format!("Received unknown parameter: {param}. Known here: {}.", known.join(", "))
+            format!("Received unknown parameter: {param}. Known parameters: {}.", known.join(", "))
         };
         Self::parameter("parameter_unknown", param, message)
     }
@@ -47,12 +47,12 @@ impl ApiError {
         Self::parameter("parameter_missing", param, format!("Missing required param: {param}."))
     }
 
-    /// The object that the path names does not exist.
+    /// The object in the path does not exist.
     pub(crate) fn not_found(noun: &str, id: &str) -> Self {
         Self::missing(404, noun, id, "id")
     }
 
-    /// An object that a parameter names does not exist.
+    /// An object in a parameter does not exist.
     pub(crate) fn no_such(noun: &str, id: &str, param: &str) -> Self {
         Self::missing(400, noun, id, param)
     }
@@ -63,7 +63,7 @@ impl ApiError {
             .with("param", param)
     }
 
-    /// Trouble of the simulator itself.
+    /// An internal error of the simulator.
     pub(crate) fn internal(message: impl Into<String>) -> Self {
         Self::new(500, "api_error", message)
     }
@@ -84,17 +84,17 @@ impl ApiError {
         self
     }
 
-    /// The error's sentence for a person.
+    /// The error's message.
     pub(crate) fn message(&self) -> &str {
         self.fields.get("message").and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// The fields of the error, as `last_payment_error` shows them too.
+    /// The error's fields, as in `last_payment_error` too.
     pub(crate) fn fields(&self) -> Value {
         Value::Object(self.fields.clone())
     }
 
-    /// The body of the answer.
+    /// The response body.
     pub(crate) fn body(&self) -> Value {
         json!({ "error": self.fields })
     }

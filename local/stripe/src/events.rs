@@ -1,5 +1,4 @@
-//! Events: what changed, with the object as it was then, and a delivery for each endpoint that
-//! listens.
+//! Events: what changed, with the object at that time, and a delivery for each subscribed endpoint.
 
 use serde_json::{Map, Value, json};
 
@@ -11,7 +10,7 @@ use crate::resources::{event_destinations, lists};
 use crate::state::{API_VERSION, Call, machine_time_ms};
 use crate::store::Kind;
 
-/// Whether deliveries are held back; the setting survives a restart.
+/// Whether deliveries are held; the setting survives a restart.
 pub(crate) const HOLD: &str = "hold";
 
 impl Call<'_> {
@@ -31,7 +30,7 @@ impl Call<'_> {
         }
     }
 
-    /// Emits an event whose `data` the caller gives.
+    /// Emits an event with the caller's `data`.
     pub(crate) fn emit_with(&mut self, event_type: &str, data: &Value) -> Value {
         let endpoints = self.listeners(event_type);
         let id = id::event();
@@ -56,8 +55,8 @@ impl Call<'_> {
         event
     }
 
-    /// The enabled endpoints that asked for this type; those of thin events ask for it by another
-    /// name.
+    /// The enabled endpoints that subscribe to this type; those of thin events use another name for
+    /// it.
     pub(crate) fn listeners(&self, event_type: &str) -> Vec<String> {
         let listens = |endpoint: &Value| {
             let prefix = event_destinations::THIN_PREFIX;
@@ -77,8 +76,8 @@ impl Call<'_> {
             .collect()
     }
 
-    /// Makes a delivery of an event to an endpoint, to be tried when the operation is committed,
-    /// or when held deliveries are released.
+    /// Creates an event's delivery to an endpoint, to be sent when the operation is committed, or
+    /// when held deliveries are released.
     pub(crate) fn add_delivery(&mut self, event: &Value, endpoint: &str) -> Value {
         let held = self.store.get(Kind::Setting, HOLD).is_some();
         let id = id::delivery();
@@ -144,7 +143,7 @@ impl Call<'_> {
     }
 }
 
-/// `charge.*` stands for all types of charges.
+/// `charge.*` matches all types of charges.
 fn type_matches(listed: &Value, event_type: &str) -> bool {
     let listed = listed.as_str().unwrap_or_default();
     listed.strip_suffix('*').map_or(listed == event_type, |prefix| event_type.starts_with(prefix))

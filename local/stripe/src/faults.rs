@@ -1,4 +1,4 @@
-//! Faults on demand: what a client of Stripe must live through.
+//! Injected faults: what a client of Stripe must cope with.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -6,35 +6,35 @@ use serde_json::{Value, json};
 use crate::error::ApiError;
 use crate::idempotency::Answer;
 
-/// What happens to the next requests that match.
+/// A fault for the next matching requests.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Fault {
-    /// The method, or all when absent.
+    /// The method; any if absent.
     method: Option<String>,
-    /// How the path starts, for example `/v1/checkout/sessions`.
+    /// A prefix of the path, for example `/v1/checkout/sessions`.
     path: String,
-    /// The status to answer with. Without it the request is only delayed or dropped.
+    /// The status to return. Without it the request is only delayed or dropped.
     status: Option<u16>,
-    /// The body to answer with, instead of an error in Stripe's shape.
+    /// The body to return, instead of an error in Stripe's format.
     body: Option<Value>,
-    /// How many requests it happens to.
+    /// How many requests it affects.
     #[serde(default = "once")]
     times: u32,
-    /// How long the answer takes.
+    /// How long the response is delayed.
     #[serde(default)]
     pub(crate) delay_ms: u64,
-    /// The request is performed first: it took effect, but the client does not hear so.
+    /// The request is executed first: it takes effect, but the client doesn't learn so.
     #[serde(default)]
     pub(crate) after: bool,
-    /// The connection is closed without an answer.
+    /// The connection is closed without a response.
     #[serde(default)]
     pub(crate) drop: bool,
-    /// The answer is kept under the idempotency key and replayed, as Stripe does with its own
-    /// 500s. Otherwise a retry is executed, or finds what the first request did.
+    /// The response is stored under the idempotency key and replayed, as Stripe does with its own
+    /// 500s. Otherwise a retry is executed, or finds the first request's effect.
     #[serde(default)]
     pub(crate) save: bool,
-    /// What `Stripe-Should-Retry` says.
+    /// The value of `Stripe-Should-Retry`.
     pub(crate) should_retry: Option<bool>,
 }
 
@@ -43,7 +43,7 @@ fn once() -> u32 {
 }
 
 impl Fault {
-    /// Refuses what would not do anything sensible.
+    /// Refuses combinations that make no sense.
     pub(crate) fn check(&self) -> Result<(), ApiError> {
         let is_api = ["/v1", "/v2"].iter().any(|api| self.path.starts_with(api));
         let problem = if !is_api {
@@ -65,12 +65,12 @@ impl Fault {
             && path.starts_with(&self.path)
     }
 
-    /// Whether the request goes on after the delay.
+    /// Whether the request is still executed after the delay.
     pub(crate) fn only_delays(&self) -> bool {
         self.status.is_none() && !self.drop
     }
 
-    /// What it answers instead of Stripe, if anything.
+    /// The response to return instead of Stripe's, if any.
     pub(crate) fn answer(&self) -> Option<Answer> {
         let status = self.status?;
         let body = self.body.clone().unwrap_or_else(|| {
@@ -98,7 +98,7 @@ impl Fault {
     }
 }
 
-/// Takes the first fault that matches; it is gone when it has happened often enough.
+/// Takes the first matching fault; it is removed once it has happened often enough.
 pub(crate) fn take(faults: &mut Vec<Fault>, method: &str, path: &str) -> Option<Fault> {
     let index = faults.iter().position(|fault| fault.matches(method, path))?;
     let fault = faults.get_mut(index)?;

@@ -6,7 +6,7 @@ use crate::error::ApiError;
 
 const DEEPEST: usize = 8;
 
-/// Turns the decoded pairs of a form into a tree of texts, objects and lists. Numbered keys stay
+/// Parses the decoded pairs of a form into a tree of texts, objects and lists. Numbered keys stay
 /// an object here: only the parameter's shape tells a list from a map (see [`crate::parameters`]).
 pub(crate) fn tree(pairs: Vec<(String, String)>) -> Result<Value, ApiError> {
     let mut root = Value::Object(Map::new());
@@ -59,7 +59,7 @@ fn insert(node: &mut Value, path: &[&str], value: String) -> Option<()> {
         return insert(elements.last_mut()?, rest, value);
     }
     let child = node.as_object_mut()?.entry(*step).or_insert_with(|| Value::Object(Map::new()));
-    // A name that comes twice is a conflict, unless each time it leads deeper.
+    // A repeated name is a conflict, unless it leads deeper each time.
     if rest.is_empty() && !child.as_object().is_some_and(Map::is_empty) {
         return child.is_string().then(|| *child = Value::String(value));
     }
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_malformed_is_refused() {
+    fn malformed_forms_are_refused() {
         for name in ["a[b", "a]b[", "a[b]c", "[a]", "a[b][c][d][e][f][g][h][i]"] {
             assert!(tree_of(&[(name, "1")]).is_err() || !name.contains('['), "{name}");
         }

@@ -1,17 +1,17 @@
-//! Identifiers that look like Stripe's: a prefix that tells the kind, and random letters and digits.
+//! Identifiers like Stripe's: a prefix for the kind, and random letters and digits.
 
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// `prefix` followed by so many random letters and digits.
+/// `prefix` followed by this many random letters and digits.
 pub(crate) fn random(prefix: &str, length: usize) -> String {
     let mut id = String::with_capacity(prefix.len() + length);
     id.push_str(prefix);
     let mut bytes = [0_u8; 64];
     while id.len() < prefix.len() + length {
-        #[expect(clippy::expect_used, reason = "without randomness nothing on the machine works")]
-        getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+        #[expect(clippy::expect_used, reason = "nothing works without randomness")]
+        getrandom::fill(&mut bytes).expect("the operating system provides random bytes");
         for byte in bytes {
-            // 248 is 4 x 62: larger bytes would favour some letters.
+            // 248 is 4 x 62: larger bytes would favor some letters.
             if byte < 248 && id.len() < prefix.len() + length {
                 let letter = ALPHABET.get(usize::from(byte) % ALPHABET.len());
                 id.push(char::from(letter.copied().unwrap_or(b'0')));

@@ -1,4 +1,4 @@
-//! Idempotency keys: a POST that is sent again is answered as the first time, and done once.
+//! Idempotency keys: a repeated POST gets the first response and takes effect once.
 
 use axum::http::{HeaderMap, Method};
 use serde_json::{Value, json};
@@ -9,14 +9,14 @@ use crate::resources::ApiRequest;
 use crate::state::{Call, Core, Origin};
 use crate::store::Kind;
 
-/// Stripe may forget a key after 24 hours; a retry later is a new request.
+/// Stripe may drop a key after 24 hours; a later retry is a new request.
 const KEPT_SECONDS: i64 = 24 * 60 * 60;
 
-/// An answer to a request, first or replayed.
+/// A response, first or replayed.
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) body: Value,
-    /// The request whose answer this is, when it is not the present one's.
+    /// The id of the request that it belongs to, if not the current one.
     pub(crate) replay_of: Option<String>,
 }
 
@@ -26,7 +26,7 @@ impl Answer {
     }
 }
 
-/// The idempotency key of a request. Only POST has one: the other methods are idempotent already.
+/// A request's idempotency key. Only POST has one: the other methods are idempotent already.
 pub(crate) fn key(method: &Method, headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let Some(key) = headers.get("idempotency-key").filter(|_| method == Method::POST) else {
         return Ok(None);
@@ -41,7 +41,7 @@ pub(crate) fn key(method: &Method, headers: &HeaderMap) -> Result<Option<String>
     }
 }
 
-/// Marks a key as being executed until dropped.
+/// Marks a key as in use until dropped.
 pub(crate) struct InFlight<'a> {
     core: &'a Core,
     key: String,
@@ -67,8 +67,8 @@ impl Drop for InFlight<'_> {
     }
 }
 
-/// The answer that is kept under a key, if there is one. The same key with another request is an
-/// error: parsed parameters are compared, because clients may send maps in any order.
+/// The response stored under a key, if there is one. The same key with another request is an error.
+/// Parsed parameters are compared, since clients may send maps in any order.
 pub(crate) fn replay(
     call: &Call<'_>,
     key: &str,
@@ -92,7 +92,7 @@ pub(crate) fn replay(
     }))
 }
 
-/// Keeps the answer to a request that was executed.
+/// Stores the response to an executed request.
 pub(crate) fn record(call: &mut Call<'_>, key: &str, request: &ApiRequest, answer: &Answer) {
     let kept = json!({
         "body": answer.body,
@@ -102,12 +102,12 @@ pub(crate) fn record(call: &mut Call<'_>, key: &str, request: &ApiRequest, answe
         "request": call.origin.request,
         "status": answer.status,
     });
-    // A key that is used again after a day takes its new place, so that pruning finds it late.
+    // A key that is reused after a day moves to the end, so that pruning finds it late.
     call.store.remove(Kind::IdempotencyKey, key);
     call.store.put(Kind::IdempotencyKey, key, kept);
 }
 
-/// Keeps the answer of a fault.
+/// Stores a fault's response.
 pub(crate) fn save(
     core: &Core,
     key: &str,
@@ -120,7 +120,7 @@ pub(crate) fn save(
     })
 }
 
-/// Forgets the keys that are too old to matter.
+/// Deletes expired keys.
 pub(crate) fn prune(call: &mut Call<'_>) {
     let old: Vec<String> = call
         .store

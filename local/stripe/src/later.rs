@@ -1,4 +1,4 @@
-//! What happens by itself, once its time has come: sessions expire, and banks answer.
+//! Timed changes: sessions expire, and banks respond.
 
 use serde_json::{Value, json};
 
@@ -7,10 +7,10 @@ use crate::resources::{checkout_sessions, disputes, refunds};
 use crate::state::Call;
 use crate::store::Kind;
 
-/// How long a bank takes to answer. In Stripe's test mode, too, it is a matter of seconds.
+/// How long a bank takes to respond. It takes seconds in Stripe's test mode, too.
 const BANK_TAKES_SECONDS: i64 = 10;
 
-/// Has a bank bring a refund or a dispute to a status, in a while.
+/// Schedules the bank's new status for a refund or a dispute.
 pub(crate) fn let_bank_answer(call: &mut Call<'_>, kind: Kind, id: &str, status: &str) {
     let due = call.now + BANK_TAKES_SECONDS;
     let answer = json!({ "about": kind.name(), "due": due, "status": status });
@@ -18,10 +18,10 @@ pub(crate) fn let_bank_answer(call: &mut Call<'_>, kind: Kind, id: &str, status:
     *call.next_due = (*call.next_due).min(due);
 }
 
-/// Lets happen what is due, and notes when the next thing will be.
+/// Applies what is due, and notes when the next change is.
 pub(crate) fn happen(call: &mut Call<'_>) {
     *call.next_due = i64::MAX;
-    // Nobody asked for it, so its events name no request.
+    // No request caused it, so its events name none.
     let origin = std::mem::take(&mut call.origin);
     checkout_sessions::expire_due(call);
     let answers: Vec<(String, Value)> = call
@@ -43,7 +43,11 @@ pub(crate) fn happen(call: &mut Call<'_>) {
             disputes::move_to(call, &id, status, None)
         };
         if let Err(error) = done {
-            tracing::debug!(id, error = error.message(), "somebody was faster than the bank");
+            tracing::debug!(
+                id,
+                error = error.message(),
+                "the status changed before the bank responded"
+            );
         }
     }
     call.origin = origin;

@@ -1,21 +1,23 @@
 #![doc = include_str!("../README.md")]
 //!
-//! # The rooms
+//! # Modules
 //!
 //! - `state`: the lock, the clock and the transaction around every operation; `store` keeps all
-//!   documents in memory and in a `SQLite` file.
-//! - `api`: HTTP, keys and errors of `/v1`; with `form`, `parameters`, `permissions`, `idempotency` and
+//!   documents in memory and in a SQLite file.
+//! - `api`: HTTP, keys and errors of `/v1`; with `form`, `parameters`, `permissions`, `idempotency`
+//!   and
 //!   `faults`.
 //! - `resources`: the table of operations, and one module for each kind of object.
-//! - `amounts`: which currencies and amounts Stripe takes.
+//! - `amounts`: the currencies and amounts that Stripe accepts.
 //! - `payments`: what happens when a buyer pays; `cards` are Stripe's test cards.
-//! - `later`: what happens by itself, once its time has come.
-//! - `events` and `deliveries`: what is told to whom, and until they have heard it.
-//! - `page`: the hosted page. `control`: `/_sim`. `connection`: connections that can be cut.
+//! - `later`: timed changes, such as a session's expiry.
+//! - `events` and `deliveries`: which events are sent to which endpoints, until they arrive.
+//! - `page`: the hosted page. `control`: `/_sim`. `connection`: connections that can be closed
+//!   without a response.
 //!
-//! A new resource is a module in `resources`, its lines in the table, and a kind in `store`.
+//! To add a resource, add a module in `resources`, its lines in the table, and a kind in `store`.
 
-// The objects of Stripe have many fields.
+// Stripe's objects have many fields.
 #![recursion_limit = "256"]
 #![allow(
     clippy::arithmetic_side_effects,
@@ -57,16 +59,16 @@ use crate::connection::{Connection, CuttableListener};
 use crate::resources::webhook_endpoints;
 use crate::state::{Core, Origin};
 
-/// How often the simulator looks for what is due and for what it may forget.
+/// How often the simulator looks for changes that are due and records that have expired.
 const TICK: Duration = Duration::from_millis(500);
 
 /// How to start a simulator.
 #[derive(Debug)]
 pub struct Options {
-    /// Where to listen; bind port 0 for a free one. It should be on the loopback interface: the
-    /// simulator takes any test key.
+    /// The address to listen on; port 0 picks a free one. It should be on the loopback interface:
+    /// the simulator accepts any test key.
     pub listener: TcpListener,
-    /// The `SQLite` file that keeps the state over a restart; without one it is kept in memory.
+    /// The SQLite file that keeps the state over a restart; without one it is in memory.
     pub state: Option<PathBuf>,
 }
 
@@ -79,7 +81,7 @@ pub struct Simulator {
     background: Vec<JoinHandle<()>>,
 }
 
-/// Why a simulator does not start.
+/// Why the simulator can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The listener has no address.
@@ -87,24 +89,24 @@ pub enum StartError {
     Listener(#[source] std::io::Error),
     /// The state file cannot be opened or read.
     #[error(
-        "the Stripe simulator cannot use its state file {path}; stop the simulator that uses it, or delete it to start afresh"
+        "the Stripe simulator cannot use its state file {path}; stop the simulator that uses it, or delete it to start over"
     )]
     State {
         /// The file.
         path: String,
-        /// What `SQLite` says.
+        /// SQLite's error.
         #[source]
         source: rusqlite::Error,
     },
-    /// There is no space left for the state file.
+    /// The disk is full.
     #[error(
         "the disk is full: the Stripe simulator can't write its state file {0}; free some space and start it again"
     )]
     DiskFull(String),
-    /// The HTTP client for deliveries cannot be made.
+    /// The HTTP client for deliveries can't be created.
     #[error("the Stripe simulator cannot set up its webhook deliveries")]
     Deliveries(#[source] reqwest::Error),
-    /// The task that reads the state file died.
+    /// The task that reads the state file panicked.
     #[error("the Stripe simulator's state could not be read")]
     Interrupted(#[source] JoinError),
 }
@@ -116,14 +118,14 @@ pub struct RegisterError {
     reason: String,
 }
 
-/// Starts a simulator; it is serving when this returns.
+/// Starts a simulator; it serves requests when this returns.
 pub async fn start(options: Options) -> Result<Simulator, StartError> {
     let Options { listener, state } = options;
     let port = listener.local_addr().map_err(StartError::Listener)?.port();
     let url = format!("http://{}:{port}", Ipv4Addr::LOCALHOST);
     let http = reqwest::Client::builder()
         .timeout(deliveries::TIMEOUT)
-        // Stripe follows no redirects; neither does it ask a proxy of the developer's machine.
+        // Like Stripe, it follows no redirects and uses no proxy of the developer's machine.
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .build()
@@ -159,7 +161,7 @@ async fn serve(core: Arc<Core>, listener: TcpListener) {
     let service = router.into_make_service_with_connect_info::<Connection>();
     let served =
         axum::serve(CuttableListener(listener), service).with_graceful_shutdown(async move {
-            // The sender is gone when the simulator was dropped, which also means stop.
+            // A closed channel means that the simulator was dropped: stop as well.
             let _stop = stopping.wait_for(|stopping| *stopping).await;
         });
     if let Err(error) = served.await {
@@ -177,21 +179,24 @@ async fn tick(core: Arc<Core>) {
             Ok(())
         });
         if let Err(error) = pruned {
-            tracing::warn!(error = error.message(), "the Stripe simulator could not tidy up");
+            tracing::warn!(
+                error = error.message(),
+                "the Stripe simulator could not run its periodic tasks"
+            );
         }
     }
 }
 
 impl Simulator {
-    /// Where it listens: `http://127.0.0.1:PORT`, without a slash at the end.
+    /// Its address, `http://127.0.0.1:PORT`, without a trailing slash.
     #[must_use]
     pub fn url(&self) -> String {
         self.core.url.clone()
     }
 
-    /// Makes sure that the one webhook endpoint which is registered in this way, enabled and for
-    /// all events, is at this address, and returns its newest signing secret (`whsec_…`). After a
-    /// restart it is the same one, moved if need be, with its secret and its undelivered events.
+    /// Makes sure that there is one webhook endpoint registered this way, enabled and for all
+    /// events, at this address, and returns its newest signing secret (`whsec_…`). After a restart
+    /// it is the same endpoint, moved if necessary, with its secret and its undelivered events.
     pub async fn register_webhook(&self, url: &str) -> Result<String, RegisterError> {
         let (core, url) = (Arc::clone(&self.core), url.to_owned());
         let registered = tokio::task::spawn_blocking(move || {
@@ -204,8 +209,8 @@ impl Simulator {
         }
     }
 
-    /// How many deliveries are held back; `None` when they are not being held. Being held survives
-    /// a restart.
+    /// The number of held deliveries; `None` when deliveries are not being held. The setting
+    /// survives a restart.
     #[must_use]
     pub fn held_deliveries(&self) -> Option<usize> {
         deliveries::held_back(&self.core)
@@ -215,7 +220,7 @@ impl Simulator {
     /// the same file.
     pub async fn shutdown(mut self) {
         self.halt();
-        // Requests end by themselves within moments; a client that never reads must not keep us.
+        // Requests end within moments; a client that never reads must not delay the stop.
         if tokio::time::timeout(Duration::from_secs(2), &mut self.server).await.is_err() {
             self.server.abort();
         }

@@ -39,7 +39,7 @@ async fn style() -> Response {
         .into_response()
 }
 
-/// What the page's form sends. Nothing is required here: the page says in words what is missing.
+/// The fields of the page's form. None is required here: the page says what is missing.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Entered {
@@ -52,9 +52,9 @@ pub(crate) struct Entered {
     iban: String,
 }
 
-/// What is wrong with what was entered.
+/// A problem with the entered data.
 pub(crate) struct Problem {
-    /// The name of the form's field that it is about, or "".
+    /// The name of the form field, or "".
     pub(crate) field: &'static str,
     pub(crate) message: String,
 }
@@ -74,7 +74,7 @@ async fn pay(
     lead_on(&core, &session, &entered, paid.unwrap_or_else(|error| Err(whole(&error))))
 }
 
-/// Leads to where a payment goes on, or shows the form again with what is wrong.
+/// Redirects to where the payment continues, or shows the form again with the problem.
 fn lead_on(
     core: &Core,
     session: &str,
@@ -86,32 +86,32 @@ fn lead_on(
         Err(problem) => problem,
     };
     let (status, page) = render(core, session, entered, Some(&problem));
-    // A session that cannot be paid has a page of its own that says so.
+    // A session that can't be paid has its own page, which says so.
     let status = if status == StatusCode::OK { StatusCode::PAYMENT_REQUIRED } else { status };
     respond(status, page)
 }
 
-/// Pays with what was entered, and says where to go from here.
+/// Pays with the entered data, and returns where to continue.
 fn attempt(call: &mut Call<'_>, id: &str, entered: &Entered) -> Result<String, Problem> {
     let session = checkout_sessions::find(call, id).map_err(|error| whole(&error))?;
     let method = read_method(entered, session.integer("amount_total") == 0, call.now)?;
     let known_email = session.field("customer_details").text("email");
     let email = entered.email.trim();
     if known_email.is_empty() && !email.contains('@') {
-        return Err(Problem { field: "email", message: "Enter your e-mail address.".to_owned() });
+        return Err(Problem { field: "email", message: "Enter your email address.".to_owned() });
     }
-    // Who came with an address cannot change it here.
+    // A prefilled email address can't be changed.
     let email = if known_email.is_empty() { email } else { known_email };
     let buyer = Buyer { email, name: entered.name.trim() };
     whither(id, payments::pay(call, id, method, &buyer))
 }
 
-/// A problem of no single field.
+/// A problem that isn't about one field.
 fn whole(error: &ApiError) -> Problem {
     Problem { field: "", message: error.message().to_owned() }
 }
 
-/// Where it goes on after an attempt to pay.
+/// Where to continue after an attempt to pay.
 fn whither(id: &str, payment: Result<Payment, ApiError>) -> Result<String, Problem> {
     match payment.map_err(|error| whole(&error))? {
         Payment::Completed(session) => Ok(success_url(&session)),
@@ -122,7 +122,7 @@ fn whither(id: &str, payment: Result<Payment, ApiError>) -> Result<String, Probl
     }
 }
 
-/// Asks in the bank's name who pays: what is a window over the page at Stripe.
+/// The 3D Secure challenge, which Stripe shows as a window over the page.
 async fn who_pays(State(core): Shared, Path(session): Path<String>) -> Response {
     let asked = core.transact(Origin::default(), |call| {
         let session = checkout_sessions::find(call, &session)?;
@@ -234,7 +234,7 @@ async fn settle(
     no_store(Redirect::to(&format!("/c/pay/{session}")).into_response())
 }
 
-/// The page for the state that a session is in.
+/// The page for the session's state.
 fn render(
     core: &Core,
     id: &str,
@@ -264,7 +264,7 @@ fn success_url(session: &Value) -> String {
 }
 
 fn respond(status: StatusCode, page: String) -> Response {
-    // Without an empty icon, browsers ask for one and complain that the policy forbids it.
+    // Without an empty icon, browsers request one and report that the policy forbids it.
     const POLICY: &str = "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; \
                           frame-ancestors 'none'";
     let headers = [

@@ -1,7 +1,7 @@
-//! What parameters an operation takes, stated as data, and the check of a request against it.
+//! The parameters of each operation, declared as data, and their validation.
 //!
-//! A checked request holds only known parameters of the right type, so that handlers read it
-//! without looking back. An empty text means "unset this", as in Stripe's API, and becomes null.
+//! A validated request contains only known parameters of the right type, so handlers needn't check
+//! again. An empty text means "unset this", as in Stripe's API, and becomes null.
 
 use serde_json::{Map, Value};
 
@@ -14,13 +14,13 @@ pub(crate) struct Parameter {
     required: bool,
 }
 
-/// What a parameter's value looks like.
+/// The shape of a parameter's value.
 #[derive(Clone, Copy)]
 pub(crate) enum Shape {
     Text,
-    /// A text of at most so many characters.
+    /// A text of at most this many characters.
     Bounded(usize),
-    /// The same, and not only white space.
+    /// The same, but not only white space.
     Name(usize),
     /// An absolute http or https address.
     Url,
@@ -51,7 +51,7 @@ pub(crate) const fn optional(name: &'static str, shape: Shape) -> Parameter {
     Parameter { name, shape, required: false }
 }
 
-/// An amount. How large it may be is up to its currency: see [`crate::amounts`].
+/// An amount. Its maximum depends on the currency: see [`crate::amounts`].
 pub(crate) const AMOUNT: Shape = Shape::Integer { min: 0, max: i64::MAX };
 pub(crate) const TIMESTAMP: Shape = Shape::Integer { min: 0, max: i64::MAX };
 const BOUND: &[Parameter] = &[
@@ -61,7 +61,7 @@ const BOUND: &[Parameter] = &[
     optional("lte", TIMESTAMP),
 ];
 
-/// Checks what was sent against what the operation takes.
+/// Validates a request's parameters against the operation's.
 pub(crate) fn check(parameters: &[Parameter], sent: &Value) -> Result<Value, ApiError> {
     object(parameters, sent, "")
 }
@@ -150,7 +150,7 @@ fn one(shape: Shape, value: &Value, path: &str) -> Result<Value, ApiError> {
     }
 }
 
-/// Stripe has no code for a text that is too long: its error has a message and a `param` alone.
+/// Stripe has no code for a text that is too long: its error has only a message and a `param`.
 fn bounded(value: &Value, longest: usize, path: &str) -> Result<Value, ApiError> {
     let text = text(value, path)?;
     if text.chars().count() <= longest {

@@ -1,4 +1,4 @@
-//! What happens when a buyer pays: on the hosted page, or through the control surface.
+//! What happens when a buyer pays, on the hosted page or through the control API.
 
 use serde_json::{Value, json};
 
@@ -19,12 +19,12 @@ pub(crate) struct Buyer<'a> {
     pub(crate) name: &'a str,
 }
 
-/// How an attempt to pay ended. A declined card is no failed operation: it leaves traces.
+/// How an attempt to pay ended. A declined card is not a failed operation: it leaves traces.
 pub(crate) enum Payment {
-    /// Paid, or on its way through the bank: the session is complete.
+    /// Paid, or processing at the bank: the session is complete.
     Completed(Value),
     Declined(ApiError),
-    /// The bank wants to know who pays. [`authenticate`] goes on from here.
+    /// The bank requires authentication. [`authenticate`] continues from here.
     Asked,
 }
 
@@ -64,7 +64,7 @@ pub(crate) fn pay(
     let email = if buyer.email.is_empty() { known_email.as_str() } else { buyer.email };
     let payment_method = payment_methods::add(call, method, email, buyer.name);
     intent.set("payment_method", payment_method.text("id"));
-    // What was asked about another card is no longer of interest.
+    // A pending authentication of another card is dropped.
     intent.set("next_action", Value::Null);
     match method {
         Method::Card(TestCard { behaviour: Behaviour::Authenticates, .. }) => {
@@ -116,7 +116,7 @@ fn ask_who_pays(call: &mut Call<'_>, mut intent: Value) {
     call.emit("payment_intent.requires_action", &intent);
 }
 
-/// What the bank learns when it asks who pays.
+/// The result of the bank's authentication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Authentication {
@@ -124,7 +124,7 @@ pub(crate) enum Authentication {
     Failed,
 }
 
-/// Goes on with a payment after the bank has asked who pays.
+/// Continues a payment after authentication.
 pub(crate) fn authenticate(
     call: &mut Call<'_>,
     id: &str,
@@ -134,7 +134,7 @@ pub(crate) fn authenticate(
     let intent = call.store.get(Kind::PaymentIntent, session.text("payment_intent")).cloned();
     let Some(mut intent) = intent.filter(|intent| intent.text("status") == "requires_action")
     else {
-        return Err(ApiError::invalid_request("Nobody has asked who pays; pay by a card first."));
+        return Err(ApiError::invalid_request("No authentication is pending; pay by card first."));
     };
     intent.set("next_action", Value::Null);
     let method = call.find(Kind::PaymentMethod, "PaymentMethod", intent.text("payment_method"))?;
@@ -155,10 +155,10 @@ pub(crate) fn authenticate(
     Ok(Payment::Declined(error))
 }
 
-/// What the bank has against a charge at once, with some test cards. Stripe tells of it before it
-/// tells that the payment intent succeeded.
+/// Some test cards are disputed or warned of at once. Stripe sends those events before the one for
+/// the payment intent's success.
 fn bank_objects(call: &mut Call<'_>, card: &TestCard, charge: &Value) {
-    // It is the bank that does it, so its events name no request.
+    // The bank acts here, so its events name no request.
     let origin = std::mem::take(&mut call.origin);
     match card.behaviour {
         Behaviour::Disputes(complaints) => disputes::complain(call, charge, complaints),
@@ -173,8 +173,8 @@ fn bank_objects(call: &mut Call<'_>, card: &TestCard, charge: &Value) {
     call.origin = origin;
 }
 
-/// The session's payment intent, made at the first attempt. A customer who is to be created is
-/// created first, so that the payment already belongs to them.
+/// The session's payment intent, created at the first attempt. If a customer is to be created, that
+/// happens first, so that the payment belongs to them already.
 fn intent_of(call: &mut Call<'_>, mut session: Value, buyer: &Buyer<'_>) -> (Value, Value) {
     if let Some(intent) = call.store.get(Kind::PaymentIntent, session.text("payment_intent")) {
         let intent = intent.clone();
@@ -228,14 +228,14 @@ fn fail(
     }
     fields.set("payment_method", method.clone());
     intent.set("last_payment_error", fields);
-    // The buyer chooses again.
+    // The buyer chooses a payment method again.
     intent.set("payment_method", Value::Null);
     intent.set("status", "requires_payment_method");
     call.store.put(Kind::PaymentIntent, intent.text("id"), intent.clone());
     call.emit("payment_intent.payment_failed", &intent);
 }
 
-/// Ends a session successfully: what the buyer entered is written into it.
+/// Completes a session with what the buyer entered.
 fn complete(
     call: &mut Call<'_>,
     mut session: Value,
@@ -281,7 +281,7 @@ pub(crate) enum Settlement {
     Failed,
 }
 
-/// Ends the payment of a session whose bank debit is on its way.
+/// Settles the payment of a session whose bank debit is processing.
 pub(crate) fn settle(
     call: &mut Call<'_>,
     id: &str,

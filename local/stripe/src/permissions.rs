@@ -1,5 +1,5 @@
-//! Restricted keys: what a key may read and write. A restricted key that nobody described may do
-//! everything, as a secret key may.
+//! Restricted keys: what a key may read and write. A restricted key without configured permissions
+//! may do everything, like a secret key.
 
 use serde_json::Value;
 
@@ -9,21 +9,21 @@ use crate::resources::ApiRequest;
 use crate::state::Call;
 use crate::store::Kind;
 
-/// A kind of resource that permissions are about.
+/// A kind of resource with its own permission.
 struct Resource {
-    /// Where it is under `/v1/` or `/v2/`; the first of these names it.
+    /// Its paths under `/v1/` or `/v2/`; the first is its name.
     paths: &'static [&'static str],
-    /// What Stripe calls its permission, between `rak_` and `_read` or `_write`. Some names are
+    /// Stripe's name for its permission, between `rak_` and `_read` or `_write`. Some names are
     /// older than the resource.
     permission: &'static str,
-    /// The objects of it that others can be expanded by.
+    /// The kinds of objects that expanding it returns.
     kinds: &'static [Kind],
-    /// Resources that whoever may read this one may read too.
+    /// Resources that this one's read permission includes.
     implies: &'static [&'static str],
 }
 
-/// <https://docs.stripe.com/stripe-apps/reference/permissions>. Refunds have no permission but that
-/// of charges; for early fraud warnings Stripe names none.
+/// <https://docs.stripe.com/stripe-apps/reference/permissions>. Refunds use the permission of
+/// charges; for early fraud warnings Stripe names none.
 const RESOURCES: &[Resource] = &[
     resource(&["account"], "accounts_kyc_basic", &[], &[]),
     resource(&["billing_portal/configurations"], "customer_portal", &[], &[]),
@@ -57,12 +57,12 @@ const fn resource(
 }
 
 impl Resource {
-    /// What the control surface calls it.
+    /// Its name in the control API.
     fn name(&self) -> String {
         self.paths.first().copied().unwrap_or_default().replace('/', "_")
     }
 
-    /// Whether a request's path is about it.
+    /// Whether a request's path belongs to it.
     fn is_at(&self, path: &str) -> bool {
         let path = path.strip_prefix("/v1/").or_else(|| path.strip_prefix("/v2/"));
         let Some(path) = path else { return false };
@@ -73,14 +73,14 @@ impl Resource {
     }
 }
 
-/// How much of a resource a key may do.
+/// The level of access to a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Level {
-    /// Nothing.
+    /// No access.
     None,
     Read,
-    /// Reading too.
+    /// Includes reading.
     Write,
 }
 
@@ -94,7 +94,7 @@ impl Level {
     }
 }
 
-/// Says what a restricted key may do from now on; what is not named, it may not.
+/// Sets a restricted key's permissions; it has no others.
 pub(crate) fn restrict(
     call: &mut Call<'_>,
     key: &str,
@@ -108,7 +108,7 @@ pub(crate) fn restrict(
     let names: Vec<String> = RESOURCES.iter().map(Resource::name).collect();
     if let Some((unknown, _)) = levels.iter().find(|(name, _)| !names.contains(name)) {
         return Err(ApiError::invalid_request(format!(
-            "Unknown resource: {unknown}. Permissions are about {}.",
+            "Unknown resource: {unknown}. Known resources: {}.",
             names.join(", ")
         )));
     }
@@ -118,7 +118,7 @@ pub(crate) fn restrict(
     Ok(levels)
 }
 
-/// What a key may do.
+/// A key's permissions.
 pub(crate) struct Permissions(Option<Restricted>);
 
 struct Restricted {
@@ -144,7 +144,7 @@ fn masked(key: &str) -> String {
 }
 
 impl Permissions {
-    /// Refuses a request that the key may not make, whatever its parameters say.
+    /// Refuses a request that the key may not make, whatever its parameters.
     pub(crate) fn check(&self, request: &ApiRequest) -> Result<(), ApiError> {
         let wanted = if request.method == "GET" { Level::Read } else { Level::Write };
         match RESOURCES.iter().find(|resource| resource.is_at(&request.path)) {
@@ -168,7 +168,7 @@ impl Permissions {
         }
         let Restricted { key, account, .. } = restricted;
         let permission = format!("rak_{}_{}", resource.permission, wanted.name());
-        // Operators' tools read the permission out of this sentence, so it has Stripe's form.
+        // Operators' tools parse the permission from this message, so it has Stripe's wording.
         let message = format!(
             "The provided key '{key}' does not have the required permissions for this endpoint on account '{account}'. Having the '{permission}' permission would allow this request to continue."
         );

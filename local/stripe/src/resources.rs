@@ -1,5 +1,4 @@
-//! Stripe's resources: which request does what. Everything under `/v1` is in this one table, and
-//! the little of `/v2` that there is.
+//! Stripe's resources: one table with every operation of `/v1`, and the few of `/v2`.
 
 pub(crate) mod account;
 pub(crate) mod charges;
@@ -29,7 +28,7 @@ use crate::permissions::Permissions;
 use crate::state::Call;
 use crate::store::Kind;
 
-/// A request of the API, decoded.
+/// A decoded API request.
 pub(crate) struct ApiRequest {
     pub(crate) key: String,
     pub(crate) method: String,
@@ -38,7 +37,7 @@ pub(crate) struct ApiRequest {
     pub(crate) parameters: Value,
 }
 
-/// Answers a request, with what it asked to be expanded.
+/// Executes a request, and expands the response as requested.
 pub(crate) fn answer(
     call: &mut Call<'_>,
     request: &ApiRequest,
@@ -147,7 +146,7 @@ fn none<T>(sent: &Value, operation: impl FnOnce(()) -> Result<T, ApiError>) -> R
     operation(())
 }
 
-/// Writes checked parameters over a document's fields of the same names; metadata is merged.
+/// Copies checked parameters into a document's fields of the same names; metadata is merged.
 pub(crate) fn overlay(document: &mut Value, checked: &Value) {
     for (name, value) in checked.as_object().into_iter().flatten() {
         if name == "metadata" {
@@ -158,7 +157,7 @@ pub(crate) fn overlay(document: &mut Value, checked: &Value) {
     }
 }
 
-/// Replaces a document by its successor and emits `….updated` when they differ.
+/// Replaces a document and emits `….updated` if it changed.
 pub(crate) fn save_updated(
     call: &mut Call<'_>,
     kind: Kind,
@@ -171,7 +170,7 @@ pub(crate) fn save_updated(
     after
 }
 
-/// Whether something may go from one status to another, by a table of moves.
+/// Checks a change of status against a table of allowed transitions.
 pub(crate) fn check_move(
     moves: &[(&str, &[&str])],
     noun: &str,
@@ -186,14 +185,14 @@ pub(crate) fn check_move(
         return Ok(());
     }
     let message = if reachable.is_empty() {
-        format!("A {noun} that is {from} stays so.")
+        format!("A {noun} that is {from} can't change any more.")
     } else {
         format!("A {noun} that is {from} cannot become '{to}', but {}.", reachable.join(" or "))
     };
     Err(ApiError::invalid_request(message))
 }
 
-/// An address as Stripe shows it: every part, unknown ones null.
+/// An address as Stripe shows it: all fields, with null for unknown ones.
 pub(crate) fn complete_address(given: &Value) -> Value {
     let parts = ["city", "country", "line1", "line2", "postal_code", "state"];
     parts.into_iter().map(|part| (part.to_owned(), given.field(part).clone())).collect()

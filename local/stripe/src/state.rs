@@ -1,4 +1,4 @@
-//! The one lock, the one clock and the one transaction that every operation runs in.
+//! The lock, the clock and the transaction of every operation.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::id;
 use crate::later;
 use crate::store::{self, Kind, Store};
 
-/// The version of Stripe's API whose objects the simulator speaks.
+/// The API version of the simulator's objects.
 pub(crate) const API_VERSION: &str = "2026-09-30.endive";
 
 /// Milliseconds since 1970, by the machine's clock.
@@ -28,12 +28,12 @@ pub(crate) fn machine_time_ms() -> i64 {
     since_1970.as_millis().try_into().unwrap_or(i64::MAX)
 }
 
-/// What the server, the deliveries and the control surface share.
+/// Shared by the server, the deliveries and the control API.
 pub(crate) struct Core {
-    /// Where the simulator listens, without a slash at the end.
+    /// The simulator's address, without a trailing slash.
     pub(crate) url: String,
     pub(crate) http: reqwest::Client,
-    /// Becomes true when the simulator stops; whatever sleeps then gives up.
+    /// Becomes true when the simulator stops; sleeping tasks then end.
     pub(crate) stopping: watch::Receiver<bool>,
     state: Mutex<State>,
     deliveries: mpsc::UnboundedSender<Vec<String>>,
@@ -45,31 +45,32 @@ impl std::fmt::Debug for Core {
     }
 }
 
-/// What is behind the lock.
+/// The locked state.
 pub(crate) struct State {
     pub(crate) store: Store,
     pub(crate) faults: Vec<Fault>,
-    /// Idempotency keys whose request is still being executed.
+    /// Idempotency keys whose requests are still being executed.
     pub(crate) in_flight: BTreeSet<String>,
-    /// Nothing happens by itself before this time; 0 until it has been looked through.
+    /// The time of the next timed change; 0 until it has been determined.
     next_due: i64,
 }
 
-/// The request that causes a change, as events tell it. Both are null for what happens by itself.
+/// The request that causes a change, for its events. Both are null for timed changes.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Origin {
     pub(crate) request: Option<String>,
     pub(crate) idempotency_key: Option<String>,
 }
 
-/// One operation in progress: it reads and writes documents, and all it writes is kept or nothing.
+/// One operation in progress: it reads and writes documents, and all of its writes are kept or
+/// none.
 pub(crate) struct Call<'a> {
     pub(crate) store: &'a mut Store,
     pub(crate) url: &'a str,
     /// The simulator's time in Unix seconds: the machine's, moved by `POST /_sim/advance`.
     pub(crate) now: i64,
     pub(crate) origin: Origin,
-    /// Deliveries to start once the operation is committed.
+    /// Deliveries to send once the operation is committed.
     pub(crate) to_deliver: Vec<String>,
     /// See [`State::next_due`].
     pub(crate) next_due: &'a mut i64,
@@ -92,12 +93,12 @@ impl Core {
         Ok(Arc::new(Self { url, http, stopping, state: Mutex::new(state), deliveries }))
     }
 
-    /// The state. A panic elsewhere does not close it: every change is a transaction of its own.
+    /// The state. A panic elsewhere doesn't poison it: every change is its own transaction.
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs an operation: what it changed is committed when it succeeds, and undone when it fails.
+    /// Runs an operation: its changes are committed if it succeeds, and undone if it fails.
     pub(crate) fn transact<T>(
         &self,
         origin: Origin,
@@ -105,7 +106,7 @@ impl Core {
     ) -> Result<T, ApiError> {
         let mut state = self.lock();
         let State { store, next_due, .. } = &mut *state;
-        // What a panic may have left half done.
+        // Discards what a panic may have left half done.
         store.rollback();
         let now = machine_time_ms() / 1000 + clock_offset(store);
         let mut call =
@@ -136,7 +137,7 @@ impl Core {
         }
     }
 
-    /// Hands deliveries to the dispatcher: those given together are tried one after the other.
+    /// Gives deliveries to the dispatcher; a batch is tried in sequence.
     pub(crate) fn deliver_in_order(&self, ids: Vec<String>) {
         // Without a receiver the simulator is stopping; the deliveries stay pending in the file.
         let _stopping = self.deliveries.send(ids);
@@ -148,7 +149,7 @@ impl Core {
         }
     }
 
-    /// Sleeps, or returns early because the simulator stops.
+    /// Sleeps, or returns early if the simulator stops.
     pub(crate) async fn sleep_ms(&self, milliseconds: u64) {
         let mut stopping = self.stopping.clone();
         tokio::select! {
@@ -162,7 +163,7 @@ fn commit(store: &mut Store) -> Result<(), ApiError> {
     store.commit().map_err(|error| not_written(&error))
 }
 
-/// The answer to a request whose changes can't be kept.
+/// The error when a request's changes can't be stored.
 pub(crate) fn not_written(error: &rusqlite::Error) -> ApiError {
     ApiError::internal(if store::is_full(error) {
         "The disk is full: the simulator can't write its state file. Free some space and try again; this request has changed nothing.".to_owned()
@@ -187,13 +188,13 @@ impl Call<'_> {
         later::happen(self);
     }
 
-    /// Takes back what the operation has done so far.
+    /// Undoes the operation's changes so far.
     pub(crate) fn undo(&mut self) {
         self.store.rollback();
         self.to_deliver.clear();
     }
 
-    /// The id of the account, made up once.
+    /// The account's id, generated once.
     pub(crate) fn account(&mut self) -> String {
         if let Some(account) = self.store.get(Kind::Setting, ACCOUNT) {
             return account.text("id").to_owned();
@@ -203,7 +204,7 @@ impl Call<'_> {
         account
     }
 
-    /// Forgets all documents but the webhook endpoints with their secrets, and the account.
+    /// Deletes all documents but the account and the webhook endpoints with their secrets.
     pub(crate) fn forget(&mut self) {
         for kind in Kind::ALL {
             let ids: Vec<String> =
@@ -218,7 +219,7 @@ impl Call<'_> {
         }
     }
 
-    /// The document that the path names.
+    /// The document in the path.
     pub(crate) fn find(&self, kind: Kind, noun: &str, id: &str) -> Result<Value, ApiError> {
         self.store.get(kind, id).cloned().ok_or_else(|| ApiError::not_found(noun, id))
     }

@@ -1,7 +1,7 @@
-//! Where documents are kept: in memory, and written through to a `SQLite` file when there is one.
+//! Document storage: in memory, and written through to a SQLite file if there is one.
 //!
-//! Everything the simulator must not forget is a document here, also what no client sees
-//! (deliveries, idempotency records, signing secrets), so one transaction covers a whole request.
+//! All state is a document here, including what no client sees (deliveries, idempotency records,
+//! signing secrets), so one transaction covers a whole request.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,14 +10,14 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, params};
 use serde_json::Value;
 
-/// What a document is.
+/// The kind of a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     Customer,
     Product,
     Price,
     CheckoutSession,
-    /// What belongs to a session but is not shown on it: line items and `payment_intent_data`.
+    /// Session data that responses don't contain: line items and `payment_intent_data`.
     SessionDetails,
     PaymentIntent,
     PaymentMethod,
@@ -25,19 +25,19 @@ pub(crate) enum Kind {
     Refund,
     Dispute,
     EarlyFraudWarning,
-    /// What a bank will say, under the id of the refund or dispute that it will be about.
+    /// A scheduled response of a bank, under the refund's or dispute's id.
     BankAnswer,
     Event,
     WebhookEndpoint,
-    /// The signing secrets of a webhook endpoint, under the endpoint's id.
+    /// A webhook endpoint's signing secrets, under the endpoint's id.
     SigningSecrets,
     Delivery,
     IdempotencyKey,
     PortalConfiguration,
-    /// What a restricted key may do, under the key.
+    /// A restricted key's permissions, under the key.
     RestrictedKey,
-    /// What the simulator knows about itself: the account, its tax settings, the clock,
-    /// whether deliveries are held.
+    /// The simulator's own state: the account, its tax settings, the clock, whether deliveries are
+    /// held.
     Setting,
 }
 
@@ -65,7 +65,7 @@ impl Kind {
         Self::Setting,
     ];
 
-    /// The name that the file and `GET /_sim/state` use.
+    /// Its name in the file and in `GET /_sim/state`.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Customer => "customer",
@@ -92,22 +92,22 @@ impl Kind {
     }
 }
 
-/// The documents of one kind, findable by id and in the order in which they were made.
+/// The documents of one kind, by id and in order of creation.
 #[derive(Default)]
 struct Collection {
     sequence_by_id: BTreeMap<String, i64>,
     by_sequence: BTreeMap<i64, (String, Value)>,
 }
 
-/// Whether there is no space left on the disk.
+/// Whether the disk is full.
 pub(crate) fn is_full(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DiskFull)
 }
 
-/// A document as it was before the current transaction touched it.
+/// A document before the current transaction changed it.
 type Before = Option<(i64, Value)>;
 
-/// All documents. Changes count once they are committed; until then they can be rolled back.
+/// All documents. Changes can be rolled back until they are committed.
 pub(crate) struct Store {
     collections: BTreeMap<Kind, Collection>,
     next_sequence: i64,
@@ -116,7 +116,7 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Opens the file, making it when it does not exist yet; without one, memory alone.
+    /// Opens the file, creating it if necessary; without one, everything stays in memory.
     pub(crate) fn open(path: Option<&Path>) -> rusqlite::Result<Self> {
         let mut store = Self {
             collections: Kind::ALL.into_iter().map(|kind| (kind, Collection::default())).collect(),
@@ -126,7 +126,7 @@ impl Store {
         };
         if let Some(path) = path {
             let connection = Connection::open(path)?;
-            // A predecessor that is just stopping may still have the file.
+            // A simulator that is just stopping may still have the file open.
             connection.busy_timeout(Duration::from_secs(2))?;
             // Two simulators with one file would overwrite each other's documents.
             connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
@@ -173,12 +173,12 @@ impl Store {
         collection.by_sequence.get(sequence).map(|(_, body)| body)
     }
 
-    /// The place of a document in the order of its kind.
+    /// A document's position in the order of its kind.
     pub(crate) fn sequence(&self, kind: Kind, id: &str) -> Option<i64> {
         self.collections.get(&kind)?.sequence_by_id.get(id).copied()
     }
 
-    /// Documents with their place and id, oldest first; reverse it for newest first.
+    /// Documents with their position and id, oldest first; reverse it for newest first.
     pub(crate) fn iterate(
         &self,
         kind: Kind,
@@ -195,7 +195,7 @@ impl Store {
         self.collections.get(&kind).map_or(0, |collection| collection.by_sequence.len())
     }
 
-    /// Adds a document, or replaces it in its place.
+    /// Adds a document, or replaces it in its position.
     pub(crate) fn put(&mut self, kind: Kind, id: &str, body: Value) {
         let sequence = self.sequence(kind, id).unwrap_or_else(|| {
             let next = self.next_sequence;
@@ -212,7 +212,7 @@ impl Store {
         }
     }
 
-    /// Writes the changes to the file, all or none. When that fails they are rolled back.
+    /// Writes the changes to the file, all or none. If that fails they are rolled back.
     pub(crate) fn commit(&mut self) -> rusqlite::Result<()> {
         let written = self.write();
         match written {
@@ -222,7 +222,7 @@ impl Store {
         written
     }
 
-    /// Puts back what the changed documents were.
+    /// Restores the changed documents.
     pub(crate) fn rollback(&mut self) {
         for ((kind, id), before) in std::mem::take(&mut self.changed) {
             self.take(kind, &id);
@@ -285,13 +285,13 @@ mod tests {
     use crate::state::not_written;
 
     #[test]
-    fn on_a_full_disk_a_change_is_undone_and_the_error_says_why() {
+    fn a_full_disk_undoes_the_change_and_says_why() {
         let name = format!("stripe-full-{}.db", std::process::id());
         let path = std::env::temp_dir().join(name);
         let mut store = Store::open(Some(&path)).unwrap();
         store.put(Kind::Setting, "kept", json!("before"));
         store.commit().unwrap();
-        // No page more than there are.
+        // No further pages: SQLite finds its disk full.
         let file = store.file.as_ref().unwrap();
         file.pragma_update(None, "max_page_count", 1).unwrap();
         store.put(Kind::Setting, "kept", json!("x".repeat(100_000)));
@@ -301,7 +301,7 @@ mod tests {
         assert_eq!(store.get(Kind::Setting, "kept"), Some(&json!("before")));
         drop(store);
         for end in ["", "-wal", "-shm"] {
-            // Which of them there are is up to SQLite.
+            // Which of them exist is up to SQLite.
             let _ = std::fs::remove_file(format!("{}{end}", path.display()));
         }
     }

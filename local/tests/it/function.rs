@@ -1,12 +1,11 @@
-//! The function that the tests run: it says what it was given, or fails as it is asked.
+//! The function that the tests run: it echoes its event, or fails as told.
 
 use std::time::Duration;
 
 use lambda_http::lambda_runtime::{self, LambdaEvent, service_fn};
 use serde_json::{Value, json};
 
-/// Not a test: with Lambda's environment this executable is a function, and otherwise this does
-/// nothing.
+/// Not a test: in Lambda's environment this executable is a function; otherwise this does nothing.
 #[test]
 fn process() {
     if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_none() {

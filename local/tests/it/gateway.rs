@@ -22,7 +22,7 @@ async fn an_open_route_needs_no_token() {
 }
 
 #[tokio::test]
-async fn a_learner_is_who_the_token_says() {
+async fn the_learner_comes_from_the_token() {
     let stack = TestStack::start().await;
     let (token, learner) = stack.login("ada@example.com").await;
     let (_, other) = stack.login("eve@example.com").await;
@@ -75,7 +75,7 @@ async fn without_a_token_for_this_route_nothing_is_invoked() {
 }
 
 #[tokio::test]
-async fn what_is_no_route_is_not_found() {
+async fn an_unknown_route_is_not_found() {
     let stack = TestStack::start().await;
     for path in ["/api", "/api/", "/api/courses/", "/api/Courses", "/local/nothing"] {
         assert_eq!(stack.get(path, None).await, (404, message("Not Found")), "{path}");
@@ -89,7 +89,7 @@ async fn what_is_no_route_is_not_found() {
 }
 
 #[tokio::test]
-async fn a_direct_invocation_is_told_like_a_request() {
+async fn a_direct_invocation_is_reported_like_a_request() {
     let stack = TestStack::start().await;
     let lambda = &stack.stack.addresses().lambda;
     let problem = r#"{"statusCode":409,"body":"{\"type\":\"urn:coursegate:problem:already\"}"}"#;
@@ -123,7 +123,7 @@ async fn a_crash_is_a_502_and_the_next_request_is_served() {
 }
 
 #[tokio::test]
-async fn what_a_function_says_is_what_the_client_gets() {
+async fn the_client_gets_the_function_s_response() {
     let stack = TestStack::start().await;
     let said = json!({
         "statusCode": 303,
@@ -148,7 +148,7 @@ async fn what_a_function_says_is_what_the_client_gets() {
 }
 
 #[tokio::test]
-async fn a_delivery_goes_to_the_webhook_as_it_came() {
+async fn a_delivery_reaches_the_webhook_unchanged() {
     let stack = TestStack::start().await;
     let body = "{\n  \"type\": \"charge.refunded\", \"id\": \"evt_1\"\n}";
     let request = stack

@@ -1,4 +1,4 @@
-//! Functions as processes: parallel, crashing, too slow, and gone at the end.
+//! Functions as processes: parallel, crashing, timing out, and gone at the end.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -66,7 +66,7 @@ impl Running {
 }
 
 #[tokio::test]
-async fn a_function_gets_its_event_and_lambdas_environment_and_nothing_else() {
+async fn a_function_gets_only_its_event_and_lambdas_environment() {
     let running = run(function("echo"), 1).await;
     let said = running.invoke(json!({"a": 1})).await.unwrap();
     assert_eq!(said["event"], json!({"a": 1}));
@@ -75,7 +75,7 @@ async fn a_function_gets_its_event_and_lambdas_environment_and_nothing_else() {
     assert_eq!(environment["AWS_LAMBDA_FUNCTION_NAME"], "echo");
     assert_eq!(environment["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"], "256");
     assert_eq!(environment["AWS_ACCESS_KEY_ID"], "local");
-    // The tests themselves have these two.
+    // The tests' own environment has these two.
     assert!(!environment.contains_key("CARGO_MANIFEST_DIR"));
     assert!(!environment.contains_key("PATH"));
     running.lambda.stop().await;
@@ -114,7 +114,7 @@ async fn events_at_the_same_time_get_an_instance_each_up_to_the_limit() {
 }
 
 #[tokio::test]
-async fn a_crash_answers_an_error_and_the_next_event_has_a_new_process() {
+async fn a_crash_is_an_error_and_the_next_event_a_new_process() {
     let running = run(function("echo"), 1).await;
     let before = running.invoke(json!({})).await.unwrap();
     assert_eq!(running.error_type(json!({"do": "crash"})).await, "Runtime.ExitError");
@@ -125,7 +125,7 @@ async fn a_crash_answers_an_error_and_the_next_event_has_a_new_process() {
 }
 
 #[tokio::test]
-async fn a_panic_answers_an_error_and_the_process_lives_on() {
+async fn a_panic_is_an_error_and_the_process_lives_on() {
     let running = run(function("echo"), 1).await;
     let before = running.invoke(json!({})).await.unwrap();
     running.error_type(json!({"do": "panic"})).await;
@@ -149,12 +149,12 @@ async fn a_function_that_takes_too_long_is_ended() {
 async fn a_function_that_cannot_start_says_where_its_log_is() {
     let running = run(function("broken"), 1).await;
     let error = running.lambda.start_all().await.unwrap_err();
-    let LambdaError::NotStarted { function, log, last_words, .. } = &error;
+    let LambdaError::NotStarted { function, log, last_line, .. } = &error;
     assert_eq!(function, "broken");
     assert!(log.is_file());
-    assert_eq!(last_words, "I am broken");
+    assert_eq!(last_line, "I am broken");
     assert!(error.to_string().contains("exit status: 7"), "{error}");
-    // Nor does an event wait for ever.
+    // An event doesn't wait forever either.
     let answer = running.lambda.invoke("broken", Bytes::from_static(b"{}")).await;
     assert!(matches!(answer, Err(InvokeError::Failed(_))), "{answer:?}");
     running.lambda.stop().await;
@@ -174,7 +174,7 @@ async fn stopping_leaves_no_process() {
 }
 
 #[tokio::test]
-async fn the_invoke_api_is_lambdas() {
+async fn the_invoke_api_matches_lambda() {
     let running = run(function("echo"), 1).await;
     let client = client();
     let url = |name: &str| format!("{}/2015-03-31/functions/{name}/invocations", running.url);
@@ -203,7 +203,7 @@ async fn the_invoke_api_is_lambdas() {
 }
 
 #[tokio::test]
-async fn an_instance_answers_its_own_events_and_no_others() {
+async fn an_instance_answers_only_its_own_events() {
     let running = run(function("echo"), 1).await;
     let said = running.invoke(json!({})).await.unwrap();
     // As in Lambda: a host and a port, without a scheme.
@@ -262,7 +262,7 @@ async fn an_update_replaces_every_instance_and_interrupts_none() {
     assert_eq!(before["Description"], "Says what it is told.");
     assert_eq!(before["LastUpdateStatus"], "Successful");
 
-    // All three are at work.
+    // All three are busy.
     let file = running.folder.0.join("go");
     let event = json!({"do": format!("wait-for {}", file.display())}).to_string();
     let mut answers = tokio::task::JoinSet::new();
@@ -292,7 +292,7 @@ async fn an_update_replaces_every_instance_and_interrupts_none() {
     assert_eq!(answers.join_all().await.len(), 3, "what was begun is answered");
     running.wait_until_gone(&old).await;
 
-    // None is at work.
+    // None is busy.
     let old = running.lambda.health()["echo"].processes.clone();
     assert_eq!(running.update(&json!({"Description": "And again."})).await.0, 200);
     assert_eq!(running.updated().await["LastUpdateStatus"], "Successful");
@@ -301,7 +301,7 @@ async fn an_update_replaces_every_instance_and_interrupts_none() {
 }
 
 #[tokio::test]
-async fn an_update_that_no_new_instance_survives_leaves_those_that_run() {
+async fn an_update_that_cannot_start_keeps_running_instances() {
     let running = run(function("echo"), 1).await;
     running.lambda.start_all().await.unwrap();
     let old = running.invoke(json!({})).await.unwrap()["process"].clone();
@@ -315,7 +315,7 @@ async fn an_update_that_no_new_instance_survives_leaves_those_that_run() {
 }
 
 #[tokio::test]
-async fn what_the_local_stack_does_not_change_of_a_function_is_said() {
+async fn unsupported_configuration_changes_are_refused() {
     let running = run(function("echo"), 1).await;
     let (status, said) = running.update(&json!({"MemorySize": 512})).await;
     let message = said["Message"].as_str().unwrap();

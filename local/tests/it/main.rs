@@ -1,5 +1,5 @@
-//! The local stack from outside: by HTTP and by the AWS SDKs. The functions are played by this very
-//! executable, in [`function`].
+//! The local stack from outside, over HTTP and with the AWS SDKs. This executable itself plays the
+//! functions, in [`function`].
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! Secrets Manager by the real SDK, through rotations and faults.
+//! Secrets Manager with the real SDK, through rotations and faults.
 
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::config::{BehaviorVersion, Credentials, Region, retry::RetryConfig};
@@ -48,7 +48,7 @@ async fn a_new_value_makes_the_current_one_previous() {
 }
 
 #[tokio::test]
-async fn a_rotation_goes_by_way_of_pending_and_can_go_back() {
+async fn a_rotation_passes_through_pending_and_can_be_undone() {
     let stack = TestStack::start().await;
     let client = sdk(&stack);
     let created = client.create_secret().name("s").secret_string("old").send().await.unwrap();
@@ -110,7 +110,7 @@ async fn the_templates_secrets_are_there_by_name_and_by_arn() {
 }
 
 #[tokio::test]
-async fn faults_can_be_asked_for() {
+async fn faults_can_be_injected() {
     let stack = TestStack::start().await;
     let client = sdk(&stack);
     stack.stack.secrets().set_current("s", "one").unwrap();

@@ -1,4 +1,4 @@
-//! Signing in, by curl and by hand.
+//! Signing in, with curl and in a browser.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -18,7 +18,7 @@ async fn the_same_address_is_the_same_learner() {
 }
 
 #[tokio::test]
-async fn what_is_no_address_is_refused_in_json() {
+async fn an_invalid_address_is_refused_in_json() {
     let stack = TestStack::start().await;
     for (body, expected) in [
         ("", 400),
@@ -105,7 +105,7 @@ async fn a_link_signs_in_once() {
 }
 
 #[tokio::test]
-async fn what_somebody_typed_is_never_markup() {
+async fn typed_text_is_never_markup() {
     let stack = TestStack::start().await;
     let typed = "%3Cscript%3E%40example.com";
     let mail = stack.client.post(stack.url("/local/sign-in"));
@@ -118,10 +118,10 @@ async fn what_somebody_typed_is_never_markup() {
     stack.stack.shutdown().await;
 }
 
-/// What the site makes up for each sign-in, and keeps.
+/// The site's random verifier for each sign-in.
 const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 
-/// What it says of it when it asks: RFC 7636, appendix B, has this very pair.
+/// Its challenge: RFC 7636, appendix B, has this very pair.
 fn challenge(verifier: &str) -> String {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, verifier.as_bytes());
     BASE64_URL_SAFE_NO_PAD.encode(digest)
@@ -136,7 +136,7 @@ fn authorize(stack: &TestStack, challenge: &str) -> String {
     ))
 }
 
-/// Signs in as a page would lead somebody through it, and answers with where they come back to.
+/// Signs in as a browser would, and returns the redirect back to the site.
 async fn come_back(stack: &TestStack, address: &str, email: &str) -> String {
     let mail = stack.client.post(address);
     let mail = mail.header("content-type", "application/x-www-form-urlencoded");
@@ -155,7 +155,7 @@ async fn code(stack: &TestStack) -> String {
     back.split_once("code=").unwrap().1.to_owned()
 }
 
-/// Exchanges a code for tokens, with this change to what the site sends.
+/// Exchanges a code for tokens, with this change to the site's request.
 async fn exchange(stack: &TestStack, code: &str, change: (&str, &str)) -> (u16, Value) {
     let mut form = std::collections::BTreeMap::from([
         ("grant_type", "authorization_code".to_owned()),
@@ -174,7 +174,7 @@ async fn exchange(stack: &TestStack, code: &str, change: (&str, &str)) -> (u16, 
 const UNCHANGED: (&str, &str) = ("unchanged", "");
 
 #[tokio::test]
-async fn the_site_gets_a_learner_s_tokens_for_a_code_and_what_it_has_kept() {
+async fn the_site_exchanges_a_code_and_verifier_for_tokens() {
     let stack = TestStack::start().await;
     assert_eq!(challenge(VERIFIER), "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
     let asked = format!("{}&state=a%26b%20c", authorize(&stack, &challenge(VERIFIER)));
@@ -205,7 +205,7 @@ async fn the_site_gets_a_learner_s_tokens_for_a_code_and_what_it_has_kept() {
 }
 
 #[tokio::test]
-async fn a_code_is_good_once_and_only_for_whom_it_was_made() {
+async fn a_code_works_once_and_only_for_its_client() {
     let stack = TestStack::start().await;
     let refused = |error: &str| (400, json!({ "error": error }));
     let used = code(&stack).await;
@@ -220,7 +220,7 @@ async fn a_code_is_good_once_and_only_for_whom_it_was_made() {
     ] {
         let code = code(&stack).await;
         assert_eq!(exchange(&stack, &code, change).await, refused(error), "{change:?}");
-        // Whoever has tried with the wrong one gets no second try.
+        // A wrong verifier gets no second try.
         assert_eq!(exchange(&stack, &code, UNCHANGED).await, refused("invalid_grant"));
     }
     for (change, error) in [
@@ -235,7 +235,7 @@ async fn a_code_is_good_once_and_only_for_whom_it_was_made() {
 }
 
 #[tokio::test]
-async fn a_code_goes_to_the_site_alone_and_to_nobody_who_asks_without_a_proof() {
+async fn a_code_goes_only_to_the_site_and_only_with_pkce() {
     let stack = TestStack::start().await;
     let good = authorize(&stack, &challenge(VERIFIER));
     let site = stack.url("/");
@@ -271,7 +271,7 @@ async fn a_code_goes_to_the_site_alone_and_to_nobody_who_asks_without_a_proof() 
 }
 
 #[tokio::test]
-async fn whoever_signs_out_comes_back_to_the_site_and_nowhere_else() {
+async fn signing_out_returns_only_to_the_site() {
     let stack = TestStack::start().await;
     for (client, uri, expected) in [
         ("coursegate-site", stack.url("/"), 302),

@@ -1,4 +1,4 @@
-//! The site's files, the other origin that they are shown on, and the API as pages ask it.
+//! The site's files, its other origin, and the API's CORS.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Folder, client, options, template_file};
 
-/// A stack with a site of its own.
+/// A stack with its own site.
 struct Visited {
     stack: Stack,
     client: reqwest::Client,
@@ -33,7 +33,7 @@ impl Visited {
         self.stack.addresses().gateway.clone()
     }
 
-    /// The same machine by another name, which to a browser is another site.
+    /// The same machine by another name, which is another site to a browser.
     fn other_origin(&self) -> String {
         self.origin().replace("127.0.0.1", "localhost")
     }
@@ -77,7 +77,7 @@ const FILES: &[(&str, &str)] = &[
 ];
 
 #[tokio::test]
-async fn every_path_without_a_dot_is_the_one_page_and_the_others_are_files() {
+async fn paths_without_a_dot_serve_the_page_others_a_file() {
     let visited = Visited::with(FILES).await;
     for path in [
         "/",
@@ -113,7 +113,7 @@ async fn every_path_without_a_dot_is_the_one_page_and_the_others_are_files() {
     ] {
         assert_eq!(visited.get(path).await.0, 404, "{path}");
     }
-    // What is not there is no less the site's.
+    // A missing file still gets the site's headers.
     let (_, nothing) = visited.get("/nothing.js").await;
     assert!(header(&nothing, "content-security-policy").starts_with("default-src 'none'"));
     for method in [Method::POST, Method::PUT, Method::DELETE] {
@@ -123,7 +123,7 @@ async fn every_path_without_a_dot_is_the_one_page_and_the_others_are_files() {
 }
 
 #[tokio::test]
-async fn an_edit_shows_at_once_since_each_file_is_asked_about_each_time() {
+async fn an_edit_shows_at_once_because_files_are_revalidated() {
     let visited = Visited::with(FILES).await;
     assert_eq!(header(&visited.get("/app.js").await.1, "cache-control"), "no-cache");
     write(&visited.folder.0, "web/app.js", "edited");
@@ -132,7 +132,7 @@ async fn an_edit_shows_at_once_since_each_file_is_asked_about_each_time() {
 }
 
 #[tokio::test]
-async fn pages_may_do_what_the_template_says_and_no_more() {
+async fn the_csp_is_the_template_s() {
     let visited = Visited::with(FILES).await;
     let (_, page) = visited.get("/course/tutorclaw").await;
     let policy = header(&page, "content-security-policy");
@@ -150,7 +150,7 @@ async fn pages_may_do_what_the_template_says_and_no_more() {
 }
 
 #[tokio::test]
-async fn the_site_is_told_where_everything_is() {
+async fn the_site_s_config_has_every_address() {
     let visited = Visited::with(FILES).await;
     let (status, response) = visited.get("/config.json").await;
     assert_eq!((status, header(&response, "access-control-allow-origin")), (200, "*"));
@@ -172,7 +172,7 @@ async fn the_site_is_told_where_everything_is() {
 }
 
 #[tokio::test]
-async fn another_origin_shows_the_demo_alone_and_leads_everybody_else_to_the_site() {
+async fn the_other_origin_serves_the_demo_and_redirects_the_rest() {
     let visited = Visited::with(FILES).await;
     let demo = visited.get_elsewhere("/demo/embed.html").await;
     assert_eq!((demo.status().as_u16(), header(&demo, "content-security-policy")), (200, ""));
@@ -185,14 +185,14 @@ async fn another_origin_shows_the_demo_alone_and_leads_everybody_else_to_the_sit
     }
     assert_eq!(visited.get_elsewhere("/demo/nothing.html").await.status(), 404);
     assert_eq!(visited.get_elsewhere("/demo/..%2f..%2fsecret.txt").await.status(), 404);
-    // The scripts themselves may be loaded from everywhere.
+    // The scripts may be loaded from everywhere.
     let (_, script) = visited.get("/app.js").await;
     assert_eq!(header(&script, "access-control-allow-origin"), "*");
     visited.stack.shutdown().await;
 }
 
 #[tokio::test]
-async fn the_api_answers_pages_of_the_origins_that_the_template_names() {
+async fn cors_allows_the_template_s_origins() {
     let visited = Visited::with(FILES).await;
     let ours = visited.other_origin();
     let allowed = |response: &Response| header(response, "access-control-allow-origin").to_owned();
@@ -211,7 +211,7 @@ async fn the_api_answers_pages_of_the_origins_that_the_template_names() {
             assert_eq!(header(&preflight, "access-control-allow-methods"), "GET,POST");
             assert_eq!(header(&preflight, "access-control-max-age"), "600");
         }
-        // Also a refusal may be read, and says no more than it would say anyway.
+        // Errors are readable too, and contain nothing more.
         for (path, status) in [("/api/courses", 200), ("/api/entitlements", 401)] {
             let answer = visited.ask(Method::GET, path, &[("origin", origin)]).await;
             assert_eq!((answer.status().as_u16(), allowed(&answer).as_str()), (status, expected));
@@ -227,7 +227,7 @@ async fn the_api_answers_pages_of_the_origins_that_the_template_names() {
 }
 
 #[tokio::test]
-async fn without_a_site_the_page_says_so_and_what_there_is() {
+async fn without_a_site_the_page_lists_what_is_there() {
     let visited = Visited::with(&[]).await;
     let (status, page) = visited.get("/").await;
     let page = page.text().await.unwrap();

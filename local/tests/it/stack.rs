@@ -1,4 +1,4 @@
-//! The stack as a whole: what it starts, what it keeps, and what stops it from starting.
+//! The whole stack: what it starts, what it stores, and what keeps it from starting.
 
 use local::Keep;
 use local::lambda::{LambdaError, Program, Programs};
@@ -50,7 +50,7 @@ async fn the_table_is_the_templates() {
 }
 
 #[tokio::test]
-async fn a_restart_forgets_nothing() {
+async fn a_restart_loses_nothing() {
     use aws_sdk_dynamodb::types::AttributeValue::S;
     let folder = Folder::new();
     let keep = || Keep::Folder(folder.0.join("state"));
@@ -73,7 +73,7 @@ async fn a_restart_forgets_nothing() {
 }
 
 #[tokio::test]
-async fn each_state_has_a_mark_of_its_own_and_keeps_it_and_one_that_is_given() {
+async fn each_state_keeps_its_own_mark_or_the_one_it_was_given() {
     let memory = || async { TestStack::start().await.stack.deployment_mark().to_owned() };
     assert_ne!(memory().await, memory().await);
 
@@ -151,10 +151,10 @@ async fn a_function_that_does_not_start_stops_the_stack() {
     std::fs::remove_dir_all(log.parent().unwrap().parent().unwrap()).unwrap();
 }
 
-/// Writing to `/dev/full` finds the disk full, whoever writes.
+/// Every write to `/dev/full` finds the disk full.
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn on_a_full_disk_a_failed_request_says_so() {
+async fn a_full_disk_fails_the_request_with_the_reason() {
     let folder = Folder::new();
     let state = folder.0.join("state");
     let stack = TestStack::start_on(Keep::Folder(state.clone())).await.unwrap();

@@ -1,4 +1,4 @@
-//! A stack to test, with [`crate::function`] as its functions.
+//! A stack under test, with [`crate::function`] as its functions.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -37,7 +37,7 @@ pub(crate) fn template_file() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.yaml")
 }
 
-/// What makes this executable a function.
+/// The variable that makes this executable a function.
 pub(crate) fn this_program() -> Program {
     Program {
         file: std::env::current_exe().unwrap(),
@@ -103,7 +103,7 @@ pub(crate) async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
     (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
 }
 
-/// A folder of its own, removed at the end.
+/// A temporary folder, removed at the end.
 pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {

@@ -52,7 +52,7 @@ fn the_projects_template_is_understood() {
 }
 
 #[test]
-fn what_pages_may_do_is_read_where_it_is_declared() {
+fn the_csp_is_read_from_the_template() {
     let template = Template::parse(&text(), &references()).unwrap();
     let cors = template.cors.unwrap();
     assert_eq!(cors.origins, ["http://one", "https://two"]);
@@ -81,7 +81,7 @@ fn what_pages_may_do_is_read_where_it_is_declared() {
 }
 
 #[test]
-fn what_is_not_understood_is_an_error_that_names_its_place() {
+fn an_unsupported_construct_is_an_error_with_its_path() {
     let check = |from: &str, to: &str, expected: &str| {
         let text = text();
         assert!(text.contains(from), "the template has changed: {from}");
@@ -92,14 +92,26 @@ fn what_is_not_understood_is_an_error_that_names_its_place() {
     check("Timeout: 28", "Timeout: soon", "Resources.CheckoutFunction.Properties.Timeout");
     check("Timeout: 28", "VpcConfig: {}", "Resources.CheckoutFunction.Properties.VpcConfig");
     check("!Ref SiteOrigin", "!Ref Nothing", "Variables.SITE_ORIGIN: Nothing has no value");
-    check("!Ref SiteOrigin", "!ImportValue x", "Variables.SITE_ORIGIN: !ImportValue");
+    check(
+        "!Ref SiteOrigin",
+        "!ImportValue x",
+        "Variables.SITE_ORIGIN: the local stack doesn't support !ImportValue",
+    );
     check("!Ref SiteOrigin", "!If [Nothing, a, b]", "SITE_ORIGIN.If: there is no condition");
-    check("!Ref SiteOrigin", "!If [OwnPool, a]", "SITE_ORIGIN: !If must have a condition");
+    check("!Ref SiteOrigin", "!If [OwnPool, a]", "SITE_ORIGIN: !If takes a condition");
     check("!Ref SiteOrigin", "{ a: { Fn::Sub: b } }", "SITE_ORIGIN.a.Fn::Sub: write it in its");
-    check("OwnPool: !Equals [", "OwnPool: !Or [", "Conditions.OwnPool: the local stack knows !Eq");
+    check(
+        "OwnPool: !Equals [",
+        "OwnPool: !Or [",
+        "Conditions.OwnPool: the local stack supports only !Eq",
+    );
     check("Condition: OwnPool", "Condition: Nothing", "there is no condition Nothing");
     check("Type: AWS::DynamoDB::Table", "Type: AWS::SQS::Queue", "Resources.Table");
-    check("Path: /go/{proxy+}", "Path: /$default", "Events.ShowLink.Properties.Path: default");
+    check(
+        "Path: /go/{proxy+}",
+        "Path: /$default",
+        "Events.ShowLink.Properties.Path: the local stack doesn't support default",
+    );
     check("Path: /go/{proxy+}", "Path: /go/{link+}", "Path: a greedy variable must be the last");
     check("Path: /go/{proxy+}", "Path: /{proxy+}/go", "Path: a greedy variable must be the last");
     check("AuthType: NONE", "AuthType: AWS_IAM", "FunctionUrlConfig.AuthType");
@@ -108,11 +120,11 @@ fn what_is_not_understood_is_an_error_that_names_its_place() {
     let split = "AllowOrigins: !Split [\",\", !Ref CorsOrigins]";
     let at = "Resources.Api.Properties.CorsConfiguration.AllowOrigins";
     check(split, "AllowOrigins: !Split [a]", &format!("{at}.Split: this must have two arguments"));
-    check(split, "AllowOrigins: !Split [a, [b]]", "!Split must have a separator and a text");
-    check(split, "AllowOrigins: !Join [a, b]", "!Join must have a separator and a list of text");
-    check(split, "AllowOrigins: !Select [2, [a, b]]", "!Select must have an index of the list");
+    check(split, "AllowOrigins: !Split [a, [b]]", "!Split takes a separator and a text");
+    check(split, "AllowOrigins: !Join [a, b]", "!Join takes a separator and a list of text");
+    check(split, "AllowOrigins: !Select [2, [a, b]]", "!Select takes an index and a list");
     check("MaxAge: 600\n", "AllowCredentials: true\n", "CorsConfiguration.AllowCredentials");
-    check("MaxAge: 600 }", "MaxAge: 600, Id: a }", "CorsRules.0.Id: the local stack does not");
+    check("MaxAge: 600 }", "MaxAge: 600, Id: a }", "CorsRules.0.Id: the local stack doesn't");
     check("FrameOptions:", "XSSProtection:", "SecurityHeadersConfig.XSSProtection");
     check("Items: [\"*\"]", "Items: [\"https://a\"]", "AccessControlAllowOrigins.Items: the local");
 }
@@ -156,7 +168,7 @@ Resources:
 }
 
 #[test]
-fn what_a_condition_leaves_out_is_not_there_and_is_not_asked_for() {
+fn what_a_condition_excludes_is_neither_made_nor_required() {
     let without = conditional("none");
     assert_eq!(without.stage, "api");
     assert_eq!(without.authorizer.issuer, "http://issuer");
@@ -176,9 +188,9 @@ fn an_empty_or_broken_template_is_named() {
     let folder = Folder::new();
     let file = folder.0.join("shop.yaml");
     for (text, problem) in [
-        ("", "the template declares nothing"),
-        ("- one\n- two\n", "the template declares nothing"),
-        ("Transform: x\n", "the template declares nothing"),
+        ("", "the template has no Resources"),
+        ("- one\n- two\n", "the template has no Resources"),
+        ("Transform: x\n", "the template has no Resources"),
         ("a: [\n", "not YAML"),
         ("Resources: 5\n", "the template's Resources"),
     ] {

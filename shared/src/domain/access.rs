@@ -457,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn access_follows_from_free_chapters_and_live_sources_and_from_nothing_else() {
+    fn only_free_chapters_and_live_sources_give_access() {
         check_that(&[], "intro whole", "granted FreeCourse ever");
         check_that(&[], "tutor 5", "granted FreeChapter ever");
         check_that(&[], "tutor 6", "denied PaymentRequired ever tutor_paid+all_paid");
@@ -475,7 +475,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_whose_time_is_over_opens_nothing_and_the_longest_counts() {
+    fn an_expired_source_opens_nothing_and_the_longest_counts() {
         let ended = "denied PaymentRequired ever tutor_paid+all_paid";
         check_that(&["tutor active until 1000"], "tutor 6", ended);
         check_that(&["tutor active until 1001"], "tutor 6", "granted Purchased 1001");
@@ -485,7 +485,7 @@ mod tests {
     }
 
     #[test]
-    fn money_that_went_back_or_is_disputed_closes_its_own_source_and_no_other() {
+    fn a_refund_or_dispute_closes_only_its_own_source() {
         let closed = "denied PaymentRequired ever tutor_paid+all_paid";
         check_that(&["tutor 100%"], "tutor 6", closed);
         check_that(&["tutor 99%"], "tutor 6", "granted Purchased ever");
@@ -498,7 +498,7 @@ mod tests {
     }
 
     #[test]
-    fn how_much_has_to_be_refunded_is_the_deployments_to_say() {
+    fn the_refund_threshold_is_configurable() {
         let half: RefundThreshold = "50".parse().unwrap();
         let effective_status = |held: &str, threshold| {
             entitlements(&[held]).iter().next().unwrap().1.effective_status(threshold, NOW)
@@ -512,7 +512,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_payments_for_one_product_all_but_the_first_are_double() {
+    fn only_the_first_payment_for_a_product_is_no_duplicate() {
         let grant = |since: i64, word: &str| {
             let (_, grant) = entitlements(&[word])
                 .iter()
@@ -544,7 +544,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tier_is_paid_while_a_live_source_opens_a_locked_course_of_the_catalog() {
+    fn the_tier_is_paid_while_a_source_opens_a_locked_course() {
         let catalog = shop();
         let tier = |held: &[&str]| {
             let (entitlements, threshold) = (entitlements(held), RefundThreshold::ALL);

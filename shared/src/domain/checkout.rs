@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_that_may_have_reached_stripe_is_repeated_under_its_own_key_for_less_than_a_day() {
+    fn an_uncertain_attempt_keeps_its_key_for_under_a_day() {
         let fresh = attempt(NOW.plus_seconds(-22 * HOUR), None);
         assert_eq!(plan(Some(&fresh), "same", NOW), Plan::Open(&fresh));
         assert_eq!(plan(Some(&fresh), "other", NOW), Plan::Begin);
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_open_session_with_the_same_parameters_and_time_left_is_reused() {
+    fn only_an_open_unexpired_identical_session_is_reused() {
         let known = attempt(NOW, Some(open(HOUR)));
         let id: SessionId = "cs_1".parse().unwrap();
         let ask = |state, fingerprint| next(&known, state, fingerprint, NOW);

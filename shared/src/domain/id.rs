@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_holds_nothing_that_could_be_mistaken_for_a_key_or_a_path() {
+    fn an_id_has_no_character_of_a_key_or_a_path() {
         for text in ["", "a#b", "a/b", "a b", "ä", "a\n", &"x".repeat(65)] {
             assert!(text.parse::<LearnerId>().is_err(), "{text:?}");
         }
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deployment_mark_takes_a_stack_s_name_and_nothing_that_a_header_or_a_form_would_change() {
+    fn a_mark_takes_stack_names_that_headers_and_forms_preserve() {
         let longest = "x".repeat(200);
         let stack = "123456789012/eu-central-1/coursegate-live";
         for text in [stack, "local-0123abcd", "shop.example.com:8443", "s", &longest] {
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_is_a_payment_a_session_or_a_grant_and_comes_back_from_its_text() {
+    fn a_payment_session_or_grant_source_round_trips_as_text() {
         for text in ["pi_3Abc", "cs_test_a1", "grant_x9"] {
             assert_eq!(text.parse::<SourceId>().unwrap().to_string(), text);
         }

@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn the_third_within_a_minute_is_told_when_the_window_ends() {
+    fn a_refused_attempt_names_the_end_of_its_window() {
         let first = LIMIT.admit(None, at(100)).unwrap();
         let second = LIMIT.admit(Some(first), at(130)).unwrap();
         assert_eq!(LIMIT.admit(Some(second), at(130)), Err(TooOften { retry_after_seconds: 30 }));

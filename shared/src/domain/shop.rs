@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_object_is_ours_only_with_our_mark_and_undecided_only_if_it_does_not_say() {
+    fn only_our_mark_makes_an_object_ours() {
         let mark = |text: &str| text.parse::<DeploymentMark>().unwrap();
         let ours = Shop { mode: Mode::Test, mark: mark("ours") };
         for (owner, is_ours, is_another_s) in [

@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_of_key_is_read_back_as_it_was_written_and_no_two_share_an_item() {
+    fn every_key_round_trips_and_no_two_share_an_item() {
         let learner: LearnerId = "ada".parse().unwrap();
         let mut keys = vec![
             Key::Event("evt_1".parse().unwrap()),
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_key_of_ours_is_not_taken_for_one() {
+    fn a_foreign_key_is_not_parsed() {
         for (pk, sk) in [("EVENT#cus_1", "EVENT"), ("LEARNER#ada", "RATE#x"), ("X", "Y"), ("", "")]
         {
             assert_eq!(Key::parse(pk, sk), None);

@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_changes_only_what_differs_and_leaves_what_it_is_to_store() {
+    fn a_write_changes_only_what_differs() {
         let Facts { origin, refunds, disputes, fraud_warnings, revoked, forgotten } = everything();
         let manual = ManualGrant {
             learner: "bob".parse().unwrap(),
@@ -451,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn what_newer_code_has_written_is_not_decided_on() {
+    fn items_of_newer_code_are_not_decided_on() {
         let mut newer = item(&everything());
         newer.insert(SHAPE_NAME.to_owned(), number(SHAPE + 1));
         let error = stored(&newer).unwrap_err().to_string();

@@ -196,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_is_for_clients_that_ask_for_it_and_pages_for_everyone_else() {
+    fn clients_that_ask_get_json_and_everyone_else_a_page() {
         let chrome = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,\
                       image/apng,*/*;q=0.8,application/signed-exchange;v=b3;q=0.7";
         for (accept, prefers_json) in [

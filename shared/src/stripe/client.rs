@@ -222,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_is_sorted_by_status_and_code_and_its_message_stays_behind() {
+    fn errors_are_classified_and_their_message_is_withheld() {
         let cases = [
             (401, r#"{"error": {"type": "invalid_request_error"}}"#, "Unauthorized"),
             (403, r#"{"error": {"type": "invalid_request_error"}}"#, "Unauthorized"),

@@ -1,4 +1,4 @@
-//! One run: requests that are begun, go on step by step, fail and are killed.
+//! One run: requests that start, resume step by step, fail and are killed.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -16,7 +16,7 @@ use shared::dynamo::catalog::CatalogCache;
 use shared::stripe::wire;
 
 use super::Step;
-use super::door::{Door, Trouble};
+use super::ports::{Fault, RequestPorts};
 use super::stripe::Payment;
 use super::world::{Mutant, PRICES, PRODUCTS, Truth, World};
 use crate::invariant::Violation;
@@ -27,28 +27,28 @@ use crate::world::Tally;
 const START: i64 = 1_800_000_000;
 const SITE: &str = "https://learn.example.com";
 const LEARNERS: [&str; 2] = ["ada", "bob"];
-/// How many requests are under way at once.
+/// The number of concurrent requests.
 const REQUESTS_MAX: usize = 3;
-/// A request asks for something at the latest after so many steps.
+/// The most steps before a request makes its next call.
 const FAILING_STEPS_MAX: usize = 12;
-/// Any request has its answer after so many steps when nothing fails.
+/// The most steps before a request has its response, when nothing fails.
 const LAST_STEPS_MAX: usize = 400;
-/// A learner may ask twenty times in this long, and a link close their session once in an hour.
+/// The rate limits' window: twenty attempts for a learner, and one session closed by a link.
 const WINDOW_SECONDS: i64 = 3_600;
 
-/// What a request was answered with.
+/// A request's response.
 struct Answer {
     status: u16,
     headers: HeaderMap,
     body: Value,
 }
 
-/// A request under way.
+/// A request in progress.
 struct Job {
     name: String,
-    /// Who asks for what; none for a confirmation.
+    /// The learner and the product; none for a confirmation.
     wish: Option<(&'static str, &'static str)>,
-    /// Whether the product was paid for, by what Stripe knew, when it was asked for.
+    /// Whether the product was paid for, as far as Stripe knew, when the request started.
     was_sold: bool,
     future: Pin<Box<dyn Future<Output = Answer> + Send>>,
 }
@@ -58,14 +58,14 @@ pub(super) struct Run {
     world: Arc<Mutex<World>>,
     jobs: Vec<Job>,
     links: usize,
-    /// What has happened, in words, if anybody wants to read it.
-    pub(super) story: Option<Vec<String>>,
+    /// A log of the steps, if anybody wants to read it.
+    pub(super) trace: Option<Vec<String>>,
 }
 
 impl Run {
     pub(super) fn new(mutant: Option<Mutant>) -> Self {
         let world = Arc::new(Mutex::new(World::new(START, mutant)));
-        Self { world, jobs: Vec::new(), links: 0, story: None }
+        Self { world, jobs: Vec::new(), links: 0, trace: None }
     }
 
     pub(super) fn tally(&self) -> Tally {
@@ -76,9 +76,9 @@ impl Run {
         self.world.lock().unwrap()
     }
 
-    fn tell(&mut self, line: impl FnOnce() -> String) {
-        if let Some(story) = &mut self.story {
-            story.push(line());
+    fn log(&mut self, line: impl FnOnce() -> String) {
+        if let Some(trace) = &mut self.trace {
+            trace.push(line());
         }
     }
 
@@ -104,38 +104,40 @@ impl Run {
                     }
                 }
             }
-            Step::Fail(number, trouble) => {
+            Step::Fail(number, fault) => {
                 if let Some(index) = self.pick(number) {
-                    self.fail(index, trouble)?;
+                    self.fail(index, fault)?;
                 }
             }
             Step::Kill(number) => {
                 if let Some(index) = self.pick(number) {
                     let job = self.jobs.remove(index);
-                    self.tell(|| format!("{} is killed", job.name));
+                    self.log(|| format!("{} is killed", job.name));
                     self.world().count("function killed");
                 }
             }
             Step::Pass(seconds) => self.pass(i64::from(seconds)),
             Step::Reprice(price) => {
                 let price = usize::from(price) % PRICES.len();
-                self.tell(|| format!("{} becomes another price at Stripe", PRICES[price].0));
+                self.log(|| format!("{} becomes another price at Stripe", PRICES[price].0));
                 self.world().reprice(price);
             }
             Step::Deliver(number) => self.deliver(number),
             Step::Pay { session, is_debit } => self.pay(session, is_debit),
             Step::Settle { session, is_paid } => {
                 let to = if is_paid { Payment::Paid } else { Payment::Failed };
-                self.becomes(session, Payment::Processing, to);
+                self.change_payment(session, Payment::Processing, to);
             }
-            Step::Refund(session) => self.becomes(session, Payment::Paid, Payment::Refunded),
-            Step::Dispute(session) => self.becomes(session, Payment::Paid, Payment::Disputed),
+            Step::Refund(session) => self.change_payment(session, Payment::Paid, Payment::Refunded),
+            Step::Dispute(session) => {
+                self.change_payment(session, Payment::Paid, Payment::Disputed)
+            }
             Step::Decide { session, is_won } => {
                 let to = if is_won { Payment::Won } else { Payment::Lost };
-                self.becomes(session, Payment::Disputed, to);
+                self.change_payment(session, Payment::Disputed, to);
             }
         }
-        self.world().judge()
+        self.world().check()
     }
 
     fn pick(&self, number: u8) -> Option<usize> {
@@ -143,7 +145,7 @@ impl Run {
     }
 
     fn pass(&mut self, seconds: i64) {
-        self.tell(|| format!("{seconds} seconds pass"));
+        self.log(|| format!("{seconds} seconds pass"));
         let mut world = self.world();
         world.now += seconds;
         let now = world.now;
@@ -161,12 +163,12 @@ impl Run {
             request("POST /checkout", &json!({}), Some(learner), Some(&body))
         };
         let way = if is_by_link { "by a link" } else { "on the site" };
-        let name = format!("{learner}'s wish for {price} {way}");
+        let name = format!("{learner}'s request for {price} {way}");
         let was_sold = self.world().is_sold(learner, product);
         self.begin(name, Some((learner, product)), was_sold, request);
     }
 
-    /// A new link, which a service has had made.
+    /// A new link, made for a service.
     fn link(&mut self, learner: &str, price: &str) -> String {
         self.links += 1;
         let id = format!("{:032}", self.links);
@@ -200,63 +202,63 @@ impl Run {
         was_sold: bool,
         request: Request,
     ) {
-        self.tell(|| format!("{name} begins"));
-        let door = Door(Arc::clone(&self.world));
+        self.log(|| format!("{name} begins"));
+        let ports = RequestPorts(Arc::clone(&self.world));
         let app = App {
-            table: door.clone(),
-            catalog: CatalogCache::new(door.clone()),
-            stripe: door.clone(),
+            table: ports.clone(),
+            catalog: CatalogCache::new(ports.clone()),
+            stripe: ports.clone(),
             site_origin: SITE.to_owned(),
             shop: shop(),
             refund_threshold: RefundThreshold::ALL,
-            clock: door,
+            clock: ports,
         };
         let answering = async move { answer(&checkout::handle(&app, &request).await) };
         self.jobs.push(Job { name, wish, was_sold, future: Box::pin(answering) });
     }
 
-    /// Lets a request go on until what it asks for meets this trouble.
-    fn fail(&mut self, index: usize, trouble: Trouble) -> Result<(), Violation> {
+    /// Resumes a request until a call of its own meets this fault.
+    fn fail(&mut self, index: usize, fault: Fault) -> Result<(), Violation> {
         let before = self.jobs.len();
         for _ in 0..FAILING_STEPS_MAX {
-            if self.step(index, Some(trouble))? || self.jobs.len() < before {
+            if self.step(index, Some(fault))? || self.jobs.len() < before {
                 break;
             }
         }
         Ok(())
     }
 
-    /// Lets a request go on to where it stands still next. Its job is gone once it is answered.
-    /// Says whether it has met the trouble.
-    fn step(&mut self, index: usize, trouble: Option<Trouble>) -> Result<bool, Violation> {
+    /// Resumes a request until it yields. Its job is removed once it has a response. Returns
+    /// whether it has met the fault.
+    fn step(&mut self, index: usize, fault: Option<Fault>) -> Result<bool, Violation> {
         {
             let mut world = self.world.lock().unwrap();
             world.catch_up();
-            world.trouble = trouble;
+            world.fault = fault;
         }
         let polled = self.jobs[index].future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-        let has_met = self.world().trouble.take().is_none() && trouble.is_some();
-        if let Some(trouble) = trouble.filter(|_| has_met) {
+        let has_met = self.world().fault.take().is_none() && fault.is_some();
+        if let Some(fault) = fault.filter(|_| has_met) {
             let name = self.jobs[index].name.clone();
-            self.tell(|| format!("{name} meets trouble: {trouble:?}"));
+            self.log(|| format!("{name} meets a fault: {fault:?}"));
         }
         match polled {
-            Poll::Pending => self.world().judge()?,
+            Poll::Pending => self.world().check()?,
             Poll::Ready(answer) => {
                 let job = self.jobs.remove(index);
-                self.tell(|| format!("{} is answered {} {}", job.name, answer.status, answer.body));
+                self.log(|| format!("{} gets {} {}", job.name, answer.status, answer.body));
                 self.answered(&job, &answer)?;
-                self.world().judge()?;
+                self.world().check()?;
             }
         }
         Ok(has_met)
     }
 
-    /// Looks at an answer, and remembers which session somebody was sent to.
+    /// Checks a response, and notes which session somebody was sent to.
     fn answered(&self, job: &Job, answer: &Answer) -> Result<(), Violation> {
         let mut world = self.world();
         world.count(match answer.status {
-            201 => "answered with a new session",
+            201 => "a new session",
             200 => "answered 200",
             303 => "redirected",
             409 => "answered 409",
@@ -268,19 +270,19 @@ impl Run {
             world.count("a link may not close the learner's session");
         }
         if !matches!(answer.status, 200 | 201 | 303 | 409 | 429 | 503) {
-            let what = format!("{} is answered {} {}", job.name, answer.status, answer.body);
+            let what = format!("{} gets {} {}", job.name, answer.status, answer.body);
             return Err(Violation {
-                invariant: "no fault of ours or Stripe's is the learner's",
+                invariant: "a fault on our side or Stripe's is never reported as the learner's",
                 what,
             });
         }
         let (Some((learner, product)), Some(session)) = (job.wish, session(answer)) else {
             return Ok(());
         };
-        // Between the question and the answer the money may have gone back.
+        // The money may have been refunded between request and response.
         if job.was_sold && world.is_sold(learner, product) {
-            let what = format!("{} is answered with {session}", job.name);
-            return Err(Violation { invariant: "what was paid for is not for sale", what });
+            let what = format!("{} gets {session}", job.name);
+            return Err(Violation { invariant: "nothing that was paid for is for sale", what });
         }
         let sessions = &mut world.stripe.sessions;
         if let Some(session) = sessions.iter_mut().find(|it| it.id == session) {
@@ -297,28 +299,28 @@ impl Run {
             .collect();
         let Some(index) = usize::from(number).checked_rem(payable.len()) else { return };
         let (index, now) = (payable[index], world.now);
-        world.stripe.becomes(index, to, now);
+        world.stripe.change_payment(index, to, now);
         world.count(if is_debit { "paid by debit" } else { "paid by card" });
         let id = world.stripe.sessions[index].id.clone();
         drop(world);
-        self.tell(|| format!("{id} is paid: {to:?}"));
+        self.log(|| format!("{id} is paid: {to:?}"));
     }
 
-    fn becomes(&mut self, number: u8, from: Payment, to: Payment) {
+    fn change_payment(&mut self, number: u8, from: Payment, to: Payment) {
         let mut world = self.world();
         let fitting: Vec<usize> = (0..world.stripe.sessions.len())
             .filter(|index| world.stripe.sessions[*index].payment == Some(from))
             .collect();
         let Some(index) = usize::from(number).checked_rem(fitting.len()) else { return };
         let (index, now) = (fitting[index], world.now);
-        world.stripe.becomes(index, to, now);
-        world.count("a payment became something else");
+        world.stripe.change_payment(index, to, now);
+        world.count("a payment changed");
         let id = world.stripe.sessions[index].id.clone();
         drop(world);
-        self.tell(|| format!("{id}'s payment becomes {to:?}"));
+        self.log(|| format!("{id}'s payment changes to {to:?}"));
     }
 
-    /// The webhook applies an event while nobody else goes on, and Stripe tells it no more.
+    /// The webhook applies an event while no request runs, and Stripe doesn't deliver it again.
     fn deliver(&mut self, number: u8) {
         let event = {
             let mut world = self.world();
@@ -326,32 +328,32 @@ impl Run {
             index.map(|index| world.stripe.events.remove(index))
         };
         let Some(event) = event else { return };
-        self.tell(|| format!("{} {} is delivered", event["id"], event["type"]));
+        self.log(|| format!("{} {} is delivered", event["id"], event["type"]));
         self.world().count("event delivered");
-        let door = Door(Arc::clone(&self.world));
+        let ports = RequestPorts(Arc::clone(&self.world));
         let shop = shop();
         let observation = wire::event_from_api(&event.to_string(), shop.mode);
         let mut applying = Box::pin(async move {
-            apply(&door, &door, &door, &shop, &observation).await.map(drop).unwrap();
+            apply(&ports, &ports, &ports, &shop, &observation).await.map(drop).unwrap();
         });
         let context = &mut Context::from_waker(Waker::noop());
         while applying.as_mut().poll(context).is_pending() {}
     }
 
-    /// Nothing fails any more. Whoever asks is answered, and in the end, when all events have
-    /// arrived, by how things stand.
+    /// Stops all faults. Every request gets a response; once all events are delivered, the
+    /// responses must match the truth.
     pub(super) fn finish(&mut self) -> Result<(), Violation> {
         while !self.jobs.is_empty() {
             self.finish_job()?;
         }
         self.world().catch_up();
-        self.world().judge()?;
-        // Stripe has told nobody anything of late.
-        self.everybody_asks(|_, _| Ok(()))?;
+        self.world().check()?;
+        // None of Stripe's events has arrived lately.
+        self.request_everything(|_, _| Ok(()))?;
         while !self.world().stripe.events.is_empty() {
             self.deliver(0);
         }
-        self.everybody_asks(|expected, answer| {
+        self.request_everything(|expected, answer| {
             let is_so = match expected {
                 Truth::ForSale => matches!(answer.status, 200 | 201),
                 Truth::Entitled => kind(answer) == "already-entitled",
@@ -362,8 +364,8 @@ impl Run {
         })
     }
 
-    /// Has everybody ask for everything on the site, one after the other.
-    fn everybody_asks(
+    /// Every learner asks for every product on the site, one after the other.
+    fn request_everything(
         &mut self,
         check: impl Fn(Truth, &Answer) -> Result<(), String>,
     ) -> Result<(), Violation> {
@@ -375,15 +377,15 @@ impl Run {
                 self.ask(learner, price, false);
                 let mut answer = self.finish_job()?;
                 if answer.status == 503 {
-                    // Stripe repeats an error of its own under the same key: the next try has
+                    // Stripe repeats its server error under the same key: the next attempt has
                     // another key.
                     self.ask(learner, price, false);
                     answer = self.finish_job()?;
                 }
                 let fails = |expected: String| Violation {
-                    invariant: "in the end everybody can buy what they don't have, and nothing else",
+                    invariant: "in the end everybody can buy exactly what they don't own",
                     what: format!(
-                        "{learner} asks for {product}: {} {}, which is {expected}",
+                        "{learner} asks for {product}: {} {}, expected {expected}",
                         answer.status, answer.body
                     ),
                 };
@@ -396,25 +398,25 @@ impl Run {
         Ok(())
     }
 
-    /// Lets the first request go on to its answer.
+    /// Resumes the first request until it has its response.
     fn finish_job(&mut self) -> Result<Answer, Violation> {
         for _ in 0..LAST_STEPS_MAX {
             self.world().catch_up();
             let context = &mut Context::from_waker(Waker::noop());
             if let Poll::Ready(answer) = self.jobs[0].future.as_mut().poll(context) {
                 let job = self.jobs.remove(0);
-                self.tell(|| format!("{} is answered {} {}", job.name, answer.status, answer.body));
+                self.log(|| format!("{} gets {} {}", job.name, answer.status, answer.body));
                 self.answered(&job, &answer)?;
-                self.world().judge()?;
+                self.world().check()?;
                 return Ok(answer);
             }
         }
         let what = self.jobs[0].name.clone();
-        Err(Violation { invariant: "every request is answered", what })
+        Err(Violation { invariant: "every request gets a response", what })
     }
 }
 
-/// The kind of problem that was answered; empty where it is none.
+/// The problem type of a response; empty if it is no problem.
 fn kind(answer: &Answer) -> &str {
     let kind = answer.body["type"].as_str().unwrap_or_default();
     kind.rsplit(':').next().unwrap_or_default()
@@ -434,7 +436,7 @@ fn answer(response: &HttpResponse<Body>) -> Answer {
     Answer { status: response.status().as_u16(), headers: response.headers().clone(), body }
 }
 
-/// An event of API Gateway's.
+/// An API Gateway event.
 fn request(
     route_key: &str,
     parameters: &Value,

@@ -8,21 +8,21 @@ use shared::ports::StripeError;
 
 use crate::rendering;
 
-/// Stripe closes a session after this long.
+/// Stripe expires a session after this long.
 const SESSION_SECONDS: i64 = 86_400;
-/// Stripe remembers a key for at least this long; here for no longer, which is the worst case.
+/// Stripe keeps an idempotency key for at least this long; here for no longer, the worst case.
 const KEY_SECONDS: i64 = 86_400;
 
-/// How far a payment has come.
+/// A payment's status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Payment {
-    /// A bank debit is on its way.
+    /// A bank debit that is processing.
     Processing,
-    /// The bank refused it.
+    /// The bank declined it.
     Failed,
-    /// It arrived.
+    /// It succeeded.
     Paid,
-    /// It was paid back.
+    /// It was refunded.
     Refunded,
     /// It is disputed, and the bank has not decided.
     Disputed,
@@ -50,7 +50,7 @@ pub(super) struct Session {
     /// `open`, `complete` or `expired`.
     pub(super) status: &'static str,
     pub(super) payment: Option<Payment>,
-    /// Whether somebody was sent to its page.
+    /// Whether a learner was redirected to its page.
     pub(super) is_handed_out: bool,
 }
 
@@ -83,7 +83,7 @@ impl Session {
         .json()
     }
 
-    /// As an event tells it.
+    /// As an event contains it.
     fn told(&self) -> Value {
         self.rendered(self.payment.map_or(Value::Null, |_| self.intent().into()))
     }
@@ -107,11 +107,11 @@ impl Session {
     }
 }
 
-/// What was answered under an idempotency key, and when.
+/// The response stored under an idempotency key, and its time.
 #[derive(Debug, Clone)]
 struct Answered {
     at: i64,
-    /// An id, or an error of Stripe's own that it will repeat.
+    /// An id, or a server error that Stripe repeats.
     answer: Option<String>,
 }
 
@@ -119,7 +119,7 @@ struct Answered {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Stripe {
     pub(super) sessions: Vec<Session>,
-    /// Events that were not delivered yet, as the API renders them.
+    /// Events that are not delivered yet, as the API renders them.
     pub(super) events: Vec<Value>,
     keys: BTreeMap<String, Answered>,
     made: u64,
@@ -135,8 +135,8 @@ impl Stripe {
         format!("{prefix}_{}", self.made)
     }
 
-    /// Does something once for each key. With `breaks` it is done, and Stripe answers with an
-    /// error of its own, now and whenever the key comes again.
+    /// Does something once per key. With `breaks` it is done, but Stripe returns a server error,
+    /// now and whenever the key is used again.
     fn once(
         &mut self,
         key: &str,
@@ -184,7 +184,7 @@ impl Stripe {
             });
             id
         })?;
-        // Stripe repeats what it answered first, whatever has become of the session since.
+        // Stripe repeats its first response, whatever has happened to the session since.
         let first =
             self.session(&id).map(|it| Session { status: "open", payment: None, ..it.clone() });
         first.map(|session| session.read()).ok_or_else(failed)
@@ -198,7 +198,7 @@ impl Stripe {
         self.session(id).map(Session::read)
     }
 
-    /// Closes an open session; refuses any other.
+    /// Expires an open session; refuses any other.
     pub(super) fn expire(&mut self, id: &str) -> Result<(), StripeError> {
         let session = self.sessions.iter_mut().find(|session| session.id == id);
         match session {
@@ -211,7 +211,7 @@ impl Stripe {
         }
     }
 
-    /// Closes what has been open for a day.
+    /// Expires sessions that have been open for a day.
     pub(super) fn pass(&mut self, now: i64) {
         for session in &mut self.sessions {
             if session.status == "open" && now - session.created >= SESSION_SECONDS {
@@ -220,8 +220,8 @@ impl Stripe {
         }
     }
 
-    /// A payment comes to this, and Stripe has something to tell.
-    pub(super) fn becomes(&mut self, index: usize, payment: Payment, now: i64) {
+    /// Changes a payment's status, and queues Stripe's event about it.
+    pub(super) fn change_payment(&mut self, index: usize, payment: Payment, now: i64) {
         let session = &mut self.sessions[index];
         let was = session.payment.replace(payment);
         session.status = "complete";

@@ -1,17 +1,17 @@
-//! What all requests share, and the invariants that hold of it.
+//! The state that all requests share, and its invariants.
 
 use std::collections::BTreeMap;
 
 use shared::domain::catalog::{Catalog, Category, Course, Price, Product, PublishedCatalog};
 use shared::domain::money::Money;
 
-use super::door::Trouble;
+use super::ports::Fault;
 use super::stripe::{Payment, Session, Stripe};
 use crate::invariant::Violation;
 use crate::memory::Contents;
 use crate::world::Tally;
 
-/// What each product opens. The second is a bundle with the first one's course in it.
+/// The courses of each product. The second is a bundle that contains the first one's course.
 pub(super) const PRODUCTS: [(&str, &[&str]); 2] =
     [("tutor", &["tutor"]), ("all", &["tutor", "memory"])];
 
@@ -19,35 +19,35 @@ pub(super) const PRODUCTS: [(&str, &[&str]); 2] =
 pub(super) const PRICES: [(&str, &str); 3] =
     [("tutor_usd", "tutor"), ("tutor_eur", "tutor"), ("all_usd", "all")];
 
-/// What is wrong on purpose, to see whether the invariants notice.
+/// A mutant: a deliberate defect, to check that the invariants catch it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mutant {
-    /// Nobody remembers an attempt.
+    /// Attempts are not stored.
     AttemptsForgotten,
-    /// An attempt is replaced although its session was recorded since it was read.
+    /// An attempt is replaced although its session was recorded after the attempt was read.
     SessionsOverlooked,
-    /// Sessions are not closed before others are opened.
+    /// Sessions are not expired before others are opened.
     ExpiryPretended,
 }
 
-/// Something that is done when nobody waits for it any more.
+/// A call that takes effect after its caller has given up.
 type Late = Box<dyn FnOnce(&mut World) + Send>;
 
-/// What all requests share.
+/// The state that all requests share.
 pub(super) struct World {
     pub(super) contents: Contents,
     pub(super) catalog: PublishedCatalog,
     pub(super) stripe: Stripe,
     pub(super) now: i64,
     pub(super) mutant: Option<Mutant>,
-    /// What goes wrong with the next question; none again once it has.
-    pub(super) trouble: Option<Trouble>,
-    /// What is done when nobody waits for it any more.
+    /// The fault of the next call; none again once it has happened.
+    pub(super) fault: Option<Fault>,
+    /// Calls that take effect after their callers have given up.
     pub(super) late: Vec<Late>,
     pub(super) tally: Tally,
 }
 
-/// How a learner stands to a product, by what Stripe knows.
+/// A learner's status for a product, as far as Stripe knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Truth {
     ForSale,
@@ -64,7 +64,7 @@ impl World {
             stripe: Stripe::default(),
             now,
             mutant,
-            trouble: None,
+            fault: None,
             late: Vec::new(),
             tally: Tally::new(),
         }
@@ -74,27 +74,27 @@ impl World {
         *self.tally.entry(what).or_default() += 1;
     }
 
-    /// The trouble that is due, if it is one of these.
-    pub(super) fn meets(&mut self, possible: &[Trouble]) -> Option<Trouble> {
-        let met = self.trouble.take_if(|trouble| possible.contains(trouble));
+    /// The pending fault, if it is one of these.
+    pub(super) fn take_fault(&mut self, possible: &[Fault]) -> Option<Fault> {
+        let met = self.fault.take_if(|fault| possible.contains(fault));
         match met {
-            Some(Trouble::Unreachable) => self.count("not reached"),
-            Some(Trouble::AnswerLost) => self.count("done, and the answer lost"),
-            Some(Trouble::DoneLate) => self.count("done late"),
-            Some(Trouble::StripeBreaks) => self.count("Stripe broke"),
+            Some(Fault::Unreachable) => self.count("not reached"),
+            Some(Fault::AnswerLost) => self.count("done, and the response lost"),
+            Some(Fault::DoneLate) => self.count("done late"),
+            Some(Fault::StripeBreaks) => self.count("Stripe broke"),
             None => {}
         }
         met
     }
 
-    /// Does what nobody waits for any more.
+    /// Runs the calls whose callers have given up.
     pub(super) fn catch_up(&mut self) {
         for late in std::mem::take(&mut self.late) {
             late(self);
         }
     }
 
-    /// Stripe's price of this name becomes another one.
+    /// Replaces Stripe's price under this name.
     pub(super) fn reprice(&mut self, price: usize) {
         let (key, _) = PRICES[price];
         self.catalog.version += 1;
@@ -109,13 +109,13 @@ impl World {
         sessions.filter(move |it| it.learner == learner && it.product == product)
     }
 
-    /// Whether Stripe has money of this learner's for this product, or may get it.
+    /// Whether Stripe has a payment of this learner's for this product, or may get one.
     pub(super) fn is_sold(&self, learner: &str, product: &str) -> bool {
         self.of(learner, product).any(|session| session.payment.is_some_and(Payment::is_money))
     }
 
-    /// At most one session that can be paid, and at most one payment, for a learner and a product.
-    pub(super) fn judge(&self) -> Result<(), Violation> {
+    /// A learner has at most one session to pay, and at most one payment, for a product.
+    pub(super) fn check(&self) -> Result<(), Violation> {
         let mut pairs = BTreeMap::new();
         for session in &self.stripe.sessions {
             let of = (&session.learner, &session.product);
@@ -134,13 +134,13 @@ impl World {
             }
             if payable.len() > 1 {
                 let what = format!("{learner} can pay for {product} by {payable:?}");
-                return Err(Violation { invariant: "there is one session to pay", what });
+                return Err(Violation { invariant: "there is at most one session to pay", what });
             }
         }
         Ok(())
     }
 
-    /// How this learner stands to this product, by what Stripe knows.
+    /// This learner's status for this product, as far as Stripe knows.
     pub(super) fn truth(&self, learner: &str, product: &str) -> Truth {
         let stands = |course: &str| {
             let payments: Vec<Payment> = PRODUCTS

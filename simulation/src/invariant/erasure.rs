@@ -1,4 +1,4 @@
-//! What a learner has, as far as they were not erased.
+//! A learner's access, as far as they were not erased.
 
 use shared::domain::decide::{StoredSource, Write};
 use shared::domain::id::{LearnerId, SourceId};
@@ -8,21 +8,21 @@ use crate::memory::Contents;
 use crate::oracle::Effect;
 
 impl Invariants {
-    /// What a learner has follows from the facts and from when they were erased, and could be made
-    /// from them at any time. While somebody is being erased, what they have goes bit by bit.
+    /// Entitlements are derived from the facts and the time of erasure, and could be rebuilt at any
+    /// time. During an erasure they are removed piece by piece.
     pub(super) fn access_is_the_fold_of_facts(
         &self,
         before: &Contents,
         after: &Contents,
     ) -> Result<(), Violation> {
-        let invariant = "access is what follows from the facts, and nothing else";
+        let invariant = "access is exactly what follows from the facts";
         let mut given_by_sources = 0;
         for (source, stored) in &after.sources {
             let Some(purchase) = stored.facts.purchase() else { continue };
             let learner = self.learner_of(source).unwrap_or(purchase.sale.learner.clone());
             let (was, given) = (grant(before, &learner, source), grant(after, &learner, source));
             given_by_sources += usize::from(given.is_some());
-            // What was so before was judged before.
+            // Earlier states were checked earlier.
             if before.sources.get(source) == Some(stored) && was == given {
                 continue;
             }
@@ -31,29 +31,28 @@ impl Invariants {
             let is_lawful =
                 if is_over { given.is_none() || given == was } else { given == follows.as_ref() };
             holds(is_lawful, invariant, || {
-                format!("{source} gives {learner} {given:?}, and should {follows:?}: {is_over}")
+                format!("{source} gives {learner} {given:?}, expected {follows:?}: {is_over}")
             })?;
         }
         let grants: usize = after.access.values().map(|access| access.grants.len()).sum();
         holds(grants == given_by_sources, invariant, || {
-            format!("{grants} grants, and {given_by_sources} of them from sources")
+            format!("{grants} grants, but {given_by_sources} of them from sources")
         })
     }
 
-    /// Once the table says that a learner was erased, what began before gives them nothing new and
-    /// doesn't come to name them.
-    pub(super) fn whoever_is_erased_stays_erased(
+    /// Once the table records that a learner was erased, sources from before give them nothing new
+    /// and never name them again.
+    pub(super) fn erased_learners_stay_erased(
         &self,
         before: &Contents,
         writes: &[Write],
         after: &Contents,
     ) -> Result<(), Violation> {
-        let invariant =
-            "whoever was erased gets nothing by what began before, and is not named again";
+        let invariant = "an erased learner gets nothing from before, and is not named again";
         for (learner, was) in &before.access {
             let is = after.access.get(learner).and_then(|access| access.erased_at);
             holds(is >= was.erased_at, invariant, || {
-                format!("{learner} was erased {was:?}, and {is:?}")
+                format!("{learner} was erased {was:?}, then {is:?}")
             })?;
         }
         for write in writes {
@@ -70,35 +69,36 @@ impl Invariants {
                 | Write::UnlinkCustomer { .. } => continue,
             };
             holds(!is_revived || !self.is_erased(after, source), invariant, || {
-                format!("{write:?}, and {:?}", self.truth.get(source.as_str()))
+                format!("{write:?}, but {:?}", self.truth.get(source.as_str()))
             })?;
         }
         Ok(())
     }
 
-    /// Judges an erasure that says that it is done.
+    /// Checks an erasure that reports that it is done.
     pub(super) fn an_erasure_is_complete(
         &self,
         effect: &Effect,
         contents: &Contents,
     ) -> Result<(), Violation> {
         match effect {
-            Effect::Erasure { learner, at } => self.nothing_is_left_of(learner, *at, contents),
+            Effect::Erasure { learner, at } => self.learner_is_fully_erased(learner, *at, contents),
             Effect::Source(_) | Effect::Customer(_) | Effect::Nothing => {
                 let invariant = "only an erasure erases";
-                Err(Violation { invariant, what: format!("{effect:?} is none") })
+                Err(Violation { invariant, what: format!("{effect:?} is no erasure") })
             }
         }
     }
 
-    /// Of what began by then nothing names the learner, opens anything or is the first purchase of a product.
-    pub(super) fn nothing_is_left_of(
+    /// No source from before the erasure names the learner, opens anything, or is the first
+    /// purchase of a product.
+    pub(super) fn learner_is_fully_erased(
         &self,
         learner: &str,
         at: i64,
         contents: &Contents,
     ) -> Result<(), Violation> {
-        let invariant = "of whoever was erased nothing is left but when";
+        let invariant = "nothing but the time is left of an erased learner";
         let id: LearnerId = learner.parse().unwrap();
         let access = contents.access.get(&id).cloned().unwrap_or_default();
         let erased_at = access.erased_at.map_or(-1, shared::domain::time::Timestamp::unix_seconds);
@@ -114,7 +114,7 @@ impl Invariants {
         holds(left.is_empty(), invariant, || format!("{left:?} of {learner}, erased at {at}"))
     }
 
-    /// Whether the table says that the learner of this source was erased once it had begun.
+    /// Whether the table records that this source's learner was erased after it began.
     fn is_erased(&self, contents: &Contents, source: &SourceId) -> bool {
         let Some(held) = self.truth.get(source.as_str()) else { return false };
         let learner: LearnerId = held.learner.parse().unwrap();
@@ -122,7 +122,7 @@ impl Invariants {
         erased_at.is_some_and(|at| held.opened_at <= at.unix_seconds())
     }
 
-    /// Whose a source is at Stripe.
+    /// The learner of a source, according to Stripe.
     fn learner_of(&self, source: &SourceId) -> Option<LearnerId> {
         self.truth.get(source.as_str()).map(|held| held.learner.parse().unwrap())
     }

@@ -1,4 +1,4 @@
-//! What checkout keeps, in memory, with every condition of the table's.
+//! Checkout's storage in memory, with all of the table's conditions.
 
 use super::{
     Attempt, AttemptId, Buyer, CheckoutStore, Contents, Counter, Customer, CustomerId, LearnerId,
@@ -6,7 +6,7 @@ use super::{
 };
 
 impl Contents {
-    /// All that a request to buy depends on.
+    /// Everything that a request to buy depends on.
     #[must_use]
     pub fn buyer(&self, learner: &LearnerId, product: &ProductId) -> Buyer {
         let customer = self.customers.get(learner);
@@ -55,7 +55,7 @@ impl Contents {
     }
 
     /// The attempt of this id, if it has no session yet.
-    fn unopened(
+    fn attempt_without_session(
         &mut self,
         learner: &LearnerId,
         product: &ProductId,
@@ -65,7 +65,7 @@ impl Contents {
         on_record.filter(|it| it.id == *attempt && it.session.is_none())
     }
 
-    /// Gives an attempt that has no session yet another id.
+    /// Gives an attempt without a session another id.
     pub fn renew_attempt(
         &mut self,
         learner: &LearnerId,
@@ -73,8 +73,8 @@ impl Contents {
         attempt: &AttemptId,
         renewed: &AttemptId,
     ) -> bool {
-        let unopened = self.unopened(learner, product, attempt);
-        unopened.map(|it| it.id = renewed.clone()).is_some()
+        let attempt_without_session = self.attempt_without_session(learner, product, attempt);
+        attempt_without_session.map(|it| it.id = renewed.clone()).is_some()
     }
 
     /// Records the session of an attempt that has none yet.
@@ -85,17 +85,17 @@ impl Contents {
         attempt: &AttemptId,
         session: &OpenSession,
     ) -> bool {
-        let unopened = self.unopened(learner, product, attempt);
-        unopened.map(|it| it.session = Some(session.clone())).is_some()
+        let attempt_without_session = self.attempt_without_session(learner, product, attempt);
+        attempt_without_session.map(|it| it.session = Some(session.clone())).is_some()
     }
 
-    /// How often this was asked for.
+    /// The rate window of this key.
     #[must_use]
     pub fn rate(&self, counter: &Counter) -> Option<Rate> {
         self.rates.get(counter).copied()
     }
 
-    /// Begins a window in place of the one that was read.
+    /// Starts a window in place of the one that was read.
     pub fn begin_window(&mut self, counter: &Counter, rate: Rate, replaces: Option<Rate>) -> bool {
         let since = |rate: Option<Rate>| rate.map(|rate| rate.since);
         let is_so = since(self.rate(counter)) == since(replaces);
@@ -105,7 +105,7 @@ impl Contents {
         is_so
     }
 
-    /// Counts one more in the window that began then.
+    /// Counts one more request in the window that started then.
     pub fn count_in_window(&mut self, counter: &Counter, since: Timestamp, times_max: u32) -> bool {
         let rate = self.rates.get_mut(counter);
         let rate = rate.filter(|rate| rate.since == since && rate.times < times_max);

@@ -1,38 +1,38 @@
-//! Money that goes back, or may: refunds, disputes, and warnings that a card may be stolen.
+//! Refunds, disputes and early fraud warnings.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Effect, Fact, LEARNERS, Moment, Payment, Stripe, garbled};
+use super::{DisputeVersion, Effect, Fact, LEARNERS, Payment, Stripe, garbled};
 use crate::rendering::{self, MARK, OTHER_MARK};
 
-/// What another shop on the same account has Stripe tell, which is told to us too.
+/// The kinds of events about another shop in the same account, which we get too.
 const FOREIGN: [&str; 5] = ["refund", "dispute", "fraud warning", "customer", "refund of a charge"];
 
-/// A refund of a payment, or of a part of it.
+/// A full or partial refund of a payment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refund {
-    /// How much, in cents.
+    /// The amount, in cents.
     pub amount: i64,
-    /// How far it has come.
+    /// Its status.
     pub state: RefundState,
-    /// All that it has been, and when Stripe first told so.
+    /// Every status it has had, and when Stripe first reported it.
     pub statuses: BTreeMap<RefundState, i64>,
 }
 
-/// How far a refund has come.
+/// A refund's status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RefundState {
-    /// The bank has it.
+    /// The bank is processing it.
     Pending,
-    /// The buyer has to do something.
+    /// The buyer has to act.
     RequiresAction,
-    /// The money has gone back.
+    /// The money was returned.
     Succeeded,
-    /// It was called off.
+    /// It was canceled.
     Canceled,
-    /// The money has come back.
+    /// It failed, and the money came back.
     Failed,
 }
 
@@ -55,34 +55,34 @@ impl RefundState {
 /// A dispute of a payment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dispute {
-    /// How it stands.
+    /// Its status.
     pub state: DisputeState,
-    /// All that it has been, and when Stripe first told so.
+    /// Every status it has had, and when Stripe first reported it.
     pub statuses: BTreeMap<DisputeState, i64>,
 }
 
-/// How a dispute stands.
+/// A dispute's status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DisputeState {
-    /// The bank asks; no money moves.
+    /// An inquiry; no money moves.
     Inquiry,
-    /// The bank asks no more.
+    /// A closed inquiry.
     InquiryClosed,
-    /// The money is held back.
+    /// Open; the money is withdrawn.
     Open,
-    /// The money is ours.
+    /// Won; the money is reinstated.
     Won,
-    /// The bank was kept from it: the money is ours.
+    /// Prevented, with the money kept.
     Blocked,
-    /// The money is gone.
+    /// Lost.
     Lost,
-    /// The money was paid back to prevent it.
+    /// Prevented by a refund.
     Resolved,
-    /// It was lost, and the shop appeals: the money is away until that is decided.
+    /// A lost dispute that the shop appeals: the money stays withdrawn until that is decided.
     Appealed,
 }
 
-/// The verdicts, those more often that are more frequent.
+/// The verdicts; frequent ones are listed more often.
 const VERDICTS: [DisputeState; 6] = [
     DisputeState::Won,
     DisputeState::Lost,
@@ -95,7 +95,7 @@ const VERDICTS: [DisputeState; 6] = [
 const APPEALS: [DisputeState; 2] = [DisputeState::Appealed, DisputeState::Appealed];
 
 impl DisputeState {
-    /// The status's name at Stripe, before and after the shop has sent its evidence.
+    /// The status's name at Stripe, before and after evidence was submitted.
     const fn names(self) -> (&'static str, &'static str) {
         match self {
             Self::Inquiry => ("warning_needs_response", "warning_under_review"),
@@ -125,13 +125,13 @@ impl DisputeState {
         matches!(self, Self::Won | Self::Blocked | Self::Lost | Self::Resolved)
     }
 
-    /// Whether the shop does not have the money.
+    /// Whether the shop is without the money.
     const fn takes_money(self) -> bool {
         matches!(self, Self::Open | Self::Lost | Self::Resolved | Self::Appealed)
     }
 }
 
-/// What Stripe knows of one refund.
+/// A refund, as Stripe knows it.
 #[derive(Debug, Clone)]
 pub(super) struct RefundRecord {
     id: String,
@@ -139,18 +139,18 @@ pub(super) struct RefundRecord {
     refund: Refund,
 }
 
-/// What Stripe knows of one dispute.
+/// A dispute, as Stripe knows it.
 #[derive(Debug, Clone)]
 pub(super) struct DisputeRecord {
     id: String,
     purchase: usize,
     dispute: Dispute,
     has_evidence: bool,
-    /// The object as it was after each change.
+    /// The object after each change.
     objects: Vec<Value>,
 }
 
-/// What Stripe knows of one early fraud warning.
+/// An early fraud warning, as Stripe knows it.
 #[derive(Debug, Clone)]
 pub(super) struct WarningRecord {
     id: String,
@@ -158,19 +158,19 @@ pub(super) struct WarningRecord {
     at: i64,
 }
 
-/// What became of a purchase's money.
+/// What happened to a purchase's money.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reversals {
     /// Its refunds.
     pub refunds: BTreeMap<String, Refund>,
     /// Its disputes.
     pub disputes: BTreeMap<String, Dispute>,
-    /// Stripe's warnings that the card may be stolen, and when each was told.
+    /// Stripe's early fraud warnings, and when each was reported.
     pub warnings: BTreeMap<String, i64>,
 }
 
 impl Reversals {
-    /// How much has gone back to the buyer, or is on its way, by refunds.
+    /// How much was refunded, or is pending.
     #[must_use]
     pub fn refunded(&self) -> i64 {
         let fails = |state| matches!(state, RefundState::Canceled | RefundState::Failed);
@@ -178,7 +178,7 @@ impl Reversals {
         live.map(|refund| refund.amount).sum()
     }
 
-    /// Whether a bank has the money, or has given it back to the buyer.
+    /// Whether a bank has the money, or has returned it to the buyer.
     #[must_use]
     pub fn is_disputed(&self) -> bool {
         self.disputes.values().any(|dispute| dispute.state.takes_money())
@@ -186,7 +186,7 @@ impl Reversals {
 }
 
 impl Stripe {
-    /// What became of the money of this purchase.
+    /// What happened to this purchase's money.
     pub(super) fn reversals(&self, purchase: usize) -> Reversals {
         let refunds = self.refunds.iter().filter(|record| record.purchase == purchase);
         let disputes = self.disputes.iter().filter(|record| record.purchase == purchase);
@@ -198,7 +198,7 @@ impl Stripe {
         }
     }
 
-    /// A payment, as the API answers it; none if there is no such payment.
+    /// A payment, as the API returns it; none if there is no such payment.
     #[must_use]
     pub fn payment(&self, id: &str) -> Option<Value> {
         let purchase = self.purchases.iter().find(|it| it.session.payment_intent == id);
@@ -210,8 +210,8 @@ impl Stripe {
         Some(rendering::payment_intent(id, &metadata))
     }
 
-    /// The metadata of an object that is not ours: another deployment's, whose learner has the id of
-    /// one of ours; of software that has keys like ours; or of something else altogether.
+    /// The metadata of a foreign object: another deployment's, whose learner has the id of one of
+    /// ours; of software that has keys like ours; or of something else altogether.
     fn foreign_metadata(&self, id: &str) -> Value {
         let learner = format!("{}{}", LEARNERS[0], self.prefix);
         match id.bytes().last().unwrap_or_default() % 3 {
@@ -221,7 +221,7 @@ impl Stripe {
         }
     }
 
-    /// A dispute, as the API answers it after so many changes.
+    /// A dispute, as the API returns it after this many changes.
     #[must_use]
     pub fn dispute(&self, id: &str, changes: usize) -> Option<&Value> {
         let record = self.disputes.iter().find(|record| record.id == id)?;
@@ -241,7 +241,7 @@ impl Stripe {
         })
     }
 
-    /// Refunds all of a payment, or one in so many parts of it, but no more than is left.
+    /// Refunds a payment, or one of this many parts of it, but no more than is left.
     pub(super) fn refund(&mut self, number: u8, parts: u8, start: u8) -> Option<String> {
         let purchase = self.pick_paid(number)?;
         let total = self.purchases[purchase].session.amount_total;
@@ -262,9 +262,9 @@ impl Stripe {
         };
         self.refunds.push(record);
         let index = self.refunds.len() - 1;
-        let said = self.tell_of_refund(index, &["refund.created"]);
+        let said = self.report_refund(index, &["refund.created"]);
         let payment = self.purchases[purchase].source();
-        self.tell("charge.refunded", &rendering::charge(&payment), Effect::Nothing);
+        self.send("charge.refunded", &rendering::charge(&payment), Effect::Nothing);
         Some(said)
     }
 
@@ -282,11 +282,11 @@ impl Stripe {
         } else {
             &["refund.updated"]
         };
-        let said = self.tell_of_refund(index, kinds);
+        let said = self.report_refund(index, kinds);
         let record = &self.refunds[index];
         let payment = self.purchases[record.purchase].source();
         let object = rendering::refund(&record.id, &payment, record.refund.amount, state.name());
-        self.tell("charge.refund.updated", &object, Effect::Nothing);
+        self.send("charge.refund.updated", &object, Effect::Nothing);
         Some(said)
     }
 
@@ -304,7 +304,7 @@ impl Stripe {
         })
     }
 
-    fn tell_of_refund(&mut self, index: usize, kinds: &[&str]) -> String {
+    fn report_refund(&mut self, index: usize, kinds: &[&str]) -> String {
         let record = &mut self.refunds[index];
         let Refund { amount, state, statuses } = &mut record.refund;
         statuses.entry(*state).or_insert(self.now);
@@ -312,8 +312,8 @@ impl Stripe {
         let object = rendering::refund(&record.id, &payment, *amount, state.name());
         let fact = Some(Fact::Refund(record.id.clone(), *state));
         let effect = || Effect::Source(payment.clone());
-        let tell = |kind: &&str| self.tell_fact(kind, &object, effect(), fact.clone());
-        let said: Vec<String> = kinds.iter().map(tell).collect();
+        let send = |kind: &&str| self.report_fact(kind, &object, effect(), fact.clone());
+        let said: Vec<String> = kinds.iter().map(send).collect();
         said.join(", and ")
     }
 
@@ -327,7 +327,7 @@ impl Stripe {
             has_evidence: false,
             objects: Vec::new(),
         });
-        Some(self.tell_of_dispute(self.disputes.len() - 1, "created"))
+        Some(self.report_dispute(self.disputes.len() - 1, "created"))
     }
 
     fn pick_dispute(&self, number: u8, can: impl Fn(DisputeState) -> bool) -> Option<usize> {
@@ -339,13 +339,13 @@ impl Stripe {
         let index = self.pick_dispute(number, |state| state == DisputeState::Inquiry)?;
         let record = &mut self.disputes[index];
         (record.dispute.state, record.has_evidence) = (DisputeState::Open, false);
-        Some(self.tell_of_dispute(index, "updated"))
+        Some(self.report_dispute(index, "updated"))
     }
 
     pub(super) fn close_inquiry(&mut self, number: u8) -> Option<String> {
         let index = self.pick_dispute(number, |state| state == DisputeState::Inquiry)?;
         self.disputes[index].dispute.state = DisputeState::InquiryClosed;
-        Some(self.tell_of_dispute(index, "closed"))
+        Some(self.report_dispute(index, "closed"))
     }
 
     pub(super) fn send_evidence(&mut self, number: u8) -> Option<String> {
@@ -355,11 +355,10 @@ impl Stripe {
         };
         let index = self.pick_dispute(number, waits)?;
         self.disputes[index].has_evidence = true;
-        Some(self.tell_of_dispute(index, "updated"))
+        Some(self.report_dispute(index, "updated"))
     }
 
-    /// Decides an open dispute or an appeal, decides one anew that was decided otherwise, or
-    /// appeals against one that was lost.
+    /// Decides an open dispute or an appeal, reverses a verdict, or appeals a lost dispute.
     pub(super) fn decide(&mut self, number: u8, verdict: u8) -> Option<String> {
         let is_open = |state| matches!(state, DisputeState::Open | DisputeState::Appealed);
         let index = self.pick_dispute(number, |state| is_open(state) || state.is_verdict())?;
@@ -373,20 +372,20 @@ impl Stripe {
             record.has_evidence = false;
         }
         let how = if is_open(before) { "closed" } else { "updated" };
-        Some(self.tell_of_dispute(index, how))
+        Some(self.report_dispute(index, how))
     }
 
-    /// Tells of the money, as the dispute stands now.
+    /// Reports the dispute's funds in their current state.
     pub(super) fn move_funds(&mut self, number: u8) -> Option<String> {
         let is_inquiry =
             |state| matches!(state, DisputeState::Inquiry | DisputeState::InquiryClosed);
         let index = self.pick_dispute(number, |state| !is_inquiry(state))?;
         let is_taken = self.disputes[index].dispute.state.takes_money();
         let how = if is_taken { "funds_withdrawn" } else { "funds_reinstated" };
-        Some(self.tell_of_dispute(index, how))
+        Some(self.report_dispute(index, how))
     }
 
-    fn tell_of_dispute(&mut self, index: usize, how: &str) -> String {
+    fn report_dispute(&mut self, index: usize, how: &str) -> String {
         let record = &mut self.disputes[index];
         let Dispute { state, statuses } = &mut record.dispute;
         statuses.entry(*state).or_insert(self.now);
@@ -394,13 +393,14 @@ impl Stripe {
         let status = if record.has_evidence { after } else { before };
         let payment = self.purchases[record.purchase].source();
         let object = rendering::dispute(&record.id, &payment, status, state.case());
-        let moment = Moment { dispute: record.id.clone(), changes: record.objects.len() };
+        let dispute_version =
+            DisputeVersion { dispute: record.id.clone(), changes: record.objects.len() };
         record.objects.push(object.clone());
         let fact = Some(Fact::Dispute(record.id.clone(), *state));
         let kind = format!("charge.dispute.{how}");
-        let said = self.tell_fact(&kind, &object, Effect::Source(payment), fact);
+        let said = self.report_fact(&kind, &object, Effect::Source(payment), fact);
         if let Some(message) = self.messages.last_mut() {
-            message.moment = Some(moment);
+            message.dispute_version = Some(dispute_version);
         }
         said
     }
@@ -413,10 +413,10 @@ impl Stripe {
         let fact = Some(Fact::Warning(id.clone()));
         self.warnings.push(WarningRecord { id, purchase, at: self.now });
         let kind = "radar.early_fraud_warning.created";
-        Some(self.tell_fact(kind, &object, Effect::Source(payment), fact))
+        Some(self.report_fact(kind, &object, Effect::Source(payment), fact))
     }
 
-    /// What another shop has Stripe tell, of what it has sold itself.
+    /// An event about another shop's own sale.
     pub(super) fn foreign(&mut self, kind: u8, is_garbled: bool) -> String {
         let number = self.messages.len();
         let payment = self.id("pi_foreign", number);
@@ -439,14 +439,14 @@ impl Stripe {
                 ("customer.deleted", rendering::customer(&id, &self.foreign_metadata(&id)))
             }
             _ => {
-                // As of charges that were made without a payment intent.
+                // As for charges that were made without a payment intent.
                 let id = self.id("re_foreign", number);
                 let mut refund = rendering::refund(&id, &payment, 500, "succeeded");
                 refund["payment_intent"] = Value::Null;
                 ("refund.created", refund)
             }
         };
-        let said = self.tell(kind, &object, Effect::Nothing);
+        let said = self.send(kind, &object, Effect::Nothing);
         let names_payment = object["payment_intent"].is_string();
         if let Some(message) = self.messages.last_mut().filter(|_| is_garbled && names_payment) {
             message.garbled = Some(garbled(&message.body));
@@ -462,11 +462,11 @@ impl Stripe {
         customer.is_deleted = true;
         let metadata = rendering::metadata(Some(MARK), &learner);
         let object = rendering::customer(&customer.id, &metadata);
-        Some(self.tell("customer.deleted", &object, Effect::Customer(learner)))
+        Some(self.send("customer.deleted", &object, Effect::Customer(learner)))
     }
 }
 
-/// One of these, by this number.
+/// The item that this number picks.
 fn one_of(number: u8, fitting: impl Iterator<Item = usize>) -> Option<usize> {
     let fitting: Vec<usize> = fitting.collect();
     (!fitting.is_empty()).then(|| fitting[usize::from(number) % fitting.len()])

@@ -1,4 +1,4 @@
-//! Generated histories of people who buy: one session to pay, one payment, and nobody locked out.
+//! Generated histories of learners who buy: one session to pay, one payment, and nobody locked out.
 
 use simulation::buying::{Buying, Mutant};
 use simulation::search::{Generated, play, play_all};
@@ -8,18 +8,18 @@ const SEED: u64 = 2026;
 const HISTORIES: u64 = 5_000;
 
 #[test]
-fn however_people_buy_there_is_one_session_to_pay_and_nothing_is_sold_twice() {
+fn concurrent_buyers_get_one_session_and_no_double_sale() {
     let tally = play_all::<Buying>(SEED, HISTORIES, None).unwrap_or_else(|it| panic!("{it}"));
     for happened in [
         "Stripe broke",
         "a link may not close the learner's session",
-        "a payment became something else",
+        "a payment changed",
         "answered 200",
         "answered 409",
         "answered 503",
-        "answered with a new session",
+        "a new session",
         "done late",
-        "done, and the answer lost",
+        "done, and the response lost",
         "event delivered",
         "function killed",
         "not reached",
@@ -38,7 +38,7 @@ fn however_people_buy_there_is_one_session_to_pay_and_nothing_is_sold_twice() {
 }
 
 #[test]
-fn the_same_seed_plays_the_same_histories_of_buying() {
+fn the_same_seed_replays_the_same_checkouts() {
     for number in 0..20 {
         let played = || play::<Buying>(SEED, number, None).unwrap();
         assert_eq!(played(), played());
@@ -47,23 +47,23 @@ fn the_same_seed_plays_the_same_histories_of_buying() {
 
 #[track_caller]
 fn finds(mutant: Mutant, invariant: &str) {
-    let broken = play_all::<Buying>(SEED, 10_000, Some(mutant)).expect_err("no history notices");
+    let broken = play_all::<Buying>(SEED, 10_000, Some(mutant)).expect_err("no history catches it");
     assert!(broken.violation.invariant.contains(invariant), "{broken}");
     let length = broken.shortest.parts();
     assert!(length <= 20, "the shortest history has {length} parts:\n{broken}");
 }
 
 #[test]
-fn checkout_without_attempts_is_found() {
-    finds(Mutant::AttemptsForgotten, "there is one session to pay");
+fn omitting_attempts_is_caught() {
+    finds(Mutant::AttemptsForgotten, "there is at most one session to pay");
 }
 
 #[test]
-fn an_attempt_that_is_replaced_although_its_session_was_handed_out_is_found() {
-    finds(Mutant::SessionsOverlooked, "there is one session to pay");
+fn replacing_an_attempt_whose_session_is_in_use_is_caught() {
+    finds(Mutant::SessionsOverlooked, "there is at most one session to pay");
 }
 
 #[test]
-fn sessions_that_are_not_closed_are_found() {
-    finds(Mutant::ExpiryPretended, "there is one session to pay");
+fn leaving_sessions_open_is_caught() {
+    finds(Mutant::ExpiryPretended, "there is at most one session to pay");
 }

@@ -1,4 +1,4 @@
-//! Generated histories: in every order, with every fault, the end is the truth.
+//! Generated histories: with every order and every fault, they converge to the oracle.
 
 use simulation::history::{History, Step};
 use simulation::mutant::Mutant;
@@ -11,21 +11,21 @@ const SEED: u64 = 2026;
 const HISTORIES: u64 = 100_000;
 
 #[test]
-fn whatever_happens_at_stripe_and_goes_wrong_with_us_the_end_is_the_truth() {
+fn random_histories_converge_to_the_oracle() {
     let tally =
         play_all::<History>(SEED, HISTORIES, None).unwrap_or_else(|broken| panic!("{broken}"));
-    // None of it was left out.
+    // Every one of these happened.
     for happened in [
         "answered 4xx",
         "answered 5xx",
         "applied",
-        "asked how a dispute stands",
-        "asked whose a payment is",
+        "dispute's status looked up",
+        "payment's owner looked up",
         "clock skewed",
-        "commit done late",
+        "commit made late",
         "commit overtaken",
         "commit refused",
-        "commit's answer lost",
+        "commit's response lost",
         "duplicate",
         "event again",
         "grant refused",
@@ -41,7 +41,7 @@ fn whatever_happens_at_stripe_and_goes_wrong_with_us_the_end_is_the_truth() {
         "secret refused",
         "signing secret rolled",
         "stale read",
-        "told of another shop's sale",
+        "another shop's sale reported",
         "transaction conflict",
     ] {
         let times = tally.get(happened).copied().unwrap_or_default();
@@ -50,7 +50,7 @@ fn whatever_happens_at_stripe_and_goes_wrong_with_us_the_end_is_the_truth() {
 }
 
 #[test]
-fn the_same_seed_plays_the_same_histories() {
+fn the_same_seed_replays_the_same_histories() {
     for number in 0..20 {
         let played = || play::<History>(SEED, number, None).unwrap();
         assert_eq!(played(), played());
@@ -59,14 +59,14 @@ fn the_same_seed_plays_the_same_histories() {
     assert_ne!(played(SEED), played(SEED + 1));
 }
 
-/// One purchase is told, and this happens.
+/// One purchase is delivered, after these steps.
 fn purchase(steps: Vec<Step>) -> History {
     let actions = vec![Action::Open { learner: 0, product: 0 }, Action::Card { session: 0 }];
     History { actions, steps }
 }
 
 #[test]
-fn a_delivery_whose_secret_was_replaced_twice_on_its_way_may_be_refused() {
+fn a_delivery_two_rotations_late_may_be_refused() {
     // It is signed with the first secret. The third is stored before the function reads any.
     let rolls = [Step::Roll; 5];
     let steps = [Step::Start(0)].into_iter().chain(rolls).chain([Step::Go(0, 9)]).collect();
@@ -75,7 +75,7 @@ fn a_delivery_whose_secret_was_replaced_twice_on_its_way_may_be_refused() {
 }
 
 #[test]
-fn a_secret_that_changes_between_any_two_reads_of_it_is_read_as_it_was_at_one_moment() {
+fn a_secret_changed_mid_read_is_read_consistently() {
     const READS: u32 = 10;
     let mut moved = 0;
     for moves in 0..1 << READS {
@@ -83,13 +83,13 @@ fn a_secret_that_changes_between_any_two_reads_of_it_is_read_as_it_was_at_one_mo
             0 => Step::Go(0, 1),
             _ => Step::Fail(0, Fault::SecretMoves),
         };
-        // The first function is killed; the second finds what has become of the secret.
+        // The first function is killed; the second runs into the remains of the secret.
         let first = [Step::Start(0), Step::Go(0, 1)].into_iter().chain((0..3).map(read));
         let second = [Step::Crash(0), Step::Start(0), Step::Go(0, 1)];
         let steps = first.chain(second).chain((3..READS).map(read)).collect();
         let history = purchase(steps);
         let tally = history.play(None).unwrap_or_else(|violation| {
-            panic!("{violation}\n  {}", history.story(None).join("\n  "))
+            panic!("{violation}\n  {}", history.trace(None).join("\n  "))
         });
         moved += tally.get("secret changed while it was read").copied().unwrap_or_default();
     }
@@ -103,7 +103,8 @@ fn finds(mutant: Mutant, invariant: &str) {
 
 #[track_caller]
 fn finds_with(seed: u64, mutant: Mutant, invariant: &str) {
-    let broken = play_all::<History>(seed, 10_000, Some(mutant)).expect_err("no history notices");
+    let broken =
+        play_all::<History>(seed, 10_000, Some(mutant)).expect_err("no history catches it");
     assert!(broken.violation.invariant.contains(invariant), "{broken}");
     let length = broken.shortest.parts();
     assert!(length <= 25, "the shortest history has {length} parts:\n{broken}");
@@ -111,119 +112,120 @@ fn finds_with(seed: u64, mutant: Mutant, invariant: &str) {
 }
 
 #[test]
-fn a_table_that_does_not_check_versions_is_found() {
-    finds(Mutant::VersionUnchecked, "facts are never taken back");
+fn a_missing_version_check_is_caught() {
+    finds(Mutant::VersionUnchecked, "facts are never removed");
 }
 
 #[test]
-fn a_table_that_records_an_event_twice_is_found() {
-    finds(Mutant::RecordUnchecked, "the record of an event is made once");
+fn recording_an_event_twice_is_caught() {
+    finds(Mutant::RecordUnchecked, "an event is recorded once");
 }
 
 #[test]
-fn a_table_that_loses_records_is_found() {
-    finds(Mutant::LosesRecords, "the record of an event is made once");
+fn a_table_that_loses_records_is_caught() {
+    finds(Mutant::LosesRecords, "an event is recorded once");
 }
 
 #[test]
-fn a_table_that_refuses_for_ever_is_found() {
-    finds(Mutant::AlwaysRefuses, "what fails is delivered again, and then succeeds");
+fn a_table_that_never_recovers_is_caught() {
+    finds(Mutant::AlwaysRefuses, "a failed event succeeds when redelivered");
 }
 
 #[test]
-fn an_event_that_is_recorded_before_its_facts_is_found() {
+fn recording_an_event_before_its_facts_is_caught() {
     finds(Mutant::TwoTransactions, "a 2xx means committed");
 }
 
 #[test]
-fn what_is_acknowledged_and_not_committed_is_found() {
+fn acknowledging_without_committing_is_caught() {
     finds(Mutant::NeverCommits, "a 2xx means committed");
 }
 
 #[test]
-fn a_purchase_that_gives_nothing_is_found() {
-    finds(Mutant::GrantForgotten, "access is what follows from the facts");
+fn a_purchase_without_access_is_caught() {
+    finds(Mutant::GrantForgotten, "access is exactly what follows from the facts");
 }
 
 #[test]
-fn a_transaction_that_the_real_table_would_refuse_is_found() {
+fn an_invalid_transaction_is_caught() {
     finds(Mutant::GrantTwice, "a transaction writes each item once");
 }
 
 #[test]
-fn a_purchase_that_is_let_in_unpaid_is_found() {
-    finds(Mutant::UnpaidGranted, "nobody has what they have not paid for");
+fn access_without_payment_is_caught() {
+    finds(Mutant::UnpaidGranted, "nobody has access without paying");
 }
 
 #[test]
-fn a_function_of_the_other_mode_is_found() {
+fn accepting_the_other_mode_is_caught() {
     finds(Mutant::LiveMode, "a 2xx means committed");
     let live = History { actions: vec![Action::Stray { kind: 2 }], steps: Vec::new() };
     let violation = live.play(Some(Mutant::LiveMode)).unwrap_err();
-    assert_eq!(violation.invariant, "what is none of our business writes nothing");
+    assert_eq!(violation.invariant, "irrelevant events write nothing");
 }
 
 #[test]
-fn a_function_that_takes_another_shop_s_mark_for_its_own_is_found() {
+fn accepting_another_shop_s_mark_is_caught() {
     finds(Mutant::OtherMark, "a 2xx means committed");
     let sale = History { actions: vec![Action::Stray { kind: 1 }], steps: Vec::new() };
     let violation = sale.play(Some(Mutant::OtherMark)).unwrap_err();
-    assert_eq!(violation.invariant, "what is none of our business writes nothing");
+    assert_eq!(violation.invariant, "irrelevant events write nothing");
 }
 
 #[test]
-fn a_refund_for_which_the_last_that_was_told_counts_is_found() {
-    finds(Mutant::LastRefundStatusWins, "facts are never taken back");
+fn last_event_wins_for_refunds_is_caught() {
+    finds(Mutant::LastRefundStatusWins, "facts are never removed");
 }
 
 #[test]
-fn a_failed_refund_that_gives_no_access_back_is_found() {
+fn not_restoring_access_after_a_failed_refund_is_caught() {
     finds(Mutant::FailedRefundStays, "a 2xx means committed");
 }
 
 #[test]
-fn a_refund_that_is_counted_each_time_it_is_told_is_found() {
-    finds(Mutant::RefundsAdded, "facts are never taken back");
+fn counting_a_refund_per_event_is_caught() {
+    finds(Mutant::RefundsAdded, "facts are never removed");
 }
 
 #[test]
-fn a_refund_that_is_dropped_because_its_purchase_is_not_known_yet_is_found() {
+fn dropping_an_early_refund_is_caught() {
     finds(Mutant::EarlyRefundDropped, "a 2xx means committed");
 }
 
 #[test]
-fn an_inquiry_that_suspends_access_is_found() {
-    finds(Mutant::InquirySuspends, "nothing is known but what Stripe has told");
+fn suspending_access_for_an_inquiry_is_caught() {
+    finds(Mutant::InquirySuspends, "only facts that Stripe reported are stored");
 }
 
 #[test]
-fn a_dispute_that_is_won_and_restores_nothing_is_found() {
+fn not_restoring_access_after_a_won_dispute_is_caught() {
     finds(Mutant::WonForgotten, "a 2xx means committed");
 }
 
 #[test]
-fn a_verdict_that_is_read_only_once_is_found() {
-    finds(Mutant::VerdictReadOnce, "in the end everybody has what they have paid for");
+fn reading_a_verdict_only_once_is_caught() {
+    finds(Mutant::VerdictReadOnce, "in the end everybody has exactly what they paid for");
 }
 
 #[test]
-fn a_known_verdict_that_nobody_else_can_notice_is_found() {
-    // Three functions have to meet in one way: about one history in 25,000. Here is an early one.
-    let invariant = "in the end everybody has what they have paid for";
+fn an_unversioned_verdict_is_caught() {
+    // Three functions have to interleave in one way: about one history in 25,000. This is an early
+    // one.
+    let invariant = "in the end everybody has exactly what they paid for";
     finds_with(1, Mutant::KnownVerdictUnwritten, invariant);
 }
 
 #[test]
-fn a_secret_whose_versions_are_read_at_two_moments_is_found() {
+fn reading_secret_versions_at_two_moments_is_caught() {
     finds(Mutant::SecretMovesUnnoticed, "a 2xx means committed");
 }
 
 #[test]
-fn a_second_payment_that_nobody_hears_of_is_found() {
-    finds(Mutant::FirstPurchaseUnchecked, "who has paid twice for the same is listed at once");
+fn an_unreported_duplicate_payment_is_caught() {
+    finds(Mutant::FirstPurchaseUnchecked, "a duplicate payment is listed at once");
 }
 
 #[test]
-fn a_table_that_gives_to_whoever_was_erased_is_found() {
+fn a_grant_to_an_erased_learner_is_caught() {
     finds(Mutant::ErasureUnchecked, "whoever was erased gets nothing by what began before");
 }

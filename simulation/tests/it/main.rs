@@ -1,10 +1,10 @@
-//! The invariants, generated and exhaustive.
+//! Invariants, checked with generated histories and exhaustively.
 
 #![allow(
     clippy::expect_used,
     clippy::panic,
     clippy::arithmetic_side_effects,
-    reason = "a test that can't go on should stop where it is"
+    reason = "a test that can't continue should stop"
 )]
 
 mod buying;

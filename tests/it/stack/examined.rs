@@ -1,4 +1,4 @@
-//! What the operator's commands do to a deployment and find in it.
+//! What the operator's commands change and find in a deployment.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use super::{
 };
 
 #[tokio::test]
-async fn a_new_deployment_is_told_what_it_lacks_and_how_to_come_by_it() {
+async fn a_new_deployment_is_told_what_is_missing_and_how_to_fix() {
     let Some(shop) = Shop::deploy("new", Mode::Test).await else { return };
     insta::assert_snapshot!(shop.complaints().await, @r"
     bad, functions' key: the Stripe key is no secret or restricted key: create a test one in Stripe's Dashboard (Developers, API keys)
@@ -51,7 +51,7 @@ async fn a_new_deployment_is_told_what_it_lacks_and_how_to_come_by_it() {
     ");
     shop.set_up().await;
     assert_eq!(shop.complaints().await, format!("{NOT_DECIDED}{NOT_SENT}"));
-    // Nothing was passed over.
+    // Nothing was skipped.
     let findings = findings(&shop.deployment().await).await;
     let good = findings.iter().filter(|(_, finding)| matches!(finding, Finding::Good(_)));
     let good: Vec<&str> = good.map(|(name, _)| *name).collect();
@@ -59,7 +59,7 @@ async fn a_new_deployment_is_told_what_it_lacks_and_how_to_come_by_it() {
 }
 
 #[tokio::test]
-async fn what_has_been_set_up_sells_and_setting_it_up_again_changes_nothing() {
+async fn setup_makes_the_shop_sell_and_is_idempotent() {
     let Some(shop) = Shop::deploy("sells", Mode::Test).await else { return };
     let (steps, done) = shop.set_up().await;
     assert!(steps > 0 && done > 0, "{steps} {done}");
@@ -68,7 +68,7 @@ async fn what_has_been_set_up_sells_and_setting_it_up_again_changes_nothing() {
     let deployment = shop.deployment().await;
     let ada = learner("ada");
     shop.sell_to(&ada).await;
-    // Only the event that Stripe delivers lets the learner in.
+    // Only Stripe's event gives the learner access.
     for _ in 0..400 {
         let request = api("GET /entitlements", "/entitlements", &ada, None);
         let entitlements = entitlements(&deployment.table());
@@ -81,7 +81,7 @@ async fn what_has_been_set_up_sells_and_setting_it_up_again_changes_nothing() {
 }
 
 #[tokio::test]
-async fn what_is_given_by_hand_says_which_aws_identity_gave_it() {
+async fn a_manual_grant_names_the_aws_identity() {
     let Some(shop) = Shop::deploy("given", Mode::Test).await else { return };
     shop.set_up().await;
     let deployment = shop.deployment().await;
@@ -97,7 +97,7 @@ async fn what_is_given_by_hand_says_which_aws_identity_gave_it() {
 }
 
 #[tokio::test]
-async fn what_somebody_has_changed_in_the_table_by_hand_is_named() {
+async fn manual_table_changes_are_reported() {
     use aws_sdk_dynamodb::types::BillingMode;
     let Some(shop) = Shop::deploy("changed", Mode::Test).await else { return };
     shop.set_up().await;
@@ -158,7 +158,7 @@ async fn what_somebody_has_changed_in_the_table_by_hand_is_named() {
 }
 
 #[tokio::test]
-async fn alarms_that_nobody_hears_are_named() {
+async fn alarms_without_subscribers_are_reported() {
     let Some(shop) = Shop::deploy("unheard", Mode::Test).await else { return };
     shop.set_up().await;
     let deployment = shop.deployment().await;
@@ -168,7 +168,7 @@ async fn alarms_that_nobody_hears_are_named() {
     let [subscription] = listed.subscriptions() else { panic!("{listed:?}") };
     assert_eq!(subscription.endpoint(), Some(shop.parameters["AlarmEmail"].as_str()));
 
-    // moto takes everything as confirmed.
+    // moto reports every subscription as confirmed.
     let arn = subscription.subscription_arn().unwrap();
     let unconfirmed = misquoted(&shop.aws, "PendingConfirmation", arn).await;
     let unconfirmed = shop.found_by(&unconfirmed, Some(KEY)).await.unwrap();
@@ -191,7 +191,7 @@ async fn alarms_that_nobody_hears_are_named() {
 }
 
 #[tokio::test]
-async fn a_stack_of_another_version_or_one_that_is_not_complete_is_named() {
+async fn an_old_or_incomplete_stack_is_reported() {
     let Some(shop) = Shop::deploy("old", Mode::Test).await else { return };
     shop.set_up().await;
     let stuck = misquoted(&shop.aws, "UPDATE_ROLLBACK_FAILED", "CREATE_COMPLETE").await;
@@ -213,10 +213,10 @@ async fn a_stack_of_another_version_or_one_that_is_not_complete_is_named() {
 }
 
 #[tokio::test]
-async fn keys_of_the_other_mode_are_named() {
+async fn keys_of_the_other_mode_are_reported() {
     let Some(shop) = Shop::deploy("live", Mode::Live).await else { return };
     let deployment = shop.deployment().await;
-    // As if the keys of the test deployment had been taken.
+    // As if the test deployment's keys had been used.
     deployment.put_secret(&deployment.api_key_id, "rk_test_of_the_functions").await.unwrap();
     deployment.put_secret(&deployment.read_key_id, "rk_test_of_the_webhook").await.unwrap();
     deployment.put_secret(&deployment.signing_secret_id, "whsec_1").await.unwrap();
@@ -238,7 +238,7 @@ async fn keys_of_the_other_mode_are_named() {
 }
 
 #[tokio::test]
-async fn without_a_key_of_the_operators_own_the_account_is_not_looked_at() {
+async fn without_an_operator_key_the_account_is_not_examined() {
     let Some(shop) = Shop::deploy("keyless", Mode::Test).await else { return };
     shop.set_up().await;
     let deployment = shop.found_by(&shop.aws, None).await.unwrap();
@@ -251,7 +251,7 @@ async fn without_a_key_of_the_operators_own_the_account_is_not_looked_at() {
 }
 
 #[tokio::test]
-async fn a_secret_that_somebody_has_deleted_is_named_until_it_is_restored() {
+async fn a_deleted_secret_is_reported_until_restored() {
     let Some(shop) = Shop::deploy("secretless", Mode::Test).await else { return };
     shop.set_up().await;
     let Deployment { secrets_manager, api_key_id, read_key_id, signing_secret_id, .. } =
@@ -285,7 +285,7 @@ async fn a_secret_that_somebody_has_deleted_is_named_until_it_is_restored() {
 }
 
 #[tokio::test]
-async fn a_stack_that_lacks_an_output_is_not_taken_for_a_deployment() {
+async fn a_stack_without_an_output_is_no_deployment() {
     let Some(shop) = Shop::deploy("complete", Mode::Test).await else { return };
     let mut missing = Vec::new();
     for output in template_yaml()["Outputs"].as_mapping().unwrap().keys() {
@@ -320,7 +320,7 @@ async fn a_stack_that_lacks_an_output_is_not_taken_for_a_deployment() {
 }
 
 #[tokio::test]
-async fn a_deployment_that_was_never_carried_out_is_told_from_one_of_another_version() {
+async fn an_unexecuted_change_set_is_reported_by_its_status() {
     use aws_sdk_cloudformation::types::ChangeSetType;
     let Some(moto) = quiet_moto() else { return };
     let client = aws_sdk_cloudformation::Client::new(&moto.config());
@@ -333,7 +333,7 @@ async fn a_deployment_that_was_never_carried_out_is_told_from_one_of_another_ver
 }
 
 #[tokio::test]
-async fn a_deployment_that_can_t_be_found_is_said_where_to_look_for() {
+async fn a_missing_deployment_says_where_it_was_looked_for() {
     let Some(moto) = quiet_moto() else { return };
     let found_with = async |config: &SdkConfig| {
         coursegate::aws::stack(config, "nowhere", None).await.err().unwrap().to_string()
@@ -356,7 +356,7 @@ const COMPLETED: &str = "checkout.session.completed";
 const HOUR: i64 = 3600;
 
 #[tokio::test]
-async fn a_payment_that_no_endpoint_told_of_is_named_until_it_has_come() {
+async fn a_payment_without_an_event_is_reported_until_it_arrives() {
     let Some(shop) = Shop::deploy("missed", Mode::Test).await else { return };
     shop.set_up().await;
     let deployment = shop.deployment().await;
@@ -378,7 +378,7 @@ async fn a_payment_that_no_endpoint_told_of_is_named_until_it_has_come() {
       when the endpoint is in order, have each sent again: `stripe events resend EVENT --webhook-endpoint=ENDPOINT` with the endpoint above, or in Stripe's Dashboard (Developers, Webhooks); an event that was applied already changes nothing
     ");
 
-    shop.behind_the_scenes(&format!("events/{event}/resend"), &json!({})).await;
+    shop.control_simulator(&format!("events/{event}/resend"), &json!({})).await;
     let id = [event.parse().unwrap()];
     for _ in 0..400 {
         if !deployment.table().on_record(&id).await.unwrap().is_empty() {
@@ -393,7 +393,7 @@ async fn a_payment_that_no_endpoint_told_of_is_named_until_it_has_come() {
 }
 
 #[tokio::test]
-async fn a_refund_that_no_endpoint_told_of_is_named_if_the_payment_is_ours() {
+async fn a_refund_without_an_event_is_reported_if_it_is_ours() {
     let Some(shop) = Shop::deploy("unrefunded", Mode::Test).await else { return };
     shop.set_up().await;
     let deployment = shop.deployment().await;
@@ -420,7 +420,7 @@ async fn a_refund_that_no_endpoint_told_of_is_named_if_the_payment_is_ours() {
 }
 
 #[tokio::test]
-async fn an_event_that_leaves_no_record_is_not_missed() {
+async fn an_event_that_leaves_no_record_is_not_reported_missing() {
     let Some(shop) = Shop::deploy("unmissed", Mode::Test).await else { return };
     shop.set_up().await;
     let deployment = shop.deployment().await;
@@ -432,7 +432,8 @@ async fn an_event_that_leaves_no_record_is_not_missed() {
         session[field] = value;
         session
     };
-    // Of the account's other shops, one has the same metadata keys, and leads back to the same site.
+    // Among the account's other shops, one has the same metadata keys, and returns to the same
+    // site.
     let mut marked = session["metadata"].clone();
     marked["coursegate"] = "another-shop".into();
     for metadata in [json!({}), Value::Null, json!({ "learner_id": "ada" }), marked] {
@@ -440,14 +441,14 @@ async fn an_event_that_leaves_no_record_is_not_missed() {
     }
     shop.tell("checkout.session.expired", &session, HOUR).await;
     shop.tell("charge.succeeded", &session, HOUR).await;
-    // It may be on its way, and it can't be sent again.
+    // It may still arrive, and it can't be sent again.
     shop.tell(COMPLETED, &session, 60).await;
     shop.tell(COMPLETED, &session, 16 * 24 * HOUR).await;
     let none =
         Finding::Good("no payment of 15 days is old enough to compare: five minutes".to_owned());
     assert_eq!(finding(&deployment, "deliveries").await, none);
 
-    // Before the site moved, its learners were led back elsewhere; they have paid all the same.
+    // Before the site moved, its learners were redirected elsewhere; they have paid all the same.
     let moved = of_another_shop("success_url", json!("https://old.example.com/success"));
     shop.tell("checkout.session.async_payment_failed", &moved, HOUR).await;
     let Finding::Bad { says, .. } = finding(&deployment, "deliveries").await else { panic!() };
@@ -455,7 +456,7 @@ async fn an_event_that_leaves_no_record_is_not_missed() {
 }
 
 #[tokio::test]
-async fn a_stack_that_replaces_another_one_is_told_to_take_over_its_mark() {
+async fn a_replacement_stack_is_told_to_take_over_the_mark() {
     let Some(shop) = Shop::deploy("renamed", Mode::Test).await else { return };
     let deployment = shop.deployment().await;
     assert_eq!(deployment.shop.mark.as_str(), "123456789012/us-east-1/renamed");
@@ -471,7 +472,7 @@ async fn a_stack_that_replaces_another_one_is_told_to_take_over_its_mark() {
 }
 
 #[tokio::test]
-async fn more_payments_than_are_listed_or_read_at_once_are_compared_and_the_oldest_named() {
+async fn missing_payments_are_found_across_pages_oldest_first() {
     let Some(shop) = Shop::deploy("busy", Mode::Test).await else { return };
     shop.set_up().await;
     let session = shop.sell_to(&learner("ada")).await;
@@ -490,17 +491,17 @@ async fn more_payments_than_are_listed_or_read_at_once_are_compared_and_the_olde
 }
 
 #[tokio::test]
-async fn a_key_that_stripe_does_not_know_is_named() {
+async fn a_key_unknown_to_stripe_is_reported() {
     let Some(shop) = Shop::deploy("unknown", Mode::Test).await else { return };
     shop.set_up().await;
-    // Only the functions' key is tried with a session, only the operator's with the products.
+    // Only the functions' key is tested with a session, only the operator's with the products.
     let unknown = |path: &str| json!({ "path": path, "status": 401 });
-    shop.behind_the_scenes("faults", &unknown("/v1/checkout/sessions")).await;
+    shop.control_simulator("faults", &unknown("/v1/checkout/sessions")).await;
     insta::assert_snapshot!(shop.new_complaints().await, @r"
     bad, functions' key: Stripe does not know this key: it is mistyped, deleted, rolled or expired; take one from Stripe's Dashboard (Developers, API keys)
       store one with `coursegate key store`
     ");
-    shop.behind_the_scenes("faults", &unknown("/v1/products")).await;
+    shop.control_simulator("faults", &unknown("/v1/products")).await;
     insta::assert_snapshot!(shop.new_complaints().await, @r"
     bad, your key: Stripe does not know this key: it is mistyped, deleted, rolled or expired; take one from Stripe's Dashboard (Developers, API keys)
       then ask again
@@ -509,11 +510,11 @@ async fn a_key_that_stripe_does_not_know_is_named() {
 }
 
 #[tokio::test]
-async fn what_the_operator_s_key_may_not_look_at_is_not_taken_for_well() {
+async fn what_the_operator_s_key_cannot_read_is_not_called_healthy() {
     let Some(shop) = Shop::deploy("blind", Mode::Test).await else { return };
     shop.set_up().await;
     let nothing = json!({ "key": "rk_test_of_the_operator", "permissions": {} });
-    shop.behind_the_scenes("keys", &nothing).await;
+    shop.control_simulator("keys", &nothing).await;
     let deployment = shop.found_by(&shop.aws, Some("rk_test_of_the_operator")).await.unwrap();
     let complaints = shop.complaints_about(&deployment).await;
     let complaints = complaints.lines().map(|line| line.split("The provided key").next().unwrap());
@@ -542,7 +543,7 @@ async fn what_the_operator_s_key_may_not_look_at_is_not_taken_for_well() {
 }
 
 #[tokio::test]
-async fn a_functions_key_of_another_account_than_the_shop_s_is_named() {
+async fn a_functions_key_of_another_account_is_reported() {
     let Some(shop) = Shop::deploy("moved", Mode::Test).await else { return };
     let Some(other) = Shop::deploy("another", Mode::Test).await else { return };
     shop.set_up().await;
@@ -560,7 +561,7 @@ async fn a_functions_key_of_another_account_than_the_shop_s_is_named() {
 }
 
 #[tokio::test]
-async fn stripe_tax_is_not_taken_for_tax_that_is_collected() {
+async fn active_stripe_tax_does_not_mean_tax_is_collected() {
     let Some(shop) = Shop::deploy("taxed", Mode::Test).await else { return };
     shop.set_up().await;
     let url = format!("{}/v1/tax/settings", shop.stripe.url());
@@ -579,10 +580,10 @@ async fn stripe_tax_is_not_taken_for_tax_that_is_collected() {
 }
 
 #[tokio::test]
-async fn where_the_stripe_cli_listens_no_endpoint_is_missed() {
+async fn no_endpoint_is_required_where_the_stripe_cli_listens() {
     let Some(shop) = Shop::deploy("listening", Mode::Test).await else { return };
     shop.set_up().await;
-    // A local stack; nothing answers there.
+    // A local stack; nothing responds there.
     let stripe_url = Some("https://127.0.0.1:1".to_owned());
     let deployment = Deployment { cloud: None, stripe_url, ..shop.deployment().await };
     let skipped = Finding::Skipped("`stripe listen` is the endpoint here");

@@ -1,4 +1,4 @@
-//! The site's part of the deployment: its buckets, its `CloudFront`, and who may ask it.
+//! The site's part of the deployment: its buckets, its `CloudFront`, and its CORS rules.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -8,7 +8,7 @@ use tests::world::template;
 
 use super::{Deployment, deployments, named, texts};
 
-/// The statements of the policy of a bucket, which allow or deny something to more than one role.
+/// The statements of a bucket's policy, which concern more than one role.
 fn statements<'a>(deployment: &'a Deployment, bucket: &str) -> Vec<&'a Value> {
     let policies = deployment.of_type("AWS::S3::BucketPolicy").into_values();
     let policies = policies.filter(|policy| policy["Bucket"]["Ref"] == bucket);
@@ -16,7 +16,7 @@ fn statements<'a>(deployment: &'a Deployment, bucket: &str) -> Vec<&'a Value> {
 }
 
 #[test]
-fn no_bucket_is_public_or_spoken_to_in_the_clear_and_nobody_is_let_in_but_the_site_s_cloudfront() {
+fn buckets_are_private_to_cloudfront_and_require_tls() {
     let Some(deployments) = deployments() else { return };
     for deployment in deployments {
         let buckets = deployment.of_type("AWS::S3::Bucket");
@@ -46,7 +46,7 @@ fn no_bucket_is_public_or_spoken_to_in_the_clear_and_nobody_is_let_in_but_the_si
             let of: BTreeSet<String> =
                 denied[0]["Resource"].as_array().unwrap().iter().map(named).collect();
             assert_eq!(of, [format!("{name}.Arn"), format!("${{{name}.Arn}}/*")].into());
-            // It reads the site's files, and knows whether there is one.
+            // It reads the site's files, and can tell whether one exists.
             let may: Vec<_> = allowed
                 .iter()
                 .map(|it| (it["Action"].as_str().unwrap(), named(&it["Resource"])))
@@ -66,7 +66,7 @@ fn no_bucket_is_public_or_spoken_to_in_the_clear_and_nobody_is_let_in_but_the_si
 }
 
 #[test]
-fn the_site_and_the_api_are_one_origin_and_only_the_site_is_kept_by_cloudfront() {
+fn site_and_api_share_an_origin_and_only_the_site_is_cached() {
     let Some([pool, other]) = deployments() else { return };
     for (deployment, domain) in [(pool, json!(["learn.example.com"])), (other, Value::Null)] {
         let config = &deployment.resource("Site")["Properties"]["DistributionConfig"];
@@ -80,19 +80,19 @@ fn the_site_and_the_api_are_one_origin_and_only_the_site_is_kept_by_cloudfront()
         assert_eq!(named(&origin(files)["DomainName"]), "SiteBucket.RegionalDomainName");
         assert_eq!(named(&origin(files)["OriginAccessControlId"]), "SiteAccess.Id");
         assert_eq!(named(&files["ResponseHeadersPolicyId"]), "SiteHeaders");
-        // CachingOptimized, which asks again after a second where a file says `no-cache`.
+        // CachingOptimized, which revalidates after a second if a file says `no-cache`.
         assert_eq!(files["CachePolicyId"], "658327ea-f89d-4fab-a63d-7e88639e58f6");
         let function = &files["FunctionAssociations"][0];
         assert_eq!(named(&function["FunctionARN"]), "SitePaths.FunctionARN");
         let [api] = &config["CacheBehaviors"].as_array().unwrap()[..] else { panic!("one") };
         assert_eq!(api["PathPattern"], format!("/{}/*", template().stage));
         assert!(named(&origin(api)["DomainName"]).starts_with("${Api}.execute-api."));
-        // AWS's own policies, which are the same everywhere: CachingDisabled, and
-        // AllViewerExceptHostHeader, with which the token arrives.
+        // AWS's own policies, the same everywhere: CachingDisabled, and AllViewerExceptHostHeader,
+        // which passes the token on.
         assert_eq!(api["CachePolicyId"], "4135ea2d-6df8-44a3-9df3-4b5a84be39ad");
         assert_eq!(api["OriginRequestPolicyId"], "b689b0a8-53d0-40ab-baf2-68738e2966ac");
         assert!(texts(&api["AllowedMethods"]).contains(&"POST"));
-        // Of the errors that CloudFront keeps, whatever they say of themselves, it keeps none:
+        // CloudFront caches none of the errors that it would cache regardless of their headers:
         // https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/HTTPStatusCodes.html
         let errors = config["CustomErrorResponses"].as_array().unwrap().iter();
         let errors: Vec<_> =
@@ -107,12 +107,12 @@ fn the_site_and_the_api_are_one_origin_and_only_the_site_is_kept_by_cloudfront()
     assert_eq!(pool.expanded["Outputs"]["SiteUrl"]["Value"], "https://learn.example.com");
 }
 
-/// Prints where the function leads each path that it is given.
+/// Prints where the function leads each of these paths.
 const LEAD: &str =
     "for (const uri of process.argv.slice(1)) console.log(handler({ request: { uri } }).uri);";
 
 #[test]
-fn a_path_leads_to_the_page_or_to_a_file_at_cloudfront_as_on_the_local_stack() {
+fn cloudfront_routes_paths_as_the_local_stack_does() {
     let Some([deployment, _]) = deployments() else { return };
     let code = deployment.resource("SitePaths")["Properties"]["FunctionCode"].as_str().unwrap();
     let paths = [
@@ -139,7 +139,7 @@ fn a_path_leads_to_the_page_or_to_a_file_at_cloudfront_as_on_the_local_stack() {
 }
 
 #[test]
-fn the_site_s_pages_may_speak_to_the_api_the_bucket_and_the_sign_in_and_nobody_else() {
+fn the_csp_allows_only_the_api_the_bucket_and_sign_in() {
     let Some([pool, other]) = deployments() else { return };
     for (deployment, sign_in) in [
         (pool, "https://${SignInDomain}.auth.${AWS::Region}.amazoncognito.com"),
@@ -165,7 +165,7 @@ fn the_site_s_pages_may_speak_to_the_api_the_bucket_and_the_sign_in_and_nobody_e
 }
 
 #[test]
-fn pages_of_other_sites_may_ask_the_api_and_the_bucket_where_they_are_named() {
+fn configured_origins_pass_cors_at_the_api_and_the_bucket() {
     let Some([named, unnamed]) = deployments() else { return };
     let cors = |deployment: &Deployment| {
         deployment.resource("Api")["Properties"]["Body"]["x-amazon-apigateway-cors"].clone()

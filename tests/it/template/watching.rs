@@ -1,4 +1,4 @@
-//! What watches the deployment: alarms and the dashboard, each over what is measured.
+//! Monitoring: alarms and the dashboard, each on existing metrics.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -51,14 +51,14 @@ fn measured(metric: &Value) -> Measure<'_> {
 }
 
 #[test]
-fn the_doctor_s_probe_is_no_event_that_an_alarm_has_waited_for() {
+fn the_doctor_s_probe_triggers_no_alarm() {
     let Some(deployments) = deployments() else { return };
     for deployment in deployments {
         for (name, alarm) in deployment.of_type("AWS::CloudWatch::Alarm") {
             let parts = alarm["Metrics"].as_array().into_iter().flatten();
             for part in parts.chain([&json!({ "MetricStat": { "Metric": alarm } })]) {
                 let metric = &part["MetricStat"]["Metric"]["MetricName"];
-                // A type that nothing handles is ignored, and the probe is of none.
+                // An unhandled type is ignored, and the probe has one.
                 assert_ne!(metric, "ignored", "{name}");
             }
         }
@@ -66,7 +66,7 @@ fn the_doctor_s_probe_is_no_event_that_an_alarm_has_waited_for() {
 }
 
 #[test]
-fn each_alarm_watches_what_is_measured_says_what_to_do_and_tells_the_operator() {
+fn each_alarm_watches_a_metric_and_says_what_to_do() {
     let Some(deployments) = deployments() else { return };
     for deployment in deployments {
         let alarms = deployment.of_type("AWS::CloudWatch::Alarm");
@@ -99,7 +99,7 @@ fn each_alarm_watches_what_is_measured_says_what_to_do_and_tells_the_operator() 
     }
 }
 
-/// A text of `Fn::Sub` with names in place of what they stand for: `Table` for `${Table.Arn}`.
+/// A text of `Fn::Sub` with names in place of the references: `Table` for `${Table.Arn}`.
 fn with_names(text: &str) -> String {
     let (mut result, parts) = match text.split_once("${") {
         Some((before, rest)) => (before.to_owned(), rest.split("${").collect()),
@@ -114,7 +114,7 @@ fn with_names(text: &str) -> String {
 }
 
 #[test]
-fn the_dashboard_draws_what_is_measured_and_every_alarm() {
+fn the_dashboard_shows_every_metric_and_alarm() {
     let Some(deployments) = deployments() else { return };
     for deployment in deployments {
         let body = &deployment.resource("Dashboard")["Properties"]["DashboardBody"]["Fn::Sub"];

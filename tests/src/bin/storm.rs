@@ -1,6 +1,6 @@
 //! `cargo xtask storm`, once the functions are built.
 
-#![allow(clippy::print_stdout, reason = "a command talks to whoever types it")]
+#![allow(clippy::print_stdout, reason = "a command prints to its user")]
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,28 +16,28 @@ const FUNCTIONS: [&str; 3] = ["checkout", "entitlements", "webhook"];
 #[derive(Parser)]
 #[command(name = "cargo xtask storm", about = "The whole system in bad weather", version)]
 struct Arguments {
-    /// What is thrown follows from this number; what meets what is up to the machine.
+    /// The seed of the generated events; their timing is up to the machine
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// How many events, at least.
+    /// The least number of events
     #[arg(long, default_value_t = 3000)]
     events: usize,
-    /// Processes of one function at most.
+    /// The most processes of one function
     #[arg(long, default_value_t = 8)]
     instances: usize,
-    /// After this long the weather is fine, and what is left is delivered in it.
+    /// The time after which no more faults are injected and the rest is delivered
     #[arg(long, default_value_t = 600)]
     seconds: u64,
-    /// The folder of the functions' executables.
+    /// The folder with the functions' executables
     #[arg(long)]
     functions: PathBuf,
-    /// Where to leave the logs and the table if anything is wrong.
+    /// Where to keep the logs and the table if anything is wrong
     #[arg(long, default_value = "target/storm")]
     folder: PathBuf,
 }
 
 fn main() -> ExitCode {
-    match rage(Arguments::parse()) {
+    match run_storm(Arguments::parse()) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("{error}");
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn rage(arguments: Arguments) -> Result<ExitCode, io::Error> {
+fn run_storm(arguments: Arguments) -> Result<ExitCode, io::Error> {
     let options = Options {
         seed: arguments.seed,
         events: arguments.events,

@@ -1,4 +1,4 @@
-//! Nothing lost, nothing doubled: every item of the table against what must be there.
+//! Compares every item of the table with what must be there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,31 +7,32 @@ use simulation::oracle::{DisputeState, Payment, RefundState};
 
 use super::script::Source;
 
-/// What must be in the table once all is told, and nothing else.
+/// The expected contents of the table.
 #[derive(Debug, Default)]
 pub struct Expected {
-    /// Each source.
+    /// Every source.
     pub sources: BTreeMap<String, Source>,
-    /// Each event that tells of a source, and which.
+    /// Each event about a source, and the source.
     pub events: BTreeMap<String, String>,
-    /// Those of them that tell a verdict: each moves its source's version, also if it is known.
+    /// Those of them that report a verdict: each moves its source's version, even if the verdict is
+    /// known.
     pub verdicts: BTreeSet<String>,
-    /// Events that were also delivered in a way that can't be read.
+    /// Events with a garbled copy.
     pub garbled: BTreeSet<String>,
-    /// Whoever has bought by themselves, with all that Stripe has of them.
+    /// The buyers, with everything that Stripe has of them.
     pub buyers: BTreeMap<String, Buyer>,
 }
 
-/// What Stripe has of somebody who has bought.
+/// What Stripe has of a buyer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Buyer {
-    /// Every customer that was made for them.
+    /// Every customer that was created for them.
     pub customers: Vec<String>,
-    /// The sessions that they have paid, for each product that a session was opened for.
+    /// The sessions that they paid, for each product that a session was opened for.
     pub sessions: BTreeMap<String, Vec<String>>,
 }
 
-/// The table, sorted by what it holds.
+/// The table, sorted by kind of item.
 #[derive(Debug, Default)]
 struct Found<'a> {
     events: BTreeMap<&'a str, &'a Value>,
@@ -44,12 +45,12 @@ struct Found<'a> {
     others: Vec<(&'a str, &'a str)>,
 }
 
-/// What is wrong with these items, in words; nothing if all is well.
+/// What is wrong with these items; empty if nothing is.
 #[must_use]
 pub fn audit(items: &[Value], expected: &Expected) -> Vec<String> {
     let found = Found::sort(items);
     let mut wrong = Vec::new();
-    wrong.extend(found.others.iter().map(|(pk, sk)| format!("nobody put {pk} {sk} there")));
+    wrong.extend(found.others.iter().map(|(pk, sk)| format!("unexpected item {pk} {sk}")));
     found.check_events(expected, &mut wrong);
     found.check_quarantine(expected, &mut wrong);
     found.check_sources(expected, &mut wrong);
@@ -76,7 +77,7 @@ impl<'a> Found<'a> {
                 ("LEARNER", "ACCESS") => drop(found.accesses.insert(id, item)),
                 ("LEARNER", "CUSTOMER") => drop(found.customers.insert(id, item)),
                 ("LEARNER", "CHECKOUT") => drop(found.checkouts.insert((id, detail), item)),
-                // How often somebody asked is theirs; what is on sale was put there before.
+                // Rate limits are the learners' own; the catalog was there before.
                 ("LEARNER", "RATE") | ("CATALOG", "CURRENT") => {}
                 _ => found.others.push((pk, sk)),
             }
@@ -84,43 +85,43 @@ impl<'a> Found<'a> {
         found
     }
 
-    /// Each event that tells of a source is on record, and no other.
+    /// Exactly the events about sources are recorded.
     fn check_events(&self, expected: &Expected, wrong: &mut Vec<String>) {
         for (event, source) in &expected.events {
             match self.events.get(event.as_str()).map(|item| &item["outcome"]) {
-                None => wrong.push(format!("{event}, which tells of {source}, is not on record")),
+                None => wrong.push(format!("{event}, about {source}, is not recorded")),
                 Some(outcome) if outcome != "applied" && outcome != "unchanged" => {
-                    wrong.push(format!("{event}, which tells of {source}, stays {outcome}"));
+                    wrong.push(format!("{event}, about {source}, stays {outcome}"));
                 }
                 Some(_) => {}
             }
         }
         let is_expected = |event: &str| expected.events.contains_key(event);
         for (event, item) in self.events.iter().filter(|(event, _)| !is_expected(event)) {
-            // What is none of our business is told from its object, which could not be read.
+            // An event is recognized as irrelevant by its object, which could not be read.
             let was_garbled = expected.garbled.contains(*event) && item["outcome"] != "applied";
             if !was_garbled {
-                wrong.push(format!("{event} is on record and changes nothing"));
+                wrong.push(format!("{event} is recorded but changes nothing"));
             }
         }
     }
 
-    /// What could not be read has been read since.
+    /// The quarantined events were read later.
     fn check_quarantine(&self, expected: &Expected, wrong: &mut Vec<String>) {
         for (event, item) in &self.quarantined {
             if !expected.garbled.contains(*event) {
-                wrong.push(format!("{event} is in quarantine and could be read"));
+                wrong.push(format!("{event} is quarantined although it can be read"));
             } else if item["resolved_at"].is_null() && expected.events.contains_key(*event) {
-                wrong.push(format!("{event} stays in quarantine, and has been read since"));
+                wrong.push(format!("{event} stays quarantined although it was read later"));
             }
         }
     }
 
-    /// Each source has the facts that Stripe tells, and was written once for each event that was
-    /// applied to it.
+    /// Each source has the facts that Stripe reported, and was written once for each event applied
+    /// to it.
     fn check_sources(&self, expected: &Expected, wrong: &mut Vec<String>) {
         for source in self.sources.keys().filter(|id| !expected.sources.contains_key(**id)) {
-            wrong.push(format!("nobody has told of {source}"));
+            wrong.push(format!("no event is about {source}"));
         }
         for (id, source) in &expected.sources {
             let Some(item) = self.sources.get(id.as_str()) else {
@@ -134,13 +135,13 @@ impl<'a> Found<'a> {
             forget_readings(&mut facts);
             if facts != facts_of(source) {
                 let (is, must) = (Value::Object(facts), Value::Object(facts_of(source)));
-                wrong.push(format!("{id} is {is}, and must be {must}"));
+                wrong.push(format!("{id} is {is}, expected {must}"));
             }
             let version = item["version"].as_u64().unwrap_or_default();
             let applied = self.applied_to(id, expected) + self.verdicts_known_to(id, expected);
             if !(applied.max(1)..=applied + source.readings_max).contains(&version) {
                 wrong.push(format!(
-                    "{id} was written {version} times, and {applied} events were applied to it"
+                    "{id} was written {version} times, but {applied} events were applied to it"
                 ));
             }
         }
@@ -162,8 +163,8 @@ impl<'a> Found<'a> {
         known.map(|_| 1).sum()
     }
 
-    /// Whoever has two payments for one product that both stand is on the list, and nobody who has
-    /// never had two that arrived.
+    /// Every learner with two valid payments for one product is listed, and nobody who never had
+    /// two that succeeded.
     fn check_double_payments(&self, wrong: &mut Vec<String>) {
         let mut arrived: BTreeMap<(&str, &str), (usize, usize)> = BTreeMap::new();
         for (id, source) in self.sources.iter().filter(|(id, _)| id.starts_with("pi_")) {
@@ -179,18 +180,18 @@ impl<'a> Found<'a> {
         }
         for (pair, (_, paid)) in &arrived {
             if *paid > 1 && !self.double_payments.contains(pair) {
-                wrong.push(format!("{pair:?} is paid for {paid} times, and nobody is told"));
+                wrong.push(format!("{pair:?} is paid for {paid} times, but not listed"));
             }
         }
         for pair in &self.double_payments {
             if arrived.get(pair).is_none_or(|(all, _)| *all < 2) {
-                wrong.push(format!("{pair:?} is on the list of double payments, and is none"));
+                wrong.push(format!("{pair:?} is listed as a duplicate payment, but is none"));
             }
         }
     }
 
-    /// Takes the claims off what a learner has, having looked at them: a payment of theirs that has
-    /// arrived, for that product, and one for each product that a payment opens.
+    /// Removes the claims from a learner's entitlements after checking them: each is a succeeded
+    /// payment of theirs for that product, and there is one for each product that a payment opens.
     fn check_claims(&self, learner: &str, has: &mut Map<String, Value>, wrong: &mut Vec<String>) {
         let mut claimed = BTreeSet::new();
         has.retain(|name, value| {
@@ -211,12 +212,12 @@ impl<'a> Found<'a> {
             let product = grant["product"].as_str().unwrap_or_default();
             let stands = grant["status"] == "active" && grant["refunded_percent"] != 100;
             if source.starts_with("pi_") && stands && !claimed.contains(product) {
-                wrong.push(format!("{learner} has {product} by {source}, and nobody claims it"));
+                wrong.push(format!("{learner} has {product} through {source} without a claim"));
             }
         }
     }
 
-    /// What each learner has is what their sources on record give, no more and no less.
+    /// A learner's entitlements are exactly what their stored sources give.
     fn check_accesses(&self, wrong: &mut Vec<String>) {
         let mut folded: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
         for (id, source) in &self.sources {
@@ -236,7 +237,7 @@ impl<'a> Found<'a> {
             let must = folded.remove(learner).unwrap_or_default();
             if has != must {
                 let (has, must) = (Value::Object(has), Value::Object(must));
-                wrong.push(format!("{learner} has {has}, and their sources give {must}"));
+                wrong.push(format!("{learner} has {has}, but their sources give {must}"));
             }
         }
     }
@@ -250,23 +251,23 @@ impl<'a> Found<'a> {
             let customer = on_record(self.customers.get(learner.as_str()), "customer");
             if buyer.customers.len() != 1 || customer != buyer.customers {
                 wrong.push(format!(
-                    "{learner} is the customer {customer:?}, and Stripe has made {:?}",
+                    "{learner} is the customer {customer:?}, but Stripe has {:?}",
                     buyer.customers
                 ));
             }
             for (product, paid) in &buyer.sessions {
                 let attempt = self.checkouts.get(&(learner.as_str(), product.as_str()));
                 let session = on_record(attempt, "session");
-                // Who has asked too often has not paid.
+                // A rate-limited buyer has not paid.
                 if paid.len() > 1 || (paid.len() == 1 && session != *paid) {
                     wrong.push(format!(
-                        "{learner} was given {session:?} to pay for {product}, and has paid {paid:?}"
+                        "{learner} got {session:?} to pay for {product}, but paid {paid:?}"
                     ));
                 }
             }
         }
         for learner in self.customers.keys().filter(|id| !expected.buyers.contains_key(**id)) {
-            wrong.push(format!("{learner} is a customer and has not asked to buy"));
+            wrong.push(format!("{learner} is a customer without having bought"));
         }
         let is_known = |learner: &str, product: &str| {
             expected.buyers.get(learner).is_some_and(|buyer| buyer.sessions.contains_key(product))
@@ -329,7 +330,7 @@ fn facts_of(source: &Source) -> Map<String, Value> {
     facts.as_object().unwrap().clone()
 }
 
-/// How often Stripe was asked is up to the order in which it told.
+/// How often Stripe was called depends on the order of its events.
 fn forget_readings(facts: &mut Map<String, Value>) {
     for (name, value) in facts.iter_mut().filter(|(name, _)| name.starts_with("dispute#")) {
         let dispute = value.as_object_mut().unwrap();
@@ -365,7 +366,7 @@ fn verdicts(dispute: &Map<String, Value>) -> usize {
     ["won", "blocked", "lost", "resolved"].iter().filter(|it| dispute.contains_key(**it)).count()
 }
 
-/// What a source on record gives, by the table's own description.
+/// What a stored source gives, by the table's own description.
 fn grant_of(source: &Value) -> Value {
     let facts = source.as_object().unwrap();
     let of = |prefix: &'static str| {
@@ -395,7 +396,7 @@ fn grant_of(source: &Value) -> Value {
     grant
 }
 
-/// How a dispute on record stands: the furthest of what was told, unless Stripe had to be asked.
+/// A stored dispute's status: the furthest one reported, unless Stripe had to be asked.
 fn dispute_status(dispute: &Value) -> &str {
     const FURTHER: [&str; 8] =
         ["inquiry", "inquiry_closed", "open", "won", "blocked", "lost", "resolved", "appealed"];
@@ -457,29 +458,29 @@ mod tests {
     }
 
     #[test]
-    fn a_table_as_it_must_be_gives_no_cause_for_complaint() {
+    fn a_correct_table_has_no_findings() {
         assert_eq!(audit(&items(), &expected()), Vec::<String>::new());
     }
 
     #[test]
-    fn what_is_lost_doubled_or_of_nobody_s_making_is_named() {
-        check(|items| drop(items.remove(0)), "evt_1, which tells of pi_1, is not on record");
+    fn lost_duplicated_and_unexpected_items_are_reported() {
+        check(|items| drop(items.remove(0)), "evt_1, about pi_1, is not recorded");
         check(|items| items[0]["outcome"] = "quarantined".into(), "stays");
         check(|items| drop(items.remove(1)), "pi_1 of ada is lost");
-        check(|items| items[1]["version"] = 2.into(), "pi_1 was written 2 times, and 1 events");
+        check(|items| items[1]["version"] = 2.into(), "pi_1 was written 2 times, but 1 events");
         check(|items| items[0]["outcome"] = "unchanged".into(), "0 events were applied to it");
-        check(|items| items[1]["payment"] = "failed".into(), "and must be");
-        check(|items| items[1]["paid_at"] = (SINCE + 1).into(), "and must be");
-        check(|items| drop(items.remove(2)), "ada has {}, and their sources give");
+        check(|items| items[1]["payment"] = "failed".into(), ", expected");
+        check(|items| items[1]["paid_at"] = (SINCE + 1).into(), ", expected");
+        check(|items| drop(items.remove(2)), "ada has {}, but their sources give");
         check(|items| items[2]["pi_2"] = json!({}), "ada has");
         check(|items| items[2]["first#tutorclaw"] = "pi_2".into(), "which is no payment for it");
         check(
             |items| drop(items[2].as_object_mut().unwrap().remove("first#tutorclaw")),
-            "nobody claims it",
+            "without a claim",
         );
         check(
             |items| items.push(json!({ "pk": "DOUBLE_PAYMENT", "sk": "ada#tutorclaw" })),
-            "on the list of double payments, and is none",
+            "listed as a duplicate payment, but is none",
         );
         check(
             |items| {
@@ -487,25 +488,28 @@ mod tests {
                 second["pk"] = "SOURCE#pi_2".into();
                 items.push(second);
             },
-            "is paid for 2 times, and nobody is told",
+            "is paid for 2 times, but not listed",
         );
         check(
             |items| items.push(json!({ "pk": "EVENT#evt_2", "sk": "EVENT" })),
-            "evt_2 is on record and changes nothing",
+            "evt_2 is recorded but changes nothing",
         );
         check(
             |items| items.push(json!({ "pk": "SOURCE#pi_9", "sk": "SOURCE" })),
-            "nobody has told of pi_9",
+            "no event is about pi_9",
         );
         check(
             |items| items.push(json!({ "pk": "QUARANTINE", "sk": "evt_1" })),
-            "evt_1 is in quarantine and could be read",
+            "evt_1 is quarantined although it can be read",
         );
         check(
             |items| items.push(json!({ "pk": "LEARNER#eve", "sk": "CUSTOMER", "customer": "c" })),
             "eve is a customer",
         );
-        check(|items| items.push(json!({ "pk": "LINK#x", "sk": "LINK" })), "nobody put LINK#x");
+        check(
+            |items| items.push(json!({ "pk": "LINK#x", "sk": "LINK" })),
+            "unexpected item LINK#x",
+        );
     }
 
     #[test]

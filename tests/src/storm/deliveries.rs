@@ -1,5 +1,4 @@
-//! Events on their way, as Stripe sends them: each more than once, in no order, again until it is
-//! taken.
+//! Delivers events as Stripe does: each more than once, in no order, and again until acknowledged.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,35 +9,36 @@ use futures_util::future::join_all;
 use simulation::oracle::{Effect, Message};
 use tokio::task::JoinSet;
 
-use super::doors::{Answered, Doors};
+use super::clients::{Answered, Clients};
+use super::observations::Observations;
 use super::random::Random;
 use super::script::{Script, opened_by};
-use super::witness::Witness;
 
-/// Stripe keeps about so many under way at once.
+/// About as many concurrent deliveries as Stripe makes.
 const AT_ONCE: usize = 32;
-/// An event that is not taken by then never will be.
+/// An event that is not acknowledged by then never will be.
 const ATTEMPTS_MAX: u32 = 150;
-/// So long after the storm its last calls to `DynamoDB` may still fail.
+/// How long after the storm its last DynamoDB requests may still fail.
 const GRACE: Duration = Duration::from_secs(6);
 
-/// One copy of an event on its way.
+/// One copy of an event.
 #[derive(Debug, Clone, Copy)]
 struct Delivery {
-    /// Which message it is.
+    /// The message.
     message: usize,
-    /// Whether it is told in a way that can't be read.
+    /// Whether it is garbled.
     is_garbled: bool,
     attempts: u32,
 }
 
-/// Rounds of deliveries: each round at the very same moment, once the round before is answered.
-type Volley = Vec<Vec<Delivery>>;
+/// Rounds of deliveries: all of a round at the same moment, once the previous round has its
+/// responses.
+type Batch = Vec<Vec<Delivery>>;
 
-/// Each message two to four times, alone or all at once, in no order; and all that is told of one
+/// Each message two to four times, separately or together, in no order; and everything about a
 /// source, mostly for the first time: one message, and then all the others at once.
-fn volleys(script: &Script, random: &mut Random) -> Vec<Volley> {
-    let mut volleys = Vec::new();
+fn batches(script: &Script, random: &mut Random) -> Vec<Batch> {
+    let mut batches = Vec::new();
     let mut of_sources: BTreeMap<&str, Vec<Delivery>> = BTreeMap::new();
     for (number, message) in script.messages.iter().enumerate() {
         let one = Delivery { message: number, is_garbled: false, attempts: 0 };
@@ -46,24 +46,24 @@ fn volleys(script: &Script, random: &mut Random) -> Vec<Volley> {
         let times = usize::try_from(random.within(2..=4)).unwrap();
         let copies = std::iter::repeat_n(one, times).chain(garbled);
         if random.percent(25) {
-            volleys.push(vec![copies.collect()]);
+            batches.push(vec![copies.collect()]);
         } else {
-            volleys.extend(copies.map(|copy| vec![vec![copy]]));
+            batches.extend(copies.map(|copy| vec![vec![copy]]));
         }
         if let Effect::Source(source) = &message.effect {
             of_sources.entry(source).or_default().push(one);
         }
     }
-    random.shuffle(&mut volleys);
+    random.shuffle(&mut batches);
     for mut told in of_sources.into_values().filter(|told| told.len() > 1) {
         random.shuffle(&mut told);
         let others = told.split_off(1);
-        volleys.insert(random.below(volleys.len() / 4 + 1), vec![told, others]);
+        batches.insert(random.below(batches.len() / 4 + 1), vec![told, others]);
     }
-    volleys
+    batches
 }
 
-/// All that is to be delivered. Clones are the same.
+/// All deliveries. Clones share everything.
 #[derive(Clone)]
 pub struct Deliveries {
     inner: Arc<Inner>,
@@ -71,54 +71,59 @@ pub struct Deliveries {
 
 struct Inner {
     script: Arc<Script>,
-    doors: Doors,
-    witness: Witness,
+    clients: Clients,
+    observations: Observations,
     random: Mutex<Random>,
-    queue: Mutex<VecDeque<Volley>>,
-    /// Copies that have not been taken yet.
+    queue: Mutex<VecDeque<Batch>>,
+    /// Copies that have not been acknowledged yet.
     left: AtomicUsize,
-    thrown: usize,
-    calm_since: OnceLock<Instant>,
+    sent: usize,
+    ended_at: OnceLock<Instant>,
 }
 
 impl Deliveries {
     /// Everything, more than once and shuffled.
     #[must_use]
-    pub fn of(script: Arc<Script>, seed: u64, doors: Doors, witness: Witness) -> Self {
+    pub fn of(
+        script: Arc<Script>,
+        seed: u64,
+        clients: Clients,
+        observations: Observations,
+    ) -> Self {
         let mut random = Random::new(seed, "deliveries");
-        let queue = volleys(&script, &mut random);
-        let thrown = queue.iter().flatten().map(Vec::len).sum();
+        let queue = batches(&script, &mut random);
+        let sent = queue.iter().flatten().map(Vec::len).sum();
         let inner = Inner {
             script,
-            doors,
-            witness,
+            clients,
+            observations,
             random: Mutex::new(random),
             queue: Mutex::new(queue.into()),
-            left: AtomicUsize::new(thrown),
-            thrown,
-            calm_since: OnceLock::new(),
+            left: AtomicUsize::new(sent),
+            sent,
+            ended_at: OnceLock::new(),
         };
         Self { inner: Arc::new(inner) }
     }
 
-    /// How many there are, copies included.
+    /// The number of copies.
     #[must_use]
-    pub fn thrown(&self) -> usize {
-        self.inner.thrown
+    pub fn sent(&self) -> usize {
+        self.inner.sent
     }
 
-    /// How many have not been taken yet.
+    /// The number of unacknowledged copies.
     #[must_use]
     pub fn left(&self) -> usize {
         self.inner.left.load(Ordering::SeqCst)
     }
 
-    /// The storm is over: soon there is no more excuse.
-    pub fn calm(&self) {
-        self.inner.calm_since.set(Instant::now()).unwrap();
+    /// Ends the storm: soon no failure is allowed any more.
+    pub fn end_storm(&self) {
+        self.inner.ended_at.set(Instant::now()).unwrap();
     }
 
-    /// Delivers until all is taken.
+    /// Delivers until everything is acknowledged.
     pub async fn run(&self) {
         let mut workers = JoinSet::new();
         for _ in 0..AT_ONCE {
@@ -136,12 +141,12 @@ impl Inner {
         while self.left.load(Ordering::SeqCst) > 0 {
             let next = self.queue.lock().unwrap().pop_front();
             match next {
-                Some(volley) => {
-                    for round in volley {
+                Some(batch) => {
+                    for round in batch {
                         join_all(round.into_iter().map(|delivery| self.send(delivery))).await;
                     }
                 }
-                // What is left is in others' hands, and may come back.
+                // The rest is with other tasks, and may come back.
                 None => tokio::time::sleep(Duration::from_millis(10)).await,
             }
         }
@@ -151,73 +156,73 @@ impl Inner {
         let message = &self.script.messages[delivery.message];
         let opens = opened_by(message).filter(|_| !delivery.is_garbled);
         if let Some(pair) = &opens {
-            self.witness.may_be_let_in(pair);
+            self.observations.may_have_access(pair);
         }
         let body = if delivery.is_garbled { message.garbled.as_ref() } else { Some(&message.body) };
         let body = format!("{:#}", body.unwrap());
-        let is_calm = self.calm_since.get().is_some_and(|calm| calm.elapsed() > GRACE);
-        let answered = self.doors.deliver(&body).await;
-        if self.is_taken(message, delivery, &answered) {
+        let has_ended = self.ended_at.get().is_some_and(|end_storm| end_storm.elapsed() > GRACE);
+        let answered = self.clients.deliver(&body).await;
+        if self.is_acknowledged(message, delivery, &answered) {
             self.left.fetch_sub(1, Ordering::SeqCst);
             let opens = opens.filter(|_| match &message.effect {
                 Effect::Source(source) => self.script.steady_sources.contains(source),
                 Effect::Customer(_) | Effect::Erasure { .. } | Effect::Nothing => false,
             });
             if let Some(pair) = opens {
-                self.witness.must_be_let_in(&pair);
+                self.observations.must_have_access(&pair);
             }
             return;
         }
-        if is_calm {
-            self.witness.wrong(format!("{message} fails in the calm: {answered:?}"));
+        if has_ended {
+            self.observations.wrong(format!("{message} fails after the storm: {answered:?}"));
         }
         let attempts = delivery.attempts + 1;
         if attempts == ATTEMPTS_MAX {
-            self.witness.wrong(format!("{message} fails {attempts} times: {answered:?}"));
+            self.observations.wrong(format!("{message} fails {attempts} times: {answered:?}"));
             self.left.fetch_sub(1, Ordering::SeqCst);
         } else {
-            self.come_again(Delivery { attempts, ..delivery }).await;
+            self.redeliver(Delivery { attempts, ..delivery }).await;
         }
     }
 
-    /// Whether Stripe would send no more; says if it should not have been answered so.
-    fn is_taken(&self, message: &Message, delivery: Delivery, answered: &Answered) -> bool {
+    /// Whether Stripe would stop sending it; reports a wrong response.
+    fn is_acknowledged(&self, message: &Message, delivery: Delivery, answered: &Answered) -> bool {
         let Some((status, answer)) = answered else {
-            self.witness.count("answered: not at all");
+            self.observations.count("delivery: no response");
             return false;
         };
         let outcome = answer["outcome"].as_str().unwrap_or_default();
-        self.witness.count(format!("answered: {status} {outcome}"));
+        self.observations.count(format!("delivery: {status} {outcome}"));
         match status {
             200 => self.check_outcome(message, delivery.is_garbled, outcome),
             500..=599 => return false,
-            _ => self.witness.wrong(format!("{message} was answered with {status} {answer}")),
+            _ => self.observations.wrong(format!("{message} got {status} {answer}")),
         }
         true
     }
 
     fn check_outcome(&self, message: &Message, is_garbled: bool, outcome: &str) {
         let expected: &[&str] = match message.effect {
-            // Of another shop's too: whose it is is told from what can't be read.
+            // For another shop's too: the owner is in the part that can't be read.
             _ if is_garbled => &["quarantined", "duplicate"],
             Effect::Nothing if message.garbled.is_some() => &["ignored", "duplicate"],
             Effect::Nothing => &["ignored"],
             Effect::Source(_) => &["applied", "duplicate"],
-            // Nobody in the script has asked to buy here, so nobody is a customer.
+            // Nobody in the script bought through this API, so nobody is a customer.
             Effect::Customer(_) => &["duplicate"],
             // No delivery erases anybody.
             Effect::Erasure { .. } => &[],
         };
         if !expected.contains(&outcome) {
-            self.witness.wrong(format!("{message} was answered with {outcome}"));
+            self.observations.wrong(format!("{message} got {outcome}"));
         }
         if outcome == "applied" {
-            self.witness.applied(message.body["id"].as_str().unwrap());
+            self.observations.applied(message.body["id"].as_str().unwrap());
         }
     }
 
     /// After a moment, somewhere in the queue.
-    async fn come_again(&self, delivery: Delivery) {
+    async fn redeliver(&self, delivery: Delivery) {
         let (pause_ms, place) = {
             let mut random = self.random.lock().unwrap();
             let waiting = self.queue.lock().unwrap().len();

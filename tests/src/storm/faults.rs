@@ -1,6 +1,6 @@
-//! `DynamoDB` on a bad day: a proxy in front of it that injects faults as the service phrases them.
+//! DynamoDB's faults: a proxy in front of it that injects them in the service's own format.
 //!
-//! Shapes of errors:
+//! Errors:
 //! <https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Programming.Errors.html>.
 
 use std::collections::BTreeMap;
@@ -14,16 +14,16 @@ use serde_json::{Value, json};
 use super::random::Random;
 use crate::relay::{self, Answer, Relay, Request};
 
-/// Of a hundred requests that read so many go wrong.
+/// The percentage of reads that fail.
 const READS_PERCENT: u64 = 12;
-/// And of a hundred that write.
+/// The percentage of writes that fail.
 const WRITES_PERCENT: u64 = 35;
-/// A request takes a second and a half in any weather; on a busy machine, some more.
+/// A request takes up to a second and a half anyway; more on a busy machine.
 const UNDER_WAY_MAX: Duration = Duration::from_secs(30);
-/// What `DynamoDB` calls its own errors.
+/// DynamoDB's own error names.
 const OURS: &str = "com.amazonaws.dynamodb.v20120810";
 
-/// What can go wrong with a request.
+/// A fault of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
     /// The account is throttled.
@@ -36,23 +36,23 @@ pub enum Fault {
     Unavailable,
     /// The connection closes before the request has arrived.
     NotReached,
-    /// It is done, and the connection closes before the answer has arrived.
+    /// It is done, and the connection closes before the response has arrived.
     AnswerLost,
-    /// It is done, and yet it answers that it has failed.
+    /// It is done, but the response says that it failed.
     DoneAndFailed,
-    /// It takes its time.
+    /// It is slow.
     Slow,
-    /// It is done, and answered when nobody waits for it any more.
+    /// It is done, and the response comes after the client has given up.
     AnsweredTooLate,
-    /// It is done when nobody waits for it any more, and perhaps after the next try.
+    /// It is done after the client has given up, and perhaps after the next attempt.
     DoneTooLate,
-    /// Another transaction is at work on items of this one.
+    /// Another transaction holds items of this one.
     Conflict,
     /// The same, and it is throttled as well.
     ConflictAndThrottled,
-    /// The same transaction is still being made, after an earlier try.
+    /// The same transaction is still in progress, after an earlier attempt.
     InProgress,
-    /// A transaction is at work on the item that is to be written.
+    /// A transaction holds the item to be written.
     WriteConflict,
     /// Some of the keys are not read.
     Unprocessed,
@@ -65,7 +65,7 @@ use Fault::{
 };
 
 impl Fault {
-    /// All that can go wrong, how often each of it does among the others, and what it is called.
+    /// All faults, their weights, and their names.
     pub const ALL: [(Self, usize, &'static str); 15] = [
         (Throttled, 4, "ThrottlingException"),
         (ThroughputExceeded, 4, "ProvisionedThroughputExceededException"),
@@ -84,16 +84,16 @@ impl Fault {
         (Unprocessed, 24, "UnprocessedKeys"),
     ];
 
-    /// One of those that can befall this request; first what has never happened.
+    /// One of the faults that apply to this request; those that have never happened come first.
     fn drawn(random: &mut Random, request: &Request, injected: &BTreeMap<Self, u64>) -> Self {
-        let possible = Self::ALL.into_iter().filter(|(fault, ..)| fault.befalls(request));
+        let possible = Self::ALL.into_iter().filter(|(fault, ..)| fault.applies_to(request));
         let possible: Vec<Self> =
             possible.flat_map(|(fault, weight, _)| std::iter::repeat_n(fault, weight)).collect();
         let is_new = |fault: &&Self| !injected.contains_key(*fault);
         *possible.iter().find(is_new).unwrap_or_else(|| random.pick(&possible))
     }
 
-    fn befalls(self, request: &Request) -> bool {
+    fn applies_to(self, request: &Request) -> bool {
         match (self, request.operation.as_str()) {
             (Conflict | InProgress, operation) => operation == "TransactWriteItems",
             // Each of the two reasons is an item's own.
@@ -101,7 +101,7 @@ impl Fault {
                 operation == "TransactWriteItems" && items(request) > 1
             }
             (WriteConflict, operation) => matches!(operation, "PutItem" | "UpdateItem"),
-            // One at least is read, or the whole request is refused.
+            // At least one is read, or the whole request is refused.
             (Unprocessed, operation) => operation == "BatchGetItem" && keys(request).len() > 1,
             _ => true,
         }
@@ -118,20 +118,20 @@ fn keys(request: &Request) -> &[Value] {
     asked["Keys"].as_array().unwrap()
 }
 
-/// How requests fare.
+/// Which faults are injected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Weather {
-    /// Nothing goes wrong.
-    Fine,
-    /// Everything does, in its turn.
-    Storm,
-    /// Nothing is answered, in one way or another.
-    Gone,
-    /// This befalls every request.
+pub enum FaultMode {
+    /// None.
+    Off,
+    /// All of them.
+    Random,
+    /// No request succeeds.
+    Down,
+    /// Every request has this fault.
     Only(Fault),
 }
 
-/// A proxy with faults, in fine weather at first. Clones are the same proxy.
+/// A proxy with faults, at first without any. Clones share everything.
 #[derive(Clone)]
 pub struct Faults {
     inner: Arc<Inner>,
@@ -141,14 +141,14 @@ struct Inner {
     relay: Relay,
     attempt_timeout: Duration,
     random: Mutex<Random>,
-    weather: Mutex<Weather>,
+    weather: Mutex<FaultMode>,
     requests: AtomicU64,
     under_way: AtomicU64,
     panics: AtomicU64,
     injected: Mutex<BTreeMap<Fault, u64>>,
 }
 
-/// A request that is under way, until it is answered or its handler has panicked.
+/// A request in progress, until it has a response or its handler has panicked.
 struct UnderWay<'a>(&'a Inner);
 
 impl<'a> UnderWay<'a> {
@@ -168,14 +168,14 @@ impl Drop for UnderWay<'_> {
 }
 
 impl Faults {
-    /// The proxy: its address, and the task that serves it. It leads nowhere yet.
+    /// The proxy: its address, and the task that serves it. It has no target yet.
     pub async fn new(seed: u64) -> (Self, String, impl Future<Output = ()> + Send + 'static) {
         let timeouts = shared::dynamo::timeouts();
         let inner = Inner {
             relay: Relay::default(),
             attempt_timeout: timeouts.operation_attempt_timeout().unwrap(),
             random: Mutex::new(Random::new(seed, "faults")),
-            weather: Mutex::new(Weather::Fine),
+            weather: Mutex::new(FaultMode::Off),
             requests: AtomicU64::new(0),
             under_way: AtomicU64::new(0),
             panics: AtomicU64::new(0),
@@ -191,23 +191,23 @@ impl Faults {
         (faults, url, serving)
     }
 
-    /// Where `DynamoDB` is.
+    /// Sets DynamoDB's address.
     pub fn leads_to(&self, dynamodb_url: String) {
         self.inner.relay.leads_to(dynamodb_url);
     }
 
     /// From now on.
-    pub fn turn(&self, weather: Weather) {
+    pub fn set_mode(&self, weather: FaultMode) {
         *self.inner.weather.lock().unwrap() = weather;
     }
 
-    /// How many requests have come.
+    /// The number of requests.
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.inner.requests.load(Ordering::SeqCst)
     }
 
-    /// How often each has happened; also those that have not.
+    /// How often each fault has happened, including those that never did.
     #[must_use]
     pub fn injected(&self) -> Vec<(&'static str, u64)> {
         let injected = self.inner.injected.lock().unwrap();
@@ -215,8 +215,8 @@ impl Faults {
         Fault::ALL.map(|(fault, _, name)| (name, times(fault))).to_vec()
     }
 
-    /// Waits until nothing is under way that nobody waits for any more. Says so if that takes too
-    /// long, or if the proxy has panicked: then what failed was not `DynamoDB`.
+    /// Waits until no abandoned request is in progress. Fails if that takes too long, or if the
+    /// proxy has panicked: then the failures were not DynamoDB's.
     pub async fn are_over(&self) -> Result<(), String> {
         let none_is_left = async {
             while self.inner.under_way.load(Ordering::SeqCst) > 0 {
@@ -236,7 +236,7 @@ impl Faults {
         self.inner.requests.fetch_add(1, Ordering::SeqCst);
         let _under_way = UnderWay::new(&self.inner);
         match self.draw(&request) {
-            Some(fault) => self.befall(fault, request).await,
+            Some(fault) => self.inject(fault, request).await,
             None => Some(self.inner.relay.pass_on(&request).await),
         }
     }
@@ -245,13 +245,13 @@ impl Faults {
         let weather = *self.inner.weather.lock().unwrap();
         let mut injected = self.inner.injected.lock().unwrap();
         let fault = match weather {
-            Weather::Fine => return None,
-            Weather::Only(fault) => fault,
-            Weather::Gone => {
+            FaultMode::Off => return None,
+            FaultMode::Only(fault) => fault,
+            FaultMode::Down => {
                 let gone = [Throttled, ThroughputExceeded, Failed, Unavailable, NotReached];
                 *self.inner.random.lock().unwrap().pick(&gone)
             }
-            Weather::Storm => {
+            FaultMode::Random => {
                 let mut random = self.inner.random.lock().unwrap();
                 let is_read = matches!(request.operation.as_str(), "GetItem" | "BatchGetItem");
                 let percent = if is_read { READS_PERCENT } else { WRITES_PERCENT };
@@ -265,7 +265,7 @@ impl Faults {
         Some(fault)
     }
 
-    async fn befall(&self, fault: Fault, request: Request) -> Option<Answer> {
+    async fn inject(&self, fault: Fault, request: Request) -> Option<Answer> {
         let relay = &self.inner.relay;
         match fault {
             Throttled => Some(refusal(
@@ -333,8 +333,8 @@ impl Faults {
         self.wait(20..=400).await;
     }
 
-    /// A transaction that is not made, for each of these reasons once at least, each at an item of
-    /// its own.
+    /// A transaction that is canceled for each of these reasons at least once, each at another
+    /// item.
     fn canceled(&self, request: &Request, codes: &[&'static str]) -> Answer {
         let items = items(request);
         let mut reasons = vec!["None"; items];
@@ -359,7 +359,7 @@ impl Faults {
         }
     }
 
-    /// Leaves a part of the keys unread.
+    /// Leaves some of the keys unprocessed.
     async fn unprocessed(&self, mut request: Request) -> Answer {
         let (table, asked) = {
             let tables = request.body["RequestItems"].as_object().unwrap();

@@ -1,4 +1,4 @@
-//! Numbers that look random and are the same for the same seed.
+//! Seeded pseudorandom numbers.
 
 use std::ops::RangeInclusive;
 
@@ -9,8 +9,8 @@ use simulation::random::SplitMix64;
 pub struct Random(SplitMix64);
 
 impl Random {
-    /// A sequence of its own for each seed and purpose, so that what one part of the storm draws
-    /// changes nothing for the others.
+    /// Each seed and purpose has its own sequence, so that one part's draws don't affect the
+    /// others.
     #[must_use]
     pub fn new(seed: u64, purpose: &str) -> Self {
         let first = |seed| SplitMix64::new(seed).next();
@@ -24,7 +24,7 @@ impl Random {
         first + self.0.next() % (last - first + 1)
     }
 
-    /// Less than this, which is not zero.
+    /// A number below this one, which is not zero.
     pub fn below(&mut self, end: usize) -> usize {
         let last = u64::try_from(end).unwrap() - 1;
         usize::try_from(self.within(0..=last)).unwrap()
@@ -35,17 +35,17 @@ impl Random {
         self.0.next().to_le_bytes()[0]
     }
 
-    /// True so many times in a hundred.
+    /// True with this probability, in percent.
     pub fn percent(&mut self, percent: u64) -> bool {
         self.within(1..=100) <= percent
     }
 
-    /// One of these, of which there is one at least.
+    /// One of these; there is at least one.
     pub fn pick<'a, T>(&mut self, items: &'a [T]) -> &'a T {
         &items[self.below(items.len())]
     }
 
-    /// Another order.
+    /// A random order.
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {
             items.swap(last, self.below(last + 1));

@@ -1,4 +1,4 @@
-//! What a storm was like, for people.
+//! A storm's report.
 
 use std::fmt::{self, Write as _};
 use std::fs;
@@ -9,27 +9,27 @@ use serde_json::Value;
 
 use super::{Options, Storm};
 
-/// What the gateway answers when a process dies with its event.
-const KILLED_AT_WORK: &str = "answered: 502 ";
-/// Where what is known is not enough.
-const STRIPE_ASKED: &str = "Stripe asked";
-/// What must have happened to people and at Stripe, by part; of the other parts below everything
+/// The gateway's response when a process dies while handling an event.
+const KILLED_WHILE_BUSY: &str = "delivery: 502 ";
+/// Counts that are not enough by themselves.
+const STRIPE_READS: &str = "Stripe reads";
+/// What must have happened to learners and at Stripe, by section; in the sections below, everything
 /// must.
 const MUST: [(&str, &str); 7] = [
-    (STRIPE_ASKED, "payment_intents"),
-    (STRIPE_ASKED, "payment_intents, in vain"),
-    (STRIPE_ASKED, "disputes"),
-    ("access asked for", "granted"),
-    ("access asked for", "denied"),
+    (STRIPE_READS, "payment_intents"),
+    (STRIPE_READS, "payment_intents, failed"),
+    (STRIPE_READS, "disputes"),
+    ("access checks", "granted"),
+    ("access checks", "denied"),
     ("purchases", "bought"),
     ("purchases", "checkout 409"),
 ];
 
-/// What was thrown, what happened, what it came to.
+/// What was sent, what happened, and the result.
 #[derive(Debug, Clone)]
 pub struct Report {
     options: Options,
-    /// A count and what it counts, under headings.
+    /// Counts under headings.
     parts: Vec<(&'static str, Vec<(String, u64)>)>,
     took: Duration,
     stormed: Duration,
@@ -46,16 +46,19 @@ impl Report {
         took: Duration,
         stormed: Duration,
     ) -> Self {
-        let (witness, deliveries) = (&storm.witness, &storm.deliveries);
+        let (observations, deliveries) = (&storm.observations, &storm.deliveries);
         let number = |count: usize| u64::try_from(count).unwrap();
-        let counts = |start: &str| witness.counts(start);
-        let thrown = vec![
+        let counts = |start: &str| observations.counts(start);
+        let sent = vec![
             ("events".to_owned(), number(storm.script.messages.len())),
-            ("deliveries of them".to_owned(), number(deliveries.thrown())),
+            ("deliveries of them".to_owned(), number(deliveries.sent())),
             ("people buying".to_owned(), number(storm.buyers_count())),
-            ("processes killed".to_owned(), witness.times("killed")),
-            ("times without Secrets Manager".to_owned(), witness.times("without Secrets Manager")),
-            ("times without DynamoDB".to_owned(), witness.times("without DynamoDB")),
+            ("processes killed".to_owned(), observations.times("killed")),
+            (
+                "times without Secrets Manager".to_owned(),
+                observations.times("without Secrets Manager"),
+            ),
+            ("times without DynamoDB".to_owned(), observations.times("without DynamoDB")),
         ];
         let functions = functions.as_object().unwrap().iter();
         let cold_starts = functions
@@ -64,42 +67,42 @@ impl Report {
         let mut faults = vec![("requests".to_owned(), storm.faults.requests())];
         let injected = storm.faults.injected();
         faults.extend(injected.iter().map(|(name, times)| ((*name).to_owned(), *times)));
-        let bought: Vec<_> = ["bought", "asked too often", "paid by card", "paid by debit"]
-            .map(|what| (what.to_owned(), witness.times(what)))
+        let bought: Vec<_> = ["bought", "rate-limited", "paid by card", "paid by debit"]
+            .map(|what| (what.to_owned(), observations.times(what)))
             .into_iter()
             .chain(counts("checkout:").into_iter().map(|(it, n)| (format!("checkout {it}"), n)))
             .chain(counts("confirm:").into_iter().map(|(it, n)| (format!("confirm {it}"), n)))
             .collect();
         let parts = vec![
-            ("thrown", thrown),
+            ("sent", sent),
             ("DynamoDB", faults),
             ("cold starts", cold_starts),
-            ("deliveries answered", counts("answered:")),
-            (STRIPE_ASKED, counts("asked Stripe:")),
-            ("access asked for", counts("asked:")),
+            ("delivery responses", counts("delivery:")),
+            (STRIPE_READS, counts("Stripe read:")),
+            ("access checks", counts("access:")),
             ("purchases", bought),
-            ("the table in the end", vec![("items".to_owned(), number(items))]),
+            ("final table", vec![("items".to_owned(), number(items))]),
         ];
-        let mut wrong = witness.all_wrong();
+        let mut wrong = observations.violations();
         wrong.extend(missing(&parts));
-        if witness.times(KILLED_AT_WORK) == 0 {
-            wrong.push("no process was killed at work; take more events".to_owned());
+        if observations.times(KILLED_WHILE_BUSY) == 0 {
+            wrong.push("no process was killed while busy; use more events".to_owned());
         }
-        let delivered = deliveries.thrown() - deliveries.left();
+        let delivered = deliveries.sent() - deliveries.left();
         let options = storm.options.clone();
         Self { options, parts, took, stormed, delivered, wrong, kept: None }
     }
 
-    /// All that must not be; nothing if all is well.
+    /// All violations; empty if there are none.
     #[must_use]
     pub fn wrong(&self) -> &[String] {
         &self.wrong
     }
 
-    /// Leaves the logs, the table and this report for whoever looks into it.
+    /// Keeps the logs, the table and this report for debugging.
     pub(super) fn keep(&mut self, storm: &Storm, items: &[Value]) {
         let folder = self.options.folder.join(self.options.seed.to_string());
-        // Nothing of an earlier storm.
+        // Removes an earlier storm's files.
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).unwrap();
         for log in fs::read_dir(storm.stack.logs()).unwrap() {
@@ -116,7 +119,7 @@ impl Report {
         fs::write(folder.join("report.txt"), self.to_string()).unwrap();
     }
 
-    /// The command that throws the same once more.
+    /// The command that repeats the storm.
     #[must_use]
     pub fn command(&self) -> String {
         let Options { seed, events, instances, seconds, .. } = &self.options;
@@ -127,9 +130,9 @@ impl Report {
     }
 }
 
-/// What did not happen at all: then nothing is known of it.
+/// What never happened and so was not tested.
 fn missing(parts: &[(&'static str, Vec<(String, u64)>)]) -> Vec<String> {
-    let must = |name: &str| matches!(name, "thrown" | "DynamoDB" | "cold starts");
+    let must = |name: &str| matches!(name, "sent" | "DynamoDB" | "cold starts");
     let whole = parts.iter().filter(|(name, _)| must(name));
     let never = whole.flat_map(|(part, counts)| {
         counts.iter().filter(|(_, times)| *times == 0).map(move |(what, _)| (*part, what.as_str()))
@@ -140,7 +143,7 @@ fn missing(parts: &[(&'static str, Vec<(String, u64)>)]) -> Vec<String> {
     };
     never
         .chain(MUST.into_iter().filter(|must| !has_happened(must)))
-        .map(|(part, what)| format!("{part}, {what}: it never happened; take more events"))
+        .map(|(part, what)| format!("{part}, {what}: it never happened; use more events"))
         .collect()
 }
 
@@ -155,16 +158,12 @@ impl fmt::Display for Report {
         let rate = u128::try_from(self.delivered).unwrap() * 1000 / self.took.as_millis().max(1);
         writeln!(
             f,
-            "{} s of storm, {} s in all; {rate} deliveries taken a second",
+            "{} s of storm, {} s in all; {rate} deliveries acknowledged per second",
             self.stormed.as_secs(),
             self.took.as_secs()
         )?;
         if self.wrong.is_empty() {
-            return write!(
-                f,
-                "Nothing is lost and nothing is doubled (seed {}).",
-                self.options.seed
-            );
+            return write!(f, "Nothing is lost or duplicated (seed {}).", self.options.seed);
         }
         let mut list = String::new();
         for what in &self.wrong {

@@ -1,70 +1,71 @@
-//! What happens at Stripe in a storm: many small histories, all told to one shop.
+//! A storm's script: many small histories at Stripe, all for one shop.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
-use simulation::oracle::{Action, Effect, Held, Message, Payment, Reversals, Stripe};
+use simulation::oracle::{Action, Effect, Message, Payment, Reversals, SourceState, Stripe};
 
 use super::random::Random;
 
-/// Things that happen to the few learners of one history.
+/// The most actions of one history.
 const WORDS: usize = 40;
-/// How much of a purchase has to be refunded before it opens nothing, in percent: the stack's own.
+/// The percentage of a purchase that must be refunded to end access: the stack's own.
 const REFUND_THRESHOLD: i64 = 100;
 
-/// A learner and what they buy.
+/// A learner and their product.
 pub type Pair = (String, String);
 
-/// What is told, and what must be true in the end.
+/// The events, and the expected end.
 #[derive(Debug, Default)]
 pub struct Script {
     /// Stripe's events.
     pub messages: Vec<Message>,
-    /// What each source must be.
+    /// The expected state of each source.
     pub sources: BTreeMap<String, Source>,
-    /// Who holds something once all has been told.
+    /// Who has access once everything is delivered.
     pub holders: BTreeSet<Pair>,
-    /// Those of them who hold it for ever once they hold it: nothing of theirs ever goes back.
+    /// Those of them who never lose access once they have it: none of their payments is ever
+    /// reversed.
     pub steady: BTreeSet<Pair>,
-    /// The sources that open what was sold for ever once their payment is told.
+    /// The sources that never close once their payment is reported.
     pub steady_sources: BTreeSet<String>,
-    /// Events that tell a verdict: each moves its source's version, also if it is known.
+    /// Events that report a verdict: each moves its source's version, even if the verdict is known.
     pub verdicts: BTreeSet<String>,
     /// Stripe, by the number of the history.
     stripes: Vec<Stripe>,
 }
 
-/// A source as it must be on record.
+/// A source as it must be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    /// Whose it is.
+    /// The learner.
     pub learner: String,
-    /// Of what.
+    /// The product.
     pub product: String,
-    /// At which price.
+    /// The price.
     pub price: String,
-    /// Through which session.
+    /// The session.
     pub session: String,
-    /// When that was opened, in Unix seconds.
+    /// When the session was opened, in Unix seconds.
     pub opened_at: i64,
-    /// What the session came to, in the minor unit.
+    /// The session's total, in the minor unit.
     pub amount: i64,
     /// In which currency.
     pub currency: String,
-    /// What became of the payment.
+    /// The payment's outcome.
     pub payment: Payment,
-    /// When Stripe first said that it was processing, if it did; Unix seconds.
+    /// When Stripe first reported that it was processing, if it did; Unix seconds.
     pub processing_at: Option<i64>,
-    /// When it first said that it had failed, if it did.
+    /// When Stripe first reported that it had failed, if it did.
     pub failed_at: Option<i64>,
-    /// And of the money after that.
+    /// What happened to the money afterwards.
     pub reversals: Reversals,
-    /// How often the session may have been read besides what events tell.
+    /// How often the session may have been read besides the events.
     pub readings_max: u64,
 }
 
 impl Script {
-    /// Histories of so many events at least.
+    /// Histories with at least this many events.
     #[must_use]
     pub fn write(seed: u64, events: usize, start: i64) -> Self {
         let mut random = Random::new(seed, "script");
@@ -106,7 +107,7 @@ impl Script {
         let is_verdict = |message: &&Message| {
             let status = message.body["data"]["object"]["status"].as_str().unwrap_or_default();
             let after_verdict = ["won", "lost", "prevented"].contains(&status);
-            message.moment.is_some() && (after_verdict || status.starts_with("appeal_"))
+            message.dispute_version.is_some() && (after_verdict || status.starts_with("appeal_"))
         };
         let verdicts = stripe.messages().iter().filter(is_verdict);
         self.verdicts.extend(verdicts.filter_map(|it| Some(it.body["id"].as_str()?.to_owned())));
@@ -114,7 +115,7 @@ impl Script {
         self.stripes.push(stripe);
     }
 
-    /// What Stripe answers at this path, if it is about something of the script. All has happened.
+    /// Stripe's response at this path, for objects of the script. Everything has happened.
     #[must_use]
     pub fn read_at_stripe(&self, path: &str) -> Option<Value> {
         let (what, id) = path.strip_prefix("/v1/")?.split_once('/')?;
@@ -128,7 +129,7 @@ impl Script {
         }
     }
 
-    /// All of whom anything is told.
+    /// Every learner in the events.
     #[must_use]
     pub fn pairs(&self) -> Vec<Pair> {
         let pairs = self.sources.values();
@@ -139,7 +140,7 @@ impl Script {
 }
 
 impl Source {
-    fn held(held: Held) -> Self {
+    fn held(held: SourceState) -> Self {
         Self {
             learner: held.learner,
             product: held.product,
@@ -178,7 +179,7 @@ impl Source {
     }
 }
 
-/// Whom this event lets in, and to what, if anybody.
+/// The learner and product that this event opens, if any.
 #[must_use]
 pub fn opened_by(message: &Message) -> Option<Pair> {
     let session = &message.body["data"]["object"];
@@ -190,8 +191,7 @@ pub fn opened_by(message: &Message) -> Option<Pair> {
     })
 }
 
-/// What happens next. A session is only read where there is a Stripe to read it from, which is not
-/// here but at the simulator.
+/// The next action. Reading a session is left out: the simulator's Stripe doesn't have it.
 fn word(random: &mut Random) -> Action {
     let number = random.byte();
     match random.within(1..=100) {

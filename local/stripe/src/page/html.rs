@@ -1,4 +1,4 @@
-//! The page's HTML. Everything that is not ours goes through [`escape`].
+//! The page's HTML. All foreign text goes through [`escape`].
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ use crate::cards::{TEST_CARDS, TestCard};
 use crate::document::Document;
 use crate::resources::account::BUSINESS_NAME;
 
-/// Text for an element or a quoted attribute.
+/// Escapes text for an element or a quoted attribute.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -25,7 +25,7 @@ fn escape(text: &str) -> String {
     escaped
 }
 
-/// Addresses were checked to be http or https when the session was made.
+/// URLs were checked to be http or https when the session was created.
 fn link(url: &str, class: &str, label: &str) -> String {
     if url.is_empty() {
         return String::new();
@@ -125,7 +125,7 @@ fn form(session: &Value, entered: &Entered, problem: Option<&Problem>) -> String
         format!("Pay {}", escape(&money::format(total, session.text("currency"))))
     };
     let email_field = Field {
-        label: "E-mail",
+        label: "Email",
         name: "email",
         value: email,
         extra: if known_email.is_empty() {
@@ -161,7 +161,7 @@ struct Field<'a> {
     label: &'a str,
     name: &'a str,
     value: &'a str,
-    /// Further attributes, ours.
+    /// Further attributes, from this module only.
     extra: &'a str,
 }
 
@@ -188,7 +188,7 @@ fn methods(session: &Value, entered: &Entered, problem: Option<&Problem>) -> Str
     let debit_chosen = takes("sepa_debit") && (entered.method == "sepa_debit" || !takes("card"));
     let field = |label, name, value, extra| Field { label, name, value, extra }.html(problem);
     let card = [
-        // What was typed of a card is not sent back.
+        // Card details are not sent back.
         field(
             "Card number",
             "card_number",
@@ -222,7 +222,7 @@ fn methods(session: &Value, entered: &Entered, problem: Option<&Problem>) -> Str
             "Bank debit <small>settles later</small>",
             debit_chosen,
             &format!(
-                "{debit}<p class=\"hint\">The payment stays on its way until you open this page again and settle it.</p>"
+                "{debit}<p class=\"hint\">The payment stays processing until you open this page again and settle it.</p>"
             )
         ),
     )
@@ -249,21 +249,21 @@ fn notice(title: &str, body: &str) -> String {
     document(title, &format!(r#"<main class="notice"><h1>{}</h1>{body}</main>"#, escape(title)))
 }
 
-/// The page of a session that was completed. `intent` is its payment intent, or null.
+/// The page of a completed session. `intent` is its payment intent, or null.
 pub(crate) fn completed(session: &Value, intent: &Value, success_url: &str) -> String {
     let on = |class| link(success_url, class, "Continue to the shop");
     if session.text("payment_status") != "unpaid" {
-        let body = format!("<p>Nothing more is to be paid here.</p>{}", on("button"));
+        let body = format!("<p>There is nothing left to pay.</p>{}", on("button"));
         return notice("This order is complete", &body);
     }
     if intent.text("status") != "processing" {
         let back = link(session.text("cancel_url"), "button", "Back to the shop");
-        let body = format!("<p>Ask the shop for another checkout.</p>{back}");
+        let body = format!("<p>Start a new checkout in the shop.</p>{back}");
         return notice("The bank debit failed", &body);
     }
     let settle = format!("/c/pay/{}/settle", escape(session.text("id")));
     notice(
-        "The bank debit is on its way",
+        "The bank debit is processing",
         &format!(
             r#"<p>A bank takes days to pay or to refuse. Here you decide how it ends.</p>
 <form class="settle" method="post" action="{settle}">
@@ -275,11 +275,11 @@ pub(crate) fn completed(session: &Value, intent: &Value, success_url: &str) -> S
     )
 }
 
-/// The bank's question, as its own page would ask it.
+/// The bank's 3D Secure page.
 pub(crate) fn who_pays(session: &Value) -> String {
     let amount = money::format(session.integer("amount_total"), session.text("currency"));
     notice(
-        "Your bank asks: is it you who pays?",
+        "Your bank asks: did you make this payment?",
         &format!(
             r#"<p>{merchant} wants to charge {amount}. This is 3D Secure: a bank would ask for a code or a fingerprint.</p>
 <form class="settle" method="post" action="/c/pay/{id}/authenticate">
@@ -296,14 +296,14 @@ pub(crate) fn who_pays(session: &Value) -> String {
 /// The page of a session that can no longer be paid.
 pub(crate) fn expired(session: &Value) -> String {
     let back = link(session.text("cancel_url"), "button", "Back to the shop");
-    notice("This checkout has expired", &format!("<p>Ask the shop for another checkout.</p>{back}"))
+    notice("This checkout has expired", &format!("<p>Start a new checkout in the shop.</p>{back}"))
 }
 
-/// The page of no session.
+/// The page of an unknown session.
 pub(crate) fn unknown() -> String {
     notice(
-        "There is no such checkout",
-        "<p>The link may be incomplete, or the simulator has forgotten it.</p>",
+        "Checkout not found",
+        "<p>The link may be incomplete, or the simulator's state was reset.</p>",
     )
 }
 
@@ -312,7 +312,7 @@ mod tests {
     use super::escape;
 
     #[test]
-    fn what_others_wrote_cannot_become_markup() {
+    fn foreign_text_cannot_become_html() {
         assert_eq!(
             escape(r#"<a href="x" id='y'>&"#),
             "&lt;a href=&quot;x&quot; id=&#39;y&#39;&gt;&amp;"

@@ -1,6 +1,6 @@
-//! Amounts as a person reads them.
+//! Amounts for display.
 
-/// An amount in Stripe's integers, written out: 2900 and `usd` is `$29.00`.
+/// Formats an amount in Stripe's integers: 2900 and `usd` is `$29.00`.
 pub(crate) fn format(amount: i64, currency: &str) -> String {
     let digits = currencies::decimal(amount, currency);
     let (whole, fraction) = digits.split_at(digits.find('.').unwrap_or(digits.len()));

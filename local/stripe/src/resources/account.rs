@@ -1,4 +1,4 @@
-//! The one account that the simulator is.
+//! The simulator's only account.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use crate::store::Kind;
 /// The shop's name, as buyers see it.
 pub(crate) const BUSINESS_NAME: &str = "Test shop";
 
-/// When the account was opened: long before anything else here.
+/// When the account was created: long before anything else here.
 const CREATED: i64 = 1_700_000_000;
 
 pub(crate) fn retrieve(call: &mut Call<'_>) -> Value {
@@ -59,8 +59,8 @@ pub(crate) fn retrieve(call: &mut Call<'_>) -> Value {
 
 const MANAGED_PAYMENTS: &str = "managed_payments";
 
-/// Whether a session that doesn't say has Link as its seller. Stripe sets some new accounts up so,
-/// and has no switch for it: <https://docs.stripe.com/payments/managed-payments>
+/// Whether Link is the seller in a session that doesn't say. Stripe sets some new accounts up this
+/// way, without a setting for it: <https://docs.stripe.com/payments/managed-payments>
 pub(crate) fn has_managed_payments(call: &Call<'_>) -> bool {
     let setting = call.store.get(Kind::Setting, MANAGED_PAYMENTS);
     setting.is_some_and(|setting| setting.is_true("enabled"))
@@ -70,7 +70,7 @@ pub(crate) fn set_managed_payments(call: &mut Call<'_>, enabled: bool) {
     call.store.put(Kind::Setting, MANAGED_PAYMENTS, json!({ "enabled": enabled }));
 }
 
-/// Stripe has all the papers that it wants.
+/// Stripe requires no further documents.
 fn nothing_required() -> Value {
     json!({
         "alternatives": [],

@@ -10,10 +10,10 @@ use crate::resources::{lists, refunds};
 use crate::state::Call;
 use crate::store::Kind;
 
-/// How an attempt stands.
+/// A charge's state.
 pub(crate) enum ChargeState<'a> {
     Succeeded,
-    /// On its way through the bank.
+    /// Processing at the bank.
     Pending,
     Failed(&'a ApiError),
 }
@@ -82,7 +82,7 @@ pub(crate) fn add(
     charge
 }
 
-/// Writes how an attempt ended into its charge.
+/// Records an attempt's result in its charge.
 pub(crate) fn settle(charge: &mut Value, state: &ChargeState<'_>) {
     match state {
         ChargeState::Succeeded => {
@@ -138,7 +138,7 @@ fn outcome(network_status: &str, reason: Option<&str>, seller_message: &str, kin
     })
 }
 
-/// The charge that a payment intent was paid by.
+/// The charge that paid a payment intent.
 pub(crate) fn paying(call: &Call<'_>, intent: &str) -> Result<Value, ApiError> {
     let found = call.find(Kind::PaymentIntent, "payment_intent", intent)?;
     let charge = call.store.get(Kind::Charge, found.text("latest_charge"));
@@ -149,8 +149,8 @@ pub(crate) fn paying(call: &Call<'_>, intent: &str) -> Result<Value, ApiError> {
     })
 }
 
-/// Writes into a charge what its refunds come to. What has failed or was cancelled does not count;
-/// what is still pending does, because it is promised.
+/// Updates a charge's refunded amount. Failed and canceled refunds don't count; pending ones do,
+/// since they are promised.
 pub(crate) fn count_refunds(call: &mut Call<'_>, id: &str) -> Value {
     let refunded: i64 = refunds::of(call.store, id)
         .filter(|refund| !matches!(refund.text("status"), "failed" | "canceled"))
@@ -162,7 +162,7 @@ pub(crate) fn count_refunds(call: &mut Call<'_>, id: &str) -> Value {
     })
 }
 
-/// A charge that was disputed once stays marked so, whoever wins.
+/// A charge that was ever disputed stays marked, whoever wins.
 pub(crate) fn mark_disputed(call: &mut Call<'_>, id: &str) {
     edit(call, id, |charge| charge.set("disputed", true));
 }
@@ -174,7 +174,7 @@ fn edit(call: &mut Call<'_>, id: &str, how: impl FnOnce(&mut Value)) -> Value {
     charge
 }
 
-/// A charge shows more of a card than the payment method does.
+/// A charge has more card details than the payment method.
 fn method_details(method: &Value) -> Value {
     let kind = method.text("type");
     let mut details = method.field(kind).clone();

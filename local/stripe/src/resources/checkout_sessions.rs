@@ -1,5 +1,5 @@
-//! Checkout sessions in payment mode: what they are made of, and how they end without a payment.
-//! How they are paid is in [`crate::payments`].
+//! Checkout sessions in payment mode: how they are created, and how they end without a payment.
+//! [`crate::payments`] has how they are paid.
 
 use serde_json::{Value, json};
 
@@ -143,7 +143,7 @@ pub(crate) fn create(call: &mut Call<'_>, sent: &Value) -> Result<Value, ApiErro
     Ok(session)
 }
 
-/// What the shapes of the parameters alone cannot say. Returns when the session expires.
+/// Validates what the parameters' shapes can't express. Returns the expiry time.
 fn check_request(call: &Call<'_>, fields: &Value) -> Result<i64, ApiError> {
     if fields.text("mode") != "payment" {
         let message = format!(
@@ -181,7 +181,7 @@ fn check_request(call: &Call<'_>, fields: &Value) -> Result<i64, ApiError> {
     Ok(expires_at)
 }
 
-/// The line items, their one currency and their total.
+/// The line items, their common currency and their total.
 fn line_items_of(call: &Call<'_>, fields: &Value) -> Result<(Vec<Value>, String, i64), ApiError> {
     let requested = fields.elements("line_items");
     if requested.is_empty() || requested.len() > 100 {
@@ -227,7 +227,7 @@ fn line_items_of(call: &Call<'_>, fields: &Value) -> Result<(Vec<Value>, String,
     Ok((line_items, currency, total))
 }
 
-/// A price that can be sold, and its product.
+/// A price that can be sold, with its product.
 fn sellable<'a>(
     call: &'a Call<'_>,
     id: &str,
@@ -250,7 +250,7 @@ fn sellable<'a>(
     )
 }
 
-/// A session with every field that Stripe sends, before the request's own values.
+/// A session with all of Stripe's fields, before the request's own values.
 fn blank(call: &Call<'_>, id: &str) -> Value {
     json!({
         "id": id,
@@ -322,7 +322,7 @@ fn blank(call: &Call<'_>, id: &str) -> Value {
     })
 }
 
-/// Who buys, as far as it is known: at first from the customer, at the end from the page.
+/// The buyer's details: first from the customer, finally from the page.
 pub(crate) fn customer_details(email: &str, customer: Option<&Value>) -> Value {
     let of_customer =
         |field: &str| customer.map(|customer| customer.field(field).clone()).unwrap_or_default();
@@ -395,14 +395,14 @@ pub(crate) fn line_items(call: &Call<'_>, id: &str, sent: &Value) -> Result<Valu
     Ok(lists::page_of(&format!("/v1/checkout/sessions/{id}/line_items"), data, rest.len() > limit))
 }
 
-/// The line items as `expand[]=line_items` shows them.
+/// The line items, as `expand[]=line_items` returns them.
 pub(crate) fn first_line_items(store: &Store, id: &str) -> Value {
     let items = session_details(store, id).elements("line_items");
     let data = items.iter().take(10).cloned().collect();
     lists::page_of(&format!("/v1/checkout/sessions/{id}/line_items"), data, items.len() > 10)
 }
 
-/// What belongs to a session without being shown on it.
+/// Session data that responses don't contain.
 pub(crate) fn session_details<'a>(store: &'a Store, id: &str) -> &'a Value {
     store.get(Kind::SessionDetails, id).unwrap_or(&Value::Null)
 }
@@ -420,7 +420,7 @@ pub(crate) fn expire(call: &mut Call<'_>, id: &str) -> Result<Value, ApiError> {
     Ok(end(call, session))
 }
 
-/// Expires the open sessions whose time has come.
+/// Expires the open sessions that are due.
 pub(crate) fn expire_due(call: &mut Call<'_>) {
     let open: Vec<Value> = call
         .store

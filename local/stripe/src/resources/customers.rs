@@ -35,7 +35,7 @@ pub(crate) fn create(call: &mut Call<'_>, sent: &Value) -> Result<Value, ApiErro
     Ok(add(call, &fields))
 }
 
-/// Makes a customer from checked parameters.
+/// Creates a customer from checked parameters.
 pub(crate) fn add(call: &mut Call<'_>, fields: &Value) -> Value {
     let id = id::customer();
     let mut customer = json!({
@@ -102,7 +102,7 @@ pub(crate) fn change(call: &mut Call<'_>, id: &str, fields: &Value) -> Result<Va
     Ok(save_updated(call, Kind::Customer, "customer.updated", &before, after))
 }
 
-/// The customer, unless it does not exist or was deleted.
+/// The customer, unless it doesn't exist or was deleted.
 pub(crate) fn live(call: &Call<'_>, id: &str) -> Option<Value> {
     call.store.get(Kind::Customer, id).filter(|customer| !customer.is_true("deleted")).cloned()
 }

@@ -1,4 +1,4 @@
-//! Disputes: what a buyer claims from their bank, and an inquiry before it comes to that.
+//! Disputes and inquiries.
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ use crate::resources::{charges, check_move, early_fraud_warnings, lists, overlay
 use crate::state::Call;
 use crate::store::{Kind, Store};
 
-/// Where a bank may bring a dispute. An inquiry may be escalated, a verdict may be reversed, and a
+/// A bank's possible transitions. An inquiry may be escalated, a verdict may be reversed, and a
 /// lost dispute may be appealed.
 const MOVES: &[(&str, &[&str])] = &[
     (
@@ -30,7 +30,7 @@ const MOVES: &[(&str, &[&str])] = &[
     ("prevented", &[]),
 ];
 
-/// <https://docs.stripe.com/disputes/categories>, with the code of Visa's where it has one of its own.
+/// <https://docs.stripe.com/disputes/categories>, with Visa's code if it has its own.
 const REASONS: &[(&str, Option<&str>)] = &[
     ("bank_cannot_process", None),
     ("check_returned", None),
@@ -49,7 +49,7 @@ const REASONS: &[(&str, Option<&str>)] = &[
     ("unrecognized", None),
 ];
 
-/// What can be told the bank; files are named by their ids.
+/// The evidence fields; files are named by their ids.
 const EVIDENCE: &[Parameter] = &[
     evidence("access_activity_log"),
     evidence("billing_address"),
@@ -85,13 +85,12 @@ const fn evidence(name: &'static str) -> Parameter {
 }
 
 const DAY_SECONDS: i64 = 24 * 60 * 60;
-/// A dispute wants an answer by the end of the day that comes so many days after its own.
+/// Evidence is due at the end of the day this many days after the dispute's.
 const DAYS_TO_ANSWER: i64 = 8;
-/// What Stripe takes for a dispute, in the currency's minor unit.
+/// Stripe's dispute fee, in the currency's minor unit.
 const FEE: i64 = 1500;
 
-/// Opens the disputes that the holder of a test card brings about; each is about its part of the
-/// charge.
+/// Opens a test card's disputes; each is for a part of the charge.
 pub(crate) fn complain(call: &mut Call<'_>, charge: &Value, complaints: &[Complaint]) {
     let mut left = charge.integer("amount");
     for (complaint, to_come) in complaints.iter().zip((1..=complaints.len()).rev()) {
@@ -101,7 +100,7 @@ pub(crate) fn complain(call: &mut Call<'_>, charge: &Value, complaints: &[Compla
     }
 }
 
-/// Opens a dispute of a charge, as the bank does: about all of it, unless it says how much.
+/// Opens a dispute of a charge for the bank: for the full amount, unless given.
 pub(crate) fn open(
     call: &mut Call<'_>,
     charge: &Value,
@@ -112,12 +111,12 @@ pub(crate) fn open(
     const FIRST: &[&str] = &["needs_response", "warning_needs_response", "prevented"];
     if !FIRST.contains(&status) {
         let message =
-            format!("A dispute cannot begin as '{status}', but as {}.", FIRST.join(" or "));
+            format!("A dispute can't start as '{status}', only as {}.", FIRST.join(" or "));
         return Err(ApiError::invalid_request(message).with("param", "status"));
     }
     if !REASONS.iter().any(|(known, _)| *known == reason) {
         let known: Vec<&str> = REASONS.iter().map(|(known, _)| *known).collect();
-        let message = format!("Nobody disputes as '{reason}', but as {}.", known.join(" or "));
+        let message = format!("Unknown dispute reason '{reason}'; use {}.", known.join(" or "));
         return Err(ApiError::invalid_request(message).with("param", "reason"));
     }
     let whole = charge.integer("amount");
@@ -135,7 +134,7 @@ fn begin(call: &mut Call<'_>, charge: &Value, amount: i64, status: &str, reason:
     bring(call, &Value::Null, dispute, status, None)
 }
 
-/// A dispute with every field that Stripe sends, before it has a status.
+/// A dispute with all of Stripe's fields, before it has a status.
 fn blank(call: &Call<'_>, charge: &Value, amount: i64, reason: &str) -> Value {
     let mut evidence: Value =
         EVIDENCE.iter().map(|field| (field.name().to_owned(), Value::Null)).collect();
@@ -164,7 +163,7 @@ fn blank(call: &Call<'_>, charge: &Value, amount: i64, reason: &str) -> Value {
         "reason": reason,
         "status": null,
     });
-    // Only some ways to pay have details; a bank debit has none.
+    // Only some payment methods have details; a bank debit has none.
     let card = charge.field("payment_method_details").field("card");
     if !card.is_null() {
         let code = REASONS.iter().find(|(known, _)| *known == reason).and_then(|(_, code)| *code);
@@ -179,8 +178,9 @@ fn blank(call: &Call<'_>, charge: &Value, amount: i64, reason: &str) -> Value {
     dispute
 }
 
-/// Brings a dispute to a status, with what follows for the money, and tells of it. `before` is how
-/// it was, or null for a new one. A prevented dispute was resolved, which paid the buyer, or blocked.
+/// Changes a dispute's status, moves the money, and emits the events. `before` is the previous
+/// dispute, or null for a new one. A prevented dispute was either resolved, which paid the buyer,
+/// or blocked.
 fn bring(
     call: &mut Call<'_>,
     before: &Value,
@@ -232,11 +232,10 @@ fn bring(
     dispute
 }
 
-/// Takes the money or gives it back, if it is not where it should be, and returns the event that
-/// tells so.
+/// Withdraws or reinstates the funds if necessary, and returns the event's type.
 fn move_money(call: &Call<'_>, dispute: &mut Value, bank_has_money: bool) -> Option<&'static str> {
     let mut transactions = dispute.elements("balance_transactions").to_vec();
-    // Each takes what the one before gave.
+    // Each reverses the one before.
     let had_money = transactions.len() % 2 == 1;
     if had_money == bank_has_money {
         return None;
@@ -277,7 +276,7 @@ fn move_money(call: &Call<'_>, dispute: &mut Value, bank_has_money: bool) -> Opt
     Some(event_type)
 }
 
-/// What the bank does with a dispute.
+/// The bank's decision on a dispute.
 pub(crate) fn move_to(
     call: &mut Call<'_>,
     id: &str,
@@ -290,7 +289,7 @@ pub(crate) fn move_to(
         && (status != "prevented" || !matches!(prevented_by, "block" | "resolution"))
     {
         return Err(ApiError::invalid_request(
-            "A case_type is given to what was prevented: block, or resolution.",
+            "case_type is only for prevented: block or resolution.",
         )
         .with("param", "case_type"));
     }
@@ -301,7 +300,7 @@ pub(crate) fn find(call: &Call<'_>, id: &str) -> Result<Value, ApiError> {
     call.find(Kind::Dispute, "dispute", id)
 }
 
-/// The dispute, unless there is nothing more to say to it.
+/// The dispute, unless it is closed.
 fn find_open(call: &Call<'_>, id: &str) -> Result<Value, ApiError> {
     let dispute = find(call, id)?;
     match dispute.text("status") {
@@ -312,8 +311,8 @@ fn find_open(call: &Call<'_>, id: &str) -> Result<Value, ApiError> {
     }
 }
 
-/// Adds evidence and, unless told not to, submits it to the bank. In Stripe's test mode the bank
-/// decides by a word in it.
+/// Adds evidence and, unless told not to, submits it. In Stripe's test mode certain words in it
+/// decide the dispute.
 pub(crate) fn update(call: &mut Call<'_>, id: &str, sent: &Value) -> Result<Value, ApiError> {
     const FIELDS: &[Parameter] = &[
         optional("evidence", Shape::Object(EVIDENCE)),
@@ -341,7 +340,7 @@ pub(crate) fn update(call: &mut Call<'_>, id: &str, sent: &Value) -> Result<Valu
         "warning_needs_response" => "warning_under_review",
         _ if submits || !given.is_null() => {
             return Err(ApiError::invalid_request(
-                "The bank has the evidence of this dispute already; wait for what it says.",
+                "Evidence for this dispute was already submitted; wait for the bank's decision.",
             ));
         }
         under_review => under_review,
@@ -362,8 +361,7 @@ pub(crate) fn update(call: &mut Call<'_>, id: &str, sent: &Value) -> Result<Valu
     Ok(dispute)
 }
 
-/// What a bank says to the words that Stripe's test mode knows.
-/// <https://docs.stripe.com/testing#evidence>
+/// The bank's reaction to test mode's evidence texts. <https://docs.stripe.com/testing#evidence>
 fn verdict(reviewed: &str, word: &str) -> Option<&'static str> {
     match (reviewed, word) {
         ("under_review", "winning_evidence") => Some("won"),
@@ -374,12 +372,12 @@ fn verdict(reviewed: &str, word: &str) -> Option<&'static str> {
     }
 }
 
-/// `POST /v1/disputes/{id}/close`: gives up.
+/// `POST /v1/disputes/{id}/close`: accepts the dispute as lost.
 pub(crate) fn close(call: &mut Call<'_>, id: &str) -> Result<Value, ApiError> {
     let dispute = find_open(call, id)?;
     if dispute.text("status") != "needs_response" {
         return Err(ApiError::invalid_request(format!(
-            "This dispute is {}; only one that needs_response can be given up. Refund an inquiry instead.",
+            "This dispute is {}; only one that needs_response can be closed. Refund an inquiry instead.",
             dispute.text("status")
         )));
     }

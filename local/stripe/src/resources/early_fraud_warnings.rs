@@ -1,4 +1,4 @@
-//! Early fraud warnings: an issuer suspects that a charge was fraud, and nobody has disputed it yet.
+//! Early fraud warnings: an issuer suspects fraud, but nobody has disputed the charge yet.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use crate::resources::lists;
 use crate::state::Call;
 use crate::store::Kind;
 
-/// Warns of a charge.
+/// Creates a warning about a charge.
 pub(crate) fn add(call: &mut Call<'_>, charge: &Value) -> Value {
     let id = id::early_fraud_warning();
     let warning = json!({
@@ -27,12 +27,12 @@ pub(crate) fn add(call: &mut Call<'_>, charge: &Value) -> Value {
     warning
 }
 
-/// Whether a refund could still avert a dispute.
+/// Whether a refund could still prevent a dispute.
 fn is_actionable(charge: &Value) -> bool {
     !charge.is_true("disputed") && !charge.is_true("refunded")
 }
 
-/// Looks again at what was warned of, because its charge has changed.
+/// Updates the warnings about a charge that has changed.
 pub(crate) fn reconsider(call: &mut Call<'_>, charge: &Value) {
     let warnings: Vec<Value> = call
         .store

@@ -1,5 +1,5 @@
 //! Event destinations as `/v2` lists them: the webhook endpoints of `/v1`, and those that send thin
-//! events, which `/v1` doesn't show. A thin one is made on the control surface, as in Stripe's
+//! events, which `/v1` doesn't show. A thin one is created through the control API, as in Stripe's
 //! Dashboard.
 
 use serde_json::{Value, json};
@@ -13,20 +13,20 @@ use crate::parameters::{self, Parameter, Shape, optional};
 use crate::state::Call;
 use crate::store::Kind;
 
-/// The path of the list.
+/// The list's path.
 pub(crate) const PATH: &str = "/v2/core/event_destinations";
-/// The types of thin events start so; the rest is the type of the snapshot event.
+/// The prefix of thin event types; the rest is the snapshot event's type.
 pub(crate) const THIN_PREFIX: &str = "v1.";
 /// A field of the endpoint's document that only thin destinations have.
 const PAYLOAD: &str = "event_payload";
 const DEFAULT_LIMIT: usize = 20;
 
-/// Whether this is the document of a destination of thin events.
+/// Whether this document is a destination of thin events.
 pub(crate) fn is_thin(endpoint: &Value) -> bool {
     endpoint.text(PAYLOAD) == "thin"
 }
 
-/// Makes a destination of thin events at this address. Shows its signing secret this once.
+/// Creates a destination of thin events at this address. Only this response has its signing secret.
 pub(crate) fn create_thin(call: &mut Call<'_>, url: &str, enabled_events: &[String]) -> Value {
     let (id, secret) = (id::event_destination(), id::signing_secret());
     let endpoint = json!({
@@ -103,7 +103,7 @@ pub(crate) fn list(call: &Call<'_>, sent: &Value) -> Result<Value, ApiError> {
     }))
 }
 
-/// The thin event of a snapshot event: it names the object, and leaves it out.
+/// The thin event for a snapshot event: it names the object without containing it.
 /// <https://docs.stripe.com/api/v2/core/events/object>
 pub(crate) fn thin_event(event: &Value) -> Value {
     let object = event.field("data").field("object");

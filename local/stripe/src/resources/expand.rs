@@ -1,4 +1,4 @@
-//! `expand[]`: ids replaced by the objects that they name.
+//! `expand[]`: replaces ids by the objects that they name.
 
 use serde_json::{Map, Value};
 
@@ -12,7 +12,7 @@ use crate::store::{Kind, Store};
 /// Stripe expands at most four levels.
 const DEEPEST: usize = 4;
 
-/// Which field of which object holds an id that can be expanded, and of what.
+/// The fields with expandable ids, and the kinds of their objects.
 const EXPANDABLE: &[(&str, &str, Kind)] = &[
     ("checkout.session", "customer", Kind::Customer),
     ("checkout.session", "payment_intent", Kind::PaymentIntent),
@@ -44,16 +44,16 @@ const EMPTY: &[(&str, &str)] = &[
     ("charge", "review"),
 ];
 
-/// Finds a part by the id of its whole.
+/// Finds a part by the id of its parent.
 type FindPart = fn(&Store, &str) -> Value;
 
-/// Parts that a response leaves out unless they are asked for.
+/// Parts that a response contains only if requested.
 const INCLUDABLE: &[(&str, &str, FindPart)] = &[
     ("checkout.session", "line_items", checkout_sessions::first_line_items),
     ("charge", "refunds", refunds::first_of),
 ];
 
-/// Takes the paths to expand out of a request's parameters.
+/// Takes the expand paths out of a request's parameters.
 pub(crate) fn paths(sent: &Value) -> Result<(Value, Vec<String>), ApiError> {
     let mut rest = sent.as_object().cloned().unwrap_or_default();
     let Some(expand) = rest.remove("expand") else { return Ok((rest.into(), Vec::new())) };
@@ -67,12 +67,12 @@ pub(crate) fn paths(sent: &Value) -> Result<(Value, Vec<String>), ApiError> {
         }
         paths.push(path.to_owned());
     }
-    // Outer levels first, so that what they bring in can be expanded further.
+    // Outer levels first, so that the objects they add can be expanded further.
     paths.sort_by_key(|path| path.matches('.').count());
     Ok((rest.into(), paths))
 }
 
-/// Expands a response. Each path may be asked for alone: what it passes through is expanded too.
+/// Expands a response. A path also expands what it passes through.
 pub(crate) fn apply(
     store: &Store,
     permissions: &Permissions,
@@ -87,7 +87,7 @@ pub(crate) fn apply(
     Ok(())
 }
 
-/// Where the objects come from, and which of them the key may see.
+/// Looks up the objects, if the key may read them.
 #[derive(Clone, Copy)]
 struct Source<'a> {
     store: &'a Store,

@@ -1,4 +1,4 @@
-//! Lists, newest first, a page at a time.
+//! Lists: newest first, in pages.
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ pub(crate) const ENDING_BEFORE: Parameter = optional("ending_before", Shape::Tex
 
 const DEFAULT_LIMIT: usize = 10;
 
-/// A page of the documents of a kind that `wanted` says yes to.
+/// A page of the documents of a kind that `wanted` accepts.
 pub(crate) fn list(
     store: &Store,
     kind: Kind,
@@ -42,7 +42,7 @@ pub(crate) fn list(
                 && wanted(document)
         };
     let (after, before) = (position("starting_after")?, position("ending_before")?);
-    // One more than the page holds tells whether there is more.
+    // Reads one more than the page holds, to know whether there is more.
     let mut found: Vec<Value> = if before.is_some() {
         let entries = store.iterate(kind).filter(|entry| wanted(entry, after, before));
         entries.take(limit + 1).map(|(_, _, document)| document.clone()).collect()
@@ -58,7 +58,7 @@ pub(crate) fn list(
     Ok(page_of(url, found, has_more))
 }
 
-/// A page of what charges have: refunds, disputes, early fraud warnings.
+/// A page of objects that belong to charges: refunds, disputes, early fraud warnings.
 pub(crate) fn of_charge(
     call: &Call<'_>,
     kind: Kind,
@@ -94,7 +94,7 @@ pub(crate) fn equals(filters: &Value, filter: &str, actual: &str) -> bool {
     filters.field(filter).as_str().is_none_or(|expected| expected == actual)
 }
 
-/// Whether a time is within a `created` filter: a time, or bounds.
+/// Whether a time matches a `created` filter: a time, or bounds.
 pub(crate) fn in_range(range: &Value, time: i64) -> bool {
     if let Some(exact) = range.as_i64() {
         return time == exact;

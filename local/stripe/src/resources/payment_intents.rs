@@ -1,4 +1,4 @@
-//! Payment intents. Checkout makes them; the API reads them and changes their metadata.
+//! Payment intents. Checkout creates them; the API reads them and changes their metadata.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use crate::resources::{lists, overlay};
 use crate::state::Call;
 use crate::store::Kind;
 
-/// Makes the payment intent of a session that is about to be paid.
+/// Creates the payment intent of a session that is about to be paid.
 pub(crate) fn add(call: &mut Call<'_>, session: &Value, data: &Value) -> Value {
     let id = id::payment_intent();
     let mut intent = json!({
@@ -70,7 +70,7 @@ pub(crate) fn add(call: &mut Call<'_>, session: &Value, data: &Value) -> Value {
     intent
 }
 
-/// Gives up a payment intent, because its session expired.
+/// Cancels a payment intent because its session expired.
 pub(crate) fn cancel(call: &mut Call<'_>, id: &str) {
     let Some(mut intent) = call.store.get(Kind::PaymentIntent, id).cloned() else { return };
     if !["requires_payment_method", "requires_action"].contains(&intent.text("status")) {

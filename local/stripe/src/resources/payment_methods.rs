@@ -1,4 +1,4 @@
-//! Payment methods: what a buyer pays with, without what must stay secret.
+//! Payment methods, without the secret details.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::id;
 use crate::state::Call;
 use crate::store::Kind;
 
-/// What a buyer chose to pay with.
+/// The buyer's payment method.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Method {
     Card(&'static TestCard),

@@ -1,5 +1,4 @@
-//! How the customer portal looks and what it lets customers do. Sessions of the portal are not made
-//! here.
+//! Customer portal configurations. Portal sessions are not simulated.
 
 use serde_json::{Value, json};
 
@@ -52,8 +51,8 @@ pub(crate) fn create(call: &mut Call<'_>, sent: &Value) -> Result<Value, ApiErro
     Ok(add(call, &fields, false))
 }
 
-/// What saving the portal's settings in the dashboard does: there is a default from then on. Only
-/// the dashboard can make one; those of the API never are.
+/// Saves the portal's settings as the Dashboard does: from then on there is a default
+/// configuration. Only the Dashboard creates one; the API's configurations never are the default.
 pub(crate) fn save_default(call: &mut Call<'_>) -> Value {
     let there = call
         .store
@@ -104,7 +103,7 @@ fn add(call: &mut Call<'_>, fields: &Value, is_default: bool) -> Value {
     configuration
 }
 
-/// All features, switched off.
+/// All features, disabled.
 fn every_feature() -> Value {
     json!({
         "customer_update": { "allowed_updates": [], "enabled": false },

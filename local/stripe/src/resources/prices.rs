@@ -1,4 +1,4 @@
-//! Prices, as far as they are paid once.
+//! One-time prices.
 
 use serde_json::{Value, json};
 
@@ -62,7 +62,7 @@ pub(crate) fn create(call: &mut Call<'_>, sent: &Value) -> Result<Value, ApiErro
     Ok(price)
 }
 
-/// An unset flag or choice is its default.
+/// An unset flag or choice gets its default.
 fn keep_types(price: &mut Value) {
     for (field, unset) in [
         ("active", json!(true)),
@@ -75,8 +75,8 @@ fn keep_types(price: &mut Value) {
     }
 }
 
-/// A lookup key belongs to one price: it is refused while another has it, or taken away from it
-/// when `transfer_lookup_key` says so.
+/// A lookup key belongs to one price: it is refused while another one has it, or transferred if
+/// `transfer_lookup_key` says so.
 fn take_lookup_key(
     call: &mut Call<'_>,
     own_id: Option<&str>,

@@ -71,7 +71,7 @@ pub(crate) fn create(call: &mut Call<'_>, sent: &Value) -> Result<Value, ApiErro
     Ok(product)
 }
 
-/// An unset list is an empty one, and an unset flag its default.
+/// An unset list becomes empty, and an unset flag its default.
 fn keep_types(product: &mut Value) {
     for (field, unset) in [("images", json!([])), ("active", json!(true))] {
         if product.field(field).is_null() {

@@ -1,4 +1,4 @@
-//! Refunds: money on its way back to a buyer, from when it is promised until it has come or failed.
+//! Refunds, from their creation until they succeed or fail.
 
 use serde_json::{Value, json};
 
@@ -13,8 +13,8 @@ use crate::resources::{charges, check_move, disputes, early_fraud_warnings, list
 use crate::state::Call;
 use crate::store::{Kind, Store};
 
-/// Where a bank may bring a refund. Even one that succeeded may come back, because the account
-/// that it was for is closed.
+/// A bank's possible transitions. Even a succeeded refund may fail later, if the account that it
+/// was for is closed.
 const MOVES: &[(&str, &[&str])] = &[
     ("pending", &["succeeded", "failed", "requires_action"]),
     ("requires_action", &["succeeded", "failed"]),
@@ -38,7 +38,7 @@ pub(crate) fn create(call: &mut Call<'_>, sent: &Value) -> Result<Value, ApiErro
     let (status, later) = match TestCard::of(&charge).map(|card| &card.behaviour) {
         Some(Behaviour::RefundsLate(first, later)) => (*first, Some(*later)),
         _ if kind == "card" => ("succeeded", None),
-        // A bank takes days, and answers when it is told to.
+        // A real bank takes days; here it responds when told to.
         _ => ("pending", None),
     };
     let mut refund = blank(call, &charge, amount);
@@ -57,13 +57,11 @@ pub(crate) fn create(call: &mut Call<'_>, sent: &Value) -> Result<Value, ApiErro
     Ok(refund)
 }
 
-/// The charge to refund, if there is anything that can be refunded.
+/// The charge to refund, if it can be refunded.
 fn charge_of(call: &Call<'_>, fields: &Value) -> Result<Value, ApiError> {
     let charge = match (fields.text("charge"), fields.text("payment_intent")) {
         ("", "") => {
-            return Err(ApiError::invalid_request(
-                "Send payment_intent or charge: what is to be refunded?",
-            ));
+            return Err(ApiError::invalid_request("Send payment_intent or charge."));
         }
         ("", intent) => charges::paying(call, intent)?,
         (charge, "") => call.find(Kind::Charge, "charge", charge)?,
@@ -79,18 +77,18 @@ fn charge_of(call: &Call<'_>, fields: &Value) -> Result<Value, ApiError> {
     }
     if disputes::of(call.store, id).any(|dispute| !dispute.is_true("is_charge_refundable")) {
         let message = format!(
-            "The bank has taken the money of the charge '{id}' back; it cannot be refunded too."
+            "A dispute has withdrawn the funds of the charge '{id}'; it cannot be refunded too."
         );
         return Err(ApiError::invalid_request(message).with("code", "charge_disputed"));
     }
     if charge.is_true("refunded") {
-        let message = format!("The charge '{id}' has been refunded already, in full.");
+        let message = format!("The charge '{id}' was already refunded in full.");
         return Err(ApiError::invalid_request(message).with("code", "charge_already_refunded"));
     }
     Ok(charge)
 }
 
-/// How much to refund: what is asked for, or all that is left.
+/// The amount: the requested one, or all that is left.
 fn amount_of(charge: &Value, fields: &Value) -> Result<i64, ApiError> {
     let left = charge.integer("amount") - charge.integer("amount_refunded");
     match fields.field("amount").as_i64() {
@@ -108,7 +106,7 @@ fn amount_of(charge: &Value, fields: &Value) -> Result<i64, ApiError> {
     }
 }
 
-/// A refund with every field that Stripe sends whatever becomes of it.
+/// A refund with all of Stripe's fields, before it has a status.
 fn blank(call: &Call<'_>, charge: &Value, amount: i64) -> Value {
     let by_card = charge.field("payment_method_details").text("type") == "card";
     let destination = by_card.then(|| {
@@ -143,7 +141,7 @@ fn blank(call: &Call<'_>, charge: &Value, amount: i64) -> Value {
     })
 }
 
-/// Writes a status into a refund, with the fields that only a refund of this status has.
+/// Sets a refund's status, with the fields that only this status has.
 fn enter(call: &Call<'_>, refund: &mut Value, status: &str) {
     refund.set("status", status);
     refund.unset("next_action");
@@ -177,7 +175,7 @@ pub(crate) fn of<'a>(store: &'a Store, charge: &'a str) -> impl Iterator<Item = 
         .filter(move |refund| refund.text("charge") == charge)
 }
 
-/// The refunds of a charge as `expand[]=refunds` shows them.
+/// A charge's refunds, as `expand[]=refunds` returns them.
 pub(crate) fn first_of(store: &Store, charge: &str) -> Value {
     let mut refunds: Vec<Value> = of(store, charge).cloned().collect();
     refunds.reverse();
@@ -211,7 +209,7 @@ pub(crate) fn cancel(call: &mut Call<'_>, id: &str) -> Result<Value, ApiError> {
     Ok(bring(call, &refund, "canceled", None))
 }
 
-/// What the bank says of a refund.
+/// The bank's result for a refund.
 pub(crate) fn settle(call: &mut Call<'_>, id: &str, status: &str) -> Result<Value, ApiError> {
     let refund = find(call, id)?;
     check_move(MOVES, "refund", refund.text("status"), status)?;
@@ -220,7 +218,7 @@ pub(crate) fn settle(call: &mut Call<'_>, id: &str, status: &str) -> Result<Valu
     Ok(bring(call, &refund, status, Some(reason)))
 }
 
-/// Fails the refunds of a charge that are still pending: the bank has taken the money itself.
+/// Fails a charge's pending refunds because a dispute has withdrawn the money.
 pub(crate) fn fail_pending(call: &mut Call<'_>, charge: &str) {
     let pending: Vec<Value> = of(call.store, charge)
         .filter(|refund| matches!(refund.text("status"), "pending" | "requires_action"))
@@ -231,7 +229,7 @@ pub(crate) fn fail_pending(call: &mut Call<'_>, charge: &str) {
     }
 }
 
-/// Brings a refund to a status, with what follows. `reason` is why, should it fail.
+/// Changes a refund's status, with what follows. `reason` is the failure reason, should it fail.
 fn bring(call: &mut Call<'_>, before: &Value, status: &str, reason: Option<&str>) -> Value {
     let mut refund = before.clone();
     enter(call, &mut refund, status);
@@ -250,7 +248,7 @@ fn bring(call: &mut Call<'_>, before: &Value, status: &str, reason: Option<&str>
     refund
 }
 
-/// Keeps a changed refund. Its change is told twice, because the older event is still sent.
+/// Stores a changed refund. Two events report the change, because Stripe still sends the older one.
 fn save(call: &mut Call<'_>, before: &Value, after: &Value) {
     call.store.put(Kind::Refund, after.text("id"), after.clone());
     call.emit_updated("refund.updated", before, after);

@@ -1,4 +1,4 @@
-//! The settings of Stripe Tax, of which the account has one set. Tax itself is not computed here.
+//! Stripe Tax settings, one set per account. Tax itself is not computed here.
 
 use serde_json::{Value, json};
 
@@ -9,10 +9,10 @@ use crate::resources::complete_address;
 use crate::state::Call;
 use crate::store::Kind;
 
-/// Where the settings are kept.
+/// Where the settings are stored.
 const TAX: &str = "tax";
 
-/// The settings; pending until somebody says where the business is.
+/// The settings; pending until the head office is set.
 pub(crate) fn retrieve(call: &Call<'_>) -> Value {
     if let Some(settings) = call.store.get(Kind::Setting, TAX) {
         return settings.clone();
@@ -27,7 +27,7 @@ pub(crate) fn retrieve(call: &Call<'_>) -> Value {
     })
 }
 
-/// Nothing that was set can be unset.
+/// No setting can be unset.
 pub(crate) fn update(call: &mut Call<'_>, sent: &Value) -> Result<Value, ApiError> {
     const FIELDS: &[Parameter] = &[
         optional(

@@ -11,7 +11,7 @@ use crate::resources::{event_destinations, lists, overlay};
 use crate::state::{API_VERSION, Call};
 use crate::store::Kind;
 
-/// How many endpoints an account may have.
+/// The most endpoints of an account.
 const MOST: usize = 16;
 
 const FIELDS: &[Parameter] = &[
@@ -37,12 +37,12 @@ pub(crate) fn create(call: &mut Call<'_>, sent: &Value) -> Result<Value, ApiErro
         )));
     }
     let (mut endpoint, secret) = add(call, &fields);
-    // Shown this once.
+    // Only this response contains it.
     endpoint.set("secret", secret);
     Ok(endpoint)
 }
 
-/// A date, and since 2024 a release's name after it.
+/// A date, followed by a release name since 2024.
 fn is_api_version(text: &str) -> bool {
     let (date, name) = text.split_once('.').map_or((text, None), |(date, name)| (date, Some(name)));
     let is_date = date.len() == 10
@@ -88,11 +88,11 @@ fn add(call: &mut Call<'_>, fields: &Value) -> (Value, String) {
     (endpoint, secret)
 }
 
-/// In the metadata of the endpoint that [`ensure`] takes care of.
+/// The metadata key of the endpoint that [`ensure`] manages.
 const OWN: &str = "registered_by_simulator";
 
-/// The newest signing secret of the simulator's own endpoint, which is made when there is none, and
-/// is moved when it is at another address: its undelivered events and its secret come with it.
+/// The newest signing secret of the simulator's own endpoint. It is created if there is none, and
+/// moved if its address changed, with its undelivered events and its secret.
 pub(crate) fn ensure(call: &mut Call<'_>, url: &str) -> Result<String, ApiError> {
     let wanted = json!({ "url": url, "enabled_events": ["*"], "metadata": { OWN: "true" } });
     let fields = parameters::check(FIELDS, &wanted)?;
@@ -102,7 +102,7 @@ pub(crate) fn ensure(call: &mut Call<'_>, url: &str) -> Result<String, ApiError>
         found.map(|(_, id, endpoint)| (id.to_owned(), endpoint.clone()))
     };
     let own = find(&|endpoint| !endpoint.field("metadata").text(OWN).is_empty());
-    // Somebody may have made it with the API; two at one address would sign differently.
+    // Somebody may have created one with the API; two at one address would sign differently.
     let Some((id, mut endpoint)) = own.or_else(|| find(&|endpoint| endpoint.text("url") == url))
     else {
         return Ok(add(call, &fields).1);
@@ -155,7 +155,7 @@ pub(crate) fn list(call: &Call<'_>, sent: &Value) -> Result<Value, ApiError> {
     })
 }
 
-/// Gives an endpoint a new secret; the old one signs too for so many seconds more.
+/// Rolls an endpoint's secret; the old one keeps signing for this many seconds.
 pub(crate) fn roll_secret(
     call: &mut Call<'_>,
     id: &str,
@@ -178,7 +178,7 @@ pub(crate) fn roll_secret(
 }
 
 impl Call<'_> {
-    /// The secrets that sign for an endpoint now, newest first.
+    /// The secrets that currently sign for an endpoint, newest first.
     pub(crate) fn active_secrets(&self, endpoint: &str) -> Vec<String> {
         let secrets = self.store.get(Kind::SigningSecrets, endpoint);
         let secrets = secrets.map_or(&[][..], |it| it.elements("secrets"));

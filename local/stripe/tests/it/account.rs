@@ -1,4 +1,4 @@
-//! What belongs to the account as a whole: itself, the customer portal, tax, and keys.
+//! The account itself, the customer portal, tax, and keys.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ fn fields(object: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn the_account_stays_the_same_whatever_is_forgotten() {
+async fn the_account_id_survives_a_reset() {
     let shop = Shop::open().await;
     let account = shop.get("/v1/account").await.ok();
     assert!(account["id"].as_str().unwrap().starts_with("acct_1"));
@@ -30,7 +30,7 @@ async fn the_portal_has_no_default_until_its_settings_are_saved() {
     let shop = Shop::open().await;
     let path = "/v1/billing_portal/configurations";
     assert_eq!(shop.get(path).await.ok()["data"], json!([]));
-    // What the API makes is active, and never the default.
+    // Those that the API creates are active, and never the default.
     let form = [("features[invoice_history][enabled]", "true"), ("login_page[enabled]", "true")];
     let made = shop.post(path, &form).await.ok();
     assert_eq!((&made["active"], &made["is_default"]), (&json!(true), &json!(false)));
@@ -74,7 +74,7 @@ async fn the_portal_has_no_default_until_its_settings_are_saved() {
 }
 
 #[tokio::test]
-async fn tax_is_pending_until_the_head_office_is_known_and_nothing_is_unset() {
+async fn tax_is_pending_until_the_head_office_is_set() {
     let shop = Shop::open().await;
     let path = "/v1/tax/settings";
     let pending = shop.get(path).await.ok();
@@ -130,7 +130,7 @@ impl<'a> Restricted<'a> {
         Shop::send(request.body(form.to_owned())).await
     }
 
-    /// The permission that a refused request lacks, as the answer names it.
+    /// The permission that a refused request lacks, according to the error.
     async fn lacks(&self, method: Method, path: &str, form: &str) -> String {
         let (status, error) = self.send(method, path, form).await.error();
         assert_eq!(status, 403, "{path}: {error}");
@@ -143,7 +143,7 @@ impl<'a> Restricted<'a> {
 }
 
 #[tokio::test]
-async fn a_restricted_key_is_refused_by_the_name_of_what_it_lacks() {
+async fn a_restricted_key_error_names_the_missing_permission() {
     let shop = Shop::open().await;
     let permissions = json!({
         "checkout_sessions": "write",
@@ -171,7 +171,7 @@ async fn a_restricted_key_is_refused_by_the_name_of_what_it_lacks() {
         (Method::POST, "/v1/webhook_endpoints", "rak_webhook_write"),
     ];
     for (method, path, permission) in cases {
-        // Parameters don't matter: these are nonsense, and nobody looks at them.
+        // Parameters don't matter: these are nonsense, and nothing reads them.
         assert_eq!(key.lacks(method, path, "nonsense=1").await, permission, "{path}");
     }
     let account = shop.get("/v1/account").await.ok();
@@ -182,7 +182,7 @@ async fn a_restricted_key_is_refused_by_the_name_of_what_it_lacks() {
 }
 
 #[tokio::test]
-async fn a_restricted_key_does_what_it_may_and_reads_what_that_implies() {
+async fn write_permission_on_a_restricted_key_implies_read() {
     let shop = Shop::open().await;
     let price = shop.price(2900).await;
     let permissions = json!({"checkout_sessions": "write", "webhook_endpoints": "read"});
@@ -195,16 +195,16 @@ async fn a_restricted_key_does_what_it_may_and_reads_what_that_implies() {
     let session = format!("/v1/checkout/sessions/{}", session["id"].as_str().unwrap());
     key.send(Method::GET, &session, "").await.ok();
     key.send(Method::GET, "/v1/webhook_endpoints", "").await.ok();
-    // Whoever reads sessions reads their payment intents and products, but neither writes them.
+    // Reading sessions includes reading their payment intents and products, but not writing them.
     key.send(Method::GET, "/v1/payment_intents", "").await.ok();
     key.send(Method::GET, "/v1/products", "").await.ok();
     assert_eq!(key.lacks(Method::POST, "/v1/products", "name=x").await, "rak_product_write");
-    // An unknown address is unknown to everybody, and is nobody's permission.
+    // An unknown path is unknown to every key, and has no permission.
     assert_eq!(key.send(Method::GET, "/v1/subscriptions", "").await.error().0, 404);
 }
 
 #[tokio::test]
-async fn what_a_key_may_not_read_it_may_not_expand_either() {
+async fn a_key_cannot_expand_what_it_cannot_read() {
     let shop = Shop::open().await;
     let session = shop.session().await;
     shop.pay(&session, "4242424242424242").await.ok();
@@ -220,7 +220,7 @@ async fn what_a_key_may_not_read_it_may_not_expand_either() {
 }
 
 #[tokio::test]
-async fn whoever_may_charge_may_refund_and_whoever_reads_disputes_may_not_read_charges() {
+async fn charge_permission_covers_refunds_but_disputes_not_charges() {
     let shop = Shop::open().await;
     let intent = shop.purchase("4242424242424242").await;
     let key = Restricted::new(&shop, "rk_test_back", json!({"charges": "write"})).await;
@@ -239,7 +239,7 @@ async fn whoever_may_charge_may_refund_and_whoever_reads_disputes_may_not_read_c
 }
 
 #[tokio::test]
-async fn a_refusal_is_not_kept_under_an_idempotency_key() {
+async fn a_permission_error_is_not_stored_for_its_idempotency_key() {
     let shop = Shop::open().await;
     for (level, status) in [("read", StatusCode::FORBIDDEN), ("write", StatusCode::OK)] {
         Restricted::new(&shop, "rk_test_a", json!({"customers": level})).await;
@@ -250,7 +250,7 @@ async fn a_refusal_is_not_kept_under_an_idempotency_key() {
 }
 
 #[tokio::test]
-async fn keys_that_nobody_restricted_may_do_everything_and_secret_keys_always() {
+async fn unrestricted_and_secret_keys_may_do_everything() {
     let shop = Shop::open().await;
     for wrong in [
         json!({"key": "sk_test_x", "permissions": {}}),

@@ -1,4 +1,4 @@
-//! Keys, parameters, errors: the manners of the API.
+//! Keys, parameters and errors of the API.
 
 use base64::Engine;
 use reqwest::{Method, StatusCode};
@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::shop::{KEY, Shop};
 
 #[tokio::test]
-async fn only_test_keys_are_let_in() {
+async fn only_test_keys_are_accepted() {
     let shop = Shop::open().await;
     let path = "/v1/customers";
     for key in ["sk_live_x", "rk_live_x", "pk_test_x", "sk_test_", "nonsense"] {
@@ -28,7 +28,7 @@ async fn only_test_keys_are_let_in() {
 }
 
 #[tokio::test]
-async fn whoever_looks_around_is_told_what_there_is() {
+async fn the_root_lists_what_the_simulator_offers() {
     let shop = Shop::open().await;
     for path in ["/", "/_sim"] {
         let overview = Shop::send(shop.request(Method::GET, path)).await;
@@ -45,7 +45,7 @@ async fn whoever_looks_around_is_told_what_there_is() {
 }
 
 #[tokio::test]
-async fn every_answer_has_a_request_id_and_the_api_version() {
+async fn every_response_has_a_request_id_and_the_api_version() {
     let shop = Shop::open().await;
     for answer in [shop.get("/v1/customers").await, shop.get("/v1/customers/cus_none").await] {
         assert!(answer.header("request-id").unwrap().starts_with("req_"));
@@ -106,7 +106,7 @@ async fn missing_and_malformed_parameters_are_named() {
 }
 
 #[tokio::test]
-async fn what_does_not_exist_is_404_in_the_path_and_400_in_a_parameter() {
+async fn a_missing_object_is_404_in_the_path_400_in_a_parameter() {
     let shop = Shop::open().await;
     for path in [
         "/v1/customers/cus_none",
@@ -168,7 +168,7 @@ async fn metadata_is_merged_and_unset_key_by_key() {
     let events = shop.get("/v1/events?type=customer.updated").await.ok();
     let previous = &events["data"][1]["data"]["previous_attributes"];
     assert_eq!(*previous, json!({"metadata": {"old": "1", "new": null}, "name": "Ada"}));
-    // Nothing changed, nothing to tell.
+    // Nothing changed, so there is no event.
     shop.post(&path, &[("metadata[gone]", "")]).await.ok();
     assert_eq!(
         shop.get("/v1/events?type=customer.updated").await.ok()["data"].as_array().unwrap().len(),
@@ -192,7 +192,7 @@ async fn a_deleted_customer_is_a_tombstone() {
     let price = shop.price(100).await;
     assert_eq!(shop.session_with(&price, &[("customer", &id)]).await.error().0, 400);
     assert_eq!(shop.event_types().await, ["customer.created", "customer.deleted"]);
-    // The event still tells who it was.
+    // The event still names them.
     let event = shop.get("/v1/events?type=customer.deleted").await.ok()["data"][0].clone();
     assert_eq!(event["data"], json!({ "object": customer }));
 }

@@ -1,4 +1,4 @@
-//! Products and prices: what keeps a shop in order, and what Stripe refuses.
+//! Products and prices, and what Stripe refuses about them.
 
 use serde_json::{Value, json};
 
@@ -52,12 +52,12 @@ async fn prices_are_listed_by_product_and_by_lookup_key() {
     assert_eq!(ids(&list("product=a&lookup_keys[]=k2").await), Vec::<&str>::new());
     shop.post(&format!("/v1/prices/{first}"), &[("active", "false")]).await.ok();
     assert_eq!(ids(&list("active=true").await), [second.as_str()]);
-    // An archived price keeps its lookup key until another takes it.
+    // An archived price keeps its lookup key until another one takes it.
     assert_eq!(ids(&list("lookup_keys[]=k1&active=false").await), [first.as_str()]);
 }
 
 #[tokio::test]
-async fn of_a_price_its_name_its_metadata_and_whether_it_is_sold_can_change() {
+async fn a_price_s_nickname_metadata_and_active_flag_can_change() {
     let shop = Shop::open().await;
     product(&shop, "a").await;
     let path = format!("/v1/prices/{}", price(&shop, "a", "k").await);
@@ -72,7 +72,7 @@ async fn of_a_price_its_name_its_metadata_and_whether_it_is_sold_can_change() {
 }
 
 #[tokio::test]
-async fn the_default_price_of_a_product_is_archived_only_after_another_took_its_place() {
+async fn a_default_price_is_archived_only_once_replaced() {
     let shop = Shop::open().await;
     product(&shop, "a").await;
     product(&shop, "b").await;
@@ -91,7 +91,7 @@ async fn the_default_price_of_a_product_is_archived_only_after_another_took_its_
 }
 
 #[tokio::test]
-async fn neither_an_archived_price_nor_one_of_an_archived_product_is_sold() {
+async fn archived_prices_and_products_cannot_be_sold() {
     let shop = Shop::open().await;
     product(&shop, "a").await;
     let price = price(&shop, "a", "k").await;

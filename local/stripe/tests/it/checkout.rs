@@ -1,4 +1,4 @@
-//! Sessions from open to paid, declined, settled or expired, and what is told about them.
+//! Sessions from open to paid, declined, settled or expired, and their events.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -111,7 +111,7 @@ async fn a_declined_card_leaves_the_session_open() {
 }
 
 #[tokio::test]
-async fn an_unknown_number_is_no_attempt() {
+async fn an_unknown_card_number_is_no_attempt() {
     let shop = Shop::open().await;
     let id = shop.session().await;
     let (status, error) = shop.pay(&id, "4242424242424241").await.error();
@@ -201,12 +201,12 @@ async fn an_open_session_can_be_expired_by_the_api_once() {
 }
 
 #[tokio::test]
-async fn a_session_expires_when_its_time_has_come() {
+async fn a_session_expires_on_time() {
     let shop = Shop::open().await;
     let id = shop.session().await;
     let now = shop.control(Method::POST, "/advance", json!({"seconds": 86_300})).await.ok();
     assert_eq!(session_of(&shop, &id).await["status"], "open");
-    // Within the next half hour of the simulator's time it cannot be made to expire.
+    // It can't be made to expire within half an hour of the simulator's time.
     let price = shop.price(100).await;
     let soon = (now["now"].as_i64().unwrap() + 600).to_string();
     assert_eq!(
@@ -243,7 +243,7 @@ async fn a_customer_pays_as_themselves() {
 }
 
 #[tokio::test]
-async fn a_customer_is_made_when_the_session_asks_for_one() {
+async fn a_customer_is_created_when_the_session_asks_for_one() {
     let shop = Shop::open().await;
     let price = shop.price(2900).await;
     let session = shop.session_with(&price, &[("customer_creation", "always")]).await.ok();
@@ -259,7 +259,7 @@ async fn a_customer_is_made_when_the_session_asks_for_one() {
 }
 
 #[tokio::test]
-async fn link_sells_where_the_account_or_the_session_says_so_and_the_page_says_it_too() {
+async fn the_page_names_link_where_managed_payments_are_on() {
     let shop = Shop::open().await;
     let price = shop.price(2900).await;
     for by_default in [false, true] {

@@ -1,4 +1,4 @@
-//! Webhooks as Stripe sends them: signed, at least once, in any order, again after a failure.
+//! Webhooks as Stripe sends them: signed, at least once, in any order, and retried after a failure.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use stripe_webhook::{Webhook, WebhookError};
 use crate::shop::Shop;
 use crate::webhooks::{Arrival, Endpoint, until};
 
-/// The types that a paid session tells, sorted.
+/// The event types of a paid session, sorted.
 const PAID: [&str; 4] = [
     "charge.succeeded",
     "checkout.session.completed",
@@ -67,7 +67,7 @@ async fn a_delivery_is_signed_and_whole() {
 }
 
 #[tokio::test]
-async fn an_endpoint_gets_what_it_asked_for() {
+async fn an_endpoint_gets_only_its_enabled_events() {
     let shop = Shop::open().await;
     let (some, all) = (Endpoint::listen().await, Endpoint::listen().await);
     let form = [("url", some.url.as_str()), ("enabled_events[]", "checkout.session.completed")];
@@ -86,7 +86,7 @@ async fn an_endpoint_gets_what_it_asked_for() {
     assert_eq!(off.types(), Vec::<String>::new());
 }
 
-/// Registers an endpoint for all events with these fields more; the answer.
+/// Registers an endpoint for all events with these extra fields; returns the response.
 async fn register(shop: &Shop, endpoint: &Endpoint, more: &[(&str, &str)]) -> Value {
     let mut form = vec![("url", endpoint.url.as_str()), ("enabled_events[]", "*")];
     form.extend(more);
@@ -107,7 +107,7 @@ async fn an_endpoint_names_the_api_version_of_its_events_and_keeps_it() {
     assert_eq!(current.wait_for(1).await[0].event()["api_version"], newest);
     // The event itself is of the account's version.
     assert_eq!(shop.get("/v1/events").await.ok()["data"][0]["api_version"], newest);
-    // One that is emitted with a version of its own keeps it.
+    // One that is emitted with its own version keeps it.
     let own = json!({"type": "a.b", "object": {"id": "x"}, "api_version": "2031-01-01.zinnia"});
     shop.control(Method::POST, "/events", own).await.ok();
     assert_eq!(old.wait_for(2).await[1].event()["api_version"], "2031-01-01.zinnia");
@@ -124,7 +124,7 @@ async fn an_endpoint_names_the_api_version_of_its_events_and_keeps_it() {
 }
 
 #[tokio::test]
-async fn two_endpoints_at_one_address_each_deliver_once_with_their_own_secret() {
+async fn two_endpoints_at_one_url_each_sign_with_their_secret() {
     let shop = Shop::open().await;
     let endpoint = Endpoint::listen().await;
     let mut secrets = Vec::new();
@@ -142,7 +142,7 @@ async fn two_endpoints_at_one_address_each_deliver_once_with_their_own_secret() 
         };
         assert_eq!(arrivals.iter().filter(signed).count(), 1);
     }
-    // The secret is told once, when the endpoint is made.
+    // Only the response to creating the endpoint has the secret.
     let listed = shop.get("/v1/webhook_endpoints").await.ok();
     assert!(!listed.to_string().contains("whsec_"), "{listed}");
     let path = format!("/v1/webhook_endpoints/{}", listed["data"][0]["id"].as_str().unwrap());
@@ -151,7 +151,7 @@ async fn two_endpoints_at_one_address_each_deliver_once_with_their_own_secret() 
 }
 
 #[tokio::test]
-async fn an_account_has_sixteen_endpoints_at_most() {
+async fn an_account_has_at_most_sixteen_endpoints() {
     let shop = Shop::open().await;
     let form = [("url", "https://shop.example/"), ("enabled_events[]", "charge.failed")];
     for _ in 0..16 {
@@ -180,18 +180,18 @@ async fn an_endpoint_that_is_deleted_gets_nothing_more() {
     // Longer than the first pause between attempts.
     tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
     assert_eq!(endpoint.arrivals().len(), arrived);
-    // It has heard of nothing, and so it stays in the list of what was not delivered.
+    // It has had no event, so it stays in the list of undelivered ones.
     let undelivered = shop.get("/v1/events?delivery_success=false").await.ok();
     assert_eq!(undelivered["data"].as_array().unwrap().len(), 1);
 }
 
 #[tokio::test]
-async fn an_event_is_delivered_once_every_endpoint_has_it_by_whichever_delivery() {
+async fn an_event_is_delivered_once_all_endpoints_have_it() {
     let shop = Shop::open().await;
     let endpoint = Endpoint::listen().await;
     let made = register(&shop, &endpoint, &[]).await;
     let path = format!("/v1/webhook_endpoints/{}", made["id"].as_str().unwrap());
-    // Nothing is delivered while it is disabled, and by then the event has been made.
+    // Nothing is delivered while it is disabled, and by then the event has been created.
     shop.control(Method::POST, "/deliveries/hold", json!(null)).await.ok();
     shop.post("/v1/customers", &[]).await.ok();
     shop.post(&path, &[("disabled", "true")]).await.ok();
@@ -225,7 +225,7 @@ async fn registering_again_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_failed_delivery_comes_again_with_a_fresh_signature() {
+async fn a_failed_delivery_is_retried_with_a_fresh_signature() {
     let shop = Shop::open().await;
     let answers = [StatusCode::INTERNAL_SERVER_ERROR, StatusCode::FOUND];
     let endpoint = Endpoint::answering(answers).await;
@@ -242,9 +242,9 @@ async fn a_failed_delivery_comes_again_with_a_fresh_signature() {
 }
 
 #[tokio::test]
-async fn an_endpoint_that_hangs_holds_up_nobody() {
+async fn a_hanging_endpoint_delays_nobody_else() {
     let shop = Shop::open().await;
-    // It accepts connections and never answers.
+    // It accepts connections and never responds.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", silent.local_addr().unwrap());
     let form = [("url", url.as_str()), ("enabled_events[]", "*")];
@@ -258,7 +258,7 @@ async fn an_endpoint_that_hangs_holds_up_nobody() {
 }
 
 #[tokio::test]
-async fn held_deliveries_wait_for_their_release() {
+async fn held_deliveries_wait_until_released() {
     let shop = Shop::open().await;
     let endpoint = Endpoint::listen().await;
     let session = shop.session().await;
@@ -279,7 +279,7 @@ async fn held_deliveries_wait_for_their_release() {
             "checkout.session.completed"
         ]
     );
-    // Released means released: the next ones come at once.
+    // After the release, further deliveries come at once.
     shop.post("/v1/customers", &[]).await.ok();
     endpoint.wait_for(5).await;
 }
@@ -325,7 +325,7 @@ async fn an_event_can_be_sent_again() {
 }
 
 #[tokio::test]
-async fn an_event_of_ones_own_is_signed_like_any_other() {
+async fn a_custom_event_is_signed_like_any_other() {
     let shop = Shop::open().await;
     let endpoint = Endpoint::listen().await;
     let secret = listen(&shop, &endpoint).await;
@@ -344,7 +344,7 @@ async fn an_event_of_ones_own_is_signed_like_any_other() {
 }
 
 #[tokio::test]
-async fn a_rolled_secret_and_the_old_one_sign_together_for_a_while() {
+async fn old_and_new_secrets_sign_together_after_a_roll() {
     let shop = Shop::open().await;
     let endpoint = Endpoint::listen().await;
     let old = listen(&shop, &endpoint).await;
@@ -371,7 +371,7 @@ async fn a_rolled_secret_and_the_old_one_sign_together_for_a_while() {
     ));
 }
 
-/// The signature was made by another implementation of HMAC-SHA256 than the one that signs.
+/// Another implementation of HMAC-SHA256 than the signer's made this signature.
 #[test]
 fn the_signature_scheme_is_stripes() {
     let header = Webhook::generate_test_header("{}", "whsec_test", Some(1_700_000_000));

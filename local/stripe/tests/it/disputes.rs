@@ -34,14 +34,14 @@ async fn disputes_of(shop: &Shop, intent: &str) -> Vec<Value> {
     listed["data"].as_array().unwrap().clone()
 }
 
-/// What the account's balance has lost by a dispute, without fees.
+/// The change in the account's balance because of a dispute, without fees.
 fn withdrawn(dispute: &Value) -> i64 {
     let transactions = dispute["balance_transactions"].as_array().unwrap();
     -transactions.iter().map(|it| it["amount"].as_i64().unwrap()).sum::<i64>()
 }
 
-/// Brings a dispute through these statuses, and asserts for each what is told, how much of the
-/// payment the bank has then, and that it can be refunded just when the bank has nothing.
+/// Takes a dispute through these statuses, and asserts for each its events, how much of the payment
+/// is withdrawn, and that it can be refunded only when nothing is.
 async fn lead(shop: &Shop, dispute: &Value, steps: &[(&str, &[&str], i64)]) {
     for (status, told, taken) in steps {
         let before = shop.newest_event().await;
@@ -59,7 +59,7 @@ async fn lead(shop: &Shop, dispute: &Value, steps: &[(&str, &[&str], i64)]) {
 }
 
 #[tokio::test]
-async fn the_bank_takes_the_money_while_it_decides_and_gives_it_back_to_the_winner() {
+async fn a_dispute_withdraws_funds_and_reinstates_them_if_won() {
     let shop = Shop::open().await;
     let intent = shop.purchase(CARD).await;
     let before = shop.newest_event().await;
@@ -97,7 +97,7 @@ async fn the_bank_takes_the_money_while_it_decides_and_gives_it_back_to_the_winn
 }
 
 #[tokio::test]
-async fn a_dispute_can_be_lost_without_a_word() {
+async fn a_dispute_without_evidence_can_be_lost() {
     let shop = Shop::open().await;
     let intent = shop.purchase(CARD).await;
     let dispute = open(&shop, &intent, json!({"reason": "product_unacceptable"})).await;
@@ -110,7 +110,7 @@ async fn a_dispute_can_be_lost_without_a_word() {
 }
 
 #[tokio::test]
-async fn a_lost_dispute_can_be_appealed_and_the_money_stays_away_until_that_is_decided() {
+async fn an_appeal_keeps_the_money_withdrawn_until_decided() {
     let shop = Shop::open().await;
     for (verdict, told, taken) in
         [("won", &["funds_reinstated", "closed"][..], 0), ("lost", &["closed"], 2900)]
@@ -158,7 +158,7 @@ async fn an_inquiry_takes_nothing_until_it_is_escalated() {
 }
 
 #[tokio::test]
-async fn what_is_prevented_has_paid_the_buyer_or_nobody() {
+async fn a_prevented_dispute_refunds_the_buyer_or_nobody() {
     let shop = Shop::open().await;
     for (case_type, taken) in [("resolution", 2900), ("block", 0)] {
         let intent = shop.purchase(CARD).await;
@@ -182,7 +182,7 @@ async fn what_is_prevented_has_paid_the_buyer_or_nobody() {
 }
 
 #[tokio::test]
-async fn a_bank_does_not_do_what_no_bank_does() {
+async fn impossible_bank_actions_are_refused() {
     let shop = Shop::open().await;
     let intent = shop.purchase(CARD).await;
     for wrong in [
@@ -224,7 +224,7 @@ async fn one_payment_can_be_disputed_several_times() {
     let second = open(&shop, &intent, json!({"amount": 2000, "reason": "duplicate"})).await;
     assert_eq!(disputes_of(&shop, &intent).await, [second.clone(), first.clone()]);
     bring(&shop, &first, "won").await.ok();
-    // One is enough to stand in the way of a refund.
+    // One open dispute suffices to block a refund.
     let form = [("payment_intent", intent.as_str())];
     let (status, error) = shop.post("/v1/refunds", &form).await.error();
     assert_eq!((status, &error["code"]), (400, &json!("charge_disputed")));
@@ -233,7 +233,7 @@ async fn one_payment_can_be_disputed_several_times() {
 }
 
 #[tokio::test]
-async fn a_refund_on_its_way_fails_when_the_bank_takes_the_money() {
+async fn a_pending_refund_fails_when_a_dispute_takes_the_money() {
     let shop = Shop::open().await;
     let intent = shop.purchase_by(json!({"payment_method": "sepa_debit"})).await;
     let form = [("payment_intent", intent.as_str()), ("amount", "100")];
@@ -253,7 +253,7 @@ async fn a_refund_on_its_way_fails_when_the_bank_takes_the_money() {
 }
 
 #[tokio::test]
-async fn stripe_s_test_cards_are_disputed_before_the_purchase_is_told() {
+async fn test_cards_are_disputed_before_the_purchase_event() {
     let shop = Shop::open().await;
     let taken = &["created", "funds_withdrawn"];
     let cases: [(&str, Value, &[&str]); 4] = [
@@ -297,7 +297,7 @@ async fn submit(shop: &Shop, dispute: &Value, word: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_word_in_the_evidence_decides_after_a_while() {
+async fn test_evidence_text_decides_the_dispute_later() {
     let shop = Shop::open().await;
     for (card, word, reviewed, verdict, told) in [
         (FRAUD, "winning_evidence", "under_review", "won", &["funds_reinstated", "closed"][..]),
@@ -332,7 +332,7 @@ async fn a_word_in_the_evidence_decides_after_a_while() {
 }
 
 #[tokio::test]
-async fn evidence_is_gathered_first_and_submitted_once() {
+async fn evidence_is_staged_and_submitted_once() {
     let shop = Shop::open().await;
     let intent = shop.purchase(FRAUD).await;
     let dispute = disputes_of(&shop, &intent).await[0].clone();
@@ -377,7 +377,7 @@ async fn submit_again(shop: &Shop, path: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn a_dispute_can_be_given_up_once() {
+async fn a_dispute_can_be_closed_once() {
     let shop = Shop::open().await;
     let intent = shop.purchase(FRAUD).await;
     let dispute = disputes_of(&shop, &intent).await[0].clone();
@@ -393,7 +393,7 @@ async fn a_dispute_can_be_given_up_once() {
 }
 
 #[tokio::test]
-async fn disputes_are_listed_by_what_they_are_of_and_told_to_endpoints() {
+async fn disputes_are_listed_by_payment_and_sent_to_endpoints() {
     let shop = Shop::open().await;
     let endpoint = Endpoint::listen().await;
     let form = [

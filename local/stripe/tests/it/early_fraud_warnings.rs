@@ -1,4 +1,4 @@
-//! Early fraud warnings, and what makes them pointless.
+//! Early fraud warnings, and when they are no longer actionable.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -55,20 +55,20 @@ async fn a_warning_names_its_charge_and_every_field_of_stripe_s() {
 }
 
 #[tokio::test]
-async fn stripe_s_test_card_is_warned_of_at_once() {
+async fn stripe_s_test_card_triggers_a_warning_at_once() {
     let shop = Shop::open().await;
     let intent = shop.purchase(WARNED).await;
     assert_eq!(warning_of(&shop, &intent).await["actionable"], true);
     let types = shop.event_types().await;
     let told = types.iter().position(|it| it == "radar.early_fraud_warning.created").unwrap();
     assert_eq!(types[told - 1], "charge.succeeded");
-    // The charge is as good as any.
+    // The charge is otherwise unaffected.
     let charge = shop.charge_of(&intent).await;
     assert_eq!((&charge["disputed"], &charge["refunded"]), (&json!(false), &json!(false)));
 }
 
 #[tokio::test]
-async fn nothing_can_be_done_any_more_once_all_is_refunded_or_disputed() {
+async fn nothing_is_actionable_once_refunded_or_disputed() {
     let shop = Shop::open().await;
     let intent = shop.purchase(WARNED).await;
     let refund = async |amount: &str| {
@@ -86,7 +86,7 @@ async fn nothing_can_be_done_any_more_once_all_is_refunded_or_disputed() {
         ["refund.created", "charge.refunded", "radar.early_fraud_warning.updated"]
     );
     assert_eq!(events[2]["data"]["previous_attributes"], json!({"actionable": true}));
-    // A refund that fails makes it worth while again.
+    // A failed refund makes it actionable again.
     let path = format!("/refunds/{}/settle", rest["id"].as_str().unwrap());
     shop.control(Method::POST, &path, json!({"outcome": "failed"})).await.ok();
     assert_eq!(warning_of(&shop, &intent).await["actionable"], true);

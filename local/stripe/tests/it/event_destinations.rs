@@ -12,7 +12,7 @@ async fn listed(shop: &Shop, query: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_destination_of_thin_events_is_listed_by_v2_alone_and_gets_what_it_asked_for_thin() {
+async fn thin_destinations_are_listed_by_v2_and_get_thin_events() {
     let shop = Shop::open().await;
     let (whole, thin) = (Endpoint::listen().await, Endpoint::listen().await);
     let form = [("url", whole.url.as_str()), ("enabled_events[]", "checkout.session.completed")];
@@ -51,7 +51,7 @@ async fn a_destination_of_thin_events_is_listed_by_v2_alone_and_gets_what_it_ask
 }
 
 #[tokio::test]
-async fn destinations_come_a_page_at_a_time_without_their_addresses_unless_asked() {
+async fn destinations_are_paged_without_urls_unless_included() {
     let shop = Shop::open().await;
     for number in 0..3 {
         let url = format!("https://shop.example/{number}");

@@ -1,4 +1,4 @@
-//! Stripe on a bad day.
+//! Injected faults.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -34,12 +34,12 @@ async fn a_fault_happens_as_often_as_asked_to_what_matches() {
 }
 
 #[tokio::test]
-async fn a_fault_can_strike_after_the_deed() {
+async fn a_fault_can_happen_after_the_effect() {
     let shop = Shop::open().await;
     fault(&shop, json!({"method": "POST", "path": PATH, "status": 500, "after": true})).await;
     assert_eq!(post(&shop, "k").await.error().0, 500);
     assert_eq!(customers(&shop).await, 1);
-    // The retry learns what happened, and nothing happens twice.
+    // The retry gets the first result, and nothing happens twice.
     let retry = post(&shop, "k").await;
     assert_eq!(retry.header("idempotent-replayed"), Some("true"));
     retry.ok();
@@ -61,7 +61,7 @@ async fn a_saved_fault_is_replayed() {
 }
 
 #[tokio::test]
-async fn too_many_requests_are_not_remembered() {
+async fn rate_limit_errors_are_not_stored() {
     let shop = Shop::open().await;
     fault(&shop, json!({"path": PATH, "status": 429})).await;
     let (status, error) = post(&shop, "k").await.error();
@@ -70,7 +70,7 @@ async fn too_many_requests_are_not_remembered() {
 }
 
 #[tokio::test]
-async fn a_connection_can_break_before_or_after_the_deed() {
+async fn a_connection_can_break_before_or_after_the_effect() {
     let shop = Shop::open().await;
     for (after, expected) in [(false, 0), (true, 1)] {
         fault(&shop, json!({"path": PATH, "drop": true, "after": after})).await;
@@ -92,7 +92,7 @@ async fn a_request_whose_client_gave_up_still_takes_effect() {
 }
 
 #[tokio::test]
-async fn a_fault_has_a_body_of_its_own_if_wanted() {
+async fn a_fault_can_have_a_custom_body() {
     let shop = Shop::open().await;
     fault(
         &shop,
@@ -103,7 +103,7 @@ async fn a_fault_has_a_body_of_its_own_if_wanted() {
 }
 
 #[tokio::test]
-async fn faults_can_be_called_off_and_senseless_ones_are_refused() {
+async fn faults_can_be_cleared_and_invalid_ones_are_refused() {
     let shop = Shop::open().await;
     fault(&shop, json!({"path": PATH, "status": 500, "times": 100})).await;
     shop.control(Method::DELETE, "/faults", json!(null)).await.ok();

@@ -1,4 +1,4 @@
-//! The same key: the same answer, and the deed done once.
+//! The same key gives the same response, and takes effect once.
 
 use reqwest::Method;
 use serde_json::json;
@@ -16,7 +16,7 @@ async fn customers(shop: &Shop) -> usize {
 }
 
 #[tokio::test]
-async fn a_repeated_key_replays_the_first_answer() {
+async fn a_repeated_key_replays_the_first_response() {
     let shop = Shop::open().await;
     let first = post(&shop, "k", &[("metadata[a]", "1"), ("metadata[b]", "2")]).await;
     assert_eq!(first.header("idempotent-replayed"), None);
@@ -32,7 +32,7 @@ async fn a_repeated_key_replays_the_first_answer() {
 }
 
 #[tokio::test]
-async fn a_key_is_for_one_request() {
+async fn a_key_with_other_parameters_is_refused() {
     let shop = Shop::open().await;
     post(&shop, "k", &[("name", "Ada")]).await.ok();
     let (status, error) = post(&shop, "k", &[("name", "Grace")]).await.error();
@@ -44,7 +44,7 @@ async fn a_key_is_for_one_request() {
 }
 
 #[tokio::test]
-async fn a_failed_validation_frees_the_key_and_a_failed_request_keeps_it() {
+async fn a_failed_validation_frees_the_key_a_failure_keeps_it() {
     let shop = Shop::open().await;
     assert_eq!(post(&shop, "k", &[("nmae", "Ada")]).await.error().0, 400);
     post(&shop, "k", &[("name", "Ada")]).await.ok();
@@ -66,13 +66,13 @@ async fn a_failed_validation_frees_the_key_and_a_failed_request_keeps_it() {
 }
 
 #[tokio::test]
-async fn a_key_in_use_is_409_and_worth_a_retry() {
+async fn a_key_in_use_is_409_and_retryable() {
     let shop = Shop::open().await;
     let fault = json!({"path": PATH, "delay_ms": 60_000});
     shop.control(Method::POST, "/faults", fault).await.ok();
     let slow = shop.posting(PATH, &[]).header("idempotency-key", "k");
     let slow = tokio::spawn(Shop::send(slow));
-    // The fault is taken when the slow request has arrived.
+    // The fault is consumed once the slow request has arrived.
     loop {
         let faults = shop.control(Method::GET, "/faults", json!(null)).await.ok();
         if faults["faults"] == 0 {
@@ -89,7 +89,7 @@ async fn a_key_in_use_is_409_and_worth_a_retry() {
 }
 
 #[tokio::test]
-async fn a_key_is_forgotten_after_a_day() {
+async fn a_key_expires_after_a_day() {
     let shop = Shop::open().await;
     let first = post(&shop, "k", &[]).await.ok();
     shop.control(Method::POST, "/advance", json!({"seconds": 86_400})).await.ok();

@@ -1,4 +1,4 @@
-//! Lists: newest first, a page at a time, filtered.
+//! Lists: newest first, in pages, filtered.
 
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ async fn shop_with_customers(count: usize) -> Shop {
 }
 
 #[tokio::test]
-async fn pages_go_down_and_up() {
+async fn pages_go_forward_and_back() {
     let shop = shop_with_customers(5).await;
     let first = shop.get("/v1/customers?limit=2").await.ok();
     assert_eq!(
@@ -39,7 +39,7 @@ async fn pages_go_down_and_up() {
 }
 
 #[tokio::test]
-async fn ten_is_the_default() {
+async fn the_default_page_size_is_ten() {
     let shop = shop_with_customers(11).await;
     let list = shop.get("/v1/customers").await.ok();
     assert_eq!((names(&list).len(), &list["has_more"]), (10, &json!(true)));

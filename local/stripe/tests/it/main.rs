@@ -1,5 +1,5 @@
-//! The simulator as its users meet it: through HTTP, through Stripe's own kind of client, and as
-//! the receiver of its webhooks.
+//! The simulator as its users see it: over HTTP, through Stripe's kind of client, and as a receiver
+//! of its webhooks.
 #![allow(
     clippy::arithmetic_side_effects,
     clippy::indexing_slicing,

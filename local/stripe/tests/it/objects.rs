@@ -1,4 +1,4 @@
-//! Every object parses as async-stripe's strict types, which refuse a missing field.
+//! Every object parses with async-stripe's strict types, which refuse a missing field.
 
 use miniserde::Deserialize;
 use reqwest::Method;
@@ -131,7 +131,7 @@ async fn every_events_object_parses_as_its_type() {
             "checkout.session" => drop(parses::<CheckoutSession>(object)),
             "refund" => drop(parses::<Refund>(object)),
             "dispute" => drop(parses::<Dispute>(object)),
-            // No type of async-stripe's that is compiled here describes it; a test of its own does.
+            // None of async-stripe's types compiled here describes it; it has its own test.
             "radar.early_fraud_warning" => {}
             other => panic!("an event about {other}"),
         }
@@ -235,7 +235,7 @@ const BALANCE_TRANSACTION: &[&str] = &[
     "type",
 ];
 
-/// The types are lenient about what may be null, so the fields are named too.
+/// The types are lenient about nullable fields, so the fields are listed too.
 #[tokio::test]
 async fn refunds_and_disputes_have_every_field_that_stripe_sends() {
     let shop = Shop::open().await;
@@ -254,7 +254,7 @@ async fn refunds_and_disputes_have_every_field_that_stripe_sends() {
     assert_eq!(fields(&dispute["balance_transactions"][0]), BALANCE_TRANSACTION);
 }
 
-/// No type of async-stripe's that is compiled here describes an endpoint, so its fields are named.
+/// None of async-stripe's types compiled here describes an endpoint, so its fields are listed.
 #[tokio::test]
 async fn a_webhook_endpoint_is_complete_and_shows_its_secret_once() {
     let shop = Shop::open().await;
@@ -314,7 +314,7 @@ async fn references_are_expanded_on_request_only() {
         "/v1/charges?expand[]=x".to_owned(),
     ] {
         let answer = shop.get(&path).await;
-        // An empty list has nothing to expand; here there is a charge.
+        // An empty list has nothing to expand; this one has a charge.
         let (status, error) = answer.error();
         assert_eq!(status, 400);
         assert!(error["message"].as_str().unwrap().contains("cannot be expanded"));

@@ -1,4 +1,4 @@
-//! The hosted page, as a browser without scripts sees it.
+//! The hosted page in a browser without scripts.
 
 use reqwest::{Method, StatusCode};
 use serde_json::json;
@@ -29,7 +29,7 @@ fn html(answer: &Answer) -> &str {
 }
 
 #[tokio::test]
-async fn the_page_shows_what_is_bought_for_how_much() {
+async fn the_page_shows_the_product_and_the_price() {
     let shop = Shop::open().await;
     let session = shop.session().await;
     let page = show(&shop, &session).await;
@@ -48,9 +48,9 @@ async fn the_page_shows_what_is_bought_for_how_much() {
     for (group, first) in [
         ("Pay</h3>", "4242 4242 4242 4242"),
         ("Are declined</h3>", "4000 0000 0000 0002"),
-        ("Ask who pays</h3>", "4000 0027 6000 3184"),
-        ("Pay, and the bank objects</h3>", "4000 0000 0000 0259"),
-        ("Pay, and a refund takes its time</h3>", "4000 0000 0000 7726"),
+        ("Require 3D Secure</h3>", "4000 0027 6000 3184"),
+        ("Pay, then dispute or warning</h3>", "4000 0000 0000 0259"),
+        ("Pay, then refund slowly</h3>", "4000 0000 0000 7726"),
     ] {
         let (_, cards) = html(&page).split_once(group).unwrap();
         assert!(cards.starts_with(&format!("<dl><div><dt>{first}</dt>")), "{group}");
@@ -60,7 +60,7 @@ async fn the_page_shows_what_is_bought_for_how_much() {
 }
 
 #[tokio::test]
-async fn paying_leads_back_to_the_shop() {
+async fn paying_returns_to_the_shop() {
     let shop = Shop::open().await;
     let session = shop.session().await;
     let paid = submit(&shop, &session, &[("name", "Ada")]).await;
@@ -80,7 +80,7 @@ async fn paying_leads_back_to_the_shop() {
 }
 
 #[tokio::test]
-async fn a_mistake_is_named_and_what_was_typed_is_kept() {
+async fn a_form_error_is_named_and_the_input_is_kept() {
     let shop = Shop::open().await;
     let session = shop.session().await;
     for (changed, message) in [
@@ -100,17 +100,17 @@ async fn a_mistake_is_named_and_what_was_typed_is_kept() {
         assert!(!html.contains(r#"value="4000"#));
     }
     let page = submit(&shop, &session, &[("email", "")]).await;
-    assert!(html(&page).contains("Enter your e-mail address."));
+    assert!(html(&page).contains("Enter your email address."));
 }
 
-/// Answers the bank's question.
+/// Answers the 3D Secure challenge.
 async fn answer(shop: &Shop, session: &str, outcome: &str) -> Answer {
     let path = format!("/c/pay/{session}/authenticate");
     Shop::send(shop.posting(&path, &[("outcome", outcome)])).await
 }
 
 #[tokio::test]
-async fn a_bank_that_asks_who_pays_is_answered_on_a_page_of_its_own() {
+async fn a_3d_secure_challenge_has_its_own_page() {
     for card in ["4000 0027 6000 3184", "4000 0025 0000 3155"] {
         let shop = Shop::open().await;
         let session = shop.session().await;
@@ -121,7 +121,9 @@ async fn a_bank_that_asks_who_pays_is_answered_on_a_page_of_its_own() {
         let asked = submit(&shop, &session, &[("card_number", card), ("name", "Ada")]).await;
         assert_eq!(asked.header("location"), Some(path.as_str()), "{card}");
         let page = Shop::send(shop.request(Method::GET, &path)).await;
-        assert!(html(&page).contains("is it you who pays?") && html(&page).contains("$29.00"));
+        assert!(
+            html(&page).contains("did you make this payment?") && html(&page).contains("$29.00")
+        );
         let intents = shop.get("/v1/payment_intents").await.ok();
         assert_eq!(intents["data"][0]["status"], "requires_action");
         assert_eq!(intents["data"][0]["amount_received"], 0);
@@ -149,7 +151,7 @@ async fn a_bank_that_asks_who_pays_is_answered_on_a_page_of_its_own() {
 }
 
 #[tokio::test]
-async fn who_is_asked_may_pay_by_another_card_and_behind_the_scenes_nobody_is_asked() {
+async fn only_the_page_can_pay_a_card_that_needs_authentication() {
     let shop = Shop::open().await;
     let session = shop.session().await;
     submit(&shop, &session, &[("card_number", "4000 0027 6000 3184")]).await;
@@ -217,7 +219,7 @@ async fn a_free_order_asks_for_no_card() {
 }
 
 #[tokio::test]
-async fn what_a_client_sent_is_text_on_the_page() {
+async fn client_text_is_escaped_on_the_page() {
     let shop = Shop::open().await;
     let product = shop.post("/v1/products", &[("name", "<script>alert(1)</script>")]).await.ok();
     let form = [

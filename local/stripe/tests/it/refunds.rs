@@ -1,4 +1,4 @@
-//! Refunds: how much, what becomes of them, and what is told about it.
+//! Refunds: amounts, outcomes, and their events.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -25,14 +25,14 @@ async fn settle(shop: &Shop, refund: &Value, outcome: &str) -> crate::shop::Answ
     shop.control(Method::POST, &path, json!({ "outcome": outcome })).await
 }
 
-/// How much of a payment's charge is refunded, and whether that is all.
+/// The refunded amount of a payment's charge, and whether that is all of it.
 async fn refunded(shop: &Shop, intent: &str) -> (i64, bool) {
     let charge = shop.charge_of(intent).await;
     (charge["amount_refunded"].as_i64().unwrap(), charge["refunded"].as_bool().unwrap())
 }
 
 #[tokio::test]
-async fn a_refund_is_of_everything_unless_it_says_how_much() {
+async fn a_refund_without_an_amount_is_full() {
     let shop = Shop::open().await;
     let intent = shop.purchase(CARD).await;
     let before = shop.newest_event().await;
@@ -57,7 +57,7 @@ async fn a_refund_is_of_everything_unless_it_says_how_much() {
 }
 
 #[tokio::test]
-async fn what_is_left_empty_is_not_said() {
+async fn empty_form_fields_count_as_absent() {
     let shop = Shop::open().await;
     let intent = shop.purchase(CARD).await;
     let empty = [("amount", ""), ("charge", ""), ("metadata", ""), ("reason", "")];
@@ -67,7 +67,7 @@ async fn what_is_left_empty_is_not_said() {
 }
 
 #[tokio::test]
-async fn parts_add_up_to_the_whole_and_no_further() {
+async fn partial_refunds_add_up_to_at_most_the_whole() {
     let shop = Shop::open().await;
     let intent = shop.purchase(CARD).await;
     let charge = shop.charge_of(&intent).await["id"].as_str().unwrap().to_owned();
@@ -91,7 +91,7 @@ async fn parts_add_up_to_the_whole_and_no_further() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_refunded_is_refused_by_its_code() {
+async fn a_refund_that_is_impossible_has_its_error_code() {
     let shop = Shop::open().await;
     let intent = shop.purchase(CARD).await;
     let session = shop.session().await;
@@ -142,7 +142,7 @@ async fn what_cannot_be_refunded_is_refused_by_its_code() {
 }
 
 #[tokio::test]
-async fn asked_for_twice_with_one_key_it_is_one_refund() {
+async fn one_idempotency_key_makes_one_refund() {
     let shop = Shop::open().await;
     let intent = shop.purchase(CARD).await;
     let form = [("payment_intent", intent.as_str()), ("amount", "100")];
@@ -154,7 +154,7 @@ async fn asked_for_twice_with_one_key_it_is_one_refund() {
 }
 
 #[tokio::test]
-async fn a_bank_debit_s_refund_is_pending_until_the_bank_has_settled_it() {
+async fn a_bank_debit_refund_is_pending_until_settled() {
     let shop = Shop::open().await;
     for (outcome, back) in [("succeeded", (2900, true)), ("failed", (0, false))] {
         let intent = shop.purchase_by(json!({"payment_method": "sepa_debit"})).await;
@@ -164,7 +164,7 @@ async fn a_bank_debit_s_refund_is_pending_until_the_bank_has_settled_it() {
             (&json!("pending"), &json!("processing"))
         );
         assert_eq!(made["balance_transaction"], json!(null));
-        // What is promised cannot be promised again.
+        // A pending amount can't be refunded again.
         assert_eq!(refunded(&shop, &intent).await, (2900, true));
         let before = shop.newest_event().await;
         let settled = settle(&shop, &made, outcome).await.ok();
@@ -184,7 +184,7 @@ async fn a_bank_debit_s_refund_is_pending_until_the_bank_has_settled_it() {
 }
 
 #[tokio::test]
-async fn a_refund_that_fails_gives_the_money_back_to_the_charge_and_can_be_made_again() {
+async fn a_failed_refund_restores_the_charge_and_can_be_retried() {
     let shop = Shop::open().await;
     let intent = shop.purchase(CARD).await;
     let made = refund(&shop, &intent, &[]).await;
@@ -192,7 +192,7 @@ async fn a_refund_that_fails_gives_the_money_back_to_the_charge_and_can_be_made_
     assert_eq!(failed["failure_reason"], "expired_or_canceled_card");
     assert!(failed["failure_balance_transaction"].is_string());
     assert_eq!(refunded(&shop, &intent).await, (0, false));
-    // It stays so.
+    // The status stays.
     for outcome in ["succeeded", "pending", "failed", "requires_action", "lost"] {
         assert_eq!(settle(&shop, &failed, outcome).await.error().0, 400, "{outcome}");
     }
@@ -223,7 +223,7 @@ async fn only_a_refund_that_requires_action_can_be_cancelled() {
 }
 
 #[tokio::test]
-async fn stripe_s_test_cards_decide_later_what_becomes_of_a_refund() {
+async fn test_cards_decide_a_refund_s_outcome_later() {
     let shop = Shop::open().await;
     for (card, first, later, back) in [
         (REFUND_SUCCEEDS_LATER, "pending", "succeeded", (2900, true)),
@@ -245,7 +245,7 @@ async fn stripe_s_test_cards_decide_later_what_becomes_of_a_refund() {
 }
 
 #[tokio::test]
-async fn metadata_changes_and_both_events_say_so() {
+async fn a_metadata_change_sends_both_events() {
     let shop = Shop::open().await;
     let intent = shop.purchase(CARD).await;
     let made = refund(&shop, &intent, &[("metadata[ticket]", "7")]).await;
@@ -260,7 +260,7 @@ async fn metadata_changes_and_both_events_say_so() {
 }
 
 #[tokio::test]
-async fn refunds_are_listed_by_what_they_are_of() {
+async fn refunds_are_listed_by_payment_and_charge() {
     let shop = Shop::open().await;
     let (one, other) = (shop.purchase(CARD).await, shop.purchase(CARD).await);
     let first = refund(&shop, &one, &[("amount", "1")]).await;
@@ -280,7 +280,7 @@ async fn refunds_are_listed_by_what_they_are_of() {
 }
 
 #[tokio::test]
-async fn a_refund_is_told_to_the_endpoints_that_ask_for_it() {
+async fn refund_events_go_to_the_endpoints_that_enable_them() {
     let shop = Shop::open().await;
     let endpoint = Endpoint::listen().await;
     let form = [("url", endpoint.url.as_str()), ("enabled_events[]", "refund.created")];
@@ -293,7 +293,7 @@ async fn a_refund_is_told_to_the_endpoints_that_ask_for_it() {
 }
 
 #[tokio::test]
-async fn a_refund_is_as_coarse_as_a_charge_of_its_currency() {
+async fn a_refund_keeps_its_currency_s_charge_multiple() {
     let shop = Shop::open().await;
     for (currency, amount, fine, coarse) in
         [("kwd", "2900", "905", "900"), ("isk", "5000", "50", "100")]

@@ -1,4 +1,4 @@
-//! The state file: nothing is forgotten over a restart.
+//! The state file: a restart loses nothing.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::shop::Shop;
 use crate::webhooks::{Endpoint, until};
 
-/// A file of the test's own, removed at the end.
+/// A temporary file, removed at the end.
 struct StateFile(PathBuf);
 
 impl StateFile {
@@ -29,14 +29,14 @@ impl Drop for StateFile {
 }
 
 #[tokio::test]
-async fn a_restart_forgets_nothing() {
+async fn a_restart_loses_nothing() {
     let file = StateFile::new("restart");
     let endpoint = Endpoint::answering([StatusCode::SERVICE_UNAVAILABLE]).await;
     let shop = Shop::open_with(Some(&file.0)).await;
     let secret = shop.simulator.register_webhook(&endpoint.url).await.unwrap();
     let first = shop.posting("/v1/customers", &[("name", "Ada")]).header("idempotency-key", "k");
     let first = Shop::send(first).await.ok();
-    // Its first attempt fails, and the next one is for the successor.
+    // Its first attempt fails, and the next one is left to the successor.
     endpoint.wait_for(1).await;
     shop.control(Method::POST, "/advance", json!({"seconds": 7200})).await.ok();
     let now = shop.control(Method::POST, "/advance", json!({"seconds": 0})).await.ok();
@@ -62,7 +62,7 @@ async fn a_restart_forgets_nothing() {
 }
 
 #[tokio::test]
-async fn the_account_its_tax_settings_and_its_keys_outlive_a_restart() {
+async fn account_tax_settings_and_keys_survive_a_restart() {
     let file = StateFile::new("account");
     let shop = Shop::open_with(Some(&file.0)).await;
     let account = shop.get("/v1/account").await.ok();
@@ -80,7 +80,7 @@ async fn the_account_its_tax_settings_and_its_keys_outlive_a_restart() {
 }
 
 #[tokio::test]
-async fn refunds_disputes_and_warnings_outlive_a_restart_and_the_bank_s_answer_still_comes() {
+async fn refunds_disputes_and_warnings_survive_a_restart() {
     let file = StateFile::new("money-back");
     let shop = Shop::open_with(Some(&file.0)).await;
     let intent = shop.purchase("4000000000005423").await;
@@ -108,7 +108,7 @@ async fn refunds_disputes_and_warnings_outlive_a_restart_and_the_bank_s_answer_s
 }
 
 #[tokio::test]
-async fn after_a_restart_the_webhook_can_be_elsewhere() {
+async fn after_a_restart_the_webhook_can_have_moved() {
     let file = StateFile::new("moved");
     let shop = Shop::open_with(Some(&file.0)).await;
     // Nobody listens at the first address.
@@ -121,13 +121,13 @@ async fn after_a_restart_the_webhook_can_be_elsewhere() {
     assert_eq!(shop.simulator.register_webhook(&endpoint.url).await.unwrap(), secret);
     let endpoints = shop.get("/v1/webhook_endpoints").await.ok();
     assert_eq!(endpoints["data"].as_array().unwrap().len(), 1, "{endpoints}");
-    // What was undelivered there arrives here.
+    // The undelivered event arrives here.
     endpoint.wait_for(1).await;
     assert_eq!(endpoint.types(), ["customer.created"]);
 }
 
 #[tokio::test]
-async fn what_is_held_back_stays_so() {
+async fn held_deliveries_stay_held() {
     let file = StateFile::new("held");
     let shop = Shop::open_with(Some(&file.0)).await;
     shop.simulator.register_webhook("http://127.0.0.1:9/").await.unwrap();
@@ -142,7 +142,7 @@ async fn what_is_held_back_stays_so() {
 }
 
 #[tokio::test]
-async fn the_state_can_be_forgotten_but_for_the_endpoints() {
+async fn a_reset_clears_everything_but_the_endpoints() {
     let shop = Shop::open().await;
     let secret = shop.simulator.register_webhook("http://127.0.0.1:9/").await.unwrap();
     let session = shop.session().await;
@@ -178,7 +178,7 @@ async fn two_simulators_do_not_share_a_file() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_state_is_refused_by_name() {
+async fn a_file_without_state_is_refused_by_name() {
     let file = StateFile::new("garbage");
     std::fs::write(&file.0, "this is not a database, it is a letter to somebody far away").unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,4 +1,4 @@
-//! A simulator of one's own, and short words for what the tests do with it.
+//! A simulator, and helpers for the tests.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use stripe_simulator::{Options, Simulator};
 
 pub(crate) const KEY: &str = "sk_test_shop";
 
-/// An answer of the API.
+/// A response of the API.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -90,13 +90,13 @@ impl Shop {
         Self::send(self.posting(path, form)).await
     }
 
-    /// A request to the control surface.
+    /// A request to the control API.
     pub(crate) async fn control(&self, method: Method, path: &str, body: Value) -> Answer {
         let request = self.request(method, &format!("/_sim{path}"));
         Self::send(if body.is_null() { request } else { request.json(&body) }).await
     }
 
-    /// A product with a price of so many cents; the price's id.
+    /// Creates a product with a price in cents; returns the price's id.
     pub(crate) async fn price(&self, cents: u32) -> String {
         let product = self.post("/v1/products", &[("name", "TutorClaw, all chapters")]).await.ok();
         let form = [
@@ -107,7 +107,7 @@ impl Shop {
         self.post("/v1/prices", &form).await.ok()["id"].as_str().unwrap().to_owned()
     }
 
-    /// An open session for a price, with more parameters.
+    /// Opens a session for a price, with more parameters.
     pub(crate) async fn session_with(&self, price: &str, more: &[(&str, &str)]) -> Answer {
         let mut form = vec![
             ("mode", "payment"),
@@ -135,12 +135,12 @@ impl Shop {
         .await
     }
 
-    /// Buys something for 29 dollars by this card; the id of the payment intent.
+    /// Buys something for 29 dollars with this card; returns the payment intent's id.
     pub(crate) async fn purchase(&self, card: &str) -> String {
         self.purchase_by(json!({ "card": card })).await
     }
 
-    /// Buys something for 29 dollars in this way; the id of the payment intent.
+    /// Buys something for 29 dollars this way; returns the payment intent's id.
     pub(crate) async fn purchase_by(&self, means: Value) -> String {
         let path = format!("/checkout/sessions/{}", self.session().await);
         let session = self.control(Method::POST, &format!("{path}/pay"), means).await.ok();
@@ -151,18 +151,18 @@ impl Shop {
         session["payment_intent"].as_str().unwrap().to_owned()
     }
 
-    /// The charge that a payment intent was paid by, as it is now.
+    /// The charge that paid a payment intent, in its current state.
     pub(crate) async fn charge_of(&self, intent: &str) -> Value {
         let path = format!("/v1/payment_intents/{intent}?expand[]=latest_charge");
         self.get(&path).await.ok()["latest_charge"].clone()
     }
 
-    /// Moves the clock on.
+    /// Advances the clock.
     pub(crate) async fn wait_seconds(&self, seconds: u32) {
         self.control(Method::POST, "/advance", json!({ "seconds": seconds })).await.ok();
     }
 
-    /// The types of all events so far, oldest first, without those of setting up the shop.
+    /// The types of all events so far, oldest first, without those of the setup.
     pub(crate) async fn event_types(&self) -> Vec<String> {
         let events = self.get("/v1/events?limit=100").await.ok();
         let mut types: Vec<String> = events["data"]
@@ -182,7 +182,7 @@ impl Shop {
         events["data"][0]["id"].as_str().unwrap().to_owned()
     }
 
-    /// The events that came after this one, oldest first.
+    /// The events after this one, oldest first.
     pub(crate) async fn events_since(&self, event: &str) -> Vec<Value> {
         let path = format!("/v1/events?limit=100&ending_before={event}");
         let mut events = self.get(&path).await.ok()["data"].as_array().unwrap().clone();

@@ -1,4 +1,4 @@
-//! A webhook endpoint that remembers what it got and answers what the test says.
+//! A webhook endpoint that records its deliveries and responds as the test says.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -31,7 +31,7 @@ impl Arrival {
 #[derive(Default)]
 struct Inbox {
     arrivals: Vec<Arrival>,
-    /// Answers to give before 200.
+    /// The responses to give before 200.
     answers: VecDeque<StatusCode>,
 }
 
@@ -46,7 +46,7 @@ impl Endpoint {
         Self::answering([]).await
     }
 
-    /// Answers these statuses first, then 200.
+    /// Responds with these statuses first, then with 200.
     pub(crate) async fn answering(answers: impl IntoIterator<Item = StatusCode>) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/webhook", listener.local_addr().unwrap());
@@ -63,7 +63,7 @@ impl Endpoint {
         self.inbox.lock().unwrap().arrivals.clone()
     }
 
-    /// Waits for so many arrivals and returns all that came.
+    /// Waits for this many deliveries, and returns all of them.
     #[track_caller]
     pub(crate) fn wait_for(&self, count: usize) -> impl Future<Output = Vec<Arrival>> {
         let caller = std::panic::Location::caller();
@@ -99,7 +99,7 @@ async fn receive(
     inbox.answers.pop_front().unwrap_or(StatusCode::OK)
 }
 
-/// Waits until something is so, and fails after a time in which even a slow machine is done.
+/// Waits until a condition holds; fails after longer than even a slow machine needs.
 pub(crate) async fn until(mut so: impl FnMut() -> bool, otherwise: impl FnOnce() -> String) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !so() {

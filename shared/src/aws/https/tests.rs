@@ -81,7 +81,7 @@ fn causes(error: &dyn Error) -> String {
 }
 
 #[tokio::test]
-async fn a_server_whose_authority_is_trusted_is_asked_and_answers() {
+async fn a_server_of_a_trusted_authority_is_reached() {
     let (server, authority) = Server::with_certificate("127.0.0.1", ANSWER);
     let url = format!("https://127.0.0.1:{}/path", server.port);
     assert_eq!(get(connector_trusting(authority), &url).await.unwrap(), "hello");
@@ -89,7 +89,7 @@ async fn a_server_whose_authority_is_trusted_is_asked_and_answers() {
 }
 
 #[tokio::test]
-async fn a_server_of_an_unknown_authority_is_told_nothing() {
+async fn a_server_of_an_unknown_authority_gets_no_request() {
     for endpoint in [None, Some("http://127.0.0.1:4566")] {
         let (server, _) = Server::with_certificate("127.0.0.1", ANSWER);
         let url = format!("https://127.0.0.1:{}/", server.port);
@@ -101,7 +101,7 @@ async fn a_server_of_an_unknown_authority_is_told_nothing() {
 }
 
 #[tokio::test]
-async fn a_server_under_another_name_is_told_nothing_though_its_authority_is_trusted() {
+async fn a_server_with_another_name_gets_no_request() {
     let (server, authority) = Server::with_certificate("dynamodb.example.com", ANSWER);
     let url = format!("https://127.0.0.1:{}/", server.port);
     let error = get(connector_trusting(authority), &url).await.unwrap_err();
@@ -111,7 +111,7 @@ async fn a_server_under_another_name_is_told_nothing_though_its_authority_is_tru
 }
 
 #[tokio::test]
-async fn nothing_goes_in_the_clear_but_where_an_endpoint_says_so() {
+async fn plain_http_is_used_only_for_configured_endpoints() {
     let server = Server::in_the_clear(ANSWER);
     let url = format!("http://127.0.0.1:{}/", server.port);
     for endpoint in [None, Some("https://127.0.0.1:4566")] {
@@ -124,7 +124,7 @@ async fn nothing_goes_in_the_clear_but_where_an_endpoint_says_so() {
 }
 
 #[tokio::test]
-async fn what_ends_without_an_answer_is_tried_again_and_what_is_no_http_is_not() {
+async fn a_dropped_connection_is_retried_a_non_http_answer_not() {
     for (answer, is_tried_again) in [
         ("", true),
         ("HTTP/1.1 20", true),

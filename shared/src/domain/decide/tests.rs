@@ -105,7 +105,7 @@ fn sold() -> Facts {
 }
 
 #[test]
-fn a_payment_belongs_to_a_purchase_a_subscription_or_somebody_else() {
+fn a_payment_is_a_purchase_s_a_subscription_s_or_foreign() {
     let marked = |mark: &str| Owner::Marked(id(mark));
     let of_subscription = |owner| PaymentFor::Subscription(id("sub_1"), id("in_1"), owner);
     let quarantined = "the payment is for invoice in_1 of subscription sub_1, and this version \

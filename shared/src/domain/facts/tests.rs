@@ -115,7 +115,7 @@ fn the_join_is_idempotent_commutative_and_associative() {
 }
 
 #[test]
-fn the_furthest_status_of_a_payment_counts_and_each_keeps_its_earliest_time() {
+fn the_furthest_payment_status_counts_at_its_earliest_time() {
     use PaymentStatus::{Failed, Paid, Processing};
     let history = |observations: &[Payment]| {
         let facts = observations.iter().cloned().map(|payment| purchase("cs_a", payment).into());
@@ -147,7 +147,7 @@ fn percent(observations: &[Facts], expected: u8) {
 }
 
 #[test]
-fn refunds_add_up_and_those_that_fail_or_are_called_off_do_not_count() {
+fn refunds_add_up_without_failed_or_canceled_ones() {
     use RefundStatus::{Canceled, Failed, Pending, RequiresAction, Succeeded};
     let sold = || purchase("cs_a", Payment::paid(at(1))).into();
     percent(&[sold()], 0);
@@ -167,7 +167,7 @@ fn refunds_add_up_and_those_that_fail_or_are_called_off_do_not_count() {
 }
 
 #[test]
-fn a_refund_of_what_nobody_knows_the_total_of_counts_as_all_of_it() {
+fn a_refund_of_an_unknown_total_counts_as_full() {
     let succeeded = RefundStatus::Succeeded;
     percent(&[refund("re_1", 1, succeeded, 2)], 100);
     let mut unknown = purchase("cs_a", Payment::paid(at(1)));
@@ -177,7 +177,7 @@ fn a_refund_of_what_nobody_knows_the_total_of_counts_as_all_of_it() {
 }
 
 #[test]
-fn of_contradicting_verdicts_that_holds_which_stripe_gave_last_when_asked() {
+fn contradicting_verdicts_resolve_to_stripe_s_last_answer() {
     use DisputeStatus::{Appealed, Lost, Open, Won};
     let status = |observations: &[Facts]| {
         let all = observations.iter().cloned().fold(Facts::default(), Facts::join);
@@ -198,7 +198,7 @@ fn of_contradicting_verdicts_that_holds_which_stripe_gave_last_when_asked() {
 }
 
 #[test]
-fn whoever_is_forgotten_stays_forgotten_whatever_is_told_later() {
+fn an_erased_learner_stays_erased_after_late_events() {
     let forgotten = Facts { forgotten: Some(at(9)), ..Facts::default() };
     let sold: Facts = purchase("cs_a", Payment::paid(at(1))).into();
     let all = sold.clone().join(forgotten).join(Facts { revoked: Some(action(7)), ..sold });
@@ -208,7 +208,7 @@ fn whoever_is_forgotten_stays_forgotten_whatever_is_told_later() {
 }
 
 #[test]
-fn a_remark_is_one_line_of_some_length() {
+fn a_note_is_one_line_of_limited_length() {
     assert_eq!(" a gift ".parse::<Note>().unwrap().to_string(), "a gift");
     for text in ["", "  ", "a\nb", &"x".repeat(501)] {
         assert_eq!(text.parse::<Note>(), Err(NoteError), "{text}");

@@ -96,7 +96,7 @@ fn check_steps(observations: &[Facts], expected: &[&str]) {
 }
 
 #[test]
-fn access_is_told_step_by_step_in_the_order_of_time() {
+fn access_steps_are_in_chronological_order() {
     use DisputeStatus::{Inquiry, Lost, Open, Won};
     use RefundStatus::{Failed, Pending, Succeeded};
     check_steps(&[sold()], &["1 pi_1 paid opens"]);
@@ -135,7 +135,7 @@ fn access_is_told_step_by_step_in_the_order_of_time() {
 }
 
 #[test]
-fn a_bank_debit_is_told_with_the_time_of_each_report() {
+fn a_bank_debit_lists_the_time_of_each_event() {
     use PaymentStatus::{Failed, Paid, Processing};
     check_steps(&[payment(&[(Processing, 2)])], &["2 pi_1 payment_processing nothing"]);
     check_steps(
@@ -159,7 +159,7 @@ fn a_bank_debit_is_told_with_the_time_of_each_report() {
 }
 
 #[test]
-fn what_was_given_for_a_time_ends_with_a_step_of_its_own() {
+fn a_limited_grant_ends_with_its_own_step() {
     check_steps(&[given(1, Some(40))], &["1 pi_1 given opens", "40 pi_1 ended closes"]);
     check_steps(&[given(1, Some(NOW + 1))], &["1 pi_1 given opens"]);
     check_steps(
@@ -169,7 +169,7 @@ fn what_was_given_for_a_time_ends_with_a_step_of_its_own() {
 }
 
 #[test]
-fn what_ends_before_it_is_known_to_be_sold_never_opened_anything() {
+fn what_ends_before_its_sale_is_known_never_opened() {
     use DisputeStatus::{Lost, Open};
     let late = || payment(&[(PaymentStatus::Paid, 9)]);
     let refunded = || refund("re_1", 2900, &[(RefundStatus::Succeeded, 2)]);
@@ -184,7 +184,7 @@ fn what_ends_before_it_is_known_to_be_sold_never_opened_anything() {
 }
 
 #[test]
-fn the_words_can_be_read_out() {
+fn the_explanations_read_well() {
     use PaymentStatus::{Failed, Paid};
     for (fact, words) in [
         (Fact::Payment(Paid, usd(2900)), "Paid 29.00 USD."),
@@ -437,7 +437,7 @@ fn last_effect(history: &History, is_ended: bool) -> (Option<Effect>, bool) {
 }
 
 #[test]
-fn how_a_source_stands_and_what_its_last_step_did_agree_for_every_combination_of_facts() {
+fn a_source_s_status_agrees_with_its_last_step() {
     let mut seen = 0;
     combinations(&ORDERS, |name, facts, expected| {
         seen += 1;
@@ -465,7 +465,7 @@ fn how_a_source_stands_and_what_its_last_step_did_agree_for_every_combination_of
 }
 
 #[test]
-fn the_words_name_who_ended_the_access_and_nobody_else() {
+fn the_explanations_name_only_who_ended_access() {
     combinations(&ORDERS[..1], |name, facts, _| {
         let Some(effective_status) = of(facts).effective_status() else { return };
         let words = describe_status(effective_status, facts);
@@ -529,7 +529,7 @@ fn representatives() -> Vec<(String, Facts)> {
 }
 
 #[test]
-fn how_a_product_stands_agrees_with_what_is_let_in_for_every_two_sources() {
+fn a_product_s_status_agrees_with_access_for_two_sources() {
     let catalog = catalog();
     let course = &catalog.courses()[0];
     let (first, second): (SourceId, SourceId) = ("pi_1".parse().unwrap(), "pi_2".parse().unwrap());
@@ -587,7 +587,7 @@ fn was_so_ever_since(name: &str, histories: &[History], overall: Overall) {
 }
 
 #[test]
-fn a_product_is_open_since_the_first_source_that_opened_it_and_closed_since_the_last() {
+fn open_since_the_first_source_and_closed_since_the_last() {
     use DisputeStatus::{Lost, Open, Won};
     let check = |sources: &[Facts], is_open: bool, since: Option<i64>, decisive: usize| {
         let histories: Vec<History> = sources.iter().map(of).collect();

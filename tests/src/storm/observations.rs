@@ -1,16 +1,16 @@
-//! What is seen in a storm: counts, what must not be, and who may and who must be let in.
+//! Observations of a storm: counts, violations, and who may and who must have access.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::script::Pair;
 
-/// So many faults are told in words; the rest is only counted.
+/// How many violations are described; the rest is only counted.
 const WRONG_MAX: usize = 40;
 
-/// Whoever takes part tells it. Clones are the same witness.
+/// Every participant reports to it. Clones share everything.
 #[derive(Debug, Clone, Default)]
-pub struct Witness {
+pub struct Observations {
     seen: Arc<Mutex<Seen>>,
 }
 
@@ -23,29 +23,29 @@ struct Seen {
     applied: BTreeSet<String>,
 }
 
-/// What is known of a learner before they ask.
+/// What is known of a learner before a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Must {
     be_let_in: bool,
 }
 
-impl Witness {
+impl Observations {
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap()
     }
 
-    /// One more of these.
+    /// Counts one more of these.
     pub fn count(&self, what: impl Into<String>) {
         *self.seen().counts.entry(what.into()).or_default() += 1;
     }
 
-    /// How often these have been counted.
+    /// The count of these.
     #[must_use]
     pub fn times(&self, what: &str) -> u64 {
         self.seen().counts.get(what).copied().unwrap_or_default()
     }
 
-    /// All that starts so, without the start.
+    /// All counts with this prefix, without it.
     #[must_use]
     pub fn counts(&self, start: &str) -> Vec<(String, u64)> {
         let seen = self.seen();
@@ -56,7 +56,7 @@ impl Witness {
         counts.collect()
     }
 
-    /// This must not be.
+    /// Records a violation.
     pub fn wrong(&self, what: String) {
         let mut seen = self.seen();
         match seen.wrong.len() {
@@ -66,47 +66,46 @@ impl Witness {
         }
     }
 
-    /// All that must not be.
+    /// All violations.
     #[must_use]
-    pub fn all_wrong(&self) -> Vec<String> {
+    pub fn violations(&self) -> Vec<String> {
         self.seen().wrong.clone()
     }
 
-    /// An event is said to have been applied, which happens once.
+    /// Records that an event was reported as applied, which may happen once.
     pub fn applied(&self, event: &str) {
         if !self.seen().applied.insert(event.to_owned()) {
-            self.wrong(format!("{event} was answered with applied twice"));
+            self.wrong(format!("{event} was reported as applied twice"));
         }
     }
 
-    /// From now on they may be let in: Stripe is about to say that they have paid.
-    pub fn may_be_let_in(&self, pair: &Pair) {
+    /// From now on they may have access: Stripe is about to report their payment.
+    pub fn may_have_access(&self, pair: &Pair) {
         self.seen().may.insert(pair.clone());
     }
 
-    /// From now on they must be let in: it has been acknowledged that they have paid.
-    pub fn must_be_let_in(&self, pair: &Pair) {
+    /// From now on they must have access: their payment was acknowledged.
+    pub fn must_have_access(&self, pair: &Pair) {
         self.seen().must.insert(pair.clone());
     }
 
-    /// They are about to ask.
+    /// An access check starts.
     #[must_use]
-    pub fn before_asking(&self, pair: &Pair) -> Must {
+    pub fn access_check_starts(&self, pair: &Pair) -> Must {
         Must { be_let_in: self.seen().must.contains(pair) }
     }
 
-    /// They have asked, and this is what they were told. `stays` says that whoever is let in once
-    /// must be for ever.
-    pub fn after_asking(&self, pair: &Pair, before: Must, is_let_in: bool, stays: bool) {
+    /// An access check ended with this result. `stays` says that access, once given, never ends.
+    pub fn access_check_ends(&self, pair: &Pair, before: Must, has_access: bool, stays: bool) {
         let (learner, product) = pair;
-        if is_let_in && !self.seen().may.contains(pair) {
-            self.wrong(format!("{learner} is let into {product}, and nobody has said they paid"));
+        if has_access && !self.seen().may.contains(pair) {
+            self.wrong(format!("{learner} has access to {product} without a reported payment"));
         }
-        if !is_let_in && before.be_let_in {
-            self.wrong(format!("{learner} is locked out of {product}, which is theirs by now"));
+        if !has_access && before.be_let_in {
+            self.wrong(format!("{learner} has no access to {product} after paying"));
         }
-        if is_let_in && stays {
-            self.must_be_let_in(pair);
+        if has_access && stays {
+            self.must_have_access(pair);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The world as one request sees it, with every step of it in the scheduler's hand.
+//! The ports of one request, with every step under the scheduler's control.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -25,46 +25,46 @@ use shared::stripe::wire;
 use super::world::{Mutant, World};
 use crate::memory::Contents;
 use crate::shop;
-use crate::world::Once;
+use crate::world::YieldOnce;
 
-/// What goes wrong with one thing that is asked of the world.
+/// How a call can fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trouble {
-    /// It can't be reached; nothing is done.
+pub enum Fault {
+    /// Unreachable; nothing is done.
     Unreachable,
-    /// It is done, and the answer is lost.
+    /// It is done, and the response is lost.
     AnswerLost,
-    /// It is done when nobody waits for it any more.
+    /// It is done after the caller has given up.
     DoneLate,
-    /// Stripe does it, and answers with an error of its own for a day.
+    /// Stripe does it, and returns a server error that it repeats for a day.
     StripeBreaks,
 }
 
 /// All of them.
-pub const TROUBLES: [Trouble; 4] =
-    [Trouble::Unreachable, Trouble::AnswerLost, Trouble::DoneLate, Trouble::StripeBreaks];
+pub const FAULTS: [Fault; 4] =
+    [Fault::Unreachable, Fault::AnswerLost, Fault::DoneLate, Fault::StripeBreaks];
 
-/// One request's door to the world. Clones are the same request's.
+/// One request's ports. Clones belong to the same request.
 #[derive(Clone)]
-pub(super) struct Door(pub(super) Arc<Mutex<World>>);
+pub(super) struct RequestPorts(pub(super) Arc<Mutex<World>>);
 
-impl Door {
+impl RequestPorts {
     fn world(&self) -> MutexGuard<'_, World> {
         self.0.lock().unwrap()
     }
 
     /// Reads the table.
     async fn read<T>(&self, read: impl FnOnce(&Contents) -> T + Send) -> Result<T, LedgerError> {
-        Once::default().await;
+        YieldOnce::default().await;
         let answer = {
             let mut world = self.world();
-            if world.meets(&[Trouble::Unreachable]).is_some() {
+            if world.take_fault(&[Fault::Unreachable]).is_some() {
                 Err(unavailable())
             } else {
                 Ok(read(&world.contents))
             }
         };
-        Once::default().await;
+        YieldOnce::default().await;
         answer
     }
 
@@ -73,62 +73,62 @@ impl Door {
         &self,
         write: impl FnOnce(&mut Contents) -> T + Send + 'static,
     ) -> Result<T, LedgerError> {
-        Once::default().await;
+        YieldOnce::default().await;
         let answer = {
             let mut world = self.world();
-            match world.meets(&[Trouble::Unreachable, Trouble::AnswerLost, Trouble::DoneLate]) {
+            match world.take_fault(&[Fault::Unreachable, Fault::AnswerLost, Fault::DoneLate]) {
                 None => Ok(write(&mut world.contents)),
-                Some(Trouble::AnswerLost) => {
+                Some(Fault::AnswerLost) => {
                     write(&mut world.contents);
                     Err(unavailable())
                 }
-                Some(Trouble::DoneLate) => {
+                Some(Fault::DoneLate) => {
                     world.late.push(Box::new(|world| drop(write(&mut world.contents))));
                     Err(unavailable())
                 }
-                Some(Trouble::Unreachable | Trouble::StripeBreaks) => Err(unavailable()),
+                Some(Fault::Unreachable | Fault::StripeBreaks) => Err(unavailable()),
             }
         };
-        Once::default().await;
+        YieldOnce::default().await;
         answer
     }
 
-    /// Asks Stripe to do something; the flag says that it breaks.
+    /// Calls Stripe; the flag says that the call fails with a server error.
     async fn ask<T: 'static>(
         &self,
         act: impl FnOnce(&mut World, bool) -> Result<T, StripeError> + Send + 'static,
     ) -> Result<T, StripeError> {
-        Once::default().await;
+        YieldOnce::default().await;
         let answer = {
             let mut world = self.world();
-            match world.meets(&TROUBLES) {
+            match world.take_fault(&FAULTS) {
                 None => act(&mut world, false),
-                Some(Trouble::StripeBreaks) => act(&mut world, true).and(Err(broken())),
-                Some(Trouble::AnswerLost) => {
+                Some(Fault::StripeBreaks) => act(&mut world, true).and(Err(broken())),
+                Some(Fault::AnswerLost) => {
                     drop(act(&mut world, false));
                     Err(StripeError::Unreachable)
                 }
-                Some(Trouble::DoneLate) => {
+                Some(Fault::DoneLate) => {
                     world.late.push(Box::new(|world| drop(act(world, false))));
                     Err(StripeError::Unreachable)
                 }
-                Some(Trouble::Unreachable) => Err(StripeError::Unreachable),
+                Some(Fault::Unreachable) => Err(StripeError::Unreachable),
             }
         };
-        Once::default().await;
+        YieldOnce::default().await;
         answer
     }
 }
 
 fn unavailable() -> LedgerError {
-    LedgerError::Unavailable("as the scheduler has it".into())
+    LedgerError::Unavailable("by order of the scheduler".into())
 }
 
 const fn broken() -> StripeError {
     StripeError::Failed { status: 500 }
 }
 
-impl Ledger for Door {
+impl Ledger for RequestPorts {
     async fn load(&self, needs: Needs<'_>) -> Result<Stored, LedgerError> {
         self.read(|contents| contents.stored(needs)).await
     }
@@ -139,7 +139,7 @@ impl Ledger for Door {
     }
 }
 
-impl AccessReader for Door {
+impl AccessReader for RequestPorts {
     async fn entitlements(&self, learner: &LearnerId) -> Result<Entitlements, LedgerError> {
         self.read(|contents| contents.entitlements(learner)).await
     }
@@ -148,18 +148,18 @@ impl AccessReader for Door {
         &self,
         sources: &[SourceId],
     ) -> Result<BTreeMap<SourceId, StoredSource>, LedgerError> {
-        self.read(|contents| contents.those(sources)).await
+        self.read(|contents| contents.stored_sources(sources)).await
     }
 }
 
-impl CatalogReader for Door {
+impl CatalogReader for RequestPorts {
     async fn catalog(&self) -> Result<Option<PublishedCatalog>, LedgerError> {
         let catalog = self.world().catalog.clone();
         self.read(|_| Some(catalog)).await
     }
 }
 
-impl CheckoutStore for Door {
+impl CheckoutStore for RequestPorts {
     async fn buyer(&self, learner: &LearnerId, product: &ProductId) -> Result<Buyer, LedgerError> {
         let mutant = self.world().mutant;
         let buyer = self.read(|contents| contents.buyer(learner, product)).await?;
@@ -195,7 +195,7 @@ impl CheckoutStore for Door {
             let on_record = contents.attempts.get(&key).cloned();
             let replaces = match (mutant, &on_record, replaces) {
                 (Some(Mutant::AttemptsForgotten), _, _) => on_record,
-                // It is enough that it is the same attempt, whatever was recorded of it.
+                // It suffices that it is the same attempt, whatever was recorded of it.
                 (Some(Mutant::SessionsOverlooked), Some(it), Some(read)) if it.id == read.id => {
                     on_record
                 }
@@ -269,8 +269,8 @@ impl CheckoutStore for Door {
     }
 }
 
-impl StripeReader for Door {
-    /// There is one shop here.
+impl StripeReader for RequestPorts {
+    /// There is only one shop here.
     async fn owner(
         &self,
         payment: &PaymentIntentId,
@@ -282,7 +282,7 @@ impl StripeReader for Door {
         Ok(PaymentFor::Purchase(owner))
     }
 
-    /// No dispute here is decided twice, so nobody has to ask.
+    /// No dispute is decided twice here, so nobody asks.
     async fn dispute(
         &self,
         id: &DisputeId,
@@ -292,7 +292,7 @@ impl StripeReader for Door {
     }
 }
 
-impl StripeCheckout for Door {
+impl StripeCheckout for RequestPorts {
     async fn create_customer(
         &self,
         learner: &LearnerId,
@@ -358,20 +358,20 @@ impl StripeCheckout for Door {
     }
 }
 
-impl Clock for Door {
+impl Clock for RequestPorts {
     fn now(&self) -> Timestamp {
         Timestamp::from_unix_seconds(self.world().now)
     }
 
-    /// A pause is over at the next step; longer ones when so much time has passed.
+    /// A short pause ends at the next step, a longer one once enough time has passed.
     async fn sleep(&self, duration: Duration) {
         let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
         if seconds == 0 {
-            return Once::default().await;
+            return YieldOnce::default().await;
         }
         let until = self.world().now.saturating_add(seconds);
         while self.world().now < until {
-            Once::default().await;
+            YieldOnce::default().await;
         }
     }
 }

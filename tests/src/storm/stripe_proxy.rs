@@ -1,5 +1,5 @@
-//! Stripe, as the functions ask it: a proxy before the simulator that also knows what happened in
-//! the script, and that fails now and then.
+//! Stripe, as the functions call it: a proxy in front of the simulator that also knows the script's
+//! objects, and fails now and then.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -11,38 +11,38 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use tokio::net::TcpListener;
 
+use super::observations::Observations;
 use super::random::Random;
 use super::script::Script;
-use super::witness::Witness;
 
-/// Of a hundred questions about the script so many are not answered.
+/// The percentage of requests about the script that fail.
 const FAILS_PERCENT: u64 = 25;
 
-/// The proxy. Clones are the same.
+/// The proxy. Clones share everything.
 #[derive(Clone)]
-pub struct Asked {
+pub struct StripeProxy {
     inner: Arc<Inner>,
 }
 
 struct Inner {
     script: Arc<Script>,
-    witness: Witness,
+    observations: Observations,
     random: Mutex<Random>,
     client: reqwest::Client,
     simulator: OnceLock<String>,
     is_storming: AtomicBool,
 }
 
-impl Asked {
+impl StripeProxy {
     /// A proxy that knows this script: itself, its address, and the task that serves it.
     pub async fn new(
         script: Arc<Script>,
         seed: u64,
-        witness: Witness,
+        observations: Observations,
     ) -> (Self, String, impl Future<Output = ()> + Send + 'static) {
         let inner = Inner {
             script,
-            witness,
+            observations,
             random: Mutex::new(Random::new(seed, "asked")),
             client: reqwest::Client::builder().no_proxy().build().unwrap(),
             simulator: OnceLock::new(),
@@ -55,19 +55,19 @@ impl Asked {
         (asked, url, async move { axum::serve(listener, router).await.unwrap() })
     }
 
-    /// Where the simulator is.
+    /// Sets the simulator's address.
     pub fn leads_to(&self, simulator: String) {
         self.inner.simulator.set(simulator).unwrap();
     }
 
-    /// Whether questions fail from now on.
+    /// Sets whether requests fail from now on.
     pub fn storms(&self, is_storming: bool) {
         self.inner.is_storming.store(is_storming, Ordering::SeqCst);
     }
 }
 
 async fn answer(
-    State(Asked { inner }): State<Asked>,
+    State(StripeProxy { inner }): State<StripeProxy>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -78,15 +78,15 @@ async fn answer(
             && inner.random.lock().unwrap().percent(FAILS_PERCENT);
         let what = uri.path().split('/').nth(2).unwrap_or_default().to_owned();
         inner
-            .witness
-            .count(format!("asked Stripe: {what}{}", if fails { ", in vain" } else { "" }));
+            .observations
+            .count(format!("Stripe read: {what}{}", if fails { ", failed" } else { "" }));
         return if fails {
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         } else {
             axum::Json(known).into_response()
         };
     }
-    let simulator = inner.simulator.get().expect("a proxy that leads somewhere");
+    let simulator = inner.simulator.get().expect("a proxy with a target");
     let mut request = inner.client.request(method, format!("{simulator}{uri}")).body(body);
     for name in ["authorization", "content-type", "idempotency-key", "stripe-version", "user-agent"]
     {
@@ -94,7 +94,7 @@ async fn answer(
             request = request.header(name, value);
         }
     }
-    // A function that was killed closes its side; the simulator itself always answers.
+    // A killed function closes its side; the simulator itself always responds.
     let Ok(answer) = request.send().await else { return StatusCode::BAD_GATEWAY.into_response() };
     let status = answer.status();
     let passed_on = ["stripe-should-retry", "request-id"]

@@ -1,4 +1,4 @@
-//! The stack's doors, as Stripe, the learners and a service find them.
+//! Clients of the stack: Stripe, the learners and a service.
 
 use std::collections::BTreeMap;
 
@@ -10,30 +10,30 @@ use shared::ports::{Clock as _, SystemClock};
 use super::script::Pair;
 use crate::world::catalog;
 
-/// The ways in. Clones share connections.
+/// The clients. Clones share connections.
 #[derive(Debug, Clone)]
-pub struct Doors {
+pub struct Clients {
     client: Client,
     addresses: Addresses,
     signing_secret: String,
     service: String,
-    /// A chapter that each product opens: `courses/tutorclaw/access?chapter=6`.
+    /// A locked chapter of each product: `courses/tutorclaw/access?chapter=6`.
     chapters: BTreeMap<String, String>,
 }
 
-/// Status and JSON; nothing where there was no answer.
+/// Status and JSON; nothing if there was no response.
 pub type Answered = Option<(u16, Value)>;
 
-/// Somebody who has signed in.
+/// A signed-in learner.
 #[derive(Debug, Clone)]
 pub struct Learner {
-    /// Who they are to us.
+    /// Their id.
     pub id: String,
     token: String,
 }
 
-impl Doors {
-    /// The doors of the stack at these addresses.
+impl Clients {
+    /// Clients of the stack at these addresses.
     pub async fn of(addresses: &Addresses, signing_secret: String) -> Self {
         let client = Client::builder().no_proxy().build().unwrap();
         let catalog = catalog();
@@ -45,7 +45,7 @@ impl Doors {
             )
         };
         let chapters = catalog.products().iter().map(chapter).collect();
-        let mut doors = Self {
+        let mut clients = Self {
             client,
             addresses: addresses.clone(),
             signing_secret,
@@ -53,12 +53,12 @@ impl Doors {
             chapters,
         };
         let url = format!("{}/local/service-token", addresses.gateway);
-        let (_, token) = answered(doors.client.post(url)).await.unwrap();
-        token["access_token"].as_str().unwrap().clone_into(&mut doors.service);
-        doors
+        let (_, token) = answered(clients.client.post(url)).await.unwrap();
+        token["access_token"].as_str().unwrap().clone_into(&mut clients.service);
+        clients
     }
 
-    /// Delivers this as Stripe does, signed anew.
+    /// Delivers this as Stripe does, freshly signed.
     pub async fn deliver(&self, body: &str) -> Answered {
         let now = SystemClock.now().unix_seconds();
         let signature = samples::signature(body, &self.signing_secret, now);
@@ -67,14 +67,14 @@ impl Doors {
         answered(post.header("stripe-signature", signature).body(body.to_owned())).await
     }
 
-    /// Whether a service is told that this learner may open what the product opens.
+    /// Whether a service is told that this learner may open the product's chapter.
     pub async fn may_open(&self, (learner, product): &Pair) -> Answered {
         let chapter = &self.chapters[product];
         let url = format!("{}/api/learners/{learner}/{chapter}", self.addresses.gateway);
         answered(self.client.get(url).bearer_auth(&self.service)).await
     }
 
-    /// Somebody signs in.
+    /// Signs somebody in.
     pub async fn sign_in(&self, email: &str) -> Learner {
         let url = format!("{}/local/login", self.addresses.gateway);
         let login = self.client.post(url).json(&json!({ "email": email }));
@@ -83,19 +83,19 @@ impl Doors {
         Learner { id: text("learner"), token: text("access_token") }
     }
 
-    /// A learner posts something to the API.
+    /// Posts to the API as a learner.
     pub async fn post(&self, learner: &Learner, path: &str, body: &Value) -> Answered {
         let url = format!("{}/api{path}", self.addresses.gateway);
         answered(self.client.post(url).bearer_auth(&learner.token).json(body)).await
     }
 
-    /// Uses the simulator's control surface.
-    pub async fn behind_the_scenes(&self, path: &str, body: &Value) -> Value {
+    /// Uses the simulator's control API.
+    pub async fn control_simulator(&self, path: &str, body: &Value) -> Value {
         let url = format!("{}/_sim/{path}", self.addresses.stripe);
         answered(self.client.post(url).json(body)).await.unwrap().1
     }
 
-    /// The simulator's deliveries that are not delivered.
+    /// The simulator's undelivered events.
     pub async fn undelivered(&self) -> Vec<Value> {
         let url = format!("{}/_sim/deliveries", self.addresses.stripe);
         let (_, list) = answered(self.client.get(url)).await.unwrap();
@@ -103,13 +103,13 @@ impl Doors {
         deliveries.filter(|delivery| delivery["state"] != "delivered").cloned().collect()
     }
 
-    /// A session as Stripe has it.
+    /// A session at Stripe.
     pub async fn session(&self, id: &str) -> Value {
         let url = format!("{}/v1/checkout/sessions/{id}", self.addresses.stripe);
         answered(self.client.get(url).bearer_auth("sk_test_of_the_storm")).await.unwrap().1
     }
 
-    /// All that Stripe has of a kind, page by page: `/customers`.
+    /// All of Stripe's objects of a kind, page by page: `/customers`.
     pub async fn list(&self, path: &str, query: &str) -> Vec<Value> {
         let mut all: Vec<Value> = Vec::new();
         loop {
@@ -126,7 +126,7 @@ impl Doors {
         }
     }
 
-    /// How the functions are doing, by name.
+    /// The functions' health, by name.
     pub async fn functions(&self) -> Value {
         let url = format!("{}/local/health", self.addresses.gateway);
         answered(self.client.get(url)).await.unwrap().1["functions"].clone()
