@@ -1,7 +1,6 @@
 //! The Stripe account as its operator reaches it: any request, small shapes of one's own for the
 //! answers, and errors that say what Stripe said.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -9,16 +8,14 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use shared::domain::decide::Mode;
 use shared::stripe::api::mode_of_key;
-use shared::stripe::client::{Answer, Client, NoAnswer, UnsendableKey, pauses};
-use stripe_client_core::{ApiVersion, IdempotencyKey, RequestBuilder, StripeMethod, VERSION};
+use shared::stripe::client::{CallError, Client, Refusal};
+use stripe_client_core::{ApiVersion, RequestBuilder, StripeMethod, StripeRequest, VERSION};
 use uuid::Uuid;
 
 /// The version of Stripe's API that this program speaks, and for which it registers its endpoint.
 pub const API_VERSION: ApiVersion = VERSION;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
-/// The pauses of a request that changes something: the operator runs the command again instead.
-const ONCE: std::iter::Empty<Duration> = std::iter::empty();
 /// The most that Stripe lists at once: <https://docs.stripe.com/api/pagination>
 const PAGE_SIZE: u32 = 100;
 
@@ -102,26 +99,13 @@ pub const fn name_of(mode: Mode) -> &'static str {
 
 /// A Stripe account in one of its modes.
 #[derive(Clone)]
-pub struct Account {
-    client: Arc<Client>,
-}
+pub struct Account(Client);
 
 /// A page of a list under `/v2`.
 #[derive(Deserialize)]
 struct PageV2<T> {
     data: Vec<T>,
     next_page_url: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct ErrorBody {
-    error: ErrorFields,
-}
-
-#[derive(Deserialize)]
-struct ErrorFields {
-    code: Option<String>,
-    message: Option<String>,
 }
 
 /// A page of a list.
@@ -158,7 +142,7 @@ struct PageQuery<'a, Q> {
     filters: &'a Q,
     limit: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
-    starting_after: Option<String>,
+    starting_after: Option<&'a str>,
 }
 
 impl Account {
@@ -172,9 +156,12 @@ impl Account {
         if mode == Mode::Live && url.is_some() {
             return Err(AccountError::NotStripe);
         }
-        let client = Client::new(url, key, TIMEOUT);
-        let client = client.map_err(|UnsendableKey| AccountError::UnknownKey)?;
-        Ok(Self { client: Arc::new(client) })
+        Ok(Self(Client::new(url, key, TIMEOUT)?))
+    }
+
+    /// Reads an object, as JSON.
+    pub async fn object(&self, path: &str) -> Result<String, AccountError> {
+        self.json(|| RequestBuilder::new(StripeMethod::Get, path)).await
     }
 
     /// Reads.
@@ -183,8 +170,7 @@ impl Account {
         path: &str,
         query: &impl Serialize,
     ) -> Result<T, AccountError> {
-        self.send(|| RequestBuilder::new(StripeMethod::Get, path).query(query), None, pauses())
-            .await
+        self.send(|| RequestBuilder::new(StripeMethod::Get, path).query(query)).await
     }
 
     /// Reads all pages of a list.
@@ -193,14 +179,26 @@ impl Account {
         path: &str,
         filters: &impl Serialize,
     ) -> Result<Vec<T>, AccountError> {
+        self.pages(|limit, starting_after| {
+            let query = PageQuery { filters, limit, starting_after };
+            RequestBuilder::new(StripeMethod::Get, path).query(&query)
+        })
+        .await
+    }
+
+    /// Reads all pages of a list: each of this size, and what comes after the object of this id.
+    pub async fn pages<T: DeserializeOwned + Listed>(
+        &self,
+        page: impl Fn(u32, Option<&str>) -> RequestBuilder,
+    ) -> Result<Vec<T>, AccountError> {
         let mut all = Vec::new();
-        let mut starting_after = None;
+        let mut starting_after: Option<String> = None;
         loop {
-            let query = PageQuery { filters, limit: PAGE_SIZE, starting_after };
-            let page: Page<T> = self.get(path, &query).await?;
-            starting_after = page.data.last().map(|last| last.id().to_owned());
-            all.extend(page.data);
-            if !page.has_more || starting_after.is_none() {
+            let Page::<T> { data, has_more } =
+                self.send(|| page(PAGE_SIZE, starting_after.as_deref())).await?;
+            starting_after = data.last().map(|last| last.id().to_owned());
+            all.extend(data);
+            if !has_more || starting_after.is_none() {
                 return Ok(all);
             }
         }
@@ -216,86 +214,75 @@ impl Account {
         let mut all = Vec::new();
         let mut query = Some(query.to_owned());
         while let Some(this) = query {
-            let request = || RequestBuilder {
-                query: Some(this.clone()),
-                ..RequestBuilder::new(StripeMethod::Get, format!("/v2{path}"))
-            };
-            let page: PageV2<T> = self.send(request, None, pauses()).await?;
+            let page: PageV2<T> = self
+                .send(|| {
+                    let request = RequestBuilder::new(StripeMethod::Get, format!("/v2{path}"));
+                    RequestBuilder { query: Some(this.clone()), ..request }
+                })
+                .await?;
             all.extend(page.data);
-            // Only what is asked is taken from the answer, not whom: the key goes to Stripe alone.
+            // Only the query is taken from the answer, not the host: the key goes to Stripe alone.
             query = page.next_page_url.and_then(|url| Some(url.split_once('?')?.1.to_owned()));
         }
         Ok(all)
     }
 
-    /// Creates or changes. Whoever repeats it looks first what is there.
+    /// Creates or changes. Whoever does it again reads first what is there.
     pub async fn post<T: DeserializeOwned>(
         &self,
         path: &str,
         form: &impl Serialize,
     ) -> Result<T, AccountError> {
-        let key = IdempotencyKey::new(format!("coursegate-{}", Uuid::new_v4()))
-            .map_err(|error| AccountError::Unreadable(error.to_string()))?;
-        let request = || RequestBuilder::new(StripeMethod::Post, path).form(form);
-        self.send(request, Some(&key), ONCE).await
+        self.send(|| RequestBuilder::new(StripeMethod::Post, path).form(form)).await
     }
 
     /// Deletes.
     pub async fn delete(&self, path: &str) -> Result<(), AccountError> {
         let request = || RequestBuilder::new(StripeMethod::Delete, path);
-        self.send::<serde_json::Value>(request, None, ONCE).await.map(drop)
+        self.send::<serde_json::Value>(request).await.map(drop)
     }
 
-    /// Sends a request, and again after each pause where that may help.
+    /// Makes one of the library's typed requests.
+    pub async fn call<T: DeserializeOwned>(
+        &self,
+        request: &impl StripeRequest,
+    ) -> Result<T, AccountError> {
+        self.send(|| request.build()).await
+    }
+
     async fn send<T: DeserializeOwned>(
         &self,
         request: impl Fn() -> RequestBuilder,
-        key: Option<&IdempotencyKey>,
-        mut pauses: impl Iterator<Item = Duration>,
     ) -> Result<T, AccountError> {
-        loop {
-            let answer = self.client.exchange(request(), key).await;
-            match pauses.next().filter(|_| may_help(&answer)) {
-                Some(pause) => tokio::time::sleep(pause).await,
-                None => return read(answer),
+        let json = self.json(request).await?;
+        serde_json::from_str(&json).map_err(|error| AccountError::Unreadable(error.to_string()))
+    }
+
+    /// Sends a request, and returns the answer's JSON. What changes something has an idempotency key
+    /// of its own, so it is safe to repeat.
+    async fn json(&self, request: impl Fn() -> RequestBuilder) -> Result<String, AccountError> {
+        let key = match request().method {
+            StripeMethod::Post => Some(format!("coursegate-{}", Uuid::new_v4())),
+            StripeMethod::Get | StripeMethod::Delete => None,
+        };
+        Ok(self.0.send(request, key.as_deref()).await?)
+    }
+}
+
+impl From<CallError> for AccountError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::InvalidKey | CallError::Refused(Refusal { status: 401, .. }) => {
+                Self::UnknownKey
             }
+            CallError::Refused(Refusal { status, code, message, .. }) => {
+                let message = message.map(|message| message.expose_secret().to_owned());
+                let message = message.unwrap_or_else(|| "no reason given".to_owned());
+                Self::Refused { status, code, message }
+            }
+            CallError::TimedOut => Self::Unreachable("no answer in time".to_owned()),
+            CallError::Unreachable => Self::Unreachable("no answer".to_owned()),
+            CallError::Invalid(reason) => Self::Unreadable(reason),
         }
-    }
-}
-
-/// Whether another attempt may help: what Stripe says of that, or else what the status means.
-/// <https://docs.stripe.com/error-low-level>
-fn may_help(answer: &Result<Answer, NoAnswer>) -> bool {
-    match answer {
-        Ok(Answer { status, should_retry, .. }) => {
-            should_retry.unwrap_or(matches!(status.as_u16(), 409 | 429 | 500..))
-        }
-        Err(NoAnswer::InTime | NoAnswer::AtAll) => true,
-        Err(NoAnswer::Unsendable(_)) => false,
-    }
-}
-
-fn read<T: DeserializeOwned>(answer: Result<Answer, NoAnswer>) -> Result<T, AccountError> {
-    let Answer { status, text, .. } = answer.map_err(|error| match error {
-        NoAnswer::InTime | NoAnswer::AtAll => AccountError::Unreachable(error.to_string()),
-        NoAnswer::Unsendable(why) => AccountError::Unreadable(why),
-    })?;
-    let text = text.unwrap_or_default();
-    if !status.is_success() {
-        return Err(refused(status.as_u16(), &text));
-    }
-    serde_json::from_str(&text).map_err(|error| AccountError::Unreadable(error.to_string()))
-}
-
-fn refused(status: u16, body: &str) -> AccountError {
-    let error = serde_json::from_str(body).map(|body: ErrorBody| body.error).ok();
-    let (code, message) = error.map_or((None, None), |error| (error.code, error.message));
-    match status {
-        401 => AccountError::UnknownKey,
-        _ => AccountError::Refused {
-            status,
-            code,
-            message: message.unwrap_or_else(|| "no reason given".to_owned()),
-        },
     }
 }

@@ -7,19 +7,16 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use shared::config::process_environment;
 use shared::domain::access::RefundThreshold;
-use shared::domain::decide::{Mode, PaymentFor};
-use shared::domain::facts::{DisputeStatus, Note};
-use shared::domain::id::{DeploymentMark, DisputeId, IdError, PaymentIntentId};
-use shared::domain::shop::{Owner, Shop};
+use shared::domain::decide::Mode;
+use shared::domain::facts::Note;
+use shared::domain::id::{DeploymentMark, IdError};
+use shared::domain::shop::Shop;
 use shared::domain::time::Timestamp;
 use shared::dynamo::{self, Table};
-use shared::ports::{StripeReadError, StripeReader};
-use shared::stripe::api::invoice_payments_of;
-use shared::stripe::wire::{
-    dispute_status_from_api, payment_owner_from_api, subscription_of_payment_from_api,
-};
+use shared::ports::StripeReadError;
+use shared::stripe::objects::ObjectReader;
 
-use crate::account::{Account, AccountError, NoParameters};
+use crate::account::{Account, AccountError};
 use crate::aws::{self, Aws};
 use crate::lambda::Function;
 
@@ -336,43 +333,13 @@ impl Deployment {
     }
 }
 
-/// Asks with the operator's key, which is looked for only then: most of what is done by hand hangs
-/// on nothing that only Stripe knows.
-impl StripeReader for Deployment {
-    async fn owner(
-        &self,
-        payment: &PaymentIntentId,
-        _now: Timestamp,
-    ) -> Result<PaymentFor, StripeReadError> {
-        let unavailable = |error| StripeReadError::Unavailable(Box::new(error));
-        // A key that doesn't know a payment that Stripe has reported is one of another account.
-        let json = self.ask(&format!("/payment_intents/{payment}")).await.map_err(unavailable)?;
-        let owner = payment_owner_from_api(&json).map_err(StripeReadError::Unreadable)?;
-        if matches!(owner, Owner::Marked(_)) {
-            return Ok(PaymentFor::Purchase(owner));
-        }
-        let json = self.ask(&invoice_payments_of(payment)).await.map_err(unavailable)?;
-        let subscription =
-            subscription_of_payment_from_api(&json).map_err(StripeReadError::Unreadable)?;
-        Ok(subscription.unwrap_or(PaymentFor::Purchase(owner)))
-    }
-
-    async fn dispute(
-        &self,
-        id: &DisputeId,
-        _now: Timestamp,
-    ) -> Result<DisputeStatus, StripeReadError> {
-        let answer = self.ask(&format!("/disputes/{id}")).await;
-        let json = answer.map_err(|error| StripeReadError::Unavailable(Box::new(error)))?;
-        dispute_status_from_api(&json).map_err(StripeReadError::Unreadable)
-    }
-}
-
-impl Deployment {
-    async fn ask(&self, path: &str) -> Result<String, DeploymentError> {
-        let account = self.account().await?;
-        let object: serde_json::Value = account.get(path, &NoParameters {}).await?;
-        Ok(object.to_string())
+/// Asks with the operator's key, which is read only then: most commands need nothing that only Stripe
+/// knows.
+impl ObjectReader for Deployment {
+    async fn object(&self, path: &str, _now: Timestamp) -> Result<String, StripeReadError> {
+        let unavailable = |error: DeploymentError| StripeReadError::Unavailable(Box::new(error));
+        let account = self.account().await.map_err(unavailable)?;
+        account.object(path).await.map_err(|error| unavailable(error.into()))
     }
 }
 

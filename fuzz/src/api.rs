@@ -8,9 +8,9 @@ use serde_json::{Map, Value};
 use shared::domain::access::RefundThreshold;
 use shared::domain::id::LearnerId;
 use shared::dynamo::Table;
-use shared::dynamo::catalog::CatalogCache;
 use shared::secrets::SecretCache;
 use shared::stripe::api::StripeApi;
+use shared::usecases::catalog::CatalogCache;
 use simulation::clock::ManualClock;
 use simulation::shop;
 

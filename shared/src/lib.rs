@@ -4,6 +4,7 @@
 //! - [`apply`]: read, decide, commit: the only way in which an observation changes access.
 //! - [`erasure`]: erasing a learner, which only an operator's command does.
 //! - [`ports`]: what is asked of the outside world.
+//! - [`usecases`]: what the functions do for a learner, over ports; routes and other front ends call it.
 //! - [`stripe`], [`dynamo`], [`secrets`], [`http`]: the edges.
 //! - [`content`]: links to the chapters behind the paywall.
 //! - [`config`], [`aws`], [`telemetry`]: a function's configuration and AWS clients, its logs and
@@ -23,3 +24,4 @@ pub mod ports;
 pub mod secrets;
 pub mod stripe;
 pub mod telemetry;
+pub mod usecases;

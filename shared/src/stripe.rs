@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod client;
+pub mod objects;
 pub mod signature;
 mod values;
 pub mod wire;

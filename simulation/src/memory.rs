@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use shared::domain::access::{Entitlements, Grant};
-use shared::domain::checkout::{Attempt, Buyer, Link, OpenSession};
+use shared::domain::checkout::{Attempt, Buyer, Link, NewCustomer, OpenSession};
 use shared::domain::decide::{FirstPurchase, Needs, Recorded, Stored, StoredSource, Target, Write};
 use shared::domain::id::{AttemptId, CustomerId, EventId, LearnerId, LinkId, ProductId, SourceId};
-use shared::domain::rate::{Counter, Rate};
+use shared::domain::rate::{Count, Counter, Rate};
 use shared::domain::time::Timestamp;
 use shared::ports::{AccessReader, CheckoutStore, Commit, Ledger, LedgerError, SourceFinder};
 

@@ -500,15 +500,34 @@ async fn taking_access_from_owners_needs_force() {
     assert_eq!(texts(&plan(&world, &smaller).await), Vec::<String>::new());
 }
 
-/// After this many modifying requests, the next one fails: the connection is closed, before or
-/// after Stripe has executed it.
+/// After this many modifying requests, the next one fails: the connection is closed each of the three
+/// times that it is sent, before or after Stripe has executed it.
 async fn fail_after(world: &World, requests: u32, after: bool) {
     if requests > 0 {
         let pass = json!({"method": "POST", "path": "/v1", "delay_ms": 1, "times": requests});
         assert_eq!(world.stripe_post("/_sim/faults", &pass).await.0, 200);
     }
-    let cut = json!({"method": "POST", "path": "/v1", "drop": true, "after": after});
+    let cut = json!({"method": "POST", "path": "/v1", "drop": true, "after": after, "times": 3});
     assert_eq!(world.stripe_post("/_sim/faults", &cut).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_brief_stripe_outage_does_not_fail_a_push() {
+    for trouble in [
+        json!({ "status": 429, "times": 2 }),
+        json!({ "status": 500 }),
+        json!({ "drop": true, "after": false, "times": 2 }),
+        json!({ "drop": true, "after": true, "times": 2 }),
+    ] {
+        let world = World::new().await;
+        let mut fault = trouble.clone();
+        fault["method"] = "POST".into();
+        fault["path"] = "/v1".into();
+        assert_eq!(world.stripe_post("/_sim/faults", &fault).await.0, 200);
+        let pushed = world.publish(&edited()).await;
+        assert!(pushed.is_ok(), "{trouble}: {pushed:?}");
+        assert_eq!(texts(&plan(&world, &edited()).await), Vec::<String>::new(), "{trouble}");
+    }
 }
 
 #[tokio::test]

@@ -3,14 +3,14 @@
 use futures_util::future::join_all;
 use shared::domain::access::{Grant, Status};
 use shared::domain::catalog::PublishedCatalog;
-use shared::domain::checkout::{Attempt, Buyer, Channel, Link, OpenSession};
+use shared::domain::checkout::{Attempt, Buyer, Link, NewCustomer, OpenSession};
 use shared::domain::decide::{Event, FirstPurchase, Needs, Recorded, Stored, StoredSource, Write};
 use shared::domain::facts::{
     Dispute, DisputeStatus, Facts, ManualGrant, OperatorAction, Origin, Payment, PaymentStatus,
     Purchase, Refund, RefundStatus, Sale, StatusHistory,
 };
-use shared::domain::id::{CustomerId, EventId, LearnerId, SourceId};
-use shared::domain::rate::{Action, Counter, Rate};
+use shared::domain::id::{CustomerId, EventId, LearnerId, ProductId, SourceId};
+use shared::domain::rate::{Action, Count, Counter, Rate};
 use shared::domain::snapshot::Snapshot;
 use shared::domain::time::Timestamp;
 use shared::dynamo::Table;
@@ -431,30 +431,60 @@ fn attempt(id: &str) -> Attempt {
         fingerprint: "same".to_owned(),
         catalog_version: 1,
         started_at: at(100),
-        channel: Channel::Link,
         session: None,
     }
+}
+
+fn counter(learner: &str) -> Counter {
+    Counter::Learner(learner.parse().unwrap(), Action::Checkout)
 }
 
 async fn a_customer_and_an_attempt_are_replaced_by_who_has_read_them<T: Ledger + CheckoutStore>(
     table: &T,
 ) {
-    let (bob, product) = ("bob".parse().unwrap(), "tutorclaw".parse().unwrap());
-    let (one, two) = ("cus_1".parse().unwrap(), "cus_2".parse().unwrap());
-    assert_eq!(table.buyer(&bob, &product).await.unwrap(), Buyer::default());
-    assert!(table.set_customer(&bob, &one, None).await.unwrap());
-    assert!(!table.set_customer(&bob, &two, None).await.unwrap());
-    assert!(!table.set_customer(&bob, &one, Some(&two)).await.unwrap());
-    assert!(table.set_customer(&bob, &two, Some(&one)).await.unwrap());
+    let bob: LearnerId = "bob".parse().unwrap();
+    let [product, another, third] = ["tutorclaw", "other", "third"].map(|id| id.parse().unwrap());
+    let [one, two]: [CustomerId; 2] = ["cus_1", "cus_2"].map(|id| id.parse().unwrap());
+    let new = |id: &CustomerId, replaces: Option<&CustomerId>| NewCustomer {
+        id: id.clone(),
+        replaces: replaces.cloned(),
+    };
+    let read = async |product: &ProductId| {
+        let buyer = table.buyer(&bob, product, &counter("bob")).await.unwrap();
+        (buyer.customer, buyer.attempt.map(|attempt| attempt.id.to_string()))
+    };
+    let nothing = table.buyer(&bob, &product, &counter("bob")).await.unwrap();
+    assert_eq!(nothing, Buyer::default());
 
     let (first, second) = (attempt("attempt-1"), attempt("attempt-2"));
-    let begins = (0..5).map(|_| table.begin_attempt(&bob, &product, &first, None));
+    let customer = Some(new(&one, None));
+    let begins =
+        (0..5).map(|_| table.begin_attempt(&bob, &product, &first, None, customer.as_ref()));
     let begun = join_all(begins).await.into_iter().filter(|begun| *begun.as_ref().unwrap());
     assert_eq!(begun.count(), 1);
-    assert!(!table.begin_attempt(&bob, &product, &second, Some(&second)).await.unwrap());
-    assert!(table.begin_attempt(&bob, &product, &second, Some(&first)).await.unwrap());
-    let buyer = table.buyer(&bob, &product).await.unwrap();
-    assert_eq!((buyer.customer, buyer.attempt), (Some(two.clone()), Some(second)));
+    assert_eq!(read(&product).await, (Some(one.clone()), Some("attempt-1".to_owned())));
+
+    // Both are written, or neither.
+    for (begun, customer) in [
+        (Some(&first), new(&two, None)),
+        (Some(&first), new(&two, Some(&two))),
+        (Some(&second), new(&two, Some(&one))),
+        (None, new(&two, Some(&one))),
+    ] {
+        let begun = table.begin_attempt(&bob, &product, &second, begun, Some(&customer)).await;
+        assert!(!begun.unwrap(), "{customer:?}");
+        assert_eq!(read(&product).await, (Some(one.clone()), Some("attempt-1".to_owned())));
+    }
+    let stale = new(&two, None);
+    assert!(!table.begin_attempt(&bob, &another, &second, None, Some(&stale)).await.unwrap());
+    assert_eq!(read(&another).await, (Some(one.clone()), None));
+
+    assert!(!table.begin_attempt(&bob, &product, &second, Some(&second), None).await.unwrap());
+    assert!(table.begin_attempt(&bob, &product, &second, Some(&first), None).await.unwrap());
+    assert_eq!(read(&product).await, (Some(one.clone()), Some("attempt-2".to_owned())));
+    let replaced = new(&two, Some(&one));
+    assert!(table.begin_attempt(&bob, &another, &first, None, Some(&replaced)).await.unwrap());
+    assert_eq!(read(&another).await, (Some(two.clone()), Some("attempt-1".to_owned())));
 
     let unlink = |customer: &CustomerId| {
         [Write::UnlinkCustomer { learner: bob.clone(), customer: customer.clone(), at: at(7) }]
@@ -468,9 +498,10 @@ async fn a_customer_and_an_attempt_are_replaced_by_who_has_read_them<T: Ledger +
     assert_eq!(linked().await, Some(two.clone()));
     assert_eq!(table.commit(&unlink(&two)).await.unwrap(), Commit::Applied);
     assert_eq!(linked().await, None);
-    let buyer = table.buyer(&bob, &product).await.unwrap();
+    let buyer = table.buyer(&bob, &product, &counter("bob")).await.unwrap();
     assert_eq!((buyer.customer, buyer.deleted_customer), (None, Some(two.clone())));
-    assert!(table.set_customer(&bob, &one, Some(&two)).await.unwrap());
+    let replaced = new(&one, Some(&two));
+    assert!(table.begin_attempt(&bob, &third, &first, None, Some(&replaced)).await.unwrap());
     assert_eq!(linked().await, Some(one));
 }
 
@@ -487,22 +518,22 @@ async fn a_session_is_recorded_once_for_the_attempt_that_opened_it<T: Ledger + C
     let (one, two) = (session("cs_1"), session("cs_2"));
     // Without an attempt there is nothing to record, and nothing is created.
     assert!(!table.record_session(&eve, &product, &first.id, &one).await.unwrap());
-    assert_eq!(table.buyer(&eve, &product).await.unwrap().attempt, None);
-    assert!(table.begin_attempt(&eve, &product, &first, None).await.unwrap());
+    assert_eq!(table.buyer(&eve, &product, &counter("eve")).await.unwrap().attempt, None);
+    assert!(table.begin_attempt(&eve, &product, &first, None, None).await.unwrap());
     assert!(table.renew_attempt(&eve, &product, &first.id, &renewed.id).await.unwrap());
     assert!(!table.record_session(&eve, &product, &first.id, &one).await.unwrap());
     assert!(table.record_session(&eve, &product, &renewed.id, &one).await.unwrap());
     assert!(!table.record_session(&eve, &product, &renewed.id, &two).await.unwrap());
     assert!(!table.renew_attempt(&eve, &product, &renewed.id, &first.id).await.unwrap());
-    let kept = table.buyer(&eve, &product).await.unwrap().attempt;
+    let kept = table.buyer(&eve, &product, &counter("eve")).await.unwrap().attempt;
     let recorded = Attempt { session: Some(one), ..renewed.clone() };
     assert_eq!(kept.as_ref(), Some(&recorded));
     // A writer that read the attempt before its session was recorded doesn't know that it can be
     // paid.
-    assert!(!table.begin_attempt(&eve, &product, &first, Some(&renewed)).await.unwrap());
+    assert!(!table.begin_attempt(&eve, &product, &first, Some(&renewed), None).await.unwrap());
     let other = Attempt { session: Some(two), ..renewed };
-    assert!(!table.begin_attempt(&eve, &product, &first, Some(&other)).await.unwrap());
-    assert!(table.begin_attempt(&eve, &product, &first, Some(&recorded)).await.unwrap());
+    assert!(!table.begin_attempt(&eve, &product, &first, Some(&other), None).await.unwrap());
+    assert!(table.begin_attempt(&eve, &product, &first, Some(&recorded), None).await.unwrap());
 }
 
 async fn a_window_counts_up_to_its_limit<T: Ledger + CheckoutStore>(table: &T) {
@@ -521,17 +552,28 @@ async fn a_window_counts_up_to_its_limit<T: Ledger + CheckoutStore>(table: &T) {
 
 async fn counts_up_to_its_limit<T: Ledger + CheckoutStore>(table: &T, counter: &Counter) {
     let (first, second) = (Rate { since: at(1), times: 1 }, Rate { since: at(9), times: 1 });
-    assert_eq!(table.rate(counter).await.unwrap(), None);
-    assert!(!table.count_in_window(counter, first.since, 3).await.unwrap());
-    assert!(table.begin_window(counter, first, None).await.unwrap());
-    assert!(!table.begin_window(counter, second, None).await.unwrap());
-    let counts = (0..5).map(|_| table.count_in_window(counter, first.since, 3));
-    let answers = join_all(counts).await.into_iter();
-    assert_eq!(answers.filter(|is_counted| *is_counted.as_ref().unwrap()).count(), 2);
+    let count = async |before: Option<Rate>, after: Rate| {
+        let count = Count { counter: counter.clone(), before, after, times_max: 3 };
+        table.count(&count).await.unwrap()
+    };
+    let (learner, product) = ("fay".parse().unwrap(), "tutorclaw".parse().unwrap());
+    let read = async || {
+        let rate = table.rate(counter).await.unwrap();
+        assert_eq!(table.buyer(&learner, &product, counter).await.unwrap().rate, rate);
+        rate
+    };
+    assert_eq!(read().await, None);
+    let again = Rate { times: 2, ..first };
+    assert!(!count(Some(first), again).await, "there is no window to count in");
+    assert!(count(None, first).await);
+    assert!(!count(None, second).await, "there is a window already");
+    let answers = join_all((0..5).map(|_| count(Some(first), again))).await;
+    assert_eq!(answers.into_iter().filter(|is_counted| *is_counted).count(), 2);
     let full = Rate { times: 3, ..first };
-    assert_eq!(table.rate(counter).await.unwrap(), Some(full));
-    assert!(table.begin_window(counter, second, Some(full)).await.unwrap());
-    assert!(!table.count_in_window(counter, first.since, 3).await.unwrap());
+    assert_eq!(read().await, Some(full));
+    assert!(count(Some(full), second).await);
+    assert!(!count(Some(full), Rate { times: 4, ..first }).await, "its window is over");
+    assert_eq!(read().await, Some(second));
 }
 
 async fn a_link_is_written_once<T: Ledger + CheckoutStore>(table: &T) {

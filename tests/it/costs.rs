@@ -1,4 +1,4 @@
-//! The DynamoDB requests of each operation.
+//! The DynamoDB and Stripe requests of each operation.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use shared::dynamo::Table;
 use shared::ports::Clock as _;
 use simulation::clock::ManualClock;
 use simulation::rendering;
-use tests::meter::{Meter, Reading};
+use tests::meter::{Meter, Reading, StripeMeter};
 use tests::requests::{Who, answer, api, delivery, learner};
 use tests::sessions::event;
 use tests::world::World;
@@ -24,6 +24,7 @@ const ACCESS: &str = "GET /courses/{course}/access";
 pub(crate) struct Shop {
     pub(crate) world: World,
     pub(crate) meter: Meter,
+    stripe: StripeMeter,
     entitlements: entitlements::App<Table, ManualClock>,
     checkout: Arc<checkout::App<ManualClock>>,
     webhook: webhook::App<Table, ManualClock>,
@@ -33,11 +34,13 @@ impl Shop {
     pub(crate) async fn open() -> Self {
         let mut world = World::new().await;
         let meter = world.meter().await;
+        let (stripe, stripe_url) = world.stripe_meter().await;
         let shop = Self {
             entitlements: world.entitlements(),
-            checkout: world.checkout(),
+            checkout: world.checkout_at(&stripe_url),
             webhook: world.webhook(),
             meter,
+            stripe,
             world,
         };
         let now = shop.world.clock.now();
@@ -236,13 +239,13 @@ async fn each_operation_makes_only_these_table_requests() {
     courses listed by a new function  1 read, 0 written: GetItem
     courses listed                    0 read, 0 written: nothing
     access checked, nothing owned     1 read, 0 written: GetItem
-    checkout opened                   7 read, 4 written: 2 BatchGetItem, GetItem, 3 PutItem, UpdateItem
-    checkout opened again             4 read, 1 written: BatchGetItem, GetItem, UpdateItem
+    checkout opened                   4 read, 6 written: BatchGetItem, PutItem, TransactWriteItems, UpdateItem
+    checkout opened again             4 read, 1 written: BatchGetItem, UpdateItem
     event applied                     0 read, 6 written: TransactWriteItems
     event again                       0 read, 0 written, 6 cancelled: TransactWriteItems
     confirmed after the event         3 read, 1 written: BatchGetItem, 2 GetItem, PutItem
     access checked, one purchase      1 read, 0 written: GetItem
-    checkout of another product       4 read, 3 written: BatchGetItem, GetItem, PutItem, 2 UpdateItem
+    checkout of another product       4 read, 3 written: BatchGetItem, PutItem, 2 UpdateItem
     confirmed before the event        3 read, 5 written: BatchGetItem, 2 GetItem, TransactWriteItems, UpdateItem
     event after confirmation          0 read, 2 written, 6 cancelled: 2 TransactWriteItems
     event of no known type            0 read, 0 written: nothing
@@ -259,8 +262,8 @@ async fn each_operation_makes_only_these_table_requests() {
     event applied, paid for twice     0 read, 8 written, 6 cancelled: 2 TransactWriteItems
     upgrade link made                 2 read, 2 written: 2 GetItem, 2 PutItem
     upgrade link shown                1 read, 0 written: GetItem
-    upgrade link used                 5 read, 3 written: BatchGetItem, 2 GetItem, 2 PutItem, UpdateItem
-    upgrade link used again           5 read, 1 written: BatchGetItem, 2 GetItem, UpdateItem
+    upgrade link used                 5 read, 3 written: BatchGetItem, GetItem, 2 PutItem, UpdateItem
+    upgrade link used again           5 read, 1 written: BatchGetItem, GetItem, UpdateItem
     event of a session that was left  0 read, 0 written: nothing
     ");
 }
@@ -285,4 +288,47 @@ async fn a_payment_makes_only_the_designed_requests() {
         assert_eq!(checked.calls, BTreeMap::from([("GetItem".to_owned(), 1)]));
         assert_eq!((checked.read_units, checked.write_units), (1, 0), "{checked}");
     }
+}
+
+/// Has a session opened, and checks how often it asks the table, and what it asks of Stripe.
+#[track_caller]
+fn assert_calls(shop: &Shop, what: &str, round_trips_max: u64, stripe_calls: &[&str]) {
+    let reading = shop.meter.take();
+    assert!(reading.round_trips() <= round_trips_max, "{what}: {reading}");
+    let mut calls = shop.stripe.take();
+    for call in &mut calls {
+        // Without the id of a session.
+        call.truncate(call.find("/cs_").unwrap_or(call.len()));
+    }
+    assert_eq!(calls, stripe_calls, "{what}");
+}
+
+#[tokio::test]
+async fn a_checkout_takes_at_most_four_round_trips() {
+    const CUSTOMER: &str = "POST /v1/customers";
+    const OPEN: &str = "POST /v1/checkout/sessions";
+    const CHECK: &str = "GET /v1/checkout/sessions";
+    let shop = Shop::open().await;
+    let ada = learner("ada");
+    for (what, price, status, round_trips_max, stripe_calls) in [
+        ("the first session", "tutorclaw_paid", 201, 4, &[CUSTOMER, OPEN][..]),
+        ("the same session", "tutorclaw_paid", 200, 2, &[CHECK]),
+        ("a session for another product", "curriculum_paid", 201, 4, &[OPEN]),
+    ] {
+        shop.checkout(&ada, price, status).await;
+        assert_calls(&shop, what, round_trips_max, stripe_calls);
+    }
+    let session = shop.checkout(&ada, "tutorclaw_paid", 200).await;
+    shop.world.expire(&session).await;
+    let _ = (shop.meter.take(), shop.stripe.take());
+    shop.checkout(&ada, "tutorclaw_paid", 201).await;
+    assert_calls(&shop, "a session in place of an expired one", 4, &[CHECK, OPEN]);
+
+    // A link has to be read first.
+    let path = shop.link("x-1").await;
+    let _ = shop.meter.take();
+    shop.use_link(&path).await;
+    assert_calls(&shop, "a link's first session", 5, &[OPEN]);
+    shop.use_link(&path).await;
+    assert_calls(&shop, "a link's session again", 3, &[CHECK]);
 }

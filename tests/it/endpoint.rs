@@ -382,7 +382,8 @@ async fn an_interrupted_registration_is_completed_by_the_next() {
                     json!({"method": "POST", "path": "/v1", "delay_ms": 1, "times": requests});
                 world.stripe_post("/_sim/faults", &pass).await;
             }
-            let cut = json!({"method": "POST", "path": "/v1", "drop": true, "after": after});
+            let cut =
+                json!({"method": "POST", "path": "/v1", "drop": true, "after": after, "times": 3});
             world.stripe_post("/_sim/faults", &cut).await;
             register(&account, &deployment).await.unwrap_err();
 
@@ -395,7 +396,8 @@ async fn an_interrupted_registration_is_completed_by_the_next() {
     }
 }
 
-/// Closes the connection at one of a rotation's modifying requests: creating, marking, deleting.
+/// Closes the connection each time that one of a rotation's modifying requests is sent: creating,
+/// marking, deleting.
 async fn cut(world: &World, request: usize, after: bool) {
     let path = "/v1/webhook_endpoints";
     if request == 1 {
@@ -403,7 +405,7 @@ async fn cut(world: &World, request: usize, after: bool) {
         world.stripe_post("/_sim/faults", &pass).await;
     }
     let method = if request == 2 { "DELETE" } else { "POST" };
-    let cut = json!({"method": method, "path": path, "drop": true, "after": after});
+    let cut = json!({"method": method, "path": path, "drop": true, "after": after, "times": 3});
     assert_eq!(world.stripe_post("/_sim/faults", &cut).await.0, 200);
 }
 

@@ -17,14 +17,22 @@ const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*
 const JSON: &str = "application/json";
 
 async fn make(world: &World, who: &str) -> Response<Body> {
+    make_at(world, who, "tutorclaw_paid").await
+}
+
+async fn make_at(world: &World, who: &str, price: &str) -> Response<Body> {
     let target = format!("/learners/{who}/upgrade-link");
-    let body = Some(r#"{"price": "tutorclaw_paid"}"#);
-    world.ask("POST /learners/{learner}/upgrade-link", &target, &Who::Service, body).await
+    let body = json!({ "price": price }).to_string();
+    world.ask("POST /learners/{learner}/upgrade-link", &target, &Who::Service, Some(&body)).await
 }
 
 /// Creates a link and returns its last path segment.
 async fn made(world: &World, who: &str) -> String {
-    let (status, link) = answer(&make(world, who).await);
+    made_at(world, who, "tutorclaw_paid").await
+}
+
+async fn made_at(world: &World, who: &str, price: &str) -> String {
+    let (status, link) = answer(&make_at(world, who, price).await);
     assert_eq!(status, 201, "{link}");
     let url = link["url"].as_str().unwrap();
     url.strip_prefix(&format!("{SITE_ORIGIN}/api/go/")).unwrap().to_owned()
@@ -304,6 +312,30 @@ async fn a_link_replaces_its_learner_s_session_once_an_hour() {
     world.clock.advance(HOUR);
     opened(&world, &other).await;
     assert_eq!(session(&world, &own).await["status"], "expired");
+}
+
+#[tokio::test]
+async fn links_close_each_other_s_sessions_once_an_hour() {
+    let world = World::new().await;
+    let second_price = r#"
+        [[price]]
+        lookup_key = "tutorclaw_eur"
+        product = "tutorclaw"
+        amount = 899
+        currency = "eur"
+    "#;
+    world.publish(&edited_catalog(|text| format!("{text}{second_price}"))).await.unwrap();
+    let dollars = made(&world, "ada").await;
+    let euros = made_at(&world, "ada", "tutorclaw_eur").await;
+    let first = opened(&world, &dollars).await;
+    let second = opened(&world, &euros).await;
+    assert_eq!(session(&world, &first).await["status"], "expired");
+    is_refused(&world, "POST", &dollars, (409, "checkout-open-elsewhere"), true).await;
+    assert_eq!(opened(&world, &euros).await, second);
+    assert_eq!(session(&world, &second).await["status"], "open");
+    world.clock.advance(HOUR);
+    assert_ne!(opened(&world, &dollars).await, first);
+    assert_eq!(session(&world, &second).await["status"], "expired");
 }
 
 #[tokio::test]

@@ -84,7 +84,7 @@ fn the_domain_is_pure() {
 
 #[test]
 fn module_dependencies_in_shared_point_inwards() {
-    let allowed: [(&str, &[&str]); 13] = [
+    let allowed: [(&str, &[&str]); 14] = [
         ("domain", &[]),
         ("https", &[]),
         ("ports", &["domain"]),
@@ -93,6 +93,7 @@ fn module_dependencies_in_shared_point_inwards() {
         ("config", &["domain"]),
         ("apply", &["domain", "ports", "telemetry"]),
         ("erasure", &["apply", "domain", "ports"]),
+        ("usecases", &["apply", "content", "domain", "ports", "telemetry"]),
         ("stripe", &["domain", "https", "ports", "secrets"]),
         ("dynamo", &["domain", "ports"]),
         ("aws", &["config", "content", "dynamo", "https"]),
@@ -121,6 +122,10 @@ fn module_dependencies_in_shared_point_inwards() {
     none_of("shared/src/stripe", &["aws_sdk"]);
     none_of("shared/src/dynamo", &["stripe::", "stripe_webhook", "stripe_checkout", "lambda_http"]);
     none_of("shared/src/http", &["aws_sdk", "stripe::"]);
+    none_of(
+        "shared/src/usecases",
+        &["http", "Response<", "StatusCode", "Problem", "serde", "aws_", "stripe_c"],
+    );
 }
 
 #[test]

@@ -71,6 +71,18 @@ async fn an_error_stored_under_a_customer_s_key_is_bypassed() {
     assert_eq!(checkout(&world, &learner("bob")).await.0, 201);
 }
 
+#[tokio::test]
+async fn an_error_kept_for_an_earlier_request_is_not_repeated() {
+    let world = World::new().await;
+    let (ada, path) = (learner("ada"), "/v1/checkout/sessions");
+    fault(&world, json!({ "method": "POST", "path": path, "drop": true, "times": 3 })).await;
+    assert_eq!(problem(&checkout(&world, &ada).await), (503, "stripe-unavailable"));
+    // By now Stripe has failed to open that request's session.
+    fault(&world, json!({ "method": "POST", "path": path, "status": 500, "save": true })).await;
+    assert_eq!(checkout(&world, &ada).await.0, 201);
+    assert_eq!(count(&world, path).await, 1);
+}
+
 async fn stripe_fails(what: &str, at: &str, mut trouble: Value, expected: (u16, &str)) {
     let world = World::new().await;
     let ada = learner("ada");

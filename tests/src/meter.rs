@@ -1,9 +1,11 @@
-//! A meter between the functions and DynamoDB: the requests made, and the units AWS would charge.
+//! Meters in front of DynamoDB and Stripe: the requests made, and the units AWS would charge.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
+use axum::body::{Body, Bytes};
+use axum::http::{Method, Response, StatusCode, Uri, header};
 use serde_json::Value;
 
 use crate::relay::{self, Answer, Relay, Request};
@@ -123,5 +125,53 @@ impl Meter {
         let items = request.body["TransactItems"].as_array().map_or(0, Vec::len);
         self.reading.lock().unwrap().add(&request.operation, items, &answer.body);
         answer
+    }
+}
+
+/// A proxy that takes down what Stripe is asked. Clones are the same meter.
+#[derive(Clone)]
+pub struct StripeMeter {
+    client: reqwest::Client,
+    target: String,
+    calls: Arc<Mutex<Vec<String>>>,
+}
+
+impl StripeMeter {
+    /// A meter in front of this Stripe: its address, and the task that serves it.
+    pub async fn before(
+        target: String,
+    ) -> (Self, String, impl Future<Output = ()> + Send + 'static) {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let meter = Self { client, target, calls: Arc::default() };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let server = meter.clone();
+        let router = axum::Router::new().fallback(async move |method, uri, headers, body| {
+            server.pass_on(method, uri, headers, body).await
+        });
+        (meter, url, async move { axum::serve(listener, router).await.unwrap() })
+    }
+
+    /// What was asked since this was last called, such as `POST /v1/customers`, in order.
+    #[must_use]
+    pub fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.calls.lock().unwrap())
+    }
+
+    async fn pass_on(
+        &self,
+        method: Method,
+        uri: Uri,
+        mut headers: axum::http::HeaderMap,
+        body: Bytes,
+    ) -> Response<Body> {
+        self.calls.lock().unwrap().push(format!("{method} {}", uri.path()));
+        headers.remove(header::HOST);
+        headers.remove(header::CONTENT_LENGTH);
+        let request = self.client.request(method, format!("{}{uri}", self.target));
+        let answer = request.headers(headers).body(body).send().await.unwrap();
+        let status = StatusCode::from_u16(answer.status().as_u16()).unwrap();
+        let body = answer.bytes().await.unwrap();
+        Response::builder().status(status).body(Body::from(body)).unwrap()
     }
 }

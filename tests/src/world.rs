@@ -18,15 +18,15 @@ use shared::domain::catalog::Catalog;
 use shared::domain::decide::Mode;
 use shared::domain::shop::Shop;
 use shared::dynamo::Table;
-use shared::dynamo::catalog::CatalogCache;
 use shared::ports::Clock;
 use shared::secrets::SecretCache;
 use shared::stripe::api::StripeApi;
+use shared::usecases::catalog::CatalogCache;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::instances::Instances;
-use crate::meter::Meter;
+use crate::meter::{Meter, StripeMeter};
 use crate::requests::{Who, answer, api, delivery};
 use simulation::clock::ManualClock;
 use simulation::rendering::MARK;
@@ -238,6 +238,13 @@ impl World {
         self.servers.spawn(serving);
         self.dynamodb_url = url;
         meter
+    }
+
+    /// A meter in front of Stripe, and its address.
+    pub async fn stripe_meter(&mut self) -> (StripeMeter, String) {
+        let (meter, url, serving) = StripeMeter::before(self.stripe_url.clone()).await;
+        self.servers.spawn(serving);
+        (meter, url)
     }
 
     /// The Stripe account, with an unrestricted key.

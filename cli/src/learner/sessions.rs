@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 use shared::apply::apply;
 use shared::domain::checkout::{Session, SessionState};
@@ -13,23 +13,15 @@ use shared::domain::id::{LearnerId, SessionId, SourceId};
 use shared::domain::shop::Shop;
 use shared::ports::{Clock as _, SystemClock};
 use shared::stripe::wire::{metadata, session_from_api};
+use stripe_checkout::CheckoutSessionStatus;
+use stripe_checkout::checkout_session::{
+    ExpireCheckoutSession, ListCheckoutSession, RetrieveCheckoutSession,
+};
+use stripe_client_core::StripeRequest;
 
 use super::{Held, LearnerError};
-use crate::account::{Account, AccountError, Listed, NoParameters};
+use crate::account::{Account, AccountError, Listed};
 use crate::deployment::Deployment;
-
-#[derive(Serialize)]
-struct OpenOnly {
-    status: &'static str,
-}
-
-/// So that a session says when it was paid.
-#[derive(Serialize)]
-struct WithCharge {
-    expand: [&'static str; 1],
-}
-
-const WITH_CHARGE: WithCharge = WithCharge { expand: ["payment_intent.latest_charge"] };
 
 /// A session, as Stripe lists it.
 #[derive(Deserialize)]
@@ -110,7 +102,13 @@ pub async fn look(
     held: &Held,
 ) -> Result<Unsettled, LearnerError> {
     let mut found = Unsettled::default();
-    let listed = account.list::<ListedSession>("/checkout/sessions", &OpenOnly { status: "open" });
+    let listed = account.pages::<ListedSession>(|limit, starting_after| {
+        let request = ListCheckoutSession::new().status(CheckoutSessionStatus::Open).limit(limit);
+        match starting_after {
+            Some(id) => request.starting_after(id).build(),
+            None => request.build(),
+        }
+    });
     let is_theirs = |session: &&ListedSession| session.is_of(&held.learner, &deployment.shop);
     for session in listed.await?.iter().filter(is_theirs) {
         let session = parsed(session.id(), &session.0)?;
@@ -159,8 +157,7 @@ pub async fn settle(
 
 /// Says whether it is expired; if not, it is no longer open.
 async fn expire(account: &Account, id: &SessionId) -> Result<bool, LearnerError> {
-    let path = format!("/checkout/sessions/{id}/expire");
-    match account.post::<Value>(&path, &NoParameters {}).await {
+    match account.call::<Value>(&ExpireCheckoutSession::new(id.as_str())).await {
         Ok(_) => Ok(true),
         Err(AccountError::Refused { status: 400, .. }) => Ok(false),
         Err(error) => Err(error.into()),
@@ -169,8 +166,10 @@ async fn expire(account: &Account, id: &SessionId) -> Result<bool, LearnerError>
 
 /// None if Stripe doesn't know it.
 async fn read(account: &Account, id: &SessionId) -> Result<Option<Session>, LearnerError> {
-    let path = format!("/checkout/sessions/{id}");
-    match account.get::<Value>(&path, &WITH_CHARGE).await {
+    // The charge says when the session was paid.
+    let request = RetrieveCheckoutSession::new(id.as_str())
+        .expand(vec!["payment_intent.latest_charge".to_owned()]);
+    match account.call::<Value>(&request).await {
         Ok(session) => parsed(id.as_str(), &session).map(Some),
         Err(error) if error.is_missing() => Ok(None),
         Err(error) => Err(error.into()),

@@ -1,64 +1,34 @@
-//! Why a request is not granted, and how that is said.
+//! Why a request failed, and how the client is told.
 
 use lambda_http::{Body, Response};
-use shared::apply::ApplyError;
-use shared::domain::id::{IdError, LearnerId};
+use shared::domain::id::LearnerId;
 use shared::domain::rate::TooOften;
 use shared::http::{Incoming, Problem, ProblemKind};
-use shared::ports::{LedgerError, StripeError};
+use shared::ports::StripeError;
 use shared::telemetry::{self, Metric};
+use shared::usecases::sales::SalesError;
 
 use crate::{links, page};
 
-/// Come back after this long when Stripe is away.
+/// When to try again if Stripe can't be reached.
 const RETRY_SECONDS: i64 = 5;
 
 const UNREADABLE: &str = "Stripe's answer about this checkout can't be read. Nothing is lost, and \
                           the shop's owner has been notified.";
 
-/// Why a request is not granted.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    #[error("the request is not one that this function takes")]
+    #[error("invalid request")]
     Request(Problem),
-    #[error("no such price")]
-    UnknownPrice,
-    #[error("no such session of this learner")]
-    UnknownSession,
-    #[error("no such link, or it has expired")]
-    UnknownLink,
-    #[error("the link's price is no longer for sale")]
-    OfferEnded,
-    #[error("already entitled")]
-    AlreadyEntitled,
-    #[error("payment processing")]
-    PaymentProcessing,
-    #[error("payment disputed")]
-    PaymentDisputed,
-    #[error("the learner has a checkout open that this link may not close")]
-    CheckoutOpenElsewhere(TooOften),
-    #[error("rate limited")]
-    RateLimited(TooOften),
-    #[error("it takes longer than the function may")]
+    #[error("the request takes too long")]
     TooSlow,
-    #[error("the learner's other requests were quicker each time")]
-    Contended,
-    #[error("the table failed")]
-    Table(#[from] LedgerError),
-    #[error("what Stripe said could not be applied")]
-    Apply(#[from] ApplyError),
-    #[error("Stripe failed")]
-    Stripe(#[from] StripeError),
-    #[error("Stripe's session can't be read: {0}")]
-    Unreadable(String),
-    #[error("there is no randomness")]
-    Randomness(#[from] getrandom::Error),
-    #[error("an id of our own making is none")]
-    Id(#[from] IdError),
+    #[error(transparent)]
+    Sales(#[from] SalesError),
 }
 
 impl Failure {
-    /// The answer. It is logged here, once: what is our fault or Stripe's with its causes.
+    /// The answer. It is logged here, once: our own faults and Stripe's with their causes.
     pub(crate) fn answer(&self, incoming: &Incoming<'_>) -> Response<Body> {
         let problem = self.problem();
         let learner = incoming.learner_for_logs();
@@ -66,7 +36,7 @@ impl Failure {
         let outcome = problem.kind().name();
         if problem.kind().status() >= 500 {
             telemetry::count(Metric::Failed);
-            if matches!(self, Self::Stripe(StripeError::WrongMode)) {
+            if matches!(self, Self::Sales(SalesError::Stripe(StripeError::WrongMode))) {
                 telemetry::count(Metric::OtherMode);
             }
             let error = telemetry::Chain(self);
@@ -84,63 +54,72 @@ impl Failure {
     fn problem(&self) -> Problem {
         match self {
             Self::Request(problem) => problem.clone(),
-            Self::UnknownPrice => Problem::new(
-                ProblemKind::UnknownPrice,
-                "GET /courses lists the offers that there are, each with its price.",
-            ),
-            Self::UnknownSession => Problem::new(
-                ProblemKind::UnknownSession,
-                "Confirm a session that this learner's own checkout answered with.",
-            ),
-            Self::UnknownLink => Problem::new(
-                ProblemKind::UnknownLink,
-                "It may be incomplete or too old. Ask for a new one where you got it.",
-            ),
-            Self::OfferEnded => Problem::new(
-                ProblemKind::UnknownPrice,
-                "Its offer has ended. Ask for a new link where you got this one.",
-            ),
-            Self::AlreadyEntitled => Problem::new(
-                ProblemKind::AlreadyEntitled,
-                "Nothing needs to be paid: all of its courses are open.",
-            ),
-            Self::PaymentProcessing => Problem::new(
-                ProblemKind::PaymentProcessing,
-                "The courses open as soon as the bank confirms the payment.",
-            ),
-            Self::PaymentDisputed => Problem::new(
-                ProblemKind::PaymentDisputed,
-                "It can't be bought again until the bank has decided the dispute.",
-            ),
-            Self::CheckoutOpenElsewhere(TooOften { retry_after_seconds }) => Problem::new(
-                ProblemKind::CheckoutOpenElsewhere,
-                format!(
-                    "Finish the checkout that is already open, or use this link again in {}.",
-                    duration(*retry_after_seconds)
-                ),
-            )
-            .retry_after(*retry_after_seconds),
-            Self::RateLimited(TooOften { retry_after_seconds }) => Problem::new(
-                ProblemKind::RateLimited,
-                format!("Please try again in {}.", duration(*retry_after_seconds)),
-            )
-            .retry_after(*retry_after_seconds),
-            Self::Contended | Self::TooSlow => {
-                Problem::new(ProblemKind::Unavailable, "Please try again in a moment.")
-                    .retry_after(1)
-            }
-            Self::Table(error) => Problem::from(error),
-            Self::Apply(error) => Problem::from(error),
-            Self::Stripe(error) => stripe_problem(error),
-            Self::Unreadable(_) => Problem::new(ProblemKind::Internal, UNREADABLE),
-            Self::Randomness(_) | Self::Id(_) => {
-                Problem::new(ProblemKind::Internal, "Nothing is lost; we have been told.")
-            }
+            Self::TooSlow => try_again(),
+            Self::Sales(error) => sales_problem(error),
         }
     }
 }
 
-/// So many seconds in words, rounded up to minutes where there are more than two.
+fn sales_problem(error: &SalesError) -> Problem {
+    match error {
+        SalesError::UnknownPrice => Problem::new(
+            ProblemKind::UnknownPrice,
+            "Use the price of an offer: GET /courses lists them.",
+        ),
+        SalesError::UnknownSession => Problem::new(
+            ProblemKind::UnknownSession,
+            "Confirm a session that POST /checkout returned for this learner.",
+        ),
+        SalesError::UnknownLink => Problem::new(
+            ProblemKind::UnknownLink,
+            "It may be incomplete or too old. Ask for a new one where you got it.",
+        ),
+        SalesError::OfferEnded => Problem::new(
+            ProblemKind::UnknownPrice,
+            "Its offer has ended. Ask for a new link where you got this one.",
+        ),
+        SalesError::AlreadyEntitled => Problem::new(
+            ProblemKind::AlreadyEntitled,
+            "There is nothing to pay: all of its courses are open.",
+        ),
+        SalesError::PaymentProcessing => Problem::new(
+            ProblemKind::PaymentProcessing,
+            "The courses open as soon as the bank confirms the payment.",
+        ),
+        SalesError::PaymentDisputed => Problem::new(
+            ProblemKind::PaymentDisputed,
+            "It can't be bought again until the bank has decided the dispute.",
+        ),
+        SalesError::CheckoutOpenElsewhere(TooOften { retry_after_seconds }) => Problem::new(
+            ProblemKind::CheckoutOpenElsewhere,
+            format!(
+                "Finish the checkout that is already open, or use this link again in {}.",
+                duration(*retry_after_seconds)
+            ),
+        )
+        .retry_after(*retry_after_seconds),
+        SalesError::RateLimited(TooOften { retry_after_seconds }) => Problem::new(
+            ProblemKind::RateLimited,
+            format!("Please try again in {}.", duration(*retry_after_seconds)),
+        )
+        .retry_after(*retry_after_seconds),
+        SalesError::Contended => try_again(),
+        SalesError::Table(error) => Problem::from(error),
+        SalesError::Apply(error) => Problem::from(error),
+        SalesError::Stripe(error) => stripe_problem(error),
+        SalesError::Unreadable(_) => Problem::new(ProblemKind::Internal, UNREADABLE),
+        SalesError::Randomness(_) | SalesError::Id(_) => Problem::new(
+            ProblemKind::Internal,
+            "Nothing is lost. The shop's owner has been notified.",
+        ),
+    }
+}
+
+fn try_again() -> Problem {
+    Problem::new(ProblemKind::Unavailable, "Please try again in a moment.").retry_after(1)
+}
+
+/// Seconds in words, rounded up to minutes if there are more than two.
 fn duration(seconds: i64) -> String {
     match seconds {
         ..=1 => "a second".to_owned(),
@@ -155,8 +134,8 @@ impl From<Problem> for Failure {
     }
 }
 
-/// Nothing here says whether anything was charged: the learner may have paid before they asked, and
-/// only Stripe could tell.
+/// None of these says whether anything was charged: the learner may have paid before, and only Stripe
+/// knows.
 fn stripe_problem(error: &StripeError) -> Problem {
     match error {
         StripeError::Missing { .. } | StripeError::Refused { .. } => Problem::new(

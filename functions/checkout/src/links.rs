@@ -1,35 +1,22 @@
-//! Upgrade links: made for a learner in a chat, opened days later, by whoever has them.
-//!
-//! Chat clients, mail scanners and browsers open links on their own, so showing one changes nothing;
-//! only its page's button opens a session.
+//! Upgrade links over HTTP: a page for people, JSON for clients that prefer it.
 
 use lambda_http::http::StatusCode;
 use lambda_http::{Body, Response};
 use serde::Serialize;
-use shared::domain::checkout::{Channel, Link};
-use shared::domain::id::{CourseId, LearnerId, LinkId, PriceKey};
-use shared::domain::rate::{Action, Counter};
-use shared::domain::time::{DAY, Timestamp};
+use shared::domain::id::{CourseId, LinkId};
 use shared::http::{Incoming, json, redirect, rfc3339};
 use shared::ports::Clock;
+use shared::usecases::sales::{Followed, SalesError, Store, Stripe};
 
+use crate::App;
 use crate::failure::Failure;
-use crate::open::{Wish, random_id};
 use crate::page::{self, Method};
-use crate::{App, Store, Stripe};
 
 /// The path of a link, and all paths below it: a chat client may append anything.
 const PATH: &str = "/go/{proxy+}";
 const ID_PARAMETER: &str = "proxy";
 
-/// How long a link leads to a payable session.
-const LINK_DAYS: i64 = 30;
-
-/// 192 random bits: nobody guesses one.
-const LINK_BYTES: usize = 24;
-const _: () = assert!(LINK_BYTES * 4 == LinkId::LENGTH * 3); // base64
-
-/// What a link sells: an offer, and until when. Never whose it is.
+/// What a link sells: an offer, and until when. Never to whom.
 #[derive(Serialize)]
 struct LinkOfferAnswer<'a> {
     price: &'a str,
@@ -49,85 +36,43 @@ pub(crate) fn page_method(incoming: &Incoming<'_>) -> Option<Method> {
     (path == PATH && !incoming.prefers_json()).then_some(method)
 }
 
-impl<C: Clock, T: Store, S: Stripe> App<C, T, S> {
-    /// Makes a link under which this learner can buy at this price, and says where it is.
-    pub(crate) async fn make_link(
-        &self,
-        learner: &LearnerId,
-        price: &PriceKey,
-    ) -> Result<(String, Link), Failure> {
-        let now = self.clock.now();
-        let published = self.catalog.get(now).await?;
-        let offer = published.catalog.offer(price).ok_or(Failure::UnknownPrice)?;
-        self.admit(Counter::Learner(learner.clone(), Action::Link), now).await?;
-        let wish = Wish { learner, channel: Channel::Link, offer, published: &published, now };
-        let entitlements = self.table.entitlements(learner).await?;
-        self.refuse_unless_for_sale(&wish, entitlements).await?;
-        let id: LinkId = random_id::<_, LINK_BYTES>()?;
-        let expires_at = now.plus_seconds(LINK_DAYS * DAY);
-        let link = Link { learner: learner.clone(), price: price.clone(), expires_at };
-        if !self.table.put_link(&id, &link).await? {
-            return Err(Failure::Contended);
-        }
-        tracing::info!(learner.id = %learner, price = %price, outcome = "made", "upgrade link");
-        Ok((format!("{}/api/go/{id}", self.site_origin), link))
+/// Shows what a link sells. It only reads.
+pub(crate) async fn show<C: Clock, T: Store, S: Stripe>(
+    app: &App<C, T, S>,
+    incoming: &Incoming<'_>,
+) -> Result<Response<Body>, Failure> {
+    let shown = app.show_link(&id(incoming)?).await?;
+    if page_method(incoming).is_some() {
+        return Ok(page::offer(shown.offer(), &shown.course_titles, shown.expires_at));
     }
+    let money = shown.price.money;
+    let answer = LinkOfferAnswer {
+        price: shown.price.key.as_str(),
+        product: shown.product.id.as_str(),
+        name: &shown.product.name,
+        amount: money.amount_minor,
+        currency: money.currency.as_str(),
+        courses: shown.product.courses.iter().map(CourseId::as_str).collect(),
+        expires_at: rfc3339(shown.expires_at),
+    };
+    Ok(json(StatusCode::OK, &answer))
+}
 
-    /// Shows what a link sells. It only reads.
-    pub(crate) async fn show_link(
-        &self,
-        incoming: &Incoming<'_>,
-    ) -> Result<Response<Body>, Failure> {
-        let now = self.clock.now();
-        let (_, link) = self.requested_link(incoming, now).await?;
-        let published = self.catalog.get(now).await?;
-        let catalog = &published.catalog;
-        let offer = catalog.offer(&link.price).ok_or(Failure::OfferEnded)?;
-        if page_method(incoming).is_some() {
-            let courses = offer.product.courses.iter().filter_map(|id| catalog.course(id));
-            let titles: Vec<&str> = courses.map(|course| course.title.as_str()).collect();
-            return Ok(page::offer(offer, &titles, link.expires_at));
-        }
-        let money = offer.price.money;
-        let answer = LinkOfferAnswer {
-            price: offer.price.key.as_str(),
-            product: offer.product.id.as_str(),
-            name: &offer.product.name,
-            amount: money.amount_minor,
-            currency: money.currency.as_str(),
-            courses: offer.product.courses.iter().map(CourseId::as_str).collect(),
-            expires_at: rfc3339(link.expires_at),
-        };
-        Ok(json(StatusCode::OK, &answer))
-    }
+/// Redirects to the session in which the link's learner can buy, or, if nothing is left to pay, to
+/// the site's page that says so.
+pub(crate) async fn follow<C: Clock, T: Store, S: Stripe>(
+    app: &App<C, T, S>,
+    incoming: &Incoming<'_>,
+) -> Result<Response<Body>, Failure> {
+    let status = match app.follow_link(&id(incoming)?).await? {
+        Followed::Pay(session) => return Ok(redirect(&session.url)),
+        Followed::AlreadyEntitled => "paid",
+        Followed::PaymentProcessing => "processing",
+    };
+    Ok(redirect(&format!("{}/success?from=chat&status={status}", app.site_origin)))
+}
 
-    /// Leads to the session in which the link's learner can buy, or, if nothing is left to pay, to
-    /// the site's page that says so.
-    pub(crate) async fn use_link(
-        &self,
-        incoming: &Incoming<'_>,
-    ) -> Result<Response<Body>, Failure> {
-        let now = self.clock.now();
-        let (id, link) = self.requested_link(incoming, now).await?;
-        self.admit(Counter::Link(id), now).await?;
-        let status = match self.open(&link.learner, &link.price, Channel::Link).await {
-            Ok(opened) => return Ok(redirect(&opened.session.url)),
-            Err(Failure::AlreadyEntitled) => "paid",
-            Err(Failure::PaymentProcessing) => "processing",
-            Err(Failure::UnknownPrice) => return Err(Failure::OfferEnded),
-            Err(failure) => return Err(failure),
-        };
-        Ok(redirect(&format!("{}/success?from=chat&status={status}", self.site_origin)))
-    }
-
-    async fn requested_link(
-        &self,
-        incoming: &Incoming<'_>,
-        now: Timestamp,
-    ) -> Result<(LinkId, Link), Failure> {
-        let id = LinkId::at_start_of(incoming.path(ID_PARAMETER));
-        let id = id.ok().ok_or(Failure::UnknownLink)?;
-        let link = self.table.link(&id).await?.filter(|link| now < link.expires_at);
-        Ok((id, link.ok_or(Failure::UnknownLink)?))
-    }
+fn id(incoming: &Incoming<'_>) -> Result<LinkId, SalesError> {
+    let id = LinkId::at_start_of(incoming.path(ID_PARAMETER));
+    id.ok().ok_or(SalesError::UnknownLink)
 }

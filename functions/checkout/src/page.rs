@@ -22,7 +22,7 @@ pub(crate) enum Method {
 }
 
 /// What a link sells, and the button that leads to the payment. `opens` has the titles of the courses.
-pub(crate) fn offer(offer: Offer<'_>, opens: &[&str], expires_at: Timestamp) -> Response<Body> {
+pub(crate) fn offer(offer: Offer<'_>, opens: &[String], expires_at: Timestamp) -> Response<Body> {
     let (name, price) = (escape(&offer.product.name), offer.price.money);
     let titles: Vec<String> =
         opens.iter().map(|title| format!("<li dir=\"auto\">{}</li>", escape(title))).collect();

@@ -1,24 +1,15 @@
 //! The shapes of the answers.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 use shared::content::Link;
-use shared::domain::access::{Access, Entitlements, Grant, Reason, RefundThreshold, Tier};
+use shared::domain::access::{Access, Grant, Reason, Tier};
 use shared::domain::availability::View;
 use shared::domain::catalog::{Catalog, Category, Course, Offer};
 use shared::domain::decide::StoredSource;
-use shared::domain::id::{CourseId, LearnerId, ProductId, SourceId};
-use shared::domain::time::Timestamp;
+use shared::domain::id::{CourseId, LearnerId, SourceId};
 use shared::domain::why::{Fact, History, Step, history, overall};
 use shared::http::rfc3339;
-
-/// By what a grant is judged.
-#[derive(Clone, Copy)]
-pub(crate) struct Terms {
-    pub(crate) threshold: RefundThreshold,
-    pub(crate) now: Timestamp,
-}
+use shared::usecases::courses::{CourseAccess, Explanation};
 
 #[derive(Serialize)]
 pub(crate) struct CoursesAnswer<'a> {
@@ -199,32 +190,28 @@ pub(crate) fn entitlements<'a>(learner: &'a LearnerId, view: &View<'a>) -> Entit
     }
 }
 
-pub(crate) fn why<'a>(
-    learner: &'a LearnerId,
-    product: &'a ProductId,
-    entitlements: &Entitlements,
-    stored: &'a BTreeMap<SourceId, StoredSource>,
-    terms: Terms,
-) -> WhyAnswer<'a> {
+pub(crate) fn why<'a>(learner: &'a LearnerId, explanation: &'a Explanation) -> WhyAnswer<'a> {
+    let View { entitlements, threshold, now, .. } = explanation.state.view();
     let theirs = |(source, stored): (&'a SourceId, &'a StoredSource)| {
         Grant::of(&stored.facts).filter(|(of, _)| of == learner)?;
-        Some((source, history(source, &stored.facts, terms.threshold, terms.now)))
+        Some((source, history(source, &stored.facts, threshold, now)))
     };
-    let histories: Vec<(&SourceId, History)> = stored.iter().filter_map(theirs).collect();
+    let histories: Vec<(&SourceId, History)> =
+        explanation.sources.iter().filter_map(theirs).collect();
     let answer = |(source, history): &(&'a SourceId, History)| {
-        // Who is suspected of what is not for the learner.
+        // A learner is not told that somebody suspects fraud.
         let steps = history.steps().iter().filter(|step| step.fact != Fact::FraudWarning);
         Some(SourceAnswer {
             source: source.as_str(),
             status: history.effective_status()?.name(),
-            paid_twice: entitlements.is_double(source, terms.threshold, terms.now),
+            paid_twice: entitlements.is_double(source, threshold, now),
             facts: steps.map(fact).collect(),
         })
     };
     let all: Vec<&History> = histories.iter().map(|(_, history)| history).collect();
     WhyAnswer {
         learner: learner.as_str(),
-        product: product.as_str(),
+        product: explanation.product.as_str(),
         access: if overall(&all).is_open { "granted" } else { "denied" },
         sources: histories.iter().filter_map(answer).collect(),
     }
@@ -243,17 +230,12 @@ fn fact(step: &Step) -> FactAnswer {
     }
 }
 
-pub(crate) fn access<'a>(
-    course: &'a Course,
-    chapter: Option<usize>,
-    tier: Tier,
-    access: &Access<'a>,
-) -> AccessAnswer<'a> {
+pub(crate) fn access<'a>(checked: &'a CourseAccess, access: &Access<'a>) -> AccessAnswer<'a> {
     AccessAnswer {
-        course: course.id.as_str(),
-        chapter,
+        course: checked.course.id.as_str(),
+        chapter: checked.chapter,
         access: if access.granted { "granted" } else { "denied" },
-        tier: tier_name(tier),
+        tier: tier_name(checked.tier()),
         reason: reason_name(access.reason),
         until: access.until.map(rfc3339),
         offers: learner_offers(access),
@@ -261,12 +243,12 @@ pub(crate) fn access<'a>(
 }
 
 pub(crate) fn chapter<'a>(
-    course: &'a Course,
+    course: &'a CourseId,
     chapter: usize,
     link: &'a Link,
 ) -> ChapterLinkAnswer<'a> {
     ChapterLinkAnswer {
-        course: course.id.as_str(),
+        course: course.as_str(),
         chapter,
         url: &link.url,
         expires_at: rfc3339(link.expires_at),

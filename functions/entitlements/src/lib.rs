@@ -1,26 +1,23 @@
-//! The entitlements function: what is for sale, and what a learner may open.
+//! The entitlements function: what [`courses`](shared::usecases::courses) does, over HTTP.
 //!
 //! It only reads: the access item of one learner, strongly consistent, and a catalog up to a
-//! minute old. It holds no secret and never speaks to Stripe. Whoever may open a chapter gets a link
-//! to it, which is computed and not asked for.
+//! minute old. It holds no secret and never talks to Stripe. A learner who may open a chapter gets a
+//! link to it, which the function signs itself.
 
 mod answers;
 
 use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, Response, service_fn};
-use shared::content::{ContentLinks, LinkError};
-use shared::domain::access::{self, Access, Reason, RefundThreshold};
-use shared::domain::availability::View;
-use shared::domain::catalog::{Course, PublishedCatalog};
-use shared::domain::id::{LearnerId, ProductId, SourceId};
-use shared::dynamo::catalog::CatalogCache;
+use shared::domain::access::{Access, Reason};
+use shared::domain::id::CourseId;
+use shared::dynamo::Table;
 use shared::http::{Caller, Incoming, Problem, ProblemKind, json};
-use shared::ports::{AccessReader, Clock, LedgerError, SystemClock};
+use shared::ports::{AccessReader, CatalogReader, Clock, SystemClock};
 use shared::telemetry::{self, Metric};
+use shared::usecases::catalog::CatalogCache;
+use shared::usecases::courses::{Chapter, Courses, CoursesError};
 use shared::{aws, config};
 use tracing::Instrument;
-
-use answers::Terms;
 
 /// The routes of this function, as `template.yaml` declares them.
 pub const ROUTES: &[&str] = &[
@@ -35,18 +32,7 @@ pub const ROUTES: &[&str] = &[
 ];
 
 /// All that the function works with.
-pub struct App<R, C> {
-    /// Where access is read.
-    pub access: R,
-    /// What is sold.
-    pub catalog: CatalogCache,
-    /// The chapters.
-    pub content: ContentLinks,
-    /// How much of a purchase has to be refunded before it opens nothing.
-    pub refund_threshold: RefundThreshold,
-    /// The time.
-    pub clock: C,
-}
+pub type App<R, C, K = Table> = Courses<R, K, C>;
 
 /// Runs the function until the Lambda runtime ends it.
 pub async fn run() -> Result<(), lambda_http::Error> {
@@ -67,8 +53,8 @@ pub async fn run() -> Result<(), lambda_http::Error> {
 }
 
 /// Answers one request.
-pub async fn handle<R: AccessReader, C: Clock>(
-    app: &App<R, C>,
+pub async fn handle<R: AccessReader, C: Clock, K: CatalogReader>(
+    app: &App<R, C, K>,
     request: &Request,
 ) -> Response<Body> {
     let incoming = Incoming::new(request);
@@ -76,8 +62,8 @@ pub async fn handle<R: AccessReader, C: Clock>(
     answer.unwrap_or_else(|problem| problem.response(incoming.request_id()))
 }
 
-async fn answer<R: AccessReader, C: Clock>(
-    app: &App<R, C>,
+async fn answer<R: AccessReader, C: Clock, K: CatalogReader>(
+    app: &App<R, C, K>,
     incoming: &Incoming<'_>,
 ) -> Result<Response<Body>, Problem> {
     match incoming.route_key() {
@@ -99,141 +85,114 @@ async fn answer<R: AccessReader, C: Clock>(
     }
 }
 
-async fn courses<R, C: Clock>(app: &App<R, C>) -> Result<Response<Body>, Problem> {
-    let published = app.catalog.get(app.clock.now()).await.map_err(|error| failed(&error))?;
+async fn courses<R: AccessReader, C: Clock, K: CatalogReader>(
+    app: &App<R, C, K>,
+) -> Result<Response<Body>, Problem> {
+    let published = app.list_courses().await.map_err(|error| problem(&error))?;
     Ok(json(StatusCode::OK, &answers::courses(&published.catalog)))
 }
 
-async fn entitlements<R: AccessReader, C: Clock>(
-    app: &App<R, C>,
+async fn entitlements<R: AccessReader, C: Clock, K: CatalogReader>(
+    app: &App<R, C, K>,
     incoming: &Incoming<'_>,
     caller: Caller,
 ) -> Result<Response<Body>, Problem> {
     let learner = incoming.learner(caller)?;
-    let now = app.clock.now();
-    let published = app.catalog.get(now).await.map_err(|error| failed(&error))?;
-    let entitlements = app.access.entitlements(&learner).await.map_err(|error| failed(&error))?;
-    let threshold = app.refund_threshold;
-    let view = View { catalog: &published.catalog, entitlements: &entitlements, threshold, now };
-    let answer = answers::entitlements(&learner, &view);
-    Ok(json(StatusCode::OK, &answer))
+    let state = app.list_entitlements(&learner).await.map_err(|error| problem(&error))?;
+    Ok(json(StatusCode::OK, &answers::entitlements(&learner, &state.view())))
 }
 
-/// The facts that access to a product follows from. They are read after what the learner has, each
-/// strongly consistent: what changes in between is seen in its source.
-async fn why<R: AccessReader, C: Clock>(
-    app: &App<R, C>,
+async fn why<R: AccessReader, C: Clock, K: CatalogReader>(
+    app: &App<R, C, K>,
     incoming: &Incoming<'_>,
     caller: Caller,
 ) -> Result<Response<Body>, Problem> {
     let learner = incoming.learner(caller)?;
-    let now = app.clock.now();
-    let published = app.catalog.get(now).await.map_err(|error| failed(&error))?;
-    let entitlements = app.access.entitlements(&learner).await.map_err(|error| failed(&error))?;
-    let product = incoming.path("product").parse().ok().filter(|product| {
-        published.catalog.product(product).is_some()
-            || entitlements.iter().any(|(_, grant)| grant.product == *product)
-    });
-    let product: ProductId = product.ok_or_else(|| {
-        Problem::new(
-            ProblemKind::UnknownProduct,
-            "GET /courses names the products that there are, and GET /entitlements those that the learner has.",
-        )
-    })?;
-    let of_product = entitlements.iter().filter(|(_, grant)| grant.product == product);
-    let sources: Vec<SourceId> = of_product.map(|(source, _)| source.clone()).collect();
-    let stored = app.access.sources(&sources).await.map_err(|error| failed(&error))?;
-    let terms = Terms { threshold: app.refund_threshold, now };
-    let answer = answers::why(&learner, &product, &entitlements, &stored, terms);
-    Ok(json(StatusCode::OK, &answer))
+    let product = incoming.path("product").parse().ok();
+    let product = product.ok_or_else(|| problem(&CoursesError::UnknownProduct))?;
+    let explanation = app.explain(&learner, &product).await.map_err(|error| problem(&error))?;
+    Ok(json(StatusCode::OK, &answers::why(&learner, &explanation)))
 }
 
-async fn course_access<R: AccessReader, C: Clock>(
-    app: &App<R, C>,
+async fn course_access<R: AccessReader, C: Clock, K: CatalogReader>(
+    app: &App<R, C, K>,
     incoming: &Incoming<'_>,
     caller: Caller,
 ) -> Result<Response<Body>, Problem> {
     let learner = incoming.learner(caller)?;
     let chapter = incoming.query::<usize>("chapter", "a chapter's number, 1 for the first")?;
-    let now = app.clock.now();
-    let published = app.catalog.get(now).await.map_err(|error| failed(&error))?;
-    let course = course(&published, incoming.path("course"))?;
-    if chapter.is_some_and(|chapter| !course.has_chapter(chapter)) {
-        return Err(unknown_chapter(course));
-    }
-    let entitlements = app.access.entitlements(&learner).await.map_err(|error| failed(&error))?;
-    let threshold = app.refund_threshold;
-    let view = View { catalog: &published.catalog, entitlements: &entitlements, threshold, now };
-    let access = access::check(&view, course, chapter);
-    log_access(&learner, course, &access);
-    let answer = answers::access(course, chapter, view.tier(), &access);
-    Ok(json(StatusCode::OK, &answer))
+    let course = course(incoming)?;
+    let checked = app.check_access(&learner, &course, chapter).await;
+    let checked = checked.map_err(|error| problem(&error))?;
+    Ok(json(StatusCode::OK, &answers::access(&checked, &checked.access())))
 }
 
-/// A link to a chapter, for who may open it.
-async fn chapter<R: AccessReader, C: Clock>(
-    app: &App<R, C>,
+async fn chapter<R: AccessReader, C: Clock, K: CatalogReader>(
+    app: &App<R, C, K>,
     incoming: &Incoming<'_>,
 ) -> Result<Response<Body>, Problem> {
     let learner = incoming.learner(Caller::Learner)?;
-    let now = app.clock.now();
-    let published = app.catalog.get(now).await.map_err(|error| failed(&error))?;
-    let course = course(&published, incoming.path("course"))?;
-    let chapter = incoming.path("chapter").parse().ok();
-    let chapter = chapter.filter(|chapter| course.has_chapter(*chapter));
-    let chapter = chapter.ok_or_else(|| unknown_chapter(course))?;
-    let entitlements = app.access.entitlements(&learner).await.map_err(|error| failed(&error))?;
-    let threshold = app.refund_threshold;
-    let view = View { catalog: &published.catalog, entitlements: &entitlements, threshold, now };
-    let access = access::check(&view, course, Some(chapter));
-    log_access(&learner, course, &access);
-    if !access.granted {
-        return Err(denied(&access));
+    let course = course(incoming)?;
+    // What is not a number is not a chapter, and neither is 0.
+    let chapter = incoming.path("chapter").parse().unwrap_or(0);
+    let chapter = app.open_chapter(&learner, &course, chapter).await;
+    match chapter.map_err(|error| problem(&error))? {
+        Chapter::Open { course, chapter, link } => {
+            Ok(json(StatusCode::OK, &answers::chapter(&course, chapter, &link)))
+        }
+        Chapter::Denied(checked) => Err(denied(&checked.access())),
     }
-    let link = app.content.chapter(&course.id, chapter, now).map_err(|error| no_link(&error))?;
-    Ok(json(StatusCode::OK, &answers::chapter(course, chapter, &link)))
 }
 
-fn course<'a>(published: &'a PublishedCatalog, id: &str) -> Result<&'a Course, Problem> {
-    let course = id.parse().ok().and_then(|id| published.catalog.course(&id));
-    course.ok_or_else(|| {
-        Problem::new(ProblemKind::UnknownCourse, "GET /courses lists the courses that there are.")
-    })
-}
-
-fn unknown_chapter(course: &Course) -> Problem {
-    let detail = format!("Course {} has chapters 1 to {}.", course.id, course.chapters.len());
-    Problem::new(ProblemKind::UnknownChapter, detail)
+fn course(incoming: &Incoming<'_>) -> Result<CourseId, Problem> {
+    // What can't be a course's id is not one of the courses.
+    incoming.path("course").parse().ok().ok_or_else(|| problem(&CoursesError::UnknownCourse))
 }
 
 fn denied(access: &Access<'_>) -> Problem {
     let detail = match access.reason {
-        Reason::PaymentProcessing => "The bank is still at work. Ask again once it has paid.",
-        Reason::PaymentDisputed => "The payment is disputed. It opens again if that is settled.",
+        Reason::PaymentProcessing => {
+            "The payment is being processed. Ask again once the bank has confirmed it."
+        }
+        Reason::PaymentDisputed => {
+            "The payment is disputed. The chapter opens again if the shop wins the dispute."
+        }
         Reason::PaymentRequired if access.offers.is_empty() => "It is not for sale at the moment.",
         Reason::PaymentRequired | Reason::FreeCourse | Reason::FreeChapter | Reason::Purchased => {
-            "One of the offers opens it: ask POST /checkout for its price."
+            "Buy one of the offers to open it: send its price to POST /checkout."
         }
     };
     Problem::new(ProblemKind::AccessDenied, detail).with(&answers::denial(access))
 }
 
-fn log_access(learner: &LearnerId, course: &Course, access: &Access<'_>) {
-    let outcome = if access.granted { "granted" } else { "denied" };
-    tracing::info!(learner.id = %learner, course.id = %course.id, outcome, "access checked");
+/// How the client is told. Our own faults are logged here, once, with their causes.
+fn problem(error: &CoursesError) -> Problem {
+    match error {
+        CoursesError::UnknownCourse => {
+            Problem::new(ProblemKind::UnknownCourse, "GET /courses lists all courses.")
+        }
+        CoursesError::UnknownChapter { course, chapters } => Problem::new(
+            ProblemKind::UnknownChapter,
+            format!("Course {course} has chapters 1 to {chapters}."),
+        ),
+        CoursesError::UnknownProduct => Problem::new(
+            ProblemKind::UnknownProduct,
+            "GET /courses lists the products on sale, and GET /entitlements those that the learner has.",
+        ),
+        CoursesError::Table(cause) => failed(error, Problem::from(cause)),
+        CoursesError::Link(_) => failed(
+            error,
+            Problem::new(
+                ProblemKind::Internal,
+                "Trying again won't help. The shop's owner has been notified.",
+            ),
+        ),
+    }
 }
 
-/// Unknown means no: without an answer from the table there is none to the learner either.
-fn failed(cause: &LedgerError) -> Problem {
+fn failed(error: &CoursesError, problem: Problem) -> Problem {
     telemetry::count(Metric::Failed);
-    let error = telemetry::Chain(cause);
-    tracing::error!(%error, "the table did not answer");
-    Problem::from(cause)
-}
-
-fn no_link(cause: &LinkError) -> Problem {
-    telemetry::count(Metric::Failed);
-    let error = telemetry::Chain(cause);
-    tracing::error!(%error, "no link to the chapter");
-    Problem::new(ProblemKind::Internal, "Trying again does not help; we have been told.")
+    let error = telemetry::Chain(error);
+    tracing::error!(%error, "request failed");
+    problem
 }

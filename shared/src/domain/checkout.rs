@@ -1,44 +1,89 @@
-//! When a learner asks to buy: which session to give them, so that there is only ever one to pay.
+//! A learner asks to buy: which session to give them, so that only one can be paid at a time.
 //!
-//! An attempt is written down before Stripe is asked, and its id is Stripe's idempotency key. So
-//! two requests at once, and a retry after a crash, open the same session.
+//! An attempt is recorded before Stripe is asked to open a session, and its id is Stripe's
+//! idempotency key. So concurrent requests, and a retry after a crash, get the same session.
 
 use super::access::Entitlements;
 use super::decide::Observation;
-use super::id::{AttemptId, CustomerId, LearnerId, PriceKey, ProductId, SessionId, StripePriceId};
+use super::id::{
+    AttemptId, CustomerId, LearnerId, LinkId, PriceKey, ProductId, SessionId, StripePriceId,
+};
+use super::rate::{Action, Counter, Rate};
 use super::shop::Shop;
 use super::time::{HOUR, MINUTE, Timestamp};
 
-/// What is on record of a learner who wants to buy a product.
+/// A learner's request to buy at a price.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckoutRequest {
+    /// Who buys.
+    pub learner: LearnerId,
+    /// At which price.
+    pub price: PriceKey,
+    /// Where the request comes from.
+    pub channel: Channel,
+}
+
+impl CheckoutRequest {
+    /// The rate limit that the request counts against.
+    #[must_use]
+    pub fn counter(&self) -> Counter {
+        match &self.channel {
+            Channel::Site => Counter::Learner(self.learner.clone(), Action::Checkout),
+            Channel::Link(link) => Counter::Link(link.clone()),
+        }
+    }
+}
+
+/// Where a request to buy comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Channel {
+    /// The learner, signed in on the site.
+    Site,
+    /// An upgrade link, which may be in anybody's hands: Stripe's page must not show whose it is.
+    Link(LinkId),
+}
+
+/// What is stored about a learner who wants to buy a product.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Buyer {
     /// What they have.
     pub entitlements: Entitlements,
     /// Their Stripe customer.
     pub customer: Option<CustomerId>,
-    /// The customer they had, if Stripe has told us that it was deleted.
+    /// The customer they had before Stripe reported it deleted.
     pub deleted_customer: Option<CustomerId>,
-    /// Their latest attempt to buy the product, at whatever price.
+    /// Their latest attempt to buy the product, at any price.
     pub attempt: Option<Attempt>,
+    /// How often the rate limit's counter has been used.
+    pub rate: Option<Rate>,
 }
 
-/// What an upgrade link leads to.
+/// A Stripe customer that was just created for a learner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewCustomer {
+    /// Its id.
+    pub id: CustomerId,
+    /// The customer that was on record, which Stripe no longer has.
+    pub replaces: Option<CustomerId>,
+}
+
+/// An upgrade link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
     /// Who buys.
     pub learner: LearnerId,
-    /// What.
+    /// At which price.
     pub price: PriceKey,
-    /// Until when the link works.
+    /// When the link stops working.
     pub expires_at: Timestamp,
 }
 
-/// What a session is opened with.
+/// The parameters of a Checkout session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionRequest {
-    /// For whom.
+    /// Who buys.
     pub learner: LearnerId,
-    /// Their Stripe customer. The page shows what Stripe knows of them, such as their e-mail.
+    /// Their Stripe customer. Stripe's page shows that customer's e-mail address and cards.
     pub customer: Option<CustomerId>,
     /// What they buy.
     pub product: ProductId,
@@ -46,13 +91,13 @@ pub struct SessionRequest {
     pub price: PriceKey,
     /// Stripe's id of that price.
     pub stripe_price: StripePriceId,
-    /// Where Stripe sends them once they have paid.
+    /// Where Stripe sends them after payment.
     pub success_url: String,
-    /// Where Stripe sends them when they turn back.
+    /// Where Stripe sends them if they cancel.
     pub cancel_url: String,
 }
 
-/// A Checkout session as Stripe returned it to us.
+/// A Checkout session as Stripe returned it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
     /// Its id.
@@ -61,42 +106,31 @@ pub struct Session {
     pub learner: Option<LearnerId>,
     /// Whether it can still be paid.
     pub state: SessionState,
-    /// What it says of its purchase, to be decided on like an event.
+    /// What it says about its purchase, to be applied like an event.
     pub observation: Observation,
 }
 
 impl Session {
-    /// Whether this deployment opened it, for this learner.
+    /// Whether this deployment opened it for this learner.
     #[must_use]
     pub fn is_of(&self, learner: &LearnerId, ours: &Shop) -> bool {
         ours.owns(&self.observation.owner) && self.learner.as_ref() == Some(learner)
     }
 }
 
-/// How a learner comes to buy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Channel {
-    /// Signed in on the site.
-    Site,
-    /// Through an upgrade link, which anybody may hold: the page must not show whose it is.
-    Link,
-}
-
-/// An attempt to open a session for one learner and one product. There is one at a time, whatever
-/// the price and the channel, so that there is one session to pay.
+/// An attempt to sell one product to one learner. There is one at a time, whatever the price and the
+/// channel, so that only one session can be paid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
     /// Its id: the idempotency key.
     pub id: AttemptId,
-    /// What the session is opened with; another fingerprint means another session.
+    /// A digest of the session's parameters: other parameters need another session.
     pub fingerprint: String,
-    /// The version of the catalog that it was begun with.
+    /// The version of the catalog it was begun with.
     pub catalog_version: u64,
     /// When it began.
     pub started_at: Timestamp,
-    /// How the learner came to buy.
-    pub channel: Channel,
-    /// The session, once Stripe has answered.
+    /// The session, once Stripe's answer is recorded.
     pub session: Option<OpenSession>,
 }
 
@@ -105,90 +139,104 @@ pub struct Attempt {
 pub struct OpenSession {
     /// Its id.
     pub id: SessionId,
-    /// The page to send the learner to.
+    /// Stripe's payment page.
     pub url: String,
-    /// When Stripe closes it.
+    /// When it expires.
     pub expires_at: Timestamp,
 }
 
-/// What Stripe says of a session.
+/// What Stripe says about a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SessionState {
     /// It can be paid.
     Open(OpenSession),
-    /// The buyer has done their part; whether it is paid is for the facts to say.
+    /// The buyer has completed it. The facts say whether the payment has succeeded.
     Complete,
-    /// It can't be paid any more, or Stripe doesn't know it.
+    /// It has expired, or Stripe doesn't know it.
     Gone,
-    /// This version can't read it, and why: it may be paid, or be open.
+    /// This version can't read it, and why. It may be open or paid.
     Unreadable(String),
 }
 
-/// Stripe forgets an idempotency key after a day at the earliest; an attempt is retried under its
-/// own key for less, so that the key still means the same session.
+/// Stripe keeps an idempotency key for at least a day. An attempt is resumed under its own key for
+/// less than that, so that the key still stands for the same session.
 /// <https://docs.stripe.com/api/idempotent_requests>
 const ATTEMPT_LIFE_SECONDS: i64 = 23 * HOUR;
 const STRIPE_KEEPS_KEYS_SECONDS: i64 = 24 * HOUR;
 const _: () = assert!(ATTEMPT_LIFE_SECONDS < STRIPE_KEEPS_KEYS_SECONDS);
 
-/// A session this close to its end is not handed out again: there must be time to type a card.
+/// A session this close to its end is not reused: there must be time to type a card number.
 const TIME_TO_PAY_SECONDS: i64 = 10 * MINUTE;
 
-/// What to do about a request to buy, by what is on record.
+/// What to do about the attempt on record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Plan<'a> {
-    /// Begin an attempt, in the place of this one if there is one.
+pub enum AttemptAction<'a> {
+    /// Begin an attempt. If there is one, it has no session, and nobody is still working on it.
     Begin,
-    /// Ask Stripe to open this attempt's session: nobody knows yet whether it has.
-    Open(&'a Attempt),
-    /// Ask Stripe what became of this session.
-    Look(&'a OpenSession),
+    /// Begin another in its place. Another request may be opening its session at this moment.
+    Replace,
+    /// Ask Stripe to open its session. Stripe may have done so already.
+    Resume(&'a Attempt),
+    /// Ask Stripe about its session.
+    CheckSession(&'a Attempt, &'a OpenSession),
 }
 
-/// What to do about an earlier session, now that Stripe has been asked.
+/// What to do about an earlier session, by what Stripe says about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Next {
-    /// Give the learner this one.
+pub enum SessionAction {
+    /// Send the learner there.
     Reuse(OpenSession),
-    /// Close it and begin anew: it was opened with other parameters, or is about to end.
-    ExpireAndBegin(SessionId),
-    /// Its buyer is done with it: take in what it says before anything else.
-    Settle,
-    /// Begin anew.
+    /// Close it and begin again: it has the right parameters and is about to expire.
+    Renew(SessionId),
+    /// Close it and begin again: it has other parameters.
+    Replace(SessionId),
+    /// It is complete: record what it says before anything else.
+    Ingest,
+    /// Begin again: it can't be paid any more.
     Begin,
-    /// Neither begin anew nor hand it out, and why: a version that can read it has to decide.
+    /// Do nothing, and why: only a version that can read it may decide.
     Refuse(String),
 }
 
-/// What to do first.
+/// What to do about the attempt on record, if there is one.
 #[must_use]
-pub fn plan<'a>(attempt: Option<&'a Attempt>, fingerprint: &str, now: Timestamp) -> Plan<'a> {
+pub fn attempt_action<'a>(
+    attempt: Option<&'a Attempt>,
+    fingerprint: &str,
+    now: Timestamp,
+) -> AttemptAction<'a> {
     match attempt {
-        Some(Attempt { session: Some(session), .. }) => Plan::Look(session),
-        Some(attempt)
-            if attempt.fingerprint == fingerprint
-                && now.seconds_since(attempt.started_at) < ATTEMPT_LIFE_SECONDS =>
-        {
-            Plan::Open(attempt)
+        None => AttemptAction::Begin,
+        Some(attempt @ Attempt { session: Some(session), .. }) => {
+            AttemptAction::CheckSession(attempt, session)
         }
-        _ => Plan::Begin,
+        Some(attempt) if now.seconds_since(attempt.started_at) >= ATTEMPT_LIFE_SECONDS => {
+            AttemptAction::Begin
+        }
+        Some(attempt) if attempt.fingerprint == fingerprint => AttemptAction::Resume(attempt),
+        Some(_) => AttemptAction::Replace,
     }
 }
 
-/// What to do with the session of an attempt, by what Stripe says of it.
+/// What to do about an attempt's session, by what Stripe says about it.
 #[must_use]
-pub fn next(attempt: &Attempt, state: SessionState, fingerprint: &str, now: Timestamp) -> Next {
+pub fn session_action(
+    attempt: &Attempt,
+    state: SessionState,
+    fingerprint: &str,
+    now: Timestamp,
+) -> SessionAction {
     match state {
-        SessionState::Open(open)
-            if attempt.fingerprint == fingerprint
-                && open.expires_at.seconds_since(now) > TIME_TO_PAY_SECONDS =>
-        {
-            Next::Reuse(open)
+        SessionState::Open(open) if attempt.fingerprint != fingerprint => {
+            SessionAction::Replace(open.id)
         }
-        SessionState::Open(open) => Next::ExpireAndBegin(open.id),
-        SessionState::Complete => Next::Settle,
-        SessionState::Gone => Next::Begin,
-        SessionState::Unreadable(reason) => Next::Refuse(reason),
+        SessionState::Open(open) if open.expires_at.seconds_since(now) > TIME_TO_PAY_SECONDS => {
+            SessionAction::Reuse(open)
+        }
+        SessionState::Open(open) => SessionAction::Renew(open.id),
+        SessionState::Complete => SessionAction::Ingest,
+        SessionState::Gone => SessionAction::Begin,
+        SessionState::Unreadable(reason) => SessionAction::Refuse(reason),
     }
 }
 
@@ -204,7 +252,6 @@ mod tests {
             fingerprint: "same".to_owned(),
             catalog_version: 1,
             started_at,
-            channel: Channel::Site,
             session,
         }
     }
@@ -220,36 +267,47 @@ mod tests {
     #[test]
     fn an_uncertain_attempt_keeps_its_key_for_under_a_day() {
         let fresh = attempt(NOW.plus_seconds(-22 * HOUR), None);
-        assert_eq!(plan(Some(&fresh), "same", NOW), Plan::Open(&fresh));
-        assert_eq!(plan(Some(&fresh), "other", NOW), Plan::Begin);
-        assert_eq!(
-            plan(Some(&attempt(NOW.plus_seconds(-23 * HOUR), None)), "same", NOW),
-            Plan::Begin
-        );
-        assert_eq!(plan(None, "same", NOW), Plan::Begin);
+        let old = attempt(NOW.plus_seconds(-23 * HOUR), None);
+        for (on_record, fingerprint, expected) in [
+            (None, "same", AttemptAction::Begin),
+            (Some(&fresh), "same", AttemptAction::Resume(&fresh)),
+            (Some(&fresh), "other", AttemptAction::Replace),
+            (Some(&old), "same", AttemptAction::Begin),
+            (Some(&old), "other", AttemptAction::Begin),
+        ] {
+            let action = attempt_action(on_record, fingerprint, NOW);
+            assert_eq!(action, expected, "{on_record:?} {fingerprint}");
+        }
     }
 
     #[test]
-    fn a_session_on_record_is_looked_at_before_it_is_handed_out() {
-        let known = attempt(NOW, Some(open(HOUR)));
-        assert_eq!(plan(Some(&known), "other", NOW), Plan::Look(&open(HOUR)));
+    fn stripe_is_asked_about_a_session_on_record() {
+        let known = attempt(NOW.plus_seconds(-30 * HOUR), Some(open(HOUR)));
+        for fingerprint in ["same", "other"] {
+            let action = attempt_action(Some(&known), fingerprint, NOW);
+            assert_eq!(action, AttemptAction::CheckSession(&known, &open(HOUR)));
+        }
     }
 
     #[test]
     fn only_an_open_unexpired_identical_session_is_reused() {
         let known = attempt(NOW, Some(open(HOUR)));
         let id: SessionId = "cs_1".parse().unwrap();
-        let ask = |state, fingerprint| next(&known, state, fingerprint, NOW);
-        assert_eq!(ask(SessionState::Open(open(HOUR)), "same"), Next::Reuse(open(HOUR)));
-        let expire = Next::ExpireAndBegin(id);
-        assert_eq!(ask(SessionState::Open(open(HOUR)), "other"), expire);
-        assert_eq!(ask(SessionState::Open(open(10 * MINUTE)), "same"), expire);
-        assert_eq!(ask(SessionState::Complete, "same"), Next::Settle);
-        assert_eq!(ask(SessionState::Gone, "same"), Next::Begin);
-        for fingerprint in ["same", "other"] {
-            let unreadable = SessionState::Unreadable("status has an unknown value".to_owned());
-            let refuse = Next::Refuse("status has an unknown value".to_owned());
-            assert_eq!(ask(unreadable, fingerprint), refuse);
+        let reason = || "status has an unknown value".to_owned();
+        let unreadable = || SessionState::Unreadable(reason());
+        for (state, fingerprint, expected) in [
+            (SessionState::Open(open(HOUR)), "same", SessionAction::Reuse(open(HOUR))),
+            (SessionState::Open(open(HOUR)), "other", SessionAction::Replace(id.clone())),
+            (SessionState::Open(open(10 * MINUTE)), "same", SessionAction::Renew(id.clone())),
+            (SessionState::Open(open(10 * MINUTE)), "other", SessionAction::Replace(id)),
+            (SessionState::Complete, "same", SessionAction::Ingest),
+            (SessionState::Complete, "other", SessionAction::Ingest),
+            (SessionState::Gone, "same", SessionAction::Begin),
+            (unreadable(), "same", SessionAction::Refuse(reason())),
+            (unreadable(), "other", SessionAction::Refuse(reason())),
+        ] {
+            let action = session_action(&known, state.clone(), fingerprint, NOW);
+            assert_eq!(action, expected, "{state:?} {fingerprint}");
         }
     }
 }

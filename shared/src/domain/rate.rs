@@ -1,27 +1,27 @@
-//! How often something may be asked for: so many times in a window that starts with the first.
+//! Rate limits: so many times in a window that starts with the first.
 
 use super::id::{LearnerId, LinkId};
-use super::time::Timestamp;
+use super::time::{HOUR, MINUTE, Timestamp};
 
-/// Whose requests are counted.
+/// What is counted.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Counter {
-    /// What a learner does.
+    /// A learner's action.
     Learner(LearnerId, Action),
-    /// Requests to open a session through a link, whoever makes them.
+    /// Uses of an upgrade link, by anyone.
     Link(LinkId),
 }
 
-/// What is counted for a learner.
+/// A learner's action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Action {
-    /// Asking for a session while signed in.
+    /// Starting a checkout while signed in.
     Checkout,
     /// Confirming a session.
     Confirm,
-    /// Having an upgrade link made.
+    /// Getting an upgrade link.
     Link,
-    /// Having the session they opened themselves replaced by an upgrade link's.
+    /// Having a session closed by an upgrade link for something else.
     ReplacedByLink,
 }
 
@@ -38,6 +38,41 @@ impl Action {
             Self::Link => "link",
             Self::ReplacedByLink => "replaced_by_link",
         }
+    }
+}
+
+/// One more request to count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Count {
+    /// Which counter.
+    pub counter: Counter,
+    /// What was read.
+    pub before: Option<Rate>,
+    /// What it becomes.
+    pub after: Rate,
+    /// The most there may be in the window.
+    pub times_max: u32,
+}
+
+impl Counter {
+    /// How often this may be done.
+    #[must_use]
+    pub const fn limit(&self) -> Limit {
+        match self {
+            Self::Learner(_, Action::Checkout) | Self::Link(_) => {
+                Limit { times: 20, window_seconds: 10 * MINUTE }
+            }
+            Self::Learner(_, Action::Confirm) => Limit { times: 60, window_seconds: 10 * MINUTE },
+            Self::Learner(_, Action::Link) => Limit { times: 30, window_seconds: HOUR },
+            Self::Learner(_, Action::ReplacedByLink) => Limit { times: 1, window_seconds: HOUR },
+        }
+    }
+
+    /// Counts one more, or says when to come back.
+    pub fn count(self, before: Option<Rate>, now: Timestamp) -> Result<Count, TooOften> {
+        let limit = self.limit();
+        let after = limit.admit(before, now)?;
+        Ok(Count { counter: self, before, after, times_max: limit.times })
     }
 }
 

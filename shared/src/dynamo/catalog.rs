@@ -1,10 +1,8 @@
-//! The catalog on sale: one item, replaced whole, kept in a function's memory for a minute.
+//! The catalog on sale: one item, replaced whole.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex;
 
 use super::Table;
 use super::attributes::{Reader, number, text};
@@ -13,7 +11,6 @@ use super::key::{Key, PK, SK};
 use crate::domain::catalog::{Catalog, Category, Course, Price, Product, PublishedCatalog};
 use crate::domain::id::{PriceKey, StripePriceId};
 use crate::domain::money::Money;
-use crate::domain::time::{MINUTE, Timestamp};
 use crate::ports::{CatalogReader, LedgerError};
 
 /// The API calls that reading the catalog makes, as IAM names them.
@@ -31,9 +28,6 @@ const STRIPE_PRICE_ID_BYTES: usize = 64;
 /// The attributes of the catalog's item, beside its key.
 const DOCUMENT: &str = "document";
 const VERSION: &str = "version";
-
-/// How old the catalog in a function's memory may be.
-const FRESH_SECONDS: i64 = MINUTE;
 
 /// The catalog as it is written down, as JSON in one attribute.
 #[derive(Serialize, Deserialize)]
@@ -75,46 +69,6 @@ struct PriceDocument {
     amount: i64,
     currency: String,
     stripe_price: String,
-}
-
-/// Reads the catalog, at most once a minute.
-pub struct CatalogCache<R = Table> {
-    table: R,
-    cached: Mutex<Option<(Arc<PublishedCatalog>, Timestamp)>>,
-}
-
-impl<R: CatalogReader> CatalogCache<R> {
-    /// The catalog in this table.
-    #[must_use]
-    pub fn new(table: R) -> Self {
-        Self { table, cached: Mutex::default() }
-    }
-
-    /// The catalog on sale, up to a minute old.
-    pub async fn get(&self, now: Timestamp) -> Result<Arc<PublishedCatalog>, LedgerError> {
-        self.at_least(0, now).await
-    }
-
-    /// The catalog on sale, up to a minute old and of this version or a later one.
-    pub async fn at_least(
-        &self,
-        version: u64,
-        now: Timestamp,
-    ) -> Result<Arc<PublishedCatalog>, LedgerError> {
-        let mut cached = self.cached.lock().await;
-        if let Some((catalog, read_at)) = &*cached
-            && catalog.version >= version
-            && (0..FRESH_SECONDS).contains(&now.seconds_since(*read_at))
-        {
-            return Ok(Arc::clone(catalog));
-        }
-        let catalog = self.table.catalog().await?.ok_or_else(|| {
-            LedgerError::Unavailable("there is no catalog yet: publish one".into())
-        })?;
-        let catalog = Arc::new(catalog);
-        *cached = Some((Arc::clone(&catalog), now));
-        Ok(catalog)
-    }
 }
 
 impl CatalogReader for Table {

@@ -1,20 +1,20 @@
-//! What checkout keeps about a learner: their Stripe customer, their attempts to buy, the links that
-//! were made for them, and how often they or their links' holders have asked.
+//! What checkout stores about a learner: their Stripe customer, their attempts to buy, their upgrade
+//! links, and how often they and their links have been used.
 
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 
 use super::Table;
 use super::attributes::{Item, Reader, number, text, time};
-use super::failure::{held, ledger_error};
+use super::failure::{all_held, held, ledger_error};
 use super::key::{Key, PK, SK, TTL};
 use super::ledger::{customer, entitlements};
-use crate::domain::checkout::{Attempt, Buyer, Channel, Link, OpenSession};
-use crate::domain::id::{AttemptId, CustomerId, LearnerId, LinkId, ProductId, SessionId};
-use crate::domain::rate::{Counter, Rate};
-use crate::domain::time::{DAY, Timestamp};
+use crate::domain::checkout::{Attempt, Buyer, Link, NewCustomer, OpenSession};
+use crate::domain::id::{AttemptId, LearnerId, LinkId, ProductId, SessionId};
+use crate::domain::rate::{Count, Counter, Rate};
+use crate::domain::time::DAY;
 use crate::ports::{CheckoutStore, LedgerError};
 
 /// The API calls made here, as IAM names them.
@@ -30,11 +30,17 @@ const _: () = assert!(STRIPE_KEEPS_EVENTS_DAYS < ATTEMPT_KEPT_DAYS);
 const RATE_KEPT_DAYS: i64 = 1;
 
 impl CheckoutStore for Table {
-    async fn buyer(&self, learner: &LearnerId, product: &ProductId) -> Result<Buyer, LedgerError> {
+    async fn buyer(
+        &self,
+        learner: &LearnerId,
+        product: &ProductId,
+        counter: &Counter,
+    ) -> Result<Buyer, LedgerError> {
         let keys = vec![
             Key::Access(learner.clone()),
             Key::Customer(learner.clone()),
             Key::Checkout(learner.clone(), product.clone()),
+            Key::Rate(counter.clone()),
         ];
         let mut buyer = Buyer::default();
         for item in self.batch_get(keys).await? {
@@ -46,22 +52,11 @@ impl CheckoutStore for Table {
                     (buyer.customer, buyer.deleted_customer) = (customer.linked, customer.deleted);
                 }
                 Some(Key::Checkout(..)) => buyer.attempt = Some(attempt(&reader)?),
+                Some(Key::Rate(_)) => buyer.rate = Some(rate(&reader)?),
                 _ => return Err(LedgerError::Unreadable("an item that nobody asked for".into())),
             }
         }
         Ok(buyer)
-    }
-
-    async fn set_customer(
-        &self,
-        learner: &LearnerId,
-        customer: &CustomerId,
-        replaces: Option<&CustomerId>,
-    ) -> Result<bool, LedgerError> {
-        let mut item = Key::Customer(learner.clone()).attributes();
-        item.insert("customer".to_owned(), text(customer.as_str()));
-        let replaces = replaces.map(|customer| vec![("customer", Some(text(customer.as_str())))]);
-        self.put_if(item, replaces).await
     }
 
     async fn begin_attempt(
@@ -70,6 +65,7 @@ impl CheckoutStore for Table {
         product: &ProductId,
         attempt: &Attempt,
         replaces: Option<&Attempt>,
+        customer: Option<&NewCustomer>,
     ) -> Result<bool, LedgerError> {
         let mut item = Key::Checkout(learner.clone(), product.clone()).attributes();
         let ends = attempt.started_at.plus_seconds(ATTEMPT_KEPT_DAYS * DAY);
@@ -78,14 +74,18 @@ impl CheckoutStore for Table {
             ("fingerprint".to_owned(), text(&attempt.fingerprint)),
             ("catalog_version".to_owned(), number(attempt.catalog_version)),
             ("started_at".to_owned(), time(attempt.started_at)),
-            ("channel".to_owned(), text(channel_name(attempt.channel))),
             (TTL.to_owned(), time(ends)),
         ]);
         let replaces = replaces.map(|attempt| {
             let session = attempt.session.as_ref().map(|session| text(session.id.as_str()));
             vec![("attempt", Some(text(attempt.id.as_str()))), ("session", session)]
         });
-        self.put_if(item, replaces).await
+        let attempt = Conditional::new(item, replaces);
+        let Some(NewCustomer { id, replaces }) = customer else { return self.put(attempt).await };
+        let mut item = Key::Customer(learner.clone()).attributes();
+        item.insert("customer".to_owned(), text(id.as_str()));
+        let replaces = replaces.as_ref().map(|old| vec![("customer", Some(text(old.as_str())))]);
+        self.put_both([attempt, Conditional::new(item, replaces)]).await
     }
 
     async fn renew_attempt(
@@ -124,39 +124,30 @@ impl CheckoutStore for Table {
         item.as_ref().map(|item| rate(&Reader(item))).transpose()
     }
 
-    async fn begin_window(
-        &self,
-        counter: &Counter,
-        rate: Rate,
-        replaces: Option<Rate>,
-    ) -> Result<bool, LedgerError> {
-        let mut item = Key::Rate(counter.clone()).attributes();
+    async fn count(&self, count: &Count) -> Result<bool, LedgerError> {
+        let Count { counter, before, after, times_max } = count;
+        let key = Key::Rate(counter.clone()).attributes();
+        if before.is_some_and(|before| before.since == after.since) {
+            let update = self
+                .client
+                .update_item()
+                .table_name(&self.name)
+                .set_key(Some(key))
+                .update_expression("ADD times :one")
+                .condition_expression("since = :since AND times < :max")
+                .expression_attribute_values(":one", number(1))
+                .expression_attribute_values(":since", time(after.since))
+                .expression_attribute_values(":max", number(*times_max));
+            return held(update.send().await.map(drop));
+        }
+        let mut item = key;
         item.extend([
-            ("since".to_owned(), time(rate.since)),
-            ("times".to_owned(), number(rate.times)),
-            (TTL.to_owned(), time(rate.since.plus_seconds(RATE_KEPT_DAYS * DAY))),
+            ("since".to_owned(), time(after.since)),
+            ("times".to_owned(), number(after.times)),
+            (TTL.to_owned(), time(after.since.plus_seconds(RATE_KEPT_DAYS * DAY))),
         ]);
-        let replaces = replaces.map(|rate| vec![("since", Some(time(rate.since)))]);
-        self.put_if(item, replaces).await
-    }
-
-    async fn count_in_window(
-        &self,
-        counter: &Counter,
-        since: Timestamp,
-        times_max: u32,
-    ) -> Result<bool, LedgerError> {
-        let update = self
-            .client
-            .update_item()
-            .table_name(&self.name)
-            .set_key(Some(Key::Rate(counter.clone()).attributes()))
-            .update_expression("ADD times :one")
-            .condition_expression("since = :since AND times < :max")
-            .expression_attribute_values(":one", number(1))
-            .expression_attribute_values(":since", time(since))
-            .expression_attribute_values(":max", number(times_max));
-        held(update.send().await.map(drop))
+        let replaces = before.map(|before| vec![("since", Some(time(before.since)))]);
+        self.put(Conditional::new(item, replaces)).await
     }
 
     async fn put_link(&self, id: &LinkId, link: &Link) -> Result<bool, LedgerError> {
@@ -167,7 +158,7 @@ impl CheckoutStore for Table {
             ("expires_at".to_owned(), time(link.expires_at)),
             (TTL.to_owned(), time(link.expires_at.plus_seconds(DAY))),
         ]);
-        self.put_if(item, None).await
+        self.put(Conditional::new(item, None)).await
     }
 
     async fn link(&self, id: &LinkId) -> Result<Option<Link>, LedgerError> {
@@ -206,36 +197,65 @@ impl Table {
         Ok(answer.item)
     }
 
-    /// Puts an item if none is there, or if the one that is there still has these attributes, or
-    /// still lacks those without a value.
-    async fn put_if(
-        &self,
-        item: Item,
-        replaces: Option<Vec<(&str, Option<AttributeValue>)>>,
-    ) -> Result<bool, LedgerError> {
-        let mut put = self.client.put_item().table_name(&self.name).set_item(Some(item));
-        match replaces {
-            None => put = put.condition_expression("attribute_not_exists(pk)"),
-            Some(attributes) => {
-                let (mut conditions, mut names, mut values) =
-                    (Vec::new(), HashMap::new(), HashMap::new());
-                for (name, value) in attributes {
-                    names.insert(format!("#{name}"), name.to_owned());
-                    conditions.push(match value {
-                        None => format!("attribute_not_exists(#{name})"),
-                        Some(value) => {
-                            values.insert(format!(":{name}"), value);
-                            format!("#{name} = :{name}")
-                        }
-                    });
+    async fn put(&self, put: Conditional) -> Result<bool, LedgerError> {
+        let Conditional { item, condition, names, values } = put;
+        let request = self
+            .client
+            .put_item()
+            .table_name(&self.name)
+            .set_item(Some(item))
+            .condition_expression(condition)
+            .set_expression_attribute_names(names)
+            .set_expression_attribute_values(values);
+        held(request.send().await.map(drop))
+    }
+
+    /// Puts both items in one transaction, or neither.
+    async fn put_both(&self, puts: [Conditional; 2]) -> Result<bool, LedgerError> {
+        let puts = puts.map(|Conditional { item, condition, names, values }| {
+            let put = Put::builder()
+                .table_name(&self.name)
+                .set_item(Some(item))
+                .condition_expression(condition)
+                .set_expression_attribute_names(names)
+                .set_expression_attribute_values(values)
+                .build();
+            put.map(|put| TransactWriteItem::builder().put(put).build())
+        });
+        let puts: Result<Vec<_>, _> = puts.into_iter().collect();
+        let puts = puts.map_err(|error| LedgerError::Refused(Box::new(error)))?;
+        let request = self.client.transact_write_items().set_transact_items(Some(puts));
+        all_held(request.send().await.map(drop))
+    }
+}
+
+/// An item to put if none is there, or if the one that is there still has these attributes, and
+/// still lacks those without a value.
+struct Conditional {
+    item: Item,
+    condition: String,
+    names: Option<HashMap<String, String>>,
+    values: Option<Item>,
+}
+
+impl Conditional {
+    fn new(item: Item, replaces: Option<Vec<(&str, Option<AttributeValue>)>>) -> Self {
+        let Some(attributes) = replaces else {
+            let condition = "attribute_not_exists(pk)".to_owned();
+            return Self { item, condition, names: None, values: None };
+        };
+        let (mut conditions, mut names, mut values) = (Vec::new(), HashMap::new(), Item::new());
+        for (name, value) in attributes {
+            names.insert(format!("#{name}"), name.to_owned());
+            conditions.push(match value {
+                None => format!("attribute_not_exists(#{name})"),
+                Some(value) => {
+                    values.insert(format!(":{name}"), value);
+                    format!("#{name} = :{name}")
                 }
-                put = put
-                    .condition_expression(conditions.join(" AND "))
-                    .set_expression_attribute_names(Some(names))
-                    .set_expression_attribute_values(Some(values));
-            }
+            });
         }
-        held(put.send().await.map(drop))
+        Self { item, condition: conditions.join(" AND "), names: Some(names), values: Some(values) }
     }
 }
 
@@ -253,29 +273,10 @@ fn attempt(reader: &Reader<'_>) -> Result<Attempt, LedgerError> {
         fingerprint: reader.text("fingerprint")?.to_owned(),
         catalog_version: reader.number("catalog_version")?,
         started_at: reader.time("started_at")?,
-        channel: channel(reader.text("channel")?)?,
         session,
     })
 }
 
 fn rate(reader: &Reader<'_>) -> Result<Rate, LedgerError> {
     Ok(Rate { since: reader.time("since")?, times: reader.number("times")? })
-}
-
-const SITE: &str = "site";
-const LINK: &str = "link";
-
-const fn channel_name(channel: Channel) -> &'static str {
-    match channel {
-        Channel::Site => SITE,
-        Channel::Link => LINK,
-    }
-}
-
-fn channel(name: &str) -> Result<Channel, LedgerError> {
-    match name {
-        SITE => Ok(Channel::Site),
-        LINK => Ok(Channel::Link),
-        other => Err(LedgerError::Unreadable(format!("attempt through channel {other}"))),
-    }
 }

@@ -13,33 +13,20 @@ use stripe_checkout::checkout_session::{
     CreateCheckoutSession, CreateCheckoutSessionLineItems, CreateCheckoutSessionManagedPayments,
     CreateCheckoutSessionPaymentIntentData, ExpireCheckoutSession, RetrieveCheckoutSession,
 };
-use stripe_client_core::{IdempotencyKey, RequestBuilder, StripeMethod, StripeRequest};
+use stripe_client_core::{RequestBuilder, StripeMethod, StripeRequest};
 use stripe_core::customer::CreateCustomer;
 use tokio::sync::Mutex;
 
-use super::client::{Client, UnsendableKey, pauses};
-use super::wire::{
-    dispute_status_from_api, expired_from_api, metadata, payment_owner_from_api, session_from_api,
-    subscription_of_payment_from_api,
-};
+use super::client::Client;
+use super::objects::ObjectReader;
+use super::wire::{expired_from_api, metadata, session_from_api};
 use crate::domain::checkout::{Session, SessionRequest};
-use crate::domain::decide::{Mode, PaymentFor};
-use crate::domain::facts::DisputeStatus;
-use crate::domain::id::{AttemptId, CustomerId, DisputeId, LearnerId, PaymentIntentId, SessionId};
-use crate::domain::shop::{Owner, Shop};
+use crate::domain::decide::Mode;
+use crate::domain::id::{AttemptId, CustomerId, LearnerId, SessionId};
+use crate::domain::shop::Shop;
 use crate::domain::time::Timestamp;
-use crate::ports::{StripeCheckout, StripeError, StripeReadError, StripeReader};
+use crate::ports::{StripeCheckout, StripeError, StripeReadError};
 use crate::secrets::SecretCache;
-
-/// The invoices that a payment pays, each with its subscription. One payment may pay several.
-/// <https://docs.stripe.com/api/invoice-payment/list>
-#[must_use]
-pub fn invoice_payments_of(payment: &PaymentIntentId) -> String {
-    format!(
-        "/invoice_payments?payment[type]=payment_intent&payment[payment_intent]={payment}\
-         &expand[]=data.invoice&limit=100"
-    )
-}
 
 /// How long one request may take. Three of them and their pauses stay within the function's time.
 const TIMEOUT: Duration = Duration::from_secs(6);
@@ -83,38 +70,20 @@ impl StripeApi {
         all.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
     }
 
-    /// Sends a request that only reads, for the JSON of one object.
-    async fn read(&self, path: &str, now: Timestamp) -> Result<String, StripeError> {
-        self.send(|| RequestBuilder::new(StripeMethod::Get, path), None, now).await
-    }
-
-    /// Sends a request up to three times, under one idempotency key, and returns the answer's JSON.
-    /// What Stripe says of trying again counts; where it says nothing, what kind of error it was.
-    /// <https://docs.stripe.com/error-low-level>
+    /// Sends a request, and returns the answer's JSON. A key that Stripe no longer takes may have been
+    /// rotated since it was cached: then it is read again.
     async fn send(
         &self,
         request: impl Fn() -> RequestBuilder,
         key: Option<&str>,
         now: Timestamp,
     ) -> Result<String, StripeError> {
-        let key = key.map(IdempotencyKey::new).transpose();
-        let key = key.map_err(|error| StripeError::Unreadable(error.to_string()))?;
-        let mut pauses = pauses();
-        loop {
-            let client = self.client(now).await?;
-            let unanswered = match client.send(request(), key.as_ref()).await {
-                Ok(json) => return Ok(json),
-                Err(unanswered) => unanswered,
-            };
-            let error = unanswered.error;
-            let may_help = unanswered.should_retry.unwrap_or(error.is_worth_another_try());
-            // A key that Stripe no longer takes may have been rotated since it was cached.
-            let rotated = matches!(error, StripeError::Unauthorized)
-                && self.keys.refresh(now).await.unwrap_or(false);
-            match pauses.next().filter(|_| rotated || may_help) {
-                Some(pause) => tokio::time::sleep(pause).await,
-                None => return Err(error),
+        let answer = self.client(now).await?.send(&request, key).await;
+        match answer.map_err(StripeError::from) {
+            Err(StripeError::Unauthorized) if self.keys.refresh(now).await.unwrap_or(false) => {
+                Ok(self.client(now).await?.send(&request, key).await?)
             }
+            answer => answer,
         }
     }
 
@@ -130,44 +99,15 @@ impl StripeApi {
         {
             return Ok(Arc::clone(client));
         }
-        let built = Arc::new(
-            Client::new(self.url.as_deref(), key, TIMEOUT)
-                .map_err(|UnsendableKey| StripeError::Unauthorized)?,
-        );
+        let built = Arc::new(Client::new(self.url.as_deref(), key, TIMEOUT)?);
         *client = Some((key.clone(), Arc::clone(&built)));
         Ok(built)
     }
 }
 
-impl StripeReader for StripeApi {
-    async fn owner(
-        &self,
-        payment: &PaymentIntentId,
-        now: Timestamp,
-    ) -> Result<PaymentFor, StripeReadError> {
-        // Stripe has told us of it, so this account has it: a key that doesn't know it is the wrong
-        // one, and says nothing about its owner.
-        let json = self.read(&format!("/payment_intents/{payment}"), now).await?;
-        let owner = payment_owner_from_api(&json).map_err(StripeError::Unreadable)?;
-        match owner {
-            Owner::Marked(_) => Ok(PaymentFor::Purchase(owner)),
-            // Stripe creates the payment intents of invoices, and copies no metadata to them.
-            Owner::Unmarked | Owner::Unsaid => {
-                let json = self.read(&invoice_payments_of(payment), now).await?;
-                let subscription =
-                    subscription_of_payment_from_api(&json).map_err(StripeError::Unreadable)?;
-                Ok(subscription.unwrap_or(PaymentFor::Purchase(owner)))
-            }
-        }
-    }
-
-    async fn dispute(
-        &self,
-        id: &DisputeId,
-        now: Timestamp,
-    ) -> Result<DisputeStatus, StripeReadError> {
-        let json = self.read(&format!("/disputes/{id}"), now).await?;
-        dispute_status_from_api(&json).map_err(|reason| StripeError::Unreadable(reason).into())
+impl ObjectReader for StripeApi {
+    async fn object(&self, path: &str, now: Timestamp) -> Result<String, StripeReadError> {
+        Ok(self.send(|| RequestBuilder::new(StripeMethod::Get, path), None, now).await?)
     }
 }
 

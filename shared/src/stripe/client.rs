@@ -1,7 +1,8 @@
-//! One request to Stripe, and its answer.
+//! The client for Stripe's API: the functions' and the operator's.
 //!
-//! The library describes requests; its own client would bring HTTP/2, and for an error's sake the
-//! types of all that an error may mention.
+//! The library describes requests; its own client would bring HTTP/2 and the types of all that an
+//! error may mention. Answers are JSON: what they mean is read elsewhere, by shapes that tolerate
+//! what we don't know.
 
 use std::time::Duration;
 
@@ -20,14 +21,20 @@ use crate::https::{Connector, connector};
 use crate::ports::StripeError;
 
 const STRIPE: &str = "https://api.stripe.com";
-const WHO_ASKS: &str = concat!("coursegate/", env!("CARGO_PKG_VERSION"));
+const USER_AGENT_VALUE: &str = concat!("coursegate/", env!("CARGO_PKG_VERSION"));
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// How many times a request is sent at most.
+/// Whether to try again, if Stripe says so itself: `true` or `false`, whatever the status.
+const SHOULD_RETRY: &str = "stripe-should-retry";
+
+/// The path of Stripe's API v2, whose requests say so themselves.
+const V2: &str = "/v2/";
+
 const ATTEMPTS_MAX: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
 /// Stripe's API, with one key.
+#[derive(Clone)]
 pub struct Client {
     connections: legacy::Client<Connector, String>,
     url: String,
@@ -35,59 +42,38 @@ pub struct Client {
     timeout: Duration,
 }
 
-/// What Stripe says of trying again, whatever the status: `true` or `false`.
-const SHOULD_RETRY: &str = "stripe-should-retry";
-
-/// What Stripe has answered.
-pub struct Answer {
-    /// The status.
-    pub status: StatusCode,
-    /// The body, if it is text.
-    pub text: Option<String>,
-    /// Whether to try again, where Stripe says so itself.
-    pub should_retry: Option<bool>,
+/// Why a call to Stripe has no result.
+#[derive(Debug)]
+pub enum CallError {
+    /// The key can't be sent, so it is not one of Stripe's.
+    InvalidKey,
+    /// Stripe answered with an error.
+    Refused(Refusal),
+    /// There was no answer in time. Stripe may have done what it was asked.
+    TimedOut,
+    /// There was no answer, or none of Stripe's. Stripe may have done what it was asked.
+    Unreachable,
+    /// The request can't be sent as it is.
+    Invalid(String),
 }
 
-/// Why there is no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum NoAnswer {
-    /// The time is over.
-    #[error("no answer in time")]
-    InTime,
-    /// The connection failed. Which of the many ways it was changes nothing.
-    #[error("no answer")]
-    AtAll,
-    /// It can't be asked so.
-    #[error("{0}")]
-    Unsendable(String),
+/// An error that Stripe answered with. <https://docs.stripe.com/api/errors>
+#[derive(Debug)]
+pub struct Refusal {
+    /// The HTTP status.
+    pub status: u16,
+    /// Stripe's code, such as `resource_missing`.
+    pub code: Option<String>,
+    /// Stripe's message. It may quote what was sent: it is for the operator and never logged.
+    pub message: Option<SecretString>,
+    /// The kind of error, such as `invalid_request_error`.
+    kind: String,
+    /// The parameter it is about.
+    param: Option<String>,
+    /// Whether to try again, if Stripe says so itself.
+    should_retry: Option<bool>,
 }
 
-/// The key is no text that could be sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("this is no key of Stripe's")]
-pub struct UnsendableKey;
-
-/// How long to wait before each further attempt.
-pub fn pauses() -> impl Iterator<Item = Duration> {
-    let pauses = std::iter::successors(Some(FIRST_PAUSE), |pause| pause.checked_mul(3));
-    (1..ATTEMPTS_MAX).zip(pauses).map(|(_, pause)| pause)
-}
-
-/// A request that was not answered as it should be.
-pub(super) struct Unanswered {
-    /// Why.
-    pub(super) error: StripeError,
-    /// Whether to try again, where Stripe says so itself.
-    pub(super) should_retry: Option<bool>,
-}
-
-impl From<StripeError> for Unanswered {
-    fn from(error: StripeError) -> Self {
-        Self { error, should_retry: None }
-    }
-}
-
-/// <https://docs.stripe.com/api/errors>
 #[derive(Deserialize)]
 struct ErrorShape {
     error: ErrorFields,
@@ -95,23 +81,60 @@ struct ErrorShape {
 
 #[derive(Deserialize)]
 struct ErrorFields {
-    #[serde(rename = "type")]
+    #[serde(rename = "type", default)]
     kind: String,
     code: Option<String>,
     param: Option<String>,
+    message: Option<String>,
+}
+
+impl CallError {
+    /// Whether the same request may succeed if it is sent again. What Stripe says counts; otherwise
+    /// the status. <https://docs.stripe.com/error-low-level>
+    const fn is_worth_another_try(&self) -> bool {
+        match self {
+            Self::Refused(Refusal { should_retry: Some(should_retry), .. }) => *should_retry,
+            Self::Refused(Refusal { status, .. }) => matches!(*status, 409 | 429 | 500..),
+            Self::TimedOut | Self::Unreachable => true,
+            Self::InvalidKey | Self::Invalid(_) => false,
+        }
+    }
+}
+
+/// Messages stay behind: they may quote what was sent.
+impl From<CallError> for StripeError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::InvalidKey => Self::Unauthorized,
+            CallError::TimedOut | CallError::Unreachable => Self::Unreachable,
+            CallError::Invalid(reason) => Self::Unreadable(reason),
+            CallError::Refused(Refusal { status, code, kind, param, .. }) => {
+                let code = code.unwrap_or(kind);
+                match status {
+                    401 | 403 => Self::Unauthorized,
+                    409 | 429 => Self::Busy,
+                    500.. => Self::Failed { status },
+                    _ if status == 404 || code == "resource_missing" => {
+                        Self::Missing { param: param.unwrap_or_default() }
+                    }
+                    _ => Self::Refused { status, code },
+                }
+            }
+        }
+    }
 }
 
 impl Client {
-    /// The API at this address, or at Stripe's own. Each request may take so long.
+    /// The API at this address, or at Stripe's own. One request takes no longer than `timeout`.
     pub fn new(
         url: Option<&str>,
         key: &SecretString,
         timeout: Duration,
-    ) -> Result<Self, UnsendableKey> {
+    ) -> Result<Self, CallError> {
         let authorization = HeaderValue::try_from(format!("Bearer {}", key.expose_secret()));
-        let mut authorization = authorization.map_err(|_text| UnsendableKey)?;
+        let Ok(mut authorization) = authorization else { return Err(CallError::InvalidKey) };
         authorization.set_sensitive(true);
-        // A connection that lay idle while Lambda slept may be gone, so none is kept.
+        // A connection that was idle while Lambda slept may be gone, so none is kept.
         let connections = legacy::Client::builder(TokioExecutor::new())
             .pool_max_idle_per_host(0)
             .build(connector(url));
@@ -119,40 +142,45 @@ impl Client {
         Ok(Self { connections, url, authorization, timeout })
     }
 
-    /// Sends a request once, and returns whatever is answered.
-    pub async fn exchange(
+    /// Sends a request up to three times, under one idempotency key, and returns the answer's JSON.
+    /// Without a key it must be safe to repeat.
+    pub async fn send(
         &self,
-        request: RequestBuilder,
-        key: Option<&IdempotencyKey>,
-    ) -> Result<Answer, NoAnswer> {
-        let request = self.http(request, key).map_err(NoAnswer::Unsendable)?;
-        let answered = tokio::time::timeout(self.timeout, self.answer(request)).await;
-        let answer = answered.map_err(|_elapsed| NoAnswer::InTime)?.ok_or(NoAnswer::AtAll)?;
-        let (parts, body) = answer.into_parts();
-        Ok(Answer {
-            status: parts.status,
-            text: std::str::from_utf8(&body).ok().map(str::to_owned),
-            should_retry: should_retry(&parts.headers),
-        })
+        request: impl Fn() -> RequestBuilder,
+        key: Option<&str>,
+    ) -> Result<String, CallError> {
+        let key = key.map(IdempotencyKey::new).transpose();
+        let key = key.map_err(|error| CallError::Invalid(error.to_string()))?;
+        let mut pause = FIRST_PAUSE;
+        for _ in 1..ATTEMPTS_MAX {
+            match self.send_once(request(), key.as_ref()).await {
+                Err(error) if error.is_worth_another_try() => {}
+                answered => return answered,
+            }
+            tokio::time::sleep(pause).await;
+            pause = pause.saturating_mul(3);
+        }
+        self.send_once(request(), key.as_ref()).await
     }
 
-    /// Sends a request once, and returns the answer's JSON.
-    pub(super) async fn send(
+    async fn send_once(
         &self,
         request: RequestBuilder,
         key: Option<&IdempotencyKey>,
-    ) -> Result<String, Unanswered> {
-        let Answer { status, text, should_retry } =
-            self.exchange(request, key).await.map_err(|error| match error {
-                NoAnswer::InTime | NoAnswer::AtAll => StripeError::Unreachable,
-                NoAnswer::Unsendable(why) => StripeError::Unreadable(why),
-            })?;
-        if !status.is_success() {
-            let error = text.map_or(StripeError::Unreachable, |text| refusal(status, &text));
-            return Err(Unanswered { error, should_retry });
+    ) -> Result<String, CallError> {
+        let request = self.http(request, key)?;
+        let answered = tokio::time::timeout(self.timeout, self.answer(request)).await;
+        let Ok(answer) = answered else { return Err(CallError::TimedOut) };
+        // Which of the many ways to get no answer it was changes nothing.
+        let (parts, body) = answer.ok_or(CallError::Unreachable)?.into_parts();
+        let json = std::str::from_utf8(&body).ok();
+        if !parts.status.is_success() {
+            let should_retry = should_retry(&parts.headers);
+            let refusal = json.and_then(|json| refusal(parts.status, json, should_retry));
+            return Err(refusal.map_or(CallError::Unreachable, CallError::Refused));
         }
-        let json = text.filter(|text| serde_json::from_str::<IgnoredAny>(text).is_ok());
-        Ok(json.ok_or(StripeError::Unreachable)?)
+        let json = json.filter(|json| serde_json::from_str::<IgnoredAny>(json).is_ok());
+        json.map(str::to_owned).ok_or(CallError::Unreachable)
     }
 
     async fn answer(&self, request: Request<String>) -> Option<Response<Bytes>> {
@@ -161,25 +189,24 @@ impl Client {
         Some(Response::from_parts(parts, body.collect().await.ok()?.to_bytes()))
     }
 
-    /// A path without a version of the API is of `/v1`.
     fn http(
         &self,
         request: RequestBuilder,
         key: Option<&IdempotencyKey>,
-    ) -> Result<Request<String>, String> {
+    ) -> Result<Request<String>, CallError> {
         let method = match request.method {
             StripeMethod::Get => Method::GET,
             StripeMethod::Post => Method::POST,
             StripeMethod::Delete => Method::DELETE,
         };
-        let version = if request.path.starts_with("/v2/") { "" } else { "/v1" };
+        let version = if request.path.starts_with(V2) { "" } else { "/v1" };
         let query = request.query.filter(|query| !query.is_empty());
         let query = query.map_or_else(String::new, |query| format!("?{query}"));
         let mut http = Request::builder()
             .method(method)
             .uri(format!("{}{version}{}{query}", self.url, request.path))
             .header(AUTHORIZATION, &self.authorization)
-            .header(USER_AGENT, WHO_ASKS)
+            .header(USER_AGENT, USER_AGENT_VALUE)
             .header("stripe-version", VERSION.as_str());
         if let Some(key) = key {
             http = http.header("idempotency-key", key.as_str());
@@ -187,7 +214,8 @@ impl Client {
         if request.body.is_some() {
             http = http.header(CONTENT_TYPE, FORM);
         }
-        http.body(request.body.unwrap_or_default()).map_err(|error| error.to_string())
+        http.body(request.body.unwrap_or_default())
+            .map_err(|error| CallError::Invalid(error.to_string()))
     }
 }
 
@@ -199,22 +227,12 @@ fn should_retry(headers: &HeaderMap) -> Option<bool> {
     }
 }
 
-/// Sorts Stripe's errors. Messages stay behind: they may quote what was sent.
-fn refusal(status: StatusCode, json: &str) -> StripeError {
-    let Ok(ErrorShape { error }) = serde_json::from_str(json) else {
-        // An error page of something between Stripe and us: Stripe itself may not have answered.
-        return StripeError::Unreachable;
-    };
-    let code = error.code.unwrap_or(error.kind);
-    match status.as_u16() {
-        401 | 403 => StripeError::Unauthorized,
-        409 | 429 => StripeError::Busy,
-        status @ 500.. => StripeError::Failed { status },
-        status if status == 404 || code == "resource_missing" => {
-            StripeError::Missing { param: error.param.unwrap_or_default() }
-        }
-        status => StripeError::Refused { status, code },
-    }
+/// None if it is the error page of something between Stripe and us.
+fn refusal(status: StatusCode, json: &str, should_retry: Option<bool>) -> Option<Refusal> {
+    let ErrorShape { error } = serde_json::from_str(json).ok()?;
+    let ErrorFields { kind, code, param, message } = error;
+    let message = message.map(SecretString::from);
+    Some(Refusal { status: status.as_u16(), code, message, kind, param, should_retry })
 }
 
 #[cfg(test)]
@@ -254,7 +272,10 @@ mod tests {
         ];
         for (status, json, expected) in cases {
             let status = StatusCode::from_u16(status).unwrap();
-            assert_eq!(format!("{:?}", refusal(status, json)), expected, "{json}");
+            let refusal = refusal(status, json, None);
+            assert!(!format!("{refusal:?}").contains("pm_card_ada"), "{refusal:?}");
+            let error = refusal.map_or(CallError::Unreachable, CallError::Refused);
+            assert_eq!(format!("{:?}", StripeError::from(error)), expected, "{json}");
         }
     }
 }

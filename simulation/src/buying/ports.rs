@@ -1,4 +1,4 @@
-//! The ports of one request, with every step under the scheduler's control.
+//! The world as one request sees it, with every step of it in the scheduler's hand.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use shared::domain::access::Entitlements;
 use shared::domain::catalog::PublishedCatalog;
-use shared::domain::checkout::{Attempt, Buyer, Link, OpenSession, Session, SessionRequest};
+use shared::domain::checkout::{
+    Attempt, Buyer, Link, NewCustomer, OpenSession, Session, SessionRequest,
+};
 use shared::domain::decide::{Needs, PaymentFor, Stored, StoredSource, Write};
 use shared::domain::facts::DisputeStatus;
 use shared::domain::id::{
     AttemptId, CustomerId, DisputeId, LearnerId, LinkId, PaymentIntentId, ProductId, SessionId,
     SourceId,
 };
-use shared::domain::rate::{Counter, Rate};
+use shared::domain::rate::{Count, Counter, Rate};
 use shared::domain::shop::Owner;
 use shared::domain::time::Timestamp;
 use shared::ports::{
@@ -30,98 +32,168 @@ use crate::world::YieldOnce;
 /// How a call can fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// Unreachable; nothing is done.
+    /// It can't be reached; nothing is done.
     Unreachable,
-    /// It is done, and the response is lost.
+    /// It is done, and the answer is lost.
     AnswerLost,
     /// It is done after the caller has given up.
     DoneLate,
-    /// Stripe does it, and returns a server error that it repeats for a day.
+    /// Stripe does it, and answers with an error of its own for a day.
     StripeBreaks,
+    /// A write is refused, since a transaction is writing the same item.
+    Conflict,
 }
 
 /// All of them.
-pub const FAULTS: [Fault; 4] =
+pub const FAULTS: [Fault; 5] =
+    [Fault::Unreachable, Fault::AnswerLost, Fault::DoneLate, Fault::StripeBreaks, Fault::Conflict];
+
+/// What can go wrong with a write to the table.
+const WRITING: [Fault; 4] =
+    [Fault::Unreachable, Fault::AnswerLost, Fault::DoneLate, Fault::Conflict];
+/// What can go wrong with a call to Stripe.
+const ASKING: [Fault; 4] =
     [Fault::Unreachable, Fault::AnswerLost, Fault::DoneLate, Fault::StripeBreaks];
+
+/// A step of a request, as the tally names what became of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Call {
+    pub(super) fails: &'static str,
+    pub(super) is_last: &'static str,
+}
+
+macro_rules! calls {
+    ($($name:ident $what:literal;)*) => {
+        $(const $name: Call = Call {
+            fails: concat!("failed: ", $what),
+            is_last: concat!("killed after: ", $what),
+        };)*
+    };
+}
+
+calls! {
+    READ "read";
+    COUNT "count";
+    CREATE_CUSTOMER "create customer";
+    BEGIN_ATTEMPT "begin attempt";
+    OPEN_SESSION "open session";
+    RENEW_ATTEMPT "renew attempt";
+    RECORD_SESSION "record session";
+    CHECK_SESSION "check session";
+    CLOSE_SESSION "close session";
+    INGEST "ingest";
+    OTHER "another call";
+}
 
 /// One request's ports. Clones belong to the same request.
 #[derive(Clone)]
-pub(super) struct RequestPorts(pub(super) Arc<Mutex<World>>);
+pub(super) struct RequestPorts {
+    world: Arc<Mutex<World>>,
+    /// What it has called last.
+    last: Arc<Mutex<Call>>,
+}
 
 impl RequestPorts {
+    pub(super) fn new(world: Arc<Mutex<World>>) -> Self {
+        Self { world, last: Arc::new(Mutex::new(OTHER)) }
+    }
+
+    /// What has been called last.
+    pub(super) fn last(&self) -> Call {
+        *self.last.lock().unwrap()
+    }
+
     fn world(&self) -> MutexGuard<'_, World> {
-        self.0.lock().unwrap()
+        self.world.lock().unwrap()
+    }
+
+    /// Makes a call, between two pauses; what is due and possible goes wrong with it.
+    async fn call<T>(
+        &self,
+        call: Call,
+        possible: &[Fault],
+        act: impl FnOnce(&mut World, Option<Fault>) -> T + Send,
+    ) -> T {
+        YieldOnce::default().await;
+        let answer = {
+            let mut world = self.world();
+            let fault = world.take_fault(possible);
+            if fault.is_some() {
+                world.count(call.fails);
+            }
+            act(&mut world, fault)
+        };
+        *self.last.lock().unwrap() = call;
+        YieldOnce::default().await;
+        answer
     }
 
     /// Reads the table.
     async fn read<T>(&self, read: impl FnOnce(&Contents) -> T + Send) -> Result<T, LedgerError> {
-        YieldOnce::default().await;
-        let answer = {
-            let mut world = self.world();
-            if world.take_fault(&[Fault::Unreachable]).is_some() {
-                Err(unavailable())
-            } else {
-                Ok(read(&world.contents))
-            }
-        };
-        YieldOnce::default().await;
-        answer
+        self.call(READ, &[Fault::Unreachable], |world, fault| match fault {
+            None => Ok(read(&world.contents)),
+            Some(_) => Err(unavailable()),
+        })
+        .await
     }
 
     /// Writes to the table.
-    async fn write<T: 'static>(
+    async fn write<T: Send + 'static>(
         &self,
+        call: Call,
         write: impl FnOnce(&mut Contents) -> T + Send + 'static,
+        conflict: T,
     ) -> Result<T, LedgerError> {
-        YieldOnce::default().await;
-        let answer = {
-            let mut world = self.world();
-            match world.take_fault(&[Fault::Unreachable, Fault::AnswerLost, Fault::DoneLate]) {
-                None => Ok(write(&mut world.contents)),
-                Some(Fault::AnswerLost) => {
-                    write(&mut world.contents);
-                    Err(unavailable())
-                }
-                Some(Fault::DoneLate) => {
-                    world.late.push(Box::new(|world| drop(write(&mut world.contents))));
-                    Err(unavailable())
-                }
-                Some(Fault::Unreachable | Fault::StripeBreaks) => Err(unavailable()),
+        self.call(call, &WRITING, |world, fault| match fault {
+            None => Ok(write(&mut world.contents)),
+            Some(Fault::Conflict) => Ok(conflict),
+            Some(Fault::AnswerLost) => {
+                write(&mut world.contents);
+                Err(unavailable())
             }
-        };
-        YieldOnce::default().await;
-        answer
+            Some(Fault::DoneLate) => {
+                world.late.push(Box::new(|world| drop(write(&mut world.contents))));
+                Err(unavailable())
+            }
+            Some(Fault::Unreachable | Fault::StripeBreaks) => Err(unavailable()),
+        })
+        .await
     }
 
-    /// Calls Stripe; the flag says that the call fails with a server error.
+    /// Writes to the table under a condition.
+    async fn write_if(
+        &self,
+        call: Call,
+        write: impl FnOnce(&mut Contents) -> bool + Send + 'static,
+    ) -> Result<bool, LedgerError> {
+        self.write(call, write, false).await
+    }
+
+    /// Asks Stripe to do something; the flag says that it breaks.
     async fn ask<T: 'static>(
         &self,
+        call: Call,
         act: impl FnOnce(&mut World, bool) -> Result<T, StripeError> + Send + 'static,
     ) -> Result<T, StripeError> {
-        YieldOnce::default().await;
-        let answer = {
-            let mut world = self.world();
-            match world.take_fault(&FAULTS) {
-                None => act(&mut world, false),
-                Some(Fault::StripeBreaks) => act(&mut world, true).and(Err(broken())),
-                Some(Fault::AnswerLost) => {
-                    drop(act(&mut world, false));
-                    Err(StripeError::Unreachable)
-                }
-                Some(Fault::DoneLate) => {
-                    world.late.push(Box::new(|world| drop(act(world, false))));
-                    Err(StripeError::Unreachable)
-                }
-                Some(Fault::Unreachable) => Err(StripeError::Unreachable),
+        self.call(call, &ASKING, |world, fault| match fault {
+            None => act(world, false),
+            Some(Fault::StripeBreaks) => act(world, true).and(Err(broken())),
+            Some(Fault::AnswerLost) => {
+                drop(act(world, false));
+                Err(StripeError::Unreachable)
             }
-        };
-        YieldOnce::default().await;
-        answer
+            Some(Fault::DoneLate) => {
+                world.late.push(Box::new(|world| drop(act(world, false))));
+                Err(StripeError::Unreachable)
+            }
+            Some(Fault::Unreachable | Fault::Conflict) => Err(StripeError::Unreachable),
+        })
+        .await
     }
 }
 
 fn unavailable() -> LedgerError {
-    LedgerError::Unavailable("by order of the scheduler".into())
+    LedgerError::Unavailable("as the scheduler has it".into())
 }
 
 const fn broken() -> StripeError {
@@ -135,7 +207,12 @@ impl Ledger for RequestPorts {
 
     async fn commit(&self, writes: &[Write]) -> Result<Commit, LedgerError> {
         let writes = writes.to_vec();
-        self.write(move |contents| contents.commit(&writes)).await
+        self.write(
+            INGEST,
+            move |contents| contents.commit(&writes),
+            Commit::Conflict(Box::default()),
+        )
+        .await
     }
 }
 
@@ -160,24 +237,18 @@ impl CatalogReader for RequestPorts {
 }
 
 impl CheckoutStore for RequestPorts {
-    async fn buyer(&self, learner: &LearnerId, product: &ProductId) -> Result<Buyer, LedgerError> {
+    async fn buyer(
+        &self,
+        learner: &LearnerId,
+        product: &ProductId,
+        counter: &Counter,
+    ) -> Result<Buyer, LedgerError> {
         let mutant = self.world().mutant;
-        let buyer = self.read(|contents| contents.buyer(learner, product)).await?;
+        let buyer = self.read(|contents| contents.buyer(learner, product, counter)).await?;
         Ok(match mutant {
             Some(Mutant::AttemptsForgotten) => Buyer { attempt: None, ..buyer },
             _ => buyer,
         })
-    }
-
-    async fn set_customer(
-        &self,
-        learner: &LearnerId,
-        customer: &CustomerId,
-        replaces: Option<&CustomerId>,
-    ) -> Result<bool, LedgerError> {
-        let (learner, customer) = (learner.clone(), customer.clone());
-        let replaces = replaces.cloned();
-        self.write(move |it| it.set_customer(&learner, &customer, replaces.as_ref())).await
     }
 
     async fn begin_attempt(
@@ -186,22 +257,27 @@ impl CheckoutStore for RequestPorts {
         product: &ProductId,
         attempt: &Attempt,
         replaces: Option<&Attempt>,
+        customer: Option<&NewCustomer>,
     ) -> Result<bool, LedgerError> {
         let mutant = self.world().mutant;
         let (learner, product, attempt) = (learner.clone(), product.clone(), attempt.clone());
-        let replaces = replaces.cloned();
-        self.write(move |contents| {
+        let (replaces, mut customer) = (replaces.cloned(), customer.cloned());
+        self.write_if(BEGIN_ATTEMPT, move |contents| {
             let key = (learner.clone(), product.clone());
             let on_record = contents.attempts.get(&key).cloned();
             let replaces = match (mutant, &on_record, replaces) {
                 (Some(Mutant::AttemptsForgotten), _, _) => on_record,
-                // It suffices that it is the same attempt, whatever was recorded of it.
+                // It is enough that it is the same attempt, whatever was recorded of it.
                 (Some(Mutant::SessionsOverlooked), Some(it), Some(read)) if it.id == read.id => {
                     on_record
                 }
                 (_, _, replaces) => replaces,
             };
-            contents.begin_attempt(&learner, &product, &attempt, replaces.as_ref())
+            if let (Some(Mutant::CustomersOverwritten), Some(customer)) = (mutant, &mut customer) {
+                customer.replaces = contents.customers.get(&learner).map(|it| it.id.clone());
+            }
+            let replaces = replaces.as_ref();
+            contents.begin_attempt(&learner, &product, &attempt, replaces, customer.as_ref())
         })
         .await
     }
@@ -215,7 +291,9 @@ impl CheckoutStore for RequestPorts {
     ) -> Result<bool, LedgerError> {
         let (learner, product) = (learner.clone(), product.clone());
         let (attempt, renewed) = (attempt.clone(), renewed.clone());
-        self.write(move |it| it.renew_attempt(&learner, &product, &attempt, &renewed)).await
+        let renew =
+            move |it: &mut Contents| it.renew_attempt(&learner, &product, &attempt, &renewed);
+        self.write_if(RENEW_ATTEMPT, renew).await
     }
 
     async fn record_session(
@@ -227,8 +305,13 @@ impl CheckoutStore for RequestPorts {
     ) -> Result<bool, LedgerError> {
         let (learner, product) = (learner.clone(), product.clone());
         let (attempt, session) = (attempt.clone(), session.clone());
-        let recorded =
-            self.write(move |it| it.record_session(&learner, &product, &attempt, &session)).await;
+        let record =
+            move |it: &mut Contents| it.record_session(&learner, &product, &attempt, &session);
+        let mutant = self.world().mutant;
+        let recorded = match mutant {
+            Some(Mutant::RecordingPretended) => Ok(true),
+            _ => self.write_if(RECORD_SESSION, record).await,
+        };
         if matches!(recorded, Ok(false)) {
             self.world().count("session of another attempt, or recorded already");
         }
@@ -239,29 +322,14 @@ impl CheckoutStore for RequestPorts {
         self.read(|contents| contents.rate(counter)).await
     }
 
-    async fn begin_window(
-        &self,
-        counter: &Counter,
-        rate: Rate,
-        replaces: Option<Rate>,
-    ) -> Result<bool, LedgerError> {
-        let counter = counter.clone();
-        self.write(move |contents| contents.begin_window(&counter, rate, replaces)).await
-    }
-
-    async fn count_in_window(
-        &self,
-        counter: &Counter,
-        since: Timestamp,
-        times_max: u32,
-    ) -> Result<bool, LedgerError> {
-        let counter = counter.clone();
-        self.write(move |contents| contents.count_in_window(&counter, since, times_max)).await
+    async fn count(&self, count: &Count) -> Result<bool, LedgerError> {
+        let count = count.clone();
+        self.write_if(COUNT, move |contents| contents.count(&count)).await
     }
 
     async fn put_link(&self, id: &LinkId, link: &Link) -> Result<bool, LedgerError> {
         let (id, link) = (id.clone(), link.clone());
-        self.write(move |contents| contents.put_link(&id, &link)).await
+        self.write_if(OTHER, move |contents| contents.put_link(&id, &link)).await
     }
 
     async fn link(&self, id: &LinkId) -> Result<Option<Link>, LedgerError> {
@@ -270,19 +338,20 @@ impl CheckoutStore for RequestPorts {
 }
 
 impl StripeReader for RequestPorts {
-    /// There is only one shop here.
+    /// There is one shop here.
     async fn owner(
         &self,
         payment: &PaymentIntentId,
         _: Timestamp,
     ) -> Result<PaymentFor, StripeReadError> {
         let session = payment.as_str().replacen("pi_", "cs_", 1);
-        let known = self.ask(move |world, _| Ok(world.stripe.session(&session).is_some())).await?;
+        let known =
+            self.ask(OTHER, move |world, _| Ok(world.stripe.session(&session).is_some())).await?;
         let owner = if known { Owner::Marked(shop().mark) } else { Owner::Unmarked };
         Ok(PaymentFor::Purchase(owner))
     }
 
-    /// No dispute is decided twice here, so nobody asks.
+    /// No dispute here is decided twice, so nobody has to ask.
     async fn dispute(
         &self,
         id: &DisputeId,
@@ -302,7 +371,7 @@ impl StripeCheckout for RequestPorts {
     ) -> Result<CustomerId, StripeError> {
         let key = format!("{learner} {replaces:?} {other_key:?}");
         let id = self
-            .ask(move |world, breaks| {
+            .ask(CREATE_CUSTOMER, move |world, breaks| {
                 world.stripe.create_customer(&key, now.unix_seconds(), breaks)
             })
             .await?;
@@ -317,7 +386,7 @@ impl StripeCheckout for RequestPorts {
     ) -> Result<Session, StripeError> {
         let (request, key) = (request.clone(), attempt.to_string());
         let json = self
-            .ask(move |world, breaks| {
+            .ask(OPEN_SESSION, move |world, breaks| {
                 let now = world.now;
                 world.stripe.open(&request, &key, now, breaks)
             })
@@ -331,12 +400,10 @@ impl StripeCheckout for RequestPorts {
         now: Timestamp,
     ) -> Result<Option<Session>, StripeError> {
         let id = id.to_string();
-        let json = self
-            .ask(
-                move |world, breaks| {
-                    if breaks { Err(broken()) } else { Ok(world.stripe.read(&id)) }
-                },
-            )
+        let json =
+            self.ask(CHECK_SESSION, move |world, breaks| {
+                if breaks { Err(broken()) } else { Ok(world.stripe.read(&id)) }
+            })
             .await?;
         Ok(json.map(|json| wire::session_from_api(&json.to_string(), now).unwrap()))
     }
@@ -344,7 +411,7 @@ impl StripeCheckout for RequestPorts {
     async fn expire_session(&self, id: &SessionId, _: Timestamp) -> Result<(), StripeError> {
         let id = id.to_string();
         let expired = self
-            .ask(move |world, _| match world.mutant {
+            .ask(CLOSE_SESSION, move |world, _| match world.mutant {
                 Some(Mutant::ExpiryPretended) => Ok(()),
                 _ => world.stripe.expire(&id),
             })
@@ -363,7 +430,7 @@ impl Clock for RequestPorts {
         Timestamp::from_unix_seconds(self.world().now)
     }
 
-    /// A short pause ends at the next step, a longer one once enough time has passed.
+    /// A pause is over at the next step; longer ones when so much time has passed.
     async fn sleep(&self, duration: Duration) {
         let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
         if seconds == 0 {

@@ -12,8 +12,8 @@ use shared::apply::apply;
 use shared::domain::access::RefundThreshold;
 use shared::domain::checkout::Link;
 use shared::domain::time::Timestamp;
-use shared::dynamo::catalog::CatalogCache;
 use shared::stripe::wire;
+use shared::usecases::catalog::CatalogCache;
 
 use super::Step;
 use super::ports::{Fault, RequestPorts};
@@ -47,9 +47,10 @@ struct Answer {
 struct Job {
     name: String,
     /// The learner and the product; none for a confirmation.
-    wish: Option<(&'static str, &'static str)>,
+    wanted: Option<(&'static str, &'static str)>,
     /// Whether the product was paid for, as far as Stripe knew, when the request started.
     was_sold: bool,
+    ports: RequestPorts,
     future: Pin<Box<dyn Future<Output = Answer> + Send>>,
 }
 
@@ -114,6 +115,7 @@ impl Run {
                     let job = self.jobs.remove(index);
                     self.log(|| format!("{} is killed", job.name));
                     self.world().count("function killed");
+                    self.world().count(job.ports.last().is_last);
                 }
             }
             Step::Pass(seconds) => self.pass(i64::from(seconds)),
@@ -162,8 +164,8 @@ impl Run {
             let body = json!({ "price": price });
             request("POST /checkout", &json!({}), Some(learner), Some(&body))
         };
-        let way = if is_by_link { "by a link" } else { "on the site" };
-        let name = format!("{learner}'s request for {price} {way}");
+        let channel = if is_by_link { "through a link" } else { "on the site" };
+        let name = format!("{learner}'s request for {price} {channel}");
         let was_sold = self.world().is_sold(learner, product);
         self.begin(name, Some((learner, product)), was_sold, request);
     }
@@ -180,14 +182,14 @@ impl Run {
     }
 
     fn confirm(&mut self, number: u8) {
-        let handed_out: Vec<(String, String)> = {
+        let returned: Vec<(String, String)> = {
             let world = self.world();
-            let sessions = world.stripe.sessions.iter().filter(|session| session.is_handed_out);
+            let sessions = world.stripe.sessions.iter().filter(|session| session.is_returned);
             sessions.map(|session| (session.learner.clone(), session.id.clone())).collect()
         };
-        let Some(index) = usize::from(number).checked_rem(handed_out.len()) else { return };
+        let Some(index) = usize::from(number).checked_rem(returned.len()) else { return };
         if self.jobs.len() < REQUESTS_MAX {
-            let (learner, session) = &handed_out[index];
+            let (learner, session) = &returned[index];
             let parameters = json!({ "session": session });
             let route = "POST /checkout/{session}/confirm";
             let request = request(route, &parameters, Some(learner), None);
@@ -198,12 +200,12 @@ impl Run {
     fn begin(
         &mut self,
         name: String,
-        wish: Option<(&'static str, &'static str)>,
+        wanted: Option<(&'static str, &'static str)>,
         was_sold: bool,
         request: Request,
     ) {
         self.log(|| format!("{name} begins"));
-        let ports = RequestPorts(Arc::clone(&self.world));
+        let ports = RequestPorts::new(Arc::clone(&self.world));
         let app = App {
             table: ports.clone(),
             catalog: CatalogCache::new(ports.clone()),
@@ -211,10 +213,10 @@ impl Run {
             site_origin: SITE.to_owned(),
             shop: shop(),
             refund_threshold: RefundThreshold::ALL,
-            clock: ports,
+            clock: ports.clone(),
         };
         let answering = async move { answer(&checkout::handle(&app, &request).await) };
-        self.jobs.push(Job { name, wish, was_sold, future: Box::pin(answering) });
+        self.jobs.push(Job { name, wanted, was_sold, ports, future: Box::pin(answering) });
     }
 
     /// Resumes a request until a call of its own meets this fault.
@@ -276,7 +278,7 @@ impl Run {
                 what,
             });
         }
-        let (Some((learner, product)), Some(session)) = (job.wish, session(answer)) else {
+        let (Some((learner, product)), Some(session)) = (job.wanted, session(answer)) else {
             return Ok(());
         };
         // The money may have been refunded between request and response.
@@ -286,7 +288,7 @@ impl Run {
         }
         let sessions = &mut world.stripe.sessions;
         if let Some(session) = sessions.iter_mut().find(|it| it.id == session) {
-            session.is_handed_out = true;
+            session.is_returned = true;
         }
         Ok(())
     }
@@ -330,7 +332,7 @@ impl Run {
         let Some(event) = event else { return };
         self.log(|| format!("{} {} is delivered", event["id"], event["type"]));
         self.world().count("event delivered");
-        let ports = RequestPorts(Arc::clone(&self.world));
+        let ports = RequestPorts::new(Arc::clone(&self.world));
         let shop = shop();
         let observation = wire::event_from_api(&event.to_string(), shop.mode);
         let mut applying = Box::pin(async move {
@@ -375,13 +377,7 @@ impl Run {
                 let price = PRICES.iter().position(|(_, of)| *of == product).unwrap();
                 let truth = self.world().truth(learner, product);
                 self.ask(learner, price, false);
-                let mut answer = self.finish_job()?;
-                if answer.status == 503 {
-                    // Stripe repeats its server error under the same key: the next attempt has
-                    // another key.
-                    self.ask(learner, price, false);
-                    answer = self.finish_job()?;
-                }
+                let answer = self.finish_job()?;
                 let fails = |expected: String| Violation {
                     invariant: "in the end everybody can buy exactly what they don't own",
                     what: format!(

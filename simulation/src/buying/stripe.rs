@@ -46,12 +46,13 @@ pub(super) struct Session {
     pub(super) learner: String,
     pub(super) product: String,
     pub(super) price: String,
+    pub(super) customer: Option<String>,
     pub(super) created: i64,
     /// `open`, `complete` or `expired`.
     pub(super) status: &'static str,
     pub(super) payment: Option<Payment>,
     /// Whether a learner was redirected to its page.
-    pub(super) is_handed_out: bool,
+    pub(super) is_returned: bool,
 }
 
 impl Session {
@@ -61,7 +62,7 @@ impl Session {
 
     /// Whether its buyer can pay it now.
     pub(super) fn is_payable(&self) -> bool {
-        self.status == "open" && self.is_handed_out
+        self.status == "open" && self.is_returned
     }
 
     fn rendered(&self, payment_intent: Value) -> Value {
@@ -177,10 +178,11 @@ impl Stripe {
                 learner: request.learner.to_string(),
                 product: request.product.to_string(),
                 price: request.price.to_string(),
+                customer: request.customer.as_ref().map(ToString::to_string),
                 created: now,
                 status: "open",
                 payment: None,
-                is_handed_out: false,
+                is_returned: false,
             });
             id
         })?;

@@ -28,6 +28,10 @@ pub enum Mutant {
     SessionsOverlooked,
     /// Sessions are not expired before others are opened.
     ExpiryPretended,
+    /// A new customer is recorded although another was recorded since it was read.
+    CustomersOverwritten,
+    /// Sessions are returned without being recorded.
+    RecordingPretended,
 }
 
 /// A call that takes effect after its caller has given up.
@@ -82,6 +86,7 @@ impl World {
             Some(Fault::AnswerLost) => self.count("done, and the response lost"),
             Some(Fault::DoneLate) => self.count("done late"),
             Some(Fault::StripeBreaks) => self.count("Stripe broke"),
+            Some(Fault::Conflict) => self.count("a transaction was writing the same item"),
             None => {}
         }
         met
@@ -114,10 +119,18 @@ impl World {
         self.of(learner, product).any(|session| session.payment.is_some_and(Payment::is_money))
     }
 
-    /// A learner has at most one session to pay, and at most one payment, for a product.
+    /// A learner has at most one session to pay, and at most one payment, for a product, and at most
+    /// one customer.
     pub(super) fn check(&self) -> Result<(), Violation> {
-        let mut pairs = BTreeMap::new();
+        let (mut pairs, mut customers) = (BTreeMap::new(), BTreeMap::new());
         for session in &self.stripe.sessions {
+            if let Some(customer) = &session.customer {
+                let first = *customers.entry(&session.learner).or_insert(customer);
+                if first != customer {
+                    let what = format!("{} has {first} and {customer}", session.learner);
+                    return Err(Violation { invariant: "a learner has one customer", what });
+                }
+            }
             let of = (&session.learner, &session.product);
             let (payable, paid): &mut (Vec<&str>, Vec<&str>) = pairs.entry(of).or_default();
             if session.is_payable() {

@@ -1,14 +1,14 @@
 //! Checkout's storage in memory, with all of the table's conditions.
 
 use super::{
-    Attempt, AttemptId, Buyer, CheckoutStore, Contents, Counter, Customer, CustomerId, LearnerId,
-    LedgerError, Link, LinkId, MemoryLedger, OpenSession, ProductId, Rate, Timestamp,
+    Attempt, AttemptId, Buyer, CheckoutStore, Contents, Count, Counter, Customer, LearnerId,
+    LedgerError, Link, LinkId, MemoryLedger, NewCustomer, OpenSession, ProductId, Rate,
 };
 
 impl Contents {
     /// Everything that a request to buy depends on.
     #[must_use]
-    pub fn buyer(&self, learner: &LearnerId, product: &ProductId) -> Buyer {
+    pub fn buyer(&self, learner: &LearnerId, product: &ProductId, counter: &Counter) -> Buyer {
         let customer = self.customers.get(learner);
         let id =
             |is_deleted| customer.filter(|it| it.is_deleted == is_deleted).map(|it| it.id.clone());
@@ -17,39 +17,33 @@ impl Contents {
             customer: id(false),
             deleted_customer: id(true),
             attempt: self.attempts.get(&(learner.clone(), product.clone())).cloned(),
+            rate: self.rate(counter),
         }
     }
 
-    /// Makes this the learner's customer, if `replaces` still is.
-    pub fn set_customer(
-        &mut self,
-        learner: &LearnerId,
-        id: &CustomerId,
-        replaces: Option<&CustomerId>,
-    ) -> bool {
-        let is_so = self.customers.get(learner).map(|it| &it.id) == replaces;
-        if is_so {
-            let customer = Customer { id: id.clone(), is_deleted: false };
-            self.customers.insert(learner.clone(), customer);
-        }
-        is_so
-    }
-
-    /// Records an attempt in place of the one that was read.
+    /// Records an attempt in place of the one that was read, and a new customer in place of the one
+    /// that was read.
     pub fn begin_attempt(
         &mut self,
         learner: &LearnerId,
         product: &ProductId,
         attempt: &Attempt,
         replaces: Option<&Attempt>,
+        customer: Option<&NewCustomer>,
     ) -> bool {
         let key = (learner.clone(), product.clone());
         let state = |attempt: &Attempt| {
             (attempt.id.clone(), attempt.session.as_ref().map(|session| session.id.clone()))
         };
-        let is_so = self.attempts.get(&key).map(state) == replaces.map(state);
+        let on_record = self.customers.get(learner).map(|it| &it.id);
+        let is_so = self.attempts.get(&key).map(state) == replaces.map(state)
+            && customer.is_none_or(|it| it.replaces.as_ref() == on_record);
         if is_so {
             self.attempts.insert(key, attempt.clone());
+            if let Some(NewCustomer { id, .. }) = customer {
+                let customer = Customer { id: id.clone(), is_deleted: false };
+                self.customers.insert(learner.clone(), customer);
+            }
         }
         is_so
     }
@@ -95,21 +89,21 @@ impl Contents {
         self.rates.get(counter).copied()
     }
 
-    /// Starts a window in place of the one that was read.
-    pub fn begin_window(&mut self, counter: &Counter, rate: Rate, replaces: Option<Rate>) -> bool {
+    /// Counts one more request.
+    pub fn count(&mut self, count: &Count) -> bool {
+        let Count { counter, before, after, times_max } = count;
         let since = |rate: Option<Rate>| rate.map(|rate| rate.since);
-        let is_so = since(self.rate(counter)) == since(replaces);
-        if is_so {
-            self.rates.insert(counter.clone(), rate);
+        let on_record = self.rate(counter);
+        if since(on_record) != since(*before) {
+            return false;
         }
-        is_so
-    }
-
-    /// Counts one more request in the window that started then.
-    pub fn count_in_window(&mut self, counter: &Counter, since: Timestamp, times_max: u32) -> bool {
-        let rate = self.rates.get_mut(counter);
-        let rate = rate.filter(|rate| rate.since == since && rate.times < times_max);
-        rate.map(|rate| rate.times += 1).is_some()
+        let rate = match on_record.filter(|rate| rate.since == after.since) {
+            None => *after,
+            Some(rate) if rate.times < *times_max => Rate { times: rate.times + 1, ..rate },
+            Some(_) => return false,
+        };
+        self.rates.insert(counter.clone(), rate);
+        true
     }
 
     /// Stores a new link.
@@ -123,17 +117,13 @@ impl Contents {
 }
 
 impl CheckoutStore for MemoryLedger {
-    async fn buyer(&self, learner: &LearnerId, product: &ProductId) -> Result<Buyer, LedgerError> {
-        Ok(self.lock().buyer(learner, product))
-    }
-
-    async fn set_customer(
+    async fn buyer(
         &self,
         learner: &LearnerId,
-        customer: &CustomerId,
-        replaces: Option<&CustomerId>,
-    ) -> Result<bool, LedgerError> {
-        Ok(self.lock().set_customer(learner, customer, replaces))
+        product: &ProductId,
+        counter: &Counter,
+    ) -> Result<Buyer, LedgerError> {
+        Ok(self.lock().buyer(learner, product, counter))
     }
 
     async fn begin_attempt(
@@ -142,8 +132,9 @@ impl CheckoutStore for MemoryLedger {
         product: &ProductId,
         attempt: &Attempt,
         replaces: Option<&Attempt>,
+        customer: Option<&NewCustomer>,
     ) -> Result<bool, LedgerError> {
-        Ok(self.lock().begin_attempt(learner, product, attempt, replaces))
+        Ok(self.lock().begin_attempt(learner, product, attempt, replaces, customer))
     }
 
     async fn renew_attempt(
@@ -170,22 +161,8 @@ impl CheckoutStore for MemoryLedger {
         Ok(self.lock().rate(counter))
     }
 
-    async fn begin_window(
-        &self,
-        counter: &Counter,
-        rate: Rate,
-        replaces: Option<Rate>,
-    ) -> Result<bool, LedgerError> {
-        Ok(self.lock().begin_window(counter, rate, replaces))
-    }
-
-    async fn count_in_window(
-        &self,
-        counter: &Counter,
-        since: Timestamp,
-        times_max: u32,
-    ) -> Result<bool, LedgerError> {
-        Ok(self.lock().count_in_window(counter, since, times_max))
+    async fn count(&self, count: &Count) -> Result<bool, LedgerError> {
+        Ok(self.lock().count(count))
     }
 
     async fn put_link(&self, id: &LinkId, link: &Link) -> Result<bool, LedgerError> {

@@ -14,6 +14,7 @@ fn concurrent_buyers_get_one_session_and_no_double_sale() {
         "Stripe broke",
         "a link may not close the learner's session",
         "a payment changed",
+        "a transaction was writing the same item",
         "answered 200",
         "answered 409",
         "answered 503",
@@ -34,6 +35,22 @@ fn concurrent_buyers_get_one_session_and_no_double_sale() {
     ] {
         let times = tally.get(happened).copied().unwrap_or_default();
         assert!(times >= HISTORIES / 200, "{happened}: {times} times only; {tally:?}");
+    }
+    for step in [
+        "read",
+        "count",
+        "create customer",
+        "begin attempt",
+        "open session",
+        "record session",
+        "check session",
+        "close session",
+        "ingest",
+    ] {
+        for happened in [format!("failed: {step}"), format!("killed after: {step}")] {
+            let times = tally.get(happened.as_str()).copied().unwrap_or_default();
+            assert!(times >= HISTORIES / 500, "{happened}: {times} times only; {tally:?}");
+        }
     }
 }
 
@@ -66,4 +83,14 @@ fn replacing_an_attempt_whose_session_is_in_use_is_caught() {
 #[test]
 fn leaving_sessions_open_is_caught() {
     finds(Mutant::ExpiryPretended, "there is at most one session to pay");
+}
+
+#[test]
+fn overwriting_a_customer_is_caught() {
+    finds(Mutant::CustomersOverwritten, "a learner has one customer");
+}
+
+#[test]
+fn returning_unrecorded_sessions_is_caught() {
+    finds(Mutant::RecordingPretended, "there is at most one session to pay");
 }
