@@ -153,7 +153,7 @@ async fn a_typical_purchase(shop: &Shop) -> Used {
     let session = used.by(shop, Asked::Checkout, checkout).await;
     shop.world.pay(&session).await;
     let paid = shop.event("checkout.session.completed", &session).await;
-    used.by(shop, Asked::Event, shop.deliver(&paid, "applied")).await;
+    Box::pin(used.by(shop, Asked::Event, shop.deliver(&paid, "applied"))).await;
     used.by(shop, Asked::Confirm, shop.confirm(&ada, &session)).await;
     for _ in 0..2 {
         let entitlements = shop.read("GET /entitlements", "/entitlements", &ada);
@@ -196,8 +196,8 @@ async fn aws_costs_under_25_cents_per_thousand_purchases() {
     assert!((1..250_000).contains(&sum), "{}", dollars(sum));
 }
 
-/// The site's requests in all visits of one learner: each file each time, since CloudFront and the
-/// browser revalidate it; and the API, which is behind CloudFront too.
+/// The site's requests in all visits of one learner: each file each time, since `CloudFront` and the
+/// browser revalidate it; and the API, which is behind `CloudFront` too.
 fn a_learner_s_visits(api_requests: u64) -> [(&'static str, u64, u64); 5] {
     let page = std::fs::read_to_string(root().join("web/index.html")).unwrap();
     let names = page.split(['"', '\'']).filter(|text| text.starts_with('/') && text.contains('.'));

@@ -307,9 +307,9 @@ async fn a_first_purchase_is_replaced_only_as_it_was_seen<L: Ledger + AccessRead
     let dispute =
         Dispute { statuses: StatusHistory::once(DisputeStatus::Open, at(2)), snapshot: None };
     let disputes = [("du_h".parse().unwrap(), dispute)].into();
-    let disputed = Facts { disputes, ..purchase("hal", Payment::paid(at(1))).into() };
+    let on_hold = Facts { disputes, ..purchase("hal", Payment::paid(at(1))).into() };
     let before = load(ledger, "evt_none", "pi_h1").await.source;
-    let writes = store("pi_h1", disputed, before);
+    let writes = store("pi_h1", on_hold, before);
     assert_eq!(ledger.commit(&writes).await.unwrap(), Commit::Applied);
     taken(first("pi_h2", Some(("pi_h1", seen)))).await;
     is_first("pi_h1").await;

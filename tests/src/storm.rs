@@ -407,7 +407,7 @@ async fn ask(
             }
             None | Some((500..=599, _)) => observations.count("access: no response"),
             Some((status, answer)) => {
-                observations.wrong(format!("{pair:?} asks: {status} {answer}"))
+                observations.wrong(format!("{pair:?} asks: {status} {answer}"));
             }
         }
     }

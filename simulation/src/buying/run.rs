@@ -132,7 +132,7 @@ impl Run {
             }
             Step::Refund(session) => self.change_payment(session, Payment::Paid, Payment::Refunded),
             Step::Dispute(session) => {
-                self.change_payment(session, Payment::Paid, Payment::Disputed)
+                self.change_payment(session, Payment::Paid, Payment::Disputed);
             }
             Step::Decide { session, is_won } => {
                 let to = if is_won { Payment::Won } else { Payment::Lost };
