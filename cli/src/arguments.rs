@@ -1,4 +1,4 @@
-//! What can be asked on the command line.
+//! The command line.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -12,7 +12,8 @@ use shared::domain::time::Timestamp;
 
 use crate::function::Name;
 
-/// Sells courses with Stripe from your own AWS account. On a laptop, without AWS or Stripe: `up`.
+/// Sell courses with Stripe from your own AWS account. `up` runs everything on your laptop, without
+/// AWS or Stripe
 #[derive(Debug, Parser)]
 #[command(name = "coursegate", version, args_conflicts_with_subcommands = true)]
 pub(crate) struct Arguments {
@@ -24,104 +25,104 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run the local stack; also what happens without a command
+    /// Run the local stack (the default)
     Up(Up),
-    /// What is sold: compare catalog.toml with Stripe and the table, put it on sale, read it back
+    /// Preview, publish or download the catalog
     #[command(subcommand)]
     Catalog(CatalogCommand),
-    /// The webhook endpoint at Stripe: create it or bring it up to date, rotate its signing secret
+    /// Register the webhook endpoint at Stripe, or rotate its signing secret
     #[command(subcommand)]
     Webhook(WebhookCommand),
-    /// The Stripe API keys that the functions use
+    /// Store the Stripe API keys that the functions use
     #[command(subcommand)]
     Key(KeyCommand),
-    /// Say why a learner can open what they have, or can't: each payment, refund, dispute and grant
+    /// Explain a learner's access: every payment, refund, dispute and grant
     Why {
-        /// Whose; the `sub` of their token, or the service's name for them
+        /// Learner id: the token's `sub`, or the id that a service uses
         learner: LearnerId,
-        /// Only this product
+        /// Product id from catalog.toml; all products without it
         product: Option<ProductId>,
         #[command(flatten)]
         place: PlaceArguments,
     },
-    /// Give a learner a product, without a payment
+    /// Give a learner a product without a payment
     Grant {
-        /// To whom
+        /// Learner id: the token's `sub`, or the id that a service uses
         learner: LearnerId,
-        /// What
+        /// Product id from catalog.toml
         product: ProductId,
-        /// Why; it is kept with your name, and told by `coursegate why`
+        /// The reason, stored with your name and shown by `coursegate why`
         #[arg(long, value_name = "TEXT")]
         reason: Note,
-        /// Until when: a date, with which it ends, or a time like 2027-01-31T12:00:00Z; all in UTC
+        /// Last day of access (2027-01-31), or when it ends (2027-01-31T12:00:00Z), in UTC
         #[arg(long, value_name = "DATE", value_parser = end)]
         until: Option<Timestamp>,
         #[command(flatten)]
         place: PlaceArguments,
     },
-    /// Take back what a payment or a grant opens, for good; moves no money
+    /// End the access from a payment or grant for good, without refunding it
     Revoke {
-        /// Which, as `why` names it: pi_…, cs_… or grant_…
+        /// Source id from `coursegate why`: pi_…, cs_… or grant_…
         source: SourceId,
-        /// Why; it is kept with your name, and told by `coursegate why`
+        /// The reason, stored with your name and shown by `coursegate why`
         #[arg(long, value_name = "TEXT")]
         reason: Note,
         #[command(flatten)]
         place: PlaceArguments,
     },
-    /// Read an event from Stripe once more, and apply it
+    /// Read an event from Stripe again and apply it
     Replay {
-        /// Which: evt_…
+        /// Stripe event id: evt_…
         event: EventId,
         #[command(flatten)]
         place: PlaceArguments,
     },
-    /// Events that could not be read, and wait for a version that can
+    /// List, apply or dismiss events that could not be read
     #[command(subcommand)]
     Quarantine(QuarantineCommand),
-    /// Who has paid for the same product twice, and what to pay back
+    /// List duplicate payments to refund
     DoublePayments {
         #[command(flatten)]
         place: PlaceArguments,
     },
-    /// Access that Stripe doesn't say was paid for, which forged events may have left behind
+    /// List access that wasn't paid for at Stripe, as forged events may have left it
     UnknownSources {
-        /// Go on after this one, where the command stopped before
+        /// Continue after this source, where an earlier run stopped
         #[arg(long, value_name = "SOURCE")]
         after: Option<SourceId>,
         #[command(flatten)]
         place: PlaceArguments,
     },
-    /// All that is held of a learner: write it out, or erase it
+    /// Export or erase a learner's data
     #[command(subcommand)]
     Learner(LearnerCommand),
-    /// The course site and the chapters: send them into the stack's buckets
+    /// Deploy the course site and the chapters to the stack's buckets
     #[command(subcommand)]
     Site(SiteCommand),
-    /// Look at everything, say what is wrong and what to do; fails if anything is
+    /// Check the deployment, and explain how to fix what is wrong; exits with 1 if anything is
     Doctor {
         #[command(flatten)]
         place: PlaceArguments,
-        /// What should be on sale [default: catalog.toml, if it is there]
+        /// Catalog to compare with what is on sale [default: catalog.toml, if it exists]
         #[arg(long, value_name = "FILE")]
         catalog: Option<PathBuf>,
     },
-    /// Be one of the functions: what the local stack starts as a function's process.
+    /// Run one of the functions; the local stack starts these.
     #[command(hide = true)]
     Function {
-        /// Which one.
+        /// Its name.
         name: Name,
     },
 }
 
-/// Which deployment is meant.
+/// The deployment that a command acts on.
 #[derive(Debug, Args)]
 pub(crate) struct PlaceArguments {
-    /// The CloudFormation stack, in the Region and account of the AWS environment; without it, the
-    /// local stack that is running
+    /// CloudFormation stack in the current AWS account and Region; without it, the running local
+    /// stack
     #[arg(long, value_name = "NAME")]
     stack: Option<String>,
-    /// The local stack's gateway
+    /// Port of the local stack's gateway
     #[arg(long, value_name = "PORT", default_value_t = 3000, conflicts_with = "stack")]
     gateway_port: u16,
 }
@@ -134,7 +135,7 @@ impl PlaceArguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum CatalogCommand {
-    /// Say what a push would do, and do nothing
+    /// Preview a push
     Plan {
         #[command(flatten)]
         place: PlaceArguments,
@@ -142,18 +143,18 @@ pub(crate) enum CatalogCommand {
         #[arg(default_value = "catalog.toml")]
         file: PathBuf,
     },
-    /// Put it on sale: products and prices in Stripe, then the catalog in the table
+    /// Publish the catalog: products and prices to Stripe, then everything to the table
     Push {
         #[command(flatten)]
         place: PlaceArguments,
         /// The catalog file
         #[arg(default_value = "catalog.toml")]
         file: PathBuf,
-        /// Even if learners lose what they own, or the shop moves to another Stripe account
+        /// Push even if learners lose something they own, or the shop moves to another Stripe account
         #[arg(long)]
         force: bool,
     },
-    /// Write what is on sale as a catalog file, to standard output
+    /// Print what is on sale as a catalog file
     Pull {
         #[command(flatten)]
         place: PlaceArguments,
@@ -162,16 +163,16 @@ pub(crate) enum CatalogCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum WebhookCommand {
-    /// Create the endpoint with exactly the events that are handled, or bring it up to date
+    /// Create the endpoint with the events that are handled, or update it
     Register {
         #[command(flatten)]
         place: PlaceArguments,
     },
-    /// Begin to replace the signing secret; three days later, run it again to end the old one
+    /// Start replacing the signing secret; run it again three days later to remove the old one
     Rotate {
         #[command(flatten)]
         place: PlaceArguments,
-        /// End the old secret at once, because somebody else has it
+        /// Remove the old secret immediately because it has leaked
         #[arg(long)]
         now: bool,
     },
@@ -179,9 +180,9 @@ pub(crate) enum WebhookCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyCommand {
-    /// Read a key from standard input, try it, and store it in Secrets Manager
+    /// Read a key from standard input, test it and store it in Secrets Manager
     Store {
-        /// The webhook's key, which only reads, instead of that with which is sold
+        /// Store the webhook's read-only key instead of the checkout function's
         #[arg(long)]
         webhook: bool,
         #[command(flatten)]
@@ -191,23 +192,23 @@ pub(crate) enum KeyCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SiteCommand {
-    /// Send what has changed: the site, its config.json, the chapters
+    /// Upload what has changed: the site, its config.json and the chapters
     Deploy {
         #[command(flatten)]
         place: PlaceArguments,
-        /// The site's folder
+        /// Folder of the site
         #[arg(long, value_name = "FOLDER", default_value = "web")]
         site: PathBuf,
-        /// The chapters' folder, with a file COURSE/NUMBER.html for each
+        /// Folder of the chapters, with files named COURSE/NUMBER.html
         #[arg(long, value_name = "FOLDER", default_value = "content")]
         content: PathBuf,
-        /// The site's client at an issuer of your own; that of the stack's user pool is known
+        /// Client id of the site at your own issuer; not needed with the stack's user pool
         #[arg(long, value_name = "ID")]
         client_id: Option<String>,
-        /// Even if a chapter of what is on sale has no file
+        /// Deploy even if a chapter on sale has no file
         #[arg(long)]
         force: bool,
-        /// Delete from the buckets what is no longer in the folders
+        /// Delete files from the buckets that are no longer in the folders
         #[arg(long)]
         delete: bool,
     },
@@ -215,19 +216,19 @@ pub(crate) enum SiteCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum QuarantineCommand {
-    /// Say what waits, since when and why
+    /// List unreadable events, with the reason and time
     List {
         #[command(flatten)]
         place: PlaceArguments,
     },
-    /// Read each from Stripe once more and apply it; fails if any is left
+    /// Read every event from Stripe again and apply it; exits with 1 if any is left
     Drain {
         #[command(flatten)]
         place: PlaceArguments,
     },
-    /// Take one off the list without applying it, once you have seen to it otherwise
+    /// Remove an event from the list without applying it
     Dismiss {
-        /// Which: evt_…
+        /// Stripe event id: evt_…
         event: EventId,
         #[command(flatten)]
         place: PlaceArguments,
@@ -236,18 +237,18 @@ pub(crate) enum QuarantineCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum LearnerCommand {
-    /// Write all that is held of a learner to standard output, as JSON
+    /// Print all data about a learner as JSON
     Export {
-        /// Whose
+        /// Learner id
         learner: LearnerId,
         #[command(flatten)]
         place: PlaceArguments,
     },
-    /// Erase all that is held of a learner, but for what accounting needs, without their name
+    /// Erase a learner's data; payments are kept for accounting, without the learner
     Forget {
-        /// Whom
+        /// Learner id
         learner: LearnerId,
-        /// Don't ask
+        /// Don't ask for confirmation
         #[arg(long)]
         yes: bool,
         #[command(flatten)]
@@ -259,57 +260,56 @@ fn end(text: &str) -> Result<Timestamp, &'static str> {
     calendar::end(text).ok_or("give a date like 2027-01-31, or a time like 2027-01-31T12:00:00Z")
 }
 
-/// Whose Stripe.
+/// The Stripe account to sell through.
 #[derive(Debug, Args)]
 pub(crate) struct OwnAccount {
-    /// Sell through your own Stripe account, in test mode, instead of the simulator: its key is
-    /// taken from `STRIPE_API_KEY`, and what `stripe listen --print-secret` prints from
-    /// `STRIPE_WEBHOOK_SECRET`
+    /// Use your own Stripe account in test mode instead of the simulator. Set `STRIPE_API_KEY` to its
+    /// key and `STRIPE_WEBHOOK_SECRET` to what `stripe listen --print-secret` prints
     #[arg(long, conflicts_with = "stripe_port")]
     pub(crate) stripe: bool,
-    /// Where that Stripe is, for tests
+    /// Address of that Stripe, for tests
     #[arg(long, hide = true, value_name = "URL", requires = "stripe")]
     pub(crate) stripe_url: Option<String>,
 }
 
-/// How to run the local stack.
+/// Options of the local stack.
 #[derive(Debug, Args)]
 pub(crate) struct Up {
-    /// Take free ports, keep nothing, and say where everything is as --json does
+    /// Use free ports, keep nothing, and print the addresses as --json does
     #[arg(long)]
     pub(crate) ephemeral: bool,
-    /// Keep nothing: forget everything at the end
+    /// Keep the state in memory only
     #[arg(long)]
     pub(crate) memory: bool,
-    /// End the start with a line for programs: `ready {"gateway":"http://…",…}`
+    /// Print a line for programs once it is ready: `ready {"gateway":"http://…",…}`
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) account: OwnAccount,
-    /// What marks this stack's products, customers and payments at Stripe as its own; it is kept
-    /// with the state [default: a random one for each state]
+    /// Mark of this stack's products, customers and payments at Stripe, kept with the state
+    /// [default: random]
     #[arg(long, value_name = "MARK")]
     pub(crate) deployment_mark: Option<DeploymentMark>,
-    /// Site, API, sign-in and webhook [default: 3000]
+    /// Port of the site, API, sign-in and webhook [default: 3000]
     #[arg(long, value_name = "PORT")]
     pub(crate) gateway_port: Option<u16>,
-    /// Lambda's API [default: 3001]
+    /// Port of Lambda's API [default: 3001]
     #[arg(long, value_name = "PORT")]
     pub(crate) lambda_port: Option<u16>,
-    /// DynamoDB [default: 8000]
+    /// Port of DynamoDB [default: 8000]
     #[arg(long, value_name = "PORT")]
     pub(crate) dynamodb_port: Option<u16>,
-    /// Stripe simulator [default: 12111]
+    /// Port of the Stripe simulator [default: 12111]
     #[arg(long, value_name = "PORT")]
     pub(crate) stripe_port: Option<u16>,
-    /// Secrets Manager [default: 4566]
+    /// Port of Secrets Manager [default: 4566]
     #[arg(long, value_name = "PORT")]
     pub(crate) secrets_port: Option<u16>,
-    /// S3, which has the chapters [default: 9000]
+    /// Port of S3, which has the chapters [default: 9000]
     #[arg(long, value_name = "PORT")]
     pub(crate) content_port: Option<u16>,
     /// Let containers reach DynamoDB, Stripe and Secrets Manager at this address of Docker's bridge
-    /// [172.17.0.1 if none is given]. Docker Desktop's containers reach them without it
+    /// [172.17.0.1 if none is given]. Not needed with Docker Desktop
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -318,13 +318,13 @@ pub(crate) struct Up {
         default_missing_value = "172.17.0.1"
     )]
     pub(crate) docker_bridge: Option<Ipv4Addr>,
-    /// What is sold [default: catalog.toml beside the template]
+    /// Catalog file [default: catalog.toml next to the template]
     #[arg(long, value_name = "FILE")]
     pub(crate) catalog: Option<PathBuf>,
-    /// What would be deployed [default: template.yaml here or in a folder above]
+    /// Template [default: template.yaml here or in a parent folder]
     #[arg(long, value_name = "FILE")]
     pub(crate) template: Option<PathBuf>,
-    /// Where state is kept [default: .coursegate beside the template]
+    /// Folder of the state [default: .coursegate next to the template]
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["memory", "ephemeral"])]
     pub(crate) state: Option<PathBuf>,
 }
