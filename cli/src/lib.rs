@@ -9,7 +9,7 @@
 //! - [`key`]: the functions' Stripe API keys, tried before they are stored.
 //! - [`doctor`]: what is wrong with a deployment, and what to do about it.
 //! - [`why`]: why a product is open for a learner, or is not.
-//! - [`hand`]: access that is given and taken back by hand.
+//! - [`manual`]: access that is given and taken back by hand.
 //! - [`events`]: events once more, and those that wait in quarantine.
 //! - [`double_payments`]: who has paid twice.
 //! - [`unknown_sources`]: access that Stripe doesn't say was paid for.
