@@ -1,6 +1,6 @@
 //! API Gateway and the Function URL: HTTP in, payload 2.0 events out, and back.
 //!
-//! A request to the API goes through [`route`] (which function, which parameters), [`authorizer`]
+//! A request to the API goes through `route` (which function, which parameters), [`authorizer`]
 //! (whose token) and [`event`] (what the function gets); [`answer`] turns the function's result
 //! into HTTP. Each of these is a pure function; this module connects them with HTTP and Lambda.
 
