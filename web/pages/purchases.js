@@ -66,7 +66,7 @@ function name(held, courses) {
 
 /**
  * @param {Entitlement} held
- * @param {Entitlement | undefined} another source that keeps the same product open
+ * @param {Entitlement | undefined} open source that keeps the same product open
  * @param {Course[]} courses
  * @param {AbortSignal} signal
  */
