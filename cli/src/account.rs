@@ -19,7 +19,7 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 /// The most that Stripe lists at once: <https://docs.stripe.com/api/pagination>
 const PAGE_SIZE: u32 = 100;
 
-/// Why Stripe did not do as it was asked.
+/// Why a request to Stripe failed.
 #[derive(Debug, thiserror::Error)]
 pub enum AccountError {
     /// The key is of the other mode, or no key at all.
@@ -30,16 +30,16 @@ pub enum AccountError {
         /// What the key is.
         found: Option<Mode>,
     },
-    /// It would be sent to somebody else.
+    /// The live key would be sent to another host.
     #[error(
         "this deployment is live, and its StripeApiUrl is not Stripe's: the live key would be sent \
          there; deploy with StripeApiUrl empty"
     )]
     NotStripe,
-    /// It is of no account.
+    /// Stripe doesn't know the key.
     #[error(
-        "Stripe does not know this key: it is mistyped, deleted, rolled or expired; take \
-         one from Stripe's Dashboard (Developers, API keys)"
+        "Stripe does not know this key: it is mistyped, deleted, rolled or expired; get one from \
+         Stripe's Dashboard (Developers, API keys)"
     )]
     UnknownKey,
     /// Stripe refused a request, and said why.
@@ -82,7 +82,7 @@ fn wrong_key(wanted: Mode, found: Option<Mode>) -> String {
              Dashboard's sandbox switch"
         ),
         None => format!(
-            "no secret or restricted key: create a {wanted} one in Stripe's Dashboard \
+            "not a secret or restricted key: create a {wanted} one in Stripe's Dashboard \
              (Developers, API keys)"
         ),
     }

@@ -20,7 +20,7 @@ use crate::deployment::{
 };
 use crate::lambda::Function;
 
-/// The clients of what a deployment has, and a laptop has not.
+/// Clients of what only an AWS deployment has.
 pub struct Aws {
     /// Where alarms go.
     pub sns: aws_sdk_sns::Client,
@@ -168,7 +168,7 @@ async fn describe(config: &SdkConfig, name: &str, region: &str) -> Result<Stack,
                 ),
                 Some(message) => failed(message.to_owned()),
                 None if !has_credentials(config).await => NoCredentials.into(),
-                None => failed(format!("{}: look at your network", Chain(&error))),
+                None => failed(format!("{}: check your network", Chain(&error))),
             });
         }
     };

@@ -38,8 +38,8 @@ pub enum Place {
 /// The environment has no credentials that AWS could be asked with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "no AWS credentials are found, or they have expired: sign in (`aws sso login`, if that is your \
-     way), or name a profile that has some with AWS_PROFILE"
+    "no AWS credentials found, or they have expired: sign in (for example with `aws sso login`), \
+     or set AWS_PROFILE to a profile that has some"
 )]
 pub struct NoCredentials;
 
@@ -53,10 +53,10 @@ pub enum DeploymentError {
     )]
     NoLocalStack(u16),
     /// The local stack is not ready.
-    #[error("what answers on port {0} is no local stack that is ready: look at its terminal")]
+    #[error("what answers on port {0} is not a local stack that is ready: check its terminal")]
     NotReady(u16),
     /// The environment names no Region.
-    #[error("no AWS Region is set: set AWS_REGION, or a profile that has one with AWS_PROFILE")]
+    #[error("no AWS Region is set: set AWS_REGION, or set AWS_PROFILE to a profile that has one")]
     NoRegion,
     /// This program was built for a laptop.
     #[error(
@@ -90,19 +90,19 @@ pub enum DeploymentError {
         /// What is missing.
         output: &'static str,
     },
-    /// The stack's refund threshold is none.
-    #[error("stack {0} says no whole number of percent for RefundThresholdPercent: deploy it anew")]
+    /// The stack's refund threshold is not a percentage.
+    #[error("stack {0} has no whole percentage for RefundThresholdPercent: deploy it again")]
     NoThreshold(String),
     /// AWS does not say who the operator is.
     #[error(
-        "AWS does not say who you are, which is written down with what you do: {0}; look at your \
+        "AWS does not say who you are, which is recorded with what you do: {0}; check your \
          credentials with `aws sts get-caller-identity`"
     )]
     Nobody(String),
     /// The stack's mode is neither.
-    #[error("stack {0} says neither test nor live for StripeMode: deploy it anew")]
+    #[error("stack {0} has neither test nor live for StripeMode: deploy it again")]
     NoMode(String),
-    /// The stack's mark is none.
+    /// The stack's mark can't be used.
     #[error("stack {name} has an unusable output DeploymentMark ({source}): deploy it again")]
     NoMark {
         /// The stack.
@@ -116,7 +116,7 @@ pub enum DeploymentError {
          (docs/DEPLOY.md lists its permissions) and set it in the environment"
     )]
     NoKey,
-    /// The key doesn't do.
+    /// The key can't be used.
     #[error(transparent)]
     Account(#[from] AccountError),
     /// A secret can't be read or written.
@@ -165,7 +165,7 @@ pub struct Deployment {
     pub cloud: Option<Cloud>,
 }
 
-/// What a deployment in AWS has, and a laptop has not.
+/// What only a deployment in AWS has.
 pub struct Cloud {
     /// Where the stack is: `123456789012/eu-central-1/coursegate-live`.
     pub location: String,
@@ -369,7 +369,7 @@ pub(crate) fn dynamodb_client(config: &SdkConfig) -> aws_sdk_dynamodb::Client {
     aws_sdk_dynamodb::Client::from_conf(config.timeout_config(dynamo::timeouts()).build())
 }
 
-/// What a call of AWS says when it fails.
+/// The reason that AWS gives for a failed call.
 pub(crate) fn reason<E>(error: &SdkError<E>) -> String
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,

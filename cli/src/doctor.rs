@@ -1,6 +1,6 @@
 //! `coursegate doctor`: what is wrong with a deployment, and what to do about it.
 //!
-//! Every check looks at the real thing, changes nothing, and ends in a [`Finding`].
+//! Every check reads the deployment itself, changes nothing, and returns a [`Finding`].
 
 mod aws;
 mod destinations;
@@ -20,23 +20,23 @@ use crate::deployment::{Deployment, DeploymentError};
 /// What a check has found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
-    /// It is as it should be.
+    /// Nothing is wrong.
     Good(String),
-    /// Worth knowing, and no reason to stop.
+    /// Worth knowing, but not an error.
     Note {
-        /// What is so.
+        /// What was found.
         says: String,
-        /// What to do, for those who mind.
+        /// What to do about it, if anything.
         remedy: String,
     },
-    /// It must be put right.
+    /// Must be fixed.
     Bad {
         /// What is wrong.
         says: String,
         /// What to do.
         remedy: String,
     },
-    /// There is nothing to look at here, and why.
+    /// The check doesn't apply, and why.
     Skipped(&'static str),
 }
 
@@ -54,10 +54,10 @@ impl Finding {
     }
 }
 
-/// What the doctor looks at.
+/// What the doctor examines.
 struct Patient<'a> {
     deployment: &'a Deployment,
-    /// The account, which knows the operator's key; or why it can't be looked at.
+    /// The account, which knows the operator's key; or why it can't be reached.
     account: Result<Account, DeploymentError>,
     /// The catalog file, if there is one.
     catalog: Option<PathBuf>,
@@ -66,13 +66,13 @@ struct Patient<'a> {
 }
 
 /// What to do about a secret that can't be read.
-const SECRET_UNREAD: &str = "see in Secrets Manager whether it is there (`aws secretsmanager \
-                             restore-secret` brings a deleted one back for some days), and look at \
-                             your permissions";
+const SECRET_UNREAD: &str = "check in Secrets Manager that it exists (`aws secretsmanager \
+                             restore-secret` restores a recently deleted one), and check your \
+                             permissions";
 
-const WHY_LOCAL: &str = "only a deployment in AWS has it";
+const WHY_LOCAL: &str = "exists only in AWS";
 
-/// Looks at everything, and hands over each finding when it is there. Says whether all is well.
+/// Runs every check, passes each finding to `found`, and returns whether nothing is bad.
 pub async fn examine(
     deployment: &Deployment,
     catalog: Option<PathBuf>,

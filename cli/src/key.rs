@@ -1,5 +1,5 @@
-//! The functions' Stripe API keys: tried before they are stored, so that what is missing is said
-//! here and not to a learner. This is the checkout function's, which sells; that of the webhook only
+//! The functions' Stripe API keys: tested before they are stored, so that the operator sees what is
+//! missing, not a learner. This is the checkout function's, which sells; that of the webhook only
 //! reads, see [`reading`].
 
 pub mod reading;
@@ -32,27 +32,27 @@ enum Try {
 /// Why a key can't sell what the table has on sale.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFault {
-    /// It is of the other mode, unknown to Stripe, or can't be tried.
+    /// It belongs to the other mode, is unknown to Stripe, or can't be tested.
     #[error(transparent)]
     Account(#[from] AccountError),
-    /// It may not do all that it has to.
+    /// It lacks permissions.
     #[error("it lacks {}: edit it in Stripe's Dashboard", .0.join(", "))]
     Lacks(Vec<&'static str>),
     /// What is on sale is in another account.
     #[error(
-        "it is of another Stripe account or sandbox than the shop, and knows none of the prices \
-         that are on sale: take one of the shop's account, or move the shop first, with \
-         `coursegate catalog push --force` and a key of yours of the new account"
+        "it belongs to another Stripe account or sandbox than the shop, and sees none of the \
+         prices on sale: use a key of the shop's account, or move the shop first, with \
+         `coursegate catalog push --force` and your own key of the new account"
     )]
     OtherAccount,
     /// What was paid is in another account.
     #[error(
-        "it is of another Stripe account or sandbox than the shop, and knows none of the payments \
-         that the table has: take one of the shop's account"
+        "it belongs to another Stripe account or sandbox than the shop, and sees none of the \
+         payments in the table: use a key of the shop's account"
     )]
     KnowsNoPayment,
     /// What is on sale, or was paid, can't be read.
-    #[error("the table does not say what the key is to be tried with: {0}")]
+    #[error("the key can't be tested, because the table can't be read: {0}")]
     Table(#[from] LedgerError),
 }
 
@@ -60,14 +60,14 @@ pub enum KeyFault {
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// It would not sell.
-    #[error("the key is not stored: {0}")]
+    #[error("the key was not stored: {0}")]
     Fault(#[from] KeyFault),
-    /// Secrets Manager did not take it.
+    /// Secrets Manager rejected it.
     #[error(transparent)]
     Deployment(#[from] DeploymentError),
 }
 
-/// Tries a key and stores it for the functions.
+/// Tests a key and stores it for the functions.
 pub async fn store(deployment: &Deployment, key: &SecretString) -> Result<(), KeyError> {
     try_out(deployment, key).await?;
     deployment.put_secret(&deployment.api_key_id, key.expose_secret()).await?;

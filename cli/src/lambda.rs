@@ -37,7 +37,7 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b
 /// How the sentence starts that is changed.
 const REPLACED: &str = "Instances replaced at ";
 
-/// Why a function's instances are not known to be replaced.
+/// Why a function's instances may not have been replaced.
 #[derive(Debug, thiserror::Error)]
 pub enum LambdaError {
     /// There are no credentials.
@@ -45,8 +45,8 @@ pub enum LambdaError {
     NoCredentials(#[from] NoCredentials),
     /// The operator may not do this.
     #[error(
-        "your AWS identity may not do {action} on function {function}: give it that permission, \
-         which docs/GO-LIVE.md names; or, if it had it a moment ago, sign in again"
+        "your AWS identity may not do {action} on function {function}: give it that permission \
+         (see docs/GO-LIVE.md); or, if it had it a moment ago, sign in again"
     )]
     Denied {
         /// What it needs to be allowed.
@@ -67,10 +67,10 @@ pub enum LambdaError {
         says: String,
     },
     /// Lambda can't be reached.
-    #[error("Lambda can't be reached ({0}): look at your network")]
+    #[error("Lambda can't be reached ({0}): check your network")]
     Unreachable(String),
     /// The request can't be signed, or the answer can't be read.
-    #[error("{0}: if it stays so, take the newest version of this program")]
+    #[error("{0}: if this keeps happening, use the newest version of this program")]
     Unreadable(String),
     /// The new configuration does not work.
     #[error("Lambda could not update function {function}: {reason}")]
@@ -94,7 +94,7 @@ pub enum LambdaError {
     },
 }
 
-/// What a function is asked for, by the permission that it needs.
+/// A request about a function, by the permission that it needs.
 #[derive(Debug, Clone, Copy)]
 enum Action {
     Read,

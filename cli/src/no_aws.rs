@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use crate::deployment::{Deployment, DeploymentError};
 use crate::s3::{Object, S3Error, Stored};
 
-/// The clients of what a deployment has, and a laptop has not.
+/// Clients of what only an AWS deployment has.
 pub struct Aws {
     pub(crate) s3: S3,
 }

@@ -1,4 +1,4 @@
-//! The operator's commands, from the command line to what the terminal says.
+//! The operator's commands, from the command line to the terminal.
 
 pub(crate) mod events;
 pub(crate) mod learner;
@@ -49,10 +49,10 @@ async fn plan(place: PlaceArguments, file: &Path) -> Ended {
         (steps, true) => {
             let push = format!("`coursegate catalog push {}`", file.display());
             let push = complete(&deployment, &push);
-            format!("{} to do; {push} does it.", count(steps, "step"))
+            format!("{} to do; run {push}.", count(steps, "step"))
         }
         (steps, false) => format!(
-            "{} to do; a push refuses what owners would lose, unless with --force.",
+            "{} to do; a push refuses to take away what owners have, unless you add --force.",
             count(steps, "step")
         ),
     });
@@ -74,7 +74,7 @@ async fn push(place: PlaceArguments, file: &Path, force: bool) -> Ended {
         format!("Nothing to do: {} sells what {} says.", deployment.name, file.display())
     } else {
         format!(
-            "{} done. {} sells what {} says; functions notice within a minute.",
+            "{} done. {} sells what {} says; the functions pick it up within a minute.",
             count(steps.len(), "step"),
             deployment.name,
             file.display()
@@ -140,7 +140,7 @@ async fn store_key(deployment: &Deployment) -> Ended {
     stored(&deployment.api_key_id);
     if key::is_unrestricted(&key) {
         terminal::print(&format!(
-            "This key may do everything in the account. A restricted key is enough, with {}.",
+            "This key has full access to the account. A restricted key is enough, with {}.",
             key::permissions().collect::<Vec<_>>().join(", ")
         ));
     }
@@ -153,8 +153,8 @@ async fn store_reading_key(deployment: &Deployment) -> Ended {
     stored(&deployment.read_key_id);
     if !surplus.is_empty() {
         terminal::print(&format!(
-            "This key may do more than read: {}. Take that from it in Stripe's Dashboard: {} is \
-             enough.",
+            "This key can do more than it needs: {}. Remove that in Stripe's Dashboard: it needs \
+             only {}.",
             surplus.join(", "),
             reading::names()
         ));
@@ -164,16 +164,17 @@ async fn store_reading_key(deployment: &Deployment) -> Ended {
 
 fn stored(id: &str) {
     terminal::print(&format!(
-        "The key was tried and stored in {id}; running functions take it within five minutes."
+        "The key works and is stored in {id}; running functions switch to it within five minutes."
     ));
 }
 
-/// From standard input, so that it stands in no argument, history or process list.
+/// Reads the key from standard input, so that it is in no argument, history or process list.
 fn read_key(deployment: &Deployment, whose: &str) -> Result<SecretString, String> {
     let line = if std::io::stdin().is_terminal() {
         let mode = coursegate::account::name_of(deployment.shop.mode);
         rpassword::prompt_password(format!(
-            "Paste the {mode} restricted key for {whose} (rk_…), then Enter; it is not shown: "
+            "Paste the {mode} restricted key for {whose} (rk_…), then press Enter (your input \
+             stays hidden): "
         ))
         .map_err(say)?
     } else {
@@ -182,7 +183,7 @@ fn read_key(deployment: &Deployment, whose: &str) -> Result<SecretString, String
         line
     };
     if line.trim().is_empty() {
-        return Err("no key came: give it on standard input".to_owned());
+        return Err("no key was given: pass it on standard input".to_owned());
     }
     Ok(SecretString::from(line.trim()))
 }
@@ -206,7 +207,11 @@ pub(crate) fn doctor(place: PlaceArguments, catalog: Option<PathBuf>) -> Ended {
         })
         .await;
         terminal::print(&format!("\n{good} in order, {notes} to know, {bad} wrong."));
-        if is_well { Ok(()) } else { Err("put right what is wrong, then ask again".to_owned()) }
+        if is_well {
+            Ok(())
+        } else {
+            Err("fix what is wrong, then run the doctor again".to_owned())
+        }
     })
 }
 
@@ -232,12 +237,12 @@ async fn find_to_change(place: PlaceArguments) -> Result<Deployment, String> {
         let ours = env!("CARGO_PKG_VERSION");
         if cloud.version != ours {
             return Err(format!(
-                "{} runs version {}, and this program is {ours}: deploy this version (`sam build`, \
-                 `sam deploy`), or use the program of that version",
+                "{} runs version {}, but this program is {ours}: deploy this version (`sam build`, \
+                 `sam deploy`), or use that version of this program",
                 deployment.name, cloud.version
             ));
         }
-        // Where a slip of the hand would go.
+        // So that the operator notices a wrong stack or mode.
         let mode = coursegate::account::name_of(deployment.shop.mode);
         terminal::print(&format!("{} ({mode}):", cloud.location));
     }

@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::deployment::NoCredentials;
 
-/// Why S3 did not do as it was asked.
+/// Why a request to S3 failed.
 #[derive(Debug, thiserror::Error)]
 pub enum S3Error {
     /// There are no credentials.
@@ -31,8 +31,7 @@ pub enum S3Error {
     NoBucket(String),
     /// S3 refused it for another reason.
     #[error(
-        "S3 refuses {action} in bucket {bucket} with {status}: {says}; put that right, then run it \
-         again"
+        "S3 refuses {action} in bucket {bucket} with {status}: {says}; fix that, then run it again"
     )]
     Refused {
         /// What was asked for.
@@ -46,15 +45,12 @@ pub enum S3Error {
     },
     /// S3 can't be reached.
     #[error(
-        "S3 can't be reached ({0}): look at your network, then run it again; it goes on where it \
-         was"
+        "S3 can't be reached ({0}): check your network, then run it again; it continues where it \
+         stopped"
     )]
     Unreachable(String),
     /// The answer can't be read.
-    #[error(
-        "{0}: run it again; if it stays so, this program and S3 have grown apart: take its newest \
-         version"
-    )]
+    #[error("{0}: run it again; if this keeps happening, use the newest version of this program")]
     Unreadable(String),
 }
 

@@ -26,20 +26,20 @@ const REQUESTS_AT_ONCE: usize = 4;
 /// How many prices are looked up to see whether the account is the shop's.
 const PRICES_MAX: usize = 3;
 
-/// Why nothing can be said.
+/// Why there is no result.
 #[derive(Debug, thiserror::Error)]
 pub enum UnknownSourcesError {
-    /// Stripe did not say what was asked.
-    #[error("{0}; nothing can be said until Stripe has answered for each payment")]
+    /// Stripe didn't answer a request.
+    #[error("{0}; there is no result until Stripe has answered for each payment")]
     Account(#[from] AccountError),
     /// The key's account never had any of it.
     #[error(
         "this key's Stripe account has neither these payments nor the prices that are on sale: it \
-         is another account, sandbox or mode than the shop's; take a key of the shop's"
+         isn't the shop's account, sandbox or mode; use a key of the shop's account"
     )]
     OtherAccount,
     /// The table failed.
-    #[error("{}: look at your permissions and your network, then do it again", Chain(.0))]
+    #[error("{}: check your permissions and your network, then try again", Chain(.0))]
     Table(#[from] LedgerError),
 }
 
@@ -82,8 +82,8 @@ impl std::fmt::Display for Why {
             Self::Unpaid(status) => write!(f, "Stripe says that it isn't paid: it is {status}."),
             Self::UnknownStatus(status) => write!(
                 f,
-                "Stripe says that it is {status}, which this version doesn't know: look at it in \
-                 Stripe's Dashboard before you take it back."
+                "Stripe says that it is {status}, which this version doesn't know: check it in \
+                 Stripe's Dashboard before you revoke it."
             ),
         }
     }

@@ -39,7 +39,7 @@ pub(crate) enum UpError {
     NoTemplate,
     #[error("there is no template {}", .0.display())]
     TemplateMissing(PathBuf),
-    #[error("the machine doesn't let this program run: {0}")]
+    #[error("the stack can't run on this machine: {0}")]
     System(#[from] std::io::Error),
     #[error(transparent)]
     Start(#[from] StartError),
@@ -157,7 +157,7 @@ async fn open(options: &Up, catalog: &Catalog, stack: &mut Stack) -> Result<(), 
     let pushed = catalog::push(catalog, closing, &account, &deployment, |_| {}).await?;
     // The first time everything is new; afterwards an edit should be seen, or a slip.
     if pushed.steps.iter().any(|step| matches!(step, Step::Publish { version: 2.., .. })) {
-        terminal::print("The catalog file is put on sale, and changes:");
+        terminal::print("The catalog file goes on sale with these changes:");
         for step in &pushed.steps {
             terminal::print(&format!("  {step}"));
         }
@@ -234,7 +234,7 @@ impl Places {
     fn describe(&self) -> String {
         match &self.keep {
             Keep::Folder(folder) => shorten(folder),
-            Keep::Memory => "in memory: forgotten at the end".to_owned(),
+            Keep::Memory => "in memory: lost on exit".to_owned(),
         }
     }
 }

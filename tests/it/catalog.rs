@@ -202,8 +202,8 @@ async fn a_plan_previews_a_push_and_changes_nothing() {
             "~ product tutorclaw: \"TutorClaw, all chapters\" becomes \"TutorClaw, everything\", \
          it opens tutorclaw, memory",
             "+ product everything: \"Everything\", opens tutorclaw, memory, evaluation",
-            "~ price tutorclaw_paid: 9.99 USD becomes 39.00 USD for tutorclaw; who has a page open \
-         still pays the old price",
+            "~ price tutorclaw_paid: 9.99 USD becomes 39.00 USD for tutorclaw; buyers with an \
+             open checkout page still pay the old price",
             "+ price curriculum_2027: 99.00 USD for curriculum",
             "+ price everything_paid: 119.00 USD for everything",
             "~ table: catalog version 2: price curriculum_paid is no longer on sale",
@@ -403,8 +403,8 @@ async fn another_account_s_key_moves_the_shop_only_with_force() {
             assert_eq!(
                 said,
                 "the table sells prices that this key's Stripe account doesn't have: it sells in \
-                 another account, sandbox or mode; take a key of that one, deploy a stack of its \
-                 own for this one, or move the shop here with `coursegate catalog push --force`"
+                 another account, sandbox or mode; use a key of that account, deploy a separate \
+                 stack for this one, or move the shop here with `coursegate catalog push --force`"
             );
         }
     }

@@ -85,8 +85,8 @@ async fn a_key_of_the_other_mode_or_no_key_at_all_is_not_stored() {
     for (key, says) in [
         ("sk_live_1", "the Stripe key is live, and this deployment is test"),
         ("rk_live_1", "the Stripe key is live, and this deployment is test"),
-        ("pk_test_1", "the Stripe key is no secret or restricted key"),
-        ("whsec_1", "the Stripe key is no secret or restricted key"),
+        ("pk_test_1", "the Stripe key is not a secret or restricted key"),
+        ("whsec_1", "the Stripe key is not a secret or restricted key"),
     ] {
         let error = store(&world.deployment(""), &key.into()).await.unwrap_err().to_string();
         assert!(error.contains(says) && !error.contains(key), "{error}");
@@ -100,7 +100,7 @@ async fn a_key_that_stripe_does_not_know_is_not_stored() {
     let unknown = json!({"path": "/v1/checkout/sessions", "status": 401});
     assert_eq!(world.stripe_post("/_sim/faults", &unknown).await.0, 200);
     let stored = store(&world.deployment(""), &"rk_test_mistyped".into()).await;
-    insta::assert_snapshot!(stored.unwrap_err(), @"the key is not stored: Stripe does not know this key: it is mistyped, deleted, rolled or expired; take one from Stripe's Dashboard (Developers, API keys)");
+    insta::assert_snapshot!(stored.unwrap_err(), @"the key was not stored: Stripe does not know this key: it is mistyped, deleted, rolled or expired; get one from Stripe's Dashboard (Developers, API keys)");
     assert_eq!(world.secrets.current(API_KEY_ID).unwrap(), "sk_test_world");
 }
 
@@ -111,7 +111,7 @@ async fn another_account_s_key_is_stored_only_after_the_shop_moved() {
     let mut deployment = world.deployment("");
     deployment.stripe_url = Some(other.stripe_url.clone());
     let stored = store(&deployment, &"rk_test_of_another".into()).await;
-    insta::assert_snapshot!(stored.unwrap_err(), @"the key is not stored: it is of another Stripe account or sandbox than the shop, and knows none of the prices that are on sale: take one of the shop's account, or move the shop first, with `coursegate catalog push --force` and a key of yours of the new account");
+    insta::assert_snapshot!(stored.unwrap_err(), @"the key was not stored: it belongs to another Stripe account or sandbox than the shop, and sees none of the prices on sale: use a key of the shop's account, or move the shop first, with `coursegate catalog push --force` and your own key of the new account");
     assert_eq!(world.secrets.current(API_KEY_ID).unwrap(), "sk_test_world");
 
     let account = other.account();

@@ -308,16 +308,16 @@ const MARKED_DELETED: &str = "An error occurred (InvalidRequestException) when c
 
 /// Notes that an operator may ignore.
 const NOT_DECIDED: &str = "\
-note, customer portal: not set up: buyers can't look up their receipts by themselves
+note, customer portal: not set up: buyers can't look up their receipts themselves
   save its settings once in Stripe's Dashboard (Settings, Billing, Customer portal)
-note, tax: this version collects none: prices are charged as they are, whatever the law asks
-  ask your accountant what you owe; declare it by yourself
+note, tax: this version collects none: prices are charged as listed, whatever tax law requires
+  ask your accountant what you owe, and file it yourself
 ";
 
 /// The same for an author with their own site.
 const NOT_SENT: &str = "\
 note, site's files: SiteBucket has no index.html: CloudFront has nothing to show
-  send it with `coursegate site deploy`; nothing is to do where your site is your own
+  upload the site with `coursegate site deploy`; ignore this if you host your own site
 ";
 
 async fn findings(deployment: &Deployment) -> Vec<(&'static str, Finding)> {

@@ -77,7 +77,7 @@ async fn without_all_of_stripe_s_answers_nothing_is_found() {
         forge(&world, number, "eve").await;
     }
     for (fault, says) in [
-        (json!({"status": 500, "times": 50}), "nothing can be said"),
+        (json!({"status": 500, "times": 50}), "there is no result"),
         (json!({"status": 403, "times": 50}), "403"),
         (json!({"drop": true, "times": 50}), "can't be reached"),
     ] {

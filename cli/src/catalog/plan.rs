@@ -253,7 +253,11 @@ impl fmt::Display for Step {
                 let before =
                     old.once.map_or_else(|| "what it was".to_owned(), |money| money.to_string());
                 write!(f, "~ price {}: {before} becomes {}", price.key, price.money)?;
-                write!(f, " for {}; who has a page open still pays the old price", price.product)
+                write!(
+                    f,
+                    " for {}; buyers with an open checkout page still pay the old price",
+                    price.product
+                )
             }
             Self::Publish { version, changes } if changes.is_empty() => {
                 write!(f, "~ table: catalog version {version}")

@@ -23,17 +23,17 @@ pub struct Pulled {
 /// Why nothing can be pulled.
 #[derive(Debug, thiserror::Error)]
 pub enum PullError {
-    /// Stripe can't be looked at.
+    /// Stripe's products and prices can't be read.
     #[error("the products and prices can't be read: {0}")]
     Account(#[from] AccountError),
     /// The table sells in another account.
     #[error(transparent)]
     OtherAccount(#[from] OtherAccount),
     /// The table failed.
-    #[error("the table did not answer for the catalog: {0}")]
+    #[error("the table request for the catalog failed: {0}")]
     Table(#[from] LedgerError),
     /// The file can't be written as text.
-    #[error("the catalog can't be written down: {0}")]
+    #[error("the catalog can't be written as TOML: {0}")]
     Write(#[from] toml::ser::Error),
 }
 
@@ -72,7 +72,7 @@ fn products(
     for product in known {
         let Some(found) = shop.products.get(&product.id) else {
             let where_it_is = match shop.others.get(&product.id) {
-                Some(owner) => format!("is of another deployment, {owner}"),
+                Some(owner) => format!("belongs to another deployment, {owner}"),
                 None => "is not in Stripe: push to create it".to_owned(),
             };
             notes.push(format!("product {} {where_it_is}", product.id));
@@ -88,7 +88,7 @@ fn products(
             continue;
         }
         if published.is_none() || prices.iter().any(|price| price.product == *id) {
-            notes.push(format!("product {id} is in Stripe, and not in the table's catalog"));
+            notes.push(format!("product {id} is in Stripe, but not in the table's catalog"));
             let (name, courses) = (found.name.clone(), found.courses());
             products.push(Product { id: id.clone(), name, courses });
         } else {
@@ -113,12 +113,14 @@ fn prices(shop: &Shop, published: Option<&Catalog>, notes: &mut Vec<String>) -> 
             (Ok(key), Some(money)) => found.push(Price { key, product: product.clone(), money }),
             (Err(error), _) => notes.push(format!("price {} is left out: {error}", price.id)),
             (Ok(key), None) => {
-                notes.push(format!("price {key} is left out: it is no fixed amount, paid once"));
+                notes.push(format!(
+                    "price {key} is left out: it isn't a one-time price with a fixed amount"
+                ));
             }
         }
     }
     for price in known.iter().filter(|price| !found.iter().any(|it| it.key == price.key)) {
-        notes.push(format!("price {} is sold by the table, and not active in Stripe", price.key));
+        notes.push(format!("price {} is sold by the table, but not active in Stripe", price.key));
     }
     found.sort_by_key(|price| (place(&price.key), price.key.clone()));
     found

@@ -1,4 +1,4 @@
-//! Does what a plan says.
+//! Carries out a plan.
 
 use std::collections::BTreeMap;
 
@@ -21,14 +21,16 @@ pub enum Closing {
     Allowed,
 }
 
-/// Why a catalog could not be put on sale. What was done stays done; doing it again goes on.
+/// Why a catalog could not be put on sale. Completed steps stay; pushing again continues.
 #[derive(Debug, thiserror::Error)]
 pub enum PushError {
-    /// Stripe can't be looked at.
+    /// Stripe's products and prices can't be read.
     #[error("the products and prices can't be read: {0}")]
     Look(#[source] AccountError),
-    /// Stripe did not do as it was asked.
-    #[error("this step failed: {step}\n{source}\nwhat came before it is done; push again to go on")]
+    /// A request to Stripe failed.
+    #[error(
+        "this step failed: {step}\n{source}\nthe steps before it are done; push again to continue"
+    )]
     Step {
         /// What was to be done.
         step: String,
@@ -42,17 +44,17 @@ pub enum PushError {
     #[error(transparent)]
     OtherAccount(#[from] OtherAccount),
     /// The table failed.
-    #[error("the table did not answer for the catalog: {}", with_cause(.0))]
+    #[error("the table request for the catalog failed: {}", with_cause(.0))]
     Table(#[from] LedgerError),
     /// Learners would lose what they own.
     #[error(
-        "this would close what learners may own: {}; put it back, and take away its price to stop \
-         selling it, or push with --force",
+        "this would end access that learners may have: {}; put it back, and remove its price to \
+         stop selling it, or push with --force",
         .0.join("; ")
     )]
     Closes(Vec<String>),
     /// Somebody else has published at the same moment.
-    #[error("somebody else has published a catalog at this moment: look at it, then push again")]
+    #[error("somebody else published a catalog at the same time: review it, then push again")]
     Overtaken,
 }
 
@@ -92,7 +94,7 @@ async fn compare(
     Ok(plan(wanted, &shop, published.as_ref())?)
 }
 
-/// Puts a catalog on sale, and tells of each step when it is done. Doing it again changes nothing.
+/// Puts a catalog on sale, and reports each step once it is done. Repeating it changes nothing.
 pub async fn push(
     wanted: &Catalog,
     closing: Closing,

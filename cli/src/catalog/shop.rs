@@ -93,8 +93,8 @@ impl Listed for PriceShape {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the table sells prices that this key's Stripe account doesn't have: it sells in another \
-     account, sandbox or mode; take a key of that one, deploy a stack of its own for this one, or \
-     move the shop here with `coursegate catalog push --force`"
+     account, sandbox or mode; use a key of that account, deploy a separate stack for this one, \
+     or move the shop here with `coursegate catalog push --force`"
 )]
 pub struct OtherAccount;
 

@@ -16,13 +16,13 @@ pub(super) fn stack(patient: &Patient<'_>) -> Finding {
     if !matches!(cloud.status.as_str(), "CREATE_COMPLETE" | "UPDATE_COMPLETE") {
         return Finding::bad(
             format!("{name} is in {}", cloud.status),
-            "look at the stack's events in CloudFormation; when it has settled, deploy again",
+            "check the stack's events in CloudFormation; once the stack is stable, deploy again",
         );
     }
     if cloud.version != VERSION {
         return Finding::bad(
-            format!("{name} runs version {}, and this program is {VERSION}", cloud.version),
-            "deploy this version (`sam build`, `sam deploy`), or use the program of that version",
+            format!("{name} runs version {}, but this program is {VERSION}", cloud.version),
+            "deploy this version (`sam build`, `sam deploy`), or use that version of this program",
         );
     }
     Finding::good(format!("{}, version {VERSION}", cloud.status))
@@ -35,7 +35,7 @@ pub(super) async fn table(patient: &Patient<'_>) -> Finding {
     let described = match client.describe_table().table_name(name).send().await {
         Ok(described) => described,
         Err(error) => {
-            return Finding::bad(reason(&error), "deploy the stack, or look at your permissions");
+            return Finding::bad(reason(&error), "deploy the stack, or check your permissions");
         }
     };
     let ttl = match client.describe_time_to_live().table_name(name).send().await {
@@ -43,12 +43,12 @@ pub(super) async fn table(patient: &Patient<'_>) -> Finding {
             ttl.time_to_live_status() == Some(&TimeToLiveStatus::Enabled)
                 && ttl.attribute_name() == Some("ttl")
         }),
-        Err(error) => return Finding::bad(reason(&error), "look at your permissions"),
+        Err(error) => return Finding::bad(reason(&error), "check your permissions"),
     };
     let Some(table) = described.table() else {
         return Finding::bad(
-            format!("DynamoDB does not describe {name}"),
-            "look at it in the console",
+            format!("DynamoDB returned no description of {name}"),
+            "check it in the console",
         );
     };
     let mut faults = Vec::new();
@@ -60,7 +60,7 @@ pub(super) async fn table(patient: &Patient<'_>) -> Finding {
         faults.push("it is not on demand");
     }
     if table.deletion_protection_enabled() != Some(true) {
-        faults.push("it is not protected from deletion");
+        faults.push("deletion protection is off");
     }
     if !ttl {
         faults.push("expired items are not removed (time to live on `ttl`)");
@@ -68,8 +68,8 @@ pub(super) async fn table(patient: &Patient<'_>) -> Finding {
     if deployment.cloud.is_some() {
         match is_recoverable(patient).await {
             Ok(true) => {}
-            Ok(false) => faults.push("it has no point-in-time recovery"),
-            Err(reason) => return Finding::bad(reason, "look at your permissions"),
+            Ok(false) => faults.push("point-in-time recovery is off"),
+            Err(reason) => return Finding::bad(reason, "check your permissions"),
         }
     }
     if faults.is_empty() {
@@ -78,8 +78,8 @@ pub(super) async fn table(patient: &Patient<'_>) -> Finding {
     } else {
         Finding::bad(
             format!("{name}: {}", faults.join(", ")),
-            "somebody has changed the table by hand, which no deployment undoes: change it back in \
-             DynamoDB's console",
+            "somebody changed the table manually, and deploying doesn't undo that: change it back \
+             in the DynamoDB console",
         )
     }
 }
@@ -101,14 +101,14 @@ pub(super) async fn alarms(patient: &Patient<'_>) -> Finding {
     let topic = &cloud.alarm_topic;
     let subscriptions = match cloud.aws.subscriptions(topic).await {
         Ok(subscriptions) => subscriptions,
-        Err(reason) => return Finding::bad(reason, "look at your permissions"),
+        Err(reason) => return Finding::bad(reason, "check your permissions"),
     };
     let confirmed = subscriptions.iter().filter(|arn| arn.starts_with("arn:")).count();
     if confirmed > 0 {
-        Finding::good(format!("{confirmed} of {} subscribers hear them", subscriptions.len()))
+        Finding::good(format!("{confirmed} of {} subscriptions are confirmed", subscriptions.len()))
     } else {
         Finding::bad(
-            "nobody hears the alarms: no subscription of the topic is confirmed",
+            "nobody receives the alarms: the topic has no confirmed subscription",
             "open the link in AWS's e-mail \"Subscription Confirmation\", or deploy with another \
              AlarmEmail",
         )
@@ -126,11 +126,9 @@ pub(super) async fn site_files(patient: &Patient<'_>) -> Finding {
         Ok(Some(_)) => Finding::good(format!("{} is in {name}", site::PAGE)),
         Ok(None) => Finding::note(
             format!("{name} has no {}: CloudFront has nothing to show", site::PAGE),
-            "send it with `coursegate site deploy`; nothing is to do where your site is your own",
+            "upload the site with `coursegate site deploy`; ignore this if you host your own site",
         ),
-        // A site of one's own does without them, whoever looks.
-        Err(error) => {
-            Finding::note(error.to_string(), "nothing is to do where your site is your own")
-        }
+        // A self-hosted site doesn't need these files, whatever the error is.
+        Err(error) => Finding::note(error.to_string(), "ignore this if you host your own site"),
     }
 }

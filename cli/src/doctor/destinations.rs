@@ -70,11 +70,11 @@ pub(super) async fn thin_events(patient: &Patient<'_>) -> Finding {
     }
 }
 
-/// Where event destinations can't be listed, a thin event that has come gives them away.
+/// If event destinations can't be listed, a thin event in quarantine proves that there is one.
 async fn by_quarantine(patient: &Patient<'_>, error: &AccountError) -> Finding {
     let waiting = match operator::quarantined(&patient.deployment.table()).await {
         Ok(waiting) => waiting,
-        Err(error) => return Finding::bad(error.to_string(), "look at the table"),
+        Err(error) => return Finding::bad(error.to_string(), "check the table"),
     };
     let thin = waiting.iter().filter(|waiting| is_thin(&waiting.event.kind)).count();
     if thin > 0 {
@@ -85,7 +85,7 @@ async fn by_quarantine(patient: &Patient<'_>, error: &AccountError) -> Finding {
     }
     let says = if error.is_forbidden() { unseen(error) } else { error.to_string() };
     Finding::note(
-        format!("none has come; whether an endpoint would send them can't be told: {says}"),
+        format!("none has arrived; can't check whether an endpoint would send them: {says}"),
         format!(
             "{}, or look in Stripe's Dashboard (Workbench, Webhooks)",
             give("Event Destinations: Read")

@@ -1,4 +1,4 @@
-//! The deployment through its own doors: webhook, API, site; and what time it is there.
+//! The deployment's public endpoints: webhook, API and site; and its clock.
 
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ use crate::{probe, webhook};
 const CLOCK_SECONDS_MAX: u64 = 60;
 /// A function reads its secrets again at most every ten seconds.
 const SECRET_REFRESH: Duration = Duration::from_secs(11);
-/// Nobody's signing secret.
+/// A signing secret that no endpoint has.
 const FORGED: &str = "whsec_nobody_has_this_secret";
 
-const UNREACHABLE: &str = "look at the stack, and at your network";
+const UNREACHABLE: &str = "check the stack and your network";
 
 async fn deliver(patient: &Patient<'_>, secret: &SecretString) -> Result<Response, String> {
     let now = Timestamp::from_unix_seconds(patient.now);
@@ -33,7 +33,7 @@ async fn outcome(patient: &Patient<'_>, secret: &SecretString) -> Result<(u16, S
     Ok(probe::outcome(deliver(patient, secret).await?).await)
 }
 
-/// The error with what lies under it; the library's own text leaves that out.
+/// The error with its causes, which the library's own text leaves out.
 fn why(error: &reqwest::Error) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
@@ -67,7 +67,7 @@ pub(super) async fn signed_probe(patient: &Patient<'_>) -> Finding {
             Ok((status, _)) => {
                 return Finding::bad(
                     format!("the webhook answers {status} to an event signed with a stored secret"),
-                    "look at the webhook function's log",
+                    "check the webhook function's log",
                 );
             }
             Err(error) => return Finding::bad(error, UNREACHABLE),
@@ -75,9 +75,9 @@ pub(super) async fn signed_probe(patient: &Patient<'_>) -> Finding {
     }
     let count = secrets.len();
     Finding::good(if count == 1 {
-        "the webhook takes an event signed with the stored secret".to_owned()
+        "the webhook accepts an event signed with the stored secret".to_owned()
     } else {
-        format!("the webhook takes events signed with each of the {count} stored secrets")
+        format!("the webhook accepts events signed with each of the {count} stored secrets")
     })
 }
 
@@ -85,19 +85,19 @@ pub(super) async fn forged_probe(patient: &Patient<'_>) -> Finding {
     match deliver(patient, &FORGED.into()).await {
         Err(error) => Finding::bad(error, UNREACHABLE),
         Ok(answer) => match answer.status().as_u16() {
-            400 => Finding::good("the webhook refuses an event that is signed by somebody else"),
+            400 => Finding::good("the webhook rejects an event signed with an unknown secret"),
             status @ 200..300 => Finding::bad(
                 format!("the webhook answers {status} to a forged event"),
-                "stop the endpoint at once: deploy with WebhookConcurrency=0, then look whether \
-                 the Function URL is this stack's",
+                "stop the endpoint at once: deploy with WebhookConcurrency=0, then check that the \
+                 Function URL belongs to this stack",
             ),
             503 => Finding::bad(
-                "the webhook has no signing secret to refuse a forged event with: 503",
+                "the webhook has no signing secret yet, so it answers a forged event with 503",
                 "run `coursegate webhook register`",
             ),
             status => Finding::bad(
-                format!("the webhook answers {status} to a forged event, where 400 is right"),
-                "look at the webhook function's log",
+                format!("the webhook answers {status} to a forged event, but 400 is expected"),
+                "check the webhook function's log",
             ),
         },
     }
@@ -105,9 +105,9 @@ pub(super) async fn forged_probe(patient: &Patient<'_>) -> Finding {
 
 /// Why an address does not show the courses.
 enum NoCourses {
-    /// Nobody answers there.
+    /// Nothing answers there.
     Unreachable(String),
-    /// Something else does.
+    /// Something else answers.
     Otherwise(String),
 }
 
@@ -127,18 +127,18 @@ pub(super) async fn api(patient: &Patient<'_>) -> Finding {
         Ok(count) => count,
         Err(NoCourses::Unreachable(why)) => return Finding::bad(why, UNREACHABLE),
         Err(NoCourses::Otherwise(says)) => {
-            let remedy = "push the catalog, then look at the entitlements function's log";
+            let remedy = "push the catalog, then check the entitlements function's log";
             return Finding::bad(says, remedy);
         }
     };
     let closed = patient.http.get(format!("{api}/entitlements")).send().await;
     match closed.map(|answer| answer.status().as_u16()) {
         Ok(401) => {
-            Finding::good(format!("{count} courses for anyone, the rest for those signed in"))
+            Finding::good(format!("{count} courses listed, and everything else needs a token"))
         }
         Ok(status) => Finding::bad(
-            format!("GET /entitlements answers {status} without a token, where 401 is right"),
-            "somebody has changed the route by hand: attach the authorizer again in API Gateway's \
+            format!("GET /entitlements answers {status} without a token, but 401 is expected"),
+            "somebody changed the route manually: attach the authorizer again in the API Gateway \
              console",
         ),
         Err(error) => Finding::bad(why(&error), UNREACHABLE),
@@ -151,10 +151,10 @@ pub(super) async fn site(patient: &Patient<'_>) -> Finding {
         return Finding::Skipped("the API itself does not answer");
     }
     match courses(patient, &format!("{site}/api/courses")).await {
-        Ok(_) => Finding::good(format!("{site} passes /api on")),
+        Ok(_) => Finding::good(format!("{site} forwards /api")),
         Err(NoCourses::Unreachable(says) | NoCourses::Otherwise(says)) => Finding::bad(
-            format!("upgrade links lead nowhere: {says}"),
-            format!("let the site pass /api/* on to {api}"),
+            format!("upgrade links don't work: {says}"),
+            format!("make the site forward /api/* to {api}"),
         ),
     }
 }
@@ -168,7 +168,7 @@ pub(super) async fn clock(patient: &Patient<'_>) -> Finding {
         OffsetDateTime::parse(date, &Rfc2822).ok()
     });
     let Some(there) = date else {
-        return Finding::Skipped("the API does not say what time it is");
+        return Finding::Skipped("the API's answer has no date");
     };
     let off = there.unix_timestamp().abs_diff(here);
     if off <= CLOCK_SECONDS_MAX {
@@ -176,7 +176,7 @@ pub(super) async fn clock(patient: &Patient<'_>) -> Finding {
     } else {
         Finding::bad(
             format!("this machine's clock is {off} s off"),
-            "set it: signatures are good for five minutes only",
+            "set the clock: signatures are valid for only five minutes",
         )
     }
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::stripe::{EventsQuery, NO_ACCOUNT, StatusHistory, failed};
 use super::{Finding, Patient};
 
-/// What is told of a session once it can't be paid any more: each has ended after a day.
+/// The events that report the end of a session. Each session ends after a day at most.
 const ENDED: [&str; 2] = ["checkout.session.completed", "checkout.session.expired"];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -48,23 +48,27 @@ pub(super) async fn seller(patient: &Patient<'_>) -> Finding {
         Some((session, Seller::Link)) => Finding::bad(
             format!(
                 "Link, not you: {} was opened with Managed Payments, as were {by_link} of {of} \
-                 sessions that ended in 15 days; Link sets its own taxes, receipts and refunds",
+                 sessions that ended in the last 15 days; Link sets its own taxes, receipts and \
+                 refunds",
                 session.get("id").and_then(Value::as_str).unwrap_or("the newest session")
             ),
             "deploy this version, which declines Managed Payments in every session; if it is \
              deployed, ask Stripe's support why a session that declines has it",
         ),
         Some((_, Seller::Shop)) if by_link > 0 => Finding::note(
-            format!("you, again: Link sold in {by_link} of {of} sessions that ended in 15 days"),
-            "who bought there deals with Link about receipts, refunds and taxes; look at those \
-             payments in Stripe's Dashboard",
+            format!(
+                "you, again: Link sold in {by_link} of {of} sessions that ended in the last \
+                 15 days"
+            ),
+            "for those payments, Link handles receipts, refunds and taxes; check them in Stripe's \
+             Dashboard",
         ),
-        Some((_, Seller::Shop)) => {
-            Finding::good(format!("you, in {by_shop} of {of} sessions that ended in 15 days"))
-        }
+        Some((_, Seller::Shop)) => Finding::good(format!(
+            "you, in {by_shop} of {of} sessions that ended in the last 15 days"
+        )),
         Some((_, Seller::Unsaid)) => Finding::note(
-            "the sessions of 15 days don't say: your account's API version is older than Managed \
-             Payments",
+            "the sessions of the last 15 days don't say: your account's API version is older than \
+             Managed Payments",
             "look at a payment in Stripe's Dashboard: it says \"Sold through Link\" if Link sells",
         ),
     }

@@ -9,7 +9,7 @@ const SOURCES_MAX: usize = 100;
 
 pub(super) async fn unknown(patient: &Patient<'_>) -> Finding {
     let Ok(account) = &patient.account else {
-        return Finding::Skipped("payments can't be looked up without a key of yours");
+        return Finding::Skipped("payments can't be checked without your Stripe key");
     };
     match unknown_sources::look(patient.deployment, account, None, SOURCES_MAX).await {
         Ok(found) if found.unknown.is_empty() => Finding::good(known(&found)),
@@ -19,30 +19,30 @@ pub(super) async fn unknown(patient: &Patient<'_>) -> Finding {
             let more = if unknown.len() > sources.len() { ", …" } else { "" };
             Finding::bad(
                 format!(
-                    "sources that open something, and that Stripe doesn't say were paid for: {} \
+                    "sources that give access, but that Stripe doesn't report as paid: {} \
                      ({}{more})",
                     unknown.len(),
                     sources.join(", ")
                 ),
-                "see why with `coursegate unknown-sources`; take each back with `coursegate revoke \
+                "see why with `coursegate unknown-sources`; revoke each with `coursegate revoke \
                  SOURCE --reason TEXT`",
             )
         }
         Err(UnknownSourcesError::Account(error @ AccountError::Refused { status: 403, .. })) => {
             Finding::bad(
-                format!("your key may not look up payments: {error}"),
+                format!("your key isn't allowed to read payments: {error}"),
                 "give your key PaymentIntents: Read and Checkout Sessions: Read",
             )
         }
         Err(UnknownSourcesError::Account(error)) => Finding::bad(
-            format!("whether Stripe knows the payments can't be told: {error}"),
-            "see whether Stripe is up (status.stripe.com), then ask again",
+            format!("can't check whether Stripe knows the payments: {error}"),
+            "check whether Stripe is up (status.stripe.com), then try again",
         ),
         Err(error @ UnknownSourcesError::OtherAccount) => {
-            Finding::bad(error.to_string(), "then ask again")
+            Finding::bad(error.to_string(), "then run the doctor again")
         }
         Err(UnknownSourcesError::Table(error)) => {
-            Finding::bad(error.to_string(), "look at the table")
+            Finding::bad(error.to_string(), "check the table")
         }
     }
 }
@@ -51,10 +51,10 @@ fn known(found: &Found) -> String {
     let count = found.looked_up;
     match (&found.more_after, count) {
         (Some(_), _) => format!(
-            "Stripe knows all {count} that open something of {SOURCES_MAX} sources; `coursegate \
-             unknown-sources` looks at the others too"
+            "Stripe confirms all {count} that give access, of {SOURCES_MAX} sources; `coursegate \
+             unknown-sources` checks the others too"
         ),
-        (None, 0) => "no payment opens anything yet".to_owned(),
-        (None, _) => format!("Stripe knows each payment that opens something: {count}"),
+        (None, 0) => "no payment gives access yet".to_owned(),
+        (None, _) => format!("Stripe confirms every payment that gives access: {count}"),
     }
 }

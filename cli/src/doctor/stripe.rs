@@ -22,9 +22,9 @@ use crate::deployment::{Deployment, DeploymentError};
 use crate::key::{self, KeyFault, reading};
 use crate::webhook;
 
-pub(super) const NO_ACCOUNT: &str = "the account can't be looked at without a key of yours";
-const THEN_ASK: &str = "then ask again";
-const ASK_AGAIN: &str = "see whether Stripe is up (status.stripe.com), then ask again";
+pub(super) const NO_ACCOUNT: &str = "the account can't be checked without your Stripe key";
+const THEN_ASK: &str = "then run the doctor again";
+const ASK_AGAIN: &str = "check whether Stripe is up (status.stripe.com), then try again";
 
 /// The account with the operator's key, once it has answered: what the key may not do there is
 /// found by each check.
@@ -55,7 +55,7 @@ fn failed_to_note(error: &AccountError, permission: &str) -> Finding {
 }
 
 pub(super) fn unseen(error: &AccountError) -> String {
-    format!("your key may not look at this: {error}")
+    format!("your key isn't allowed to read this: {error}")
 }
 
 pub(super) fn give(permission: &str) -> String {
@@ -71,13 +71,13 @@ pub(super) async fn functions_key(patient: &Patient<'_>) -> Finding {
     let mode = name_of(deployment.shop.mode);
     match key::try_out(deployment, &key).await {
         Ok(()) if key::is_unrestricted(&key) && deployment.cloud.is_some() => Finding::note(
-            format!("a {mode} secret key, which may do everything in the account"),
+            format!("a {mode} secret key, which has full access to the account"),
             format!(
                 "a restricted key is enough, with {}",
                 key::permissions().collect::<Vec<_>>().join(", ")
             ),
         ),
-        Ok(()) => Finding::good(format!("a {mode} key with all that it needs")),
+        Ok(()) => Finding::good(format!("a {mode} key with all the permissions it needs")),
         Err(fault) => key_fault(&fault, "store one with `coursegate key store`"),
     }
 }
@@ -91,10 +91,10 @@ pub(super) async fn webhooks_key(patient: &Patient<'_>) -> Finding {
     let mode = name_of(deployment.shop.mode);
     match reading::try_out(deployment, &key).await {
         Ok(surplus) if !surplus.is_empty() && deployment.cloud.is_some() => Finding::note(
-            format!("a {mode} key that may also change things: {}", surplus.join(", ")),
-            format!("take that from it: {} is enough", reading::names()),
+            format!("a {mode} key that can do more than it needs: {}", surplus.join(", ")),
+            format!("remove that: it needs only {}", reading::names()),
         ),
-        Ok(_) => Finding::good(format!("a {mode} key with all that it needs")),
+        Ok(_) => Finding::good(format!("a {mode} key with all the permissions it needs")),
         Err(fault) => key_fault(&fault, "store one with `coursegate key store --webhook`"),
     }
 }
@@ -107,7 +107,7 @@ fn key_fault(fault: &KeyFault, store: &str) -> Finding {
             | AccountError::Refused { .. },
         ) => ASK_AGAIN,
         KeyFault::Account(AccountError::NotStripe) => THEN_ASK,
-        KeyFault::Table(_) => "look at the table",
+        KeyFault::Table(_) => "check the table",
         KeyFault::Account(_)
         | KeyFault::Lacks(_)
         | KeyFault::OtherAccount
@@ -167,18 +167,20 @@ pub(super) async fn prices(patient: &Patient<'_>) -> Finding {
     let published: PublishedCatalog = match table.catalog().await {
         Ok(Some(published)) => published,
         Ok(None) => return Finding::bad("nothing is on sale: the table has no catalog", push),
-        Err(error) => return Finding::bad(error.to_string(), "look at the table"),
+        Err(error) => return Finding::bad(error.to_string(), "check the table"),
     };
     match catalog::look(&published.catalog, account, patient.deployment).await {
         Ok(plan) if plan.steps.is_empty() => {
             let count = published.stripe_prices.len();
             let version = published.version;
-            Finding::good(format!("{count} active in Stripe as in the table's catalog {version}"))
+            Finding::good(format!(
+                "{count} active in Stripe, as in version {version} of the table's catalog"
+            ))
         }
         Ok(plan) => {
             let steps: Vec<String> = plan.steps.iter().map(ToString::to_string).collect();
             Finding::bad(
-                format!("Stripe has something else than the table sells: {}", steps.join("; ")),
+                format!("Stripe differs from what the table sells: {}", steps.join("; ")),
                 push,
             )
         }
@@ -197,7 +199,7 @@ pub(super) async fn catalog_file(patient: &Patient<'_>) -> Finding {
     };
     let wanted = match catalog::read(path) {
         Ok(wanted) => wanted,
-        Err(error) => return Finding::bad(error.to_string(), "put the file right"),
+        Err(error) => return Finding::bad(error.to_string(), "fix the file"),
     };
     match catalog::look(&wanted, account, patient.deployment).await {
         Ok(plan) if plan.steps.is_empty() => {
@@ -256,7 +258,7 @@ pub(super) async fn endpoint(patient: &Patient<'_>) -> Finding {
             )
         }
         (None, [other, ..]) => Finding::bad(
-            format!("whether Secrets Manager has the secret of {} can't be told", other.id),
+            format!("can't check whether Secrets Manager has the secret of {}", other.id),
             register,
         ),
     }
@@ -302,12 +304,12 @@ impl StatusHistory {
     }
 }
 
-/// Whether all that Stripe tells of our payments is in the table, however it came there. Stripe's own
-/// count of failed deliveries knows nothing of events for which there was no endpoint.
+/// Checks that every event about our payments is in the table, however it got there. Stripe's own
+/// count of failed deliveries doesn't include events for which there was no endpoint.
 pub(super) async fn deliveries(patient: &Patient<'_>) -> Finding {
     let Ok(account) = &patient.account else { return Finding::Skipped(NO_ACCOUNT) };
     let (deployment, now) = (patient.deployment, patient.now);
-    // Not what is on its way.
+    // Leave out events that are still being delivered.
     let until = now.saturating_sub(5 * MINUTE);
     let query = EventsQuery::of(payment_event_types().collect(), now, until);
     let told: Vec<StatusHistory> = match account.list("/events", &query).await {
@@ -316,32 +318,35 @@ pub(super) async fn deliveries(patient: &Patient<'_>) -> Finding {
     };
     let (told, recorded) = match compare(deployment, &told).await {
         Ok(compared) => compared,
-        Err(error) => return Finding::bad(error.to_string(), "look at the table"),
+        Err(error) => return Finding::bad(error.to_string(), "check the table"),
     };
     // Stripe lists the newest first.
     let missing = told.iter().rev().filter(|id| !recorded.contains(*id));
     let missing: Vec<&str> = missing.map(EventId::as_str).collect();
     if told.is_empty() {
-        return Finding::good("no payment of 15 days is old enough to compare: five minutes");
+        return Finding::good(
+            "no payment of the last 15 days is old enough to compare (five minutes)",
+        );
     }
     if missing.is_empty() {
         let count = told.len();
         return Finding::good(format!(
-            "{count} of {count} events about payments in 15 days have come"
+            "{count} of {count} events about payments in the last 15 days have arrived"
         ));
     }
     let oldest: Vec<&str> = missing.iter().copied().take(3).collect();
     Finding::bad(
         format!(
-            "{} of {} events about payments in 15 days have not come, the oldest first: {}{}",
+            "{} of {} events about payments in the last 15 days have not arrived, oldest first: \
+             {}{}",
             missing.len(),
             told.len(),
             oldest.join(", "),
             if missing.len() > oldest.len() { ", …" } else { "" }
         ),
         format!(
-            "when the endpoint is in order, have each sent again: {}; an event that was applied \
-             already changes nothing",
+            "once the endpoint works, resend each: {}; an event that was already applied changes \
+             nothing",
             resend(deployment)
         ),
     )
@@ -367,7 +372,7 @@ async fn compare(
     Ok((ours, recorded))
 }
 
-/// How an event is sent again.
+/// How to resend an event.
 fn resend(deployment: &Deployment) -> &'static str {
     match (deployment.shop.mode, is_listened_to(deployment)) {
         (_, true) => "`stripe events resend EVENT`",
@@ -404,7 +409,7 @@ pub(super) async fn portal(patient: &Patient<'_>) -> Finding {
     let query = ActivePortals { active: true, limit: 1 };
     match account.get::<Portals>("/billing_portal/configurations", &query).await {
         Ok(portals) if portals.data.is_empty() => Finding::note(
-            "not set up: buyers can't look up their receipts by themselves",
+            "not set up: buyers can't look up their receipts themselves",
             "save its settings once in Stripe's Dashboard (Settings, Billing, Customer portal)",
         ),
         Ok(_) => Finding::good("set up"),
@@ -423,7 +428,7 @@ pub(super) async fn tax(patient: &Patient<'_>) -> Finding {
         Ok(tax) => {
             // <https://docs.stripe.com/api/tax/settings/object#tax_settings_object-status>
             let settings = match tax.status.as_str() {
-                "active" => "Stripe Tax is set up, and this version does not use it",
+                "active" => "Stripe Tax is set up, but this version does not use it",
                 "pending" => "this version collects none",
                 _ => {
                     return Finding::note(
@@ -433,8 +438,8 @@ pub(super) async fn tax(patient: &Patient<'_>) -> Finding {
                 }
             };
             Finding::note(
-                format!("{settings}: prices are charged as they are, whatever the law asks"),
-                "ask your accountant what you owe; declare it by yourself",
+                format!("{settings}: prices are charged as listed, whatever tax law requires"),
+                "ask your accountant what you owe, and file it yourself",
             )
         }
         Err(error) => failed_to_note(&error, "Tax Settings: Read"),

@@ -31,7 +31,7 @@ const SURPLUS: [(&str, Try); 7] = [
 /// How many payments of the table a key is tried with.
 const PAYMENTS_MAX: usize = 3;
 
-/// Tries a key and stores it for the webhook. Says what it may do that it need not.
+/// Tries a key and stores it for the webhook. Returns the permissions that it doesn't need.
 pub async fn store(
     deployment: &Deployment,
     key: &SecretString,
@@ -41,7 +41,7 @@ pub async fn store(
     Ok(surplus)
 }
 
-/// Tries whether the webhook can ask with this key, and says what it may do that it need not.
+/// Tests whether the webhook can use this key. Returns the permissions that it doesn't need.
 pub async fn try_out(
     deployment: &Deployment,
     key: &SecretString,

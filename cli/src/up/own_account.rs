@@ -14,7 +14,7 @@ const SIGNING_SECRET: &str = "STRIPE_WEBHOOK_SECRET";
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum OwnAccountError {
     #[error(
-        "{API_KEY} is not set: put a test key of yours into it, sk_test_… or rk_test_…, from \
+        "{API_KEY} is not set: set it to a test key of yours, sk_test_… or rk_test_…, from \
          https://dashboard.stripe.com/test/apikeys"
     )]
     NoKey,
@@ -24,8 +24,8 @@ pub(crate) enum OwnAccountError {
     )]
     LiveKey,
     #[error(
-        "{API_KEY} is no secret or restricted key: take one that starts with sk_test_ or rk_test_ \
-         from https://dashboard.stripe.com/test/apikeys"
+        "{API_KEY} is not a secret or restricted key: take one that starts with sk_test_ or \
+         rk_test_ from https://dashboard.stripe.com/test/apikeys"
     )]
     NotAKey,
     #[error(

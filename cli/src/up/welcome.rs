@@ -27,10 +27,11 @@ impl Terminal {
         print("\nCtrl-C stops everything. Requests:\n");
     }
 
-    /// What is easily forgotten: from an earlier run, Stripe is told to hold its events back.
+    /// A reminder that the simulator still holds its events back, since an earlier run.
     pub(super) fn held(self, count: usize, addresses: &Addresses) {
         let what = format!(
-            "Stripe's events are being held back since an earlier run, {count} so far. Let them go:"
+            "Stripe's events have been held back since an earlier run, {count} so far. Release \
+             them:"
         );
         let stripe = &addresses.stripe;
         print(&self.paint(YELLOW, &what));

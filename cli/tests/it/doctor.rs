@@ -35,7 +35,7 @@ fn the_doctor_names_the_seller() {
     let paid = shop.buy(&shop.sign_in("ada@example.com"), "tutorclaw_paid");
     let ours = shop.stripe(&format!("/v1/checkout/sessions/{}", paid.session), &[]);
     assert_eq!(ours["managed_payments"]["enabled"], false);
-    let expected = "you, in 1 of 1 sessions that ended in 15 days";
+    let expected = "you, in 1 of 1 sessions that ended in the last 15 days";
     assert!(seller().starts_with("ok") && seller().contains(expected), "{}", seller());
 
     let by_link = opened_without_declining(&shop, &ours);

@@ -73,11 +73,11 @@ fn every_running_function_refuses_a_leaked_secret() {
 #[test]
 fn access_from_forged_events_is_listed_until_revoked() {
     let shop = Shop::open();
-    let none = "Looked up 0 sources at Stripe: nothing is open that wasn't paid for.\n";
+    let none = "Looked up 0 sources at Stripe: everything that gives access was paid for.\n";
     assert_eq!(shop.says(&["unknown-sources"]), none);
     let ada = shop.sign_in("ada@example.com");
     shop.buy(&ada, "tutorclaw_paid");
-    let one = "Looked up 1 source at Stripe: nothing is open that wasn't paid for.\n";
+    let one = "Looked up 1 source at Stripe: everything that gives access was paid for.\n";
     assert_eq!(shop.says(&["unknown-sources"]), one);
 
     // Eve has the secret: a payment that never was, Ada's, and a session that she has not paid.
@@ -108,14 +108,14 @@ fn access_from_forged_events_is_listed_until_revoked() {
     }
 
     let doctor = shop.run(&["doctor"]);
-    assert!(doctor.out.contains("doesn't say were paid for: 2"), "{}", doctor.out);
+    assert!(doctor.out.contains("doesn't report as paid: 2"), "{}", doctor.out);
     assert!(doctor.out.contains("`coursegate unknown-sources --gateway-port"), "{}", doctor.out);
     for source in ["pi_forged", &unpaid] {
         shop.says(&["revoke", source, "--reason", "forged"]);
     }
     assert!(!shop.lets_in(&eve) && shop.lets_in(&ada));
     assert_eq!(shop.says(&["unknown-sources"]), one);
-    assert!(shop.says(&["doctor"]).contains("Stripe knows each payment that opens something: 1"));
+    assert!(shop.says(&["doctor"]).contains("Stripe confirms every payment that gives access: 1"));
 }
 
 #[test]
@@ -128,12 +128,8 @@ fn no_source_is_called_unknown_while_stripe_is_down() {
     shop.sim("/_sim/faults", &fault);
     let said = shop.run(&["unknown-sources"]);
     assert_eq!((said.out.as_str(), said.code), ("", Some(1)));
-    assert!(said.problem.contains("nothing can be said"), "{}", said.problem);
+    assert!(said.problem.contains("there is no result"), "{}", said.problem);
     let doctor = shop.run(&["doctor"]);
-    assert!(
-        doctor.out.contains("whether Stripe knows the payments can't be told"),
-        "{}",
-        doctor.out
-    );
+    assert!(doctor.out.contains("can't check whether Stripe knows the payments"), "{}", doctor.out);
     assert!(!doctor.out.contains("pi_forged"), "{}", doctor.out);
 }

@@ -28,8 +28,9 @@ fn an_edited_catalog_is_planned_pushed_and_read_back() {
     let said = shop.run(&["catalog", "plan"]);
     assert_eq!((said.out.as_str(), said.code), ("local sells what catalog.toml says.\n", Some(0)));
     let said = shop.run(&["catalog", "plan", &file]);
-    let steps = "~ price tutorclaw_paid: 9.99 USD becomes 39.00 USD for tutorclaw; who has a page \
-                 open still pays the old price\n~ table: catalog version 2\n";
+    let steps = "~ price tutorclaw_paid: 9.99 USD becomes 39.00 USD for tutorclaw; buyers with an \
+                 open checkout page still pay the old price\n\
+                 ~ table: catalog version 2\n";
     assert!(said.out.starts_with(steps) && said.out.contains("2 steps to do"), "{}", said.out);
     let said = shop.run(&["catalog", "push", &file]);
     assert!(said.out.starts_with(steps) && said.out.contains("2 steps done"), "{}", said.out);
@@ -201,9 +202,9 @@ fn a_key_is_read_from_standard_input_and_checked() {
     assert!(said.problem.contains("is live, and this deployment is test"), "{}", said.problem);
     assert!(!said.problem.contains("rk_live_51") && said.code == Some(1));
     let said = shop.run_with(&["key", "store"], "\n");
-    assert!(said.problem.contains("give it on standard input"), "{}", said.problem);
+    assert!(said.problem.contains("pass it on standard input"), "{}", said.problem);
     let said = shop.run_with(&["key", "store"], "rk_test_51\n");
-    assert!(said.out.contains("tried and stored") && said.code == Some(0), "{}", said.problem);
+    assert!(said.out.contains("works and is stored") && said.code == Some(0), "{}", said.problem);
     assert!(!said.out.contains("rk_test_51"));
 }
 
@@ -216,7 +217,7 @@ fn the_webhook_key_is_tested_for_excess_permissions() {
     let put = json!({"TableName": "coursegate", "Item": item});
     shop.aws("dynamodb", "DynamoDB_20120810.PutItem", &put);
     let said = shop.run_with(store, "rk_test_other\n");
-    assert!(said.problem.contains("knows none of the payments"), "{}", said.problem);
+    assert!(said.problem.contains("sees none of the payments"), "{}", said.problem);
     shop.buy(&shop.sign_in("ada@example.com"), "tutorclaw_paid");
 
     let reads = json!({"payment_intents": "read", "disputes": "read", "invoice_payments": "read"});
@@ -230,14 +231,14 @@ fn the_webhook_key_is_tested_for_excess_permissions() {
         shop.sim("/_sim/keys", &json!({"key": key, "permissions": permissions}));
     }
     let said = shop.run_with(store, "rk_test_half\n");
-    let lacks = "the key is not stored: it lacks Disputes: Read";
+    let lacks = "the key was not stored: it lacks Disputes: Read";
     assert!(said.problem.contains(lacks) && said.code == Some(1), "{}", said.problem);
     let said = shop.run_with(store, "rk_live_reads\n");
     assert!(said.problem.contains("is live, and this deployment is test"), "{}", said.problem);
     for (key, more) in [
         ("rk_test_reads", None),
-        ("rk_test_writes", Some("more than read: Charges: Write, Customers: Write.")),
-        ("sk_test_all", Some("more than read: everything.")),
+        ("rk_test_writes", Some("more than it needs: Charges: Write, Customers: Write.")),
+        ("sk_test_all", Some("more than it needs: everything.")),
     ] {
         let said = shop.run_with(store, &format!("{key}\n"));
         assert_eq!(said.code, Some(0), "{key}: {}", said.problem);
@@ -245,7 +246,7 @@ fn the_webhook_key_is_tested_for_excess_permissions() {
         assert!(!said.out.contains(key), "{}", said.out);
         match more {
             Some(more) => assert!(said.out.contains(more), "{key}: {}", said.out),
-            None => assert!(!said.out.contains("more than read"), "{key}: {}", said.out),
+            None => assert!(!said.out.contains("more than it needs"), "{key}: {}", said.out),
         }
         let secret = json!({"SecretId": "coursegate/StripeReadKey"});
         let stored = shop.aws("secrets_manager", "secretsmanager.GetSecretValue", &secret);
@@ -290,7 +291,7 @@ fn the_doctor_names_the_problem_and_the_remedy() {
     let unprotected = json!({"TableName": "coursegate", "DeletionProtectionEnabled": false});
     shop.aws("dynamodb", "DynamoDB_20120810.UpdateTable", &unprotected);
     let said = shop.run(&["doctor"]);
-    assert!(line(&said, "table").contains("not protected from deletion"), "{}", said.out);
+    assert!(line(&said, "table").contains("deletion protection is off"), "{}", said.out);
     let key = line(&said, "functions' key");
     assert!(
         key.starts_with("WRONG") && key.contains("is live") && key.contains("key store"),

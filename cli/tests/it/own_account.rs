@@ -192,7 +192,7 @@ fn only_a_test_key_and_a_signing_secret_are_accepted() {
         check_refusal(live, SIGNING_SECRET, &["live key", keys]);
     }
     for other in ["pk_test_of_somebody", "of_somebody"] {
-        check_refusal(other, SIGNING_SECRET, &["no secret or restricted key", keys]);
+        check_refusal(other, SIGNING_SECRET, &["not a secret or restricted key", keys]);
     }
     for signing_secret in ["", "of_somebody"] {
         check_refusal(KEY, signing_secret, &["STRIPE_WEBHOOK_SECRET", "stripe listen"]);

@@ -26,9 +26,9 @@ use super::{
 async fn a_new_deployment_is_told_what_is_missing_and_how_to_fix() {
     let Some(shop) = Shop::deploy("new", Mode::Test).await else { return };
     insta::assert_snapshot!(shop.complaints().await, @r"
-    bad, functions' key: the Stripe key is no secret or restricted key: create a test one in Stripe's Dashboard (Developers, API keys)
+    bad, functions' key: the Stripe key is not a secret or restricted key: create a test one in Stripe's Dashboard (Developers, API keys)
       store one with `coursegate key store`
-    bad, webhook's key: the Stripe key is no secret or restricted key: create a test one in Stripe's Dashboard (Developers, API keys)
+    bad, webhook's key: the Stripe key is not a secret or restricted key: create a test one in Stripe's Dashboard (Developers, API keys)
       store one with `coursegate key store --webhook`
     bad, prices: nothing is on sale: the table has no catalog
       publish the catalog with `coursegate catalog push`
@@ -36,18 +36,18 @@ async fn a_new_deployment_is_told_what_is_missing_and_how_to_fix() {
       see how with `coursegate catalog plan ./catalog.toml`
     bad, endpoint: none delivers to SiteOrigin/webhook
       run `coursegate webhook register`
-    note, customer portal: not set up: buyers can't look up their receipts by themselves
+    note, customer portal: not set up: buyers can't look up their receipts themselves
       save its settings once in Stripe's Dashboard (Settings, Billing, Customer portal)
-    note, tax: this version collects none: prices are charged as they are, whatever the law asks
-      ask your accountant what you owe; declare it by yourself
+    note, tax: this version collects none: prices are charged as listed, whatever tax law requires
+      ask your accountant what you owe, and file it yourself
     note, site's files: SiteBucket has no index.html: CloudFront has nothing to show
-      send it with `coursegate site deploy`; nothing is to do where your site is your own
+      upload the site with `coursegate site deploy`; ignore this if you host your own site
     bad, signed probe: Secrets Manager holds no signing secret yet
       run `coursegate webhook register`
-    bad, forged probe: the webhook has no signing secret to refuse a forged event with: 503
+    bad, forged probe: the webhook has no signing secret yet, so it answers a forged event with 503
       run `coursegate webhook register`
     bad, api: SiteOrigin/api/courses answers 503 Service Unavailable, without any courses
-      push the catalog, then look at the entitlements function's log
+      push the catalog, then check the entitlements function's log
     ");
     shop.set_up().await;
     assert_eq!(shop.complaints().await, format!("{NOT_DECIDED}{NOT_SENT}"));
@@ -106,29 +106,29 @@ async fn manual_table_changes_are_reported() {
 
     recover(&deployment, false).await;
     insta::assert_snapshot!(shop.new_complaints().await, @r"
-    bad, table: Table: it has no point-in-time recovery
-      somebody has changed the table by hand, which no deployment undoes: change it back in DynamoDB's console
+    bad, table: Table: point-in-time recovery is off
+      somebody changed the table manually, and deploying doesn't undo that: change it back in the DynamoDB console
     ");
     recover(&deployment, true).await;
 
     expire(&deployment, false).await;
     insta::assert_snapshot!(shop.new_complaints().await, @r"
     bad, table: Table: expired items are not removed (time to live on `ttl`)
-      somebody has changed the table by hand, which no deployment undoes: change it back in DynamoDB's console
+      somebody changed the table manually, and deploying doesn't undo that: change it back in the DynamoDB console
     ");
     expire(&deployment, true).await;
 
     table().deletion_protection_enabled(false).send().await.unwrap();
     insta::assert_snapshot!(shop.new_complaints().await, @r"
-    bad, table: Table: it is not protected from deletion
-      somebody has changed the table by hand, which no deployment undoes: change it back in DynamoDB's console
+    bad, table: Table: deletion protection is off
+      somebody changed the table manually, and deploying doesn't undo that: change it back in the DynamoDB console
     ");
     table().deletion_protection_enabled(true).send().await.unwrap();
 
     table().billing_mode(BillingMode::Provisioned).send().await.unwrap();
     insta::assert_snapshot!(shop.new_complaints().await, @r"
     bad, table: Table: it is not on demand
-      somebody has changed the table by hand, which no deployment undoes: change it back in DynamoDB's console
+      somebody changed the table manually, and deploying doesn't undo that: change it back in the DynamoDB console
     ");
     table().billing_mode(BillingMode::PayPerRequest).send().await.unwrap();
     assert_eq!(shop.new_complaints().await, "");
@@ -137,23 +137,23 @@ async fn manual_table_changes_are_reported() {
     deployment.dynamodb.delete_table().table_name(&deployment.table_name).send().await.unwrap();
     insta::assert_snapshot!(shop.new_complaints().await, @r"
     bad, table: Requested resource not found: Table: Table not found
-      deploy the stack, or look at your permissions
-    bad, functions' key: the table does not say what the key is to be tried with: the table refuses the request
-      look at the table
-    bad, webhook's key: the table does not say what the key is to be tried with: the table refuses the request
-      look at the table
+      deploy the stack, or check your permissions
+    bad, functions' key: the key can't be tested, because the table can't be read: the table refuses the request
+      check the table
+    bad, webhook's key: the key can't be tested, because the table can't be read: the table refuses the request
+      check the table
     bad, prices: the table refuses the request
-      look at the table
-    bad, catalog file: the table did not answer for the catalog: the table refuses the request (ResourceNotFoundException: Requested resource not found)
+      check the table
+    bad, catalog file: the table request for the catalog failed: the table refuses the request (ResourceNotFoundException: Requested resource not found)
       see `coursegate catalog plan`
     bad, quarantine: the table refuses the request
-      look at the table
+      check the table
     bad, double payments: the table refuses the request
-      look at the table
+      check the table
     bad, unknown sources: the table refuses the request
-      look at the table
+      check the table
     bad, api: SiteOrigin/api/courses answers 500 Internal Server Error, without any courses
-      push the catalog, then look at the entitlements function's log
+      push the catalog, then check the entitlements function's log
     ");
 }
 
@@ -173,20 +173,20 @@ async fn alarms_without_subscribers_are_reported() {
     let unconfirmed = misquoted(&shop.aws, "PendingConfirmation", arn).await;
     let unconfirmed = shop.found_by(&unconfirmed, Some(KEY)).await.unwrap();
     insta::assert_snapshot!(shop.new_complaints_about(&unconfirmed).await, @r#"
-    bad, alarms: nobody hears the alarms: no subscription of the topic is confirmed
+    bad, alarms: nobody receives the alarms: the topic has no confirmed subscription
       open the link in AWS's e-mail "Subscription Confirmation", or deploy with another AlarmEmail
     "#);
 
     sns.unsubscribe().subscription_arn(arn).send().await.unwrap();
     insta::assert_snapshot!(shop.new_complaints().await, @r#"
-    bad, alarms: nobody hears the alarms: no subscription of the topic is confirmed
+    bad, alarms: nobody receives the alarms: the topic has no confirmed subscription
       open the link in AWS's e-mail "Subscription Confirmation", or deploy with another AlarmEmail
     "#);
 
     sns.delete_topic().topic_arn(alarm_topic).send().await.unwrap();
     insta::assert_snapshot!(shop.new_complaints().await, @r"
     bad, alarms: Topic does not exist
-      look at your permissions
+      check your permissions
     ");
 }
 
@@ -198,15 +198,15 @@ async fn an_old_or_incomplete_stack_is_reported() {
     let stuck = shop.found_by(&stuck, Some(KEY)).await.unwrap();
     insta::assert_snapshot!(shop.new_complaints_about(&stuck).await, @r"
     bad, stack: old is in UPDATE_ROLLBACK_FAILED
-      look at the stack's events in CloudFormation; when it has settled, deploy again
+      check the stack's events in CloudFormation; once the stack is stable, deploy again
     ");
 
     let mut template = template_for_moto();
     template["Outputs"]["Version"]["Value"] = "0.0.1".into();
     shop.update_stack(&template).await;
     insta::assert_snapshot!(shop.new_complaints().await, @r"
-    bad, stack: old runs version 0.0.1, and this program is Version
-      deploy this version (`sam build`, `sam deploy`), or use the program of that version
+    bad, stack: old runs version 0.0.1, but this program is Version
+      deploy this version (`sam build`, `sam deploy`), or use that version of this program
     ");
     shop.update_stack(&template_for_moto()).await;
     assert_eq!(shop.new_complaints().await, "");
@@ -229,11 +229,13 @@ async fn keys_of_the_other_mode_are_reported() {
     bad, webhook's key: the Stripe key is test, and this deployment is live: take the key from the other side of the Dashboard's sandbox switch
       store one with `coursegate key store --webhook`
     bad, your key: the Stripe key is test, and this deployment is live: take the key from the other side of the Dashboard's sandbox switch
-      then ask again
+      then run the doctor again
     ");
 
     let stored = key::store(&deployment, &"rk_test_of_the_functions".into()).await.unwrap_err();
-    insta::assert_snapshot!(stored, @"the key is not stored: the Stripe key is test, and this deployment is live: take the key from the other side of the Dashboard's sandbox switch");
+    insta::assert_snapshot!(stored, @"the key was not stored: the Stripe key is test, and this \
+                                      deployment is live: take the key from the other side of the \
+                                      Dashboard's sandbox switch");
     assert!(deployment.account().await.is_err());
 }
 
@@ -244,9 +246,9 @@ async fn without_an_operator_key_the_account_is_not_examined() {
     let deployment = shop.found_by(&shop.aws, None).await.unwrap();
     insta::assert_snapshot!(shop.complaints_about(&deployment).await, @r"
     bad, your key: STRIPE_API_KEY is not set: create a restricted key for yourself in Stripe's Dashboard (docs/DEPLOY.md lists its permissions) and set it in the environment
-      then ask again
+      then run the doctor again
     note, site's files: SiteBucket has no index.html: CloudFront has nothing to show
-      send it with `coursegate site deploy`; nothing is to do where your site is your own
+      upload the site with `coursegate site deploy`; ignore this if you host your own site
     ");
 }
 
@@ -260,24 +262,24 @@ async fn a_deleted_secret_is_reported_until_restored() {
     secrets_manager.delete_secret().secret_id(&api_key_id).send().await.unwrap();
     insta::assert_snapshot!(shop.new_complaints().await, @r"
     bad, functions' key: secret StripeApiKey: it is marked deleted
-      see in Secrets Manager whether it is there (`aws secretsmanager restore-secret` brings a deleted one back for some days), and look at your permissions
+      check in Secrets Manager that it exists (`aws secretsmanager restore-secret` restores a recently deleted one), and check your permissions
     ");
     secrets_manager.restore_secret().secret_id(&api_key_id).send().await.unwrap();
 
     secrets_manager.delete_secret().secret_id(&read_key_id).send().await.unwrap();
     insta::assert_snapshot!(shop.new_complaints().await, @r"
     bad, webhook's key: secret StripeReadKey: it is marked deleted
-      see in Secrets Manager whether it is there (`aws secretsmanager restore-secret` brings a deleted one back for some days), and look at your permissions
+      check in Secrets Manager that it exists (`aws secretsmanager restore-secret` restores a recently deleted one), and check your permissions
     ");
     secrets_manager.restore_secret().secret_id(&read_key_id).send().await.unwrap();
 
     secrets_manager.delete_secret().secret_id(&signing_secret_id).send().await.unwrap();
     insta::assert_snapshot!(shop.new_complaints().await, @r"
     bad, endpoint: secret StripeSigningSecret: it is marked deleted
-      see in Secrets Manager whether it is there (`aws secretsmanager restore-secret` brings a deleted one back for some days), and look at your permissions
+      check in Secrets Manager that it exists (`aws secretsmanager restore-secret` restores a recently deleted one), and check your permissions
     bad, signed probe: secret StripeSigningSecret: it is marked deleted
-      see in Secrets Manager whether it is there (`aws secretsmanager restore-secret` brings a deleted one back for some days), and look at your permissions
-    bad, forged probe: the webhook has no signing secret to refuse a forged event with: 503
+      check in Secrets Manager that it exists (`aws secretsmanager restore-secret` restores a recently deleted one), and check your permissions
+    bad, forged probe: the webhook has no signing secret yet, so it answers a forged event with 503
       run `coursegate webhook register`
     ");
     secrets_manager.restore_secret().secret_id(&signing_secret_id).send().await.unwrap();
@@ -340,15 +342,23 @@ async fn a_missing_deployment_says_where_it_was_looked_for() {
     };
     insta::assert_snapshot!(found_with(&moto.config()).await, @"stack nowhere can't be read in us-east-1: there is no such stack: deploy it first (docs/DEPLOY.md), or name another");
     let no_region = moto.config().to_builder().region(None).build();
-    insta::assert_snapshot!(found_with(&no_region).await, @"no AWS Region is set: set AWS_REGION, or a profile that has one with AWS_PROFILE");
+    insta::assert_snapshot!(found_with(&no_region).await, @"no AWS Region is set: set AWS_REGION, \
+                                                            or set AWS_PROFILE to a profile that \
+                                                            has one");
     let mut no_credentials = moto.config().to_builder();
     no_credentials.set_credentials_provider(None);
-    insta::assert_snapshot!(found_with(&no_credentials.build()).await, @"no AWS credentials are found, or they have expired: sign in (`aws sso login`, if that is your way), or name a profile that has some with AWS_PROFILE");
+    insta::assert_snapshot!(found_with(&no_credentials.build()).await, @"no AWS credentials \
+                                                                         found, or they have \
+                                                                         expired: sign in (for \
+                                                                         example with `aws sso \
+                                                                         login`), or set \
+                                                                         AWS_PROFILE to a profile \
+                                                                         that has some");
     let (listener, url) = listen().await;
     drop(listener);
     let no_network = moto.config().to_builder().endpoint_url(&url).build();
     let no_network = found_with(&no_network).await;
-    assert!(no_network.ends_with(": look at your network"), "{no_network}");
+    assert!(no_network.ends_with(": check your network"), "{no_network}");
     assert!(!no_network.contains("DispatchFailure"), "what a debugger sees: {no_network}");
 }
 
@@ -367,22 +377,22 @@ async fn a_payment_without_an_event_is_reported_until_it_arrives() {
     insta::assert_snapshot!(complaints().await, @r"
     bad, endpoint: none delivers to SiteOrigin/webhook
       run `coursegate webhook register`
-    bad, deliveries: 1 of 1 events about payments in 15 days have not come, the oldest first: EVENT_1
-      when the endpoint is in order, have each sent again: `stripe events resend EVENT --webhook-endpoint=ENDPOINT` with the endpoint above, or in Stripe's Dashboard (Developers, Webhooks); an event that was applied already changes nothing
+    bad, deliveries: 1 of 1 events about payments in the last 15 days have not arrived, oldest first: EVENT_1
+      once the endpoint works, resend each: `stripe events resend EVENT --webhook-endpoint=ENDPOINT` with the endpoint above, or in Stripe's Dashboard (Developers, Webhooks); an event that was already applied changes nothing
     ");
 
     let account = deployment.account().await.unwrap();
     endpoint::register(&account, &deployment, &mut |_| {}).await.unwrap();
     insta::assert_snapshot!(complaints().await, @r"
-    bad, deliveries: 1 of 1 events about payments in 15 days have not come, the oldest first: EVENT_1
-      when the endpoint is in order, have each sent again: `stripe events resend EVENT --webhook-endpoint=ENDPOINT` with the endpoint above, or in Stripe's Dashboard (Developers, Webhooks); an event that was applied already changes nothing
+    bad, deliveries: 1 of 1 events about payments in the last 15 days have not arrived, oldest first: EVENT_1
+      once the endpoint works, resend each: `stripe events resend EVENT --webhook-endpoint=ENDPOINT` with the endpoint above, or in Stripe's Dashboard (Developers, Webhooks); an event that was already applied changes nothing
     ");
 
     shop.control_simulator(&format!("events/{event}/resend"), &json!({})).await;
     let id = [event.parse().unwrap()];
     for _ in 0..400 {
         if !deployment.table().on_record(&id).await.unwrap().is_empty() {
-            let says = "1 of 1 events about payments in 15 days have come".to_owned();
+            let says = "1 of 1 events about payments in the last 15 days have arrived".to_owned();
             assert_eq!(finding(&deployment, "deliveries").await, Finding::Good(says));
             assert_eq!(complaints().await, "");
             return;
@@ -411,8 +421,9 @@ async fn a_refund_without_an_event_is_reported_if_it_is_ours() {
         })
     };
     shop.tell("refund.created", &refund("pi_of_another_shop"), HOUR).await;
-    let none =
-        Finding::Good("no payment of 15 days is old enough to compare: five minutes".to_owned());
+    let none = Finding::Good(
+        "no payment of the last 15 days is old enough to compare (five minutes)".to_owned(),
+    );
     assert_eq!(finding(&deployment, "deliveries").await, none);
     let event = shop.tell("refund.created", &refund(payment), HOUR).await;
     let Finding::Bad { says, .. } = finding(&deployment, "deliveries").await else { panic!() };
@@ -444,8 +455,9 @@ async fn an_event_that_leaves_no_record_is_not_reported_missing() {
     // It may still arrive, and it can't be sent again.
     shop.tell(COMPLETED, &session, 60).await;
     shop.tell(COMPLETED, &session, 16 * 24 * HOUR).await;
-    let none =
-        Finding::Good("no payment of 15 days is old enough to compare: five minutes".to_owned());
+    let none = Finding::Good(
+        "no payment of the last 15 days is old enough to compare (five minutes)".to_owned(),
+    );
     assert_eq!(finding(&deployment, "deliveries").await, none);
 
     // Before the site moved, its learners were redirected elsewhere; they have paid all the same.
@@ -485,7 +497,8 @@ async fn missing_payments_are_found_across_pages_oldest_first() {
     let Finding::Bad { says, .. } = finding(&deployment, "deliveries").await else { panic!() };
     let oldest = events[..3].join(", ");
     let expected = format!(
-        "230 of 230 events about payments in 15 days have not come, the oldest first: {oldest}, …"
+        "230 of 230 events about payments in the last 15 days have not arrived, oldest first: \
+         {oldest}, …"
     );
     assert_eq!(says, expected);
 }
@@ -498,13 +511,13 @@ async fn a_key_unknown_to_stripe_is_reported() {
     let unknown = |path: &str| json!({ "path": path, "status": 401 });
     shop.control_simulator("faults", &unknown("/v1/checkout/sessions")).await;
     insta::assert_snapshot!(shop.new_complaints().await, @r"
-    bad, functions' key: Stripe does not know this key: it is mistyped, deleted, rolled or expired; take one from Stripe's Dashboard (Developers, API keys)
+    bad, functions' key: Stripe does not know this key: it is mistyped, deleted, rolled or expired; get one from Stripe's Dashboard (Developers, API keys)
       store one with `coursegate key store`
     ");
     shop.control_simulator("faults", &unknown("/v1/products")).await;
     insta::assert_snapshot!(shop.new_complaints().await, @r"
-    bad, your key: Stripe does not know this key: it is mistyped, deleted, rolled or expired; take one from Stripe's Dashboard (Developers, API keys)
-      then ask again
+    bad, your key: Stripe does not know this key: it is mistyped, deleted, rolled or expired; get one from Stripe's Dashboard (Developers, API keys)
+      then run the doctor again
     ");
     assert_eq!(shop.new_complaints().await, "");
 }
@@ -519,26 +532,26 @@ async fn what_the_operator_s_key_cannot_read_is_not_called_healthy() {
     let complaints = shop.complaints_about(&deployment).await;
     let complaints = complaints.lines().map(|line| line.split("The provided key").next().unwrap());
     insta::assert_snapshot!(complaints.collect::<Vec<_>>().join("\n"), @r"
-    note, account: your key may not look at this: Stripe answers 403: 
+    note, account: your key isn't allowed to read this: Stripe answers 403: 
       give your key the permission to read the account
-    bad, prices: your key may not look at this: Stripe answers 403: 
+    bad, prices: your key isn't allowed to read this: Stripe answers 403: 
       give your key Products: Read and Prices: Read
-    bad, catalog file: your key may not look at this: Stripe answers 403: 
+    bad, catalog file: your key isn't allowed to read this: Stripe answers 403: 
       give your key Products: Read and Prices: Read
-    bad, endpoint: your key may not look at this: Stripe answers 403: 
+    bad, endpoint: your key isn't allowed to read this: Stripe answers 403: 
       give your key Webhook Endpoints: Read
-    note, thin events: none has come; whether an endpoint would send them can't be told: your key may not look at this: Stripe answers 403: 
+    note, thin events: none has arrived; can't check whether an endpoint would send them: your key isn't allowed to read this: Stripe answers 403: 
       give your key Event Destinations: Read, or look in Stripe's Dashboard (Workbench, Webhooks)
-    bad, deliveries: your key may not look at this: Stripe answers 403: 
+    bad, deliveries: your key isn't allowed to read this: Stripe answers 403: 
       give your key Events: Read
-    bad, seller: your key may not look at this: Stripe answers 403: 
+    bad, seller: your key isn't allowed to read this: Stripe answers 403: 
       give your key Events: Read
-    note, customer portal: your key may not look at this: Stripe answers 403: 
+    note, customer portal: your key isn't allowed to read this: Stripe answers 403: 
       give your key Customer portal: Read
-    note, tax: your key may not look at this: Stripe answers 403: 
+    note, tax: your key isn't allowed to read this: Stripe answers 403: 
       give your key Tax Settings: Read
     note, site's files: SiteBucket has no index.html: CloudFront has nothing to show
-      send it with `coursegate site deploy`; nothing is to do where your site is your own
+      upload the site with `coursegate site deploy`; ignore this if you host your own site
     ");
 }
 
@@ -553,10 +566,10 @@ async fn a_functions_key_of_another_account_is_reported() {
     let complaints = shop.complaints_about(&deployment).await;
     let (about_prices, _) = complaints.split_once("bad, catalog file").unwrap();
     insta::assert_snapshot!(about_prices, @r"
-    bad, functions' key: it is of another Stripe account or sandbox than the shop, and knows none of the prices that are on sale: take one of the shop's account, or move the shop first, with `coursegate catalog push --force` and a key of yours of the new account
+    bad, functions' key: it belongs to another Stripe account or sandbox than the shop, and sees none of the prices on sale: use a key of the shop's account, or move the shop first, with `coursegate catalog push --force` and your own key of the new account
       store one with `coursegate key store`
-    bad, prices: the table sells prices that this key's Stripe account doesn't have: it sells in another account, sandbox or mode; take a key of that one, deploy a stack of its own for this one, or move the shop here with `coursegate catalog push --force`
-      then ask again
+    bad, prices: the table sells prices that this key's Stripe account doesn't have: it sells in another account, sandbox or mode; use a key of that account, deploy a separate stack for this one, or move the shop here with `coursegate catalog push --force`
+      then run the doctor again
     ");
 }
 
@@ -570,12 +583,12 @@ async fn active_stripe_tax_does_not_mean_tax_is_collected() {
     let request = request.body("head_office[address][country]=DE");
     assert_eq!(request.send().await.unwrap().status(), 200);
     insta::assert_snapshot!(shop.complaints().await, @r"
-    note, customer portal: not set up: buyers can't look up their receipts by themselves
+    note, customer portal: not set up: buyers can't look up their receipts themselves
       save its settings once in Stripe's Dashboard (Settings, Billing, Customer portal)
-    note, tax: Stripe Tax is set up, and this version does not use it: prices are charged as they are, whatever the law asks
-      ask your accountant what you owe; declare it by yourself
+    note, tax: Stripe Tax is set up, but this version does not use it: prices are charged as listed, whatever tax law requires
+      ask your accountant what you owe, and file it yourself
     note, site's files: SiteBucket has no index.html: CloudFront has nothing to show
-      send it with `coursegate site deploy`; nothing is to do where your site is your own
+      upload the site with `coursegate site deploy`; ignore this if you host your own site
     ");
 }
 
