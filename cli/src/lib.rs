@@ -6,14 +6,14 @@
 //! - [`catalog`]: `catalog.toml` becomes the shop, in Stripe and in the table.
 //! - [`webhook`]: the endpoint at Stripe and its signing secret.
 //! - [`lambda`]: the webhook's instances, replaced when a secret has leaked.
-//! - [`key`]: the functions' Stripe API keys, tried before they are stored.
+//! - [`key`]: the functions' Stripe API keys, tested before they are stored.
 //! - [`doctor`]: what is wrong with a deployment, and what to do about it.
-//! - [`why`]: why a product is open for a learner, or is not.
+//! - [`why`]: why a product is open or closed for a learner.
 //! - [`manual`]: access that is given and taken back by hand.
-//! - [`events`]: events once more, and those that wait in quarantine.
-//! - [`double_payments`]: who has paid twice.
+//! - [`events`]: replay, and the quarantine.
+//! - [`double_payments`]: learners who paid twice.
 //! - [`unknown_sources`]: access that Stripe doesn't say was paid for.
-//! - [`learner`]: all that is held of a learner, and its erasure.
+//! - [`learner`]: exports and erases a learner's data.
 //! - [`site`]: the course site and the chapters, sent into the stack's buckets.
 //! - [`s3`]: what is in those buckets.
 //! - [`calendar`]: times as they are read and written.

@@ -24,7 +24,7 @@ use crate::s3::{Object, S3Error};
 const SITE_CACHE: &str = "no-cache";
 /// What was paid for is not left on a disk.
 const CHAPTER_CACHE: &str = "private, no-store";
-/// What the site is told, written here.
+/// The site's configuration, written here.
 const CONFIG: &str = "config.json";
 /// The one page, which names all others: sent last.
 pub(crate) const PAGE: &str = "index.html";
@@ -57,19 +57,17 @@ pub struct Deployed {
     pub deleted: usize,
 }
 
-/// Why the site is not deployed, or not completely. Doing it again goes on.
+/// Why the site was not deployed, or not completely. Repeating the command continues it.
 #[derive(Debug, thiserror::Error)]
 pub enum SiteError {
     /// A file can't be sent.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The site could not be told how to sign in.
+    /// The site's sign-in configuration can't be written.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The table failed.
-    #[error(
-        "the table did not answer for the catalog: {0}; look at the table, and at your permissions"
-    )]
+    #[error("the table request for the catalog failed: {0}; check the table and your permissions")]
     Table(#[from] LedgerError),
     /// Chapters are missing or unfit.
     #[error("nothing is sent:\n- {}{}", .faults.join("\n- "), insist(*.is_forceable))]
@@ -85,7 +83,7 @@ pub enum SiteError {
 }
 
 fn insist(is_forceable: bool) -> &'static str {
-    if is_forceable { "\n--force goes on without them" } else { "" }
+    if is_forceable { "\n--force continues without them" } else { "" }
 }
 
 /// A bucket, with what is to be in it.
@@ -108,7 +106,7 @@ pub async fn deploy(
     let chapters = chapters::read(&wanted.content, CHAPTER_CACHE)?;
     chapters.check(catalog.as_ref(), wanted.force)?;
     for name in chapters.left_out {
-        tell(format!("! {name} is left out: a chapter is called COURSE/NUMBER.html"));
+        tell(format!("! {name} is left out: a chapter's file is named COURSE/NUMBER.html"));
     }
     let mut site = files::read(&wanted.site, SITE_CACHE)?;
     site.push(Object {
@@ -175,7 +173,7 @@ impl Share<'_> {
                 tell(format!("- {}: {}", self.name, self.short(key)));
             } else {
                 tell(format!(
-                    "! {}: {} is there, and no longer in {}; --delete takes it away",
+                    "! {}: {} is in the bucket, but no longer in {}; --delete removes it",
                     self.name,
                     self.short(key),
                     self.folder.display()

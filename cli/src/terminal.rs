@@ -34,7 +34,7 @@ impl Terminal {
         Terminal { has_colour: std::io::stdout().is_terminal() && !is_refused }
     }
 
-    /// Whom the doctor looks at.
+    /// The deployment that the doctor examines.
     pub(crate) fn diagnosis(self, name: &str, mode: &str) {
         self.headline(name, mode);
         print("");

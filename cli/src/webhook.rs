@@ -1,12 +1,11 @@
 //! The webhook endpoint at Stripe: created with exactly the events that are handled and the API
 //! version that is spoken, its signing secret kept in Secrets Manager, and rotated without a gap.
 //!
-//! Stripe tells an endpoint's secret once, when it is created, and has no API that rolls it. So a
+//! Stripe returns an endpoint's secret once, when it is created, and has no API that rolls it. So a
 //! rotation is a second endpoint at the same address: both deliver, both secrets are accepted, and
 //! an event that comes twice is applied once. Each endpoint's metadata says whose it is, which
-//! endpoints it replaces, and a digest of its secret, by which anybody can tell whether Secrets
-//! Manager has it. All that is done is decided from what is there, so whatever interrupts a command,
-//! the next one goes on.
+//! endpoints it replaces, and a digest of its secret, which shows whether Secrets Manager has it.
+//! Each command decides from the current state, so an interrupted command can be repeated.
 
 mod leaked;
 
@@ -32,10 +31,10 @@ const REPLACES: &str = "replaces";
 /// Until then the old endpoint must stay, or what it still has to deliver is lost.
 const RETRIES_SECONDS: i64 = 3 * DAY;
 
-/// Why the endpoint is not as it should be. Doing it again goes on.
+/// Why a command on the endpoint failed. Repeating the command continues it.
 #[derive(Debug, thiserror::Error)]
 pub enum WebhookError {
-    /// Stripe did not do as it was asked.
+    /// A request to Stripe failed.
     #[error("{0}")]
     Account(#[from] AccountError),
     /// The secret could not be read or stored.
@@ -48,26 +47,28 @@ pub enum WebhookError {
     )]
     NotRegistered,
     /// A new endpoint's secret could not be stored.
-    #[error("the new endpoint's signing secret could not be stored, so it counts for nothing: {0}")]
+    #[error(
+        "the new endpoint's signing secret could not be stored, so the endpoint isn't used: {0}"
+    )]
     NotStored(#[source] DeploymentError),
     /// The old secret is gone, and instances that still know it may be running.
     #[error(
-        "{0}. The old signing secret is replaced, but functions that are running may accept it for \
-         five minutes more: put that right, then run `coursegate webhook rotate --now` again"
+        "{0}. The old signing secret is replaced, but running functions may accept it for another \
+         five minutes: fix that, then run `coursegate webhook rotate --now` again"
     )]
     NotReplaced(#[source] LambdaError),
     /// The old secret is gone, and the webhook accepts it.
     #[error(
         "the webhook still accepts events signed with the old secret: stop it by deploying with \
-         WebhookConcurrency=0 (Stripe tries again for three days), and run `coursegate webhook \
-         rotate --now` again; then `coursegate unknown-sources` lists what forged events have opened"
+         WebhookConcurrency=0 (Stripe retries for three days), and run `coursegate webhook rotate \
+         --now` again; then `coursegate unknown-sources` lists access that forged events opened"
     )]
     StillAccepted,
     /// The old secret is gone, and whether the webhook accepts it can't be told.
     #[error(
-        "{0}, so whether it accepts events signed with the old secret can't be told. That secret \
-         is replaced, and so are the functions that were running: put that right, then run \
-         `coursegate webhook rotate --now` again"
+        "{0}, so it is unknown whether it accepts events signed with the old secret. That secret \
+         and the running functions have been replaced: fix that, then run `coursegate webhook \
+         rotate --now` again"
     )]
     Untried(String),
 }
@@ -104,12 +105,12 @@ impl Endpoint {
         others.iter().filter(|other| ids.contains(&other.id.as_str())).collect()
     }
 
-    /// When Stripe has nothing left to retry of what this one replaces.
+    /// When Stripe stops retrying deliveries to the endpoints that this one replaces.
     fn settled_at(&self) -> Timestamp {
         Timestamp::from_unix_seconds(self.created).plus_seconds(RETRIES_SECONDS)
     }
 
-    /// What is not as it should be, in words; nothing if all is.
+    /// Describes each wrong setting; empty if there is none.
     #[must_use]
     pub fn differences(&self, url: &str) -> Vec<String> {
         let mut differences = Vec::new();
@@ -187,8 +188,7 @@ pub async fn look(account: &Account, deployment: &Deployment) -> Result<Endpoint
     Ok(Endpoints { good, others: found, stored })
 }
 
-/// Creates the endpoint, or brings it up to date. Tells what it has done; nothing if all was in
-/// order.
+/// Creates the endpoint, or updates it. Reports each change; nothing if none was needed.
 pub async fn register(
     account: &Account,
     deployment: &Deployment,
@@ -205,11 +205,11 @@ pub async fn register(
             delete(account, other, tell).await?;
         }
     } else if !others.is_empty() {
-        tell("what was there before stays for what it still has to deliver".to_owned());
+        tell("the earlier endpoints stay, to deliver what is pending".to_owned());
         tell(come_again("three days from now"));
     }
     if !others.is_empty() {
-        tell("`coursegate doctor` names the payments that Stripe could not tell of".to_owned());
+        tell("`coursegate doctor` lists the payment events that have not arrived".to_owned());
     }
     Ok(())
 }
@@ -223,8 +223,7 @@ pub enum Ending {
     Now,
 }
 
-/// Begins a rotation, or ends the one that is under way. Tells what it has done, and what comes
-/// next.
+/// Begins a rotation, or ends the one in progress. Reports each change, and what to do next.
 pub async fn rotate(
     account: &Account,
     deployment: &Deployment,
@@ -256,8 +255,8 @@ pub async fn rotate(
 
 fn come_again(when: &str) -> String {
     format!(
-        "run `coursegate webhook rotate` after {when}, when Stripe retries nothing of the old \
-         endpoint any more; or with --now, if its secret has leaked"
+        "run `coursegate webhook rotate` after {when}, when Stripe no longer retries the old \
+         endpoint's deliveries; or add --now if its secret has leaked"
     )
 }
 
@@ -290,8 +289,8 @@ async fn end(
         delete(account, endpoint, tell).await?;
     }
     if ending == Ending::Now {
-        tell("`coursegate unknown-sources` lists access that a forged event has opened".to_owned());
-        tell("`coursegate doctor` names the payments that Stripe could not tell of".to_owned());
+        tell("`coursegate unknown-sources` lists access that forged events opened".to_owned());
+        tell("`coursegate doctor` lists the payment events that have not arrived".to_owned());
     }
     Ok(())
 }
@@ -308,7 +307,7 @@ async fn bring_up_to_date(
     }
     update(account, deployment, endpoint).await?;
     tell(format!("updated endpoint {}: {}", endpoint.id, differences.join("; ")));
-    tell("`coursegate doctor` names the payments that Stripe could not tell of".to_owned());
+    tell("`coursegate doctor` lists the payment events that have not arrived".to_owned());
     Ok(())
 }
 
@@ -415,7 +414,7 @@ fn event_types() -> BTreeSet<String> {
     handled_event_types().map(ToOwned::to_owned).collect()
 }
 
-/// Tells whether a secret is the same, and nothing else about it.
+/// A digest that shows whether two secrets are equal, and reveals nothing else.
 fn digest_of(secret: &SecretString) -> String {
     let digest = Sha256::digest(secret.expose_secret().as_bytes());
     let (head, _) = digest.split_at(16);

@@ -236,13 +236,13 @@ async fn a_missing_chapter_file_blocks_the_upload_unless_forced() {
     insta::assert_snapshot!(error.replace(&author.folder.display().to_string(), ""), @r"
     nothing is sent:
     - /content/tutorclaw/6.html is not there, and tutorclaw is on sale with it (Feedback that helps): write it
-    --force goes on without them
+    --force continues without them
     ");
     assert_eq!(author.object("SiteBucket", "index.html").await, None);
 
     author.wanted.force = true;
     let said = author.deploys().await;
-    let left_out = "! /content/notes.txt is left out: a chapter is called COURSE/NUMBER.html";
+    let left_out = "! /content/notes.txt is left out: a chapter's file is named COURSE/NUMBER.html";
     assert_eq!(said.lines[0], left_out);
     assert!(said.deployed().sent > 0);
     assert_eq!(author.object("ContentBucket", "content/notes.txt").await, None);
@@ -257,7 +257,7 @@ async fn an_unsafe_chapter_is_refused_even_when_forced() {
     let error = author.deploys().await.error();
     insta::assert_snapshot!(error.replace(&author.folder.display().to_string(), ""), @r"
     nothing is sent:
-    - /content/tutorclaw/6.html has a script, and no page runs one: take it out
+    - /content/tutorclaw/6.html has a script, and no page runs one: remove it
     - /content/voice/1.html has 1000001 bytes, and a chapter 1000000 at most: make it shorter, or its pictures smaller
     ");
     assert_eq!(author.object("ContentBucket", "content/tutorclaw/1.html").await, None);
@@ -278,8 +278,8 @@ async fn a_shop_without_a_catalog_is_told_to_push_one() {
     let error = deploy(&deployment, cloud, &wanted, &mut |_| {}).await.unwrap_err();
     insta::assert_snapshot!(error, @r"
     nothing is sent:
-    - nothing is on sale yet, so no chapter belongs to anything: put your courses on sale with `coursegate catalog push` first
-    --force goes on without them
+    - nothing is on sale yet, so no chapter belongs to a course: put your courses on sale with `coursegate catalog push` first
+    --force continues without them
     ");
 }
 
@@ -391,9 +391,9 @@ async fn what_a_custom_issuer_lacks_is_reported() {
         errors.push(author.deploys().await.error().replace(issuer.as_str(), "ISSUER"));
     }
     insta::assert_snapshot!(errors.join("\n"), @r"
-    ISSUER/.well-known/openid-configuration does not say where learners sign in: missing field `authorization_endpoint` at line 1 column 35; look whether JwtIssuer is right, then run it again
+    ISSUER/.well-known/openid-configuration does not say where learners sign in: missing field `authorization_endpoint` at line 1 column 35; check that JwtIssuer is right, then run it again
     ISSUER/.well-known/openid-configuration is of the issuer https://another.example.com, and the stack takes tokens of ISSUER only: deploy with JwtIssuer=https://another.example.com
-    ISSUER/.well-known/openid-configuration does not say where learners sign in: it answers 404 Not Found; look whether JwtIssuer is right, then run it again
+    ISSUER/.well-known/openid-configuration does not say where learners sign in: it answers 404 Not Found; check that JwtIssuer is right, then run it again
     ");
     assert_eq!(author.object("SiteBucket", "config.json").await, None);
 

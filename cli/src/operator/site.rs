@@ -1,4 +1,4 @@
-//! What an author does who puts their site and their chapters into a deployment.
+//! `site deploy`.
 
 use coursegate::site::{self, Deployed, Wanted};
 

@@ -63,7 +63,7 @@ impl Chapters {
 
     fn missing(&self, catalog: Option<&Catalog>) -> Vec<String> {
         let Some(catalog) = catalog else {
-            let says = "nothing is on sale yet, so no chapter belongs to anything: put your \
+            let says = "nothing is on sale yet, so no chapter belongs to a course: put your \
                         courses on sale with `coursegate catalog push` first";
             return vec![says.to_owned()];
         };
@@ -109,7 +109,7 @@ fn fault(bytes: &[u8]) -> Option<String> {
 fn unfit(tag: &Tag<'_>) -> Option<String> {
     let name = tag.name.to_ascii_lowercase();
     match name.as_str() {
-        "script" => return Some("has a script, and no page runs one: take it out".to_owned()),
+        "script" => return Some("has a script, and no page runs one: remove it".to_owned()),
         "html" | "head" | "body" => {
             return Some(format!(
                 "has a <{name}>, and a chapter is a part of a page: keep what is in the body"
@@ -122,7 +122,7 @@ fn unfit(tag: &Tag<'_>) -> Option<String> {
         let runs = attribute.starts_with("on");
         let leads = matches!(attribute.as_str(), "href" | "src") && leads_to_a_script(value);
         (runs || leads).then(|| {
-            format!("has a script in {attribute} of a <{name}>, and no page runs one: take it out")
+            format!("has a script in {attribute} of a <{name}>, and no page runs one: remove it")
         })
     })
 }

@@ -1,4 +1,4 @@
-//! `config.json`: what the site is told of the deployment that it belongs to.
+//! `config.json`: the site's configuration for its deployment.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use crate::deployment::{Cloud, Deployment, SignIn};
 const SCOPE: &str = "openid email coursegate/learn";
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Why the site can't be told how to sign in.
+/// Why the site's sign-in configuration can't be written.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// Nobody says which client the site is.
+    /// The site's client id is missing.
     #[error(
         "learners sign in at {issuer}, which is not the stack's: name the site's client there with \
          --client-id (public, with PKCE, leading back to {redirect})"
@@ -35,7 +35,7 @@ pub enum ConfigError {
     KnownClient,
     /// The issuer does not say where its endpoints are.
     #[error(
-        "{url} does not say where learners sign in: {reason}; look whether JwtIssuer is right, \
+        "{url} does not say where learners sign in: {reason}; check that JwtIssuer is right, \
          then run it again"
     )]
     Undiscovered {
@@ -76,7 +76,7 @@ struct Endpoints {
     client_id: String,
 }
 
-/// The file. What the author should know of it is told.
+/// The file. Reports what the author should know about it.
 pub(super) async fn write(
     deployment: &Deployment,
     cloud: &Cloud,
@@ -154,7 +154,8 @@ fn note(found: &Discovery, tell: &mut impl FnMut(String)) {
     }
     if found.end_session_endpoint.is_none() {
         tell(format!(
-            "! {} names no end_session_endpoint: whoever signs out leaves the site, not the issuer",
+            "! {} has no end_session_endpoint: signing out ends the session on the site, not at \
+             the issuer",
             found.issuer
         ));
     }

@@ -21,12 +21,13 @@ pub enum FileError {
     },
     /// It leads elsewhere.
     #[error(
-        "{} is a link, and nothing from outside the folder is sent: put the file itself there",
+        "{} is a symbolic link, and files outside the folder are not uploaded: put the file \
+         itself there",
         .0.display()
     )]
     Link(PathBuf),
     /// Its name is no text.
-    #[error("{} has a name that no address can spell: rename it", .0.display())]
+    #[error("{} has a name that isn't valid UTF-8: rename it", .0.display())]
     Name(PathBuf),
     /// It is no site.
     #[error("there is no index.html in {}: name the site's folder with --site", .0.display())]

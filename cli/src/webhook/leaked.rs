@@ -20,7 +20,7 @@ use crate::probe;
 const FORGED_AT_ONCE: usize = 10;
 /// How often the instances are replaced before it is left to the operator.
 const ATTEMPTS_MAX: u32 = 3;
-/// How long is waited before the next attempt.
+/// The pause before the next attempt.
 const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(5);
 /// How long one event may take.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -31,7 +31,7 @@ enum Trial {
     Refused(usize),
     /// It accepted at least one.
     Accepted,
-    /// Whether it would accept them can't be told, and why.
+    /// It is unknown whether it would accept them, and why.
     Unclear(String),
 }
 
@@ -62,8 +62,8 @@ pub(super) async fn shut_out(
     let http = http.map_err(|error| WebhookError::Untried(Chain(&error).to_string()))?;
     if deployment.cloud.is_some() && !leaked.is_empty() {
         tell(format!(
-            "now sends the webhook {FORGED_AT_ONCE} events at a time that are signed with the old \
-             secret: the alarm SignaturesFail will go off, and that is no attack"
+            "sending the webhook {FORGED_AT_ONCE} events at a time that are signed with the old \
+             secret: this sets off the alarm SignaturesFail, and is not an attack"
         ));
     }
     for attempt in 1.. {
@@ -92,7 +92,7 @@ pub(super) async fn shut_out(
 
 fn refused(count: usize) -> String {
     if count == 0 {
-        return "the old secret is not stored any more, so the webhook can't be tried with it; it \
+        return "the old secret is no longer stored, so the webhook can't be tested with it; it \
                 accepts the new one"
             .to_owned();
     }
