@@ -1,4 +1,4 @@
-//! Who has paid for the same product more than once, and has not been paid back.
+//! Learners who paid more than once for the same product and were not refunded.
 
 use shared::domain::id::{LearnerId, ProductId, SourceId};
 use shared::domain::time::Timestamp;
@@ -15,7 +15,7 @@ pub struct DoublePayment {
     pub learner: LearnerId,
     /// For what.
     pub product: ProductId,
-    /// The payments that stand, the earliest first. All but that are to be paid back.
+    /// The payments that stand, the earliest first. Refund all but the first.
     pub payments: Vec<SourceStory>,
 }
 

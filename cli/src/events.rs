@@ -1,4 +1,4 @@
-//! Events once more: read from Stripe by their id, and applied as the webhook applies them.
+//! Replays events: reads them from Stripe by id, and applies them as the webhook does.
 
 use serde_json::Value;
 use shared::apply::{ApplyError, apply};
@@ -16,37 +16,37 @@ use crate::deployment::Deployment;
 /// Why an event could not be applied.
 #[derive(Debug, thiserror::Error)]
 pub enum EventError {
-    /// Stripe has it no more, or never had.
+    /// Stripe no longer has it, or never had it.
     #[error(
         "Stripe has no {0}: it keeps events for 30 days, and shows only those of your key's \
-         account and mode; look at what the event was about in Stripe's Dashboard"
+         account and mode; check what the event was about in Stripe's Dashboard"
     )]
     Gone(EventId),
     /// It only named what has changed, and `/v1` doesn't keep such events.
     #[error(
         "{0} is a thin event, which leaves out what has changed: replay the events that \
-         `coursegate doctor` says have not come, then take this one off the list with \
+         `coursegate doctor` says have not arrived, then dismiss this one with \
          `coursegate quarantine dismiss {0}`"
     )]
     Thin(EventId),
     /// Stripe can't be asked.
     #[error("the event can't be read: {0}")]
     Account(#[source] AccountError),
-    /// It was read, and not written.
-    #[error("{}: do it again", Chain(.0))]
+    /// It was read, but not written.
+    #[error("{}: try again", Chain(.0))]
     Apply(#[from] ApplyError),
     /// The table failed.
-    #[error("{}: look at your permissions and your network, then do it again", Chain(.0))]
+    #[error("{}: check your permissions and your network, then try again", Chain(.0))]
     Table(#[from] LedgerError),
-    /// Somebody else was at it.
-    #[error("somebody else has recorded {0} at this moment: do it again")]
+    /// Somebody else recorded it at the same time.
+    #[error("somebody else recorded {0} at the same time: try again")]
     Overtaken(EventId),
-    /// It is on no list.
-    #[error("{0} does not wait in quarantine: `coursegate quarantine list` names those that do")]
+    /// It is not in quarantine.
+    #[error("{0} is not in quarantine: `coursegate quarantine list` shows the events that are")]
     NotWaiting(EventId),
 }
 
-/// What became of an event that was read once more.
+/// The result of replaying an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replayed {
     /// What it says.
@@ -81,15 +81,14 @@ pub async fn replay(
 }
 
 impl Replayed {
-    /// Whether somebody still has to do something about the event.
+    /// Whether the event needs no further action.
     #[must_use]
     pub const fn is_settled(&self) -> bool {
         !matches!(self.outcome, Outcome::Quarantined { .. })
     }
 }
 
-/// Replays every event that waits in quarantine, and hands over what became of each. Says how many
-/// wait still.
+/// Replays every quarantined event, and passes each result to `tell`. Returns how many are left.
 pub async fn drain(
     deployment: &Deployment,
     account: &Account,
@@ -110,7 +109,7 @@ pub async fn drain(
     Ok(left)
 }
 
-/// Takes an event off the list without applying it: somebody has seen to it.
+/// Removes an event from quarantine without applying it: somebody has handled it.
 pub async fn dismiss(
     deployment: &Deployment,
     id: &EventId,

@@ -1,5 +1,4 @@
-//! All that is held of a learner: written out for them, and erased where the law asks, but for what
-//! accounting needs.
+//! Exports or erases a learner's data. What accounting needs is kept without their name.
 
 pub mod sessions;
 
@@ -25,14 +24,14 @@ const ERASED_AT: &str = "erased_at";
 const PROCESSING: &str = "processing";
 const PAID: &str = "paid";
 
-/// Why a learner is not forgotten, or not altogether. Doing it again goes on.
+/// Why a learner was not erased, or not completely. Repeating the command continues it.
 #[derive(Debug, thiserror::Error)]
 pub enum LearnerError {
     /// The table failed.
-    #[error("{}: look at your permissions and your network, then do it again", Chain(.0))]
+    #[error("{}: check your permissions and your network, then try again", Chain(.0))]
     Table(#[from] LedgerError),
     /// A source could not be written.
-    #[error("{}: do it again, which goes on where it stopped", Chain(.0))]
+    #[error("{}: try again; it continues where it stopped", Chain(.0))]
     Apply(#[from] ApplyError),
     /// Stripe can't be asked.
     #[error(
@@ -51,13 +50,13 @@ pub enum LearnerError {
         /// What is wrong with it.
         reason: String,
     },
-    /// It stands for those who were forgotten.
-    #[error("{0} is what those are called who were forgotten: nothing is held under it")]
+    /// The id stands for erased learners.
+    #[error("{0} stands for erased learners: no data is stored under it")]
     Forgotten(LearnerId),
-    /// Something came meanwhile.
+    /// New items were written meanwhile.
     #[error(
-        "{learner} was erased, and meanwhile came back or was buying something ({left}): do it again \
-         later; if this program doesn't know such items, use the newest one"
+        "{learner} was erased, but came back or was buying something meanwhile ({left}): run this \
+         again later; if this program doesn't know such items, use its newest version"
     )]
     Left {
         /// Who.
@@ -67,7 +66,7 @@ pub enum LearnerError {
     },
 }
 
-/// All that is held of a learner.
+/// A learner's data.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Held {
     /// Who.
@@ -76,7 +75,7 @@ pub struct Held {
     pub items: Vec<HeldItem>,
 }
 
-/// Looks for all that is held of a learner, through the whole table.
+/// Scans the whole table for a learner's data.
 pub async fn look(deployment: &Deployment, learner: &LearnerId) -> Result<Held, LearnerError> {
     if *learner == LearnerId::forgotten() {
         return Err(LearnerError::Forgotten(learner.clone()));
@@ -93,7 +92,7 @@ struct Export<'a> {
 }
 
 impl Held {
-    /// All of it as JSON, for people.
+    /// All of it as formatted JSON.
     #[must_use]
     pub fn export(&self, now: Timestamp) -> String {
         let export = Export {
@@ -154,7 +153,7 @@ impl Held {
         access.json.get(ERASED_AT)?.as_i64().map(Timestamp::from_unix_seconds)
     }
 
-    /// Whether nothing is held but that the learner was erased.
+    /// Whether only the time of the erasure is left.
     #[must_use]
     pub fn is_erased(&self) -> bool {
         self.items.iter().all(is_tombstone)
@@ -195,9 +194,9 @@ fn is_tombstone(item: &HeldItem) -> bool {
         && item.json.as_object().is_some_and(|item| item.keys().all(is_known))
 }
 
-/// Erases a learner. Sessions that can still be paid are expired, and what Stripe hasn't told of yet
-/// is recorded; then the names are taken from the sources, and everything else is deleted but the
-/// time of the erasure, which keeps out what is told later. Says how many items were deleted.
+/// Erases a learner. Sessions that can still be paid are expired, and what Stripe hasn't reported
+/// yet is recorded; then the names are taken from the sources, and everything else is deleted but the
+/// time of the erasure, which keeps out what arrives later. Says how many items were deleted.
 pub async fn forget(
     deployment: &Deployment,
     account: &Account,

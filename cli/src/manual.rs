@@ -1,5 +1,5 @@
-//! What an operator does by hand: giving access, and taking it back. Both are facts of a source,
-//! with who and why, and go the way of everything that is learnt from Stripe.
+//! What an operator does manually: grant access and revoke it. Both are facts of a source, with who
+//! and why, and are applied like observations from Stripe.
 
 use shared::apply::{ApplyError, apply};
 use shared::domain::catalog::Catalog;
@@ -15,15 +15,15 @@ use uuid::Uuid;
 use crate::deployment::{Deployment, DeploymentError};
 use crate::why::{products, there_are};
 
-/// Why it is not done.
+/// Why a grant or a revocation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum HandError {
     /// The table can't be read.
-    #[error("{}: look at your permissions and your network, then do it again", Chain(.0))]
+    #[error("{}: check your permissions and your network, then try again", Chain(.0))]
     Table(#[from] LedgerError),
     /// It could not be written.
     #[error(
-        "{}: it may have been written or not; look with `coursegate why`, then do it again",
+        "{}: it may or may not have been written; check with `coursegate why`, then try again",
         Chain(.0)
     )]
     Apply(#[from] ApplyError),
@@ -39,18 +39,18 @@ pub enum HandError {
         products: Vec<ProductId>,
     },
     /// The grant would be over before it began.
-    #[error("the grant would end before now: give a later --until")]
+    #[error("the grant would have ended already: give a later --until")]
     Over,
-    /// It stands for those who were forgotten.
-    #[error("nothing is given to {0}: that is what those are called who were forgotten")]
+    /// The id stands for erased learners.
+    #[error("nothing was granted: {0} stands for erased learners")]
     Forgotten(LearnerId),
     /// The learner was erased in the same second.
-    #[error("{0} was erased just now, so nothing was given: do it again if it is meant")]
+    #[error("{0} was erased just now, so nothing was granted: run this again if you meant it")]
     JustErased(LearnerId),
     /// The table has no such source.
     #[error(
-        "the table has no source {0}: `coursegate why LEARNER` names those of a learner; a payment \
-         of which no event has come is refunded in Stripe's Dashboard"
+        "the table has no source {0}: `coursegate why LEARNER` names those of a learner; if a \
+         payment's event hasn't arrived, refund the payment in Stripe's Dashboard"
     )]
     UnknownSource(SourceId),
     /// A new grant has no id.
@@ -58,7 +58,7 @@ pub enum HandError {
     NewId(#[from] IdError),
 }
 
-/// Applies facts of a source, which no event has told.
+/// Applies facts of a source that come from no event.
 pub(crate) async fn tell(
     deployment: &Deployment,
     source: &SourceId,
@@ -75,7 +75,7 @@ pub(crate) async fn tell(
     apply(&table, deployment, &clock, &deployment.shop, &observation).await
 }
 
-/// Gives a learner a product, until then or for ever. Returns the new source.
+/// Grants a learner a product, until then or without an end. Returns the new source.
 pub async fn grant(
     deployment: &Deployment,
     learner: &LearnerId,
@@ -112,7 +112,7 @@ fn fresh_grant() -> Result<SourceId, IdError> {
     format!("grant_{}", Uuid::new_v4().simple()).parse()
 }
 
-/// Takes back what a source gives, for good. Returns its facts as they are then.
+/// Revokes a source permanently. Returns its facts afterwards.
 pub async fn revoke(
     deployment: &Deployment,
     source: &SourceId,
@@ -130,12 +130,12 @@ pub async fn revoke(
     Ok(Revoked { facts, earlier: None })
 }
 
-/// A source that was taken back.
+/// A revoked source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Revoked {
     /// Its facts.
     pub facts: Facts,
-    /// Who had done so before, if somebody had.
+    /// Who revoked it earlier, if somebody did.
     pub earlier: Option<OperatorAction>,
 }
 

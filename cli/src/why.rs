@@ -1,4 +1,4 @@
-//! Why a product is open for a learner, or is not: each source of it with all that is known of it.
+//! Why a product is open or closed for a learner: each source with its whole history.
 
 use std::collections::BTreeMap;
 
@@ -14,13 +14,13 @@ use shared::telemetry::Chain;
 
 use crate::deployment::Deployment;
 
-/// Why nothing can be said.
+/// Why there is no explanation.
 #[derive(Debug, thiserror::Error)]
 pub enum WhyError {
     /// The table failed.
-    #[error("{}: look at your permissions and your network, then ask again", Chain(.0))]
+    #[error("{}: check your permissions and your network, then try again", Chain(.0))]
     Table(#[from] LedgerError),
-    /// Nothing is called so, and nothing was.
+    /// No product has this id, and none had.
     #[error("there is no product {product}, and this learner has none of that name: {}", there_are(.products))]
     UnknownProduct {
         /// What was asked for.
@@ -45,7 +45,7 @@ pub(crate) fn products(catalog: Option<&Catalog>) -> Vec<ProductId> {
     products.iter().map(|product| product.id.clone()).collect()
 }
 
-/// How a product stands for a learner, and why.
+/// A product's status for a learner, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
     /// The product.
@@ -58,7 +58,7 @@ pub struct Explanation {
     pub is_open: bool,
     /// Since when it is open, or closed; none if it never was open.
     pub since: Option<Timestamp>,
-    /// Until when it stays open; none for ever.
+    /// Until when it stays open; none if there is no end.
     pub until: Option<Timestamp>,
     /// Where it could come from, the earliest first.
     pub sources: Vec<SourceStory>,
@@ -66,7 +66,7 @@ pub struct Explanation {
     pub decisive: Option<usize>,
 }
 
-/// A source, and all that is known of it.
+/// A source with its whole history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceStory {
     /// Which.
@@ -145,7 +145,7 @@ fn explanation(
 ) -> Explanation {
     let known = catalog.and_then(|catalog| catalog.product(&product));
     let live = sources.iter().filter(|story| story.effective_status == EffectiveStatus::Active);
-    // For ever if any of them is; otherwise as long as the longest.
+    // No end if any of them has none; otherwise the latest end.
     let ends: Option<Vec<Timestamp>> = live.map(|story| story.grant.until()).collect();
     let histories: Vec<&History> = sources.iter().map(|story| &story.history).collect();
     let overall = overall(&histories);

@@ -48,7 +48,7 @@ impl ListedSession {
 pub struct Unsettled {
     /// The sessions that can still be paid.
     pub open: Vec<SessionId>,
-    /// Those of which Stripe knows more than the table: that they are complete, or paid by now.
+    /// Those whose status at Stripe isn't in the table yet: complete, or paid by now.
     pub unrecorded: Vec<Session>,
 }
 
@@ -83,7 +83,7 @@ fn purchase(session: &Session) -> Option<(&SourceId, &Purchase)> {
     }
 }
 
-/// Whether Stripe knows more of a complete session than is on record.
+/// Whether Stripe has a later status of a complete session than the table.
 fn is_news(session: &Session, recorded: Option<&str>) -> bool {
     let is_processing = purchase(session)
         .is_some_and(|(_, bought)| bought.payment.status() == PaymentStatus::Processing);
@@ -95,7 +95,7 @@ fn is_news(session: &Session, recorded: Option<&str>) -> bool {
 }
 
 /// Asks Stripe about every session of the learner's that isn't settled, and about all that are open:
-/// Stripe may have opened one without our hearing of it.
+/// Stripe may have opened one without our receiving the answer.
 pub async fn look(
     deployment: &Deployment,
     account: &Account,

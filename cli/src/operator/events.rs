@@ -1,4 +1,4 @@
-//! Events once more, from the command line to what the terminal says.
+//! `replay` and `quarantine`, from the command line to the terminal.
 
 use coursegate::calendar::utc;
 use coursegate::deployment::Deployment;
@@ -21,8 +21,8 @@ pub(crate) fn replay(place: PlaceArguments, event: &EventId) -> Ended {
         let replayed = replayed.map_err(say)?;
         let says = format!("{event}: {}", meaning(&replayed));
         if !replayed.is_settled() {
-            let then = "It waits for a version that can: deploy one, then replay it. Stripe keeps \
-                        events for 30 days.";
+            let then = "It stays in quarantine: deploy a version that can read it, then replay \
+                        it. Stripe keeps events for 30 days.";
             return Err(format!("{says}\n{then}"));
         }
         terminal::print(&says);
@@ -33,14 +33,14 @@ pub(crate) fn replay(place: PlaceArguments, event: &EventId) -> Ended {
     })
 }
 
-/// What became of an event, and what that means.
+/// An event's outcome, and what it means.
 fn meaning(replayed: &Replayed) -> String {
     let outcome = &replayed.outcome;
     let name = outcome.name();
     match outcome {
-        Outcome::Applied => format!("{name}. What it tells is in the table now."),
+        Outcome::Applied => format!("{name}. Its content is in the table now."),
         Outcome::Duplicate => {
-            format!("{name}. What it tells was in the table already; nothing has changed.")
+            format!("{name}. Its content was in the table already; nothing has changed.")
         }
         Outcome::Ignored(rule) => format!("{name}. {} Nothing has changed.", rule_in_words(*rule)),
         Outcome::Quarantined { reason } => format!("{name}. It can't be read: {reason}."),
@@ -52,7 +52,7 @@ const fn rule_in_words(rule: IgnoreReason) -> &'static str {
         IgnoreReason::UnknownType => "No access depends on events of this type.",
         IgnoreReason::NotOurs => "It is about something that doesn't carry this deployment's mark.",
         IgnoreReason::NothingPaid => "It is about a checkout that ended without a payment.",
-        IgnoreReason::OtherMode => "It is of the other mode.",
+        IgnoreReason::OtherMode => "It belongs to the other mode (test or live).",
         IgnoreReason::ConnectedAccount => "It is about a connected account.",
     }
 }
@@ -66,7 +66,9 @@ pub(crate) fn quarantine(command: QuarantineCommand) -> Ended {
                 let deployment = find_to_change(place).await?;
                 let dismissed = events::dismiss(&deployment, &event, SystemClock.now()).await;
                 dismissed.map_err(|error| complete(&deployment, &error.to_string()))?;
-                terminal::print(&format!("{event} is off the list, and was not applied."));
+                terminal::print(&format!(
+                    "{event} is dismissed from quarantine and was not applied."
+                ));
                 Ok(())
             }
         }
@@ -76,7 +78,7 @@ pub(crate) fn quarantine(command: QuarantineCommand) -> Ended {
 async fn list(deployment: &Deployment) -> Ended {
     let waiting = quarantined(&deployment.table())
         .await
-        .map_err(|error| format!("{}: look at your permissions and your network", Chain(&error)))?;
+        .map_err(|error| format!("{}: check your permissions and your network", Chain(&error)))?;
     let terminal = Terminal::new();
     for Quarantined { event, reason, since } in &waiting {
         terminal.headline(event.id.as_str(), &event.kind);
@@ -84,10 +86,10 @@ async fn list(deployment: &Deployment) -> Ended {
         terminal::print(&format!("  about {object}, since {}: {reason}", utc(*since)));
     }
     terminal::print(&if waiting.is_empty() {
-        "No event waits to be read.".to_owned()
+        "No event is in quarantine.".to_owned()
     } else {
         let says = format!(
-            "\n{} waiting. Deploy a version that can read them, then `coursegate quarantine \
+            "\n{} in quarantine. Deploy a version that can read them, then `coursegate quarantine \
              drain`.\nStripe keeps events for 30 days.",
             count(waiting.len(), "event")
         );
@@ -109,14 +111,14 @@ async fn drain(deployment: &Deployment) -> Ended {
     };
     let left = events::drain(deployment, &account, SystemClock.now(), tell).await.map_err(say)?;
     match (seen, left) {
-        (0, _) => terminal::print("No event waits to be read."),
-        (_, 0) => terminal::print("Nothing waits any more."),
+        (0, _) => terminal::print("No event is in quarantine."),
+        (_, 0) => terminal::print("The quarantine is empty now."),
         _ => {
             return Err(complete(
                 deployment,
                 &format!(
-                    "{} left: what Stripe has no more, or what no version can read, see to by hand \
-                     (`coursegate grant`), then `coursegate quarantine dismiss EVENT`",
+                    "{} left: if Stripe no longer has it or no version can read it, resolve it \
+                     manually (`coursegate grant`), then `coursegate quarantine dismiss EVENT`",
                     count(left, "event")
                 ),
             ));

@@ -1,4 +1,4 @@
-//! What is held of a learner, written out or erased.
+//! `learner export` and `learner forget`.
 
 use std::io::{BufRead as _, Write as _};
 
@@ -37,9 +37,9 @@ async fn forget(place: PlaceArguments, learner: &LearnerId, yes: bool) -> Ended 
     if held.is_erased() && unsettled.is_empty() {
         terminal::print(&match held.erased_at() {
             Some(at) => {
-                format!("Nothing is held of {learner} but their erasure on {}.", utc(at))
+                format!("No data is stored about {learner} except their erasure on {}.", utc(at))
             }
-            None => format!("Nothing is held of {learner}."),
+            None => format!("No data is stored about {learner}."),
         });
         return Ok(());
     }
@@ -49,8 +49,8 @@ async fn forget(place: PlaceArguments, learner: &LearnerId, yes: bool) -> Ended 
         terminal::print(&complete(
             &deployment,
             &format!(
-                "{} in quarantine may be about them, and would bring them back: see to that first, \
-                 with\n`coursegate quarantine drain`.",
+                "{} in quarantine may be about them, and would bring their data back: first run\n\
+                 `coursegate quarantine drain`.",
                 count(waiting, "event")
             ),
         ));
@@ -60,38 +60,38 @@ async fn forget(place: PlaceArguments, learner: &LearnerId, yes: bool) -> Ended 
     }
     let deleted = learner::forget(&deployment, &account, learner).await.map_err(say)?;
     terminal::print(&format!(
-        "Done: {} deleted. Of {learner} the table keeps only the time of their erasure.",
+        "Done: {} deleted. About {learner} the table keeps only the time of their erasure.",
         count(deleted, "item")
     ));
     Ok(())
 }
 
-/// What will become of what is held. It is said before anything is done, since afterwards nobody
-/// knows any more what is to be deleted elsewhere.
+/// Prints what will happen to the data. This comes first, because afterwards nobody knows what to
+/// delete elsewhere.
 fn plan(held: &Held, unsettled: &Unsettled) {
     let learner = &held.learner;
     let sources: Vec<&str> = held.sources().map(SourceId::as_str).collect();
-    terminal::print(&format!("Of {learner} is held: {}.", count(held.items.len(), "item")));
+    terminal::print(&format!("Stored about {learner}: {}.", count(held.items.len(), "item")));
     settling(held, unsettled);
     terminal::print(&format!(
         "- All access ends, and {} will be deleted. The time of the erasure is kept under\n  \
-         {learner}, so that nothing they began to buy before it brings them back.",
+         {learner}, so that a purchase they began before it can't bring their data back.",
         count(held.deleted().count(), "item")
     ));
     if !sources.is_empty() {
         terminal::print(
-            "- Kept for accounting, without whose they were and without reasons given by hand, each \
+            "- Kept for accounting, without the learner's id and the operators' reasons, each \
              with\n  its product, price, amounts, times and Stripe ids:",
         );
         for source in sources {
             terminal::print(&format!("  - {source}"));
         }
     }
-    terminal::print("What is elsewhere is for you to delete:");
+    terminal::print("Delete these yourself:");
     if let Some(customer) = held.customer() {
         terminal::print(&format!(
-            "- {customer} in Stripe's Dashboard: their name, e-mail and cards. What Stripe keeps of\n  \
-             payments names {learner} in its metadata."
+            "- {customer} in Stripe's Dashboard: their name, e-mail and cards. Stripe's records \
+             of\n  payments name {learner} in their metadata."
         ));
     }
     // What a service calls its own people can't be anybody's sub.
@@ -104,12 +104,12 @@ fn plan(held: &Held, unsettled: &Unsettled) {
     };
     terminal::print(&account);
     terminal::print(
-        "The functions' logs name them for LogRetentionDays more, and the table's point-in-time\n\
-         recovery remembers 35 days; both end by themselves.",
+        "The functions' logs mention them for another LogRetentionDays, and the table's \
+         point-in-time\nrecovery keeps 35 days; both expire by themselves.",
     );
 }
 
-/// What is settled at Stripe before anything is erased, and what nobody can settle.
+/// Prints what is settled at Stripe before anything is erased, and what can't be.
 fn settling(held: &Held, unsettled: &Unsettled) {
     for session in &unsettled.open {
         terminal::print(&format!("- {session}\n  can still be paid: it will be expired first."));
@@ -117,25 +117,26 @@ fn settling(held: &Held, unsettled: &Unsettled) {
     for session in &unsettled.unrecorded {
         let id = &session.id;
         terminal::print(&format!(
-            "- {id}\n  was paid, or is being paid, and isn't recorded as that yet: it will be first."
+            "- {id}\n  was paid, or is being paid, but isn't recorded yet: it will be recorded \
+             first."
         ));
     }
     for payment in unsettled.processing(held) {
         terminal::print(&format!(
-            "- {payment} is on its way from the bank, and can't be stopped. If it arrives, it opens\n  \
-             nothing, and an alarm tells you to refund it."
+            "- {payment} is processing at the bank and can't be stopped. If it succeeds, it \
+             opens\n  nothing, and an alarm tells you to refund it."
         ));
     }
 }
 
 fn ask(learner: &LearnerId) -> Ended {
-    print_question(&format!("It can't be undone. Type {learner} to go on: "));
+    print_question(&format!("This can't be undone. Type {learner} to continue: "));
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line).map_err(say)?;
     if line.trim() == learner.as_str() {
         return Ok(());
     }
-    Err("nothing was done: type the learner's id when asked, or give --yes".to_owned())
+    Err("nothing was done: type the learner's id when asked, or pass --yes".to_owned())
 }
 
 fn print_question(question: &str) {

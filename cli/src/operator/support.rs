@@ -1,4 +1,4 @@
-//! What somebody does who helps learners: says why, gives, takes back, finds what was paid twice.
+//! Support for learners: `why`, `grant`, `revoke`, `double-payments`, `unknown-sources`.
 
 use coursegate::calendar::utc;
 use coursegate::deployment::Deployment;
@@ -47,8 +47,8 @@ async fn nothing_known(
     learner: &LearnerId,
     product: Option<&ProductId>,
 ) -> Ended {
-    let of = product.map_or_else(String::new, |product| format!(" of {product}"));
-    terminal::print(&format!("Nothing{of} is known of {learner}: no payment, and no grant."));
+    let of = product.map_or_else(String::new, |product| format!(" for {product}"));
+    terminal::print(&format!("No payment or grant{of} is recorded for the learner {learner}."));
     let entitlements = deployment.table().entitlements(learner).await.map_err(say)?;
     if let Some(at) = entitlements.erased_at() {
         terminal::print(&format!(
@@ -56,10 +56,15 @@ async fn nothing_known(
             utc(at)
         ));
     }
+    if learner.as_str().parse::<SourceId>().is_ok() {
+        let hint = "This looks like the id of a payment, session or grant: give the learner's id.";
+        terminal::print(hint);
+        return Ok(());
+    }
     for line in [
-        "If they have paid, they may be known by another id, or the event has not come:",
-        "- `coursegate doctor` names the payments that Stripe could not tell of,",
-        "- `coursegate quarantine list` those that could not be read.",
+        "If they have paid, they may be known by another id, or the event has not arrived:",
+        "- `coursegate doctor` lists the payment events that have not arrived,",
+        "- `coursegate quarantine list` lists the events that could not be read.",
     ] {
         terminal::print(&complete(deployment, line));
     }
@@ -80,7 +85,7 @@ pub(crate) fn grant(
         let source = granted.map_err(|error| complete(&deployment, &error.to_string()))?;
         let until = until.map_or_else(|| "for ever".to_owned(), |it| format!("until {}", utc(it)));
         terminal::print(&format!("{source} gives {product} to {learner} {until}."));
-        let says = format!("To take it back: `coursegate revoke {source} --reason TEXT`.");
+        let says = format!("To undo this: `coursegate revoke {source} --reason TEXT`.");
         terminal::print(&complete(&deployment, &says));
         Ok(())
     })
@@ -95,27 +100,27 @@ pub(crate) fn revoke(place: PlaceArguments, source: &SourceId, reason: Note) -> 
         let Revoked { facts, earlier } = revoked;
         terminal::print(&match earlier {
             Some(action) => format!(
-                "{source} was taken back already, {} by {}: {}",
+                "{source} was revoked already, {} by {}: {}",
                 utc(action.at),
                 action.by,
                 action.reason
             ),
-            None => format!("{source} opens nothing any more, and never will again."),
+            None => format!("{source} no longer opens anything, and never will again."),
         });
         if let Some((learner, grant)) = Grant::of(&facts) {
             still_open(&deployment, &learner, &grant, now).await?;
         }
         if let Some(kept) = kept(&facts) {
             terminal::print(&format!(
-                "This moves no money: {kept} of the payment is not refunded.\nIf it shall go back, \
-                 refund it in Stripe's Dashboard."
+                "This moves no money: {kept} of the payment is not refunded.\nTo return \
+                 it, refund it in Stripe's Dashboard."
             ));
         }
         Ok(())
     })
 }
 
-/// Says how the product stands now.
+/// Prints the product's status now.
 async fn still_open(
     deployment: &Deployment,
     learner: &LearnerId,
@@ -131,7 +136,7 @@ async fn still_open(
             format!("{product} stays open for {learner}: {source} opens it too.")
         }
         None => format!(
-            "{product} is closed for {learner}.\nTo undo it, give it anew: `coursegate grant \
+            "{product} is closed for {learner}.\nTo undo this, grant it again: `coursegate grant \
              {learner} {product} --reason TEXT`."
         ),
     };
@@ -139,7 +144,7 @@ async fn still_open(
     Ok(())
 }
 
-/// What of a payment has not gone back; none if nothing was paid.
+/// The part of a payment that was not refunded; none if nothing was paid.
 fn kept(facts: &Facts) -> Option<Money> {
     let purchase = facts.purchase()?;
     let total = purchase.sale.total.filter(|_| purchase.payment.is_paid())?;
@@ -152,7 +157,7 @@ pub(crate) fn double_payments(place: PlaceArguments) -> Ended {
         let deployment = find(place).await?;
         let found = double_payments::look(&deployment, SystemClock.now()).await;
         let found = found.map_err(|error| {
-            format!("{}: look at your permissions and your network", Chain(&error))
+            format!("{}: check your permissions and your network", Chain(&error))
         })?;
         let terminal = Terminal::new();
         for DoublePayment { learner, product, payments } in &found {
@@ -163,8 +168,8 @@ pub(crate) fn double_payments(place: PlaceArguments) -> Ended {
         }
         terminal::print(&match found.len() {
             0 => "Nobody has paid twice for the same product.".to_owned(),
-            _ => "\nRefund the later ones in Stripe's Dashboard: it closes nothing.\nOnce Stripe has \
-                  told of a refund, the payment is gone from here."
+            _ => "\nRefund the later ones in Stripe's Dashboard: no access ends.\n\
+                  Once Stripe reports a refund, the payment leaves this list."
                 .to_owned(),
         });
         Ok(())
@@ -186,18 +191,20 @@ pub(crate) fn unknown_sources(place: PlaceArguments, after: Option<&SourceId>) -
         }
         let looked_up = count(looked_up, "source");
         terminal::print(&match unknown.len() {
-            0 => format!("Looked up {looked_up} at Stripe: nothing is open that wasn't paid for."),
+            0 => format!(
+                "Looked up {looked_up} at Stripe: everything that gives access was paid for."
+            ),
             number => complete(
                 &deployment,
                 &format!(
-                    "\nLooked up {looked_up} at Stripe: {number} to take back, each with `coursegate \
+                    "\nLooked up {looked_up} at Stripe: {number} to revoke, each with `coursegate \
                      revoke SOURCE --reason TEXT`.\nThat moves no money."
                 ),
             ),
         });
         if let Some(after) = more_after {
             let more = format!("`coursegate unknown-sources --after {after}`");
-            let says = format!("The table has more sources. To go on: {more}.");
+            let says = format!("The table has more sources. To continue: {more}.");
             terminal::print(&complete(&deployment, &says));
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Why a product is open or closed, as somebody reads it out.
+//! Prints why a product is open or closed.
 
 use coursegate::calendar::{minute, utc};
 use coursegate::why::{Explanation, SourceStory};
@@ -15,7 +15,7 @@ const COLUMNS: usize = 100;
 const BEFORE_WORDS: usize = 32;
 
 impl Terminal {
-    /// How a product stands for a learner, then each source with all that is known of it.
+    /// Prints a product's status for a learner, then each source with its history.
     pub(crate) fn explanation(self, learner: &LearnerId, explanation: &Explanation) {
         let Explanation { product, name, courses, sources, .. } = explanation;
         print(&self.paint(BOLD, &format!("{learner}: {product}")));
@@ -62,8 +62,8 @@ impl Terminal {
             None => {}
         }
         if story.is_double {
-            let double = "    PAID TWICE: an earlier payment has bought the same; refunding this one \
-                          closes nothing.";
+            let double = "    PAID TWICE: an earlier payment bought the same product; refunding \
+                          this one ends no access.";
             print(&self.paint(YELLOW, double));
         }
         for step in story.history.steps() {
@@ -120,7 +120,7 @@ fn reason(story: &SourceStory, explanation: &Explanation) -> String {
     }
 }
 
-/// What is told of a fact; of what was done by hand also who did it, and why.
+/// Describes a fact; for an operator's action also who did it, and why.
 fn describe(fact: &Fact) -> String {
     match fact {
         Fact::Given(action) => by_hand("Granted", action),

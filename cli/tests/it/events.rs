@@ -42,7 +42,7 @@ fn a_lost_event_is_read_from_stripe_and_applied() {
 
     let said = shop.says(&["replay", &event]);
     let expected = format!(
-        "{event}: applied. What it tells is in the table now.\nIt is about {}.\n",
+        "{event}: applied. Its content is in the table now.\nIt is about {}.\n",
         paid.payment
     );
     assert_eq!(said, expected);
@@ -80,8 +80,8 @@ fn a_refund_replayed_before_its_purchase_still_closes_it() {
 #[test]
 fn quarantined_events_are_listed_drained_and_reported() {
     let shop = Shop::open();
-    assert_eq!(shop.says(&["quarantine", "list"]), "No event waits to be read.\n");
-    assert_eq!(shop.says(&["quarantine", "drain"]), "No event waits to be read.\n");
+    assert_eq!(shop.says(&["quarantine", "list"]), "No event is in quarantine.\n");
+    assert_eq!(shop.says(&["quarantine", "drain"]), "No event is in quarantine.\n");
     let odd = shop.sim("/_sim/events", &unreadable(&shop))["id"].as_str().unwrap().to_owned();
     shop.wait_for_deliveries();
 
@@ -102,11 +102,14 @@ fn quarantined_events_are_listed_drained_and_reported() {
     }
 
     let list = shop.says(&["quarantine", "list"]);
-    assert!(list.contains("\n4 events waiting. "), "{list}");
+    assert!(list.contains("\n4 events in quarantine. "), "{list}");
     let shown = format!("{odd} checkout.session.completed\n  about cs_test_odd, since ");
     assert!(list.contains(&shown), "{list}");
     let said = shop.says(&["doctor"]);
-    assert!(said.contains("quarantine       events that could not be read, and wait: 4"), "{said}");
+    assert!(
+        said.contains("quarantine       events in quarantine that could not be read: 4"),
+        "{said}"
+    );
 
     let said = shop.run(&["quarantine", "drain"]);
     for line in [
@@ -123,15 +126,15 @@ fn quarantined_events_are_listed_drained_and_reported() {
     shop.sim("/_sim/deliveries/release", &json!({}));
     shop.wait_for_deliveries();
     let list = shop.says(&["quarantine", "list"]);
-    assert!(list.contains("\n2 events waiting. "), "{list}");
+    assert!(list.contains("\n2 events in quarantine. "), "{list}");
 
     for event in [&odd, "evt_of_last_year"] {
         let said = shop.says(&["quarantine", "dismiss", event]);
-        assert_eq!(said, format!("{event} is off the list, and was not applied.\n"));
+        assert_eq!(said, format!("{event} is dismissed from quarantine and was not applied.\n"));
     }
-    assert_eq!(shop.says(&["quarantine", "drain"]), "No event waits to be read.\n");
+    assert_eq!(shop.says(&["quarantine", "drain"]), "No event is in quarantine.\n");
     let said = shop.refuses(&["quarantine", "dismiss", &odd]);
-    assert!(said.contains("does not wait in quarantine"), "{said}");
+    assert!(said.contains("is not in quarantine"), "{said}");
 }
 
 fn ada_s_friend(shop: &Shop) -> crate::shop::Learner {

@@ -75,8 +75,8 @@ fn an_erased_learner_leaves_no_trace_and_never_returns() {
         first.payment.as_str(),
         &second.payment,
         &format!("{open}\n  can still be paid: it will be expired first"),
-        &format!("{}\n  was paid, or is being paid, and isn't recorded", untold.session),
-        &format!("{debit} is on its way from the bank, and can't be stopped"),
+        &format!("{}\n  was paid, or is being paid, but isn't recorded", untold.session),
+        &format!("{debit} is processing at the bank and can't be stopped"),
         "Kept for accounting",
         "cus_",
         "in Cognito",
@@ -129,10 +129,10 @@ fn an_erased_learner_leaves_no_trace_and_never_returns() {
     }
     is_forgotten();
     let said = shop.says(&["learner", "forget", &ada.id, "--yes"]);
-    let nothing = format!("Nothing is held of {} but their erasure on TIME UTC.\n", ada.id);
+    let nothing = format!("No data is stored about {} but their erasure on TIME UTC.\n", ada.id);
     assert_eq!(plain(&said, &[]), nothing);
     let why = shop.says(&["why", &ada.id]);
-    assert!(why.starts_with("Nothing is known of") && why.contains("They were erased on"), "{why}");
+    assert!(why.starts_with("No payment or grant") && why.contains("They were erased on"), "{why}");
     let export = shop.says(&["learner", "export", &ada.id]);
     let export: Value = serde_json::from_str(&export).unwrap();
     let [item] = &export["items"].as_array().unwrap()[..] else { panic!("{export}") };
@@ -147,11 +147,11 @@ fn an_erased_learner_leaves_no_trace_and_never_returns() {
     assert_eq!(shop.status(&ada, &again.payment).as_deref(), Some("active"));
     assert_eq!(
         shop.says(&["learner", "forget", "nobody", "--yes"]),
-        "Nothing is held of nobody.\n"
+        "No data is stored about nobody.\n"
     );
 
     assert_eq!(about(&shop, &bob), of_bob);
     assert!(shop.lets_in(&bob));
     let said = shop.refuses(&["learner", "forget", "forgotten", "--yes"]);
-    assert!(said.contains("what those are called who were forgotten"), "{said}");
+    assert!(said.contains("stands for erased learners"), "{said}");
 }

@@ -149,9 +149,14 @@ fn why_names_who_ended_access_and_omits_closed_disputes() {
 fn an_unknown_product_is_distinguished_from_no_purchase() {
     let shop = Shop::open();
     let said = shop.says(&["why", "nobody"]);
-    assert!(said.starts_with("Nothing is known of nobody: no payment, and no grant.\n"), "{said}");
+    assert!(
+        said.starts_with("No payment or grant is recorded for the learner nobody.\n"),
+        "{said}"
+    );
     let said = shop.says(&["why", "nobody", "tutorclaw"]);
-    assert!(said.starts_with("Nothing of tutorclaw is known of nobody"), "{said}");
+    assert!(said.starts_with("No payment or grant for tutorclaw is recorded"), "{said}");
+    let said = shop.says(&["why", "pi_1"]);
+    assert!(said.contains("looks like the id of a payment") && !said.contains("doctor"), "{said}");
     let none = shop.refuses(&["why", "nobody", "tutorclawx"]);
     assert!(
         none.ends_with("take one of tutorclaw, curriculum, retrieval, voice, production\n"),
@@ -197,14 +202,14 @@ fn a_grant_opens_and_is_explained_until_revoked() {
 
     let said = shop.says(&["revoke", &source, "--reason", "wrong person"]);
     let closed = format!(
-        "opens nothing any more, and never will again.\ntutorclaw is closed for {}",
+        "no longer opens anything, and never will again.\ntutorclaw is closed for {}",
         ada.id
     );
     assert!(said.contains(&closed) && !said.contains("money"), "{said}");
     assert!(!shop.lets_in(&ada));
     let said = shop.says(&["revoke", &source, "--reason", "once more"]);
     assert!(
-        said.contains("was taken back already") && said.contains("by grace: wrong person"),
+        said.contains("was revoked already") && said.contains("by grace: wrong person"),
         "{said}"
     );
     let why = shop.says(&["why", &ada.id]);
@@ -261,7 +266,7 @@ fn a_duplicate_payment_is_listed_until_refunded() {
     let (of_first, of_second) = why.split_once(&second.payment).unwrap();
     assert!(!of_first.contains("PAID TWICE") && of_second.contains("PAID TWICE"), "{why}");
     let doctor = shop.says(&["doctor"]);
-    let note = "double payments  learners who have paid twice for one product: 1";
+    let note = "double payments  learners who paid twice for one product: 1";
     assert!(doctor.contains(note), "{doctor}");
 
     shop.stripe("/v1/refunds", &[("payment_intent", &second.payment)]);
