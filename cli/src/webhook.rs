@@ -54,7 +54,7 @@ pub enum WebhookError {
     /// The old secret is gone, and instances that still know it may be running.
     #[error(
         "{0}. The old signing secret is replaced, but running functions may accept it for another \
-         five minutes: fix that, then run `coursegate webhook rotate --now` again"
+         five minutes: fix the cause, then run `coursegate webhook rotate --now` again"
     )]
     NotReplaced(#[source] LambdaError),
     /// The old secret is gone, and the webhook accepts it.
@@ -67,8 +67,8 @@ pub enum WebhookError {
     /// The old secret is gone, and whether the webhook accepts it can't be told.
     #[error(
         "{0}, so it is unknown whether it accepts events signed with the old secret. That secret \
-         and the running functions have been replaced: fix that, then run `coursegate webhook \
-         rotate --now` again"
+         and the running functions have been replaced: fix the cause, then run `coursegate \
+         webhook rotate --now` again"
     )]
     Untried(String),
 }

@@ -80,7 +80,7 @@ fn a_thin_event_endpoint_is_reported_with_its_fix() {
     let forbidden = json!({ "path": "/v2/core/event_destinations", "status": 403, "times": 9 });
     shop.sim("/_sim/faults", &forbidden);
     let found = thin();
-    assert!(found.starts_with("note") && found.contains("can't be told"), "{found}");
+    assert!(found.starts_with("note") && found.contains("can't check"), "{found}");
     shop.buy(&shop.sign_in("ada@example.com"), "tutorclaw_paid");
     shop.wait_for_deliveries();
     let found = thin();

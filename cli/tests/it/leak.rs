@@ -101,7 +101,7 @@ fn access_from_forged_events_is_listed_until_revoked() {
         "pi_forged opens tutorclaw for EVE since TIME UTC.\n  Stripe doesn't have it.\n",
         "CS_UNPAID opens tutorclaw for EVE since TIME UTC.\n  Stripe says that it isn't paid: it is \
          open.\n",
-        "\nLooked up 3 sources at Stripe: 2 to take back, each with `coursegate revoke SOURCE \
+        "\nLooked up 3 sources at Stripe: 2 to revoke, each with `coursegate revoke SOURCE \
          --reason TEXT --gateway-port ",
     ] {
         assert!(said.contains(says), "{said}");

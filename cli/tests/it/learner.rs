@@ -129,7 +129,7 @@ fn an_erased_learner_leaves_no_trace_and_never_returns() {
     }
     is_forgotten();
     let said = shop.says(&["learner", "forget", &ada.id, "--yes"]);
-    let nothing = format!("No data is stored about {} but their erasure on TIME UTC.\n", ada.id);
+    let nothing = format!("No data is stored about {} except their erasure on TIME UTC.\n", ada.id);
     assert_eq!(plain(&said, &[]), nothing);
     let why = shop.says(&["why", &ada.id]);
     assert!(why.starts_with("No payment or grant") && why.contains("They were erased on"), "{why}");

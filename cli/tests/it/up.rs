@@ -166,7 +166,7 @@ fn a_port_in_use_is_one_sentence() {
 
 #[test]
 fn a_port_clash_and_a_missing_template_are_one_sentence() {
-    check_refusal(&["--gateway-port", "3001"], &["two services", "port 3001"]);
+    check_refusal(&["--gateway-port", "3001"], &["two services", "same port, 3001"]);
     check_refusal(&["--template", "/nonexistent/t.yaml"], &["no template /nonexistent/t.yaml"]);
 }
 
