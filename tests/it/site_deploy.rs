@@ -214,8 +214,8 @@ async fn removed_files_are_listed_and_deleted_only_on_request() {
     author.remove("content/tutorclaw/99.html");
     let said = author.deploys().await;
     insta::assert_snapshot!(said.lines.join("\n"), @r"
-    ! content: tutorclaw/99.html is there, and no longer in /content; --delete takes it away
-    ! site: old.js is there, and no longer in /web; --delete takes it away
+    ! content: tutorclaw/99.html is in the bucket, but no longer in /content; --delete removes it
+    ! site: old.js is in the bucket, but no longer in /web; --delete removes it
     ");
     assert!(author.object("SiteBucket", "old.js").await.is_some());
 
@@ -296,7 +296,7 @@ async fn a_folder_without_a_site_is_not_uploaded() {
     std::fs::write(&secret, "secret").unwrap();
     std::os::unix::fs::symlink(&secret, author.folder.join("web/link.js")).unwrap();
     let error = author.deploys().await.error();
-    assert!(error.contains("link.js is a link"), "{error}");
+    assert!(error.contains("link.js is a symbolic link"), "{error}");
 }
 
 #[tokio::test]
