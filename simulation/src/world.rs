@@ -305,8 +305,12 @@ impl World {
             let judged = self.invariant.committed(&before, writes, &self.contents);
             self.violation = self.violation.take().or(judged.err());
             self.before = before;
-        } else {
+        }
+        if let Commit::Conflict(found) = &answer {
             self.count("commit overtaken");
+            if found.access.is_some() {
+                self.count("grant overtaken");
+            }
         }
         answer
     }

@@ -95,7 +95,7 @@ async fn a_site_that_is_not_listed_gets_no_token() {
         learner.goes_to("/sign-in?to=/connect?origin=https://stranger.example").await;
         learner.follows_the_link("ada@example.com").await;
         learner.sees(&["This site isn’t connected."]).await;
-        learner.sees(&["https://stranger.example is not among"]).await;
+        learner.sees(&["https://stranger.example isn’t on the author’s list"]).await;
         // Similar to the listed origin, but different.
         let other = learner.shop.other_site("");
         for origin in [
@@ -134,7 +134,7 @@ async fn a_missing_return_page_is_reported_before_leaving() {
         opens_the_other_site(reader).await;
         reader.blocks(&["*/coursegate"]).await;
         reader.presses("Buy for $9.99: TutorClaw").await;
-        reader.sees(&["This page is not set up for signing in yet."]).await;
+        reader.sees(&["This page isn’t set up for signing in yet."]).await;
         is_at_the_other_site(reader, PAGE).await;
         reader.blocks(&[]).await;
         reader.presses("Buy for $9.99: TutorClaw").await;

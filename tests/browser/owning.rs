@@ -28,7 +28,7 @@ async fn a_pending_bank_debit_opens_the_course_when_paid() {
     visit(async |learner| {
         pays_by_bank_debit(learner).await;
         learner.presses("See your purchases").await;
-        learner.sees(&["Processing", "a bank debit can take some days"]).await;
+        learner.sees(&["Processing", "A bank debit can take a few days."]).await;
         learner.goes_to(CHAPTER).await;
         learner.sees(&["Your bank hasn’t confirmed it yet."]).await;
         shows_nothing_of(learner, "tutorclaw", 6).await;

@@ -381,7 +381,7 @@ async fn an_item_of_a_newer_version_is_left_and_named() {
     }
     put.send().await.unwrap();
     let error = shop.forget("ada").await.unwrap_err().to_string();
-    for part in ["GIFT#1 GIFT", "use the newest one"] {
+    for part in ["GIFT#1 GIFT", "use its newest version"] {
         assert!(error.contains(part), "{error}");
     }
     assert_eq!(shop.about("ada").await, ["GIFT#1 GIFT", "LEARNER#ada ACCESS"]);

@@ -89,7 +89,7 @@ async fn each_function_may_be_a_program_of_its_own() {
     assert_eq!(said["environment"]["AWS_LAMBDA_FUNCTION_NAME"], "echo");
     let answer = running.lambda.invoke("other", Bytes::from_static(b"{}")).await;
     let Err(InvokeError::Failed(error)) = answer else { panic!("{answer:?}") };
-    assert!(error.error_message.contains("other is not among Programs::Each"), "{error}");
+    assert!(error.error_message.contains("Programs::Each has no program for other"), "{error}");
     running.lambda.stop().await;
 }
 

@@ -28,7 +28,7 @@ fn random_histories_converge_to_the_oracle() {
         "commit's response lost",
         "duplicate",
         "event again",
-        "grant refused",
+        "grant overtaken",
         "ignored",
         "killed after its commit",
         "killed before its commit",
@@ -227,5 +227,8 @@ fn an_unreported_duplicate_payment_is_caught() {
 
 #[test]
 fn a_grant_to_an_erased_learner_is_caught() {
-    finds(Mutant::ErasureUnchecked, "whoever was erased gets nothing by what began before");
+    finds(
+        Mutant::ErasureUnchecked,
+        "an erased learner gets nothing from before, and is not named again",
+    );
 }
