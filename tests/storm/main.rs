@@ -49,7 +49,7 @@ fn killed_processes_and_a_failing_table_lose_nothing() {
     let (said, errors) = (String::from_utf8_lossy(&said), String::from_utf8_lossy(&errors));
     println!("{said}{errors}");
     assert!(output.status.success(), "{said}{errors}");
-    assert!(said.contains("Nothing is lost and nothing is doubled (seed 4)."), "{said}");
+    assert!(said.contains("Nothing is lost or duplicated (seed 4)."), "{said}");
 }
 
 /// The processes that the stack behind this gateway runs now.
