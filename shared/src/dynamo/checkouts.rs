@@ -8,7 +8,8 @@ use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 
 use super::Table;
 use super::attributes::{Item, Reader, number, text, time};
-use super::failure::{all_held, held, ledger_error};
+use super::commit::all_held;
+use super::failure::{held, ledger_error};
 use super::key::{Key, PK, SK, TTL};
 use super::ledger::{customer, entitlements};
 use crate::domain::checkout::{Attempt, Buyer, Link, NewCustomer, OpenSession};

@@ -64,17 +64,39 @@ impl Table {
             .collect::<Result<Vec<_>, _>>()?;
         let answer =
             self.client.transact_write_items().set_transact_items(Some(items)).send().await;
-        match answer {
-            Ok(_) => Ok(Commit::Applied),
-            Err(error) => match cancellation(&error).map(|it| (it, classify(it))) {
-                Some((reasons, Cancelled::Conflict)) => {
-                    Ok(Commit::Conflict(Box::new(found(writes, reasons)?)))
-                }
-                Some((_, Cancelled::Refused)) => Err(LedgerError::Refused(Box::new(error))),
-                Some((_, Cancelled::Passing)) => Err(LedgerError::Unavailable(Box::new(error))),
-                None => Err(ledger_error(error)),
-            },
+        let Err(error) = answer else { return Ok(Commit::Applied) };
+        match conflict(&error) {
+            Some(reasons) => Ok(Commit::Conflict(Box::new(found(writes, reasons)?))),
+            None => Err(transaction_error(error)),
         }
+    }
+}
+
+/// Whether all conditions of a transaction held. That they did not, or that another write was
+/// quicker, is an answer and no error: read again.
+pub(super) fn all_held<R: std::fmt::Debug + Send + Sync + 'static>(
+    answer: Result<(), SdkError<TransactWriteItemsError, R>>,
+) -> Result<bool, LedgerError> {
+    match answer {
+        Ok(()) => Ok(true),
+        Err(error) if conflict(&error).is_some() => Ok(false),
+        Err(error) => Err(transaction_error(error)),
+    }
+}
+
+/// The reasons, if a transaction was cancelled because of others.
+fn conflict<R>(error: &SdkError<TransactWriteItemsError, R>) -> Option<&[CancellationReason]> {
+    cancellation(error).filter(|reasons| classify(reasons) == Cancelled::Conflict)
+}
+
+/// Any other failure of a transaction.
+fn transaction_error<R: std::fmt::Debug + Send + Sync + 'static>(
+    error: SdkError<TransactWriteItemsError, R>,
+) -> LedgerError {
+    match cancellation(&error).map(classify) {
+        Some(Cancelled::Refused) => LedgerError::Refused(Box::new(error)),
+        Some(Cancelled::Conflict | Cancelled::Passing) => LedgerError::Unavailable(Box::new(error)),
+        None => ledger_error(error),
     }
 }
 

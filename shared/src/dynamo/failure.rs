@@ -1,8 +1,6 @@
 //! What a failed call to DynamoDB means.
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::CancellationReason;
 
 use crate::ports::LedgerError;
 
@@ -20,10 +18,6 @@ const REFUSALS: [&str; 6] = [
 /// Codes of a single write that was not made because its condition did not hold, or because a
 /// transaction was writing the same item.
 const NOT_HELD: [&str; 2] = ["ConditionalCheckFailedException", "TransactionConflictException"];
-
-/// Why a transaction was cancelled, where the reason is the same. The other writes have `None`.
-/// <https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>
-const CANCELLED_NOT_HELD: [&str; 3] = ["None", "ConditionalCheckFailed", "TransactionConflict"];
 
 /// Classifies a failure: refused for good, or worth retrying. An unknown code is worth retrying, so
 /// that Stripe redelivers the event.
@@ -48,30 +42,6 @@ where
         Ok(()) => Ok(true),
         Err(error) if code(&error).is_some_and(|code| NOT_HELD.contains(&code)) => Ok(false),
         Err(error) => Err(ledger_error(error)),
-    }
-}
-
-/// The same for the conditions of a transaction: whether all of them held.
-pub(super) fn all_held<R>(
-    answer: Result<(), SdkError<TransactWriteItemsError, R>>,
-) -> Result<bool, LedgerError>
-where
-    R: std::fmt::Debug + Send + Sync + 'static,
-{
-    let Err(error) = answer else { return Ok(true) };
-    let reasons = match error.as_service_error() {
-        Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
-            cancelled.cancellation_reasons()
-        }
-        _ => return Err(ledger_error(error)),
-    };
-    let codes = || reasons.iter().filter_map(CancellationReason::code);
-    if codes().all(|code| CANCELLED_NOT_HELD.contains(&code)) {
-        Ok(false)
-    } else if codes().any(|code| code == "ValidationError") {
-        Err(LedgerError::Refused(Box::new(error)))
-    } else {
-        Err(LedgerError::Unavailable(Box::new(error)))
     }
 }
 
