@@ -19,7 +19,7 @@ use crate::apply::{ApplyError, apply};
 use crate::domain::access::{Entitlements, RefundThreshold};
 use crate::domain::availability::{Availability, View};
 use crate::domain::catalog::{Offer, PublishedCatalog};
-use crate::domain::decide::{Needs, Observation, Outcome};
+use crate::domain::decide::{Needs, Observation, Outcome, StoredSource};
 use crate::domain::id::{IdError, LearnerId, SourceId};
 use crate::domain::rate::{Counter, TooOften};
 use crate::domain::shop::Shop;
@@ -176,16 +176,25 @@ impl<C: Clock, T: Store, S: Stripe> Sales<C, T, S> {
         View { catalog: &wanted.published.catalog, entitlements, threshold, now: wanted.now }
     }
 
+    async fn stored(&self, source: &SourceId) -> Result<Option<StoredSource>, SalesError> {
+        let needs = Needs { source: Some(source), ..Needs::default() };
+        Ok(self.table.load(needs).await?.source)
+    }
+
     /// Asks Stripe about a payment that is being processed. Without an answer it stays so.
     async fn check_awaited(&self, source: &SourceId, now: Timestamp) -> Result<(), SalesError> {
-        let needs = Needs { source: Some(source), ..Needs::default() };
-        let Some(stored) = self.table.load(needs).await?.source else { return Ok(()) };
+        let Some(stored) = self.stored(source).await? else { return Ok(()) };
         let Some(purchase) = stored.facts.purchase() else { return Ok(()) };
         if let Ok(Some(found)) = self.stripe.session(&purchase.sale.session, now).await {
             self.ingest(&found.observation).await?;
         }
         Ok(())
     }
+}
+
+/// A complete session without facts, which can be neither confirmed nor sold again.
+fn undescribed() -> SalesError {
+    SalesError::Unreadable("the session is complete and doesn't say what was bought".to_owned())
 }
 
 /// An id of so many random bytes.

@@ -27,13 +27,12 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
-use super::{Sales, SalesError, Store, Stripe, Wanted, random_id};
+use super::{Sales, SalesError, Store, Stripe, Wanted, random_id, undescribed};
 use crate::domain::checkout::{
     Attempt, AttemptAction, Buyer, Channel, CheckoutRequest, NewCustomer, OpenSession, Session,
     SessionAction, SessionRequest, SessionState, attempt_action, session_action,
 };
-use crate::domain::decide::Content;
-use crate::domain::id::{AttemptId, CustomerId, DeploymentMark, SessionId, SourceId};
+use crate::domain::id::{AttemptId, CustomerId, DeploymentMark, SessionId};
 use crate::domain::rate::{Action, Counter};
 use crate::ports::{Clock, LedgerError, StripeError};
 use crate::telemetry::{self, Metric};
@@ -363,24 +362,13 @@ impl<C: Clock, T: Store, S: Stripe> Sales<C, T, S> {
         self.ingest(&found.observation).await?;
         let entitlements = self.table.entitlements(round.wanted.learner).await?;
         self.refuse_by(round.wanted, &entitlements)?;
-        let is_on_record = match &found.observation.content {
-            Content::Facts(source, _) => {
-                entitlements.of(source).is_some() || self.is_recorded(source).await?
+        let is_on_record = match found.observation.content.source() {
+            Some(source) => {
+                entitlements.of(source).is_some() || self.stored(source).await?.is_some()
             }
-            Content::CustomerDeleted(..) | Content::Nothing(_) | Content::Unreadable { .. } => {
-                false
-            }
+            None => false,
         };
-        if is_on_record {
-            Ok(())
-        } else {
-            let reason = "the session is complete and doesn't say what was bought";
-            Err(SalesError::Unreadable(reason.to_owned()))
-        }
-    }
-
-    async fn is_recorded(&self, source: &SourceId) -> Result<bool, SalesError> {
-        Ok(self.table.sources(std::slice::from_ref(source)).await?.contains_key(source))
+        if is_on_record { Ok(()) } else { Err(undescribed()) }
     }
 
     /// Whether a session with other parameters may be closed. The learner may always do so on the

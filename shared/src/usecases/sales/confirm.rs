@@ -1,9 +1,9 @@
 //! The success page doesn't wait for the webhook: it has us ask Stripe.
 
-use super::{Sales, SalesError, Store, Stripe};
+use super::{Sales, SalesError, Store, Stripe, undescribed};
 use crate::domain::access::EffectiveStatus;
 use crate::domain::checkout::SessionState;
-use crate::domain::decide::{Content, Outcome};
+use crate::domain::decide::Outcome;
 use crate::domain::id::{LearnerId, SessionId};
 use crate::domain::rate::{Action, Counter};
 use crate::ports::Clock;
@@ -45,15 +45,12 @@ impl<C: Clock, T: Store, S: Stripe> Sales<C, T, S> {
         if let Outcome::Quarantined { reason } = self.ingest(&found.observation).await? {
             return Err(SalesError::Unreadable(reason));
         }
-        let Content::Facts(source, _) = &found.observation.content else {
+        let Some(source) = found.observation.content.source() else {
             let status = match found.state {
                 SessionState::Open(_) => SessionStatus::Open,
                 SessionState::Gone => SessionStatus::Expired,
                 SessionState::Unreadable(reason) => return Err(SalesError::Unreadable(reason)),
-                SessionState::Complete => {
-                    let reason = "the session is complete and doesn't say what was bought";
-                    return Err(SalesError::Unreadable(reason.to_owned()));
-                }
+                SessionState::Complete => return Err(undescribed()),
             };
             return Ok(Confirmation { status, is_open: false });
         };
