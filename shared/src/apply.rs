@@ -46,11 +46,13 @@ pub async fn apply(
     observation: &Observation,
 ) -> Result<Outcome, ApplyError> {
     let mut state = State::default();
-    let mut is_guess = observation.is_probably_new();
-    if !is_guess {
-        state.stored = load(ledger, observation, ours).await?;
-    }
+    let mut must_read = !observation.is_probably_new();
     for attempt in 1..=ATTEMPTS_MAX {
+        let is_guess = attempt == 1 && !must_read;
+        if must_read {
+            let access = state.stored.access.take();
+            state.stored = Stored { access, ..load(ledger, observation, ours).await? };
+        }
         let now = clock.now();
         let plan = plan(stripe, &mut state, observation, ours, now).await?;
         let found = match commit(ledger, observation, &plan).await? {
@@ -64,21 +66,16 @@ pub async fn apply(
             }
             Commit::Conflict(found) => *found,
         };
+        must_read = found == Stored::default();
+        state.stored.learn(found);
         // Stripe's answers count only if they were read after the version that they are stored on.
         state.answers = Answers::default();
-        let is_known = found != Stored::default();
-        state.stored.learn(found);
-        if !(is_guess && is_known) {
+        if must_read || !is_guess {
             telemetry::count(Metric::Conflict);
             if attempt < ATTEMPTS_MAX {
                 clock.sleep(pause(attempt)).await;
             }
         }
-        if !is_known {
-            let access = state.stored.access.take();
-            state.stored = Stored { access, ..load(ledger, observation, ours).await? };
-        }
-        is_guess = false;
     }
     Err(ApplyError::Contended)
 }
