@@ -16,7 +16,7 @@ use crate::ledger::{Asked, Watched};
 use crate::{NOW, block_on};
 
 /// Any response of Stripe's about a session, a payment or a dispute is either parsed or refused; a
-/// session that is applied opens what it says, to whom it says.
+/// session that is applied opens the product that it names to the learner that it names.
 pub fn session(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     for refused in [

@@ -88,7 +88,7 @@ fn charge_of(call: &Call<'_>, fields: &Value) -> Result<Value, ApiError> {
     Ok(charge)
 }
 
-/// The amount: the requested one, or all that is left.
+/// The requested amount, or by default whatever has not been refunded yet.
 fn amount_of(charge: &Value, fields: &Value) -> Result<i64, ApiError> {
     let left = charge.integer("amount") - charge.integer("amount_refunded");
     match fields.field("amount").as_i64() {
