@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use coursegate::calendar;
 use coursegate::deployment::Place;
 use shared::domain::facts::Note;
@@ -33,7 +33,7 @@ pub(crate) enum Command {
     /// Register the webhook endpoint at Stripe, or rotate its signing secret
     #[command(subcommand)]
     Webhook(WebhookCommand),
-    /// Store the Stripe API keys that the functions use
+    /// Store the functions' Stripe API keys, or rotate the services' secret
     #[command(subcommand)]
     Key(KeyCommand),
     /// Explain a learner's access: every payment, refund, dispute and grant
@@ -188,6 +188,23 @@ pub(crate) enum KeyCommand {
         #[command(flatten)]
         place: PlaceArguments,
     },
+    /// Add a second secret for services to get their tokens with, or delete one of the two
+    RotateService {
+        #[command(flatten)]
+        place: PlaceArguments,
+        /// Delete the older secret, once every service uses the newer; or the newer, if it is lost
+        #[arg(long, value_name = "WHICH")]
+        delete: Option<WhichSecret>,
+    },
+}
+
+/// One of the services' two secrets.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum WhichSecret {
+    /// The one that was created first
+    Older,
+    /// The one that was created last
+    Newer,
 }
 
 #[derive(Debug, Subcommand)]

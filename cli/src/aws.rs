@@ -16,9 +16,11 @@ use shared::telemetry::Chain;
 pub use s3::{Bucket, S3};
 
 use crate::deployment::{
-    Cloud, CourseSite, Deployment, DeploymentError, NoCredentials, SignIn, dynamodb_client, reason,
+    Cloud, CourseSite, Deployment, DeploymentError, Hosted, NoCredentials, SignIn, UserPool,
+    dynamodb_client, reason,
 };
 use crate::lambda::Function;
+use crate::signed::Service;
 
 /// Clients of what only an AWS deployment has.
 pub struct Aws {
@@ -90,13 +92,15 @@ pub async fn stack(
     let mark = output("DeploymentMark")?;
     let mark =
         mark.parse().map_err(|source| DeploymentError::NoMark { name: name.to_owned(), source })?;
-    let stripe_url =
-        stack.parameters().iter().find(|it| it.parameter_key() == Some("StripeApiUrl"));
-    let stripe_url = stripe_url.and_then(|found| found.parameter_value());
+    let parameter = |parameter: &str| {
+        let found = stack.parameters().iter().find(|it| it.parameter_key() == Some(parameter));
+        let value = found.and_then(|found| found.parameter_value());
+        value.filter(|value| !value.is_empty()).map(ToOwned::to_owned)
+    };
     Ok(Deployment {
         name: name.to_owned(),
         shop: Shop { mode, mark },
-        stripe_url: stripe_url.filter(|url| !url.is_empty()).map(ToOwned::to_owned),
+        stripe_url: parameter("StripeApiUrl"),
         webhook_url: output("WebhookUrl")?,
         webhook_function: Function::new(config, output("WebhookFunctionName")?),
         api_url: output("ApiUrl")?,
@@ -116,25 +120,41 @@ pub async fn stack(
             version: output("Version")?,
             status: status.to_owned(),
             alarm_topic: output("AlarmTopicArn")?,
-            site: course_site(output)?,
+            site: course_site(output, parameter)?,
             aws: Aws::new(config),
+            cognito: Service::cognito(config),
+            ses: Service::ses(config),
         }),
     })
 }
 
-/// The course site, of the stack's outputs.
-fn course_site<E>(output: impl Fn(&'static str) -> Result<String, E>) -> Result<CourseSite, E> {
-    // None of these two is there where learners sign in elsewhere.
+/// The course site, from the stack's outputs and parameters.
+fn course_site<E>(
+    output: impl Fn(&'static str) -> Result<String, E>,
+    parameter: impl Fn(&'static str) -> Option<String>,
+) -> Result<CourseSite, E> {
+    let issuer = output("JwtIssuer")?;
+    // Only a stack with a user pool of its own has this output.
     let sign_in = match output("SignInUrl") {
-        Ok(url) => SignIn::UserPool { url, client_id: output("SiteClientId")? },
-        Err(_) => SignIn::Issuer(output("JwtIssuer")?),
+        Ok(url) => SignIn::UserPool(UserPool {
+            issuer,
+            url,
+            client_id: output("SiteClientId")?,
+            service_client_id: output("ServiceClientId")?,
+            ses_identity: parameter("SesIdentityArn"),
+        }),
+        Err(_) => SignIn::Issuer { issuer, token_origin: parameter("JwtTokenOrigin") },
+    };
+    let hosted = if parameter("SiteHosting").as_deref() == Some("none") {
+        None
+    } else {
+        Some(Hosted { url: output("SiteUrl")?, bucket: output("SiteBucketName")? })
     };
     // Where no other site is named, the output may be empty or missing.
     let origins = output("CorsOrigins").unwrap_or_default();
     let origins = origins.split(',').map(str::trim).filter(|origin| !origin.is_empty());
     Ok(CourseSite {
-        url: output("SiteUrl")?,
-        bucket: output("SiteBucketName")?,
+        hosted,
         content_bucket: output("ContentBucketName")?,
         embed_origins: origins.map(ToOwned::to_owned).collect(),
         sign_in,

@@ -19,6 +19,7 @@ use shared::stripe::objects::ObjectReader;
 use crate::account::{Account, AccountError};
 use crate::aws::{self, Aws};
 use crate::lambda::Function;
+use crate::signed::Service;
 
 /// The operator's own key, which may do more than the functions' key.
 pub const STRIPE_API_KEY: &str = "STRIPE_API_KEY";
@@ -38,8 +39,8 @@ pub enum Place {
 /// The environment has no credentials that AWS could be asked with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "no AWS credentials found, or they have expired: sign in (for example with `aws sso login`), \
-     or set AWS_PROFILE to a profile that has some"
+    "no AWS credentials found, or they have expired: sign in (for example with `aws login` or \
+     `aws sso login`), or set AWS_PROFILE to a profile that has some"
 )]
 pub struct NoCredentials;
 
@@ -179,15 +180,17 @@ pub struct Cloud {
     pub site: CourseSite,
     /// What only deployments need of AWS.
     pub aws: Aws,
+    /// Sign-in's user pools.
+    pub cognito: Service,
+    /// E-mail.
+    pub ses: Service,
 }
 
 /// The course site of a stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CourseSite {
-    /// Where `CloudFront` serves it.
-    pub url: String,
-    /// The bucket with its files.
-    pub bucket: String,
+    /// The site that the stack serves itself, unless it was deployed without one.
+    pub hosted: Option<Hosted>,
     /// The bucket with the chapters.
     pub content_bucket: String,
     /// The other sites that may show the course elements.
@@ -196,18 +199,50 @@ pub struct CourseSite {
     pub sign_in: SignIn,
 }
 
+/// The site that a stack serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hosted {
+    /// `CloudFront`'s address, or the site's own domain.
+    pub url: String,
+    /// The bucket with its files.
+    pub bucket: String,
+}
+
 /// Where learners sign in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SignIn {
     /// At the stack's own user pool.
-    UserPool {
-        /// Its sign-in pages.
-        url: String,
-        /// The site's client.
-        client_id: String,
-    },
+    UserPool(UserPool),
     /// At an issuer of the author's own.
-    Issuer(String),
+    Issuer {
+        /// The issuer, as in its tokens.
+        issuer: String,
+        /// The origin that the site may ask for tokens, if it isn't the issuer's.
+        token_origin: Option<String>,
+    },
+}
+
+/// A stack's own user pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserPool {
+    /// Its issuer, as in its tokens: `https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_a1B2`.
+    pub issuer: String,
+    /// Its sign-in pages.
+    pub url: String,
+    /// The site's client.
+    pub client_id: String,
+    /// The services' client.
+    pub service_client_id: String,
+    /// The ARN of the SES identity that sends its e-mails; none if Cognito's own sender does.
+    pub ses_identity: Option<String>,
+}
+
+impl UserPool {
+    /// Its id, which ends the issuer's URL.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.issuer.rsplit('/').next().unwrap_or_default()
+    }
 }
 
 /// Where the pieces of a local stack are, as URLs without a path.

@@ -6,6 +6,7 @@ mod aws;
 mod destinations;
 mod doors;
 mod seller;
+mod sign_in;
 mod sources;
 mod stripe;
 mod waiting;
@@ -91,6 +92,8 @@ pub async fn examine(
     note("stack", aws::stack(&patient));
     note("table", aws::table(&patient).await);
     note("alarms", aws::alarms(&patient).await);
+    note("sign-in", sign_in::issuer(&patient).await);
+    note("sign-in e-mails", sign_in::emails(&patient).await);
     note("functions' key", stripe::functions_key(&patient).await);
     note("webhook's key", stripe::webhooks_key(&patient).await);
     note("your key", stripe::operators_key(&patient));

@@ -3,6 +3,7 @@
 //! reads, see [`reading`].
 
 pub mod reading;
+pub mod service;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;

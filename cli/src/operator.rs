@@ -11,13 +11,14 @@ use std::path::{Path, PathBuf};
 use coursegate::catalog::{self, Closing, Plan};
 use coursegate::deployment::Deployment;
 use coursegate::doctor::{self, Finding};
+use coursegate::key::service::{self, Added, Deleted, Which};
 use coursegate::key::{self, reading};
 use coursegate::webhook::{self, Ending};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use shared::ports::{Clock as _, SystemClock};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-use crate::arguments::{CatalogCommand, KeyCommand, PlaceArguments, WebhookCommand};
+use crate::arguments::{CatalogCommand, KeyCommand, PlaceArguments, WebhookCommand, WhichSecret};
 use crate::terminal::{self, Terminal};
 
 /// A command's end: the sentence that says what is wrong.
@@ -127,11 +128,49 @@ pub(crate) fn webhook(command: WebhookCommand) -> Ended {
 }
 
 pub(crate) fn key(command: KeyCommand) -> Ended {
-    let KeyCommand::Store { webhook, place } = command;
     run(async {
-        let deployment = find_to_change(place).await?;
-        if webhook { store_reading_key(&deployment).await } else { store_key(&deployment).await }
+        match command {
+            KeyCommand::Store { webhook: false, place } => {
+                store_key(&find_to_change(place).await?).await
+            }
+            KeyCommand::Store { webhook: true, place } => {
+                store_reading_key(&find_to_change(place).await?).await
+            }
+            KeyCommand::RotateService { place, delete } => {
+                rotate_service(&find_to_change(place).await?, delete).await
+            }
+        }
     })
+}
+
+async fn rotate_service(deployment: &Deployment, delete: Option<WhichSecret>) -> Ended {
+    let Some(cloud) = &deployment.cloud else {
+        return Err("services need no secret on the local stack: POST /local/service-token \
+                    returns a token. Name a deployment in AWS with --stack."
+            .to_owned());
+    };
+    let which = match delete {
+        None => {
+            let Added { client, secret } = service::add(cloud).await.map_err(say)?;
+            terminal::print(&format!(
+                "The services' client {client} has a second secret, which is shown only now:\n\n    \
+                 {}\n\nUse it in every service; the old one works meanwhile. Then delete that with \
+                 `coursegate key rotate-service --delete older --stack {}`.",
+                secret.expose_secret(),
+                deployment.name
+            ));
+            return Ok(());
+        }
+        Some(WhichSecret::Older) => Which::Older,
+        Some(WhichSecret::Newer) => Which::Newer,
+    };
+    let Deleted { client, created, remaining } =
+        service::delete(cloud, which).await.map_err(say)?;
+    terminal::print(&format!(
+        "Deleted the secret of {created}. The services' client {client} has one secret, created at \
+         {remaining}. Tokens that were issued before are valid for up to a day."
+    ));
+    Ok(())
 }
 
 async fn store_key(deployment: &Deployment) -> Ended {

@@ -108,33 +108,37 @@ pub async fn deploy(
     for name in chapters.left_out {
         tell(format!("! {name} is left out: a chapter's file is named COURSE/NUMBER.html"));
     }
-    let mut site = files::read(&wanted.site, SITE_CACHE)?;
-    site.push(Object {
-        key: CONFIG.to_owned(),
-        bytes: config::write(deployment, cloud, wanted.client_id.as_deref(), tell).await?,
-        content_type: content_type(CONFIG),
-        cache_control: SITE_CACHE,
-    });
-    site.sort_by(|one, other| one.key.cmp(&other.key));
-
     let s3 = &cloud.aws.s3;
-    let mut done = Deployed::default();
-    for share in [
-        Share {
-            name: "content",
-            bucket: s3.bucket(&cloud.site.content_bucket).await?,
-            folder: &wanted.content,
-            prefix: chapters::PREFIX,
-            wanted: chapters.objects,
-        },
-        Share {
+    let mut shares = vec![Share {
+        name: "content",
+        bucket: s3.bucket(&cloud.site.content_bucket).await?,
+        folder: &wanted.content,
+        prefix: chapters::PREFIX,
+        wanted: chapters.objects,
+    }];
+    if let Some(hosted) = &cloud.site.hosted {
+        let mut site = files::read(&wanted.site, SITE_CACHE)?;
+        site.push(Object {
+            key: CONFIG.to_owned(),
+            bytes: config::write(deployment, cloud, wanted.client_id.as_deref(), tell).await?,
+            content_type: content_type(CONFIG),
+            cache_control: SITE_CACHE,
+        });
+        site.sort_by(|one, other| one.key.cmp(&other.key));
+        shares.push(Share {
             name: "site",
-            bucket: s3.bucket(&cloud.site.bucket).await?,
+            bucket: s3.bucket(&hosted.bucket).await?,
             folder: &wanted.site,
             prefix: "",
             wanted: site,
-        },
-    ] {
+        });
+    } else {
+        tell(
+            "The stack was deployed with SiteHosting=none: only the chapters are uploaded.".into(),
+        );
+    }
+    let mut done = Deployed::default();
+    for share in shares {
         share.deploy(wanted.delete, &mut done, tell).await?;
     }
     Ok(done)

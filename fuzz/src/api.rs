@@ -135,10 +135,12 @@ fn learner(message: &Message<'_>) -> Option<LearnerId> {
     let scopes = message.field("claim.scope")?;
     let has = |scope: &str| scopes.split(' ').any(|one| one == scope);
     if message.first.contains("/learners/{learner}/") {
-        message.field("path.learner").filter(|_| has("coursegate/learners"))?.parse().ok()
+        let learner = message.field("path.learner").filter(|_| has("coursegate/learners"))?;
+        learner.parse().ok().filter(|learner| *learner != LearnerId::forgotten())
     } else {
         let subject = message.field("claim.sub").filter(|_| has("coursegate/learn"))?;
-        subject.parse().ok().filter(|_| !subject.starts_with("x-"))
+        let issuer = message.field("claim.iss").unwrap_or_default();
+        LearnerId::of_subject(issuer, subject).ok()
     }
 }
 

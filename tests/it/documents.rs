@@ -52,11 +52,12 @@ fn the_guide_lists_the_permissions_that_are_checked() {
 }
 
 #[test]
-fn the_guide_names_what_the_operator_needs_to_replace_instances() {
+fn the_guide_names_the_permissions_that_rotations_need() {
     let guide = read("docs/GO-LIVE.md");
     let (_, rotation) = guide.split_once("## Rotation").unwrap();
     let (rotation, _) = rotation.split_once("\n## ").unwrap();
-    for permission in coursegate::lambda::permissions() {
+    let permissions = coursegate::lambda::PERMISSIONS.iter();
+    for permission in permissions.chain(&coursegate::key::service::PERMISSIONS) {
         assert!(rotation.contains(&format!("`{permission}`")), "{permission}");
     }
 }

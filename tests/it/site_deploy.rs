@@ -128,7 +128,11 @@ impl Drop for Author {
 /// moto isn't asked to create the user pool: the outputs are as if there were one.
 async fn sign_in_at_the_stack_s_own_pool(shop: &mut Shop) {
     let mut template = template_for_moto();
-    for (output, value) in [("SignInUrl", "https://x.auth.example.com"), ("SiteClientId", "4abc")] {
+    for (output, value) in [
+        ("SignInUrl", "https://x.auth.example.com"),
+        ("SiteClientId", "4abc"),
+        ("ServiceClientId", "4def"),
+    ] {
         template["Outputs"][output] = serde_norway::from_str(&format!("Value: '{value}'")).unwrap();
     }
     let origins = "https://blog.example.com,https://notes.example.com";
@@ -372,6 +376,7 @@ async fn what_a_custom_issuer_lacks_is_reported() {
             "issuer": url,
             "authorization_endpoint": format!("{url}/authorize"),
             "token_endpoint": "https://tokens.example.com/token",
+            "jwks_uri": format!("{url}/keys"),
         })
     };
     let nowhere = |url: &str| json!({ "issuer": url });
@@ -380,6 +385,7 @@ async fn what_a_custom_issuer_lacks_is_reported() {
             "issuer": "https://another.example.com",
             "authorization_endpoint": "https://another.example.com/authorize",
             "token_endpoint": "https://another.example.com/token",
+            "jwks_uri": "https://another.example.com/keys",
         })
     };
     let (elsewhere, nowhere) = (issuer(elsewhere).await, issuer(nowhere).await);
@@ -392,7 +398,7 @@ async fn what_a_custom_issuer_lacks_is_reported() {
     }
     insta::assert_snapshot!(errors.join("\n"), @r"
     ISSUER/.well-known/openid-configuration does not say where learners sign in: missing field `authorization_endpoint` at line 1 column 35; check that JwtIssuer is right, then run it again
-    ISSUER/.well-known/openid-configuration is of the issuer https://another.example.com, and the stack takes tokens of ISSUER only: deploy with JwtIssuer=https://another.example.com
+    ISSUER/.well-known/openid-configuration names the issuer https://another.example.com, but the stack accepts only tokens of ISSUER: deploy with JwtIssuer=https://another.example.com
     ISSUER/.well-known/openid-configuration does not say where learners sign in: it answers 404 Not Found; check that JwtIssuer is right, then run it again
     ");
     assert_eq!(author.object("SiteBucket", "config.json").await, None);
@@ -402,10 +408,30 @@ async fn what_a_custom_issuer_lacks_is_reported() {
     let said = author.deploys().await;
     let notes: Vec<&String> = said.lines.iter().filter(|line| line.starts_with('!')).collect();
     let [host, end] = notes[..] else { panic!("{notes:?}") };
-    assert!(host.contains("https://tokens.example.com") && host.contains("connect-src"), "{host}");
+    assert!(host.contains("JwtTokenOrigin=https://tokens.example.com"), "{host}");
     assert!(end.contains("end_session_endpoint"), "{end}");
     let site = author.shop.parameters["SiteOrigin"].clone();
     assert_eq!(author.config().await["sign_in"]["logout"], format!("{site}/"));
+
+    author.shop.parameters.insert("JwtTokenOrigin", "https://tokens.example.com".to_owned());
+    author.shop.update_stack(&template_for_moto()).await;
+    let said = author.deploys().await;
+    assert!(!said.lines.iter().any(|line| line.contains("JwtTokenOrigin")), "{:?}", said.lines);
+}
+
+#[tokio::test]
+async fn a_stack_without_a_site_gets_only_the_chapters() {
+    let Some(mut author) = Author::of("bare").await else { return };
+    author.shop.parameters.insert("SiteHosting", "none".to_owned());
+    author.shop.update_stack(&template_for_moto()).await;
+    let said = author.deploys().await;
+    let (first, sent) = said.lines.split_first().unwrap();
+    assert!(first.contains("SiteHosting=none"), "{first}");
+    assert!(sent.iter().all(|line| line.starts_with("+ content: ")), "{sent:?}");
+    assert_eq!(said.deployed().sent, sent.len());
+    assert_eq!(author.object("SiteBucket", "index.html").await, None);
+    let found = finding(&author.shop.deployment().await, "site's files").await;
+    assert!(matches!(found, Finding::Skipped(_)), "{found:?}");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //! simulator is Stripe, and this process serves the functions' addresses.
 
 mod examined;
+mod sign_in;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -82,7 +83,7 @@ impl Shop {
             ("StripeMode", coursegate::account::name_of(mode).to_owned()),
             ("SiteOrigin", url.clone()),
             ("AlarmEmail", "operator@example.com".to_owned()),
-            ("JwtIssuer", "https://issuer.example.com".to_owned()),
+            ("JwtIssuer", url.clone()),
             // A live deployment has none, and in these tests none with a live key.
             ("StripeApiUrl", if mode == Mode::Live { String::new() } else { stripe_url }),
             ("Site", url.clone()),
@@ -184,7 +185,8 @@ impl Shop {
             let signature = headers.get("stripe-signature").and_then(|it| it.to_str().ok());
             respond(&webhook::handle(&app, &delivery(&body, signature)).await)
         };
-        let router = axum::Router::new()
+        let issuer = sign_in::issuer(&self.parameters["JwtIssuer"], &sign_in::Issuer::default());
+        let router = issuer
             .route("/api/courses", get(courses))
             .route("/api/entitlements", get(unauthorized))
             .route("/webhook", post(deliver));

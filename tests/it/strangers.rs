@@ -1,6 +1,7 @@
 //! Nobody reads or changes another learner's state: each route with each wrong kind of token.
 
 use serde_json::{Value, json};
+use shared::domain::id::LearnerId;
 use tests::requests::{Who, answer, learner};
 use tests::world::World;
 
@@ -75,14 +76,30 @@ async fn every_protected_route_refuses_the_wrong_kind_of_token() {
 #[tokio::test]
 async fn the_learner_comes_only_from_the_token() {
     let world = World::new().await;
-    for subject in ["x-tutor-7", "", "a b", "auth0|1", &"a".repeat(65)] {
-        let who = Who::Claims(json!({ "sub": subject, "scope": "coursegate/learn" }));
-        let status = ask(&world, "GET /entitlements", "/entitlements", &who).await.0;
-        assert_eq!(status, 403, "{subject:?}");
+    let who = Who::Claims(json!({ "sub": "", "scope": "coursegate/learn" }));
+    assert_eq!(ask(&world, "GET /entitlements", "/entitlements", &who).await.0, 403);
+    for subject in ["x-tutor-7", "forgotten", "a b", "auth0|1", &"a".repeat(65)] {
+        let claims = json!({ "iss": "https://idp", "sub": subject, "scope": "coursegate/learn" });
+        let who = Who::Claims(claims);
+        let (status, answer) = ask(&world, "GET /entitlements", "/entitlements", &who).await;
+        assert_eq!(status, 200, "{subject:?}");
+        let learner = LearnerId::of_subject("https://idp", subject).unwrap();
+        assert_eq!(answer["learner"], learner.as_str());
+        assert_ne!(learner.as_str(), subject);
     }
     let target = "/entitlements?learner=bob&sub=bob";
     let (_, answer) = ask(&world, "GET /entitlements", target, &learner("ada")).await;
     assert_eq!(answer["learner"], "ada");
+}
+
+#[tokio::test]
+async fn a_service_can_t_act_for_erased_learners() {
+    let world = World::new().await;
+    let (route, target) =
+        ("GET /learners/{learner}/entitlements", "/learners/forgotten/entitlements");
+    let (status, answer) = ask(&world, route, target, &Who::Service).await;
+    assert_eq!(status, 422, "{answer}");
+    assert!(answer["detail"].as_str().unwrap().contains("erased learners"), "{answer}");
 }
 
 #[tokio::test]

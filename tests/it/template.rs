@@ -85,6 +85,20 @@ fn deployments() -> Option<&'static [Deployment; 2]> {
     }))
 }
 
+/// One with these parameters besides the required ones; none if SAM is missing.
+fn deployed_with(parameters: &[(&str, &str)]) -> Option<Deployment> {
+    let python = find_or_pass_over("sam")?.with_file_name("python");
+    let required = [("SiteOrigin", "https://learn.example.com"), ("AlarmEmail", "ops@example.com")];
+    let parameters = required.iter().chain(parameters);
+    let parameters = parameters.map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+    Some(Deployment::expand(&python, Value::Object(parameters)))
+}
+
+/// One that serves no site; none if SAM is missing.
+fn without_a_site() -> Option<Deployment> {
+    deployed_with(&[("SiteHosting", "none"), ("CorsOrigins", "https://blog.example.com")])
+}
+
 /// `Table` for `{"Ref": "Table"}`, `Table.Arn` for `{"Fn::GetAtt": ["Table", "Arn"]}`, and a
 /// substitution as written.
 fn named(reference: &Value) -> String {
@@ -370,25 +384,23 @@ fn only_the_api_invokes_functions_and_the_public_the_webhook() {
 #[test]
 fn irreplaceable_resources_are_retained_and_protected() {
     let Some([pool, other]) = deployments() else { return };
-    let kept = [
-        "ContentBucket",
-        "SiteBucket",
-        "StripeApiKey",
-        "StripeReadKey",
-        "StripeSigningSecret",
-        "Table",
-    ];
-    for (deployment, kept) in [(pool, [&kept[..], &["UserPool"]].concat()), (other, kept.to_vec())]
-    {
-        for name in kept {
-            for policy in ["DeletionPolicy", "UpdateReplacePolicy"] {
-                assert_eq!(deployment.resource(name)[policy], "Retain", "{name}");
-            }
+    // A failed creation deletes those that could be charged for. The others are protected from
+    // deletion, so deleting them would fail.
+    let unless_created =
+        ["ContentBucket", "SiteBucket", "StripeApiKey", "StripeReadKey", "StripeSigningSecret"];
+    let protected = ["Table", "UserPool"];
+    for (deployment, protected) in [(pool, &protected[..]), (other, &protected[..1])] {
+        let policies = unless_created.iter().map(|name| (name, "RetainExceptOnCreate"));
+        for (name, policy) in policies.chain(protected.iter().map(|name| (name, "Retain"))) {
+            let resource = deployment.resource(name);
+            assert_eq!(resource["DeletionPolicy"], policy, "{name}");
+            assert_eq!(resource["UpdateReplacePolicy"], "Retain", "{name}");
         }
         let table = &deployment.resource("Table")["Properties"];
         assert_eq!(table["DeletionProtectionEnabled"], true);
         assert_eq!(table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"], true);
-        assert_eq!(table["SSESpecification"]["SSEEnabled"], true);
+        // Without this property DynamoDB encrypts with its own key, which costs nothing.
+        assert_eq!(table["SSESpecification"], Value::Null);
         assert_eq!(table["BillingMode"], "PAY_PER_REQUEST");
         for secret in ["StripeApiKey", "StripeReadKey", "StripeSigningSecret"] {
             let properties = &deployment.resource(secret)["Properties"];
@@ -417,12 +429,15 @@ fn holds(condition: &Value, parameters: &Value) -> bool {
 fn conflicting_parameters_are_refused_before_deployment() {
     let Some([deployment, _]) = deployments() else { return };
     let rules = deployment.expanded["Rules"].as_object().unwrap();
-    let refused = |(name, value): (&str, Value)| -> Vec<&str> {
+    let refused = |changes: &[(&str, Value)]| -> Vec<&str> {
         let mut parameters = json!({
             "StripeMode": "live", "StripeApiUrl": "", "JwtIssuer": "", "JwtAudience": [""],
             "SesIdentityArn": "", "SenderEmail": "", "SiteDomain": "", "SiteCertificateArn": "",
+            "SiteHosting": "cloudfront",
         });
-        parameters[name] = value;
+        for (name, value) in changes {
+            parameters[name] = value.clone();
+        }
         let applies = |rule: &Value| holds(&rule["RuleCondition"], &parameters);
         let kept = |rule: &Value| {
             let assertions = rule["Assertions"].as_array().unwrap();
@@ -431,15 +446,21 @@ fn conflicting_parameters_are_refused_before_deployment() {
         let broken = rules.iter().filter(|(_, rule)| applies(rule) && !kept(rule));
         broken.map(|(name, _)| name.as_str()).collect()
     };
-    assert_eq!(refused(("SenderEmail", json!(""))), [""; 0]);
+    assert_eq!(refused(&[]), [""; 0]);
     for (parameter, rule) in [
         (("JwtIssuer", json!("https://issuer.example.com")), "IssuerAndAudienceGoTogether"),
         (("SesIdentityArn", json!("arn:aws:ses:…")), "SesIdentityAndSenderGoTogether"),
         (("StripeApiUrl", json!("http://127.0.0.1:12111")), "LiveKeyGoesToStripeOnly"),
         (("SiteDomain", json!("learn.example.com")), "DomainAndCertificateGoTogether"),
     ] {
-        assert_eq!(refused(parameter), [rule]);
+        assert_eq!(refused(&[parameter]), [rule]);
     }
+    let domain = [
+        ("SiteDomain", json!("learn.example.com")),
+        ("SiteCertificateArn", json!("arn:aws:acm:…")),
+        ("SiteHosting", json!("none")),
+    ];
+    assert_eq!(refused(&domain), ["OnlyAHostedSiteHasADomain"]);
 }
 
 #[test]
@@ -498,7 +519,7 @@ fn references(value: &Value, found: &mut BTreeSet<String>) {
 #[test]
 fn every_reference_resolves() {
     let Some(deployments) = deployments() else { return };
-    for deployment in deployments {
+    for deployment in deployments.iter().chain(&without_a_site()) {
         let mut found = BTreeSet::new();
         references(&deployment.expanded["Resources"], &mut found);
         references(&deployment.expanded["Outputs"], &mut found);
@@ -526,12 +547,9 @@ fn the_outputs_are_those_that_the_operator_s_commands_read() {
         "CorsOrigins",
         "DashboardUrl",
         "DeploymentMark",
-        "DistributionId",
         "JwtIssuer",
         "RefundThresholdPercent",
-        "SiteBucketName",
         "SiteOrigin",
-        "SiteUrl",
         "StripeApiKeyArn",
         "StripeMode",
         "StripeReadKeyArn",
@@ -542,12 +560,24 @@ fn the_outputs_are_those_that_the_operator_s_commands_read() {
         "WebhookUrl",
     ];
     let of_the_pool = ["ServiceClientId", "SignInUrl", "SiteClientId"];
-    let outputs = |deployment: &'static Deployment| {
+    let of_the_site = ["DistributionId", "SiteBucketName", "SiteUrl"];
+    let outputs = |deployment: &Deployment| {
         let outputs = deployment.expanded["Outputs"].as_object().unwrap();
-        outputs.keys().map(String::as_str).collect::<BTreeSet<_>>()
+        outputs.keys().cloned().collect::<BTreeSet<_>>()
     };
-    assert_eq!(outputs(other), always.into());
-    assert_eq!(outputs(pool), always.into_iter().chain(of_the_pool).collect());
+    assert_eq!(outputs(other), always.into_iter().chain(of_the_site).collect());
+    assert_eq!(outputs(pool), &outputs(other) | &of_the_pool.into());
+    let bare = without_a_site().unwrap();
+    assert_eq!(outputs(&bare), always.into_iter().chain(of_the_pool).collect());
+}
+
+#[test]
+fn a_stack_without_a_site_has_no_cloudfront_and_no_site_bucket() {
+    let Some(bare) = without_a_site() else { return };
+    let kinds: BTreeSet<&str> =
+        bare.resources().values().map(|resource| resource["Type"].as_str().unwrap()).collect();
+    assert!(!kinds.iter().any(|kind| kind.starts_with("AWS::CloudFront")), "{kinds:?}");
+    assert_eq!(bare.of_type("AWS::S3::Bucket").keys().collect::<Vec<_>>(), [&"ContentBucket"]);
 }
 
 #[tokio::test]

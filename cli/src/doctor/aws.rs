@@ -117,7 +117,10 @@ pub(super) async fn alarms(patient: &Patient<'_>) -> Finding {
 
 pub(super) async fn site_files(patient: &Patient<'_>) -> Finding {
     let Some(cloud) = &patient.deployment.cloud else { return Finding::Skipped(WHY_LOCAL) };
-    let name = &cloud.site.bucket;
+    let Some(hosted) = &cloud.site.hosted else {
+        return Finding::Skipped("the stack was deployed with SiteHosting=none");
+    };
+    let name = &hosted.bucket;
     let found = match cloud.aws.s3.bucket(name).await {
         Ok(bucket) => bucket.look(site::PAGE).await,
         Err(error) => Err(error),

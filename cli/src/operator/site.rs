@@ -27,7 +27,8 @@ pub(crate) fn site(command: SiteCommand) -> Ended {
             "{} sent, {unchanged} unchanged, {deleted} deleted. Visitors see it within seconds.",
             count(sent, "file")
         ));
-        let (url, origin) = (&cloud.site.url, &deployment.site_origin);
+        let Some(hosted) = &cloud.site.hosted else { return Ok(()) };
+        let (url, origin) = (&hosted.url, &deployment.site_origin);
         if url == origin {
             terminal::print(&format!("The site is at {url}."));
         } else {

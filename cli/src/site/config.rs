@@ -1,17 +1,12 @@
 //! `config.json`: the site's configuration for its deployment.
 
-use std::time::Duration;
-
-use reqwest::Url;
-use serde::Deserialize;
 use serde_json::json;
-use shared::telemetry::Chain;
 
-use crate::deployment::{Cloud, Deployment, SignIn};
+use crate::deployment::{Cloud, Deployment, SignIn, UserPool};
+use crate::issuer::{Discovery, IssuerError, discover};
 
 /// What a learner's token has to have, and the e-mail that the site greets with.
 const SCOPE: &str = "openid email coursegate/learn";
-const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Why the site's sign-in configuration can't be written.
 #[derive(Debug, thiserror::Error)]
@@ -33,39 +28,9 @@ pub enum ConfigError {
          --client-id"
     )]
     KnownClient,
-    /// The issuer does not say where its endpoints are.
-    #[error(
-        "{url} does not say where learners sign in: {reason}; check that JwtIssuer is right, \
-         then run it again"
-    )]
-    Undiscovered {
-        /// Where that should be said.
-        url: String,
-        /// Why it is not.
-        reason: String,
-    },
-    /// Its tokens would be refused.
-    #[error(
-        "{url} is of the issuer {found}, and the stack takes tokens of {expected} only: deploy \
-         with JwtIssuer={found}"
-    )]
-    OtherIssuer {
-        /// What was read.
-        url: String,
-        /// Whose it is.
-        found: String,
-        /// Whose it should be.
-        expected: String,
-    },
-}
-
-/// What an issuer says of itself: <https://openid.net/specs/openid-connect-discovery-1_0.html>.
-#[derive(Deserialize)]
-struct Discovery {
-    issuer: String,
-    authorization_endpoint: String,
-    token_endpoint: String,
-    end_session_endpoint: Option<String>,
+    /// The issuer's configuration can't be used.
+    #[error(transparent)]
+    Issuer(#[from] IssuerError),
 }
 
 /// Where learners sign in and out, and as whose client.
@@ -85,19 +50,19 @@ pub(super) async fn write(
 ) -> Result<Vec<u8>, ConfigError> {
     let redirect = format!("{}/", deployment.site_origin);
     let endpoints = match (&cloud.site.sign_in, client_id) {
-        (SignIn::UserPool { .. }, Some(_)) => return Err(ConfigError::KnownClient),
-        (SignIn::UserPool { url, client_id }, None) => Endpoints {
+        (SignIn::UserPool(_), Some(_)) => return Err(ConfigError::KnownClient),
+        (SignIn::UserPool(UserPool { url, client_id, .. }), None) => Endpoints {
             authorize: format!("{url}/oauth2/authorize"),
             token: format!("{url}/oauth2/token"),
             logout: format!("{url}/logout"),
             client_id: client_id.clone(),
         },
-        (SignIn::Issuer(issuer), None) => {
+        (SignIn::Issuer { issuer, .. }, None) => {
             return Err(ConfigError::NoClient { issuer: issuer.clone(), redirect });
         }
-        (SignIn::Issuer(issuer), Some(client_id)) => {
+        (SignIn::Issuer { issuer, token_origin }, Some(client_id)) => {
             let found = discover(issuer).await?;
-            note(&found, tell);
+            note(&found, token_origin.as_deref(), tell);
             Endpoints {
                 authorize: found.authorization_endpoint,
                 token: found.token_endpoint,
@@ -122,34 +87,12 @@ pub(super) async fn write(
     Ok(format!("{config:#}\n").into_bytes())
 }
 
-async fn discover(issuer: &str) -> Result<Discovery, ConfigError> {
-    let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
-    let undiscovered = |reason: String| ConfigError::Undiscovered { url: url.clone(), reason };
-    let failed = |error: reqwest::Error| undiscovered(Chain(&error).to_string());
-    let http = reqwest::Client::builder().timeout(TIMEOUT).build().map_err(failed)?;
-    let answer = http.get(&url).send().await.map_err(failed)?;
-    if !answer.status().is_success() {
-        return Err(undiscovered(format!("it answers {}", answer.status())));
-    }
-    let text = answer.text().await.map_err(failed)?;
-    let found: Discovery =
-        serde_json::from_str(&text).map_err(|error| undiscovered(error.to_string()))?;
-    if found.issuer == issuer {
-        Ok(found)
-    } else {
-        let (found, expected) = (found.issuer, issuer.to_owned());
-        Err(ConfigError::OtherIssuer { url, found, expected })
-    }
-}
-
-/// What works otherwise than with the stack's own user pool.
-fn note(found: &Discovery, tell: &mut impl FnMut(String)) {
-    let origin = |url: &str| Url::parse(url).ok().map(|url| url.origin().ascii_serialization());
-    let token = origin(&found.token_endpoint).unwrap_or_default();
-    if origin(&found.issuer).as_ref() != Some(&token) {
+/// Reports what works differently than with the stack's own user pool.
+fn note(found: &Discovery, token_origin: Option<&str>, tell: &mut impl FnMut(String)) {
+    if let Some(token) = found.blocked_token_origin(token_origin) {
         tell(format!(
-            "! tokens come from {token}, which is not the issuer's host, and the site's pages may \
-             not ask it: add it to connect-src in SiteHeaders of template.yaml, and deploy that"
+            "! tokens come from {token}, where the site's pages may not fetch any: deploy the \
+             stack with JwtTokenOrigin={token}"
         ));
     }
     if found.end_session_endpoint.is_none() {

@@ -3,6 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest as _, Sha256};
+
 /// The text is not a valid identifier. The error never contains the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a {what} is {rule}")]
@@ -109,7 +113,8 @@ id!(
     |text| is_stripe_id(text, "in_")
 );
 id!(
-    /// A learner: an opaque id from the `sub` claim of a verified token, or chosen by a service.
+    /// A learner: from the `sub` claim of a verified token ([`LearnerId::of_subject`]), or chosen by
+    /// a service.
     LearnerId, "learner id", "1 to 64 of A-Z, a-z, 0-9, _ and -",
     |text| is_word(text, 1, 64)
 );
@@ -166,6 +171,36 @@ impl LinkId {
 }
 
 impl LearnerId {
+    /// What the ids start with that services choose for learners who don't sign in.
+    pub const SERVICE_PREFIX: &str = "x-";
+    /// What the ids start with that are hashes of a `sub`.
+    const HASH_PREFIX: &str = "sub-";
+
+    /// The id of the learner whom an issuer calls `subject` in its tokens. That is the subject
+    /// itself if it's a learner id that nobody else can have, and otherwise a hash of both: `sub-`
+    /// and the base64url of SHA-256 over the issuer, a zero byte and the subject. An issuer may
+    /// choose any text: <https://openid.net/specs/openid-connect-core-1_0.html#IDToken>.
+    pub fn of_subject(issuer: &str, subject: &str) -> Result<Self, IdError> {
+        if subject.is_empty() {
+            return Err(IdError { what: "subject", rule: "not empty" });
+        }
+        let reserved = [Self::SERVICE_PREFIX, Self::HASH_PREFIX];
+        match subject.parse() {
+            Ok(id)
+                if id != Self::forgotten()
+                    && !reserved.iter().any(|it| subject.starts_with(it)) =>
+            {
+                Ok(id)
+            }
+            _ => {
+                let hash =
+                    Sha256::new().chain_update(issuer).chain_update([0]).chain_update(subject);
+                let hash = URL_SAFE_NO_PAD.encode(hash.finalize());
+                Ok(Self(format!("{}{hash}", Self::HASH_PREFIX)))
+            }
+        }
+    }
+
     /// Replaces the id of an erased learner. Nothing is granted to it.
     #[must_use]
     pub fn forgotten() -> Self {
@@ -233,6 +268,32 @@ mod tests {
             assert!(text.parse::<LearnerId>().is_err(), "{text:?}");
         }
         assert!("x-tutor_42".parse::<LearnerId>().is_ok());
+    }
+
+    #[test]
+    fn a_subject_that_is_no_free_learner_id_is_hashed() {
+        let of = |issuer, subject| LearnerId::of_subject(issuer, subject).unwrap();
+        let issuer = "https://issuer.example.com/";
+        // As docs/DEPLOY.md computes it with openssl.
+        let hashed = "sub-TRrPJzuO_yIvdIqLGF71coWRwIxZkI1ToPssyB826vg";
+        assert_eq!(of(issuer, "auth0|5f7c8ec7c33c6c004bbafe82").as_str(), hashed);
+        let (longest, too_long) = ("a".repeat(64), "a".repeat(65));
+        for subject in ["ada", "8f1a-22", "A_b", "sub", "x", &longest] {
+            assert_eq!(of(issuer, subject).as_str(), subject);
+        }
+        let others = ["x-tutor-7", "sub-1", hashed, "forgotten", "a b", "ä", "a/b", &too_long];
+        let mut seen = std::collections::BTreeSet::from([hashed.to_owned()]);
+        for subject in others {
+            let id = of(issuer, subject);
+            assert!(id.as_str().starts_with("sub-"), "{subject}");
+            assert_eq!(id.as_str().parse(), Ok(id.clone()), "{subject}");
+            assert!(seen.insert(id.to_string()), "{subject}");
+            assert!(
+                seen.insert(of("https://other.example.com/", subject).to_string()),
+                "{subject}"
+            );
+        }
+        assert!(LearnerId::of_subject(issuer, "").is_err());
     }
 
     #[test]

@@ -10,15 +10,12 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::problem::{Problem, ProblemKind};
-use crate::domain::id::LearnerId;
+use crate::domain::id::{IdError, LearnerId};
 
 /// The scope of a learner's token.
 const LEARN: &str = "coursegate/learn";
 /// The scope of a service's token.
 const LEARNERS: &str = "coursegate/learners";
-
-/// The prefix of learner ids that services make. Nobody who signs in can have such an id.
-const SERVICE_PREFIX: &str = "x-";
 
 /// The types that a client names in `Accept` when it wants data, and when it wants a page.
 const DATA: [&str; 2] = ["application/json", "application/problem+json"];
@@ -86,19 +83,26 @@ impl<'a> Incoming<'a> {
             let detail = format!("This route needs a token with the scope {scope}.");
             return Err(Problem::new(ProblemKind::Forbidden, detail));
         }
-        let invalid =
-            |kind| move |error: crate::domain::id::IdError| Problem::new(kind, format!("{error}."));
         match caller {
             Caller::Learner => {
+                let issuer = self.claim("iss").unwrap_or_default();
                 let subject = self.claim("sub").unwrap_or_default();
-                if subject.starts_with(SERVICE_PREFIX) {
-                    let detail = "Ids that start with x- belong to services, not to people.";
-                    return Err(Problem::new(ProblemKind::Forbidden, detail));
-                }
-                subject.parse().map_err(invalid(ProblemKind::Forbidden))
+                LearnerId::of_subject(issuer, subject).map_err(|_empty| {
+                    let detail = "The access token has no sub claim, so it names no learner.";
+                    Problem::new(ProblemKind::Forbidden, detail)
+                })
             }
             Caller::Service => {
-                self.path("learner").parse().map_err(invalid(ProblemKind::InvalidField))
+                let learner: LearnerId =
+                    self.path("learner").parse().map_err(|error: IdError| {
+                        Problem::new(ProblemKind::InvalidField, format!("{error}."))
+                    })?;
+                if learner == LearnerId::forgotten() {
+                    let detail =
+                        format!("{learner} is the id of erased learners. Use another one.");
+                    return Err(Problem::new(ProblemKind::InvalidField, detail));
+                }
+                Ok(learner)
             }
         }
     }

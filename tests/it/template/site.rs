@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tests::world::template;
 
-use super::{Deployment, deployments, named, texts};
+use super::{Deployment, deployed_with, deployments, named, texts};
 
 /// The statements of a bucket's policy, which concern more than one role.
 fn statements<'a>(deployment: &'a Deployment, bucket: &str) -> Vec<&'a Value> {
@@ -141,9 +141,15 @@ fn cloudfront_routes_paths_as_the_local_stack_does() {
 #[test]
 fn the_csp_allows_only_the_api_the_bucket_and_sign_in() {
     let Some([pool, other]) = deployments() else { return };
+    let google = deployed_with(&[
+        ("JwtIssuer", "https://accounts.google.com"),
+        ("JwtAudience", "site"),
+        ("JwtTokenOrigin", "https://oauth2.googleapis.com"),
+    ]);
     for (deployment, sign_in) in [
         (pool, "https://${SignInDomain}.auth.${AWS::Region}.amazoncognito.com"),
         (other, "https://issuer.example.com"),
+        (&google.unwrap(), "https://oauth2.googleapis.com"),
     ] {
         let headers = &deployment.resource("SiteHeaders")["Properties"];
         let headers = &headers["ResponseHeadersPolicyConfig"]["SecurityHeadersConfig"];

@@ -1,0 +1,107 @@
+//! Whether learners can sign in: the issuer's configuration, and the e-mails with sign-in codes.
+
+use serde::Deserialize;
+use shared::domain::decide::Mode;
+
+use super::{Finding, Patient, WHY_LOCAL};
+use crate::deployment::{Cloud, SignIn, UserPool};
+use crate::issuer;
+use crate::signed::{SignedError, segment};
+
+/// The scope of a learner's access token.
+const SCOPE: &str = "coursegate/learn";
+
+/// How learners get codes if nobody set up SES.
+/// <https://docs.aws.amazon.com/cognito/latest/developerguide/user-pool-email.html>
+const COGNITO_SENDS: &str = "Cognito's own sender is for trials: it sends at most 50 e-mails a day, \
+                             and may not send sign-in codes at all";
+const SET_UP_SES: &str = "verify your domain in Amazon SES, then deploy with SesIdentityArn and \
+                          SenderEmail";
+
+/// The answer of SES about the account:
+/// <https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_GetAccount.html>.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct SesAccount {
+    production_access_enabled: bool,
+    sending_enabled: bool,
+}
+
+/// The answer of SES about an identity:
+/// <https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_GetEmailIdentity.html>.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Identity {
+    verified_for_sending_status: bool,
+}
+
+pub(super) async fn issuer(patient: &Patient<'_>) -> Finding {
+    let Some(cloud) = &patient.deployment.cloud else { return Finding::Skipped(WHY_LOCAL) };
+    let (issuer, token_origin) = match &cloud.site.sign_in {
+        SignIn::UserPool(_) => {
+            return Finding::Skipped("learners sign in at the stack's user pool");
+        }
+        SignIn::Issuer { issuer, token_origin } => (issuer, token_origin.as_deref()),
+    };
+    let found = match issuer::discover(issuer).await {
+        Ok(found) => found,
+        Err(error) => return Finding::bad(error.to_string(), "check JwtIssuer"),
+    };
+    let faults = found.faults(&patient.deployment.site_origin, token_origin).await;
+    if !faults.is_empty() {
+        let remedy = "fix that at your identity provider or in the stack's parameters";
+        return Finding::bad(format!("{issuer}: {}", faults.join("; ")), remedy);
+    }
+    if found.hides_scope(SCOPE) {
+        return Finding::note(
+            format!("{issuer} doesn't list the scope {SCOPE}"),
+            "make sure that learners' access tokens have it; without it the API answers 403",
+        );
+    }
+    Finding::good(format!("{issuer} can sign learners in"))
+}
+
+pub(super) async fn emails(patient: &Patient<'_>) -> Finding {
+    let Some(cloud) = &patient.deployment.cloud else { return Finding::Skipped(WHY_LOCAL) };
+    let SignIn::UserPool(UserPool { ses_identity, .. }) = &cloud.site.sign_in else {
+        return Finding::Skipped("your own identity provider signs learners in");
+    };
+    // Before the shop takes money, codes may go to the author alone.
+    let unfit = |says: String, remedy: &str| match patient.deployment.shop.mode {
+        Mode::Test => Finding::note(says, remedy),
+        Mode::Live => Finding::bad(says, remedy),
+    };
+    let Some(arn) = ses_identity else { return unfit(COGNITO_SENDS.to_owned(), SET_UP_SES) };
+    let name = arn.split_once("identity/").map_or(arn.as_str(), |(_, name)| name);
+    match ask(cloud, name).await {
+        Ok((SesAccount { sending_enabled: false, .. }, _)) => Finding::bad(
+            "SES has paused sending for this account, so learners get no sign-in codes",
+            "open the SES console, which says why and how to appeal",
+        ),
+        Ok((_, Identity { verified_for_sending_status: false })) => Finding::bad(
+            format!("SES hasn't verified {name}, so learners get no sign-in codes"),
+            "add the DNS records that the SES console shows for it",
+        ),
+        Ok((SesAccount { production_access_enabled: false, .. }, _)) => unfit(
+            "SES is in its sandbox in this Region: only addresses that are verified in SES get \
+             sign-in codes"
+                .to_owned(),
+            "request production access in the SES console; it takes about a day",
+        ),
+        Ok(_) => Finding::good(format!("SES sends sign-in codes from {name}")),
+        Err(error) if error.is_missing() => Finding::bad(
+            format!("SES doesn't know {name} in this Region, so learners get no sign-in codes"),
+            SET_UP_SES,
+        ),
+        Err(error) => Finding::bad(error.to_string(), "check your permissions"),
+    }
+}
+
+/// What SES says about the account, and about this identity.
+async fn ask(cloud: &Cloud, name: &str) -> Result<(SesAccount, Identity), SignedError> {
+    let account = cloud.ses.get("ses:GetAccount", "the account", "/v2/email/account").await?;
+    let path = format!("/v2/email/identities/{}", segment(name));
+    let identity =
+        cloud.ses.get("ses:GetEmailIdentity", &format!("identity {name}"), &path).await?;
+    Ok((account, identity))
+}

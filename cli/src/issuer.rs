@@ -1,0 +1,164 @@
+//! An identity provider of the author's own, as its OpenID Connect configuration describes it:
+//! <https://openid.net/specs/openid-connect-discovery-1_0.html>.
+
+use std::time::Duration;
+
+use reqwest::{Client, Url};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use shared::telemetry::Chain;
+
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Why an issuer's configuration can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum IssuerError {
+    /// It can't be read.
+    #[error(
+        "{url} does not say where learners sign in: {reason}; check that JwtIssuer is right, \
+         then run it again"
+    )]
+    Undiscovered {
+        /// The configuration's address.
+        url: String,
+        /// Why it can't be read.
+        reason: String,
+    },
+    /// It names another issuer, whose tokens the API would refuse.
+    #[error(
+        "{url} names the issuer {found}, but the stack accepts only tokens of {expected}: deploy \
+         with JwtIssuer={found}"
+    )]
+    OtherIssuer {
+        /// The configuration's address.
+        url: String,
+        /// The issuer that it names.
+        found: String,
+        /// The stack's issuer.
+        expected: String,
+    },
+}
+
+/// An issuer's configuration, as far as it is needed.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Discovery {
+    pub(crate) issuer: String,
+    pub(crate) authorization_endpoint: String,
+    pub(crate) token_endpoint: String,
+    pub(crate) end_session_endpoint: Option<String>,
+    jwks_uri: String,
+    code_challenge_methods_supported: Option<Vec<String>>,
+    scopes_supported: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+struct Keys {
+    keys: Vec<PublicKey>,
+}
+
+#[derive(Deserialize)]
+struct PublicKey {
+    kty: String,
+}
+
+/// The configuration of this issuer.
+pub(crate) async fn discover(issuer: &str) -> Result<Discovery, IssuerError> {
+    let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
+    let found: Discovery = match read(&url).await {
+        Ok(found) => found,
+        Err(reason) => return Err(IssuerError::Undiscovered { url, reason }),
+    };
+    if found.issuer == issuer {
+        Ok(found)
+    } else {
+        let (found, expected) = (found.issuer, issuer.to_owned());
+        Err(IssuerError::OtherIssuer { url, found, expected })
+    }
+}
+
+async fn read<T: DeserializeOwned>(url: &str) -> Result<T, String> {
+    let failed = |error: reqwest::Error| Chain(&error).to_string();
+    let answer = http().map_err(failed)?.get(url).send().await.map_err(failed)?;
+    if !answer.status().is_success() {
+        return Err(format!("it answers {}", answer.status()));
+    }
+    let text = answer.text().await.map_err(failed)?;
+    serde_json::from_str(&text).map_err(|error| error.to_string())
+}
+
+fn http() -> reqwest::Result<Client> {
+    Client::builder().timeout(TIMEOUT).build()
+}
+
+fn origin(url: &str) -> Option<String> {
+    Some(Url::parse(url).ok()?.origin().ascii_serialization())
+}
+
+impl Discovery {
+    /// The token endpoint's origin, if the stack's Content Security Policy doesn't let the site's
+    /// pages fetch tokens there. The policy allows `allowed`, or the issuer's own origin.
+    pub(crate) fn blocked_token_origin(&self, allowed: Option<&str>) -> Option<String> {
+        let token = origin(&self.token_endpoint).unwrap_or_default();
+        let allowed = allowed.map(ToOwned::to_owned).or_else(|| origin(&self.issuer));
+        (allowed.as_deref() != Some(token.as_str())).then_some(token)
+    }
+
+    /// What keeps the site of this origin from signing learners in, with what to do about it.
+    pub(crate) async fn faults(&self, site: &str, token_origin: Option<&str>) -> Vec<String> {
+        let mut faults = Vec::new();
+        if let Some(token) = self.blocked_token_origin(token_origin) {
+            faults.push(format!(
+                "its tokens come from {token}, where the site's pages may not fetch any: deploy \
+                 with JwtTokenOrigin={token}"
+            ));
+        }
+        // An issuer need not list the methods; many don't.
+        let methods = self.code_challenge_methods_supported.as_deref();
+        if methods.is_some_and(|methods| !methods.iter().any(|method| method == "S256")) {
+            faults.push("it doesn't support PKCE with S256, which the site uses".to_owned());
+        }
+        faults.extend(self.key_fault().await);
+        faults.extend(self.cors_fault(site).await);
+        faults
+    }
+
+    /// Whether the issuer doesn't say that it knows the learners' scope. It need not list it.
+    pub(crate) fn hides_scope(&self, scope: &str) -> bool {
+        let scopes = self.scopes_supported.as_deref();
+        scopes.is_some_and(|scopes| !scopes.iter().any(|listed| listed == scope))
+    }
+
+    /// API Gateway verifies only RSA signatures:
+    /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-jwt-authorizer.html>.
+    async fn key_fault(&self) -> Option<String> {
+        let url = &self.jwks_uri;
+        match read::<Keys>(url).await {
+            Ok(Keys { keys }) if keys.iter().any(|key| key.kty == "RSA") => None,
+            Ok(_) => Some(format!(
+                "{url} has no RSA key, and API Gateway verifies no other signatures: let it sign \
+                 access tokens with RS256"
+            )),
+            Err(reason) => Some(format!("its keys at {url} can't be read: {reason}")),
+        }
+    }
+
+    /// The site's page exchanges the code itself, so the token endpoint has to allow its origin.
+    async fn cors_fault(&self, site: &str) -> Option<String> {
+        let url = &self.token_endpoint;
+        let body = "grant_type=authorization_code&code=coursegate-doctor";
+        let request = http().ok()?.post(url).header("origin", site).body(body);
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        let answer = match request.send().await {
+            Ok(answer) => answer,
+            Err(error) => return Some(format!("{url} can't be reached: {}", Chain(&error))),
+        };
+        let allowed = answer.headers().get("access-control-allow-origin");
+        let allowed = allowed.and_then(|allowed| allowed.to_str().ok());
+        (!matches!(allowed, Some(allowed) if allowed == "*" || allowed == site)).then(|| {
+            format!(
+                "{url} doesn't let pages of {site} read its answers (CORS): allow that origin at \
+                 your identity provider"
+            )
+        })
+    }
+}

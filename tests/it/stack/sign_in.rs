@@ -1,0 +1,286 @@
+//! Sign-in of a deployment: an issuer of the author's own, the e-mails with codes, and the services'
+//! secret. moto has neither SES's account nor a second secret, so this process answers for them.
+
+use std::sync::{Arc, Mutex};
+
+use aws_config::SdkConfig;
+use axum::Json;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::IntoResponse as _;
+use axum::routing::{get, post};
+use coursegate::deployment::{Deployment, SignIn, UserPool};
+use coursegate::doctor::Finding;
+use coursegate::key::service::{self, RotationError, Which};
+use coursegate::signed::Service;
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+use shared::domain::decide::Mode;
+
+use super::{Shop, finding, listen};
+
+/// An identity provider.
+pub(super) struct Issuer {
+    /// What its configuration says besides the addresses, or instead of them.
+    says: Value,
+    /// The types of its keys.
+    keys: &'static [&'static str],
+    /// The origin whose pages may fetch tokens.
+    allows: Option<&'static str>,
+}
+
+impl Default for Issuer {
+    fn default() -> Self {
+        Self { says: json!({}), keys: &["RSA"], allows: Some("*") }
+    }
+}
+
+/// Its server, at this address.
+pub(super) fn issuer(url: &str, issuer: &Issuer) -> axum::Router {
+    let mut configuration = json!({
+        "issuer": url,
+        "authorization_endpoint": format!("{url}/authorize"),
+        "token_endpoint": format!("{url}/token"),
+        "jwks_uri": format!("{url}/keys"),
+        "code_challenge_methods_supported": ["plain", "S256"],
+        "scopes_supported": ["openid", "coursegate/learn"],
+    });
+    for (name, value) in issuer.says.as_object().unwrap() {
+        configuration[name] = value.clone();
+    }
+    let keys = issuer.keys.iter().map(|kind| json!({ "kty": kind, "kid": "1" }));
+    let keys = json!({ "keys": keys.collect::<Vec<_>>() });
+    let mut headers = HeaderMap::new();
+    if let Some(allowed) = issuer.allows {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed.parse().unwrap());
+    }
+    let refused = (StatusCode::BAD_REQUEST, headers, r#"{"error":"invalid_grant"}"#);
+    axum::Router::new()
+        .route("/.well-known/openid-configuration", get(async || Json(configuration)))
+        .route("/keys", get(async || Json(keys)))
+        .route("/token", post(async || refused))
+}
+
+fn complaint(finding: Finding) -> String {
+    match finding {
+        Finding::Good(says) => format!("good: {says}"),
+        Finding::Skipped(why) => format!("skipped: {why}"),
+        Finding::Note { says, remedy } => format!("note: {says}\n  {remedy}"),
+        Finding::Bad { says, remedy } => format!("bad: {says}\n  {remedy}"),
+    }
+}
+
+#[tokio::test]
+async fn what_keeps_an_issuer_from_signing_in_is_reported() {
+    let Some(shop) = Shop::deploy("own-issuer", Mode::Test).await else { return };
+    let mut found = String::new();
+    for provider in [
+        Issuer::default(),
+        Issuer { allows: Some("https://elsewhere.example.com"), ..Issuer::default() },
+        Issuer { keys: &["EC", "OKP"], allows: None, ..Issuer::default() },
+        Issuer { keys: &["EC", "RSA"], ..Issuer::default() },
+        Issuer {
+            says: json!({ "token_endpoint": "http://127.0.0.1:9/token" }),
+            ..Issuer::default()
+        },
+        Issuer {
+            says: json!({ "code_challenge_methods_supported": ["plain"] }),
+            ..Issuer::default()
+        },
+        Issuer { says: json!({ "code_challenge_methods_supported": null }), ..Issuer::default() },
+        Issuer { says: json!({ "scopes_supported": ["openid"] }), ..Issuer::default() },
+        Issuer { says: json!({ "jwks_uri": "http://127.0.0.1:9/keys" }), ..Issuer::default() },
+        Issuer { says: json!({ "issuer": "https://other.example.com" }), ..Issuer::default() },
+        Issuer { says: json!({ "token_endpoint": null }), ..Issuer::default() },
+    ] {
+        let (listener, url) = listen().await;
+        let router = issuer(&url, &provider);
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let mut deployment = shop.deployment().await;
+        let sign_in = SignIn::Issuer { issuer: url.clone(), token_origin: None };
+        deployment.cloud.as_mut().unwrap().site.sign_in = sign_in;
+        let complaint = complaint(finding(&deployment, "sign-in").await);
+        found += &complaint.replace(&url, "ISSUER").replace(&deployment.site_origin, "SITE");
+        found += "\n";
+    }
+    insta::assert_snapshot!(found, @"");
+}
+
+#[tokio::test]
+async fn a_token_origin_that_is_allowed_is_no_fault() {
+    let Some(shop) = Shop::deploy("own-tokens", Mode::Test).await else { return };
+    let ((listener, url), (tokens, token_url)) = (listen().await, listen().await);
+    let says = json!({ "token_endpoint": format!("{token_url}/token") });
+    let provider = Issuer { says, ..Issuer::default() };
+    for (listener, router) in
+        [(listener, issuer(&url, &provider)), (tokens, issuer(&token_url, &provider))]
+    {
+        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    }
+    let mut deployment = shop.deployment().await;
+    for (token_origin, is_good) in [(None, false), (Some(token_url), true)] {
+        let sign_in = SignIn::Issuer { issuer: url.clone(), token_origin };
+        deployment.cloud.as_mut().unwrap().site.sign_in = sign_in;
+        let found = finding(&deployment, "sign-in").await;
+        assert_eq!(matches!(found, Finding::Good(_)), is_good, "{found:?}");
+    }
+}
+
+/// A stack's own user pool.
+fn pool(ses_identity: Option<&str>) -> SignIn {
+    SignIn::UserPool(UserPool {
+        issuer: "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_a1B2".to_owned(),
+        url: "https://learn.auth.eu-central-1.amazoncognito.com".to_owned(),
+        client_id: "site".to_owned(),
+        service_client_id: "services".to_owned(),
+        ses_identity: ses_identity.map(ToOwned::to_owned),
+    })
+}
+
+/// AWS at a server's address.
+async fn aws(shop: &Shop, router: axum::Router) -> SdkConfig {
+    let (listener, url) = listen().await;
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    shop.aws.to_builder().endpoint_url(url).build()
+}
+
+/// An SES whose account may or may not leave the sandbox and send, and whose identity is verified,
+/// not verified, or not there.
+fn ses(production: bool, sending: bool, verified: Option<bool>) -> axum::Router {
+    let account = json!({ "ProductionAccessEnabled": production, "SendingEnabled": sending });
+    let identity = async move || match verified {
+        Some(verified) => Json(json!({ "VerifiedForSendingStatus": verified })).into_response(),
+        None => {
+            let kind = [("x-amzn-errortype", "NotFoundException:http://internal.amazon.com/")];
+            (StatusCode::NOT_FOUND, kind, Json(json!({ "message": "No." }))).into_response()
+        }
+    };
+    axum::Router::new()
+        .route("/v2/email/account", get(async || Json(account)))
+        .route("/v2/email/identities/learn%40example.com", get(identity))
+}
+
+#[tokio::test]
+async fn codes_that_learners_would_not_get_are_reported() {
+    let mut found = String::new();
+    for (name, mode) in [("codes", Mode::Test), ("live-codes", Mode::Live)] {
+        let Some(shop) = Shop::deploy(name, mode).await else { return };
+        let arn = "arn:aws:ses:eu-central-1:123456789012:identity/learn@example.com";
+        for (identity, ses) in [
+            (None, ses(true, true, Some(true))),
+            (Some(arn), ses(true, true, Some(true))),
+            (Some(arn), ses(false, true, Some(true))),
+            (Some(arn), ses(true, false, Some(true))),
+            (Some(arn), ses(false, true, Some(false))),
+            (Some(arn), ses(true, true, None)),
+            (Some(arn), axum::Router::new()),
+        ] {
+            let mut deployment = shop.deployment().await;
+            let cloud = deployment.cloud.as_mut().unwrap();
+            cloud.site.sign_in = pool(identity);
+            cloud.ses = Service::ses(&aws(&shop, ses).await);
+            found += &complaint(finding(&deployment, "sign-in e-mails").await);
+            found += "\n";
+        }
+        found += "\n";
+    }
+    insta::assert_snapshot!(found, @"");
+}
+
+/// An app client's secrets, oldest first: their ids and when they were created.
+type Secrets = Arc<Mutex<Vec<(String, i64)>>>;
+
+/// A Cognito with the operations on an app client's secrets:
+/// <https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_AddUserPoolClientSecret.html>.
+fn cognito(secrets: Secrets) -> axum::Router {
+    let operation = async move |headers: HeaderMap, body: String| {
+        let input: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(
+            (&input["UserPoolId"], &input["ClientId"]),
+            (&json!("eu-central-1_a1B2"), &json!("services"))
+        );
+        let mut secrets = secrets.lock().unwrap();
+        let refused = |kind: &str| {
+            let error = json!({ "__type": kind, "message": "No." });
+            (StatusCode::BAD_REQUEST, Json(error))
+        };
+        match headers["x-amz-target"].to_str().unwrap() {
+            "AWSCognitoIdentityProviderService.ListUserPoolClientSecrets" => {
+                let listed = secrets.iter().map(|(id, created)| {
+                    json!({ "ClientSecretId": id, "ClientSecretCreateDate": created })
+                });
+                (StatusCode::OK, Json(json!({ "ClientSecrets": listed.collect::<Vec<_>>() })))
+            }
+            "AWSCognitoIdentityProviderService.AddUserPoolClientSecret" => {
+                if secrets.len() == 2 {
+                    return refused("LimitExceededException");
+                }
+                let created = secrets.last().map_or(1_800_000_000, |(_, created)| created + 86_400);
+                let (id, value) = (format!("id-{created}"), format!("value-{created}"));
+                secrets.push((id.clone(), created));
+                let added = json!({ "ClientSecretId": id, "ClientSecretValue": value, "ClientSecretCreateDate": created });
+                (StatusCode::OK, Json(json!({ "ClientSecretDescriptor": added })))
+            }
+            "AWSCognitoIdentityProviderService.DeleteUserPoolClientSecret" => {
+                if secrets.len() == 1 {
+                    return refused("InvalidParameterException");
+                }
+                secrets.retain(|(id, _)| input["ClientSecretId"] != id.as_str());
+                (StatusCode::OK, Json(json!({})))
+            }
+            other => panic!("{other}"),
+        }
+    };
+    axum::Router::new().route("/", post(operation))
+}
+
+async fn with_cognito(shop: &Shop, secrets: &Secrets) -> Deployment {
+    let mut deployment = shop.deployment().await;
+    let cloud = deployment.cloud.as_mut().unwrap();
+    cloud.site.sign_in = pool(None);
+    cloud.cognito = Service::cognito(&aws(shop, cognito(Arc::clone(secrets))).await);
+    deployment
+}
+
+#[tokio::test]
+async fn the_services_secret_rotates_without_a_gap() {
+    let Some(shop) = Shop::deploy("service-secret", Mode::Test).await else { return };
+    let secrets = Secrets::new(Mutex::new(vec![("first".to_owned(), 1_800_000_000)]));
+    let ids = || secrets.lock().unwrap().iter().map(|(id, _)| id.clone()).collect::<Vec<_>>();
+    let deployment = with_cognito(&shop, &secrets).await;
+    let cloud = deployment.cloud.as_ref().unwrap();
+
+    let only = service::delete(cloud, Which::Older).await.unwrap_err();
+    assert!(matches!(only, RotationError::OnlyOne(_)), "{only}");
+    let added = service::add(cloud).await.unwrap();
+    assert_eq!(added.secret.expose_secret(), "value-1800086400");
+    assert_eq!(ids(), ["first", "id-1800086400"], "services can use either");
+    let two = service::add(cloud).await.unwrap_err();
+    insta::assert_snapshot!(two, @"");
+    assert_eq!(ids().len(), 2);
+
+    let deleted = service::delete(cloud, Which::Older).await.unwrap();
+    assert_eq!(deleted.created, "2027-01-15T08:00:00Z");
+    assert_eq!(ids(), ["id-1800086400"]);
+
+    // A new secret that nobody wrote down is replaced.
+    service::add(cloud).await.unwrap();
+    service::delete(cloud, Which::Newer).await.unwrap();
+    assert_eq!(ids(), ["id-1800086400"]);
+}
+
+#[tokio::test]
+async fn a_rotation_that_aws_refuses_says_why() {
+    let Some(shop) = Shop::deploy("refused-secret", Mode::Test).await else { return };
+    let denied = async || {
+        let error = json!({ "__type": "AccessDeniedException", "message": "No." });
+        (StatusCode::BAD_REQUEST, Json(error))
+    };
+    let mut deployment = shop.deployment().await;
+    let cloud = deployment.cloud.as_mut().unwrap();
+    let elsewhere = service::add(cloud).await.unwrap_err();
+    cloud.site.sign_in = pool(None);
+    cloud.cognito =
+        Service::cognito(&aws(&shop, axum::Router::new().route("/", post(denied))).await);
+    let denied = service::add(cloud).await.unwrap_err();
+    insta::assert_snapshot!(format!("{elsewhere}\n{denied}"), @"");
+}
