@@ -84,7 +84,7 @@ impl SignedError {
     /// Whether the service doesn't have what was asked for.
     #[must_use]
     pub fn is_missing(&self) -> bool {
-        matches!(self, Self::Refused { status: 404, .. })
+        matches!(self, Self::Refused { kind, .. } if kind == "NotFoundException")
     }
 }
 

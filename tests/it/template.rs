@@ -44,6 +44,11 @@ impl Deployment {
         &self.resources()[name]
     }
 
+    /// The outputs' names.
+    fn outputs(&self) -> BTreeSet<&str> {
+        self.expanded["Outputs"].as_object().unwrap().keys().map(String::as_str).collect()
+    }
+
     /// The properties of each resource of this type.
     fn of_type(&self, kind: &str) -> BTreeMap<&str, &Value> {
         let all = self.resources().iter();
@@ -561,14 +566,10 @@ fn the_outputs_are_those_that_the_operator_s_commands_read() {
     ];
     let of_the_pool = ["ServiceClientId", "SignInUrl", "SiteClientId"];
     let of_the_site = ["DistributionId", "SiteBucketName", "SiteUrl"];
-    let outputs = |deployment: &Deployment| {
-        let outputs = deployment.expanded["Outputs"].as_object().unwrap();
-        outputs.keys().cloned().collect::<BTreeSet<_>>()
-    };
-    assert_eq!(outputs(other), always.into_iter().chain(of_the_site).collect());
-    assert_eq!(outputs(pool), &outputs(other) | &of_the_pool.into());
+    assert_eq!(other.outputs(), always.into_iter().chain(of_the_site).collect());
+    assert_eq!(pool.outputs(), &other.outputs() | &of_the_pool.into());
     let bare = without_a_site().unwrap();
-    assert_eq!(outputs(&bare), always.into_iter().chain(of_the_pool).collect());
+    assert_eq!(bare.outputs(), always.into_iter().chain(of_the_pool).collect());
 }
 
 #[test]

@@ -102,7 +102,27 @@ async fn what_keeps_an_issuer_from_signing_in_is_reported() {
         found += &complaint.replace(&url, "ISSUER").replace(&deployment.site_origin, "SITE");
         found += "\n";
     }
-    insta::assert_snapshot!(found, @"");
+    insta::assert_snapshot!(found, @r"
+    good: ISSUER can sign learners in
+    bad: ISSUER: ISSUER/token doesn't let pages of SITE read its answers (CORS): allow that origin at your identity provider
+      fix that at your identity provider or in the stack's parameters
+    bad: ISSUER: ISSUER/keys has no RSA key, and API Gateway verifies no other signatures: let it sign access tokens with RS256; ISSUER/token doesn't let pages of SITE read its answers (CORS): allow that origin at your identity provider
+      fix that at your identity provider or in the stack's parameters
+    good: ISSUER can sign learners in
+    bad: ISSUER: its tokens come from http://127.0.0.1:9, where the site's pages may not fetch any: deploy with JwtTokenOrigin=http://127.0.0.1:9; http://127.0.0.1:9/token can't be reached: error sending request for url (http://127.0.0.1:9/token): client error (Connect): tcp connect error: Connection refused (os error 111)
+      fix that at your identity provider or in the stack's parameters
+    bad: ISSUER: it doesn't support PKCE with S256, which the site uses
+      fix that at your identity provider or in the stack's parameters
+    good: ISSUER can sign learners in
+    note: ISSUER doesn't list the scope coursegate/learn
+      make sure that learners' access tokens have it; without it the API answers 403
+    bad: ISSUER: its keys at http://127.0.0.1:9/keys can't be read: error sending request for url (http://127.0.0.1:9/keys): client error (Connect): tcp connect error: Connection refused (os error 111)
+      fix that at your identity provider or in the stack's parameters
+    bad: ISSUER/.well-known/openid-configuration names the issuer https://other.example.com, but the stack accepts only tokens of ISSUER: deploy with JwtIssuer=https://other.example.com
+      check JwtIssuer
+    bad: ISSUER/.well-known/openid-configuration does not say where learners sign in: invalid type: null, expected a string at line 1 column 258; check that JwtIssuer is right, then run it again
+      check JwtIssuer
+    ");
 }
 
 #[tokio::test]
@@ -183,7 +203,35 @@ async fn codes_that_learners_would_not_get_are_reported() {
         }
         found += "\n";
     }
-    insta::assert_snapshot!(found, @"");
+    insta::assert_snapshot!(found, @r"
+    note: Cognito's own sender is for trials: it sends at most 50 e-mails a day, and may not send sign-in codes at all
+      verify your domain in Amazon SES, then deploy with SesIdentityArn and SenderEmail
+    good: SES sends sign-in codes from learn@example.com
+    note: SES is in its sandbox in this Region: only addresses that are verified in SES get sign-in codes
+      request production access in the SES console; it takes about a day
+    bad: SES has paused sending for this account, so learners get no sign-in codes
+      open the SES console, which says why and how to appeal
+    bad: SES hasn't verified learn@example.com, so learners get no sign-in codes
+      add the DNS records that the SES console shows for it
+    bad: SES doesn't know learn@example.com in this Region, so learners get no sign-in codes
+      verify your domain in Amazon SES, then deploy with SesIdentityArn and SenderEmail
+    bad: SES answers ses:GetAccount on the account with 404: no reason given
+      check your permissions
+
+    bad: Cognito's own sender is for trials: it sends at most 50 e-mails a day, and may not send sign-in codes at all
+      verify your domain in Amazon SES, then deploy with SesIdentityArn and SenderEmail
+    good: SES sends sign-in codes from learn@example.com
+    bad: SES is in its sandbox in this Region: only addresses that are verified in SES get sign-in codes
+      request production access in the SES console; it takes about a day
+    bad: SES has paused sending for this account, so learners get no sign-in codes
+      open the SES console, which says why and how to appeal
+    bad: SES hasn't verified learn@example.com, so learners get no sign-in codes
+      add the DNS records that the SES console shows for it
+    bad: SES doesn't know learn@example.com in this Region, so learners get no sign-in codes
+      verify your domain in Amazon SES, then deploy with SesIdentityArn and SenderEmail
+    bad: SES answers ses:GetAccount on the account with 404: no reason given
+      check your permissions
+    ");
 }
 
 /// An app client's secrets, oldest first: their ids and when they were created.
@@ -255,7 +303,9 @@ async fn the_services_secret_rotates_without_a_gap() {
     assert_eq!(added.secret.expose_secret(), "value-1800086400");
     assert_eq!(ids(), ["first", "id-1800086400"], "services can use either");
     let two = service::add(cloud).await.unwrap_err();
-    insta::assert_snapshot!(two, @"");
+    insta::assert_snapshot!(two, @r"
+    the services' client services already has two secrets, created at 2027-01-15T08:00:00Z and 2027-01-16T08:00:00Z: once every service uses the newer one, delete the other with --delete older; if you have lost the newer one, with --delete newer
+    ");
     assert_eq!(ids().len(), 2);
 
     let deleted = service::delete(cloud, Which::Older).await.unwrap();
@@ -282,5 +332,8 @@ async fn a_rotation_that_aws_refuses_says_why() {
     cloud.cognito =
         Service::cognito(&aws(&shop, axum::Router::new().route("/", post(denied))).await);
     let denied = service::add(cloud).await.unwrap_err();
-    insta::assert_snapshot!(format!("{elsewhere}\n{denied}"), @"");
+    insta::assert_snapshot!(format!("{elsewhere}\n{denied}"), @r"
+    the stack has no user pool of its own: rotate the services' credentials at your identity provider
+    your AWS identity may not do cognito-idp:ListUserPoolClientSecrets on app client services: give it that permission (see docs/GO-LIVE.md); or, if it had it a moment ago, sign in again
+    ");
 }
