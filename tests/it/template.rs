@@ -197,9 +197,9 @@ fn no_pool_client_has_both_learner_and_service_scopes() {
     let Some([pool, _]) = deployments() else { return };
     let clients = pool.of_type("AWS::Cognito::UserPoolClient");
     assert_eq!(clients.keys().collect::<Vec<_>>(), [&"ServiceClient", &"SiteClient"]);
-    for (name, flow, has_secret, scopes) in [
-        ("SiteClient", "code", false, &["openid", "email", "coursegate/learn"][..]),
-        ("ServiceClient", "client_credentials", true, &["coursegate/learners"]),
+    for (name, flow, has_secret, minutes, scopes) in [
+        ("SiteClient", "code", false, 60, &["openid", "email", "coursegate/learn"][..]),
+        ("ServiceClient", "client_credentials", true, 24 * 60, &["coursegate/learners"]),
     ] {
         let client = clients[name];
         assert_eq!(texts(&client["AllowedOAuthFlows"]), [flow]);
@@ -207,7 +207,8 @@ fn no_pool_client_has_both_learner_and_service_scopes() {
         assert_eq!(client["GenerateSecret"], has_secret, "{name}");
         assert_eq!(client["EnableTokenRevocation"], true, "{name}");
         assert_eq!(client["PreventUserExistenceErrors"], "ENABLED", "{name}");
-        assert!(client["AccessTokenValidity"].as_u64().unwrap() <= 60, "{name}");
+        assert_eq!(client["AccessTokenValidity"], minutes, "{name}");
+        assert_eq!(client["TokenValidityUnits"]["AccessToken"], "minutes", "{name}");
     }
     let site = clients["SiteClient"];
     for urls in ["CallbackURLs", "LogoutURLs"] {

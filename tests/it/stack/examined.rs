@@ -55,7 +55,7 @@ async fn a_new_deployment_is_told_what_is_missing_and_how_to_fix() {
     let findings = findings(&shop.deployment().await).await;
     let good = findings.iter().filter(|(_, finding)| matches!(finding, Finding::Good(_)));
     let good: Vec<&str> = good.map(|(name, _)| *name).collect();
-    insta::assert_snapshot!(good.join(", "), @"stack, table, alarms, functions' key, webhook's key, your key, account, prices, catalog file, endpoint, thin events, deliveries, seller, quarantine, double payments, unknown sources, signed probe, forged probe, api, site, clock");
+    insta::assert_snapshot!(good.join(", "), @"stack, table, alarms, sign-in, functions' key, webhook's key, your key, account, prices, catalog file, endpoint, thin events, deliveries, seller, quarantine, double payments, unknown sources, signed probe, forged probe, api, site, clock");
 }
 
 #[tokio::test]
@@ -347,13 +347,7 @@ async fn a_missing_deployment_says_where_it_was_looked_for() {
                                                             has one");
     let mut no_credentials = moto.config().to_builder();
     no_credentials.set_credentials_provider(None);
-    insta::assert_snapshot!(found_with(&no_credentials.build()).await, @"no AWS credentials \
-                                                                         found, or they have \
-                                                                         expired: sign in (for \
-                                                                         example with `aws sso \
-                                                                         login`), or set \
-                                                                         AWS_PROFILE to a profile \
-                                                                         that has some");
+    insta::assert_snapshot!(found_with(&no_credentials.build()).await, @"no AWS credentials found, or they have expired: sign in (for example with `aws login` or `aws sso login`), or set AWS_PROFILE to a profile that has some");
     let (listener, url) = listen().await;
     drop(listener);
     let no_network = moto.config().to_builder().endpoint_url(&url).build();
