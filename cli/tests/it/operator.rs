@@ -134,6 +134,7 @@ fn without_a_deployment_every_command_says_what_to_do() {
         &["webhook", "rotate"],
         &["key", "store"],
         &["key", "store", "--webhook"],
+        &["key", "rotate-service"],
         &["doctor"],
         &["why", "ada"],
         &["grant", "ada", "tutorclaw", "--reason", "a prize"],
@@ -206,6 +207,8 @@ fn a_key_is_read_from_standard_input_and_checked() {
     let said = shop.run_with(&["key", "store"], "rk_test_51\n");
     assert!(said.out.contains("works and is stored") && said.code == Some(0), "{}", said.problem);
     assert!(!said.out.contains("rk_test_51"));
+    let said = shop.run(&["key", "rotate-service"]);
+    assert!(said.problem.contains("/local/service-token"), "{}", said.problem);
 }
 
 #[test]

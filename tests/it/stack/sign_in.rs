@@ -167,9 +167,10 @@ async fn aws(shop: &Shop, router: axum::Router) -> SdkConfig {
 /// not verified, or not there.
 fn ses(production: bool, sending: bool, verified: Option<bool>) -> axum::Router {
     let account = json!({ "ProductionAccessEnabled": production, "SendingEnabled": sending });
-    let identity = async move || match verified {
-        Some(verified) => Json(json!({ "VerifiedForSendingStatus": verified })).into_response(),
-        None => {
+    let identity = async move || {
+        if let Some(verified) = verified {
+            Json(json!({ "VerifiedForSendingStatus": verified })).into_response()
+        } else {
             let kind = [("x-amzn-errortype", "NotFoundException:http://internal.amazon.com/")];
             (StatusCode::NOT_FOUND, kind, Json(json!({ "message": "No." }))).into_response()
         }
