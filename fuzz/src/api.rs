@@ -117,7 +117,7 @@ fn checkout_app() -> (Aws, checkout::App<ManualClock>) {
 /// Whether this needs Stripe: a price on sale, or a session.
 fn is_for_stripe(message: &Message<'_>) -> bool {
     match message.first.as_str() {
-        "POST /checkout" => {
+        "POST /checkout" | "POST /learners/{learner}/checkout" => {
             let body: Value = serde_json::from_slice(message.body).unwrap_or_default();
             let sold = catalog().catalog.prices().iter().map(|price| price.key.as_str());
             sold.into_iter().any(|price| body["price"] == price)

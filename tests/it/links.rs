@@ -214,6 +214,39 @@ async fn a_link_used_days_later_leads_to_a_payable_session() {
 }
 
 #[tokio::test]
+async fn a_service_opens_a_session_that_shows_nobody_s_address() {
+    let world = World::new().await;
+    let on_the_site = world.buy(&learner("ada")).await;
+    let (route, target) = ("POST /learners/{learner}/checkout", "/learners/ada/checkout");
+    let body = Some(r#"{"price": "tutorclaw_paid"}"#);
+    let (status, opened) = answer(&world.ask(route, target, &Who::Service, body).await);
+    assert_eq!(status, 201, "{opened}");
+    let id = opened["session_id"].as_str().unwrap();
+    let in_the_chat = session(&world, id).await;
+    assert_eq!(in_the_chat["url"], opened["url"]);
+    assert_eq!(
+        (&in_the_chat["customer"], &in_the_chat["customer_email"]),
+        (&Value::Null, &Value::Null)
+    );
+    assert!(in_the_chat["success_url"].as_str().unwrap().ends_with("&from=chat"));
+    // Only one session can be paid.
+    assert_eq!(session(&world, &on_the_site).await["status"], "expired");
+
+    // A link of the same learner leads to the same session, and so does asking again.
+    let link = made(&world, "ada").await;
+    assert_eq!(location(&press(&world, &link).await), opened["url"].as_str().unwrap());
+    let (status, again) = answer(&world.ask(route, target, &Who::Service, body).await);
+    assert_eq!((status, &again["session_id"]), (200, &opened["session_id"]));
+
+    world.pay(id).await;
+    let confirm = format!("/learners/ada/checkout/{id}/confirm");
+    let of_learner = "POST /learners/{learner}/checkout/{session}/confirm";
+    let (_, paid) = answer(&world.ask(of_learner, &confirm, &Who::Service, None).await);
+    assert_eq!((&paid["status"], &paid["access"]), (&json!("paid"), &json!("granted")));
+    assert_eq!(answer(&world.ask(route, target, &Who::Service, body).await).0, 409);
+}
+
+#[tokio::test]
 async fn a_link_s_session_has_no_customer_and_is_the_one_to_pay() {
     let world = World::new().await;
     let own = world.buy(&learner("ada")).await;

@@ -175,8 +175,13 @@ async fn failure_responses_are_in_the_document() {
     let target = "/learners/x-7/upgrade-link";
     assert_eq!(ask(&world, upgrade, target, &service, Some(&large)).await.0, 413);
 
+    let service_checkout = "POST /learners/{learner}/checkout";
+    let target = "/learners/x-7/checkout";
+    assert_eq!(ask(&world, service_checkout, target, &service, Some(&large)).await.0, 413);
+
     let everything = [
         ("POST /checkout", "/checkout", &ada, PRICE),
+        (service_checkout, "/learners/ada/checkout", &service, PRICE),
         ("POST /checkout/{session}/confirm", "/checkout/cs_test_1/confirm", &ada, None),
         (
             "POST /learners/{learner}/checkout/{session}/confirm",
@@ -235,6 +240,7 @@ fn questions(paid: &str, open: &str, sepa: &str) -> Vec<Question> {
     let confirm = "POST /checkout/{session}/confirm";
     let of_learner = "POST /learners/{learner}/checkout/{session}/confirm";
     let link = "POST /learners/{learner}/upgrade-link";
+    let pay = "POST /learners/{learner}/checkout";
     let confirm_paid = format!("/checkout/{paid}/confirm");
     let confirm_open = format!("/checkout/{open}/confirm");
     let confirm_sepa = format!("/checkout/{sepa}/confirm");
@@ -287,6 +293,13 @@ fn questions(paid: &str, open: &str, sepa: &str) -> Vec<Question> {
         ("POST /checkout", "/checkout", learner("bob"), Some(r#"{"price": "none"}"#), 404),
         ("POST /checkout", "/checkout", grace.clone(), PRICE, 409),
         ("POST /checkout", "/checkout", learner("dora"), PRICE, 409),
+        (pay, "/learners/x-8/checkout", service.clone(), PRICE, 201),
+        (pay, "/learners/x-8/checkout", service.clone(), PRICE, 200),
+        (pay, "/learners/x-8/checkout", service.clone(), Some("{"), 400),
+        (pay, "/learners/x-8/checkout", service.clone(), Some("{}"), 422),
+        (pay, "/learners/x-8/checkout", service.clone(), Some(r#"{"price": "none"}"#), 404),
+        (pay, "/learners/grace/checkout", service.clone(), PRICE, 409),
+        (pay, "/learners/x-8/checkout", learner("x-8"), PRICE, 403),
         (link, "/learners/x-7/upgrade-link", service.clone(), PRICE, 201),
         (link, "/learners/grace/upgrade-link", service.clone(), PRICE, 409),
         (link, "/learners/x-7/upgrade-link", learner("x-7"), PRICE, 403),

@@ -6,7 +6,7 @@ use tests::requests::{Who, answer, learner};
 use tests::world::World;
 
 /// Every protected route: its key, an existing target, and whose it is.
-const ROUTES: [(&str, &str, bool); 10] = [
+const ROUTES: [(&str, &str, bool); 11] = [
     ("GET /entitlements", "/entitlements", false),
     ("GET /courses/{course}/access", "/courses/tutorclaw/access", false),
     ("GET /learners/{learner}/entitlements", "/learners/ada/entitlements", true),
@@ -23,6 +23,7 @@ const ROUTES: [(&str, &str, bool); 10] = [
     ),
     ("GET /courses/{course}/chapters/{chapter}", "/courses/tutorclaw/chapters/1", false),
     ("POST /checkout", "/checkout", false),
+    ("POST /learners/{learner}/checkout", "/learners/ada/checkout", true),
     ("POST /checkout/{session}/confirm", "/checkout/SESSION/confirm", false),
     (
         "POST /learners/{learner}/checkout/{session}/confirm",

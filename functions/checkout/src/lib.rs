@@ -1,7 +1,7 @@
 //! The checkout function: what [`sales`](shared::usecases::sales) does, over HTTP.
 //!
-//! - `POST /checkout` and `POST /go/{proxy+}` lead to the one open session that a learner has for a
-//!   product.
+//! - `POST /checkout`, `POST /learners/{learner}/checkout` and `POST /go/{proxy+}` lead to the one
+//!   open session that a learner has for a product.
 //! - `POST /checkout/{session}/confirm` applies what Stripe says about a session without waiting for
 //!   the webhook.
 //! - `POST /learners/{learner}/upgrade-link` creates a link that outlives sessions; `GET` and
@@ -38,6 +38,7 @@ pub const ROUTES: &[&str] = &[
     "POST /go/{proxy+}",
     "POST /checkout",
     "POST /checkout/{session}/confirm",
+    "POST /learners/{learner}/checkout",
     "POST /learners/{learner}/checkout/{session}/confirm",
     "POST /learners/{learner}/upgrade-link",
 ];
@@ -126,7 +127,8 @@ async fn answer<C: Clock, T: Store, S: Stripe>(
     incoming: &Incoming<'_>,
 ) -> Result<Response<Body>, Failure> {
     match incoming.route_key() {
-        "POST /checkout" => post_checkout(app, incoming).await,
+        "POST /checkout" => post_checkout(app, incoming, Caller::Learner).await,
+        "POST /learners/{learner}/checkout" => post_checkout(app, incoming, Caller::Service).await,
         "POST /checkout/{session}/confirm" => post_confirm(app, incoming, Caller::Learner).await,
         "POST /learners/{learner}/checkout/{session}/confirm" => {
             post_confirm(app, incoming, Caller::Service).await
@@ -144,10 +146,15 @@ async fn answer<C: Clock, T: Store, S: Stripe>(
 async fn post_checkout<C: Clock, T: Store, S: Stripe>(
     app: &App<C, T, S>,
     incoming: &Incoming<'_>,
+    caller: Caller,
 ) -> Result<Response<Body>, Failure> {
-    let learner = incoming.learner(Caller::Learner)?;
+    let learner = incoming.learner(caller)?;
     let price = price(incoming)?;
-    let request = CheckoutRequest { learner, price, channel: Channel::Site };
+    let channel = match caller {
+        Caller::Learner => Channel::Site,
+        Caller::Service => Channel::Service,
+    };
+    let request = CheckoutRequest { learner, price, channel };
     let started = app.start_checkout(&request).await?;
     let answer = CheckoutAnswer {
         session_id: started.session.id.as_str(),

@@ -28,7 +28,9 @@ impl CheckoutRequest {
     #[must_use]
     pub fn counter(&self) -> Counter {
         match &self.channel {
-            Channel::Site => Counter::Learner(self.learner.clone(), Action::Checkout),
+            Channel::Site | Channel::Service => {
+                Counter::Learner(self.learner.clone(), Action::Checkout)
+            }
             Channel::Link(link) => Counter::Link(link.clone()),
         }
     }
@@ -39,6 +41,9 @@ impl CheckoutRequest {
 pub enum Channel {
     /// The learner, signed in on the site.
     Site,
+    /// A service for the learner. It shows the address in a chat, where it may be passed on, so
+    /// Stripe's page must not show whose it is.
+    Service,
     /// An upgrade link, which may be in anybody's hands: Stripe's page must not show whose it is.
     Link(LinkId),
 }

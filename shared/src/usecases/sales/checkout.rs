@@ -177,7 +177,7 @@ impl<C: Clock, T: Store, S: Stripe> Sales<C, T, S> {
         let on_record = round.buyer.customer.as_ref();
         let is_known = on_record.is_some_and(|it| Some(it) != round.missing_customer);
         match round.request.channel {
-            Channel::Link(_) => return Ok(None),
+            Channel::Service | Channel::Link(_) => return Ok(None),
             Channel::Site if is_known => return Ok(None),
             Channel::Site => {}
         }
@@ -203,13 +203,13 @@ impl<C: Clock, T: Store, S: Stripe> Sales<C, T, S> {
         let Wanted { learner, offer, published, .. } = round.wanted;
         let price = &offer.price.key;
         let stripe_price = published.stripe_prices.get(price).ok_or(SalesError::UnknownPrice)?;
-        // Whoever follows a link is not signed in on the site, and goes back to the chat.
+        // Whoever comes from a chat is not signed in on the site, and goes back to the chat.
         let (customer, from) = match round.request.channel {
             Channel::Site => {
                 let created = new_customer.as_ref().map(|created| &created.id);
                 (created.or(round.buyer.customer.as_ref()).cloned(), "")
             }
-            Channel::Link(_) => (None, "&from=chat"),
+            Channel::Service | Channel::Link(_) => (None, "&from=chat"),
         };
         let site = &self.site_origin;
         let request = SessionRequest {
@@ -372,11 +372,11 @@ impl<C: Clock, T: Store, S: Stripe> Sales<C, T, S> {
     }
 
     /// Whether a session with other parameters may be closed. The learner may always do so on the
-    /// site. A link may be in anybody's hands: links close a learner's session at most once an hour,
+    /// site, and a service for them. A link may be in anybody's hands: links close a learner's session at most once an hour,
     /// so that having one keeps nobody from buying.
     async fn may_replace(&self, round: &Round<'_>) -> Result<(), SalesError> {
         match round.request.channel {
-            Channel::Site => Ok(()),
+            Channel::Site | Channel::Service => Ok(()),
             Channel::Link(_) => {
                 let counter =
                     Counter::Learner(round.wanted.learner.clone(), Action::ReplacedByLink);
