@@ -349,16 +349,18 @@ fn a_failed_condition_is_read_in_two_files_only() {
 
 #[test]
 fn stripe_s_enums_are_read_by_tables_and_none_has_a_catch_all() {
-    for file in ["shared/src/stripe/wire.rs", "shared/src/stripe/values.rs"] {
-        for line in code(Path::new(file)).lines() {
+    let readers = ["shared/src/stripe/wire.rs", "shared/src/stripe/values.rs"].map(PathBuf::from);
+    let readers = readers.into_iter().chain(files("shared/src/stripe/wire", ".rs"));
+    for file in readers.collect::<Vec<_>>() {
+        for line in code(&file).lines() {
             let arm = line.split_once("=>").map(|(pattern, _)| pattern.trim());
             let pattern = arm.or_else(|| line.trim().starts_with('|').then_some(line.trim()));
             let Some(pattern) = pattern else { continue };
             let (pattern, guard) = pattern.split_once(" if ").unwrap_or((pattern, ""));
             // A text pattern needs an arm for all other texts.
             let is_value = pattern.contains('"') || guard.contains("== \"");
-            assert!(!is_value, "{file} matches on a value of Stripe's: {line}");
-            assert_ne!(pattern, "_", "{file} has a catch-all: {line}");
+            assert!(!is_value, "{} matches on a value of Stripe's: {line}", file.display());
+            assert_ne!(pattern, "_", "{} has a catch-all: {line}", file.display());
         }
     }
 }
