@@ -78,11 +78,11 @@ fn wrong_key(wanted: Mode, found: Option<Mode>) -> String {
     let wanted = name_of(wanted);
     match found.map(name_of) {
         Some(found) => format!(
-            "{found}, and this deployment is {wanted}: take the key from the other side of the \
-             Dashboard's sandbox switch"
+            "a {found} key, but this deployment is {wanted}: use a {wanted} key from Stripe's \
+             Dashboard (Developers, API keys)"
         ),
         None => format!(
-            "not a secret or restricted key: create a {wanted} one in Stripe's Dashboard \
+            "neither a secret key nor a restricted key: create a {wanted} one in Stripe's Dashboard \
              (Developers, API keys)"
         ),
     }
@@ -126,7 +126,7 @@ pub struct FirstOnly {
 }
 
 impl FirstOnly {
-    /// It.
+    /// The query.
     pub const QUERY: Self = Self { limit: 1 };
 }
 
@@ -164,7 +164,7 @@ impl Account {
         self.json(|| RequestBuilder::new(StripeMethod::Get, path)).await
     }
 
-    /// Reads.
+    /// Sends a GET request with a query, and parses the answer.
     pub async fn get<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -236,7 +236,7 @@ impl Account {
         self.send(|| RequestBuilder::new(StripeMethod::Post, path).form(form)).await
     }
 
-    /// Deletes.
+    /// Deletes an object.
     pub async fn delete(&self, path: &str) -> Result<(), AccountError> {
         let request = || RequestBuilder::new(StripeMethod::Delete, path);
         self.send::<serde_json::Value>(request).await.map(drop)

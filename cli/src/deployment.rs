@@ -75,7 +75,7 @@ pub enum DeploymentError {
         name: String,
         /// Where it was looked for.
         region: String,
-        /// Why.
+        /// CloudFormation's reason.
         reason: String,
     },
     /// The stack is of another template, or was never completely deployed.
@@ -125,7 +125,7 @@ pub enum DeploymentError {
     Secret {
         /// The secret.
         id: String,
-        /// Why.
+        /// Secrets Manager's reason.
         reason: String,
     },
 }
@@ -252,11 +252,11 @@ pub struct LocalStack {
     pub gateway: String,
     /// Lambda's API.
     pub lambda: String,
-    /// `DynamoDB`.
+    /// `DynamoDB`'s API.
     pub dynamodb: String,
-    /// Stripe.
+    /// Stripe's API.
     pub stripe: String,
-    /// Secrets Manager.
+    /// Secrets Manager's API.
     pub secrets_manager: String,
 }
 

@@ -11,9 +11,9 @@ use crate::why::{SourceStory, stories};
 /// A learner and a product with more than one payment that stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DoublePayment {
-    /// Who.
+    /// The learner who paid.
     pub learner: LearnerId,
-    /// For what.
+    /// The product they paid for.
     pub product: ProductId,
     /// The payments that stand, the earliest first. Refund all but the first.
     pub payments: Vec<SourceStory>,

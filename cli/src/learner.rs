@@ -45,7 +45,7 @@ pub enum LearnerError {
          the newest version of this program"
     )]
     Unreadable {
-        /// Which.
+        /// The session's id.
         session: String,
         /// What is wrong with it.
         reason: String,
@@ -59,7 +59,7 @@ pub enum LearnerError {
          again later; if this program doesn't know such items, use its newest version"
     )]
     Left {
-        /// Who.
+        /// The learner.
         learner: LearnerId,
         /// The items.
         left: String,
@@ -69,7 +69,7 @@ pub enum LearnerError {
 /// A learner's data.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Held {
-    /// Who.
+    /// The learner.
     pub learner: LearnerId,
     /// The items.
     pub items: Vec<HeldItem>,

@@ -121,7 +121,7 @@ pub(crate) fn webhook(command: WebhookCommand) -> Ended {
             }
         }
         if !is_told {
-            terminal::print("Nothing to do: the endpoint is in order.");
+            terminal::print("Nothing to do: the endpoint is up to date.");
         }
         Ok(())
     })
@@ -245,7 +245,8 @@ pub(crate) fn doctor(place: PlaceArguments, catalog: Option<PathBuf>) -> Ended {
             terminal.finding(name, finding, |text| complete(&deployment, text));
         })
         .await;
-        terminal::print(&format!("\n{good} in order, {notes} to know, {bad} wrong."));
+        let noun = if notes == 1 { "note" } else { "notes" };
+        terminal::print(&format!("\n{good} ok, {notes} {noun}, {bad} wrong."));
         if is_well {
             Ok(())
         } else {

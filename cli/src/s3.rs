@@ -20,7 +20,7 @@ pub enum S3Error {
     Denied {
         /// What it needs to be allowed.
         action: &'static str,
-        /// Where.
+        /// The bucket.
         bucket: String,
     },
     /// There is no such bucket.
@@ -36,9 +36,9 @@ pub enum S3Error {
     Refused {
         /// What was asked for.
         action: &'static str,
-        /// Where.
+        /// The bucket.
         bucket: String,
-        /// The status.
+        /// The HTTP status.
         status: u16,
         /// What S3 says.
         says: String,

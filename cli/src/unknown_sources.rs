@@ -46,9 +46,9 @@ pub enum UnknownSourcesError {
 /// A source that opens something, and that Stripe doesn't say was paid for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownSource {
-    /// Which.
+    /// The source's id.
     pub source: SourceId,
-    /// For whom.
+    /// The learner it gives access.
     pub learner: LearnerId,
     /// What it opens.
     pub product: ProductId,

@@ -69,7 +69,7 @@ pub struct Explanation {
 /// A source with its whole history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceStory {
-    /// Which.
+    /// The source's id.
     pub source: SourceId,
     /// All facts.
     pub facts: Facts,

@@ -9,11 +9,11 @@ pub struct Addresses {
     pub gateway: String,
     /// Lambda's API.
     pub lambda: String,
-    /// DynamoDB.
+    /// DynamoDB's API.
     pub dynamodb: String,
-    /// Stripe.
+    /// The Stripe simulator.
     pub stripe: String,
-    /// Secrets Manager.
+    /// Secrets Manager's API.
     pub secrets_manager: String,
     /// S3, which has the chapters.
     pub content: String,

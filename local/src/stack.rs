@@ -87,11 +87,11 @@ pub struct Ports {
     pub gateway: u16,
     /// Lambda's API.
     pub lambda: u16,
-    /// DynamoDB.
+    /// DynamoDB's API.
     pub dynamodb: u16,
-    /// Stripe.
+    /// The Stripe simulator.
     pub stripe: u16,
-    /// Secrets Manager.
+    /// Secrets Manager's API.
     pub secrets_manager: u16,
     /// S3.
     pub content: u16,

@@ -102,7 +102,7 @@ impl Route {
 /// Who may call a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Access {
-    /// Anyone.
+    /// Anyone, without a token.
     Open,
     /// The bearer of a valid token with one of these scopes; any valid token if there are none.
     Token {

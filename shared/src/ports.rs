@@ -101,7 +101,7 @@ pub struct SecretUnavailable(#[source] pub Box<dyn std::error::Error + Send + Sy
 
 /// The time, and waiting.
 pub trait Clock {
-    /// Now.
+    /// The current time.
     fn now(&self) -> Timestamp;
 
     /// Waits this long.

@@ -309,9 +309,9 @@ pub struct Customer {
 /// A payment's outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Payment {
-    /// Processing.
+    /// A bank debit that isn't settled yet.
     Processing,
-    /// Declined.
+    /// Declined by the bank.
     Failed,
     /// Paid, or nothing to pay, at the earliest time that Stripe has reported.
     Paid {

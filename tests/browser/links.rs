@@ -65,7 +65,7 @@ async fn an_unusable_link_says_so_and_can_be_retried() {
         reader.opens(&link).await;
         reader.expects_in_the_console("503 (Service Unavailable)");
         reader.presses("Continue to payment").await;
-        reader.sees(&["The payment service can't answer at the moment"]).await;
+        reader.sees(&["The payment service is temporarily unavailable"]).await;
         let shown = reader.text().await.unwrap();
         assert_eq!(denial_of_a_charge(&shown), None, "{shown}");
         assert_accessible(reader).await;

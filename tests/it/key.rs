@@ -83,10 +83,10 @@ async fn testing_a_key_leaves_nothing_in_the_account() {
 async fn a_key_of_the_other_mode_or_no_key_at_all_is_not_stored() {
     let world = World::new().await;
     for (key, says) in [
-        ("sk_live_1", "the Stripe key is live, and this deployment is test"),
-        ("rk_live_1", "the Stripe key is live, and this deployment is test"),
-        ("pk_test_1", "the Stripe key is not a secret or restricted key"),
-        ("whsec_1", "the Stripe key is not a secret or restricted key"),
+        ("sk_live_1", "the Stripe key is a live key, but this deployment is test"),
+        ("rk_live_1", "the Stripe key is a live key, but this deployment is test"),
+        ("pk_test_1", "the Stripe key is neither a secret key nor a restricted key"),
+        ("whsec_1", "the Stripe key is neither a secret key nor a restricted key"),
     ] {
         let error = store(&world.deployment(""), &key.into()).await.unwrap_err().to_string();
         assert!(error.contains(says) && !error.contains(key), "{error}");

@@ -27,6 +27,7 @@ mod key;
 mod limits;
 mod links;
 mod log_hygiene;
+mod ministack;
 mod money;
 mod moto;
 mod openapi;

@@ -22,20 +22,22 @@ struct Deployment {
     expanded: Value,
 }
 
-impl Deployment {
-    fn expand(python: &std::path::Path, parameters: Value) -> Self {
-        let output = Command::new(python)
-            .arg("-I")
-            .arg(root().join("tools/expand.py"))
-            .arg(root().join("template.yaml"))
-            .arg(parameters.to_string())
-            .output()
-            .unwrap();
-        let complaints = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{complaints}");
-        Self { parameters, expanded: serde_json::from_slice(&output.stdout).unwrap() }
-    }
+/// The template as CloudFormation would get it; none if SAM is missing, and then the test is
+/// skipped.
+pub(crate) fn expand(parameters: &Value) -> Option<Value> {
+    let output = Command::new(find_or_pass_over("sam")?.with_file_name("python"))
+        .arg("-I")
+        .arg(root().join("tools/expand.py"))
+        .arg(root().join("template.yaml"))
+        .arg(parameters.to_string())
+        .output()
+        .unwrap();
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complaints}");
+    Some(serde_json::from_slice(&output.stdout).unwrap())
+}
 
+impl Deployment {
     fn resources(&self) -> &serde_json::Map<String, Value> {
         self.expanded["Resources"].as_object().unwrap()
     }
@@ -62,7 +64,7 @@ impl Deployment {
 /// test is skipped.
 fn deployments() -> Option<&'static [Deployment; 2]> {
     static DEPLOYMENTS: OnceLock<[Deployment; 2]> = OnceLock::new();
-    let python = find_or_pass_over("sam")?.with_file_name("python");
+    find_or_pass_over("sam")?;
     Some(DEPLOYMENTS.get_or_init(|| {
         [
             json!({
@@ -86,7 +88,10 @@ fn deployments() -> Option<&'static [Deployment; 2]> {
                 "JwtAudience": "site,service",
             }),
         ]
-        .map(|parameters| Deployment::expand(&python, parameters))
+        .map(|parameters| {
+            let expanded = expand(&parameters).unwrap();
+            Deployment { parameters, expanded }
+        })
     }))
 }
 

@@ -2,11 +2,13 @@
 //!
 //! - [`altered`]: the Stripe simulator with altered responses.
 //! - [`claims`]: claims that no text may make to somebody who may have paid.
+//! - [`executables`]: the functions' development builds.
 //! - [`flaky`]: any ledger, with injected faults.
 //! - [`instances`]: the webhook function as Lambda keeps it warm.
 //! - [`meter`]: a proxy in front of DynamoDB that counts requests and units.
 //! - [`world`]: DynamoDB, Secrets Manager and Stripe in this process, and the three functions.
 //! - [`moto`]: another DynamoDB and Secrets Manager, to compare with.
+//! - [`ministack`]: another emulator, which deploys the whole template and runs the functions.
 //! - [`requests`]: API Gateway's and the Function URL's events.
 //! - [`sessions`]: Stripe's events about checkout sessions, one per line.
 
@@ -22,9 +24,11 @@
 
 pub mod altered;
 pub mod claims;
+pub mod executables;
 pub mod flaky;
 pub mod instances;
 pub mod meter;
+pub mod ministack;
 pub mod moto;
 pub mod relay;
 pub mod requests;

@@ -11,34 +11,25 @@
 )]
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value;
+use tests::executables::functions;
 
 const STORM: &str = env!("CARGO_BIN_EXE_storm");
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
-/// The functions' own executables. They are built here, once, unless the whole workspace is tested:
-/// then cargo has just built them, and would rebuild half of it for these.
-static FUNCTIONS: LazyLock<String> = LazyLock::new(|| {
-    let target = Path::new(STORM).ancestors().nth(2).unwrap();
-    if !tools::tests_are_all_run() {
-        let mut build = Command::new(env!("CARGO"));
-        build.current_dir(ROOT).args(["build", "--quiet", "--target-dir"]).arg(target);
-        build.args(["-p", "checkout", "-p", "entitlements", "-p", "webhook"]);
-        assert!(build.status().unwrap().success(), "the functions can't be built: see above");
-    }
-    target.join("debug").display().to_string()
-});
+/// The functions' own executables, built once.
+static FUNCTIONS: LazyLock<PathBuf> = LazyLock::new(|| functions(STORM));
 
 /// The storm, with the functions' own executables.
 fn storm(arguments: &[&str]) -> Command {
     let mut storm = Command::new(STORM);
-    storm.current_dir(ROOT).args(["--functions", &FUNCTIONS]).args(arguments);
+    storm.current_dir(ROOT).arg("--functions").arg(&*FUNCTIONS).args(arguments);
     storm
 }
 

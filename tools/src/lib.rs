@@ -1,6 +1,6 @@
 //! The pinned tools that tests and tasks need, in `target/tools`: Python ones from
-//! `tools/requirements.txt`, npm packages for checking `web/` from `tools/web/package.json`, and
-//! those compiled from Cargo's registry, listed here.
+//! `tools/requirements.txt` and `tools/ministack.txt`, npm packages for checking `web/` from
+//! `tools/web/package.json`, and those compiled from Cargo's registry, listed here.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -24,6 +24,21 @@ pub struct CrateTool {
 /// cargo's current output.
 pub const DENY: CrateTool = CrateTool { name: "cargo-deny", version: "0.20.2" };
 
+/// Tools written in Python, in an environment of their own.
+struct Environment {
+    /// Their pinned versions.
+    requirements: &'static str,
+    /// Its folder in `target/tools`; empty for that folder itself.
+    folder: &'static str,
+}
+
+/// What checks the template, and moto.
+const CHECKERS: Environment = Environment { requirements: "tools/requirements.txt", folder: "" };
+
+/// `MiniStack` needs another botocore than SAM.
+const MINISTACK: Environment =
+    Environment { requirements: "tools/ministack.txt", folder: "ministack" };
+
 /// Why the tools are missing.
 #[derive(Debug, thiserror::Error)]
 pub enum ToolsError {
@@ -38,10 +53,15 @@ pub enum ToolsError {
     Crate(&'static str),
     /// A command failed, and has printed why.
     #[error(
-        "{0} failed: see above. It needs a connection to Python's package index, the first time \
-         and whenever tools/requirements.txt has changed"
+        "{command} failed: see above. It needs a connection to Python's package index, the first \
+         time and whenever {requirements} has changed"
     )]
-    Failed(&'static str),
+    Failed {
+        /// The command.
+        command: &'static str,
+        /// The file that lists the tools.
+        requirements: &'static str,
+    },
     /// There is no npm.
     #[error(
         "npm is missing: install Node.js 18 or newer with npm (nodejs and npm on Debian), then run \
@@ -88,7 +108,8 @@ fn package(path: &str) -> PathBuf {
 /// one of its files, `find("axe-core/axe.min.js")`.
 #[must_use]
 pub fn find(tool: &str) -> Option<PathBuf> {
-    let places = [program(tool), package(&format!(".bin/{tool}")), package(tool)];
+    let npm = package(&format!(".bin/{tool}"));
+    let places = [program(tool), MINISTACK.folder().join("bin").join(tool), npm, package(tool)];
     places.into_iter().find(|path| path.is_file())
 }
 
@@ -125,6 +146,7 @@ pub fn pass_over(why: &str) {
 pub fn install() -> Result<(), ToolsError> {
     // Python's first: creating the environment empties the folder.
     install_python()?;
+    MINISTACK.install()?;
     install_web()?;
     install_crate(DENY)
 }
@@ -151,40 +173,55 @@ pub fn install_crate(tool: CrateTool) -> Result<(), ToolsError> {
     }
 }
 
-/// Puts those written in Python there, unless those that are asked for are there.
+/// Installs the Python tools that check the template, unless the pinned versions are there.
 pub fn install_python() -> Result<(), ToolsError> {
-    let wanted = root().join("tools/requirements.txt");
-    // A copy of what was installed, made once complete.
-    let installed = folder().join("requirements.txt");
-    let read = |path: &Path| {
-        std::fs::read(path).map_err(|source| ToolsError::Io { path: path.to_owned(), source })
-    };
-    let requirements = read(&wanted)?;
-    let is_current = read(&installed).is_ok_and(|installed| installed == requirements);
-    // If its Python has been replaced since, an environment no longer starts.
-    if is_current && succeeds(Command::new(program("python")).arg("--version")) {
-        return Ok(());
+    CHECKERS.install()
+}
+
+impl Environment {
+    fn folder(&self) -> PathBuf {
+        folder().join(self.folder)
     }
-    if !succeeds(Command::new("python3").args(["-c", IS_PYTHON_USABLE])) {
-        return Err(ToolsError::NoPython);
+
+    fn install(&self) -> Result<(), ToolsError> {
+        let wanted = root().join(self.requirements);
+        // A copy of what was installed, made once complete.
+        let installed = self.folder().join("requirements.txt");
+        let read = |path: &Path| {
+            std::fs::read(path).map_err(|source| ToolsError::Io { path: path.to_owned(), source })
+        };
+        let requirements = read(&wanted)?;
+        let is_current = read(&installed).is_ok_and(|installed| installed == requirements);
+        let python = self.folder().join("bin/python");
+        // If its Python has been replaced since, an environment no longer starts.
+        if is_current && succeeds(Command::new(&python).arg("--version")) {
+            return Ok(());
+        }
+        if !succeeds(Command::new("python3").args(["-c", IS_PYTHON_USABLE])) {
+            return Err(ToolsError::NoPython);
+        }
+        let place = Path::new("target/tools").join(self.folder);
+        let _ = writeln!(
+            std::io::stderr(),
+            "Installing the tools of {} in {}.",
+            self.requirements,
+            place.display()
+        );
+        let failed = |command| ToolsError::Failed { command, requirements: self.requirements };
+        let made =
+            Command::new("python3").args(["-m", "venv", "--clear"]).arg(self.folder()).status();
+        if !made.is_ok_and(|status| status.success()) {
+            return Err(failed("python3 -m venv"));
+        }
+        let pip =
+            ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];
+        let filled = Command::new(&python).args(pip).arg(&wanted).status();
+        if !filled.is_ok_and(|status| status.success()) {
+            return Err(failed("pip install"));
+        }
+        std::fs::write(&installed, requirements)
+            .map_err(|source| ToolsError::Io { path: installed, source })
     }
-    let _ = writeln!(
-        std::io::stderr(),
-        "Installing the tools of tools/requirements.txt in target/tools."
-    );
-    let made = Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder()).status();
-    if !made.is_ok_and(|status| status.success()) {
-        return Err(ToolsError::Failed("python3 -m venv"));
-    }
-    let filled = Command::new(program("python"))
-        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"])
-        .arg(&wanted)
-        .status();
-    if !filled.is_ok_and(|status| status.success()) {
-        return Err(ToolsError::Failed("pip install"));
-    }
-    std::fs::write(&installed, requirements)
-        .map_err(|source| ToolsError::Io { path: installed, source })
 }
 
 fn install_web() -> Result<(), ToolsError> {

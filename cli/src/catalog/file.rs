@@ -18,7 +18,7 @@ pub enum CatalogFileError {
     Io {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The operating system's error.
         source: std::io::Error,
     },
     /// It says what makes no shop, or is no TOML.

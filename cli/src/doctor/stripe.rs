@@ -238,7 +238,7 @@ pub(super) async fn endpoint(patient: &Patient<'_>) -> Finding {
                 Finding::bad(format!("{}: {}", endpoint.id, differences.join("; ")), register)
             } else if let Some(other) = others.first() {
                 Finding::note(
-                    format!("{} is in order, and {} delivers here too", endpoint.id, other.id),
+                    format!("{} works, but {} delivers here too", endpoint.id, other.id),
                     "end the rotation with `coursegate webhook rotate`, three days after it began",
                 )
             } else {

@@ -12,9 +12,9 @@ pub enum FileError {
     /// It can't be read.
     #[error("{} can't be read: {reason}; name the folder with {option}", .path.display())]
     Unreadable {
-        /// What.
+        /// The file or folder.
         path: PathBuf,
-        /// Why.
+        /// The operating system's error.
         reason: std::io::Error,
         /// What names the folder.
         option: &'static str,

@@ -55,7 +55,8 @@ fn sam_sets_only_the_deployment_s_variables() {
         .map(|(name, _)| name.clone())
         .collect();
     assert!(depending.contains("TABLE_NAME"), "{depending:?}");
-    // Each local stack has a mark of its own, which the README's commands put into the environment.
+    // Each local stack has a mark of its own, which the commands in docs/SAMPLE-EVENTS.md put into
+    // the environment.
     let named = variables().into_iter().map(|(name, _)| name).chain(["DEPLOYMENT_MARK".to_owned()]);
     assert_eq!(named.collect::<BTreeSet<String>>(), depending);
 }

@@ -56,53 +56,53 @@ macro_rules! problems {
 
 problems! {
     /// The body is not JSON.
-    MalformedJson 400 "malformed-json" "The body is not JSON";
+    MalformedJson 400 "malformed-json" "The request body isn't valid JSON";
     /// The webhook got a request that Stripe didn't sign.
-    BadSignature 400 "bad-signature" "The request is not signed by Stripe";
+    BadSignature 400 "bad-signature" "The Stripe signature is missing or invalid";
     /// The request has no valid token.
-    Unauthorized 401 "unauthorized" "A valid token is needed";
+    Unauthorized 401 "unauthorized" "A valid access token is required";
     /// The token doesn't allow this.
-    Forbidden 403 "forbidden" "The token does not allow this";
+    Forbidden 403 "forbidden" "The access token doesn't allow this request";
     /// The learner may not open this.
-    AccessDenied 403 "access-denied" "The learner may not open this";
+    AccessDenied 403 "access-denied" "The learner doesn't have access";
     /// No such route.
-    UnknownRoute 404 "unknown-route" "There is no such route";
+    UnknownRoute 404 "unknown-route" "Route not found";
     /// No such course.
-    UnknownCourse 404 "unknown-course" "There is no such course";
+    UnknownCourse 404 "unknown-course" "Course not found";
     /// No such chapter.
-    UnknownChapter 404 "unknown-chapter" "There is no such chapter";
+    UnknownChapter 404 "unknown-chapter" "Chapter not found";
     /// No such product.
-    UnknownProduct 404 "unknown-product" "There is no such product";
+    UnknownProduct 404 "unknown-product" "Product not found";
     /// No such price, or it isn't for sale now.
-    UnknownPrice 404 "unknown-price" "This price is not for sale";
+    UnknownPrice 404 "unknown-price" "This price isn't for sale";
     /// No such session, or another learner's.
-    UnknownSession 404 "unknown-session" "There is no such checkout session";
+    UnknownSession 404 "unknown-session" "Checkout session not found";
     /// No such upgrade link, or one that has expired.
     UnknownLink 404 "unknown-link" "This link doesn't work";
     /// The webhook accepts only POST.
-    MethodNotAllowed 405 "method-not-allowed" "Only POST is allowed here";
+    MethodNotAllowed 405 "method-not-allowed" "Only POST is allowed";
     /// The learner has it already.
-    AlreadyEntitled 409 "already-entitled" "The learner already has this";
+    AlreadyEntitled 409 "already-entitled" "The learner already has access to this product";
     /// A payment for it is processing.
-    PaymentProcessing 409 "payment-processing" "A payment for this is being processed";
+    PaymentProcessing 409 "payment-processing" "A payment for this product is still processing";
     /// A payment for it is disputed, and the bank has not decided.
-    PaymentDisputed 409 "payment-disputed" "A payment for this is disputed";
+    PaymentDisputed 409 "payment-disputed" "A payment for this product is disputed";
     /// The learner has a checkout open that an upgrade link must not close yet.
-    CheckoutOpenElsewhere 409 "checkout-open-elsewhere" "A checkout is already open elsewhere";
+    CheckoutOpenElsewhere 409 "checkout-open-elsewhere" "Another checkout is already open";
     /// The body is larger than we accept.
-    BodyTooLarge 413 "body-too-large" "The body is too large";
+    BodyTooLarge 413 "body-too-large" "The request body is too large";
     /// A field is unknown, missing or invalid.
     InvalidField 422 "invalid-field" "A field is invalid";
     /// Too many requests.
     RateLimited 429 "rate-limited" "Too many requests";
     /// An error on our side that retrying doesn't fix.
-    Internal 500 "internal" "Something is wrong on our side";
+    Internal 500 "internal" "Something went wrong on our side";
     /// Stripe refuses our request, because the shop isn't set up correctly.
-    StripeRefused 500 "stripe-refused" "The shop can't sell this at the moment";
+    StripeRefused 500 "stripe-refused" "The shop can't sell this right now";
     /// A service that we need can't be reached.
-    Unavailable 503 "unavailable" "The service can't answer at the moment";
+    Unavailable 503 "unavailable" "The service is temporarily unavailable";
     /// Stripe can't be reached, or limits our requests.
-    StripeUnavailable 503 "stripe-unavailable" "The payment service can't answer at the moment";
+    StripeUnavailable 503 "stripe-unavailable" "The payment service is temporarily unavailable";
 }
 
 /// A problem to respond with.

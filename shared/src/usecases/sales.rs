@@ -50,7 +50,7 @@ pub struct Sales<C, T, S> {
     pub table: T,
     /// What is on sale.
     pub catalog: CatalogCache<T>,
-    /// Stripe.
+    /// Stripe's API.
     pub stripe: S,
     /// The site that learners are sent back to: an origin without a path.
     pub site_origin: String,

@@ -116,7 +116,7 @@ struct Answered {
     answer: Option<String>,
 }
 
-/// Stripe.
+/// The model of Stripe.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Stripe {
     pub(super) sessions: Vec<Session>,

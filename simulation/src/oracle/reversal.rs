@@ -74,7 +74,7 @@ pub enum DisputeState {
     Won,
     /// Prevented, with the money kept.
     Blocked,
-    /// Lost.
+    /// Lost; the money stays withdrawn.
     Lost,
     /// Prevented by a refund.
     Resolved,

@@ -26,9 +26,9 @@ use super::{
 async fn a_new_deployment_is_told_what_is_missing_and_how_to_fix() {
     let Some(shop) = Shop::deploy("new", Mode::Test).await else { return };
     insta::assert_snapshot!(shop.complaints().await, @r"
-    bad, functions' key: the Stripe key is not a secret or restricted key: create a test one in Stripe's Dashboard (Developers, API keys)
+    bad, functions' key: the Stripe key is neither a secret key nor a restricted key: create a test one in Stripe's Dashboard (Developers, API keys)
       store one with `coursegate key store`
-    bad, webhook's key: the Stripe key is not a secret or restricted key: create a test one in Stripe's Dashboard (Developers, API keys)
+    bad, webhook's key: the Stripe key is neither a secret key nor a restricted key: create a test one in Stripe's Dashboard (Developers, API keys)
       store one with `coursegate key store --webhook`
     bad, prices: nothing is on sale: the table has no catalog
       publish the catalog with `coursegate catalog push`
@@ -224,11 +224,11 @@ async fn keys_of_the_other_mode_are_reported() {
     let account = Account::new(Some(&stripe), &KEY.into(), Mode::Test).unwrap();
     push(&catalog(), Closing::Refused, &account, &deployment, |_| {}).await.unwrap();
     insta::assert_snapshot!(shop.new_complaints().await, @r"
-    bad, functions' key: the Stripe key is test, and this deployment is live: take the key from the other side of the Dashboard's sandbox switch
+    bad, functions' key: the Stripe key is a test key, but this deployment is live: use a live key from Stripe's Dashboard (Developers, API keys)
       store one with `coursegate key store`
-    bad, webhook's key: the Stripe key is test, and this deployment is live: take the key from the other side of the Dashboard's sandbox switch
+    bad, webhook's key: the Stripe key is a test key, but this deployment is live: use a live key from Stripe's Dashboard (Developers, API keys)
       store one with `coursegate key store --webhook`
-    bad, your key: the Stripe key is test, and this deployment is live: take the key from the other side of the Dashboard's sandbox switch
+    bad, your key: the Stripe key is a test key, but this deployment is live: use a live key from Stripe's Dashboard (Developers, API keys)
       then run the doctor again
     ");
 

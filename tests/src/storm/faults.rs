@@ -121,7 +121,7 @@ fn keys(request: &Request) -> &[Value] {
 /// Which faults are injected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FaultMode {
-    /// None.
+    /// No faults.
     Off,
     /// All of them.
     Random,

@@ -47,7 +47,7 @@ pub enum Write {
         recorded: Recorded,
         /// The record that must be there; none if there must be none.
         replaces: Option<Recorded>,
-        /// When.
+        /// When it is recorded.
         at: Timestamp,
     },
     /// Put the event on the operator's list of unreadable events. The event's record fences it.
@@ -56,14 +56,14 @@ pub enum Write {
         event: Event,
         /// What could not be read.
         reason: String,
-        /// When.
+        /// When it is listed.
         at: Timestamp,
     },
     /// Mark the event on that list as resolved.
     ResolveQuarantined {
         /// The event.
         event: EventId,
-        /// When.
+        /// When it is resolved.
         at: Timestamp,
     },
     /// Store a source's facts.
@@ -94,7 +94,7 @@ pub enum Write {
     Erase {
         /// The learner.
         learner: LearnerId,
-        /// When.
+        /// When they are erased.
         at: Timestamp,
         /// The sources whose grants are removed.
         grants: Vec<SourceId>,
@@ -116,7 +116,7 @@ pub enum Write {
         learner: LearnerId,
         /// The customer.
         customer: CustomerId,
-        /// When.
+        /// When it is recorded.
         at: Timestamp,
     },
 }
