@@ -156,9 +156,9 @@ pub struct Deployment {
     pub signing_secret_id: String,
     /// How much of a purchase has to be refunded before it opens nothing.
     pub refund_threshold: RefundThreshold,
-    /// `DynamoDB`.
+    /// `DynamoDB`'s client.
     pub dynamodb: aws_sdk_dynamodb::Client,
-    /// Secrets Manager.
+    /// Secrets Manager's client.
     pub secrets_manager: aws_sdk_secretsmanager::Client,
     /// The operator's own key.
     pub operator_key: Option<SecretString>,

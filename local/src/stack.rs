@@ -93,7 +93,7 @@ pub struct Ports {
     pub stripe: u16,
     /// Secrets Manager's API.
     pub secrets_manager: u16,
-    /// S3.
+    /// S3's API, which has the chapters.
     pub content: u16,
 }
 

@@ -250,14 +250,17 @@ fn serve(
 
 /// Asks again until the status is this one. Returns the body.
 async fn until(status: u16, ask: impl AsyncFn() -> (u16, Value)) -> Value {
-    loop {
+    let mut last = Value::Null;
+    for _ in 0..400 {
         let (found, body) = ask().await;
         if found == status {
             return body;
         }
         assert!(matches!(found, 200 | 403), "{found}: {body}");
+        last = body;
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
+    panic!("it is never {status}: {last}");
 }
 
 #[tokio::test]

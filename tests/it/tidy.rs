@@ -402,6 +402,27 @@ fn test_names_have_at_most_60_characters() {
 }
 
 #[test]
+fn no_comment_is_a_single_word() {
+    let is_comment = |line: Option<&&str>| line.is_some_and(|line| line.starts_with("///"));
+    let mut seen = 0;
+    for file in files(".", ".rs") {
+        let text = read(&file);
+        let lines: Vec<&str> = text.lines().map(str::trim_start).collect();
+        for (number, line) in lines.iter().enumerate() {
+            let Some(comment) = line.strip_prefix("/// ") else { continue };
+            seen += 1;
+            // An example in backticks or a link is no sentence.
+            let is_word = !comment.contains(' ') && comment.ends_with('.');
+            let above = number.checked_sub(1).and_then(|above| lines.get(above));
+            let stands_alone = !is_comment(above) && !is_comment(lines.get(number + 1));
+            let place = format!("{}:{}", file.display(), number + 1);
+            assert!(!(is_word && stands_alone), "{place} doesn't say what it is: {comment}");
+        }
+    }
+    assert!(seen > 3000, "{seen} lines of comments");
+}
+
+#[test]
 fn no_unfinished_code_is_left() {
     // In two parts, so that this file does not match itself.
     let words = ["TO", "FIX", "XX"].into_iter().zip(["DO", "ME", "X"]);

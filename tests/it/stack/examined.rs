@@ -233,9 +233,9 @@ async fn keys_of_the_other_mode_are_reported() {
     ");
 
     let stored = key::store(&deployment, &"rk_test_of_the_functions".into()).await.unwrap_err();
-    insta::assert_snapshot!(stored, @"the key was not stored: the Stripe key is test, and this \
-                                      deployment is live: take the key from the other side of the \
-                                      Dashboard's sandbox switch");
+    insta::assert_snapshot!(stored, @"the key was not stored: the Stripe key is a test key, but this \
+                                      deployment is live: use a live key from Stripe's Dashboard \
+                                      (Developers, API keys)");
     assert!(deployment.account().await.is_err());
 }
 
