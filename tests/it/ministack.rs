@@ -8,6 +8,8 @@ use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::http::{Response, header};
 use coursegate::catalog::{Closing, push};
+use coursegate::deployment::Deployment;
+use coursegate::doctor::Finding;
 use coursegate::site::{Wanted, deploy};
 use coursegate::{key, webhook as endpoint};
 use reqwest::{Method, RequestBuilder};
@@ -23,7 +25,7 @@ use crate::contract::{
     keeps_the_contract, keeps_the_contract_of_checkout, keeps_the_contract_of_the_catalog,
 };
 use crate::convergence::ends_where_memory_does;
-use crate::stack::listen;
+use crate::stack::{expire, findings, listen, recover};
 use crate::template::expand;
 
 /// The stack's name.
@@ -75,11 +77,14 @@ impl Shop {
         Some(Self { aws, stripe, origin, outputs, _front: front })
     }
 
-    /// The operator's setup after the first deployment.
-    async fn set_up(&self) {
+    /// The operator's setup after the first deployment. Returns the deployment.
+    async fn set_up(&self) -> Deployment {
         let key = Some("sk_test_of_the_operator".into());
         let deployment = coursegate::aws::stack(&self.aws.config(), NAME, key).await.unwrap();
         let account = deployment.account().await.unwrap();
+        // MiniStack leaves out these two properties of the table.
+        recover(&deployment, true).await;
+        expire(&deployment, true).await;
         key::store(&deployment, &"rk_test_of_the_functions".into()).await.unwrap();
         let read_key = "rk_test_of_the_webhook";
         let permissions =
@@ -93,6 +98,7 @@ impl Shop {
         let wanted = Wanted { site, content, client_id: None, force: false, delete: false };
         let cloud = deployment.cloud.as_ref().unwrap();
         deploy(&deployment, cloud, &wanted, &mut |_| {}).await.unwrap();
+        deployment
     }
 
     /// Calls the API. Returns the status and the body.
@@ -277,7 +283,10 @@ async fn the_table_meets_the_contracts_on_ministack() {
 #[tokio::test]
 async fn the_whole_template_sells_a_course_on_ministack() {
     let Some(shop) = Shop::deploy().await else { return };
-    shop.set_up().await;
+    let deployment = shop.set_up().await;
+    for (name, finding) in findings(&deployment).await {
+        assert!(!matches!(finding, Finding::Bad { .. }), "{name}: {finding:?}");
+    }
     let nobody = shop.api(Method::GET, "/entitlements", "", None).await;
     assert_eq!(nobody, (401, json!({ "message": "Unauthorized" })));
     let service = shop.service_token().await;

@@ -322,7 +322,7 @@ note, site's files: SiteBucket has no index.html: CloudFront has nothing to show
   upload the site with `coursegate site deploy`; ignore this if you host your own site
 ";
 
-async fn findings(deployment: &Deployment) -> Vec<(&'static str, Finding)> {
+pub(crate) async fn findings(deployment: &Deployment) -> Vec<(&'static str, Finding)> {
     let mut findings = Vec::new();
     let found = |name, finding: &Finding| findings.push((name, finding.clone()));
     let is_well = examine(deployment, Some(root().join("catalog.toml")), found).await;
@@ -354,7 +354,7 @@ fn entitlements(table: &Table) -> entitlements::App<Table, SystemClock> {
     }
 }
 
-async fn recover(deployment: &Deployment, is_enabled: bool) {
+pub(crate) async fn recover(deployment: &Deployment, is_enabled: bool) {
     use aws_sdk_dynamodb::types::PointInTimeRecoverySpecification;
     let specification = PointInTimeRecoverySpecification::builder();
     let specification = specification.point_in_time_recovery_enabled(is_enabled).build().unwrap();
@@ -363,7 +363,7 @@ async fn recover(deployment: &Deployment, is_enabled: bool) {
     update.point_in_time_recovery_specification(specification).send().await.unwrap();
 }
 
-async fn expire(deployment: &Deployment, is_enabled: bool) {
+pub(crate) async fn expire(deployment: &Deployment, is_enabled: bool) {
     use aws_sdk_dynamodb::types::TimeToLiveSpecification;
     let attribute = &template_yaml()["Resources"]["Table"]["Properties"]["TimeToLiveSpecification"];
     let attribute = attribute["AttributeName"].as_str().unwrap();

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_cloudformation::types::{Capability, Parameter, StackStatus};
+use aws_sdk_cloudformation::types::{Capability, Parameter};
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Map, Value, json};
@@ -99,7 +99,6 @@ impl MiniStack {
     }
 
     /// A request that isn't redirected.
-    #[must_use]
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let client = reqwest::Client::builder().no_proxy();
         let client = client.redirect(reqwest::redirect::Policy::none()).build().unwrap();
@@ -172,15 +171,15 @@ impl MiniStack {
         loop {
             let stacks = client.describe_stacks().stack_name(name).send().await.unwrap();
             let stack = &stacks.stacks()[0];
-            match stack.stack_status().unwrap() {
-                StackStatus::CreateComplete => {
+            match stack.stack_status().unwrap().as_str() {
+                "CREATE_COMPLETE" => {
                     let outputs = stack.outputs().iter().map(|output| {
                         let text = |text: Option<&str>| text.unwrap().to_owned();
                         (text(output.output_key()), text(output.output_value()))
                     });
                     return outputs.collect();
                 }
-                StackStatus::CreateInProgress => {}
+                "CREATE_IN_PROGRESS" => {}
                 ended => {
                     let events = client.describe_stack_events().stack_name(name).send().await;
                     panic!("{ended}: {events:#?}");
