@@ -64,7 +64,7 @@ pub enum SignedError {
     Unreachable {
         /// The service's name.
         service: &'static str,
-        /// Why.
+        /// What the operating system or the connection says.
         reason: String,
     },
     /// The request can't be signed, or the answer can't be read.
@@ -75,7 +75,7 @@ pub enum SignedError {
     Unreadable {
         /// The service's name.
         service: &'static str,
-        /// Why.
+        /// What is wrong with it.
         reason: String,
     },
 }

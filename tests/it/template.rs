@@ -97,11 +97,11 @@ fn deployments() -> Option<&'static [Deployment; 2]> {
 
 /// One with these parameters besides the required ones; none if SAM is missing.
 fn deployed_with(parameters: &[(&str, &str)]) -> Option<Deployment> {
-    let python = find_or_pass_over("sam")?.with_file_name("python");
     let required = [("SiteOrigin", "https://learn.example.com"), ("AlarmEmail", "ops@example.com")];
     let parameters = required.iter().chain(parameters);
     let parameters = parameters.map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
-    Some(Deployment::expand(&python, Value::Object(parameters)))
+    let expanded = expand(&parameters)?;
+    Some(Deployment { parameters, expanded })
 }
 
 /// One that serves no site; none if SAM is missing.
