@@ -180,9 +180,9 @@ pub struct Cloud {
     pub site: CourseSite,
     /// What only deployments need of AWS.
     pub aws: Aws,
-    /// Sign-in's user pools.
+    /// Cognito, which has the user pool.
     pub cognito: Service,
-    /// E-mail.
+    /// SES, which sends the sign-in codes.
     pub ses: Service,
 }
 
