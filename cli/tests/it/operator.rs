@@ -200,7 +200,11 @@ fn every_command_in_the_operator_s_guide_exists() {
 fn a_key_is_read_from_standard_input_and_checked() {
     let shop = Shop::open();
     let said = shop.run_with(&["key", "store"], "rk_live_51\n");
-    assert!(said.problem.contains("is live, and this deployment is test"), "{}", said.problem);
+    assert!(
+        said.problem.contains("is a live key, but this deployment is test"),
+        "{}",
+        said.problem
+    );
     assert!(!said.problem.contains("rk_live_51") && said.code == Some(1));
     let said = shop.run_with(&["key", "store"], "\n");
     assert!(said.problem.contains("pass it on standard input"), "{}", said.problem);
@@ -237,7 +241,11 @@ fn the_webhook_key_is_tested_for_excess_permissions() {
     let lacks = "the key was not stored: it lacks Disputes: Read";
     assert!(said.problem.contains(lacks) && said.code == Some(1), "{}", said.problem);
     let said = shop.run_with(store, "rk_live_reads\n");
-    assert!(said.problem.contains("is live, and this deployment is test"), "{}", said.problem);
+    assert!(
+        said.problem.contains("is a live key, but this deployment is test"),
+        "{}",
+        said.problem
+    );
     for (key, more) in [
         ("rk_test_reads", None),
         ("rk_test_writes", Some("more than it needs: Charges: Write, Customers: Write.")),
@@ -297,7 +305,7 @@ fn the_doctor_names_the_problem_and_the_remedy() {
     assert!(line(&said, "table").contains("deletion protection is off"), "{}", said.out);
     let key = line(&said, "functions' key");
     assert!(
-        key.starts_with("WRONG") && key.contains("is live") && key.contains("key store"),
+        key.starts_with("WRONG") && key.contains("is a live key") && key.contains("key store"),
         "{key}"
     );
     assert_eq!(said.code, Some(1));

@@ -64,5 +64,5 @@ async fn no_route_takes_the_wrong_kind_of_token() {
             tried += 1;
         }
     }
-    assert_eq!(tried, 11 * 5);
+    assert_eq!(tried, 12 * 5);
 }
