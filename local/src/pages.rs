@@ -106,7 +106,8 @@ async fn home(State(Shop { addresses, demo, stripe }): State<Shop>) -> Response 
          <p><a class=\"button\" href=\"/\">Open the site</a></p>\
          <h2>Addresses</h2><table>{rows}</table>\
          <h2>Try this in a shell</h2><ol>{lines}</ol>\
-         <p>You can also get a token for the shell <a href=\"/local/sign-in\">by signing in here</a>.</p>"
+         <p>You can also get a token for the shell <a href=\"/local/sign-in\">by signing in here</a>. \
+         Codes for new accounts are <a href=\"/local/mail\">among the e-mails</a>.</p>"
     );
     page(StatusCode::OK, "The local stack", &body)
 }

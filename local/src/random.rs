@@ -14,3 +14,8 @@ pub(crate) fn token<const N: usize>() -> String {
     getrandom::fill(&mut bytes).expect("the operating system provides random bytes");
     hex::encode(bytes)
 }
+
+/// A code of six digits, as in an e-mail.
+pub(crate) fn digits() -> String {
+    format!("{:06}", Uuid::new_v4().as_u128() % 1_000_000)
+}

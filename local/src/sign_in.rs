@@ -2,10 +2,13 @@
 //!
 //! A learner is an email address and an opaque id that never changes. `POST /local/login` returns
 //! tokens for curl; `page` is the same for people, with the link that an email would contain;
-//! `oauth` is how the site gets tokens. `token` makes and signs them.
+//! `sign_up` implements the calls of Cognito's API that create an account; `oauth` is how the site
+//! gets tokens, and `refresh` how it renews them. `token` makes and signs them.
 
 mod oauth;
 mod page;
+mod refresh;
+mod sign_up;
 mod token;
 
 use std::collections::BTreeMap;
@@ -21,9 +24,12 @@ use jsonwebtoken::jwk::JwkSet;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::observer::Observer;
 use crate::state::{Entries, StateError};
 use crate::{clock, random};
 use oauth::{Authorization, Code};
+use sign_up::Mail;
+pub(crate) use sign_up::PATH as SIGN_UP;
 pub(crate) use token::Key;
 #[cfg(test)]
 pub(crate) use token::generate;
@@ -50,6 +56,11 @@ struct Inner {
     issuer: String,
     key: Key,
     entries: Entries,
+    observer: Observer,
+    /// Held while an account or a session is read and then written.
+    writing: Mutex<()>,
+    /// The latest e-mails with a code, newest last.
+    mails: Mutex<Vec<Mail>>,
     /// Sign-in links that were not used yet.
     links: Mutex<BTreeMap<String, Link>>,
     /// Codes that the site has not exchanged for tokens yet.
@@ -107,7 +118,12 @@ struct Tokens {
 
 impl SignIn {
     /// The issuer of this name for the site at this origin, with its key from the last run.
-    pub(crate) fn open(site: &str, issuer: &str, entries: Entries) -> Result<SignIn, SignInError> {
+    pub(crate) fn open(
+        site: &str,
+        issuer: &str,
+        entries: Entries,
+        observer: Observer,
+    ) -> Result<SignIn, SignInError> {
         let key = match entries.get::<String>("key", "rs256")? {
             Some(text) => text,
             None => entries.get_or_put("key", "rs256", token::generate()?)?,
@@ -117,6 +133,9 @@ impl SignIn {
             issuer: issuer.to_owned(),
             key: Key::read(&key)?,
             entries,
+            observer,
+            writing: Mutex::default(),
+            mails: Mutex::default(),
             links: Mutex::default(),
             codes: Mutex::default(),
         };
@@ -136,22 +155,18 @@ impl SignIn {
             .route("/local/service-token", post(service_token))
             .route("/local/sign-in", get(page::form).post(page::mail_for_a_shell))
             .route("/local/sign-in/{code}", get(page::open))
+            .route("/local/mail", get(page::mails))
+            .route(sign_up::PATH, post(sign_up::call))
             .route("/local/authorize", get(oauth::authorize).post(oauth::authorize_by_mail))
             .route("/local/token", post(oauth::token))
+            .route("/local/revoke", post(oauth::revoke))
             .route("/local/logout", get(oauth::logout))
             .with_state(self)
     }
 
     fn sign_in(&self, email: &str, scope: &str) -> Result<Tokens, LoginError> {
-        let address = email.trim();
-        let is_address = address.split_once('@').is_some_and(|(name, domain)| {
-            !name.is_empty() && !domain.is_empty() && !domain.contains('@')
-        });
-        let is_plain = !address.chars().any(|c| c.is_whitespace() || c.is_control());
-        if !is_address || !is_plain || address.len() > 254 {
-            return Err(LoginError::NoAddress(email.chars().take(254).collect()));
-        }
-        let name = address.to_lowercase();
+        let name = normalized(email)
+            .ok_or_else(|| LoginError::NoAddress(email.chars().take(254).collect()))?;
         let learner = Learner { id: random::uuid(), email: name.clone() };
         let learner: Learner = self.inner.entries.get_or_put("learner", &name, learner)?;
         let now = clock::now().as_secs();
@@ -189,6 +204,16 @@ impl SignIn {
         let link = links.remove(code)?;
         (link.expires_at > clock::now().as_secs()).then_some(link)
     }
+}
+
+/// The address by which an account is found; none if it is no address.
+fn normalized(email: &str) -> Option<String> {
+    let address = email.trim();
+    let is_address = address.split_once('@').is_some_and(|(name, domain)| {
+        !name.is_empty() && !domain.is_empty() && !domain.contains('@')
+    });
+    let is_plain = !address.chars().any(|c| c.is_whitespace() || c.is_control());
+    (is_address && is_plain && address.len() <= 254).then(|| address.to_lowercase())
 }
 
 #[derive(Deserialize)]
@@ -274,9 +299,10 @@ async fn configuration(State(sign_in): State<SignIn>) -> Response {
         "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
         "authorization_endpoint": format!("{issuer}/authorize"),
         "token_endpoint": format!("{issuer}/token"),
+        "revocation_endpoint": format!("{issuer}/revoke"),
         "end_session_endpoint": format!("{issuer}/logout"),
         "response_types_supported": ["code"],
-        "grant_types_supported": ["authorization_code"],
+        "grant_types_supported": ["authorization_code", "refresh_token"],
         "code_challenge_methods_supported": ["S256"],
         "token_endpoint_auth_methods_supported": ["none"],
         "subject_types_supported": ["public"],

@@ -66,10 +66,14 @@ impl Site {
             "sign_in": {
                 "authorize": format!("{origin}/local/authorize"),
                 "token": format!("{origin}/local/token"),
+                "revoke": format!("{origin}/local/revoke"),
                 "logout": format!("{origin}/local/logout"),
                 "client_id": SITE_CLIENT,
                 "scope": "openid email coursegate/learn",
                 "redirect": format!("{origin}/"),
+                "sign_up": format!("{origin}{}", crate::sign_in::SIGN_UP),
+                // No passkey can be added here.
+                "passkeys": null,
             },
             "embed_origins": [other_origin],
         })

@@ -231,7 +231,8 @@ impl Stack {
         let stripe = listeners.stripe.start(state.file("stripe.db")).await?;
         stripe.share_secrets(&secrets)?;
 
-        let sign_in = SignIn::open(&addresses.gateway, &issuer(&addresses), entries)?;
+        let observer = options.observer.clone();
+        let sign_in = SignIn::open(&addresses.gateway, &issuer(&addresses), entries, observer)?;
         let functions = lambda::Options {
             functions: template.functions.clone(),
             programs: options.programs,

@@ -270,6 +270,13 @@ impl Entries {
         Ok(self.get(kind, name)?.unwrap_or(value))
     }
 
+    pub(crate) fn remove(&self, kind: &str, name: &str) -> Result<(), StateError> {
+        self.connection()
+            .execute("DELETE FROM entry WHERE kind = ?1 AND name = ?2", (kind, name))
+            .map_err(|error| self.failed(&error))?;
+        Ok(())
+    }
+
     fn connection(&self) -> MutexGuard<'_, Connection> {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,5 +1,6 @@
 //! OAuth 2 for the site, as Cognito's pages do it: a code for a learner who has opened their link,
-//! and tokens for the code, only for the page that requested it (PKCE, RFC 7636).
+//! tokens for the code, only for the page that requested it (PKCE, RFC 7636), new tokens for a
+//! refresh token, and revocation (RFC 7009).
 
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
@@ -13,10 +14,11 @@ use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::page::{self, Address};
-use super::{SITE_CLIENT, SignIn};
+use super::refresh::Refreshed;
+use super::{LoginError, SITE_CLIENT, SignIn};
 use crate::pages;
 use crate::{clock, percent, random};
 
@@ -147,8 +149,12 @@ pub(super) async fn authorize(
     RawQuery(raw): RawQuery,
     query: AuthorizeQuery,
 ) -> Response {
+    // The address to begin with, which the learner may change.
+    let hint = query.as_ref().ok().and_then(|Query(query)| query.get("login_hint").cloned());
     match sign_in.authorization(query) {
-        Ok(_authorization) => page::with_form(StatusCode::OK, &action(raw), ""),
+        Ok(_authorization) => {
+            page::with_form(StatusCode::OK, &action(raw), &hint.unwrap_or_default(), "")
+        }
         Err(refusal) => refusal.response(),
     }
 }
@@ -174,51 +180,90 @@ fn not_the_site(why: &str) -> Response {
     pages::page(StatusCode::BAD_REQUEST, "Invalid request", &format!("<p>{why}</p>"))
 }
 
-/// The form of RFC 6749, section 4.1.3. Missing fields are empty, and refused as such.
-#[derive(Deserialize)]
+/// The form of RFC 6749, sections 4.1.3 and 6. Missing fields are empty, and refused as such.
+#[derive(Deserialize, Default)]
+#[serde(default)]
 pub(super) struct TokenRequest {
-    #[serde(default)]
     grant_type: String,
-    #[serde(default)]
     client_id: String,
-    #[serde(default)]
     code: String,
-    #[serde(default)]
     redirect_uri: String,
-    #[serde(default)]
     code_verifier: String,
+    refresh_token: String,
 }
 
 pub(super) async fn token(
     State(sign_in): State<SignIn>,
     form: Result<Form<TokenRequest>, FormRejection>,
 ) -> Response {
-    let no_store = || [(header::CACHE_CONTROL, "no-store")];
-    let refused = |error: &str| {
-        (StatusCode::BAD_REQUEST, no_store(), axum::Json(json!({"error": error}))).into_response()
-    };
     let Ok(Form(request)) = form else { return refused("invalid_request") };
-    if request.grant_type != "authorization_code" {
+    if !["authorization_code", "refresh_token"].contains(&request.grant_type.as_str()) {
         return refused("unsupported_grant_type");
     }
     if request.client_id != SITE_CLIENT {
         return refused("invalid_client");
     }
-    let Some((email, scope)) = sign_in.take_code(&request) else {
-        return refused("invalid_grant");
-    };
-    match sign_in.sign_in(&email, &scope) {
-        Ok(tokens) => {
-            let tokens = json!({
-                "access_token": tokens.access_token,
-                "id_token": tokens.id_token,
-                "token_type": tokens.token_type,
-                "expires_in": tokens.expires_in,
-            });
-            (no_store(), axum::Json(tokens)).into_response()
-        }
+    match sign_in.tokens(&request) {
+        Ok(Some(tokens)) => (NO_STORE, axum::Json(tokens)).into_response(),
+        Ok(None) => refused("invalid_grant"),
         Err(error) => super::refuse(&error),
     }
+}
+
+impl SignIn {
+    /// The token response; none if the code or the refresh token grants nothing.
+    fn tokens(&self, request: &TokenRequest) -> Result<Option<Value>, LoginError> {
+        let now = clock::now().as_secs();
+        let granted = if request.grant_type == "refresh_token" {
+            self.refresh(&request.refresh_token, now)?
+        } else if let Some((email, scope)) = self.take_code(request) {
+            let token = self.begin_session(email.clone(), scope.clone(), now)?;
+            Some(Refreshed { email, scope, token })
+        } else {
+            None
+        };
+        let Some(Refreshed { email, scope, token }) = granted else { return Ok(None) };
+        let tokens = self.sign_in(&email, &scope)?;
+        Ok(Some(json!({
+            "access_token": tokens.access_token,
+            "id_token": tokens.id_token,
+            "refresh_token": token,
+            "token_type": tokens.token_type,
+            "expires_in": tokens.expires_in,
+        })))
+    }
+}
+
+/// The form of RFC 7009, section 2.1.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(super) struct RevocationRequest {
+    client_id: String,
+    token: String,
+}
+
+/// Ends the session of a refresh token. A token that doesn't work any more is revoked already.
+pub(super) async fn revoke(
+    State(sign_in): State<SignIn>,
+    form: Result<Form<RevocationRequest>, FormRejection>,
+) -> Response {
+    let Ok(Form(request)) = form else { return refused("invalid_request") };
+    if request.client_id != SITE_CLIENT {
+        return refused("invalid_client");
+    }
+    if request.token.is_empty() {
+        return refused("invalid_request");
+    }
+    match sign_in.end_session(&request.token) {
+        Ok(()) => StatusCode::OK.into_response(),
+        Err(error) => super::refuse(&error.into()),
+    }
+}
+
+const NO_STORE: [(header::HeaderName, &str); 1] = [(header::CACHE_CONTROL, "no-store")];
+
+fn refused(error: &str) -> Response {
+    (StatusCode::BAD_REQUEST, NO_STORE, axum::Json(json!({ "error": error }))).into_response()
 }
 
 /// Redirects back to the site. There is no session to end: nobody stays signed in on these pages.
@@ -236,11 +281,13 @@ pub(super) async fn logout(State(sign_in): State<SignIn>, query: AuthorizeQuery)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observer::Observer;
     use crate::state::Entries;
 
     #[test]
     fn a_code_works_for_a_minute() {
-        let sign_in = SignIn::open("http://site", "http://issuer", Entries::open(None).unwrap());
+        let entries = Entries::open(None).unwrap();
+        let sign_in = SignIn::open("http://site", "http://issuer", entries, Observer::new(|_| ()));
         let sign_in = sign_in.unwrap();
         let verifier = "v".repeat(43);
         let authorization = Authorization {
@@ -257,11 +304,10 @@ mod tests {
             codes.insert(code.clone(), kept);
             drop(codes);
             let request = TokenRequest {
-                grant_type: String::new(),
-                client_id: String::new(),
                 code,
                 redirect_uri: sign_in.callback(),
                 code_verifier: verifier.clone(),
+                ..TokenRequest::default()
             };
             sign_in.take_code(&request).is_some()
         };

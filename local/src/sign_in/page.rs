@@ -15,7 +15,7 @@ use crate::pages::{escape, page};
 const FOR_A_SHELL: &str = "/local/sign-in";
 
 pub(super) async fn form() -> Response {
-    with_form(StatusCode::OK, FOR_A_SHELL, "")
+    with_form(StatusCode::OK, FOR_A_SHELL, "", "")
 }
 
 #[derive(Deserialize)]
@@ -38,7 +38,7 @@ pub(super) fn mail(
     authorization: Option<Authorization>,
 ) -> Response {
     let Ok(Form(address)) = address else {
-        return with_form(StatusCode::BAD_REQUEST, action, "Enter your email address.");
+        return with_form(StatusCode::BAD_REQUEST, action, "", "Enter your email address.");
     };
     match sign_in.make_link(&address.email, authorization) {
         Ok(link) => page(
@@ -54,7 +54,7 @@ pub(super) fn mail(
         ),
         Err(LoginError::NoAddress(_)) => {
             let status = StatusCode::UNPROCESSABLE_ENTITY;
-            with_form(status, action, "That is not an email address.")
+            with_form(status, action, &address.email, "That is not an email address.")
         }
         Err(error) => failed(&error),
     }
@@ -65,6 +65,7 @@ pub(super) async fn open(State(sign_in): State<SignIn>, Path(code): Path<String>
         return with_form(
             StatusCode::GONE,
             FOR_A_SHELL,
+            "",
             "This link was already used or has expired. Request a new one.",
         );
     };
@@ -95,7 +96,31 @@ fn failed(error: &LoginError) -> Response {
     page(status, "Sign-in failed", &format!("<p>{}</p>", escape(&error.to_string())))
 }
 
-pub(super) fn with_form(status: StatusCode, action: &str, problem: &str) -> Response {
+/// The e-mails with a code that signing up would have sent.
+pub(super) async fn mails(State(sign_in): State<SignIn>) -> Response {
+    let mails = sign_in.mails();
+    let rows = mails.iter().map(|mail| {
+        let (to, code) = (escape(&mail.to), escape(&mail.code));
+        format!("<tr><th scope=\"row\">{to}</th><td>Your code is <code>{code}</code></td></tr>")
+    });
+    let rows: String = rows.collect();
+    let body = if rows.is_empty() {
+        "<p>Nobody has been sent a code since the stack was started.</p>".to_owned()
+    } else {
+        format!(
+            "<p>No email is sent from this machine. These are the latest ones, newest first.</p>\
+             <table>{rows}</table>"
+        )
+    };
+    page(StatusCode::OK, "E-mails", &body)
+}
+
+pub(super) fn with_form(
+    status: StatusCode,
+    action: &str,
+    address: &str,
+    problem: &str,
+) -> Response {
     let problem = match problem {
         "" => String::new(),
         problem => format!("<p class=\"problem\" role=\"alert\">{problem}</p>"),
@@ -106,9 +131,11 @@ pub(super) fn with_form(status: StatusCode, action: &str, problem: &str) -> Resp
         &format!(
             "{problem}<form method=\"post\" action=\"{}\">\
              <label for=\"email\">Email address</label>\
-             <input id=\"email\" name=\"email\" type=\"email\" autocomplete=\"email\" required>\
+             <input id=\"email\" name=\"email\" type=\"email\" autocomplete=\"email\" \
+             value=\"{}\" required>\
              <button>Send me a link</button></form>",
             escape(action),
+            escape(address),
         ),
     )
 }

@@ -2,9 +2,10 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use local::Keep;
 use serde_json::{Value, json};
 
-use crate::support::TestStack;
+use crate::support::{Folder, TestStack};
 
 #[tokio::test]
 async fn the_same_address_is_the_same_learner() {
@@ -155,6 +156,14 @@ async fn code(stack: &TestStack) -> String {
     back.split_once("code=").unwrap().1.to_owned()
 }
 
+/// Posts a form to the issuer.
+async fn send(stack: &TestStack, path: &str, form: &[(&str, &str)]) -> (u16, Value) {
+    let body: Vec<String> = form.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let request = stack.client.post(stack.url(path));
+    let request = request.header("content-type", "application/x-www-form-urlencoded");
+    crate::support::answer(request.body(body.join("&"))).await
+}
+
 /// Exchanges a code for tokens, with this change to the site's request.
 async fn exchange(stack: &TestStack, code: &str, change: (&str, &str)) -> (u16, Value) {
     let mut form = std::collections::BTreeMap::from([
@@ -165,10 +174,23 @@ async fn exchange(stack: &TestStack, code: &str, change: (&str, &str)) -> (u16, 
         ("code", code.to_owned()),
     ]);
     form.insert(change.0, change.1.to_owned());
-    let body: Vec<String> = form.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let request = stack.client.post(stack.url("/local/token"));
-    let request = request.header("content-type", "application/x-www-form-urlencoded");
-    crate::support::answer(request.body(body.join("&"))).await
+    let form: Vec<(&str, &str)> =
+        form.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    send(stack, "/local/token", &form).await
+}
+
+/// Exchanges a refresh token for new tokens.
+async fn refresh(stack: &TestStack, token: &str) -> (u16, Value) {
+    let form = [
+        ("grant_type", "refresh_token"),
+        ("client_id", "coursegate-site"),
+        ("refresh_token", token),
+    ];
+    send(stack, "/local/token", &form).await
+}
+
+async fn revoke(stack: &TestStack, client: &str, token: &str) -> (u16, Value) {
+    send(stack, "/local/revoke", &[("client_id", client), ("token", token)]).await
 }
 
 const UNCHANGED: (&str, &str) = ("unchanged", "");
@@ -284,5 +306,148 @@ async fn signing_out_returns_only_to_the_site() {
         let location = response.headers().get("location").map(|it| it.to_str().unwrap());
         assert_eq!(location, (expected == 302).then_some(uri.as_str()));
     }
+    stack.stack.shutdown().await;
+}
+
+fn refresh_token(tokens: &Value) -> String {
+    tokens["refresh_token"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_session_is_renewed_until_it_is_revoked() {
+    let stack = TestStack::start().await;
+    let (_, learner) = stack.login("ada@example.com").await;
+    let refused = (400, json!({ "error": "invalid_grant" }));
+    let first = refresh_token(&exchange(&stack, &code(&stack).await, UNCHANGED).await.1);
+    let (status, tokens) = refresh(&stack, &first).await;
+    assert_eq!(status, 200, "{tokens}");
+    let second = refresh_token(&tokens);
+    assert_ne!(first, second);
+    let token = tokens["access_token"].as_str().unwrap();
+    let (_, said) = stack.get("/api/entitlements", Some(token)).await;
+    let claims = &said["event"]["requestContext"]["authorizer"]["jwt"]["claims"];
+    assert_eq!(claims["sub"], learner);
+    assert_eq!(claims["scope"], "openid email coursegate/learn");
+    for forged in ["", "made.up", second.split('.').next().unwrap(), &format!("{second}0")] {
+        assert_eq!(refresh(&stack, forged).await, refused, "{forged}");
+        revoke(&stack, "coursegate-site", forged).await;
+    }
+
+    let error = |error: &str| (400, json!({ "error": error }));
+    assert_eq!(revoke(&stack, "coursegate-service", &second).await, error("invalid_client"));
+    assert_eq!(revoke(&stack, "coursegate-site", "").await, error("invalid_request"));
+    let third = refresh_token(&refresh(&stack, &second).await.1);
+    // Any of its tokens ends the session.
+    assert_eq!(revoke(&stack, "coursegate-site", &second).await.0, 200);
+    assert_eq!(refresh(&stack, &third).await, refused);
+    assert_eq!(revoke(&stack, "coursegate-site", &second).await.0, 200);
+    stack.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn sessions_and_unconfirmed_accounts_survive_a_restart() {
+    let folder = Folder::new();
+    let keep = || Keep::Folder(folder.0.join("state"));
+    let stack = TestStack::start_on(keep()).await.unwrap();
+    let token = refresh_token(&exchange(&stack, &code(&stack).await, UNCHANGED).await.1);
+    assert_eq!(cognito(&stack, "SignUp", account("eve@example.com")).await.0, 200);
+    let sent = mailed_code(&stack);
+    stack.stack.shutdown().await;
+    let stack = TestStack::start_on(keep()).await.unwrap();
+    assert_eq!(refresh(&stack, &token).await.0, 200);
+    let confirmation = confirmation("eve@example.com", &sent);
+    assert_eq!(cognito(&stack, "ConfirmSignUp", confirmation).await, (200, json!({})));
+    stack.stack.shutdown().await;
+}
+
+/// Calls Cognito's API.
+async fn cognito(stack: &TestStack, action: &str, body: Value) -> (u16, Value) {
+    let target = format!("AWSCognitoIdentityProviderService.{action}");
+    let request = stack.client.post(stack.url("/local/cognito-idp"));
+    let request = request.header("content-type", "application/x-amz-json-1.1");
+    let request = request.header("x-amz-target", target).body(body.to_string());
+    crate::support::answer(request).await
+}
+
+fn account(email: &str) -> Value {
+    let attributes = json!([{ "Name": "email", "Value": email }]);
+    json!({ "ClientId": "coursegate-site", "Username": email, "UserAttributes": attributes })
+}
+
+fn confirmation(email: &str, code: &str) -> Value {
+    json!({ "ClientId": "coursegate-site", "Username": email, "ConfirmationCode": code })
+}
+
+/// The code in the latest e-mail, as the terminal shows it.
+fn mailed_code(stack: &TestStack) -> String {
+    let served = stack.served.lock().unwrap();
+    let mut notes = served.iter().rev().filter_map(|served| served.note.as_deref());
+    let code = notes.find_map(|note| note.split_once("the code is ")).unwrap().1;
+    code.to_owned()
+}
+
+#[tokio::test]
+async fn an_account_is_created_by_cognito_s_calls() {
+    let stack = TestStack::start().await;
+    let (status, created) = cognito(&stack, "SignUp", account("Ada@Example.com")).await;
+    assert_eq!((status, &created["UserConfirmed"]), (200, &json!(false)), "{created}");
+    assert_eq!(created["CodeDeliveryDetails"]["Destination"], "a***@e***");
+    let code = mailed_code(&stack);
+    let mails = stack.client.get(stack.url("/local/mail")).send().await.unwrap();
+    let mails = mails.text().await.unwrap();
+    assert!(mails.contains("ada@example.com") && mails.contains(&code), "{mails}");
+    let confirmation = confirmation("ada@example.com", &code);
+    assert_eq!(cognito(&stack, "ConfirmSignUp", confirmation).await, (200, json!({})));
+    assert_eq!(stack.login("ada@example.com").await.1, created["UserSub"]);
+    stack.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn refused_sign_up_calls_have_cognito_s_errors() {
+    let stack = TestStack::start().await;
+    stack.login("ada@example.com").await;
+    let site = |more: Value| {
+        let mut body = account("new@example.com");
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    let waiting = "waiting@example.com";
+    assert_eq!(cognito(&stack, "SignUp", account(waiting)).await.0, 200);
+    let wrong = if mailed_code(&stack) == "123456" { "654321" } else { "123456" };
+    for (action, body, error) in [
+        ("SignUp", account("ada@example.com"), "UsernameExistsException"),
+        ("SignUp", account(waiting), "UsernameExistsException"),
+        ("SignUp", account("nobody"), "InvalidParameterException"),
+        ("SignUp", site(json!({ "Password": "x" })), "InvalidParameterException"),
+        ("SignUp", site(json!({ "UserAttributes": [] })), "InvalidParameterException"),
+        ("SignUp", site(json!({ "ClientId": "other" })), "ResourceNotFoundException"),
+        ("SignUp", json!({}), "SerializationException"),
+        ("ConfirmSignUp", confirmation("ada@example.com", "123456"), "NotAuthorizedException"),
+        ("ConfirmSignUp", confirmation("new@example.com", "123456"), "ExpiredCodeException"),
+        ("ConfirmSignUp", confirmation(waiting, wrong), "CodeMismatchException"),
+        ("ConfirmSignUp", site(json!({ "ClientId": "other" })), "ResourceNotFoundException"),
+        ("ResendConfirmationCode", account("ada@example.com"), "InvalidParameterException"),
+        ("InitiateAuth", account("ada@example.com"), "UnknownOperationException"),
+    ] {
+        let (status, answer) = cognito(&stack, action, body.clone()).await;
+        assert_eq!((status, &answer["__type"]), (400, &json!(error)), "{action} {body}: {answer}");
+        assert!(answer["message"].is_string(), "{answer}");
+    }
+    // Nothing says that an address has no account.
+    let resent = cognito(&stack, "ResendConfirmationCode", account("new@example.com")).await;
+    assert_eq!(resent.0, 200);
+    stack.stack.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_form_begins_with_the_hinted_address() {
+    let stack = TestStack::start().await;
+    let asked = format!(
+        "{}&login_hint=%22%3E%3Cscript%3Eada%40example.com",
+        authorize(&stack, &challenge(VERIFIER))
+    );
+    let form = stack.client.get(asked).send().await.unwrap().text().await.unwrap();
+    let expected = "value=\"&quot;&gt;&lt;script&gt;ada@example.com\"";
+    assert!(form.contains(expected) && !form.contains("<script"), "{form}");
     stack.stack.shutdown().await;
 }

@@ -160,10 +160,13 @@ async fn the_site_s_config_has_every_address() {
         "sign_in": {
             "authorize": format!("{origin}/local/authorize"),
             "token": format!("{origin}/local/token"),
+            "revoke": format!("{origin}/local/revoke"),
             "logout": format!("{origin}/local/logout"),
             "client_id": "coursegate-site",
             "scope": "openid email coursegate/learn",
             "redirect": format!("{origin}/"),
+            "sign_up": format!("{origin}/local/cognito-idp"),
+            "passkeys": null,
         },
         "embed_origins": [visited.other_origin()],
     });
