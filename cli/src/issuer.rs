@@ -45,6 +45,7 @@ pub(crate) struct Discovery {
     pub(crate) issuer: String,
     pub(crate) authorization_endpoint: String,
     pub(crate) token_endpoint: String,
+    pub(crate) revocation_endpoint: Option<String>,
     pub(crate) end_session_endpoint: Option<String>,
     jwks_uri: String,
     code_challenge_methods_supported: Option<Vec<String>>,
@@ -90,7 +91,8 @@ fn http() -> reqwest::Result<Client> {
     Client::builder().timeout(TIMEOUT).build()
 }
 
-fn origin(url: &str) -> Option<String> {
+/// The scheme, host and port of a URL.
+pub(crate) fn origin(url: &str) -> Option<String> {
     Some(Url::parse(url).ok()?.origin().ascii_serialization())
 }
 
@@ -122,10 +124,14 @@ impl Discovery {
         faults
     }
 
+    /// Whether the issuer lists this scope.
+    pub(crate) fn lists_scope(&self, scope: &str) -> bool {
+        self.scopes_supported.iter().flatten().any(|listed| listed == scope)
+    }
+
     /// Whether the issuer doesn't say that it knows the learners' scope. It need not list it.
     pub(crate) fn hides_scope(&self, scope: &str) -> bool {
-        let scopes = self.scopes_supported.as_deref();
-        scopes.is_some_and(|scopes| !scopes.iter().any(|listed| listed == scope))
+        self.scopes_supported.is_some() && !self.lists_scope(scope)
     }
 
     /// API Gateway verifies only RSA signatures:

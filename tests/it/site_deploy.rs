@@ -132,6 +132,7 @@ async fn sign_in_at_the_stack_s_own_pool(shop: &mut Shop) {
         ("SignInUrl", "https://x.auth.example.com"),
         ("SiteClientId", "4abc"),
         ("ServiceClientId", "4def"),
+        ("JwtIssuer", "https://cognito-idp.us-east-1.example.com/us-east-1_pool"),
     ] {
         template["Outputs"][output] = serde_norway::from_str(&format!("Value: '{value}'")).unwrap();
     }
@@ -314,10 +315,13 @@ async fn the_site_s_config_names_the_stack_s_sign_in() {
         "sign_in": {
             "authorize": "https://x.auth.example.com/oauth2/authorize",
             "token": "https://x.auth.example.com/oauth2/token",
+            "revoke": "https://x.auth.example.com/oauth2/revoke",
             "logout": "https://x.auth.example.com/logout",
             "client_id": "4abc",
             "scope": "openid email coursegate/learn",
             "redirect": format!("{site}/"),
+            "sign_up": "https://cognito-idp.us-east-1.example.com/",
+            "passkeys": "https://x.auth.example.com/passkeys/add",
         },
         "embed_origins": ["https://blog.example.com", "https://notes.example.com"],
     });
@@ -344,8 +348,10 @@ async fn the_site_s_config_names_a_custom_issuer() {
             "issuer": url,
             "authorization_endpoint": format!("{url}/authorize"),
             "token_endpoint": format!("{url}/token"),
+            "revocation_endpoint": format!("{url}/revoke"),
             "end_session_endpoint": format!("{url}/end"),
             "jwks_uri": format!("{url}/keys"),
+            "scopes_supported": ["openid", "offline_access"],
         })
     });
     let own = own.await;
@@ -362,7 +368,11 @@ async fn the_site_s_config_names_a_custom_issuer() {
     let sign_in = &config["sign_in"];
     assert_eq!(sign_in["authorize"], format!("{own}/authorize"));
     assert_eq!(sign_in["token"], format!("{own}/token"));
+    assert_eq!(sign_in["revoke"], format!("{own}/revoke"));
     assert_eq!(sign_in["logout"], format!("{own}/end"));
+    assert_eq!(sign_in["scope"], "openid email coursegate/learn offline_access");
+    // Only Cognito has these.
+    assert_eq!([&sign_in["sign_up"], &sign_in["passkeys"]], [&Value::Null, &Value::Null]);
     assert_eq!(sign_in["client_id"], "mine");
     assert_eq!(config["embed_origins"], json!([]));
 }
@@ -411,7 +421,10 @@ async fn what_a_custom_issuer_lacks_is_reported() {
     assert!(host.contains("JwtTokenOrigin=https://tokens.example.com"), "{host}");
     assert!(end.contains("end_session_endpoint"), "{end}");
     let site = author.shop.parameters["SiteOrigin"].clone();
-    assert_eq!(author.config().await["sign_in"]["logout"], format!("{site}/"));
+    let sign_in = &author.config().await["sign_in"];
+    assert_eq!(sign_in["logout"], format!("{site}/"));
+    assert_eq!(sign_in["revoke"], Value::Null);
+    assert_eq!(sign_in["scope"], "openid email coursegate/learn", "offline access isn't offered");
 
     author.shop.parameters.insert("JwtTokenOrigin", "https://tokens.example.com".to_owned());
     author.shop.update_stack(&template_for_moto()).await;

@@ -219,6 +219,11 @@ fn no_pool_client_has_both_learner_and_service_scopes() {
     for urls in ["CallbackURLs", "LogoutURLs"] {
         assert_eq!(texts(&site[urls]), ["https://learn.example.com/"]);
     }
+    // The local stack's issuer has the same rules.
+    let rotation = json!({ "Feature": "ENABLED", "RetryGracePeriodSeconds": 10 });
+    assert_eq!(site["RefreshTokenRotation"], rotation);
+    assert_eq!(site["RefreshTokenValidity"], 30);
+    assert_eq!(site["TokenValidityUnits"]["RefreshToken"], "days");
     let server = &pool.resource("ResourceServer")["Properties"];
     let scopes = server["Scopes"].as_array().unwrap().iter();
     let scopes: Vec<&str> = scopes.map(|scope| scope["ScopeName"].as_str().unwrap()).collect();
@@ -234,7 +239,13 @@ fn learners_sign_in_with_an_emailed_code() {
     let properties = &pool.resource("UserPool")["Properties"];
     assert_eq!(properties["UserPoolTier"], "ESSENTIALS");
     let factors = texts(&properties["Policies"]["SignInPolicy"]["AllowedFirstAuthFactors"]);
-    assert!(factors.contains(&"EMAIL_OTP"));
+    // Cognito refuses a list without PASSWORD.
+    assert_eq!(factors, ["PASSWORD", "EMAIL_OTP", "WEB_AUTHN"]);
+    let flows = &pool.resource("SiteClient")["Properties"]["ExplicitAuthFlows"];
+    assert_eq!(texts(flows), ["ALLOW_USER_AUTH"], "without it, SignUp requires a password");
+    let domain = "learn-example.auth.${AWS::Region}.amazoncognito.com";
+    assert_eq!(named(&properties["WebAuthnRelyingPartyID"]), domain);
+    assert_eq!(properties["WebAuthnUserVerification"], "required");
     assert_eq!(texts(&properties["UsernameAttributes"]), ["email"]);
     assert_eq!(texts(&properties["AutoVerifiedAttributes"]), ["email"]);
     assert_eq!(properties["UsernameConfiguration"]["CaseSensitive"], false);

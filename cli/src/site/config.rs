@@ -3,10 +3,13 @@
 use serde_json::json;
 
 use crate::deployment::{Cloud, Deployment, SignIn, UserPool};
-use crate::issuer::{Discovery, IssuerError, discover};
+use crate::issuer::{Discovery, IssuerError, discover, origin};
 
 /// What a learner's token has to have, and the e-mail that the site greets with.
 const SCOPE: &str = "openid email coursegate/learn";
+/// Asks for a refresh token: <https://openid.net/specs/openid-connect-core-1_0.html#OfflineAccess>.
+/// Cognito sends one without it.
+const OFFLINE: &str = "offline_access";
 
 /// Why the site's sign-in configuration can't be written.
 #[derive(Debug, thiserror::Error)]
@@ -37,8 +40,14 @@ pub enum ConfigError {
 struct Endpoints {
     authorize: String,
     token: String,
+    revoke: Option<String>,
     logout: String,
     client_id: String,
+    scope: String,
+    /// Cognito's API, which creates accounts without a password.
+    sign_up: Option<String>,
+    /// The page on which a learner adds a passkey.
+    passkeys: Option<String>,
 }
 
 /// The file. Reports what the author should know about it.
@@ -51,11 +60,15 @@ pub(super) async fn write(
     let redirect = format!("{}/", deployment.site_origin);
     let endpoints = match (&cloud.site.sign_in, client_id) {
         (SignIn::UserPool(_), Some(_)) => return Err(ConfigError::KnownClient),
-        (SignIn::UserPool(UserPool { url, client_id, .. }), None) => Endpoints {
+        (SignIn::UserPool(UserPool { issuer, url, client_id, .. }), None) => Endpoints {
             authorize: format!("{url}/oauth2/authorize"),
             token: format!("{url}/oauth2/token"),
+            revoke: Some(format!("{url}/oauth2/revoke")),
             logout: format!("{url}/logout"),
             client_id: client_id.clone(),
+            scope: SCOPE.to_owned(),
+            sign_up: origin(issuer).map(|api| format!("{api}/")),
+            passkeys: Some(format!("{url}/passkeys/add")),
         },
         (SignIn::Issuer { issuer, .. }, None) => {
             return Err(ConfigError::NoClient { issuer: issuer.clone(), redirect });
@@ -63,24 +76,31 @@ pub(super) async fn write(
         (SignIn::Issuer { issuer, token_origin }, Some(client_id)) => {
             let found = discover(issuer).await?;
             note(&found, token_origin.as_deref(), tell);
+            let is_offline = found.lists_scope(OFFLINE);
             Endpoints {
                 authorize: found.authorization_endpoint,
                 token: found.token_endpoint,
+                revoke: found.revocation_endpoint,
                 logout: found.end_session_endpoint.unwrap_or_else(|| redirect.clone()),
                 client_id: client_id.to_owned(),
+                scope: if is_offline { format!("{SCOPE} {OFFLINE}") } else { SCOPE.to_owned() },
+                sign_up: None,
+                passkeys: None,
             }
         }
     };
-    let Endpoints { authorize, token, logout, client_id } = endpoints;
     let config = json!({
         "api": "/api",
         "sign_in": {
-            "authorize": authorize,
-            "token": token,
-            "logout": logout,
-            "client_id": client_id,
-            "scope": SCOPE,
+            "authorize": endpoints.authorize,
+            "token": endpoints.token,
+            "revoke": endpoints.revoke,
+            "logout": endpoints.logout,
+            "client_id": endpoints.client_id,
+            "scope": endpoints.scope,
             "redirect": redirect,
+            "sign_up": endpoints.sign_up,
+            "passkeys": endpoints.passkeys,
         },
         "embed_origins": cloud.site.embed_origins,
     });

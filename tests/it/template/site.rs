@@ -147,7 +147,11 @@ fn the_csp_allows_only_the_api_the_bucket_and_sign_in() {
         ("JwtTokenOrigin", "https://oauth2.googleapis.com"),
     ]);
     for (deployment, sign_in) in [
-        (pool, "https://${SignInDomain}.auth.${AWS::Region}.amazoncognito.com"),
+        (
+            pool,
+            "https://${SignInDomain}.auth.${AWS::Region}.amazoncognito.com \
+             https://cognito-idp.${AWS::Region}.amazonaws.com",
+        ),
         (other, "https://issuer.example.com"),
         (&google.unwrap(), "https://oauth2.googleapis.com"),
     ] {
