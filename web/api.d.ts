@@ -163,18 +163,25 @@ export interface Config {
   sign_in: {
     authorize: string;
     token: string;
+    /** Where refresh tokens are revoked. */
+    revoke: string | null;
     logout: string;
     client_id: string;
     scope: string;
     redirect: string;
+    /** Cognito's API, which creates accounts without a password. */
+    sign_up: string | null;
+    /** The page on which a learner adds a passkey. */
+    passkeys: string | null;
   };
   embed_origins: string[];
 }
 
-/** The issuer's response for a code. */
+/** The issuer's response for a code or a refresh token. */
 export interface Tokens {
   access_token: string;
-  id_token: string;
+  id_token?: string;
+  refresh_token?: string;
   token_type: string;
   expires_in: number;
 }

@@ -15,10 +15,11 @@ import { dashboard } from "./pages/dashboard.js";
 import { nowhere } from "./pages/nowhere.js";
 import { purchases } from "./pages/purchases.js";
 import { begin, end } from "./pages/sign-in.js";
+import { register } from "./pages/sign-up.js";
 import { success } from "./pages/success.js";
 import { Router } from "./router.js";
 import { session } from "./session.js";
-import { here, isReturn, ownPath, signOut } from "./sign-in.js";
+import { here, isReturn, ownPath, signInPath, signOut } from "./sign-in.js";
 
 /** @type {[RegExp, Page][]} */
 const ROUTES = [
@@ -31,6 +32,7 @@ const ROUTES = [
   [/^\/cancel\/?$/, cancel],
   [/^\/connect\/?$/, connect],
   [/^\/sign-in\/?$/, begin],
+  [/^\/sign-up\/?$/, register],
   [/^/, nowhere],
 ];
 
@@ -43,12 +45,16 @@ function part(id) {
 
 const router = new Router(ROUTES, part("main"));
 
+/** Where the issuer adds a passkey, if it can. */
+let passkeys = "";
+
 /** The account part of the header. */
 function account() {
   const email = session.email;
   const content = email
     ? [
         h("span", { class: "email", title: email }, email),
+        passkeys && h("a", { class: "link", href: passkeys, title: "Sign in with this device instead of a code" }, "Add a passkey"),
         h("button", {
           class: "link",
           type: "button",
@@ -60,7 +66,7 @@ function account() {
         h("button", {
           class: "button quiet",
           type: "button",
-          onclick: () => void router.go(`/sign-in?to=${encodeURIComponent(ownPath(here()))}`),
+          onclick: () => void router.go(signInPath(ownPath(here()))),
         }, session.expired ? "Sign in again" : "Sign in"),
       ];
   settle(part("account"), nodes(content));
@@ -68,8 +74,12 @@ function account() {
 
 session.addEventListener("change", account);
 account();
-// Starts loading early. Whoever needs it handles a failure.
-config().catch(() => {});
+// Starts loading early. Whoever else needs it handles a failure.
+config().then(({ sign_in: { passkeys: page, client_id, redirect } }) => {
+  if (!page) return;
+  passkeys = `${page}?${new URLSearchParams({ client_id, redirect_uri: redirect })}`;
+  account();
+}, () => {});
 
 if (isReturn()) {
   await end(part("main"), (path) => router.replace(path));

@@ -98,24 +98,31 @@ export class ApiError extends Error {
  * @returns {Promise<T>}
  */
 async function ask(method, path, { body, signal, anyone = false } = {}) {
-  const token = anyone ? null : session.token;
-  if (!anyone && !token) throw new ApiError("unauthorized");
-  const patience = AbortSignal.timeout(PATIENCE_MS);
-  const { api } = await config().catch((cause) => {
-    throw failed(cause);
-  });
-  const answer = await fetch(new URL(api + path, import.meta.url), {
-    method,
-    headers: {
-      ...(token ? { authorization: `Bearer ${token}` } : {}),
-      ...(body === undefined ? {} : { "content-type": "application/json" }),
-    },
-    body: body === undefined ? undefined : JSON.stringify(body),
-    signal: signal ? AbortSignal.any([signal, patience]) : patience,
-  }).catch((cause) => {
+  const lost = (/** @type {unknown} */ cause) => {
     if (signal?.aborted) throw signal.reason;
     throw failed(cause);
-  });
+  };
+  let token = anyone ? undefined : (await session.access().catch(lost))?.token;
+  if (!anyone && !token) throw new ApiError("unauthorized");
+  const { api } = await config().catch(lost);
+  const send = (/** @type {string | undefined} */ token) => {
+    const patience = AbortSignal.timeout(PATIENCE_MS);
+    return fetch(new URL(api + path, import.meta.url), {
+      method,
+      headers: {
+        ...(token ? { authorization: `Bearer ${token}` } : {}),
+        ...(body === undefined ? {} : { "content-type": "application/json" }),
+      },
+      body: body === undefined ? undefined : JSON.stringify(body),
+      signal: signal ? AbortSignal.any([signal, patience]) : patience,
+    }).catch(lost);
+  };
+  let answer = await send(token);
+  if (answer.status === 401 && token) {
+    // It may be older than it seems, if the clock was changed.
+    const renewed = (await session.access(token).catch(lost))?.token;
+    if (renewed) answer = await send((token = renewed));
+  }
   const received = await answer.json().catch(() => null);
   if (answer.ok && received) return received;
   if (answer.status === 401) session.expire(token);

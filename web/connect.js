@@ -10,7 +10,7 @@ import { h } from "./dom.js";
 import { decrypt, makeKeyPair, publicKeyText } from "./encryption.js";
 import { expire, keep, take } from "./pending-keys.js";
 import { session } from "./session.js";
-import { here, random } from "./sign-in.js";
+import { here, random, signInPath } from "./sign-in.js";
 
 /** The page of an embedding site that the site redirects back to. */
 export const RETURN = "/coursegate";
@@ -75,7 +75,7 @@ async function arrive() {
     if (!pair) return refuse(left);
     const text = await decrypt(pair, context(location.origin, state), response.get("response") ?? "");
     const { token, expires } = JSON.parse(text);
-    session.begin({ token, expires });
+    await session.begin({ token, expires, renew: expires });
   } catch (cause) {
     console.error("coursegate: the site’s response can’t be read:", cause);
     return refuse(left);
@@ -90,7 +90,7 @@ async function arrive() {
  */
 function refuse(left) {
   if (!location.pathname.startsWith(RETURN)) return;
-  const [heading, says] = session.token
+  const [heading, says] = session.signedIn
     ? ["You’re already signed in.", "This address works only once."]
     : ["You’re not signed in.", "This address works only once, and only in the tab you started from. Go back to the page you were on and press the button again."];
   const way = left
@@ -130,7 +130,7 @@ function taken(key) {
  */
 export function entrance(label, kind = "button") {
   if (!embedded) {
-    return h("a", { class: kind, href: `/sign-in?to=${encodeURIComponent(here())}` }, label);
+    return h("a", { class: kind, href: signInPath(here()) }, label);
   }
   const says = h("span", { role: "alert" });
   const leave = () => wayBack().then(

@@ -1,7 +1,8 @@
 // @ts-check
 // The private keys that a page of another origin keeps while its learner is at the site to sign in: one
-// per departure, deleted when its response is read. IndexedDB is the only storage that outlives the page
-// and can hold a non-extractable key.
+// per departure, deleted when its response is read.
+
+import { inStore } from "./database.js";
 
 const DATABASE = "coursegate";
 const STORE = "pending-keys";
@@ -18,7 +19,7 @@ const LIFETIME_MS = 36 * 60 * 60 * 1000;
 export async function keep(state, pair) {
   /** @type {Pending} */
   const pending = { pair, until: Date.now() + LIFETIME_MS };
-  await inStore((store) => {
+  await inStore(DATABASE, STORE, (store) => {
     deleteExpired(store);
     return store.put(pending, state);
   });
@@ -30,7 +31,7 @@ export async function keep(state, pair) {
  * @returns {Promise<CryptoKeyPair | null>}
  */
 export async function take(state) {
-  const pending = await inStore((store) => {
+  const pending = await inStore(DATABASE, STORE, (store) => {
     deleteExpired(store);
     /** @type {IDBRequest<Pending | undefined>} */
     const found = store.get(state);
@@ -43,7 +44,7 @@ export async function take(state) {
 /** Deletes the keys of learners who never came back, without creating the database if there is none. */
 export async function expire() {
   const databases = await indexedDB.databases();
-  if (databases.some(({ name }) => name === DATABASE)) await inStore(deleteExpired);
+  if (databases.some(({ name }) => name === DATABASE)) await inStore(DATABASE, STORE, deleteExpired);
 }
 
 /** @param {IDBObjectStore} store */
@@ -56,36 +57,4 @@ function deleteExpired(store) {
     cursor.continue();
   });
   return request;
-}
-
-/**
- * Runs one transaction and returns the result of its request.
- * @template T
- * @param {(store: IDBObjectStore) => IDBRequest<T>} work
- * @returns {Promise<T>}
- */
-async function inStore(work) {
-  const database = await open();
-  try {
-    const transaction = database.transaction(STORE, "readwrite");
-    const request = work(transaction.objectStore(STORE));
-    await new Promise((resolve, reject) => {
-      transaction.addEventListener("complete", resolve);
-      transaction.addEventListener("abort", () => reject(transaction.error));
-    });
-    return request.result;
-  } finally {
-    // A page with an open connection isn't eligible for the back/forward cache.
-    database.close();
-  }
-}
-
-/** @returns {Promise<IDBDatabase>} */
-function open() {
-  return new Promise((resolve, reject) => {
-    const request = indexedDB.open(DATABASE, 1);
-    request.addEventListener("upgradeneeded", () => request.result.createObjectStore(STORE));
-    request.addEventListener("success", () => resolve(request.result));
-    request.addEventListener("error", () => reject(request.error));
-  });
 }

@@ -69,7 +69,7 @@ class Shop extends EventTarget {
    * @returns {Promise<Entitlement[]>}
    */
   holdings() {
-    if (!session.token) return Promise.resolve(session.expired ? this.#known : []);
+    if (!session.signedIn) return Promise.resolve(session.expired ? this.#known : []);
     if (this.#holdings) return this.#holdings;
     const asked = api
       .entitlements()
@@ -116,7 +116,7 @@ class Shop extends EventTarget {
 
   /** Reloads the entitlements, and dispatches "change" if they differ. */
   async refresh() {
-    if (!session.token) return;
+    if (!session.signedIn) return;
     const before = this.#holdings ? await this.#holdings.catch(() => null) : [];
     this.#holdings = undefined;
     const after = await this.holdings().catch(() => null);

@@ -3,11 +3,11 @@
 
 import { encode } from "./base64url.js";
 import { config, embedded } from "./config.js";
-import { readTokens, session } from "./session.js";
+import { session } from "./session.js";
+import { TokenError, readTokens, request, revoke } from "./tokens.js";
 
 /** Prefix for the stored data of a sign-in in progress, by its state. */
 const KEY = "coursegate.sign-in.";
-const PATIENCE_MS = 20_000;
 
 /** A sign-in that failed. */
 export class SignInError extends Error {
@@ -39,7 +39,7 @@ export function ownPath(path) {
   try {
     const address = new URL(path ?? "/", location.origin);
     // Signing in must not lead to signing in.
-    if (address.pathname === "/sign-in") return ownPath(address.searchParams.get("to"));
+    if (/^\/sign-(in|up)$/.test(address.pathname)) return ownPath(address.searchParams.get("to"));
     const own = address.pathname + address.search;
     // "/.//elsewhere" has this origin, but its path alone would lead to another one.
     if (address.origin === location.origin && !own.startsWith("//")) return own;
@@ -50,12 +50,20 @@ export function ownPath(path) {
 }
 
 /**
- * Redirects to the issuer, which returns to the path.
+ * The page that signs the learner in and returns to this path.
  * @param {string} path
- * @param {{ replace?: boolean, signal?: AbortSignal }} [how] `replace` leaves no entry in the history,
- *   `signal` cancels until the browser leaves
  */
-export async function signIn(path = here(), { replace = false, signal } = {}) {
+export function signInPath(path) {
+  return `/sign-in?to=${encodeURIComponent(path)}`;
+}
+
+/**
+ * Redirects to the issuer, which returns to the path. Leaves no entry in the history.
+ * @param {string} path
+ * @param {{ email?: string, signal?: AbortSignal }} [how] `email` is the address to begin with, `signal`
+ *   cancels until the browser leaves
+ */
+export async function signIn(path, { email, signal } = {}) {
   const { sign_in } = await config();
   const verifier = random();
   const state = random();
@@ -70,10 +78,9 @@ export async function signIn(path = here(), { replace = false, signal } = {}) {
     state,
     code_challenge: encode(new Uint8Array(digest)),
     code_challenge_method: "S256",
+    ...(email ? { login_hint: email } : {}),
   }).toString();
-  if (signal?.aborted) return;
-  if (replace) location.replace(address);
-  else location.assign(address);
+  if (!signal?.aborted) location.replace(address);
 }
 
 /** Whether the issuer has redirected to this address. */
@@ -93,7 +100,7 @@ export async function finish() {
   sessionStorage.removeItem(KEY + state);
   if (!kept) {
     // The Back button returns to a sign-in that is already finished.
-    if (session.token) return "/";
+    if (session.signedIn) return "/";
     throw new SignInError(
       "You started signing in from another tab or window. Go back there, or sign in here.",
       "/",
@@ -103,25 +110,22 @@ export async function finish() {
   const path = ownPath(began);
   const code = query.get("code");
   if (!code) throw new SignInError("Sign-in was not completed.", path);
-  const lost = () => {
-    throw new SignInError("Sign-in can’t be reached right now. Try again in a moment.", path);
+  const failed = (/** @type {unknown} */ cause) => {
+    throw new SignInError(
+      cause instanceof TokenError
+        ? "Sign-in failed. It may have taken too long. Try again."
+        : "Sign-in can’t be reached right now. Try again in a moment.",
+      path,
+    );
   };
-  const { sign_in } = await config().catch(lost);
-  const answer = await fetch(sign_in.token, {
-    method: "POST",
-    body: new URLSearchParams({
-      grant_type: "authorization_code",
-      client_id: sign_in.client_id,
-      code,
-      redirect_uri: sign_in.redirect,
-      code_verifier: verifier,
-    }),
-    signal: AbortSignal.timeout(PATIENCE_MS),
-  }).catch(lost);
-  if (!answer.ok) {
-    throw new SignInError("Sign-in failed. It may have taken too long. Try again.", path);
-  }
-  session.begin(readTokens(await answer.json()));
+  const { sign_in } = await config().catch(failed);
+  const tokens = await request({
+    grant_type: "authorization_code",
+    code,
+    redirect_uri: sign_in.redirect,
+    code_verifier: verifier,
+  }).catch(failed);
+  await session.begin(readTokens(tokens), tokens.refresh_token);
   return path;
 }
 
@@ -130,8 +134,9 @@ export async function finish() {
  * forgets the learner: the issuer's session belongs to the site.
  */
 export async function signOut() {
-  session.end();
+  const refresh = await session.end();
   if (embedded) return;
+  if (refresh) await revoke(refresh);
   const { sign_in } = await config();
   const address = new URL(sign_in.logout);
   address.search = new URLSearchParams({

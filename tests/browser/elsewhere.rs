@@ -138,7 +138,7 @@ async fn a_missing_return_page_is_reported_before_leaving() {
         is_at_the_other_site(reader, PAGE).await;
         reader.blocks(&[]).await;
         reader.presses("Buy for $9.99: TutorClaw").await;
-        reader.finds("Email address").await;
+        reader.finds("I have an account").await;
     })
     .await;
 }

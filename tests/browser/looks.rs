@@ -76,9 +76,19 @@ async fn the_public_pages_are_accessible() {
             ("/success?from=chat&status=paid", "Paid. Back to your chat."),
             ("/cancel?price=tutorclaw_paid", "You left the checkout."),
             ("/cancel?price=tutorclaw_paid&from=chat", "open the link in your chat again"),
+            ("/sign-in?to=/purchases", "Do you have an account?"),
+            ("/sign-up", "Create your account"),
             ("/nowhere", "Page not found."),
         ];
         assert_all_accessible(stranger, &pages).await;
+        stranger.goes_to("/sign-up").await;
+        stranger.fills_in("Email address", "ada@example.com").await;
+        stranger.presses("Send me a code").await;
+        stranger.expects_in_the_console("400 (Bad Request)");
+        stranger.fills_in("Code", "none").await;
+        stranger.presses("Confirm").await;
+        stranger.sees(&["That isn’t the code we sent you."]).await;
+        assert_accessible(stranger).await;
         stranger.opens(&stranger.shop.other_site("/demo/embed.html")).await;
         stranger.sees(&["$9.99", "Also by the author"]).await;
         assert_accessible(stranger).await;
@@ -93,7 +103,6 @@ async fn the_public_pages_are_accessible() {
 async fn a_learner_s_pages_are_accessible() {
     visit(async |learner| {
         learner.goes_to("/sign-in?to=/course/tutorclaw/6").await;
-        learner.sees(&["Email address"]).await;
         learner.follows_the_link("ada@example.com").await;
         learner.presses("Buy for $").await;
         learner.pays_with("4242 4242 4242 4242").await;

@@ -71,3 +71,21 @@ function everything(node) {
   const below = [...node.childNodes, ...(node.shadowRoot?.childNodes ?? []), ...(node.content?.childNodes ?? [])];
   return [...own, ...below.flatMap(everything)];
 }
+
+/** The access token of the learner who is signed in on the site. */
+async function accessToken() {
+  const { session } = await import("/session.js");
+  return (await session.access())?.token ?? null;
+}
+
+/** The session that the site has stored. */
+async function storedSession() {
+  const { load } = await import("/stored-session.js");
+  return (await load())?.kept ?? null;
+}
+
+/** Changes the stored session as another tab would. */
+async function changeStoredSession(change) {
+  const { save } = await import("/stored-session.js");
+  localStorage.setItem("coursegate.session", await save({ ...await storedSession(), ...change }));
+}

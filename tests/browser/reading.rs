@@ -9,8 +9,8 @@ use crate::visitor::{Visitor, visit, visit_on};
 
 /// Calls the API as the page does; returns status and body.
 const ASK: &str = "(async (path) => {
-    const { token } = JSON.parse(sessionStorage.getItem('coursegate.session'));
-    const answer = await fetch('/api' + path, { headers: { authorization: `Bearer ${token}` } });
+    const authorization = `Bearer ${await accessToken()}`;
+    const answer = await fetch('/api' + path, { headers: { authorization } });
     return [answer.status, await answer.json()];
 })(arguments[0])";
 

@@ -92,6 +92,24 @@ impl Shop {
         token.text().await.unwrap().trim().to_owned()
     }
 
+    /// The issuer's answer to a refresh token.
+    pub(crate) async fn renews(&self, refresh_token: &str) -> Value {
+        let form = format!(
+            "grant_type=refresh_token&client_id=coursegate-site&refresh_token={refresh_token}"
+        );
+        let request = self.client.post(self.site("/local/token")).body(form);
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        request.send().await.unwrap().json().await.unwrap()
+    }
+
+    /// The code in the latest e-mail to this address.
+    pub(crate) async fn code(&self, email: &str) -> Option<String> {
+        let (_, mails) = self.get(&self.site("/local/mail")).await;
+        let (_, mail) = mails.split_once(email)?;
+        let (_, code) = mail.split_once("<code>")?;
+        Some(code.split_once("</code>")?.0.to_owned())
+    }
+
     /// An upgrade link that a tutoring service sends to a learner.
     pub(crate) async fn upgrade_link(&self, learner: &str, price: &str) -> String {
         let token = self.client.post(self.site("/local/service-token"));

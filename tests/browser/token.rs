@@ -104,8 +104,13 @@ async fn no_url_history_or_browser_file_holds_the_token() {
         let arrival = reader.shop.other_site("/coursegate#coursegate=");
         let is_written = async || holds(&fs::read(&history).ok()?, &arrival).then_some(());
         reader.until("for the history", is_written).await;
+        reader.goes_to("/").await;
+        let refresh = reader.asks("storedSession().then(({ refresh }) => refresh)", json!([]));
+        let refresh = refresh.await.unwrap();
         for (path, bytes) in files(profile) {
             assert!(!holds(&bytes, token), "{} holds the token", path.display());
+            let is_refresh = holds(&bytes, refresh.as_str().unwrap());
+            assert!(!is_refresh, "{} holds the refresh token", path.display());
             let found = jwts(&bytes);
             assert!(found.is_empty(), "{} holds {found:?}", path.display());
         }
@@ -283,7 +288,7 @@ async fn two_tabs_sign_in_at_the_same_time() {
     visit(async |reader| {
         opens_the_other_site(reader).await;
         reader.presses("Sign in").await;
-        reader.finds("Email address").await;
+        reader.is_at_the_issuer().await;
         let own = reader.browser.session.window().await.unwrap();
         reader.browser.session.open_tab().await.unwrap();
         opens_the_other_site(reader).await;

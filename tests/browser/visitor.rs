@@ -197,8 +197,26 @@ impl Visitor {
         self.browser.tell("Network.setBlockedURLs", json!({ "urls": addresses })).await;
     }
 
+    /// Runs a script in each page of this tab before the page's own ones.
+    pub(crate) async fn runs_first(&self, source: &str) {
+        let script = json!({ "source": source });
+        self.browser.tell("Page.addScriptToEvaluateOnNewDocument", script).await;
+    }
+
+    /// Says that they have an account if the site asks, and waits for the issuer's page.
+    pub(crate) async fn is_at_the_issuer(&self) {
+        let is_there = async || {
+            if let Some(answer) = self.control("I have an account").await {
+                let _ = self.browser.session.click(&answer).await;
+            }
+            self.path().await.filter(|at| at.starts_with("/local/authorize?"))
+        };
+        self.until("to be at the issuer", is_there).await;
+    }
+
     /// Signs in with the link of the sign-in page's email.
     pub(crate) async fn follows_the_link(&self, email: &str) {
+        self.is_at_the_issuer().await;
         self.fills_in("Email address", email).await;
         self.presses("Send me a link").await;
         self.sees(&["Your sign-in link"]).await;
@@ -207,8 +225,7 @@ impl Visitor {
 
     /// The learner's id, once they are signed in.
     pub(crate) async fn id(&self) -> String {
-        let id = self
-            .asks("JSON.parse(sessionStorage.getItem('coursegate.session')).learner", json!([]));
+        let id = self.asks("storedSession().then(({ learner }) => learner)", json!([]));
         id.await.unwrap().as_str().expect("a learner").to_owned()
     }
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tests::world::root;
 
 /// The budget for a page's compressed script and style.
-pub(crate) const BYTES_MAX: usize = 64_000;
+pub(crate) const BYTES_MAX: usize = 72_000;
 
 /// Files that no page of the site loads.
 const NOT_ON_THE_SITE: [&str; 2] = ["LinkOffer", "UpgradeLink"];
@@ -28,7 +28,7 @@ fn scripts_and_styles(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn the_script_and_style_of_the_whole_site_stay_under_64_kb() {
+fn the_script_and_style_of_the_whole_site_stay_under_72_kb() {
     let files = scripts_and_styles(&root().join("web"));
     assert!(files.len() > 20, "{files:?}");
     // CloudFront compresses each file separately, and tiny ones not at all:

@@ -53,7 +53,7 @@ export class CoursePaywall extends ShopElement {
     const course = await shop.course(this.getAttribute("course") ?? "");
     const chapter = course.chapters.find((chapter) => chapter.number === number);
     if (!chapter) throw new ApiError("unknown-chapter");
-    if (!session.token) {
+    if (!session.signedIn) {
       // An expired session does not close a chapter that is being read.
       if (session.expired && this.#isOpen(course, number)) return this.#text(sessionExpired());
       this.#lock(course, number);
@@ -261,7 +261,7 @@ function offers(course, found) {
       label: `Or buy ${offer.name} for ${money(offer.amount, offer.currency)}`,
     })),
     h("p", { class: "small quiet" }, ONCE),
-    !session.token && h("p", { class: "small" }, "Already bought it? ",
+    !session.signedIn && h("p", { class: "small" }, "Already bought it? ",
       entrance("Sign in", "link")),
   ];
 }

@@ -13,7 +13,7 @@ import { list, money } from "../locale.js";
 import { notice } from "../notice.js";
 import { session } from "../session.js";
 import { availability, shop } from "../shop.js";
-import { here, signIn } from "../sign-in.js";
+import { here, signInPath } from "../sign-in.js";
 import { ShopElement } from "./shop-element.js";
 
 /** If the page is still here after this long, the navigation was stopped. */
@@ -115,7 +115,7 @@ export class UnlockButton extends ShopElement {
     const { price } = offer;
     const buy = (/** @type {string} */ from) => `/buy?${new URLSearchParams({ price, from })}`;
     const { life } = this;
-    if (!embedded && !session.token) return signIn(buy(here()), { signal: life });
+    if (!embedded && !session.signedIn) return location.assign(signInPath(buy(here())));
     const url = embedded ? site + buy(await wayBack()) : await checkout(offer);
     // The learner may have gone to another page meanwhile.
     if (life.aborted) return;

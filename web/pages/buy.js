@@ -10,11 +10,11 @@ import { h } from "../dom.js";
 import { notice } from "../notice.js";
 import { session } from "../session.js";
 import { shop } from "../shop.js";
-import { here, ownPath, signIn } from "../sign-in.js";
+import { here, ownPath, signInPath } from "../sign-in.js";
 import { hostBehind } from "./connect.js";
 
 /** @param {Visit} visit */
-export async function buy({ query, show, signal }) {
+export async function buy({ query, show, go, signal }) {
   const price = query.get("price") ?? "";
   const from = ownPath(query.get("from") ?? here());
   const host = hostBehind(from);
@@ -25,7 +25,7 @@ export async function buy({ query, show, signal }) {
     /** @type {string | undefined} */
     let course;
     try {
-      if (!session.token) return await signIn(here(), { replace: true, signal });
+      if (!session.signedIn) return go(signInPath(here()));
       const offer = await shop.offer(price);
       course = offer.courses[0];
       const url = await checkout(offer, from);

@@ -34,7 +34,7 @@ export async function cancel({ query, show }) {
  * @returns {Promise<Became>}
  */
 async function became(offer) {
-  if (!offer || !session.token) return "unknown";
+  if (!offer || !session.signedIn) return "unknown";
   await shop.refresh();
   const holdings = await shop.holdings().catch(() => null);
   if (!holdings) return "unknown";

@@ -12,11 +12,11 @@ import { encrypt, isPublicKey } from "../encryption.js";
 import { notice } from "../notice.js";
 import { session } from "../session.js";
 import { shop } from "../shop.js";
-import { here, signIn } from "../sign-in.js";
+import { here, signInPath } from "../sign-in.js";
 
 /** @param {Visit} visit */
 export async function connect(visit) {
-  const { query, show, signal } = visit;
+  const { query, show, go, signal } = visit;
   const origin = query.get("origin") ?? "";
   const state = query.get("state") ?? "";
   const key = query.get("key") ?? "";
@@ -33,10 +33,11 @@ export async function connect(visit) {
     // Makes a request first, so that a token the API refuses isn't passed on.
     await shop.holdings().catch(() => []);
     if (signal.aborted) return;
-    if (!session.whole) return await signIn(here(), { replace: true, signal });
-    // The elements need only the token and its expiry.
-    const { token, expires } = session.whole;
-    const response = await encrypt(key, context(origin, state), JSON.stringify({ token, expires }));
+    // The access token and its expiry, never the refresh token.
+    const access = await session.access();
+    if (signal.aborted) return;
+    if (!access) return go(signInPath(here()));
+    const response = await encrypt(key, context(origin, state), JSON.stringify(access));
     if (signal.aborted) return;
     location.replace(`${origin}${RETURN}#${new URLSearchParams({ coursegate: state, response })}`);
   } catch (error) {

@@ -38,7 +38,7 @@ export async function dashboard(visit) {
  */
 function head(courses, holdings = []) {
   return h("div", { class: "hello" },
-    h("h1", {}, session.token ? "Your courses" : "All courses"),
+    h("h1", {}, session.signedIn ? "Your courses" : "All courses"),
     courses ? h("p", { class: "summary" }, summary(courses, holdings)) : h("div", { class: "skeleton line", "aria-hidden": "true" }));
 }
 

@@ -23,7 +23,7 @@ export async function purchases(visit) {
   const heading = () => h("h1", {}, "Your purchases");
   visit.show("Purchases", heading(), waiting("box"));
   await live(visit, async (show, again) => {
-    if (!session.token) return show("Purchases", heading(), signedOut());
+    if (!session.signedIn) return show("Purchases", heading(), signedOut());
     try {
       const [courses, holdings] = await shop.all();
       // A processing payment has no time yet, and is the newest.

@@ -53,7 +53,7 @@ async function look(visit, again) {
       "The purchase is missing from this page’s address. You’ll find it under your purchases.",
       ways(link("See your purchases", "/purchases")));
   }
-  if (!session.token) return signedOut(show, note);
+  if (!session.signedIn) return signedOut(show, note);
   checking(show);
   for (const pause of [...PAUSES_S, null]) {
     const status = await confirmed(visit, id, note, again);

@@ -1,0 +1,41 @@
+// @ts-check
+// IndexedDB, the only storage that can hold a key that no script can export. Each use has a database of
+// its own, with one store.
+
+/**
+ * Runs one transaction and returns the result of its request.
+ * @template T
+ * @param {string} name the database
+ * @param {string} store its store
+ * @param {(store: IDBObjectStore) => IDBRequest<T>} work
+ * @returns {Promise<T>}
+ */
+export async function inStore(name, store, work) {
+  const database = await open(name, store);
+  try {
+    const transaction = database.transaction(store, "readwrite");
+    const request = work(transaction.objectStore(store));
+    await new Promise((resolve, reject) => {
+      transaction.addEventListener("complete", resolve);
+      transaction.addEventListener("abort", () => reject(transaction.error));
+    });
+    return request.result;
+  } finally {
+    // A page with an open connection isn't eligible for the back/forward cache.
+    database.close();
+  }
+}
+
+/**
+ * @param {string} name
+ * @param {string} store
+ * @returns {Promise<IDBDatabase>}
+ */
+function open(name, store) {
+  return new Promise((resolve, reject) => {
+    const request = indexedDB.open(name, 1);
+    request.addEventListener("upgradeneeded", () => request.result.createObjectStore(store));
+    request.addEventListener("success", () => resolve(request.result));
+    request.addEventListener("error", () => reject(request.error));
+  });
+}
