@@ -24,14 +24,18 @@ class NoManagedPolicies:
         return {}
 
 
-def holds(condition, parameters):
-    """Whether a condition holds, of the kinds that the template has."""
+def holds(condition, parameters, named):
+    """Whether a condition holds, of the kinds that the template has; `named` has all of them."""
     ((function, arguments),) = condition.items()
+    if function == "Condition":
+        return holds(named[arguments], parameters, named)
+    if function == "Fn::And":
+        return all(holds(one, parameters, named) for one in arguments)
     if function == "Fn::Equals":
         one, other = settle(arguments, {}, parameters)
         return one == other
     if function == "Fn::Not":
-        return not holds(arguments[0], parameters)
+        return not holds(arguments[0], parameters, named)
     raise ValueError(f"{function} in a condition is not known here")
 
 
@@ -87,7 +91,8 @@ def main(path, given):
     for name, parameter in template["Parameters"].items():
         if parameter["Type"] == "CommaDelimitedList":
             parameters[name] = parameters[name].split(",")
-    names = {name: holds(one, parameters) for name, one in template["Conditions"].items()}
+    named = template["Conditions"]
+    names = {name: holds(one, parameters, named) for name, one in named.items()}
     for section in ("Resources", "Outputs"):
         there = {
             name: one

@@ -153,6 +153,7 @@ impl Row {
             programs: Programs::Each([(name.clone(), self.subject.program.clone())].into()),
             logs: logs.to_owned(),
             instances_max,
+            account_concurrency: None,
             observer: Observer::new(|_| {}),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");

@@ -277,6 +277,11 @@ fn end(text: &str) -> Result<Timestamp, &'static str> {
     calendar::end(text).ok_or("give a date like 2027-01-31, or a time like 2027-01-31T12:00:00Z")
 }
 
+fn parameter(text: &str) -> Result<(String, String), &'static str> {
+    let (name, value) = text.split_once('=').ok_or("give a name and a value, as in NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
 /// The Stripe account to sell through.
 #[derive(Debug, Args)]
 pub(crate) struct OwnAccount {
@@ -325,6 +330,13 @@ pub(crate) struct Up {
     /// Port of S3, which has the chapters [default: 9000]
     #[arg(long, value_name = "PORT")]
     pub(crate) content_port: Option<u16>,
+    /// Set a parameter of the template, such as WebhookEntrance=api
+    #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = parameter)]
+    pub(crate) parameters: Vec<(String, String)>,
+    /// Enforce AWS's limits, in an account with a quota of this many concurrent executions: the quota,
+    /// and the template's throttling. Without it, events wait and nothing is throttled
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) concurrency: Option<usize>,
     /// Let containers reach DynamoDB, Stripe and Secrets Manager at this address of Docker's bridge
     /// [172.17.0.1 if none is given]. Not needed with Docker Desktop
     #[arg(

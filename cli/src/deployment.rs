@@ -248,8 +248,10 @@ impl UserPool {
 /// Where the pieces of a local stack are, as URLs without a path.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 pub struct LocalStack {
-    /// The site, the API under `/api`, and the webhook.
+    /// The site, and the API under `/api`.
     pub gateway: String,
+    /// Where Stripe delivers, with a path.
+    pub webhook: String,
     /// Lambda's API.
     pub lambda: String,
     /// `DynamoDB`'s API.
@@ -293,12 +295,12 @@ impl Deployment {
     /// The local stack at these addresses, with this mark.
     #[must_use]
     pub fn local(stack: &LocalStack, mark: DeploymentMark) -> Self {
-        let LocalStack { gateway, lambda, dynamodb, stripe, secrets_manager } = stack;
+        let LocalStack { gateway, webhook, lambda, dynamodb, stripe, secrets_manager } = stack;
         Self {
             name: "local".to_owned(),
             shop: Shop { mode: Mode::Test, mark },
             stripe_url: Some(stripe.clone()),
-            webhook_url: format!("{gateway}/webhook"),
+            webhook_url: webhook.clone(),
             webhook_function: Function::new(&local_config(lambda), "webhook"),
             api_url: format!("{gateway}/api"),
             site_origin: gateway.clone(),

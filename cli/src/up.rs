@@ -118,6 +118,8 @@ async fn start(
             arguments: vec!["function".to_owned()],
         }),
         instances_max: INSTANCES_MAX,
+        account_concurrency: options.concurrency,
+        parameters: options.parameters.iter().cloned().collect(),
         observer: Observer::new(move |served| terminal.served(served)),
         demo: demo(catalog),
         account,
@@ -174,9 +176,9 @@ async fn open(options: &Up, catalog: &Catalog, stack: &mut Stack) -> Result<(), 
 }
 
 fn reached(addresses: &Addresses) -> LocalStack {
-    let Addresses { gateway, lambda, dynamodb, stripe, secrets_manager, content: _ } =
+    let Addresses { gateway, webhook, lambda, dynamodb, stripe, secrets_manager, content: _ } =
         addresses.clone();
-    LocalStack { gateway, lambda, dynamodb, stripe, secrets_manager }
+    LocalStack { gateway, webhook, lambda, dynamodb, stripe, secrets_manager }
 }
 
 /// What there is to know of the stack, as `GET /local/health` says it too.

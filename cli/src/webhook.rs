@@ -115,7 +115,7 @@ impl Endpoint {
     pub fn differences(&self, url: &str) -> Vec<String> {
         let mut differences = Vec::new();
         if self.url != url {
-            differences.push(format!("it delivers to {}", self.url));
+            differences.push(format!("it delivers to {}, not to {url}", self.url));
         }
         if self.status != "enabled" {
             differences.push(format!("it is {}", self.status));
@@ -196,7 +196,11 @@ pub async fn register(
 ) -> Result<(), WebhookError> {
     let Endpoints { good, others, stored } = look(account, deployment).await?;
     if let Some((endpoint, _)) = good {
-        return bring_up_to_date(account, deployment, &endpoint, tell).await;
+        // During a rotation, the old endpoint has deliveries left too.
+        for endpoint in std::iter::once(&endpoint).chain(endpoint.replaced(&others)) {
+            bring_up_to_date(account, deployment, endpoint, tell).await?;
+        }
+        return Ok(());
     }
     create(account, deployment, &stored, &others, tell).await?;
     if stored.is_empty() {

@@ -107,10 +107,10 @@ pub fn signed(bytes: &[u8]) {
     let (status, answer) = answered(&first);
     if status != 200 {
         assert_problem(&first);
-        let expected = if std::str::from_utf8(bytes).is_err() {
-            400
-        } else if bytes.len() > BODY_BYTES_MAX {
+        let expected = if bytes.len() > BODY_BYTES_MAX {
             413
+        } else if std::str::from_utf8(bytes).is_err() {
+            400
         } else {
             200
         };

@@ -2,11 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The stack's addresses, as URLs without a path.
+/// The stack's addresses, as URLs without a path, except the webhook's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Addresses {
-    /// The site, the API under `/api`, sign-in under `/local`, and the webhook.
+    /// The site, the API under `/api`, and sign-in under `/local`.
     pub gateway: String,
+    /// Where Stripe delivers events.
+    pub webhook: String,
     /// Lambda's API.
     pub lambda: String,
     /// DynamoDB's API.
@@ -58,7 +60,7 @@ impl Addresses {
         [
             ("Site", self.gateway.clone()),
             ("API", format!("{}/api", self.gateway)),
-            ("Webhook", format!("{}/webhook", self.gateway)),
+            ("Webhook", self.webhook.clone()),
             ("Stripe", self.stripe.clone()),
             ("Lambda", self.lambda.clone()),
             ("DynamoDB", self.dynamodb.clone()),
@@ -89,11 +91,11 @@ impl Addresses {
     }
 
     fn listen(&self, event_types: &str) -> Step {
-        let host = self.gateway.trim_start_matches("http://");
+        let address = self.webhook.trim_start_matches("http://");
         step(
             "Forward the events here with the Stripe CLI and the same STRIPE_API_KEY, in another \
              terminal.",
-            format!("stripe listen --forward-to {host}/webhook --events {event_types}"),
+            format!("stripe listen --forward-to {address} --events {event_types}"),
         )
     }
 

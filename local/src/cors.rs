@@ -1,4 +1,4 @@
-//! CORS: preflights and response headers, as API Gateway and S3 handle them.
+//! CORS: preflights and response headers, as API Gateway, `CloudFront` and S3 handle them.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 
@@ -33,7 +33,9 @@ impl Cors {
         if let Some(origin) = request.get(header::ORIGIN) {
             answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         }
-        answer.append(header::VARY, HeaderValue::from_static("origin"));
+        if !answer.get_all(header::VARY).iter().any(|value| value == "origin") {
+            answer.append(header::VARY, HeaderValue::from_static("origin"));
+        }
         insert(answer, header::ACCESS_CONTROL_EXPOSE_HEADERS, &self.exposed_headers.join(","));
     }
 

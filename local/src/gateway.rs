@@ -8,6 +8,7 @@ pub mod answer;
 pub mod authorizer;
 pub mod event;
 mod route;
+mod throttle;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,9 +28,13 @@ use crate::{clock, cors, random};
 use authorizer::{Authorizer, Refusal};
 use event::{Edge, Incoming};
 use route::Router;
+use throttle::Throttle;
 
 /// API Gateway's limit for a request body.
 const BODY_BYTES_MAX: usize = 10 * 1024 * 1024;
+
+/// The header of Stripe's deliveries.
+const SIGNATURE: &str = "stripe-signature";
 
 /// The gateway. Clones share everything.
 #[derive(Clone)]
@@ -42,6 +47,8 @@ struct Inner {
     router: Router,
     authorizer: Authorizer,
     cors: Option<Cors>,
+    /// None if nothing is throttled.
+    throttle: Option<Throttle>,
     webhook: Option<String>,
     lambda: Lambda,
     disk: Disk,
@@ -51,6 +58,7 @@ struct Inner {
 impl Gateway {
     pub(crate) fn new(
         template: &Template,
+        is_throttled: bool,
         authorizer: Authorizer,
         lambda: Lambda,
         disk: Disk,
@@ -62,6 +70,7 @@ impl Gateway {
             router: Router::new(&template.functions),
             authorizer,
             cors: template.cors.clone(),
+            throttle: is_throttled.then(|| Throttle::new(template.throttling.clone())),
             webhook: with_url.map(|function| function.binary.clone()),
             lambda,
             disk,
@@ -70,7 +79,8 @@ impl Gateway {
         Gateway { inner: Arc::new(inner) }
     }
 
-    /// Handles a request to the API or a CORS preflight.
+    /// Handles a request to the API or a CORS preflight. Only responses of functions get CORS headers:
+    /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-cors.html>
     async fn api_to_pages(&self, parts: &Parts, peer: SocketAddr, body: Body) -> Answered {
         let Some(declared) = &self.inner.cors else { return self.api(parts, peer, body).await };
         let rule = cors::rule([declared], &parts.method, &parts.headers);
@@ -79,10 +89,10 @@ impl Gateway {
             if let Some(rule) = rule {
                 rule.let_ask(&parts.headers, response.headers_mut());
             }
-            return Answered { response, function: None, note: None };
+            return Answered { response, by: By::Gateway, function: None, note: None };
         }
         let mut answered = self.api(parts, peer, body).await;
-        if let Some(rule) = rule {
+        if let Some(rule) = rule.filter(|_| answered.by == By::Function) {
             rule.let_see(&parts.headers, answered.response.headers_mut());
         }
         answered
@@ -99,6 +109,11 @@ impl Gateway {
         let Some(found) = self.inner.router.find(parts.method.as_str(), path) else {
             return Answered::refused(StatusCode::NOT_FOUND);
         };
+        let route_key = found.route.key();
+        let throttle = self.inner.throttle.as_ref();
+        if throttle.is_some_and(|throttle| !throttle.admits(&route_key, clock::now())) {
+            return Answered::refused(StatusCode::TOO_MANY_REQUESTS);
+        }
         let jwt = match &found.route.access {
             Access::Open => None,
             Access::Token { scopes } => {
@@ -115,12 +130,18 @@ impl Gateway {
         };
         let edge = Edge::Api {
             stage: &self.inner.stage,
-            route_key: &found.route.key(),
+            route_key: &route_key,
             path_parameters: &found.parameters,
             jwt: jwt.as_ref(),
         };
         let event = event(parts, peer, &body, &edge);
-        self.invoke(found.function, &event).await
+        // What AWS's HTTP APIs answer is not documented; REST APIs answer with a 5xx too.
+        let mut answered =
+            self.invoke(found.function, &event, StatusCode::SERVICE_UNAVAILABLE).await;
+        if parts.headers.contains_key(SIGNATURE) {
+            answered.name_event(&body);
+        }
+        answered
     }
 
     /// Handles a request to the Function URL.
@@ -132,25 +153,36 @@ impl Gateway {
             return Answered::refused(StatusCode::PAYLOAD_TOO_LARGE);
         };
         let event = event(parts, peer, &body, &Edge::FunctionUrl);
-        let mut answered = self.invoke(function, &event).await;
-        let notes = [stripe_event(&body), answered.note.take()];
-        answered.note = notes.into_iter().flatten().reduce(|event, answer| event + " " + &answer);
+        // https://docs.aws.amazon.com/lambda/latest/dg/urls-configuration.html
+        let mut answered = self.invoke(function, &event, StatusCode::TOO_MANY_REQUESTS).await;
+        answered.name_event(&body);
         answered
     }
 
-    async fn invoke(&self, function: &str, event: &Value) -> Answered {
+    /// Invokes a function. An event that Lambda throttles is answered with this status.
+    async fn invoke(&self, function: &str, event: &Value, throttled: StatusCode) -> Answered {
         let event = Bytes::from(event.to_string());
-        let (response, note) = match self.inner.lambda.invoke(function, event).await {
+        let (by, (response, note)) = match self.inner.lambda.invoke(function, event).await {
             Ok(answer) => match answer::response(&answer) {
-                Ok(response) => (response, said(&answer)),
-                Err(error) => (message(StatusCode::BAD_GATEWAY), Some(error.to_string())),
+                Ok(response) => (By::Function, (response, said(&answer))),
+                Err(error) => {
+                    (By::Gateway, (message(StatusCode::BAD_GATEWAY), Some(error.to_string())))
+                }
             },
-            Err(InvokeError::EventTooLarge) => (message(StatusCode::PAYLOAD_TOO_LARGE), None),
-            Err(error) => (message(StatusCode::BAD_GATEWAY), Some(error.to_string())),
+            Err(error) => {
+                let status = match error {
+                    InvokeError::EventTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+                    InvokeError::Throttled(_) => throttled,
+                    InvokeError::NoSuchFunction(_) | InvokeError::Failed(_) => {
+                        StatusCode::BAD_GATEWAY
+                    }
+                };
+                (By::Gateway, (message(status), Some(error.to_string())))
+            }
         };
         let complaint =
             response.status().is_server_error().then(|| self.inner.disk.complaint()).flatten();
-        Answered { response, function: Some(function.to_owned()), note: complaint.or(note) }
+        Answered { response, by, function: Some(function.to_owned()), note: complaint.or(note) }
     }
 
     async fn serve(&self, request: Request, peer: SocketAddr, entry: Entry) -> Response {
@@ -181,9 +213,17 @@ enum Entry {
     FunctionUrl,
 }
 
+/// Who made a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    Function,
+    Gateway,
+}
+
 /// A response, with details for the request log.
 struct Answered {
     response: Response,
+    by: By,
     function: Option<String>,
     note: Option<String>,
 }
@@ -191,7 +231,13 @@ struct Answered {
 impl Answered {
     /// A response from the gateway itself: no function got the request.
     fn refused(status: StatusCode) -> Answered {
-        Answered { response: message(status), function: None, note: None }
+        Answered { response: message(status), by: By::Gateway, function: None, note: None }
+    }
+
+    /// Names the event in a delivery's body in the request log.
+    fn name_event(&mut self, body: &[u8]) {
+        let notes = [stripe_event(body), self.note.take()];
+        self.note = notes.into_iter().flatten().reduce(|event, answer| event + " " + &answer);
     }
 }
 
@@ -237,6 +283,7 @@ fn message(status: StatusCode) -> Response {
         StatusCode::FORBIDDEN => "Forbidden",
         StatusCode::NOT_FOUND => "Not Found",
         StatusCode::PAYLOAD_TOO_LARGE => "Request Too Long",
+        StatusCode::TOO_MANY_REQUESTS => "Too Many Requests",
         StatusCode::SERVICE_UNAVAILABLE => "Service Unavailable",
         _ => "Internal Server Error",
     };

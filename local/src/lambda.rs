@@ -2,11 +2,14 @@
 //!
 //! [`Lambda::invoke`] gives an event to a function and waits for its result. An instance handles
 //! one event at a time; when all are busy another one is started, up to a limit, and then events
-//! wait. The parts: `pool` assigns events to instances, `process` is an instance's process, `api`
-//! is the HTTP side: a Runtime API for each instance and Lambda's own API for everybody else.
+//! wait. Events beyond a function's reserved concurrency or the account's quota are refused, as in
+//! AWS. The parts: `concurrency` counts executions, `pool` assigns events to instances, `process` is
+//! an instance's process, `api` is the HTTP side: a Runtime API for each instance and Lambda's own
+//! API for everybody else.
 //! `configuration` holds what that API can read and change of a function.
 
 mod api;
+mod concurrency;
 mod configuration;
 mod pool;
 mod process;
@@ -21,6 +24,7 @@ use tokio::net::TcpListener;
 
 use crate::observer::Observer;
 use crate::template::Function;
+use concurrency::Concurrency;
 use pool::Pool;
 
 /// Lambda's limit for an event and for a result.
@@ -46,6 +50,8 @@ pub struct Options {
     pub logs: PathBuf,
     /// The most processes of one function.
     pub instances_max: usize,
+    /// The account's quota of concurrent executions; none if nothing limits it.
+    pub account_concurrency: Option<usize>,
     /// Observes each request to the Invoke API.
     pub observer: Observer,
 }
@@ -72,6 +78,7 @@ pub struct Program {
 #[derive(Debug, Clone)]
 pub struct Lambda {
     pools: Arc<BTreeMap<String, Arc<Pool>>>,
+    concurrency: Arc<Concurrency>,
     observer: Observer,
 }
 
@@ -95,9 +102,24 @@ pub enum InvokeError {
     /// The event is over 6 MB.
     #[error("the event is larger than {PAYLOAD_BYTES_MAX} bytes")]
     EventTooLarge,
+    /// Too many executions are in progress.
+    #[error("{0}")]
+    Throttled(Throttled),
     /// The function failed.
     #[error(transparent)]
     Failed(FunctionError),
+}
+
+/// Whose limit of concurrent executions is reached, as Lambda names it.
+/// <https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html#API_Invoke_Errors>
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Throttled {
+    /// What the functions without a reservation share.
+    #[error("ConcurrentInvocationLimitExceeded")]
+    Account,
+    /// The function's reservation.
+    #[error("ReservedFunctionConcurrentInvocationLimitExceeded")]
+    Function,
 }
 
 /// A function's health.
@@ -140,6 +162,7 @@ impl Lambda {
         options: Options,
         listener: TcpListener,
     ) -> (Lambda, impl Future<Output = ()> + Send + 'static) {
+        let concurrency = Concurrency::new(options.account_concurrency, &options.functions);
         let options = Arc::new(options);
         let pools = options
             .functions
@@ -150,7 +173,7 @@ impl Lambda {
             })
             .collect();
         let observer = options.observer.clone();
-        let lambda = Lambda { pools: Arc::new(pools), observer };
+        let lambda = Lambda { pools: Arc::new(pools), concurrency, observer };
         let router = api::functions_router(lambda.clone());
         let server = async move {
             if let Err(error) = axum::serve(listener, router).await {
@@ -178,6 +201,8 @@ impl Lambda {
         if event.len() > PAYLOAD_BYTES_MAX {
             return Err(InvokeError::EventTooLarge);
         }
+        let _execution =
+            self.concurrency.begin(&pool.function().binary).map_err(InvokeError::Throttled)?;
         pool.invoke(event).await.map_err(InvokeError::Failed)
     }
 

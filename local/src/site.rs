@@ -10,13 +10,14 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use serde_json::{Value, json};
 
 use crate::sign_in::SITE_CLIENT;
-use crate::template::Template;
-use crate::{files, pages, percent};
+use crate::template::{Cors, Template};
+use crate::{cors, files, pages, percent};
 
 /// The demo pages' name for the site, replaced by its actual origin.
 const SITE_IN_THE_DEMO: &str = "https://learn.example.com";
@@ -138,6 +139,25 @@ impl Site {
 #[must_use]
 pub fn leads_to_the_page(path: &str) -> bool {
     !path.contains('.')
+}
+
+/// Adds the headers of the template's policy for the API, in place of the API's own. So pages of the
+/// other origin can also read what the API itself refuses.
+pub(crate) async fn api_headers(
+    State(policy): State<Option<Cors>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (method, asked) = (request.method().clone(), request.headers().clone());
+    let mut response = next.run(request).await;
+    if let Some(rule) = cors::rule(&policy, &method, &asked) {
+        if cors::is_preflight(&method, &asked) {
+            rule.let_ask(&asked, response.headers_mut());
+        } else {
+            rule.let_see(&asked, response.headers_mut());
+        }
+    }
+    response
 }
 
 async fn config(State(site): State<Site>) -> Response {

@@ -53,6 +53,11 @@ pub struct Options {
     pub programs: Programs,
     /// The most processes of one function.
     pub instances_max: usize,
+    /// Enforces AWS's limits, for an account with this quota of concurrent executions: the quota,
+    /// and the template's throttling. Without it, events wait and nothing is throttled.
+    pub account_concurrency: Option<usize>,
+    /// Values of the template's parameters, such as `WebhookEntrance`.
+    pub parameters: References,
     /// Observes each request.
     pub observer: Observer,
     /// The catalog entries to try a purchase with, for the home page.
@@ -65,6 +70,28 @@ pub struct Options {
     pub dynamodb_proxy: Option<String>,
     /// The functions' Stripe address, if it differs.
     pub stripe_proxy: Option<String>,
+}
+
+impl Options {
+    /// The template, with these values and those that the options change.
+    fn read_template(&self, mut references: References) -> Result<Template, StartError> {
+        if let Some(StripeAccount { url: None, .. }) = self.account {
+            references.insert("StripeApiUrl".to_owned(), String::new());
+        }
+        if let Some(proxy) = &self.dynamodb_proxy {
+            references.insert("DynamoDbEndpoint".to_owned(), proxy.clone());
+        }
+        if let Some(proxy) = &self.stripe_proxy {
+            references.insert("StripeApiUrl".to_owned(), proxy.clone());
+        }
+        references.extend(self.parameters.clone());
+        let template = Template::read(&self.template, &references)?;
+        let mut given = self.parameters.keys();
+        match given.find(|name| !template.parameters.contains(*name)) {
+            Some(unknown) => Err(StartError::NoParameter(unknown.clone())),
+            None => Ok(template),
+        }
+    }
 }
 
 /// The developer's own Stripe account, in test mode.
@@ -143,6 +170,9 @@ pub enum StartError {
         /// The operating system's error.
         source: std::io::Error,
     },
+    /// The template has no parameter of this name.
+    #[error("the template has no parameter {0}")]
+    NoParameter(String),
     /// The template can't be used.
     #[error(transparent)]
     Template(#[from] TemplateError),
@@ -198,21 +228,13 @@ impl Stack {
     /// Starts everything, and waits until every function has requested its first event. The API
     /// answers 503 until [`Stack::open`], so that no function caches an empty catalog.
     pub async fn start(options: Options) -> Result<Stack, StartError> {
-        let (listeners, addresses) = Listeners::bind(options.ports, options.account).await?;
+        let (listeners, mut addresses) =
+            Listeners::bind(options.ports, options.account.clone()).await?;
         let state = state::State::open(options.keep.clone())?;
         let entries = state.entries()?;
-        let deployment_mark = deployment_mark(&entries, options.deployment_mark)?;
-        let mut references = references(&addresses, &deployment_mark);
-        if let StripeSide::Account(StripeAccount { url: None, .. }) = listeners.stripe {
-            references.insert("StripeApiUrl".to_owned(), String::new());
-        }
-        if let Some(proxy) = options.dynamodb_proxy {
-            references.insert("DynamoDbEndpoint".to_owned(), proxy);
-        }
-        if let Some(proxy) = options.stripe_proxy {
-            references.insert("StripeApiUrl".to_owned(), proxy);
-        }
-        let template = Template::read(&options.template, &references)?;
+        let deployment_mark = deployment_mark(&entries, options.deployment_mark.clone())?;
+        let template = options.read_template(references(&addresses, &deployment_mark))?;
+        addresses.webhook = addresses.gateway.clone() + &template.webhook_path();
         let mut servers = JoinSet::new();
 
         let database = dynamo::open(&state, TABLE, &template.table)?;
@@ -238,6 +260,7 @@ impl Stack {
             programs: options.programs,
             logs: state.logs().to_owned(),
             instances_max: options.instances_max,
+            account_concurrency: options.account_concurrency,
             observer: options.observer.clone(),
         };
         let (lambda, lambda_server) = Lambda::new(functions, listeners.lambda);
@@ -248,8 +271,10 @@ impl Stack {
         let project = options.template.parent().unwrap_or(Path::new("."));
         let bucket = Bucket::new(project, template.content_cors.clone(), options.observer.clone());
         servers.spawn(serve(listeners.content, bucket.router()));
+        let is_throttled = options.account_concurrency.is_some();
+        let (disk, observer) = (state.disk(), options.observer);
         let gateway =
-            Gateway::new(&template, authorizer, lambda.clone(), state.disk(), options.observer);
+            Gateway::new(&template, is_throttled, authorizer, lambda.clone(), disk, observer);
         let health = Health {
             is_open: Arc::clone(&is_open),
             lambda: lambda.clone(),
@@ -259,7 +284,7 @@ impl Stack {
         let site = Site::new(project, &addresses.gateway, &template);
         let pages = pages::router(addresses.clone(), options.demo, stripe.who());
         let pages = pages.merge(sign_in.router()).merge(site.router());
-        let router = router(&template.stage, gateway, health, pages);
+        let router = router(&template, gateway, health, pages);
         servers.spawn(serve(listeners.gateway, router));
 
         let mut stack =
@@ -420,6 +445,8 @@ impl Listeners {
             bind(ports.secrets_manager, "secrets manager", "--secrets-port").await?;
         let (content, content_url) = bind(ports.content, "S3", "--content-port").await?;
         let addresses = Addresses {
+            // The template says where.
+            webhook: String::new(),
             gateway: gateway_url,
             lambda: lambda_url,
             dynamodb: dynamodb_url,
@@ -506,12 +533,14 @@ async fn serve(listener: TcpListener, router: Router) {
     }
 }
 
-fn router(stage: &str, gateway: Gateway, health: Health, pages: Router) -> Router {
+fn router(template: &Template, gateway: Gateway, health: Health, pages: Router) -> Router {
+    let stage = &template.stage;
     let functions = Router::new()
         .route(&format!("/{stage}"), any(gateway::api))
         .route(&format!("/{stage}/"), any(gateway::api))
         .route(&format!("/{stage}/{{*path}}"), any(gateway::api))
         .layer(from_fn_with_state(health.clone(), hold_until_open))
+        .layer(from_fn_with_state(template.api_headers.clone(), site::api_headers))
         // Deliveries left over from the last run may come at once.
         .route("/webhook", any(gateway::function_url))
         .with_state(gateway);
@@ -541,12 +570,13 @@ async fn health_of(State(health): State<Health>) -> Response {
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "starting")
     };
-    let Addresses { gateway, lambda, dynamodb, stripe, secrets_manager, content } =
+    let Addresses { gateway, webhook, lambda, dynamodb, stripe, secrets_manager, content } =
         health.addresses;
     let body = json!({
         "status": word,
         "deployment_mark": health.deployment_mark,
         "gateway": gateway,
+        "webhook": webhook,
         "lambda": lambda,
         "functions": functions,
         "dynamodb": dynamodb,

@@ -6,7 +6,7 @@
 
 mod node;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,12 +17,18 @@ use node::{Node, Resolver};
 /// The local stack's part of the template, with every reference resolved.
 #[derive(Debug, Clone)]
 pub struct Template {
+    /// The names of its parameters.
+    pub parameters: BTreeSet<String>,
     /// The API's stage, which is the first segment of every path: `api`.
     pub stage: String,
     /// The JWT authorizer of the API.
     pub authorizer: Authorizer,
     /// The API's CORS rules; none if the template allows no other origin.
     pub cors: Option<Cors>,
+    /// The CORS rules that `CloudFront` applies to everything under the API's stage.
+    pub api_headers: Option<Cors>,
+    /// How many requests the API lets through.
+    pub throttling: Throttling,
     /// The functions, in the template's order.
     pub functions: Vec<Function>,
     /// The one table.
@@ -59,6 +65,25 @@ pub struct Authorizer {
     pub audiences: Vec<String>,
 }
 
+/// How many requests the API lets through to each route.
+/// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-throttling.html>
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Throttling {
+    /// The limit of a route without one of its own; none if there is no limit.
+    pub default: Option<Limit>,
+    /// By route: `POST /checkout`.
+    pub routes: BTreeMap<String, Limit>,
+}
+
+/// A token bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// Requests at once.
+    pub burst: u32,
+    /// Requests per second in the long run.
+    pub rate: u32,
+}
+
 /// One Lambda function.
 #[derive(Debug, Clone)]
 pub struct Function {
@@ -72,6 +97,8 @@ pub struct Function {
     pub timeout: Duration,
     /// Memory in MB. The function is told; nothing enforces it here.
     pub memory_mb: u32,
+    /// How many executions are reserved for it, which is also its limit.
+    pub reserved_concurrency: Option<u32>,
     /// Environment variables, including those of `Globals`.
     pub variables: BTreeMap<String, String>,
     /// The API's routes to this function.
@@ -169,6 +196,9 @@ pub type References = BTreeMap<String, String>;
 
 /// The bucket of the chapters.
 const CONTENT_BUCKET: &str = "ContentBucket";
+/// The header policies of the distribution, for the site's files and for the API.
+const SITE_HEADERS: &str = "SiteHeaders";
+const API_HEADERS: &str = "ApiHeaders";
 
 /// Properties of a function that make no difference on a laptop.
 const FUNCTION_WITHOUT_EFFECT: &[&str] = &[
@@ -178,7 +208,6 @@ const FUNCTION_WITHOUT_EFFECT: &[&str] = &[
     "Handler",
     "LoggingConfig",
     "Policies",
-    "ReservedConcurrentExecutions",
     "Role",
     "Runtime",
     "Tags",
@@ -224,21 +253,30 @@ impl Template {
         let globals =
             root.child("Globals")?.map(|globals| globals.child("Function")).transpose()?;
         let globals = globals.flatten();
+        let parameters = read_parameters(&root, references)?;
         let resources = Resources::sort(&root.require("Resources")?)?;
-        let (stage, authorizer, cors) = read_api(&resources.api)?;
+        let api = read_api(&resources.api)?;
         let mut functions = Vec::new();
         for resource in &resources.functions {
             functions.push(read_function(resource, globals.as_ref())?);
+        }
+        for url in &resources.function_urls {
+            read_function_url(url, &mut functions)?;
         }
         let table = read_table(&resources.table)?;
         let secrets = resources.secrets.iter().map(read_secret).collect::<Result<Vec<_>, _>>()?;
         let content_cors = resources.content.map(|bucket| read_bucket(&bucket)).transpose()?;
         let site_headers =
             resources.site_headers.map(|policy| read_headers(&policy)).transpose()?;
+        let api_headers =
+            resources.api_headers.map(|policy| read_api_headers(&policy)).transpose()?;
         Ok(Template {
-            stage,
-            authorizer,
-            cors,
+            parameters,
+            stage: api.stage,
+            authorizer: api.authorizer,
+            cors: api.cors,
+            api_headers,
+            throttling: api.throttling,
             functions,
             table,
             secrets,
@@ -248,21 +286,54 @@ impl Template {
     }
 }
 
+impl Template {
+    /// Where Stripe delivers, as the template's output `WebhookUrl`: in AWS the Function URL has its
+    /// own host; here it has a path.
+    pub(crate) fn webhook_path(&self) -> String {
+        if self.functions.iter().any(|function| function.function_url) {
+            "/webhook".to_owned()
+        } else {
+            format!("/{}/webhook", self.stage)
+        }
+    }
+}
+
+/// The parameters' names. A value that AWS would refuse is an error.
+fn read_parameters(
+    root: &Node<'_>,
+    references: &References,
+) -> Result<BTreeSet<String>, TemplateError> {
+    let Some(parameters) = root.child("Parameters")? else { return Ok(BTreeSet::new()) };
+    let mut names = BTreeSet::new();
+    for parameter in parameters.children()? {
+        let given = references.get(parameter.name());
+        if let (Some(given), Some(allowed)) = (given, parameter.child("AllowedValues")?)
+            && !allowed.items()?.iter().any(|value| value.string().is_ok_and(|it| it == *given))
+        {
+            return Err(allowed.unusable(format!("{given} is not one of these values")));
+        }
+        names.insert(parameter.name().to_owned());
+    }
+    Ok(names)
+}
+
 /// The resources that matter here, by type.
 struct Resources<'a> {
     api: Node<'a>,
     table: Node<'a>,
     functions: Vec<Node<'a>>,
     secrets: Vec<Node<'a>>,
+    function_urls: Vec<Node<'a>>,
     content: Option<Node<'a>>,
     site_headers: Option<Node<'a>>,
+    api_headers: Option<Node<'a>>,
 }
 
 impl<'a> Resources<'a> {
     fn sort(resources: &Node<'a>) -> Result<Resources<'a>, TemplateError> {
         let (mut apis, mut tables) = (Vec::new(), Vec::new());
-        let (mut functions, mut secrets) = (Vec::new(), Vec::new());
-        let (mut content, mut site_headers) = (None, None);
+        let (mut functions, mut function_urls, mut secrets) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut content, mut site_headers, mut api_headers) = (None, None, None);
         for resource in resources.children()? {
             if let Some(condition) = resource.child("Condition")?
                 && !condition.holds()?
@@ -273,10 +344,15 @@ impl<'a> Resources<'a> {
             match kind.as_str() {
                 "AWS::Serverless::HttpApi" => apis.push(resource),
                 "AWS::Serverless::Function" => functions.push(resource),
+                "AWS::Lambda::Url" => function_urls.push(resource),
                 "AWS::DynamoDB::Table" => tables.push(resource),
                 "AWS::SecretsManager::Secret" => secrets.push(resource),
                 "AWS::S3::Bucket" if resource.name() == CONTENT_BUCKET => content = Some(resource),
-                "AWS::CloudFront::ResponseHeadersPolicy" => site_headers = Some(resource),
+                "AWS::CloudFront::ResponseHeadersPolicy" => match resource.name() {
+                    SITE_HEADERS => site_headers = Some(resource),
+                    API_HEADERS => api_headers = Some(resource),
+                    _ => return Err(resource.unusable("the local stack doesn't send its headers")),
+                },
                 other if TYPES_WITHOUT_EFFECT.iter().any(|known| other.starts_with(known)) => {}
                 other => {
                     return Err(
@@ -289,9 +365,11 @@ impl<'a> Resources<'a> {
             api: only(apis, resources, "AWS::Serverless::HttpApi")?,
             table: only(tables, resources, "AWS::DynamoDB::Table")?,
             functions,
+            function_urls,
             secrets,
             content,
             site_headers,
+            api_headers,
         })
     }
 }
@@ -307,7 +385,15 @@ fn only<'a>(
     }
 }
 
-fn read_api(resource: &Node<'_>) -> Result<(String, Authorizer, Option<Cors>), TemplateError> {
+/// The API without its routes, which belong to the functions.
+struct Api {
+    stage: String,
+    authorizer: Authorizer,
+    cors: Option<Cors>,
+    throttling: Throttling,
+}
+
+fn read_api(resource: &Node<'_>) -> Result<Api, TemplateError> {
     let properties = resource.require("Properties")?;
     properties.only_keys(&[
         "AccessLogSettings",
@@ -337,7 +423,25 @@ fn read_api(resource: &Node<'_>) -> Result<(String, Authorizer, Option<Cors>), T
         audiences: configuration.require("audience")?.strings()?,
     };
     let cors = properties.child("CorsConfiguration")?;
-    Ok((stage, authorizer, cors.map(|cors| read_api_cors(&cors)).transpose()?))
+    let cors = cors.map(|cors| read_api_cors(&cors)).transpose()?;
+    Ok(Api { stage, authorizer, cors, throttling: read_throttling(&properties)? })
+}
+
+fn read_throttling(api: &Node<'_>) -> Result<Throttling, TemplateError> {
+    let limit = |settings: &Node<'_>| {
+        settings.only_keys(&["ThrottlingBurstLimit", "ThrottlingRateLimit"])?;
+        let burst = settings.require("ThrottlingBurstLimit")?.integer()?;
+        Ok(Limit { burst, rate: settings.require("ThrottlingRateLimit")?.integer()? })
+    };
+    let default =
+        api.child("DefaultRouteSettings")?.map(|settings| limit(&settings)).transpose()?;
+    let mut routes = BTreeMap::new();
+    if let Some(settings) = api.child("RouteSettings")? {
+        for route in settings.children()? {
+            routes.insert(route.name().to_owned(), limit(&route)?);
+        }
+    }
+    Ok(Throttling { default, routes })
 }
 
 fn read_api_cors(cors: &Node<'_>) -> Result<Cors, TemplateError> {
@@ -394,6 +498,41 @@ fn read_headers(resource: &Node<'_>) -> Result<Vec<(&'static str, String)>, Temp
     Ok(headers)
 }
 
+/// The headers that `CloudFront` adds to the API's answers.
+fn read_api_headers(resource: &Node<'_>) -> Result<Cors, TemplateError> {
+    let config = resource.require("Properties")?.require("ResponseHeadersPolicyConfig")?;
+    config.only_keys(&["Comment", "CorsConfig", "Name"])?;
+    let cors = config.require("CorsConfig")?;
+    let overrides = cors.require("OriginOverride")?;
+    if overrides.json()? != Value::Bool(true) {
+        return Err(overrides.unusable("the local stack replaces the API's headers: use true"));
+    }
+    let items = |name: &str| cors.require(name)?.require("Items")?.strings();
+    Ok(Cors {
+        origins: items("AccessControlAllowOrigins")?,
+        methods: items("AccessControlAllowMethods")?,
+        headers: items("AccessControlAllowHeaders")?,
+        exposed_headers: items("AccessControlExposeHeaders")?,
+        max_age_seconds: cors.require("AccessControlMaxAgeSec")?.integer()?,
+    })
+}
+
+/// Gives the function that this URL is for its URL.
+fn read_function_url(url: &Node<'_>, functions: &mut [Function]) -> Result<(), TemplateError> {
+    let properties = url.require("Properties")?;
+    properties.only_keys(&["AuthType", "TargetFunctionArn"])?;
+    let auth = properties.require("AuthType")?;
+    if auth.string()? != "NONE" {
+        return Err(auth.unusable("the local stack supports only AuthType NONE"));
+    }
+    let target = properties.require("TargetFunctionArn")?;
+    let name = target.resource()?;
+    let function = functions.iter_mut().find(|function| function.logical_id == name);
+    let function = function.ok_or_else(|| target.unusable("there is no such function"))?;
+    function.function_url = true;
+    Ok(())
+}
+
 fn read_function(
     resource: &Node<'_>,
     globals: Option<&Node<'_>>,
@@ -401,8 +540,8 @@ fn read_function(
     let metadata = resource.require("Metadata")?;
     let properties = resource.require("Properties")?;
     let mut known = FUNCTION_WITHOUT_EFFECT.to_vec();
-    known.extend(["Description", "Environment", "Events", "FunctionUrlConfig"]);
-    known.extend(["MemorySize", "Timeout"]);
+    known.extend(["Description", "Environment", "Events"]);
+    known.extend(["MemorySize", "ReservedConcurrentExecutions", "Timeout"]);
     properties.only_keys(&known)?;
     if let Some(globals) = globals {
         globals.only_keys(&known)?;
@@ -421,17 +560,12 @@ fn read_function(
             routes.push(read_route(&event)?);
         }
     }
-    let function_url = match properties.child("FunctionUrlConfig")? {
-        None => false,
-        Some(url) => {
-            url.only_keys(&["AuthType"])?;
-            let auth = url.require("AuthType")?;
-            if auth.string()? != "NONE" {
-                return Err(auth.unusable("the local stack supports only AuthType NONE"));
-            }
-            true
-        }
-    };
+    let reserved = properties.child("ReservedConcurrentExecutions")?;
+    let reserved = reserved.map(|reserved| {
+        // A parameter's value is text.
+        let number = reserved.string()?.parse();
+        number.map_err(|_none| reserved.unusable("this must be a whole number"))
+    });
     // Lambda's own defaults: 3 seconds and 128 MB.
     let setting = |name: &str, default: u32| -> Result<u32, TemplateError> {
         if let Some(own) = properties.child(name)? {
@@ -451,9 +585,10 @@ fn read_function(
         },
         timeout: Duration::from_secs(u64::from(setting("Timeout", 3)?)),
         memory_mb: setting("MemorySize", 128)?,
+        reserved_concurrency: reserved.transpose()?,
         variables,
         routes,
-        function_url,
+        function_url: false,
     })
 }
 

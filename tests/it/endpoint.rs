@@ -165,6 +165,25 @@ async fn a_manually_changed_endpoint_is_corrected() {
 }
 
 #[tokio::test]
+async fn a_moved_webhook_s_endpoints_move_with_it() {
+    let (world, deployment) = fresh().await;
+    let (account, now) = (world.account(), world.clock.now());
+    // Registered at an address that is gone by now, in the middle of a rotation.
+    let url = "https://before.example.com/".to_owned();
+    let before = Deployment { webhook_url: url, ..world.deployment(&world.webhook_url()) };
+    register(&account, &before).await.unwrap();
+    rotate(&account, &before, Ending::WhenDelivered, now).await.unwrap();
+
+    let done = register(&account, &deployment).await.unwrap().join("\n");
+    assert_eq!(done.matches("it delivers to https://before.example.com/, not to").count(), 2);
+    let endpoints = endpoints(&world).await;
+    let urls: Vec<_> = endpoints.iter().map(|it| it["url"].as_str().unwrap()).collect();
+    assert_eq!(urls, [deployment.webhook_url.as_str(); 2], "both have deliveries left");
+    events_let_in(&world, &learner("ada")).await;
+    assert_eq!(register(&account, &deployment).await.unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn an_endpoint_whose_secret_nobody_has_is_replaced() {
     let (world, deployment) = fresh().await;
     let form = format!("url={}&enabled_events[0]=*", deployment.webhook_url);

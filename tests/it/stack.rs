@@ -6,6 +6,7 @@ mod sign_in;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_sdk_cloudformation::types::Parameter;
@@ -189,7 +190,8 @@ impl Shop {
         let router = issuer
             .route("/api/courses", get(courses))
             .route("/api/entitlements", get(unauthorized))
-            .route("/webhook", post(deliver));
+            .route("/webhook", post(deliver.clone()))
+            .route("/api/webhook", post(deliver));
         self.servers.spawn(async move { axum::serve(listener, router).await.unwrap() });
     }
 
@@ -258,6 +260,21 @@ impl Shop {
         let event = json!({ "type": kind, "object": session, "created": created });
         let event = self.control_simulator("events", &event).await;
         event["id"].as_str().unwrap().to_owned()
+    }
+
+    /// The delivery of an event to the newest endpoint, once it has been tried.
+    async fn first_delivery_of(&self, event: &str) -> Value {
+        for _ in 0..400 {
+            let url = format!("{}/_sim/deliveries", self.stripe.url());
+            let all: Value = reqwest::get(url).await.unwrap().json().await.unwrap();
+            let mut all = all["deliveries"].as_array().unwrap().iter();
+            let tried = |it: &&Value| it["event"] == event && it["attempts"] != 0;
+            if let Some(delivery) = all.find(tried) {
+                return delivery.clone();
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("{event} is not delivered");
     }
 
     /// The doctor's problems and notes, with their remedies.

@@ -2,6 +2,7 @@
 //! code and the local stack.
 
 mod site;
+mod throttled;
 mod watching;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -86,6 +87,7 @@ fn deployments() -> Option<&'static [Deployment; 2]> {
                 "AlarmEmail": "ops@example.com",
                 "JwtIssuer": "https://issuer.example.com",
                 "JwtAudience": "site,service",
+                "WebhookEntrance": "api",
             }),
         ]
         .map(|parameters| {
@@ -125,6 +127,9 @@ fn texts(list: &Value) -> Vec<&str> {
     list.as_array().unwrap().iter().map(|item| item.as_str().unwrap()).collect()
 }
 
+/// The API's route for Stripe's deliveries.
+pub(crate) const WEBHOOK: &str = "POST /webhook";
+
 #[test]
 fn each_route_has_the_local_stack_s_function_and_authorizer() {
     let Some(deployments) = deployments() else { return };
@@ -136,7 +141,7 @@ fn each_route_has_the_local_stack_s_function_and_authorizer() {
         }
     }
     let handled: BTreeSet<&str> =
-        checkout::ROUTES.iter().chain(entitlements::ROUTES).copied().collect();
+        checkout::ROUTES.iter().chain(entitlements::ROUTES).chain([&WEBHOOK]).copied().collect();
     assert_eq!(read.keys().map(String::as_str).collect::<BTreeSet<_>>(), handled);
 
     for deployment in deployments {
@@ -163,9 +168,6 @@ fn each_route_has_the_local_stack_s_function_and_authorizer() {
         assert_eq!(deployed, read);
         let stage = &deployment.resource("ApiapiStage")["Properties"];
         assert_eq!(stage["StageName"], template.stage.as_str());
-        for route in stage["RouteSettings"].as_object().unwrap().keys() {
-            assert!(read.contains_key(route), "{route} is throttled, and is none");
-        }
     }
 }
 
@@ -369,7 +371,7 @@ fn each_role_allows_exactly_what_its_adapters_do() {
 #[test]
 fn only_the_api_invokes_functions_and_the_public_the_webhook() {
     let Some(deployments) = deployments() else { return };
-    for deployment in deployments {
+    for (deployment, has_url) in deployments.iter().zip([true, false]) {
         let mut by_the_api = BTreeSet::new();
         let mut by_anyone = BTreeSet::new();
         for permission in deployment.of_type("AWS::Lambda::Permission").into_values() {
@@ -391,15 +393,24 @@ fn only_the_api_invokes_functions_and_the_public_the_webhook() {
                 by_anyone.insert((function, action));
             }
         }
-        let api = ["CheckoutFunction", "EntitlementsFunction"].map(str::to_owned);
-        assert_eq!(by_the_api, api.into());
+        let api = ["CheckoutFunction", "EntitlementsFunction", "WebhookFunction"];
+        assert_eq!(by_the_api, api.map(str::to_owned).into());
         // AWS requires both since October 2025:
         // https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html
-        let both = ["lambda:InvokeFunction", "lambda:InvokeFunctionUrl"];
-        assert_eq!(by_anyone, both.map(|action| ("WebhookFunction".to_owned(), action)).into());
+        let both = ["lambda:InvokeFunction", "lambda:InvokeFunctionUrl"].into_iter();
+        let both = both.filter(|_| has_url).map(|action| ("WebhookFunction".to_owned(), action));
+        assert_eq!(by_anyone, both.collect());
         let urls = deployment.of_type("AWS::Lambda::Url");
         let functions: Vec<_> = urls.values().map(|url| named(&url["TargetFunctionArn"])).collect();
-        assert_eq!(functions, ["WebhookFunction"]);
+        assert_eq!(functions, if has_url { &["WebhookFunction"][..] } else { &[] });
+        // Where the operator's commands tell Stripe to deliver.
+        let address = &deployment.expanded["Outputs"]["WebhookUrl"]["Value"];
+        if has_url {
+            assert_eq!(address, &json!({ "Fn::GetAtt": ["WebhookFunctionUrl", "FunctionUrl"] }));
+        } else {
+            let api = named(&deployment.expanded["Outputs"]["ApiUrl"]["Value"]);
+            assert_eq!(named(address), api + "/webhook");
+        }
     }
 }
 

@@ -21,7 +21,7 @@ pub mod report;
 pub mod script;
 pub mod stripe_proxy;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -298,6 +298,8 @@ async fn start(options: &Options, proxy_url: String, stripe_url: String) -> Stac
         ports: Ports::FREE,
         programs: options.programs.clone(),
         instances_max: options.instances,
+        account_concurrency: None,
+        parameters: BTreeMap::new(),
         observer: Observer::new(|_| {}),
         demo: None,
         account: None,
@@ -318,9 +320,9 @@ async fn start(options: &Options, proxy_url: String, stripe_url: String) -> Stac
 
 /// The stack as its operator reaches it.
 fn deployment(stack: &Stack) -> Deployment {
-    let Addresses { gateway, lambda, dynamodb, stripe, secrets_manager, content: _ } =
+    let Addresses { gateway, webhook, lambda, dynamodb, stripe, secrets_manager, content: _ } =
         stack.addresses().clone();
-    let stack = LocalStack { gateway, lambda, dynamodb, stripe, secrets_manager };
+    let stack = LocalStack { gateway, webhook, lambda, dynamodb, stripe, secrets_manager };
     Deployment::local(&stack, shop().mark)
 }
 

@@ -350,13 +350,13 @@ impl World {
     pub fn deployment(&self, webhook_url: &str) -> Deployment {
         let stack = LocalStack {
             gateway: SITE_ORIGIN.to_owned(),
+            webhook: webhook_url.to_owned(),
             lambda: self.functions_url.clone(),
             dynamodb: self.dynamodb_url.clone(),
             stripe: self.stripe_url.clone(),
             secrets_manager: self.secrets_url.clone(),
         };
         Deployment {
-            webhook_url: webhook_url.to_owned(),
             api_key_id: API_KEY_ID.to_owned(),
             read_key_id: READ_KEY_ID.to_owned(),
             signing_secret_id: SIGNING_SECRET_ID.to_owned(),

@@ -236,6 +236,11 @@ pub(super) async fn endpoint(patient: &Patient<'_>) -> Finding {
             let differences = endpoint.differences(url);
             if !differences.is_empty() {
                 Finding::bad(format!("{}: {}", endpoint.id, differences.join("; ")), register)
+            } else if let Some(lost) = others.iter().find(|other| other.url != *url) {
+                Finding::bad(
+                    format!("{} delivers to {}, not to {url}", lost.id, lost.url),
+                    register,
+                )
             } else if let Some(other) = others.first() {
                 Finding::note(
                     format!("{} works, but {} delivers here too", endpoint.id, other.id),

@@ -93,3 +93,14 @@ fn a_thin_event_endpoint_is_reported_with_its_fix() {
     assert!(drained.out.contains("is a thin event"), "{}", drained.out);
     assert!(drained.out.contains("coursegate quarantine dismiss evt_test_"), "{}", drained.out);
 }
+
+#[test]
+fn the_doctor_reaches_the_webhook_behind_the_api() {
+    let shop = Shop::open_throttled();
+    assert!(shop.running.addresses["webhook"].as_str().unwrap().ends_with("/api/webhook"));
+    let said = shop.run(&["doctor"]);
+    for check in ["endpoint", "signed probe", "forged probe"] {
+        let found = line(&said, check);
+        assert!(found.starts_with("ok"), "{found}");
+    }
+}

@@ -10,6 +10,7 @@
 
 mod doctor;
 mod events;
+mod flood;
 mod leak;
 mod learner;
 mod operator;

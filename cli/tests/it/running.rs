@@ -13,7 +13,8 @@ pub(crate) struct Running {
     pub(crate) addresses: Value,
     /// What it said until it was ready.
     pub(crate) said: String,
-    stdout: BufReader<ChildStdout>,
+    /// None if it is thrown away.
+    stdout: Option<BufReader<ChildStdout>>,
 }
 
 /// How a stack ended that was not meant to run.
@@ -43,14 +44,15 @@ pub(crate) fn up(arguments: &[&str]) -> Running {
 /// The same for a command of one's own.
 pub(crate) fn start(mut command: Command) -> Running {
     let mut child = command.stderr(Stdio::inherit()).spawn().unwrap();
-    let stdout = BufReader::new(child.stdout.take().unwrap());
-    let mut running = Running { child, addresses: Value::Null, said: String::new(), stdout };
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut running = Running { child, addresses: Value::Null, said: String::new(), stdout: None };
     loop {
         let mut line = String::new();
-        let read = running.stdout.read_line(&mut line).unwrap();
+        let read = stdout.read_line(&mut line).unwrap();
         assert_ne!(read, 0, "it ended before it was ready: {}", running.said);
         if let Some(addresses) = line.strip_prefix("ready ") {
             running.addresses = serde_json::from_str(addresses).unwrap();
+            running.stdout = Some(stdout);
             return running;
         }
         running.said.push_str(&line);
@@ -69,12 +71,21 @@ impl Running {
         format!("{}{path}", self.addresses["gateway"].as_str().unwrap())
     }
 
+    /// Throws away what it says from now on. It says a line for each request, and stops when nobody
+    /// reads so many.
+    pub(crate) fn discard_output(&mut self) {
+        let mut stdout = self.stdout.take().unwrap();
+        std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
+    }
+
     /// Sends a signal and gives the exit code, and what it said since it was ready.
     pub(crate) fn stop(mut self, signal: &str) -> (Option<i32>, String) {
         let kill = format!("kill {signal} {}", self.child.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
         let mut said = String::new();
-        self.stdout.read_to_string(&mut said).unwrap();
+        if let Some(stdout) = &mut self.stdout {
+            stdout.read_to_string(&mut said).unwrap();
+        }
         (self.child.wait().unwrap().code(), said)
     }
 }

@@ -23,7 +23,7 @@ pub(crate) struct Shop {
 /// Somebody who has signed in.
 pub(crate) struct Learner {
     pub(crate) id: String,
-    token: String,
+    pub(crate) token: String,
 }
 
 /// A session that was paid, and its payment.
@@ -35,6 +35,12 @@ pub(crate) struct Paid {
 impl Shop {
     pub(crate) fn open() -> Self {
         Self { running: up(&["--ephemeral"]) }
+    }
+
+    /// One whose webhook is behind the API's throttling.
+    pub(crate) fn open_throttled() -> Self {
+        let parameter = ["--parameter", "WebhookEntrance=api"];
+        Self { running: up(&[&["--ephemeral", "--concurrency", "30"], &parameter[..]].concat()) }
     }
 
     /// What marks the shop's objects at Stripe as its own.
@@ -124,6 +130,11 @@ impl Shop {
     pub(crate) fn check_out(&self, learner: &Learner, price: &str) -> String {
         let answer = self.api(&learner.token, "/checkout", Some(&json!({ "price": price })));
         answer["session_id"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+    }
+
+    /// What the success page asks.
+    pub(crate) fn confirm(&self, learner: &Learner, session: &str) -> Value {
+        self.api(&learner.token, &format!("/checkout/{session}/confirm"), Some(&json!({})))
     }
 
     /// Has a service make a link with which the learner can buy.

@@ -171,6 +171,15 @@ fn a_port_clash_and_a_missing_template_are_one_sentence() {
 }
 
 #[test]
+fn a_parameter_that_aws_would_refuse_is_one_sentence() {
+    let with = |parameter, expected: &[&str]| {
+        check_refusal(&["--ephemeral", "--parameter", parameter], expected);
+    };
+    with("WebhookEntrnce=api", &["the template has no parameter WebhookEntrnce"]);
+    with("WebhookEntrance=door", &["WebhookEntrance.AllowedValues", "door is not one of these"]);
+}
+
+#[test]
 fn the_project_is_found_from_a_folder_in_it() {
     // The catalog is read first, so a complaint about a port means that it was found.
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -23,6 +23,7 @@ use shared::{aws, config};
 use tracing::Instrument;
 
 /// The largest event that we accept. Stripe publishes no limit; its events are a few kilobytes.
+/// A larger one can be applied with `coursegate replay`, which reads it from Stripe.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 
 /// When to respond at the latest. Lambda stops the function after ten seconds, as `template.yaml`
@@ -102,14 +103,6 @@ async fn deliver<L: Ledger + AccessReader, C: Clock, R: StripeReader, S: SecretR
     }
     let now = app.clock.now();
     let delivery = verify(&app.signing_secrets, unverified(request)?, now).await?;
-    if delivery.body().len() > BODY_BYTES_MAX {
-        return Err(refused(
-            Metric::TooLarge,
-            ProblemKind::BodyTooLarge,
-            "the event is larger than 1 MiB",
-            "Send at most 1 MiB.",
-        ));
-    }
     let observation = delivery.read(app.shop.mode);
     apply(&app.ledger, &app.stripe, &app.clock, &app.shop, &observation)
         .await
@@ -137,7 +130,17 @@ fn not_applied(observation: &Observation, cause: &ApplyError) -> Problem {
     Problem::from(cause)
 }
 
+/// The delivery as it was sent. Anyone can send one, so a large body is refused before its signature
+/// is computed, and raises no alarm.
 fn unverified(request: &Request) -> Result<UnverifiedDelivery<'_>, Problem> {
+    if request.body().len() > BODY_BYTES_MAX {
+        return Err(refused(
+            Metric::TooLarge,
+            ProblemKind::BodyTooLarge,
+            "the body is larger than 1 MiB",
+            "Send at most 1 MiB.",
+        ));
+    }
     let unverified_signature = request
         .headers()
         .get("stripe-signature")

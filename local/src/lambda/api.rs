@@ -201,6 +201,7 @@ pub(super) fn invoke_error(error: &InvokeError) -> Response {
     let (status, kind) = match error {
         InvokeError::NoSuchFunction(_) => (StatusCode::NOT_FOUND, "ResourceNotFoundException"),
         InvokeError::EventTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "RequestTooLargeException"),
+        InvokeError::Throttled(_) => (StatusCode::TOO_MANY_REQUESTS, "TooManyRequestsException"),
         InvokeError::Failed(_) => (StatusCode::INTERNAL_SERVER_ERROR, "ServiceException"),
     };
     fault(status, kind, &error.to_string())

@@ -119,15 +119,26 @@ impl<'a> Node<'a> {
 
     fn is_true(&self) -> Result<bool, TemplateError> {
         let Value::Tagged(tagged) = self.value else {
-            return Err(self.unusable("the local stack supports only !Equals and !Not"));
+            return Err(self.unusable("the local stack supports only !Equals, !Not and !And"));
         };
+        if tagged.tag == "Condition" {
+            return self.below("Condition", &tagged.value).holds();
+        }
         let arguments = tagged.value.as_sequence().map(Vec::as_slice);
         match (tagged.tag.to_string().as_str(), arguments) {
             ("!Equals", Some([one, other])) => {
                 Ok(self.below("0", one).json()? == self.below("1", other).json()?)
             }
             ("!Not", Some([condition])) => Ok(!self.below("0", condition).is_true()?),
-            _ => Err(self.unusable("the local stack supports only !Equals and !Not")),
+            ("!And", Some(conditions)) => {
+                for condition in conditions {
+                    if !self.below("And", condition).is_true()? {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            }
+            _ => Err(self.unusable("the local stack supports only !Equals, !Not and !And")),
         }
     }
 
@@ -195,6 +206,14 @@ impl<'a> Node<'a> {
                 text.ok_or_else(|| self.unusable("its items must be text"))
             })
             .collect()
+    }
+
+    /// The resource that a `!Ref` names.
+    pub(super) fn resource(&self) -> Result<&'a str, TemplateError> {
+        let tagged = if let Value::Tagged(tagged) = self.value { Some(tagged) } else { None };
+        let name = tagged.filter(|tagged| tagged.tag == "Ref");
+        let name = name.and_then(|tagged| tagged.value.as_str());
+        name.ok_or_else(|| self.unusable("this must be the !Ref of a resource"))
     }
 
     pub(super) fn integer(&self) -> Result<u32, TemplateError> {

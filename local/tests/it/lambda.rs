@@ -25,6 +25,7 @@ fn function(name: &str) -> Function {
         description: "Says what it is told.".to_owned(),
         timeout: Duration::from_secs(20),
         memory_mb: 256,
+        reserved_concurrency: None,
         variables: BTreeMap::from([("GREETING".to_owned(), "hello".to_owned())]),
         routes: Vec::new(),
         function_url: false,
@@ -36,6 +37,19 @@ async fn run(function: Function, instances_max: usize) -> Running {
 }
 
 async fn run_as(programs: Programs, functions: Vec<Function>, instances_max: usize) -> Running {
+    start(programs, functions, instances_max, None).await
+}
+
+async fn run_in_account(functions: Vec<Function>, account_concurrency: Option<usize>) -> Running {
+    start(Programs::One(this_program()), functions, 9, account_concurrency).await
+}
+
+async fn start(
+    programs: Programs,
+    functions: Vec<Function>,
+    instances_max: usize,
+    account_concurrency: Option<usize>,
+) -> Running {
     let folder = Folder::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -44,6 +58,7 @@ async fn run_as(programs: Programs, functions: Vec<Function>, instances_max: usi
         programs,
         logs: folder.0.clone(),
         instances_max,
+        account_concurrency,
         observer: Observer::new(|_| {}),
     };
     let (lambda, server) = Lambda::new(options, listener);
@@ -324,5 +339,57 @@ async fn unsupported_configuration_changes_are_refused() {
     assert_eq!(status, 400, "{said}");
     let nobody = client().get(running.configuration_url("nobody"));
     assert_eq!(answer(nobody).await.0, 404);
+    running.lambda.stop().await;
+}
+
+/// Begins this many executions that last until the file is there.
+fn begin(
+    running: &Running,
+    function: &'static str,
+    count: usize,
+) -> tokio::task::JoinSet<Result<Bytes, InvokeError>> {
+    let file = running.folder.0.join("go");
+    let event = Bytes::from(json!({"do": format!("wait-for {}", file.display())}).to_string());
+    let mut executions = tokio::task::JoinSet::new();
+    for _ in 0..count {
+        let (lambda, event) = (running.lambda.clone(), event.clone());
+        executions.spawn(async move { lambda.invoke(function, event).await });
+    }
+    executions
+}
+
+#[tokio::test]
+async fn executions_beyond_a_reservation_or_quota_are_throttled() {
+    let reserving = Function { reserved_concurrency: Some(2), ..function("webhook") };
+    let none = Function { reserved_concurrency: Some(0), ..function("stopped") };
+    let functions = vec![reserving, none, function("echo"), function("other")];
+    let running = run_in_account(functions, Some(5)).await;
+    // Of five, two are reserved for the webhook. The others share three, and a flood of the webhook
+    // doesn't take them.
+    let flood = begin(&running, "webhook", 9);
+    let stopped = begin(&running, "stopped", 1);
+    let shared = begin(&running, "echo", 2);
+    let more = begin(&running, "other", 9);
+    let throttled = |answers: Vec<Result<Bytes, InvokeError>>| -> Vec<String> {
+        let errors = answers.into_iter().filter_map(Result::err);
+        errors.map(|error| error.to_string()).collect()
+    };
+    while running.lambda.health().values().map(|it| it.processes.len()).sum::<usize>() < 5 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let url = format!("{}/2015-03-31/functions/webhook/invocations", running.url);
+    let (status, body) = answer(client().post(url).body("{}")).await;
+    assert_eq!((status, &body["Type"]), (429, &json!("User")), "{body}");
+    std::fs::write(running.folder.0.join("go"), "").unwrap();
+    let of_account = "ConcurrentInvocationLimitExceeded".to_owned();
+    let of_function = format!("ReservedFunction{of_account}");
+    assert_eq!(throttled(flood.join_all().await), vec![of_function.clone(); 7]);
+    assert_eq!(throttled(stopped.join_all().await), [of_function]);
+    assert_eq!(throttled(shared.join_all().await), [""; 0]);
+    assert_eq!(throttled(more.join_all().await), vec![of_account; 8]);
+    // What has ended makes room.
+    for function in ["webhook", "echo", "other"] {
+        assert_eq!(throttled(begin(&running, function, 2).join_all().await), [""; 0]);
+    }
     running.lambda.stop().await;
 }

@@ -18,8 +18,12 @@ struct Visited {
 
 impl Visited {
     async fn with(files: &[(&str, &str)]) -> Visited {
+        Visited::of(std::fs::read_to_string(template_file()).unwrap(), files).await
+    }
+
+    async fn of(template: String, files: &[(&str, &str)]) -> Visited {
         let folder = Folder::new();
-        std::fs::copy(template_file(), folder.0.join("template.yaml")).unwrap();
+        std::fs::write(folder.0.join("template.yaml"), template).unwrap();
         for (path, text) in files {
             write(&folder.0, path, text);
         }
@@ -227,6 +231,49 @@ async fn cors_allows_the_template_s_origins() {
     let preflight = visited.ask(Method::OPTIONS, "/api/checkout", &asked).await;
     assert_eq!(allowed(&preflight), "");
     visited.stack.shutdown().await;
+}
+
+/// The answers of the function and of the gateway itself: a function's own, without a token, without
+/// a route, and a preflight.
+async fn cors_of_each_kind_of_answer(visited: &Visited) -> Vec<(u16, String)> {
+    let ours = visited.other_origin();
+    let origin = ("origin", ours.as_str());
+    let asks = ("access-control-request-method", "POST");
+    let mut found = Vec::new();
+    for (method, path, headers) in [
+        (Method::GET, "/api/courses", &[origin][..]),
+        (Method::GET, "/api/courses", &[origin, ("x-do", "crash")]),
+        (Method::GET, "/api/entitlements", &[origin]),
+        (Method::GET, "/api/nothing", &[origin]),
+        (Method::OPTIONS, "/api/checkout", &[origin, asks]),
+    ] {
+        let answer = visited.ask(method, path, headers).await;
+        let allowed = answer.headers().get_all("access-control-allow-origin").iter();
+        let allowed: Vec<&str> = allowed.map(|value| value.to_str().unwrap()).collect();
+        let exposed = !header(&answer, "access-control-expose-headers").is_empty();
+        assert_eq!(exposed, !allowed.is_empty(), "{path}");
+        let varies = answer.headers().get_all("vary").iter().filter(|it| *it == "origin").count();
+        assert_eq!(varies, allowed.len(), "{path}");
+        found.push((answer.status().as_u16(), allowed.join(" ").replace(&ours, "ours")));
+    }
+    found
+}
+
+#[tokio::test]
+async fn cloudfront_adds_cors_to_the_gateway_s_own_errors() {
+    let template = std::fs::read_to_string(template_file()).unwrap();
+    let policy = "  ApiHeaders:\n    Type: AWS::CloudFront::ResponseHeadersPolicy\n    Condition: ";
+    // A condition that doesn't hold here.
+    let without =
+        template.replace(&format!("{policy}HostedSiteIsEmbedded"), &format!("{policy}OwnPool"));
+    assert_ne!(without, template);
+    for (template, added) in [(template, "ours"), (without, "")] {
+        let visited = Visited::of(template, FILES).await;
+        let expected = [(200, "ours"), (502, added), (401, added), (404, added), (204, "ours")];
+        let expected = expected.map(|(status, allowed)| (status, allowed.to_owned()));
+        assert_eq!(cors_of_each_kind_of_answer(&visited).await, expected);
+        visited.stack.shutdown().await;
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! A stack under test, with [`crate::function`] as its functions.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -24,6 +25,8 @@ pub(crate) fn options(keep: Keep) -> Options {
         ports: Ports::FREE,
         programs: Programs::One(this_program()),
         instances_max: 4,
+        account_concurrency: None,
+        parameters: BTreeMap::new(),
         observer: Observer::new(|_| {}),
         demo: None,
         account: None,

@@ -1,6 +1,6 @@
 //! The template as the local stack reads it.
 
-use local::template::{Access, References, Template, TemplateError};
+use local::template::{Access, Limit, References, Template, TemplateError};
 
 use crate::support::{Folder, template_file};
 
@@ -52,11 +52,37 @@ fn the_projects_template_is_understood() {
 }
 
 #[test]
+fn limits_and_the_webhook_s_entrance_follow_the_parameters() {
+    let with = |parameters: &[(&str, &str)]| {
+        let given = parameters.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        let references = references().into_iter().chain(given).collect();
+        Template::parse(&text(), &references).map_err(|error| error.to_string())
+    };
+    let webhook = |template: &Template| {
+        let found = template.functions.iter().find(|function| function.binary == "webhook");
+        let function = found.unwrap();
+        assert_eq!(function.routes[0].key(), "POST /webhook");
+        assert_eq!(function.routes[0].access, Access::Open);
+        (function.function_url, function.reserved_concurrency)
+    };
+    let usual = with(&[]).unwrap();
+    assert_eq!(webhook(&usual), (true, None));
+    let limit = |burst, rate| Limit { burst, rate };
+    assert_eq!(usual.throttling.default, Some(limit(100, 50)));
+    assert_eq!(usual.throttling.routes["POST /webhook"], limit(20, 10));
+    let other = [("WebhookEntrance", "api"), ("WebhookConcurrency", "3")];
+    assert_eq!(webhook(&with(&other).unwrap()), (false, Some(3)));
+    let error = with(&[("WebhookEntrance", "door")]).unwrap_err();
+    assert!(error.ends_with("WebhookEntrance.AllowedValues: door is not one of these values"));
+}
+
+#[test]
 fn the_csp_is_read_from_the_template() {
     let template = Template::parse(&text(), &references()).unwrap();
     let cors = template.cors.unwrap();
     assert_eq!(cors.origins, ["http://one", "https://two"]);
     assert_eq!((cors.methods.join(" "), cors.max_age_seconds), ("GET POST".to_owned(), 600));
+    assert_eq!(template.api_headers.as_ref(), Some(&cors), "CloudFront's are the same");
     let [site, others] = template.content_cors.as_slice() else { panic!("two rules") };
     assert_eq!(
         (&site.origins[..], &others.origins[..]),
@@ -78,6 +104,7 @@ fn the_csp_is_read_from_the_template() {
     alone.insert("CorsOrigins".to_owned(), String::new());
     let template = Template::parse(&text(), &alone).unwrap();
     assert_eq!((template.cors, template.content_cors.len()), (None, 1));
+    assert_eq!(template.api_headers, None);
 }
 
 #[test]
@@ -114,7 +141,12 @@ fn an_unsupported_construct_is_an_error_with_its_path() {
     );
     check("Path: /go/{proxy+}", "Path: /go/{link+}", "Path: a greedy variable must be the last");
     check("Path: /go/{proxy+}", "Path: /{proxy+}/go", "Path: a greedy variable must be the last");
-    check("AuthType: NONE", "AuthType: AWS_IAM", "FunctionUrlConfig.AuthType");
+    check("AuthType: NONE", "AuthType: AWS_IAM", "WebhookFunctionUrl.Properties.AuthType");
+    let target = "TargetFunctionArn: !Ref WebhookFunction";
+    check(target, "TargetFunctionArn: !Ref Table", "TargetFunctionArn: there is no such function");
+    check(target, "TargetFunctionArn: a", "TargetFunctionArn: this must be the !Ref of a resource");
+    check("SiteHeaders:\n", "OtherHeaders:\n", "Resources.OtherHeaders: the local stack doesn't");
+    check("ThrottlingBurstLimit: 100", "ThrottlingBurstLimit: many", "DefaultRouteSettings.Thr");
     check("Type: HttpApi\n", "Type: Schedule\n", "Events.Courses.Type");
     check("Transform:", "\tTransform:", "not YAML");
     let split = "AllowOrigins: !Split [\",\", !Ref CorsOrigins]";

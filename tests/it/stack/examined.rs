@@ -7,7 +7,7 @@ use coursegate::account::Account;
 use coursegate::catalog::{Closing, push};
 use coursegate::deployment::{Cloud, Deployment};
 use coursegate::doctor::Finding;
-use coursegate::{key, manual, webhook as endpoint, why};
+use coursegate::{events, key, manual, webhook as endpoint, why};
 use serde_json::{Value, json};
 use shared::domain::decide::Mode;
 use shared::domain::facts::Origin;
@@ -394,6 +394,67 @@ async fn a_payment_without_an_event_is_reported_until_it_arrives() {
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
     panic!("the event has not come");
+}
+
+#[tokio::test]
+async fn an_event_too_large_to_deliver_is_reported_and_replayed() {
+    let Some(shop) = Shop::deploy("large", Mode::Test).await else { return };
+    shop.set_up().await;
+    let deployment = shop.deployment().await;
+    let account = deployment.account().await.unwrap();
+    // The event that Stripe sends by itself is lost; another one says the same at length.
+    shop.delete_endpoint().await;
+    let mut session = shop.sell_to(&learner("ada")).await;
+    endpoint::register(&account, &deployment, &mut |_| {}).await.unwrap();
+    session["custom_text"] = "x".repeat(1024 * 1024).into();
+    let event = shop.tell(COMPLETED, &session, HOUR).await;
+    let delivery = shop.first_delivery_of(&event).await;
+    assert_eq!(delivery["last_status"], 413, "{delivery}");
+
+    let Finding::Bad { says, .. } = finding(&deployment, "deliveries").await else {
+        panic!("it has not arrived");
+    };
+    assert!(says.contains("1 of 1") && says.contains(&event), "{says}");
+    let id = event.parse().unwrap();
+    let replayed = events::replay(&deployment, &account, &id, SystemClock.now()).await.unwrap();
+    assert_eq!(replayed.outcome.name(), "applied");
+    let says = "1 of 1 events about payments in the last 15 days have arrived".to_owned();
+    assert_eq!(finding(&deployment, "deliveries").await, Finding::Good(says));
+}
+
+#[tokio::test]
+async fn a_moved_webhook_is_reported_until_it_is_registered() {
+    let Some(mut shop) = Shop::deploy("new-entrance", Mode::Test).await else { return };
+    shop.set_up().await;
+    let before = shop.deployment().await;
+    let account = before.account().await.unwrap();
+    let (ending, now) = (endpoint::Ending::WhenDelivered, SystemClock.now());
+    endpoint::rotate(&account, &before, ending, now, &mut |_| {}).await.unwrap();
+
+    // As a deployment with WebhookEntrance=api.
+    let address = before.webhook_url.replace("/webhook", "/api/webhook");
+    shop.parameters.insert("WebhookFunction", address.clone());
+    shop.update_stack(&template_for_moto()).await;
+    let deployment = shop.deployment().await;
+    assert_eq!(deployment.webhook_url, address);
+    let (old, expected) = (&before.webhook_url, format!("it delivers to {}", before.webhook_url));
+    let Finding::Bad { says, remedy } = finding(&deployment, "endpoint").await else {
+        panic!("it delivers to the old address");
+    };
+    assert!(says.contains(&expected) && says.contains(&format!("not to {address}")), "{says}");
+    assert_eq!(remedy, "run `coursegate webhook register`");
+
+    // Only the newest endpoint has been corrected, in Stripe's Dashboard: the other one has
+    // deliveries left.
+    let newest = endpoint::look(&account, &deployment).await.unwrap().good.unwrap().0;
+    let correct = json!({ "url": address });
+    let path = format!("/webhook_endpoints/{}", newest.id);
+    account.post::<serde_json::Value>(&path, &correct).await.unwrap();
+    let found = finding(&deployment, "endpoint").await;
+    let is_other = |says: &str| says.contains(&format!(" delivers to {old}, not to {address}"));
+    assert!(matches!(&found, Finding::Bad { says, .. } if is_other(says)), "{found:?}");
+    endpoint::register(&account, &deployment, &mut |_| {}).await.unwrap();
+    assert!(matches!(finding(&deployment, "endpoint").await, Finding::Note { .. }), "rotating");
 }
 
 #[tokio::test]

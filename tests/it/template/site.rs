@@ -92,6 +92,10 @@ fn site_and_api_share_an_origin_and_only_the_site_is_cached() {
         assert_eq!(api["CachePolicyId"], "4135ea2d-6df8-44a3-9df3-4b5a84be39ad");
         assert_eq!(api["OriginRequestPolicyId"], "b689b0a8-53d0-40ab-baf2-68738e2966ac");
         assert!(texts(&api["AllowedMethods"]).contains(&"POST"));
+        let headers = &api["ResponseHeadersPolicyId"];
+        let others = deployment.parameters["CorsOrigins"].is_string();
+        assert_eq!(headers, &if others { json!({ "Ref": "ApiHeaders" }) } else { Value::Null });
+        assert_eq!(deployment.resources().contains_key("ApiHeaders"), others);
         // CloudFront caches none of the errors that it would cache regardless of their headers:
         // https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/HTTPStatusCodes.html
         let errors = config["CustomErrorResponses"].as_array().unwrap().iter();
@@ -189,6 +193,18 @@ fn configured_origins_pass_cors_at_the_api_and_the_bucket() {
         "maxAge": 600,
     });
     assert_eq!((cors(named), cors(unnamed)), (expected, Value::Null));
+    // CloudFront adds the same to what API Gateway leaves without, which are its own errors.
+    let policy = &named.resource("ApiHeaders")["Properties"]["ResponseHeadersPolicyConfig"];
+    let expected = json!({
+        "OriginOverride": true,
+        "AccessControlAllowCredentials": false,
+        "AccessControlAllowOrigins": { "Items": origins },
+        "AccessControlAllowMethods": { "Items": ["GET", "POST"] },
+        "AccessControlAllowHeaders": { "Items": ["authorization", "content-type"] },
+        "AccessControlExposeHeaders": { "Items": ["location", "retry-after"] },
+        "AccessControlMaxAgeSec": 600,
+    });
+    assert_eq!(policy["CorsConfig"], expected);
     let rules = |deployment: &Deployment| {
         let bucket = &deployment.resource("ContentBucket")["Properties"];
         let rules = bucket["CorsConfiguration"]["CorsRules"].as_array().unwrap().clone();

@@ -15,7 +15,7 @@ type Measure<'a> = (&'a str, &'a str, BTreeMap<String, String>);
 fn exists(deployment: &Deployment, (namespace, name, dimensions): &Measure<'_>) {
     let known: Vec<&str> = match *namespace {
         "Coursegate" => Metric::ALL.into_iter().map(Metric::name).collect(),
-        "AWS/Lambda" => vec!["Duration", "Errors", "Throttles", "Url5xxCount"],
+        "AWS/Lambda" => vec!["Duration", "Errors", "Throttles"],
         "AWS/DynamoDB" => vec![
             "ConsumedReadCapacityUnits",
             "ConsumedWriteCapacityUnits",
