@@ -133,7 +133,10 @@ async fn every_handler_response_is_in_the_document() {
     let sepa = world.buy(&learner("dora")).await;
     world.pay_by_debit(&sepa).await;
 
-    let asked = questions(&paid, &open, &sepa).into_iter().chain(questions_about_chapters());
+    let asked = questions(&paid, &open, &sepa)
+        .into_iter()
+        .chain(questions_about_chapters())
+        .chain(questions_about_service_sessions());
     for (route, target, who, body, expected) in asked {
         let request = api(route, &target, &who, body);
         let response = if entitlements::ROUTES.contains(&route) {
@@ -244,7 +247,6 @@ fn questions(paid: &str, open: &str, sepa: &str) -> Vec<Question> {
     let confirm = "POST /checkout/{session}/confirm";
     let of_learner = "POST /learners/{learner}/checkout/{session}/confirm";
     let link = "POST /learners/{learner}/upgrade-link";
-    let pay = "POST /learners/{learner}/checkout";
     let confirm_paid = format!("/checkout/{paid}/confirm");
     let confirm_open = format!("/checkout/{open}/confirm");
     let confirm_sepa = format!("/checkout/{sepa}/confirm");
@@ -297,13 +299,6 @@ fn questions(paid: &str, open: &str, sepa: &str) -> Vec<Question> {
         ("POST /checkout", "/checkout", learner("bob"), Some(r#"{"price": "none"}"#), 404),
         ("POST /checkout", "/checkout", grace.clone(), PRICE, 409),
         ("POST /checkout", "/checkout", learner("dora"), PRICE, 409),
-        (pay, "/learners/x-8/checkout", service.clone(), PRICE, 201),
-        (pay, "/learners/x-8/checkout", service.clone(), PRICE, 200),
-        (pay, "/learners/x-8/checkout", service.clone(), Some("{"), 400),
-        (pay, "/learners/x-8/checkout", service.clone(), Some("{}"), 422),
-        (pay, "/learners/x-8/checkout", service.clone(), Some(r#"{"price": "none"}"#), 404),
-        (pay, "/learners/grace/checkout", service.clone(), PRICE, 409),
-        (pay, "/learners/x-8/checkout", learner("x-8"), PRICE, 403),
         (link, "/learners/x-7/upgrade-link", service.clone(), PRICE, 201),
         (link, "/learners/grace/upgrade-link", service.clone(), PRICE, 409),
         (link, "/learners/x-7/upgrade-link", learner("x-7"), PRICE, 403),
@@ -313,6 +308,24 @@ fn questions(paid: &str, open: &str, sepa: &str) -> Vec<Question> {
     ]
     .map(|(route, target, who, body, expected)| (route, target.to_owned(), who, body, expected))
     .into()
+}
+
+/// The same about sessions that a service opens.
+fn questions_about_service_sessions() -> impl Iterator<Item = Question> {
+    let answers = [
+        ("x-8", Who::Service, PRICE, 201),
+        ("x-8", Who::Service, PRICE, 200),
+        ("x-8", Who::Service, Some("{"), 400),
+        ("x-8", Who::Service, Some("{}"), 422),
+        ("x-8", Who::Service, Some(r#"{"price": "none"}"#), 404),
+        ("grace", Who::Service, PRICE, 409),
+        ("x-8", learner("x-8"), PRICE, 403),
+        ("x-8", Who::Anyone, PRICE, 401),
+    ];
+    answers.into_iter().map(|(of, who, body, expected)| {
+        let target = format!("/learners/{of}/checkout");
+        ("POST /learners/{learner}/checkout", target, who, body, expected)
+    })
 }
 
 /// The same about chapters.
