@@ -335,6 +335,7 @@ impl Pool {
             let problem = format!("Runtime exited with error: {end}");
             let _ = reply.send(Err(error("Runtime.ExitError", &request_id, &problem)));
         } else if !member.is_ready
+            && !is_retired
             && let Some((invocation, reply)) = state.waiting.pop_front()
         {
             // Each failed start fails one event, so a broken function can't restart forever.

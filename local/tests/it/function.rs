@@ -16,6 +16,12 @@ fn process() {
         eprintln!("I am broken\n");
         std::process::exit(7);
     }
+    // A process that starts while this file is there tells the test so, and asks for no event.
+    let held = std::env::vars().find(|(name, _)| name == "HELD_BY").map(|(_, file)| file);
+    if let Some(file) = held.filter(|file| std::path::Path::new(file).exists()) {
+        std::fs::write(format!("{file}.{}", std::process::id()), "").unwrap();
+        std::thread::sleep(Duration::from_secs(60));
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let _ = runtime.block_on(lambda_runtime::run(service_fn(handle)));
 }
@@ -29,6 +35,8 @@ async fn handle(event: LambdaEvent<Value>) -> Result<Value, std::io::Error> {
         ("panic", _) => panic!("as asked"),
         ("hang", _) => std::future::pending::<()>().await,
         ("wait-for", file) => {
+            // Tells the test that this process has begun.
+            std::fs::write(format!("{file}.{}", std::process::id()), "")?;
             while !std::path::Path::new(file).exists() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }

@@ -1,6 +1,7 @@
 //! Functions as processes: parallel, crashing, timing out, and gone at the end.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -64,6 +65,14 @@ async fn start(
     let (lambda, server) = Lambda::new(options, listener);
     tokio::spawn(server);
     Running { lambda, url, folder }
+}
+
+/// How many processes wait for this file.
+fn waiting_for(file: &Path) -> usize {
+    let names = std::fs::read_dir(file.parent().unwrap()).unwrap();
+    let names = names.map(|name| name.unwrap().file_name().into_string().unwrap());
+    let begun = format!("{}.", file.file_name().unwrap().display());
+    names.filter(|name| name.starts_with(&begun)).count()
 }
 
 impl Running {
@@ -284,7 +293,8 @@ async fn an_update_replaces_every_instance_and_interrupts_none() {
     for _ in 0..3 {
         let (lambda, event) = (running.lambda.clone(), Bytes::from(event.clone()));
         answers.spawn(async move { lambda.invoke("echo", event).await.unwrap() });
-        while running.lambda.health()["echo"].cold_starts < u64::try_from(answers.len()).unwrap() {
+        // A process that has started isn't busy yet.
+        while waiting_for(&file) < answers.len() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -312,6 +322,29 @@ async fn an_update_replaces_every_instance_and_interrupts_none() {
     assert_eq!(running.update(&json!({"Description": "And again."})).await.0, 200);
     assert_eq!(running.updated().await["LastUpdateStatus"], "Successful");
     running.wait_until_gone(&old).await;
+    running.lambda.stop().await;
+}
+
+#[tokio::test]
+async fn an_update_fails_no_event_that_waits_for_an_instance() {
+    let held = Folder::new();
+    let file = held.0.join("held");
+    std::fs::write(&file, "").unwrap();
+    let variables = BTreeMap::from([("HELD_BY".to_owned(), file.display().to_string())]);
+    let running = run(Function { variables, ..function("echo") }, 3).await;
+    let begun = begin(&running, "echo", 2);
+    while waiting_for(&file) < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let starting = running.lambda.health()["echo"].processes.clone();
+    // The update's own instance is ready first, and takes one of the two events.
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(running.update(&json!({})).await.0, 200);
+    assert_eq!(running.updated().await["LastUpdateStatus"], "Successful");
+    running.wait_until_gone(&starting).await;
+    std::fs::write(running.folder.0.join("go"), "").unwrap();
+    let answers = begun.join_all().await;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
     running.lambda.stop().await;
 }
 
