@@ -20,7 +20,7 @@ fn process() {
     let held = std::env::vars().find(|(name, _)| name == "HELD_BY").map(|(_, file)| file);
     if let Some(file) = held.filter(|file| std::path::Path::new(file).exists()) {
         std::fs::write(format!("{file}.{}", std::process::id()), "").unwrap();
-        std::thread::sleep(Duration::from_secs(60));
+        std::thread::sleep(Duration::from_mins(1));
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let _ = runtime.block_on(lambda_runtime::run(service_fn(handle)));
