@@ -51,9 +51,9 @@ let passkeys = "";
 /** The account part of the header. */
 function account() {
   const email = session.email;
-  const content = email
+  const content = session.signedIn
     ? [
-        h("span", { class: "email", title: email }, email),
+        email && h("span", { class: "email", title: email }, email),
         passkeys && h("a", { class: "link", href: passkeys, title: "Sign in with this device instead of a code" }, "Add a passkey"),
         h("button", {
           class: "link",

@@ -2,15 +2,33 @@
 // IndexedDB, the only storage that can hold a key that no script can export. Each use has a database of
 // its own, with one store.
 
+const PATIENCE_MS = 5_000;
+
 /**
- * Runs one transaction and returns the result of its request.
+ * Runs one transaction and returns the result of its request. Fails if that takes too long.
  * @template T
  * @param {string} name the database
  * @param {string} store its store
  * @param {(store: IDBObjectStore) => IDBRequest<T>} work
  * @returns {Promise<T>}
  */
-export async function inStore(name, store, work) {
+export function inStore(name, store, work) {
+  // Browsers have had errors that leave IndexedDB without an answer.
+  /** @type {Promise<never>} */
+  const late = new Promise((_, reject) => {
+    setTimeout(() => reject(new Error("IndexedDB doesn’t answer")), PATIENCE_MS);
+  });
+  return Promise.race([transact(name, store, work), late]);
+}
+
+/**
+ * @template T
+ * @param {string} name
+ * @param {string} store
+ * @param {(store: IDBObjectStore) => IDBRequest<T>} work
+ * @returns {Promise<T>}
+ */
+async function transact(name, store, work) {
   const database = await open(name, store);
   try {
     const transaction = database.transaction(store, "readwrite");

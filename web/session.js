@@ -21,7 +21,7 @@ const SINCE = "coursegate.since";
 const SIGNED_OUT = "coursegate.signed-out";
 /** A token that expires this soon isn't used any more. */
 const MARGIN_MS = 20_000;
-/** A second attempt comes within Cognito's grace period for a replaced refresh token, ten seconds. */
+/** How long a renewal waits for its first answer, and how soon a failed one is tried again. */
 const RETRY_MS = 4_000;
 /** Timers can't wait longer than this. */
 const TIMER_MAX_MS = 2 ** 31 - 1;
@@ -112,7 +112,9 @@ class Session extends EventTarget {
   async end() {
     const refresh = this.#refresh;
     try {
-      localStorage.setItem(SIGNED_OUT, String(Date.now()));
+      // Later than the session began, even if the clock was set back meanwhile.
+      const at = Math.max(Date.now(), this.#who?.since ?? 0, signedOut() + 1);
+      localStorage.setItem(SIGNED_OUT, String(at));
     } catch {
       // Storage is off: no other tab has kept anything.
     }
@@ -136,6 +138,7 @@ class Session extends EventTarget {
 
   /** Takes over the session that is stored now, or none. */
   async recall() {
+    clearIfSignedOut();
     if (this.#who && this.#who.since <= signedOut()) this.#drop(false);
     if (this.#isAlone) return;
     const found = embedded ? inTab() : await stored();
@@ -209,7 +212,7 @@ class Session extends EventTarget {
     /** @type {import("./api.d.ts").Tokens} */
     let tokens;
     try {
-      tokens = await request({ grant_type: "refresh_token", refresh_token: refresh });
+      tokens = await exchange(refresh);
     } catch (error) {
       // Only this says that the session is over. A failing issuer or network doesn't.
       if (error instanceof TokenError && error.code === "invalid_grant") return this.#discard();
@@ -217,15 +220,19 @@ class Session extends EventTarget {
     }
     const next = tokens.refresh_token ?? refresh;
     const held = { ...who, ...readTokens(tokens) };
-    const isCurrent = found ? await this.#keep(held, next, found.id) : this.#who === who;
-    if (isCurrent) {
+    const isKept = found ? await this.#keep(held, next, found.id) : this.#who === who;
+    if (isKept && held.since > signedOut()) {
       if (!found) this.#refresh = next;
       this.#hold(held);
-    } else {
-      // Somebody has signed out or in meanwhile.
-      void revoke(next).catch(() => {});
-      await this.recall();
+      return;
     }
+    // Somebody has signed out or in meanwhile.
+    void revoke(next).catch(() => {});
+    this.#isAlone = false;
+    this.#refresh = undefined;
+    const left = await load().catch(() => null);
+    if (left?.kept.token === held.token) await remove(left.id).catch(() => {});
+    await this.recall();
   }
 
   /**
@@ -282,6 +289,19 @@ class Session extends EventTarget {
 }
 
 /**
+ * Exchanges a refresh token. If the answer is lost, the second attempt still comes within Cognito's
+ * grace period for a replaced token, ten seconds.
+ * @param {string} refresh
+ */
+function exchange(refresh) {
+  const grant = { grant_type: "refresh_token", refresh_token: refresh };
+  return request(grant, RETRY_MS).catch((error) => {
+    if (error instanceof TokenError) throw error;
+    return request(grant);
+  });
+}
+
+/**
  * When a session has to be renewed, or has expired if it can't be.
  * @param {Held} who
  */
@@ -329,7 +349,7 @@ function inTab() {
   try {
     const kept = JSON.parse(sessionStorage.getItem(KEY) ?? "null");
     const isWhole = typeof kept?.token === "string" && typeof kept.expires === "number";
-    return isWhole ? { kept } : null;
+    return isWhole && !(kept.since <= signedOut()) ? { kept } : null;
   } catch {
     return undefined;
   }

@@ -75,8 +75,12 @@ function unless(done, kind) {
 export async function signUp(email) {
   const UserAttributes = [{ Name: "email", Value: email }];
   const isNew = await unless(call("SignUp", email, { UserAttributes }), "UsernameExistsException");
-  // An account whose address was never confirmed gets another code.
-  return isNew || resend(email);
+  // An account whose address was never confirmed gets another code. After too many, the last one
+  // still works.
+  return isNew || resend(email).catch((error) => {
+    if (error instanceof Refusal && error.kind === "LimitExceededException") return true;
+    throw error;
+  });
 }
 
 /**
@@ -93,5 +97,9 @@ export function resend(email) {
  * @param {string} code
  */
 export async function confirm(email, code) {
-  await unless(call("ConfirmSignUp", email, { ConfirmationCode: code }), "NotAuthorizedException");
+  const done = call("ConfirmSignUp", email, { ConfirmationCode: code }).catch((error) => {
+    const isNoCode = error instanceof Refusal && error.kind === "InvalidParameterException";
+    throw isNoCode ? new Refusal("CodeMismatchException") : error;
+  });
+  await unless(done, "NotAuthorizedException");
 }

@@ -8,6 +8,8 @@ import { decode } from "./base64url.js";
 import { config } from "./config.js";
 
 const PATIENCE_MS = 20_000;
+/** The lifetime of a token whose answer doesn't say: RFC 6749 only recommends that it does. */
+const LIFETIME_S = 300;
 /** The part of a token's lifetime after which it is renewed. */
 const RENEWED_AT = 0.9;
 
@@ -23,14 +25,15 @@ export class TokenError extends Error {
 /**
  * Requests tokens for a grant.
  * @param {Record<string, string>} grant
+ * @param {number} [patience] how long to wait for the answer, in milliseconds
  * @returns {Promise<Tokens>}
  */
-export async function request(grant) {
+export async function request(grant, patience = PATIENCE_MS) {
   const { sign_in } = await config();
   const answer = await fetch(sign_in.token, {
     method: "POST",
     body: new URLSearchParams({ client_id: sign_in.client_id, ...grant }),
-    signal: AbortSignal.timeout(PATIENCE_MS),
+    signal: AbortSignal.timeout(patience),
   });
   if (answer.ok) return answer.json();
   const { error } = await answer.json().catch(() => ({}));
@@ -56,10 +59,11 @@ export async function revoke(token) {
  * @returns {SignedIn}
  */
 export function readTokens({ access_token, id_token, expires_in }) {
-  const ms = expires_in * 1000;
+  const ms = (Number(expires_in) || LIFETIME_S) * 1000;
   const who = { token: access_token, expires: Date.now() + ms, renew: Date.now() + ms * RENEWED_AT };
   if (!id_token) return who;
   const bytes = decode(id_token.split(".")[1] ?? "");
-  const claims = JSON.parse(new TextDecoder().decode(bytes));
-  return { ...who, email: String(claims.email ?? ""), learner: String(claims.sub ?? "") };
+  const { email, sub } = JSON.parse(new TextDecoder().decode(bytes));
+  // An ID token of a refresh may leave the address out; the one that is known stays.
+  return { ...who, ...(email && { email: String(email) }), ...(sub && { learner: String(sub) }) };
 }
