@@ -260,6 +260,49 @@ async fn a_renewal_in_flight_does_not_undo_a_sign_out() {
 }
 
 #[tokio::test]
+async fn a_renewal_stored_after_a_sign_out_signs_nobody_in() {
+    /// Another tab signs out right after this one has stored what it renewed.
+    const RACE: &str = "(async () => {
+        const { session } = await import('/session.js');
+        const set = Storage.prototype.setItem;
+        Storage.prototype.setItem = function (name, value) {
+            set.call(this, name, value);
+            if (name !== 'coursegate.session') return;
+            set.call(localStorage, 'coursegate.signed-out', String(Date.now() + 1));
+        };
+        await session.access(await accessToken());
+        Storage.prototype.setItem = set;
+        return session.signedIn;
+    })()";
+    visit(async |learner| {
+        signs_in(learner).await;
+        assert_eq!(learner.asks(RACE, json!([])).await, Some(json!(false)));
+        learner.finds_true("storedSession().then((session) => session === null)").await;
+        learner.sees(&["All courses"]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_makes_a_sign_out_no_expiry() {
+    visit(async |learner| {
+        signs_in(learner).await;
+        let other = opens_a_tab(learner).await;
+        learner.goes_to("/").await;
+        learner.sees(&["Your courses", "grace@example.com"]).await;
+        let earlier = "const now = Date.now; Date.now = () => now() - 3_600_000;";
+        learner.asks(&format!("(() => {{ {earlier} }})()"), json!([])).await;
+        learner.presses("Sign out").await;
+        learner.finds("Sign in").await;
+        learner.browser.session.switch_to(&other).await.unwrap();
+        learner.sees(&["All courses"]).await;
+        let expired = "import('/session.js').then(({ session }) => session.expired)";
+        assert_eq!(learner.asks(expired, json!([])).await, Some(json!(false)));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn without_storage_the_page_stays_signed_in() {
     const REFUSE: &str = "IDBFactory.prototype.open = () => {
         throw new DOMException('', 'SecurityError');
