@@ -353,7 +353,7 @@ async fn sessions_and_unconfirmed_accounts_survive_a_restart() {
     assert_eq!(cognito(&stack, "SignUp", account("eve@example.com")).await.0, 200);
     let sent = mailed_code(&stack);
     stack.stack.shutdown().await;
-    let stack = TestStack::start_on(keep()).await.unwrap();
+    let stack = TestStack::restart_on(keep).await;
     assert_eq!(refresh(&stack, &token).await.0, 200);
     let confirmation = confirmation("eve@example.com", &sent);
     assert_eq!(cognito(&stack, "ConfirmSignUp", confirmation).await, (200, json!({})));

@@ -62,7 +62,7 @@ async fn a_restart_loses_nothing() {
     put.item("pk", S("a".into())).item("sk", S("b".into())).send().await.unwrap();
     stack.stack.shutdown().await;
 
-    let stack = TestStack::start_on(keep()).await.unwrap();
+    let stack = TestStack::restart_on(keep).await;
     assert_eq!(stack.login("ada@example.com").await.1, learner);
     assert_eq!(stack.stripe_api_key(), key);
     assert_eq!(stack.stack.secrets().current("s").as_deref(), Some("one"));
@@ -105,7 +105,7 @@ async fn two_stacks_do_not_share_a_folder() {
     let second = TestStack::start_on(Keep::Folder(folder.0.clone())).await.map(|_| ()).unwrap_err();
     assert!(second.to_string().contains("another local stack is running on"), "{second}");
     first.stack.shutdown().await;
-    let third = TestStack::start_on(Keep::Folder(folder.0.clone())).await.unwrap();
+    let third = TestStack::restart_on(|| Keep::Folder(folder.0.clone())).await;
     third.stack.shutdown().await;
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use local::Keep;
 use local::lambda::{Program, Programs};
@@ -61,6 +62,19 @@ impl TestStack {
         let stack = Stack::start(Options { observer, ..options(keep) }).await?;
         stack.open();
         Ok(TestStack { stack, served, client: client() })
+    }
+
+    /// Starts on a folder again after a shutdown. A process that another test starts at this moment
+    /// has inherited the folder's lock, until it becomes its own program.
+    pub(crate) async fn restart_on(keep: impl Fn() -> Keep) -> TestStack {
+        loop {
+            match TestStack::start_on(keep()).await {
+                Err(error) if error.to_string().contains("another local stack is running") => {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                started => return started.unwrap(),
+            }
+        }
     }
 
     pub(crate) fn stripe_api_key(&self) -> String {
