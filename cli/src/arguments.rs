@@ -3,9 +3,10 @@
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use coursegate::calendar;
 use coursegate::deployment::Place;
+use coursegate::key::service::Which;
 use shared::domain::facts::Note;
 use shared::domain::id::{DeploymentMark, EventId, LearnerId, ProductId, SourceId};
 use shared::domain::time::Timestamp;
@@ -194,17 +195,8 @@ pub(crate) enum KeyCommand {
         place: PlaceArguments,
         /// Delete the older secret, once every service uses the newer; or the newer, if it is lost
         #[arg(long, value_name = "WHICH")]
-        delete: Option<WhichSecret>,
+        delete: Option<Which>,
     },
-}
-
-/// One of the services' two secrets.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum WhichSecret {
-    /// The one that was created first
-    Older,
-    /// The one that was created last
-    Newer,
 }
 
 #[derive(Debug, Subcommand)]

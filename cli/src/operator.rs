@@ -18,7 +18,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use shared::ports::{Clock as _, SystemClock};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-use crate::arguments::{CatalogCommand, KeyCommand, PlaceArguments, WebhookCommand, WhichSecret};
+use crate::arguments::{CatalogCommand, KeyCommand, PlaceArguments, WebhookCommand};
 use crate::terminal::{self, Terminal};
 
 /// A command's end: the sentence that says what is wrong.
@@ -143,26 +143,22 @@ pub(crate) fn key(command: KeyCommand) -> Ended {
     })
 }
 
-async fn rotate_service(deployment: &Deployment, delete: Option<WhichSecret>) -> Ended {
+async fn rotate_service(deployment: &Deployment, delete: Option<Which>) -> Ended {
     let Some(cloud) = &deployment.cloud else {
         return Err("services need no secret on the local stack: POST /local/service-token \
                     returns a token. Name a deployment in AWS with --stack."
             .to_owned());
     };
-    let which = match delete {
-        None => {
-            let Added { client, secret } = service::add(cloud).await.map_err(say)?;
-            terminal::print(&format!(
-                "The services' client {client} has a second secret, which is shown only now:\n\n    \
-                 {}\n\nUse it in every service; the old one works meanwhile. Then delete that with \
-                 `coursegate key rotate-service --delete older --stack {}`.",
-                secret.expose_secret(),
-                deployment.name
-            ));
-            return Ok(());
-        }
-        Some(WhichSecret::Older) => Which::Older,
-        Some(WhichSecret::Newer) => Which::Newer,
+    let Some(which) = delete else {
+        let Added { client, secret } = service::add(cloud).await.map_err(say)?;
+        terminal::print(&format!(
+            "The services' client {client} has a second secret, which is shown only now:\n\n    \
+             {}\n\nUse it in every service; the old one works meanwhile. Then delete that with \
+             `coursegate key rotate-service --delete older --stack {}`.",
+            secret.expose_secret(),
+            deployment.name
+        ));
+        return Ok(());
     };
     let Deleted { client, created, remaining } =
         service::delete(cloud, which).await.map_err(say)?;

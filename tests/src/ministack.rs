@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_config::SdkConfig;
 use aws_sdk_cloudformation::types::{Capability, Parameter};
-use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Map, Value, json};
 use shared::dynamo::Table;
@@ -89,13 +88,7 @@ impl MiniStack {
     /// The configuration of the AWS SDK's clients.
     #[must_use]
     pub fn config(&self) -> SdkConfig {
-        let credentials = Credentials::new("test", "test", None, None, "test");
-        SdkConfig::builder()
-            .behavior_version(BehaviorVersion::v2026_01_12())
-            .region(Region::from_static("us-east-1"))
-            .credentials_provider(SharedCredentialsProvider::new(credentials))
-            .endpoint_url(&self.url)
-            .build()
+        crate::moto::config_of(&self.url)
     }
 
     /// A request that isn't redirected.

@@ -75,6 +75,17 @@ fn started(moto: &'static OnceLock<Moto>) -> Option<&'static Moto> {
     Some(moto.get_or_init(|| Moto::start(&program.with_file_name("python"))))
 }
 
+/// The configuration of the AWS SDK's clients for an emulator at this address, without time limits.
+pub(crate) fn config_of(emulator: &str) -> SdkConfig {
+    let credentials = Credentials::new("test", "test", None, None, "test");
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .region(Region::from_static("us-east-1"))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .endpoint_url(emulator)
+        .build()
+}
+
 impl Moto {
     fn start(python: &Path) -> Self {
         // Isolated from the environment variables and folders of the machine's Python.
@@ -96,13 +107,7 @@ impl Moto {
     /// moto's responses, not its speed.
     #[must_use]
     pub fn config(&self) -> SdkConfig {
-        let credentials = Credentials::new("test", "test", None, None, "test");
-        SdkConfig::builder()
-            .behavior_version(BehaviorVersion::v2026_01_12())
-            .region(Region::from_static("us-east-1"))
-            .credentials_provider(SharedCredentialsProvider::new(credentials))
-            .endpoint_url(&self.url)
-            .build()
+        config_of(&self.url)
     }
 
     /// A new user with only these permissions. From now on every request's signature and

@@ -62,7 +62,7 @@ pub enum RotationError {
 }
 
 /// One of two secrets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Which {
     /// The one that was created first.
     Older,
