@@ -10,6 +10,7 @@ pub(crate) enum Name {
     Checkout,
     Webhook,
     Entitlements,
+    Tutor,
 }
 
 /// Why a function ended.
@@ -31,6 +32,7 @@ pub(crate) fn run(name: Name) -> Result<(), FunctionError> {
             Name::Checkout => checkout::run().await,
             Name::Webhook => webhook::run().await,
             Name::Entitlements => entitlements::run().await,
+            Name::Tutor => tutor::run().await,
         }
     });
     result.map_err(|error| FunctionError::Ended(error.to_string()))

@@ -17,10 +17,11 @@ use stack::Stack;
 use crate::signing::Seal;
 
 /// The folders of `events/`, and the logical id of each one's function.
-const FUNCTIONS: [(&str, &str); 3] = [
+const FUNCTIONS: [(&str, &str); 4] = [
     ("webhook", "WebhookFunction"),
     ("checkout", "CheckoutFunction"),
     ("entitlements", "EntitlementsFunction"),
+    ("tutor", "TutorFunction"),
 ];
 
 pub(crate) type Fault = Box<dyn std::error::Error>;

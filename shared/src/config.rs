@@ -144,6 +144,15 @@ pub struct CheckoutConfig {
     pub refund_threshold: RefundThreshold,
 }
 
+/// The configuration of the tutor function: the checkout function's, and where the chapters are.
+#[derive(Clone)]
+pub struct TutorConfig {
+    /// What it takes to sell.
+    pub checkout: CheckoutConfig,
+    /// The chapters.
+    pub content: ContentConfig,
+}
+
 impl EntitlementsConfig {
     /// Parses it from an environment.
     pub fn parse(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
@@ -178,20 +187,17 @@ impl CheckoutConfig {
     /// Parses it from an environment.
     pub fn parse(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
         let mut environment = Environment::new(lookup);
-        let table = environment.table();
-        let shop = environment.shop();
-        let api_key = environment.secret(variable::STRIPE_API_KEY_SECRET_ID);
-        let stripe_api_url = environment.stripe_api_url();
-        let site_origin = environment.origin(variable::SITE_ORIGIN);
-        let refund_threshold = environment.refund_threshold();
-        environment.done(shop.map(|shop| Self {
-            table,
-            shop,
-            api_key,
-            stripe_api_url,
-            site_origin,
-            refund_threshold,
-        }))
+        let checkout = environment.checkout();
+        environment.done(checkout)
+    }
+}
+
+impl TutorConfig {
+    /// Parses it from an environment.
+    pub fn parse(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
+        let mut environment = Environment::new(lookup);
+        let (checkout, content) = (environment.checkout(), environment.content());
+        environment.done(checkout.map(|checkout| Self { checkout, content }))
     }
 }
 
@@ -306,6 +312,23 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
             ));
         }
         url
+    }
+
+    fn checkout(&mut self) -> Option<CheckoutConfig> {
+        let table = self.table();
+        let shop = self.shop();
+        let api_key = self.secret(variable::STRIPE_API_KEY_SECRET_ID);
+        let stripe_api_url = self.stripe_api_url();
+        let site_origin = self.origin(variable::SITE_ORIGIN);
+        let refund_threshold = self.refund_threshold();
+        Some(CheckoutConfig {
+            table,
+            shop: shop?,
+            api_key,
+            stripe_api_url,
+            site_origin,
+            refund_threshold,
+        })
     }
 
     fn content(&mut self) -> ContentConfig {

@@ -9,6 +9,9 @@
 //! key, which is in no link and can't be derived from one.
 
 pub(crate) mod s3;
+mod text;
+
+pub use text::{ChapterText, ChapterTexts};
 
 use std::time::Duration;
 

@@ -149,7 +149,7 @@ where
     let quiet = Targets::new()
         .with_default(LevelFilter::INFO)
         .with_targets(
-            ["aws_smithy_runtime", "lambda_http", "lambda_runtime", "hyper", "rustls"]
+            ["aws_smithy_runtime", "lambda_http", "lambda_runtime", "hyper", "rmcp", "rustls"]
                 .map(|target| (target, LevelFilter::WARN)),
         )
         .with_target(METRICS, LevelFilter::OFF);

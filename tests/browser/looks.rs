@@ -151,7 +151,8 @@ async fn a_partly_loaded_site_says_so_and_reloads() {
     visit(async |visitor| {
         visitor.expects_in_the_console("ERR_BLOCKED_BY_CLIENT");
         // No script runs, so nothing uses it; Chromium says so after some seconds.
-        visitor.expects_in_the_console("/config.json was preloaded using link preload but not used");
+        visitor
+            .expects_in_the_console("/config.json was preloaded using link preload but not used");
         visitor.blocks(&["*/locale.js"]).await;
         visitor.goes_to("/").await;
         visitor

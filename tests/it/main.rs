@@ -46,6 +46,7 @@ mod strangers;
 mod template;
 mod tidy;
 mod trouble;
+mod tutor;
 mod two_shops;
 mod unknown;
 mod unknown_sources;

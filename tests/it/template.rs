@@ -141,7 +141,10 @@ fn each_route_has_the_local_stack_s_function_and_authorizer() {
         }
     }
     let handled: BTreeSet<&str> =
-        checkout::ROUTES.iter().chain(entitlements::ROUTES).chain([&WEBHOOK]).copied().collect();
+        [checkout::ROUTES, entitlements::ROUTES, tutor::ROUTES, &[WEBHOOK]]
+            .concat()
+            .into_iter()
+            .collect();
     assert_eq!(read.keys().map(String::as_str).collect::<BTreeSet<_>>(), handled);
 
     for deployment in deployments {
@@ -289,7 +292,7 @@ fn each_function_runs_as_locally_with_logs_and_traces() {
         }
         let stage = &deployment.resource("ApiapiStage")["Properties"];
         logs.insert(named(&stage["AccessLogSettings"]["DestinationArn"]).replace(".Arn", ""));
-        assert_eq!(logs.len(), 4, "each has a log of its own");
+        assert_eq!(logs.len(), 5, "each has a log of its own");
         for log in &logs {
             let retention = deployment.parameters["LogRetentionDays"].as_u64().unwrap_or(30);
             let properties = &deployment.resource(log)["Properties"];
@@ -312,13 +315,20 @@ fn function_variables_belong_to_this_deployment() {
         for (function, variable, value) in [
             ("EntitlementsFunction", "TABLE_NAME", &table),
             ("CheckoutFunction", "TABLE_NAME", &table),
+            ("TutorFunction", "TABLE_NAME", &table),
             ("WebhookFunction", "TABLE_NAME", &table),
             ("CheckoutFunction", "STRIPE_API_KEY_SECRET_ID", &key),
+            ("TutorFunction", "STRIPE_API_KEY_SECRET_ID", &key),
             ("WebhookFunction", "STRIPE_SIGNING_SECRET_ID", &secret),
             ("WebhookFunction", "STRIPE_READ_KEY_SECRET_ID", &read_key),
             ("WebhookFunction", "STRIPE_API_URL", &json!("")),
             ("CheckoutFunction", "REFUND_THRESHOLD_PERCENT", &json!(100)),
             ("EntitlementsFunction", "REFUND_THRESHOLD_PERCENT", &json!(100)),
+            ("TutorFunction", "REFUND_THRESHOLD_PERCENT", &json!(100)),
+            ("TutorFunction", "SITE_ORIGIN", &deployment.parameters["SiteOrigin"]),
+            ("TutorFunction", "DEPLOYMENT_MARK", mark),
+            ("TutorFunction", "STRIPE_MODE", &json!("test")),
+            ("TutorFunction", "STRIPE_API_URL", &json!("")),
             ("CheckoutFunction", "SITE_ORIGIN", &deployment.parameters["SiteOrigin"]),
             ("CheckoutFunction", "DEPLOYMENT_MARK", mark),
             ("WebhookFunction", "DEPLOYMENT_MARK", mark),
@@ -339,7 +349,7 @@ fn each_role_allows_exactly_what_its_adapters_do() {
     let Some(deployments) = deployments() else { return };
     for deployment in deployments {
         let roles = deployment.of_type("AWS::IAM::Role");
-        assert_eq!(roles.len(), 3);
+        assert_eq!(roles.len(), 4);
         for kind in ["AWS::IAM::Policy", "AWS::IAM::ManagedPolicy"] {
             assert!(deployment.of_type(kind).is_empty(), "{kind}");
         }
@@ -393,7 +403,7 @@ fn only_the_api_invokes_functions_and_the_public_the_webhook() {
                 by_anyone.insert((function, action));
             }
         }
-        let api = ["CheckoutFunction", "EntitlementsFunction", "WebhookFunction"];
+        let api = ["CheckoutFunction", "EntitlementsFunction", "TutorFunction", "WebhookFunction"];
         assert_eq!(by_the_api, api.map(str::to_owned).into());
         // AWS requires both since October 2025:
         // https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde_norway::Value as Yaml;
-use shared::config::{CheckoutConfig, EntitlementsConfig, WebhookConfig};
+use shared::config::{CheckoutConfig, EntitlementsConfig, TutorConfig, WebhookConfig};
 use tests::world::{root, template, template_yaml};
 
 /// Every file below a folder with this ending, relative to the root, without build output.
@@ -97,8 +97,8 @@ fn module_dependencies_in_shared_point_inwards() {
         ("stripe", &["domain", "https", "ports", "secrets"]),
         ("dynamo", &["domain", "ports"]),
         ("aws", &["config", "content", "dynamo", "https"]),
-        ("content", &["domain"]),
-        ("http", &["apply", "domain", "ports"]),
+        ("content", &["domain", "https"]),
+        ("http", &["apply", "content", "domain", "ports", "usecases"]),
     ];
     let mut seen = BTreeSet::new();
     for file in files("shared/src", ".rs") {
@@ -130,15 +130,16 @@ fn module_dependencies_in_shared_point_inwards() {
 
 #[test]
 fn crate_dependencies_point_inwards() {
-    let allowed: [(&str, &[&str]); 17] = [
+    let allowed: [(&str, &[&str]); 18] = [
         ("currencies", &[]),
         ("shared", &["currencies"]),
         ("functions/checkout", &["shared"]),
         ("functions/entitlements", &["shared"]),
+        ("functions/tutor", &["shared"]),
         ("functions/webhook", &["shared"]),
         ("local/stripe", &["currencies"]),
         ("local", &["stripe-simulator"]),
-        ("cli", &["checkout", "entitlements", "local", "shared", "webhook"]),
+        ("cli", &["checkout", "entitlements", "local", "shared", "tutor", "webhook"]),
         ("simulation", &["checkout", "samples", "shared", "webhook"]),
         ("fuzz", &["checkout", "coursegate", "entitlements", "shared", "simulation", "webhook"]),
         ("fuzz/targets", &["fuzz"]),
@@ -160,6 +161,7 @@ fn crate_dependencies_point_inwards() {
                 "simulation",
                 "stripe-simulator",
                 "tools",
+                "tutor",
                 "webhook",
             ],
         ),
@@ -233,6 +235,7 @@ fn each_function_gets_exactly_the_variables_it_reads() {
         let asked = match function.binary.as_str() {
             "checkout" => asked_for(|lookup| CheckoutConfig::parse(lookup).is_ok()),
             "entitlements" => asked_for(|lookup| EntitlementsConfig::parse(lookup).is_ok()),
+            "tutor" => asked_for(|lookup| TutorConfig::parse(lookup).is_ok()),
             "webhook" => asked_for(|lookup| WebhookConfig::parse(lookup).is_ok()),
             other => panic!("{other} has no configuration"),
         };
@@ -262,7 +265,7 @@ fn allowed(function: &str) -> BTreeSet<String> {
 }
 
 /// What each function's adapters do, and on what.
-pub(crate) fn done_by_adapters() -> [(&'static str, BTreeSet<String>); 3] {
+pub(crate) fn done_by_adapters() -> [(&'static str, BTreeSet<String>); 4] {
     use shared::content;
     use shared::dynamo::{catalog, checkouts, ledger};
     let on = |resource: &str, actions: &[&str]| {
@@ -273,16 +276,15 @@ pub(crate) fn done_by_adapters() -> [(&'static str, BTreeSet<String>); 3] {
     let applying: Vec<&str> = ledger::ledger_actions().collect();
     let buying = [&applying, &reading, checkouts::ACTIONS].concat();
     let secret = |resource| on(resource, shared::secrets::ACTIONS);
+    let chapters = on("${ContentBucket.Arn}/content/*", content::ACTIONS);
     [
-        (
-            "EntitlementsFunction",
-            &table(&reading) | &on("${ContentBucket.Arn}/content/*", content::ACTIONS),
-        ),
+        ("EntitlementsFunction", &table(&reading) | &chapters),
         (
             "WebhookFunction",
             &(&table(&applying) | &secret("StripeSigningSecret")) | &secret("StripeReadKey"),
         ),
         ("CheckoutFunction", &table(&buying) | &secret("StripeApiKey")),
+        ("TutorFunction", &(&table(&buying) | &secret("StripeApiKey")) | &chapters),
     ]
 }
 
@@ -311,7 +313,7 @@ fn nothing_is_deleted_scanned_or_read_by_an_index() {
             assert!(!code.contains(forbidden), "{} mentions {forbidden}", file.display());
         }
     }
-    for function in ["checkout", "entitlements", "webhook"] {
+    for function in ["checkout", "entitlements", "tutor", "webhook"] {
         none_of(&format!("functions/{function}/src"), &["dynamo::operator", "aws_sdk_dynamodb"]);
     }
 }

@@ -12,7 +12,7 @@ pub fn functions(program: &str) -> PathBuf {
     if !tools::tests_are_all_run() {
         let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         build.current_dir(tools::root()).args(["build", "--quiet", "--target-dir"]).arg(target);
-        build.args(["-p", "checkout", "-p", "entitlements", "-p", "webhook"]);
+        build.args(["-p", "checkout", "-p", "entitlements", "-p", "tutor", "-p", "webhook"]);
         assert!(build.status().unwrap().success(), "the functions can't be built: see above");
     }
     target.join("debug")

@@ -39,7 +39,7 @@ with zipfile.ZipFile(archive, 'w') as file:
     file.write(program, 'bootstrap')
 ";
 
-const FUNCTIONS: [&str; 3] = ["checkout", "entitlements", "webhook"];
+const FUNCTIONS: [&str; 4] = ["checkout", "entitlements", "tutor", "webhook"];
 
 /// The bucket of the functions' packages and of the template.
 const PACKAGES: &str = "packages";

@@ -1,5 +1,7 @@
 //! The events that API Gateway and a Function URL send to Lambda.
 
+use lambda_http::http::HeaderValue;
+use lambda_http::http::header::ACCEPT;
 use lambda_http::{Body, Request, Response};
 use serde_json::{Value, json};
 
@@ -82,6 +84,15 @@ pub fn api(route_key: &str, target: &str, who: &Who, body: Option<&str>) -> Requ
         "isBase64Encoded": false,
     });
     from_event(&event)
+}
+
+/// The event of a message to the tutor.
+#[must_use]
+pub fn message_to_tutor(who: &Who, message: &str) -> Request {
+    let mut request = api("POST /mcp", "/mcp", who, Some(message));
+    let accept = HeaderValue::from_static("application/json, text/event-stream");
+    request.headers_mut().insert(ACCEPT, accept);
+    request
 }
 
 /// The event of a delivery to the webhook's Function URL.

@@ -10,9 +10,9 @@ use coursegate::deployment::{Deployment, LocalStack};
 use lambda_http::{Body, Response};
 use local::secrets::Secrets;
 use local::template::{References, Template};
-use serde_json::Value;
+use serde_json::{Value, json};
 use shared::config::{AwsConfig, ContentConfig, SecretConfig, TableConfig};
-use shared::content::ContentLinks;
+use shared::content::{ChapterTexts, ContentLinks};
 use shared::domain::access::RefundThreshold;
 use shared::domain::catalog::Catalog;
 use shared::domain::decide::Mode;
@@ -27,7 +27,7 @@ use tokio::task::JoinSet;
 
 use crate::instances::Instances;
 use crate::meter::{Meter, StripeMeter};
-use crate::requests::{Who, answer, api, delivery};
+use crate::requests::{Who, answer, api, delivery, message_to_tutor};
 use simulation::clock::ManualClock;
 use simulation::rendering::MARK;
 use simulation::shop;
@@ -397,6 +397,13 @@ impl World {
         }
     }
 
+    /// The tutor function, just started.
+    #[must_use]
+    pub fn tutor(&self) -> Arc<tutor::App<ManualClock>> {
+        let sales = Arc::into_inner(self.checkout()).unwrap();
+        Arc::new(tutor::App::new(sales, content_links(None), ChapterTexts::new(None)))
+    }
+
     /// Signs a body as Stripe would now.
     #[must_use]
     pub fn sign(&self, body: &str) -> String {
@@ -426,6 +433,22 @@ impl World {
     ) -> Response<Body> {
         let request = api(route_key, target, who, body);
         checkout::handle(&*self.checkout(), &request).await
+    }
+
+    /// Sends a message to a tutor function that has just started.
+    pub async fn tell_tutor(&self, who: &Who, message: &Value) -> (u16, Value) {
+        let request = message_to_tutor(who, &message.to_string());
+        answer(&tutor::handle(&self.tutor(), request).await)
+    }
+
+    /// The result of a tool.
+    pub async fn call(&self, who: &Who, tool: &str, arguments: &Value) -> Value {
+        let params = json!({ "name": tool, "arguments": arguments });
+        let message =
+            json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
+        let (status, answer) = self.tell_tutor(who, &message).await;
+        assert_eq!(status, 200, "{answer}");
+        answer["result"].clone()
     }
 
     /// Opens a checkout for the demo course, and returns the session's id.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tools::root;
 
 /// The functions' packages and executables.
-pub const FUNCTIONS: [&str; 3] = ["checkout", "entitlements", "webhook"];
+pub const FUNCTIONS: [&str; 4] = ["checkout", "entitlements", "tutor", "webhook"];
 
 /// Lambda's target, as in `template.yaml`.
 pub const TARGET: &str = "aarch64-unknown-linux-gnu";

@@ -33,7 +33,7 @@ async fn no_route_takes_the_wrong_kind_of_token() {
     let tokens = tokens(&running, &client).await;
     let garbled = format!("{}x", tokens.learner);
     let mut tried = 0;
-    for route in entitlements::ROUTES.iter().chain(checkout::ROUTES) {
+    for route in [entitlements::ROUTES, checkout::ROUTES, tutor::ROUTES].concat() {
         let (method, path) = route.split_once(' ').unwrap();
         if matches!(path, "/courses" | "/go/{proxy+}") {
             continue;
@@ -46,13 +46,17 @@ async fn no_route_takes_the_wrong_kind_of_token() {
         let url = running.url(&format!("/api{target}?sub=ada"));
         let for_services = path.starts_with("/learners/");
         let wrong = if for_services { &tokens.learner } else { &tokens.service };
+        // Learners and services may both talk to the tutor.
+        let wrong = (path != "/mcp").then_some((Some(wrong.as_str()), 403));
         for (token, expected) in [
             (None, 401),
             (Some("no token"), 401),
             (Some(garbled.as_str()), 401),
             (Some(tokens.id.as_str()), 401),
-            (Some(wrong.as_str()), 403),
-        ] {
+        ]
+        .into_iter()
+        .chain(wrong)
+        {
             let mut request = client.request(Method::from_bytes(method.as_bytes()).unwrap(), &url);
             // Whatever a client says of itself is not listened to.
             request = request.header("x-learner", "ada");
@@ -64,5 +68,5 @@ async fn no_route_takes_the_wrong_kind_of_token() {
             tried += 1;
         }
     }
-    assert_eq!(tried, 12 * 5);
+    assert_eq!(tried, 12 * 5 + 3 * 4);
 }

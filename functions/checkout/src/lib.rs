@@ -11,8 +11,6 @@ mod failure;
 mod links;
 mod page;
 
-use std::time::Duration;
-
 use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, Response, service_fn};
 use serde::{Deserialize, Serialize};
@@ -20,7 +18,7 @@ use shared::domain::access::EffectiveStatus;
 use shared::domain::checkout::{Channel, CheckoutRequest};
 use shared::domain::id::PriceKey;
 use shared::dynamo::Table;
-use shared::http::{Caller, Incoming, Problem, ProblemKind, json, rfc3339};
+use shared::http::{ANSWER_WITHIN, Caller, Incoming, Problem, ProblemKind, answers, json};
 use shared::ports::{Clock, SystemClock};
 use shared::secrets::SecretCache;
 use shared::stripe::api::StripeApi;
@@ -43,11 +41,6 @@ pub const ROUTES: &[&str] = &[
     "POST /learners/{learner}/upgrade-link",
 ];
 
-/// One call to Stripe may take three attempts, and a request several calls. This is less than the
-/// function's timeout, so that a slow Stripe ends in an answer of ours. The next request goes on
-/// from wherever this one was cut short, as after a crash.
-const ANSWER_WITHIN: Duration = Duration::from_secs(24);
-
 /// All that the function works with.
 pub type App<C, T = Table, S = StripeApi> = Sales<C, T, S>;
 
@@ -58,25 +51,12 @@ struct PriceBody {
 }
 
 #[derive(Serialize)]
-struct CheckoutAnswer<'a> {
-    session_id: &'a str,
-    url: &'a str,
-    expires_at: String,
-}
-
-#[derive(Serialize)]
 struct ConfirmationAnswer {
     /// `open` or `expired`; and once the buyer has completed it `processing`, `paid`, `failed`,
     /// `ended`, `refunded`, `suspended`, `dispute_lost` or `revoked`.
     status: &'static str,
     /// Whether what was bought is open to the learner now: `granted` or `denied`.
     access: &'static str,
-}
-
-#[derive(Serialize)]
-struct LinkAnswer<'a> {
-    url: &'a str,
-    expires_at: String,
 }
 
 /// Runs the function until the Lambda runtime ends it.
@@ -156,12 +136,8 @@ async fn post_checkout<C: Clock, T: Store, S: Stripe>(
     };
     let request = CheckoutRequest { learner, price, channel };
     let started = app.start_checkout(&request).await?;
-    let answer = CheckoutAnswer {
-        session_id: started.session.id.as_str(),
-        url: &started.session.url,
-        expires_at: rfc3339(started.session.expires_at),
-    };
-    Ok(json(if started.is_new { StatusCode::CREATED } else { StatusCode::OK }, &answer))
+    let status = if started.is_new { StatusCode::CREATED } else { StatusCode::OK };
+    Ok(json(status, &answers::checkout(&started.session)))
 }
 
 async fn post_confirm<C: Clock, T: Store, S: Stripe>(
@@ -199,8 +175,7 @@ async fn post_upgrade_link<C: Clock, T: Store, S: Stripe>(
     let learner = incoming.learner(Caller::Service)?;
     let price = price(incoming)?;
     let link = app.create_link(&learner, &price).await?;
-    let answer = LinkAnswer { url: &link.url, expires_at: rfc3339(link.expires_at) };
-    Ok(json(StatusCode::CREATED, &answer))
+    Ok(json(StatusCode::CREATED, &answers::link(&link)))
 }
 
 fn price(incoming: &Incoming<'_>) -> Result<PriceKey, Failure> {

@@ -4,14 +4,12 @@
 //! minute old. It holds no secret and never talks to Stripe. A learner who may open a chapter gets a
 //! link to it, which the function signs itself.
 
-mod answers;
-
 use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, Response, service_fn};
 use shared::domain::access::{Access, Reason};
 use shared::domain::id::CourseId;
 use shared::dynamo::Table;
-use shared::http::{Caller, Incoming, Problem, ProblemKind, json};
+use shared::http::{Caller, Incoming, Problem, ProblemKind, answers, json};
 use shared::ports::{AccessReader, CatalogReader, Clock, SystemClock};
 use shared::telemetry::{self, Metric};
 use shared::usecases::catalog::CatalogCache;
@@ -167,32 +165,11 @@ fn denied(access: &Access<'_>) -> Problem {
 
 /// How the client is told. Our own faults are logged here, once, with their causes.
 fn problem(error: &CoursesError) -> Problem {
-    match error {
-        CoursesError::UnknownCourse => {
-            Problem::new(ProblemKind::UnknownCourse, "GET /courses lists all courses.")
-        }
-        CoursesError::UnknownChapter { course, chapters } => Problem::new(
-            ProblemKind::UnknownChapter,
-            format!("Course {course} has chapters 1 to {chapters}."),
-        ),
-        CoursesError::UnknownProduct => Problem::new(
-            ProblemKind::UnknownProduct,
-            "GET /courses lists the products on sale, and GET /entitlements those that the learner has.",
-        ),
-        CoursesError::Table(cause) => failed(error, Problem::from(cause)),
-        CoursesError::Link(_) => failed(
-            error,
-            Problem::new(
-                ProblemKind::Internal,
-                "Trying again won't help. The shop's owner has been notified.",
-            ),
-        ),
+    let problem = Problem::from(error);
+    if problem.kind().status() >= 500 {
+        telemetry::count(Metric::Failed);
+        let error = telemetry::Chain(error);
+        tracing::error!(%error, "request failed");
     }
-}
-
-fn failed(error: &CoursesError, problem: Problem) -> Problem {
-    telemetry::count(Metric::Failed);
-    let error = telemetry::Chain(error);
-    tracing::error!(%error, "request failed");
     problem
 }

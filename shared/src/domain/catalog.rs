@@ -258,6 +258,12 @@ impl Catalog {
         Some(Offer { product: self.product(&price.product)?, price })
     }
 
+    /// The offers of this product, in the author's order.
+    pub fn offers_of<'a>(&'a self, product: &'a Product) -> impl Iterator<Item = Offer<'a>> {
+        let prices = self.prices.iter().filter(|price| price.product == product.id);
+        prices.map(move |price| Offer { product, price })
+    }
+
     /// The offers that open this course, in the author's order.
     pub fn offers_for<'a>(&'a self, course: &CourseId) -> impl Iterator<Item = Offer<'a>> {
         self.prices.iter().filter_map(move |price| {

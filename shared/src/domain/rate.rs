@@ -23,11 +23,14 @@ pub enum Action {
     Link,
     /// Having a session closed by an upgrade link for something else.
     ReplacedByLink,
+    /// A tutor's tool call about the learner.
+    Tutor,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 4] = [Self::Checkout, Self::Confirm, Self::Link, Self::ReplacedByLink];
+    pub const ALL: [Self; 5] =
+        [Self::Checkout, Self::Confirm, Self::Link, Self::ReplacedByLink, Self::Tutor];
 
     /// Its name where it is stored.
     #[must_use]
@@ -37,6 +40,7 @@ impl Action {
             Self::Confirm => "confirm",
             Self::Link => "link",
             Self::ReplacedByLink => "replaced_by_link",
+            Self::Tutor => "tutor",
         }
     }
 }
@@ -65,6 +69,7 @@ impl Counter {
             Self::Learner(_, Action::Confirm) => Limit { times: 60, window_seconds: 10 * MINUTE },
             Self::Learner(_, Action::Link) => Limit { times: 30, window_seconds: HOUR },
             Self::Learner(_, Action::ReplacedByLink) => Limit { times: 1, window_seconds: HOUR },
+            Self::Learner(_, Action::Tutor) => Limit { times: 300, window_seconds: 10 * MINUTE },
         }
     }
 

@@ -1,6 +1,8 @@
 //! Errors as RFC 9457 problems: a stable type, a status, and a sentence that says what to do. What
 //! only the operator may know is logged and never part of a problem.
 
+mod usecases;
+
 use std::borrow::Cow;
 
 use lambda_http::http::StatusCode;
@@ -8,7 +10,7 @@ use lambda_http::{Body, Response};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::answer::respond;
+use super::response::respond;
 use crate::apply::ApplyError;
 use crate::ports::LedgerError;
 
@@ -132,6 +134,12 @@ impl Problem {
     /// A problem of this kind; the detail is for the client to read.
     pub fn new(kind: ProblemKind, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { kind, detail: detail.into(), retry_after_seconds: None, members: Map::new() }
+    }
+
+    /// The request took too long, or others were quicker each time. The next one may succeed.
+    #[must_use]
+    pub fn try_again() -> Self {
+        Self::new(ProblemKind::Unavailable, "Please try again in a moment.").retry_after(1)
     }
 
     /// Adds the fields of a struct, which RFC 9457 calls extension members.

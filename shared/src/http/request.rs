@@ -21,7 +21,7 @@ const LEARNERS: &str = "coursegate/learners";
 const DATA: [&str; 2] = ["application/json", "application/problem+json"];
 const PAGE: [&str; 2] = ["text/html", "application/xhtml+xml"];
 
-/// The largest JSON body. Ours have one or two fields.
+/// The largest JSON body. Those of our own routes have one or two fields.
 const BODY_BYTES_MAX: usize = 16 * 1024;
 
 /// Who a route is for.
@@ -31,6 +31,27 @@ pub enum Caller {
     Learner,
     /// A service, which names the learner in the path.
     Service,
+}
+
+/// Who calls a route that both may call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Identity {
+    /// A service, which names the learner in what it sends.
+    Service,
+    /// A learner, who acts for themselves.
+    Learner(LearnerId),
+}
+
+/// The learner whom a service names.
+pub fn named_learner(text: &str) -> Result<LearnerId, Problem> {
+    let learner: LearnerId = text
+        .parse()
+        .map_err(|error: IdError| Problem::new(ProblemKind::InvalidField, format!("{error}.")))?;
+    if learner == LearnerId::forgotten() {
+        let detail = format!("{learner} is the id of erased learners. Use another one.");
+        return Err(Problem::new(ProblemKind::InvalidField, detail));
+    }
+    Ok(learner)
 }
 
 /// A request that came through API Gateway.
@@ -70,41 +91,48 @@ impl<'a> Incoming<'a> {
     /// The learner that the request is about. A client can't choose who that is: it is a claim of
     /// the verified token, or in a path that needs a service's token.
     pub fn learner(&self, caller: Caller) -> Result<LearnerId, Problem> {
-        let scope = match caller {
-            Caller::Learner => LEARN,
-            Caller::Service => LEARNERS,
-        };
+        match caller {
+            Caller::Learner => {
+                self.require_scope(&[LEARN])?;
+                self.subject()
+            }
+            Caller::Service => {
+                self.require_scope(&[LEARNERS])?;
+                named_learner(self.path("learner"))
+            }
+        }
+    }
+
+    /// Who calls a route that both learners and services may call.
+    pub fn identity(&self) -> Result<Identity, Problem> {
+        match self.require_scope(&[LEARNERS, LEARN])? {
+            LEARNERS => Ok(Identity::Service),
+            _ => Ok(Identity::Learner(self.subject()?)),
+        }
+    }
+
+    /// The first of these scopes that the token has. API Gateway has checked this already. A route
+    /// that was deployed without an authorizer's scope must not be open.
+    fn require_scope(&self, scopes: &[&'static str]) -> Result<&'static str, Problem> {
         let claimed = self.claim("scope").ok_or_else(|| {
             Problem::new(ProblemKind::Unauthorized, "Send an access token as a bearer token.")
         })?;
-        // API Gateway has checked this already. A route that was deployed without an authorizer's
-        // scope must not be open.
-        if !claimed.split(' ').any(|claimed| claimed == scope) {
-            let detail = format!("This route needs a token with the scope {scope}.");
-            return Err(Problem::new(ProblemKind::Forbidden, detail));
-        }
-        match caller {
-            Caller::Learner => {
-                let issuer = self.claim("iss").unwrap_or_default();
-                let subject = self.claim("sub").unwrap_or_default();
-                LearnerId::of_subject(issuer, subject).map_err(|_empty| {
-                    let detail = "The access token has no sub claim, so it names no learner.";
-                    Problem::new(ProblemKind::Forbidden, detail)
-                })
-            }
-            Caller::Service => {
-                let learner: LearnerId =
-                    self.path("learner").parse().map_err(|error: IdError| {
-                        Problem::new(ProblemKind::InvalidField, format!("{error}."))
-                    })?;
-                if learner == LearnerId::forgotten() {
-                    let detail =
-                        format!("{learner} is the id of erased learners. Use another one.");
-                    return Err(Problem::new(ProblemKind::InvalidField, detail));
-                }
-                Ok(learner)
-            }
-        }
+        let has = |scope: &&&str| claimed.split(' ').any(|claimed| claimed == **scope);
+        scopes.iter().find(has).copied().ok_or_else(|| {
+            let scopes = scopes.join(" or ");
+            let detail = format!("This route needs a token with the scope {scopes}.");
+            Problem::new(ProblemKind::Forbidden, detail)
+        })
+    }
+
+    /// The learner whose token it is.
+    fn subject(&self) -> Result<LearnerId, Problem> {
+        let issuer = self.claim("iss").unwrap_or_default();
+        let subject = self.claim("sub").unwrap_or_default();
+        LearnerId::of_subject(issuer, subject).map_err(|_empty| {
+            let detail = "The access token has no sub claim, so it names no learner.";
+            Problem::new(ProblemKind::Forbidden, detail)
+        })
     }
 
     /// The tracing span of this request. It adds the request's id and route to every log line.
@@ -159,17 +187,7 @@ impl<'a> Incoming<'a> {
 
     /// The JSON body.
     pub fn body<T: DeserializeOwned>(&self) -> Result<T, Problem> {
-        let bytes: &[u8] = match self.request.body() {
-            Body::Text(text) => text.as_bytes(),
-            Body::Binary(bytes) => bytes,
-            Body::Empty | _ => &[],
-        };
-        if bytes.len() > BODY_BYTES_MAX {
-            let detail = format!("Send at most {BODY_BYTES_MAX} bytes.");
-            return Err(Problem::new(ProblemKind::BodyTooLarge, detail));
-        }
-        let value: Value = serde_json::from_slice(bytes)
-            .map_err(|error| Problem::new(ProblemKind::MalformedJson, format!("{error}.")))?;
+        let value: Value = self.json()?;
         if !value.is_object() {
             return Err(Problem::new(ProblemKind::InvalidField, "Send a JSON object."));
         }
@@ -180,6 +198,25 @@ impl<'a> Incoming<'a> {
                 if field == "." { format!("{reason}.") } else { format!("{field}: {reason}.") };
             Problem::new(ProblemKind::InvalidField, detail)
         })
+    }
+
+    /// Checks a body that somebody else reads: its size, and that it is JSON.
+    pub fn body_is_json(&self) -> Result<(), Problem> {
+        self.json::<Value>().map(|_| ())
+    }
+
+    fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        let bytes: &[u8] = match self.request.body() {
+            Body::Text(text) => text.as_bytes(),
+            Body::Binary(bytes) => bytes,
+            Body::Empty | _ => &[],
+        };
+        if bytes.len() > BODY_BYTES_MAX {
+            let detail = format!("Send at most {BODY_BYTES_MAX} bytes.");
+            return Err(Problem::new(ProblemKind::BodyTooLarge, detail));
+        }
+        serde_json::from_slice(bytes)
+            .map_err(|error| Problem::new(ProblemKind::MalformedJson, format!("{error}.")))
     }
 }
 

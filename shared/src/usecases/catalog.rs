@@ -11,17 +11,21 @@ use crate::ports::{CatalogReader, LedgerError};
 /// How old the catalog in memory may be.
 const FRESH_SECONDS: i64 = MINUTE;
 
-/// Reads the catalog, at most once a minute.
+/// The catalog, and when it was read.
+type Cached = (Arc<PublishedCatalog>, Timestamp);
+
+/// Reads the catalog, at most once a minute. Clones share what is in memory.
+#[derive(Clone)]
 pub struct CatalogCache<R> {
     reader: R,
-    cached: Mutex<Option<(Arc<PublishedCatalog>, Timestamp)>>,
+    cached: Arc<Mutex<Option<Cached>>>,
 }
 
 impl<R: CatalogReader> CatalogCache<R> {
     /// A cache of the catalog that is read here.
     #[must_use]
     pub fn new(reader: R) -> Self {
-        Self { reader, cached: Mutex::default() }
+        Self { reader, cached: Arc::default() }
     }
 
     /// The catalog on sale, up to a minute old.

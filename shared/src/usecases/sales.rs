@@ -21,7 +21,7 @@ use crate::domain::availability::{Availability, View};
 use crate::domain::catalog::{Offer, PublishedCatalog};
 use crate::domain::decide::{Needs, Observation, Outcome, StoredSource};
 use crate::domain::id::{IdError, LearnerId, SourceId};
-use crate::domain::rate::{Counter, TooOften};
+use crate::domain::rate::{Action, Counter, TooOften};
 use crate::domain::shop::Shop;
 use crate::domain::time::Timestamp;
 use crate::ports::{
@@ -128,6 +128,11 @@ impl<C: Clock, T: Store, S: Stripe> Sales<C, T, S> {
     /// Applies what Stripe says about a session, by the webhook's own decide and commit.
     async fn ingest(&self, observation: &Observation) -> Result<Outcome, ApplyError> {
         apply(&self.table, &self.stripe, &self.clock, &self.shop, observation).await
+    }
+
+    /// Counts a tutor's call about this learner against the learner's limit.
+    pub async fn admit_tutor(&self, learner: &LearnerId) -> Result<(), SalesError> {
+        self.count(Counter::Learner(learner.clone(), Action::Tutor), self.clock.now()).await
     }
 
     /// Counts one more request, or says when to come back.

@@ -11,7 +11,7 @@ use clap::Parser;
 use local::lambda::{Program, Programs};
 use tests::storm::{self, Options};
 
-const FUNCTIONS: [&str; 3] = ["checkout", "entitlements", "webhook"];
+const FUNCTIONS: [&str; 4] = ["checkout", "entitlements", "tutor", "webhook"];
 
 #[derive(Parser)]
 #[command(name = "cargo xtask storm", about = "The whole system in bad weather", version)]

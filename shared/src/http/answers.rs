@@ -1,18 +1,23 @@
-//! The shapes of the answers.
+//! The shapes of answers, as `docs/openapi.yaml` describes them. The tutor's tools return the same
+//! shapes as the routes.
 
 use serde::Serialize;
-use shared::content::Link;
-use shared::domain::access::{Access, Grant, Reason, Tier};
-use shared::domain::availability::View;
-use shared::domain::catalog::{Catalog, Category, Course, Offer};
-use shared::domain::decide::StoredSource;
-use shared::domain::id::{CourseId, LearnerId, SourceId};
-use shared::domain::why::{Fact, History, Step, history, overall};
-use shared::http::rfc3339;
-use shared::usecases::courses::{CourseAccess, Explanation};
 
+use super::rfc3339;
+use crate::content::Link;
+use crate::domain::access::{Access, Grant, Reason, Tier};
+use crate::domain::availability::View;
+use crate::domain::catalog::{Catalog, Category, Course, Offer};
+use crate::domain::checkout::OpenSession;
+use crate::domain::decide::StoredSource;
+use crate::domain::id::{CourseId, LearnerId, SourceId};
+use crate::domain::why::{Fact, History, Step, history, overall};
+use crate::usecases::courses::{CourseAccess, Explanation};
+use crate::usecases::sales::CreatedLink;
+
+/// All courses.
 #[derive(Serialize)]
-pub(crate) struct CoursesAnswer<'a> {
+pub struct CoursesAnswer<'a> {
     courses: Vec<CourseAnswer<'a>>,
 }
 
@@ -48,8 +53,9 @@ struct OfferAnswer<'a> {
     owned_courses: Option<Vec<&'a str>>,
 }
 
+/// A learner's tier, and all that they have.
 #[derive(Serialize)]
-pub(crate) struct EntitlementsAnswer<'a> {
+pub struct EntitlementsAnswer<'a> {
     learner: &'a str,
     tier: &'static str,
     entitlements: Vec<EntitlementAnswer<'a>>,
@@ -68,8 +74,9 @@ struct EntitlementAnswer<'a> {
     paid_twice: bool,
 }
 
+/// The facts behind a learner's access to a product.
 #[derive(Serialize)]
-pub(crate) struct WhyAnswer<'a> {
+pub struct WhyAnswer<'a> {
     learner: &'a str,
     product: &'a str,
     access: &'static str,
@@ -96,8 +103,9 @@ struct FactAnswer {
     currency: Option<String>,
 }
 
+/// Whether a course or a chapter is open to a learner, why, and what would open it.
 #[derive(Serialize)]
-pub(crate) struct AccessAnswer<'a> {
+pub struct AccessAnswer<'a> {
     course: &'a str,
     chapter: Option<usize>,
     access: &'static str,
@@ -107,22 +115,53 @@ pub(crate) struct AccessAnswer<'a> {
     offers: Vec<OfferAnswer<'a>>,
 }
 
+/// A link to a chapter.
 #[derive(Serialize)]
-pub(crate) struct ChapterLinkAnswer<'a> {
+pub struct ChapterLinkAnswer<'a> {
     course: &'a str,
     chapter: usize,
     url: &'a str,
     expires_at: String,
 }
 
+/// A page of Stripe's on which a learner can pay.
+#[derive(Serialize)]
+pub struct CheckoutAnswer<'a> {
+    session_id: &'a str,
+    url: &'a str,
+    expires_at: String,
+}
+
+/// An upgrade link.
+#[derive(Serialize)]
+pub struct LinkAnswer<'a> {
+    url: &'a str,
+    expires_at: String,
+}
+
 /// What a denial says beyond a problem's own members.
 #[derive(Serialize)]
-pub(crate) struct DenialMembers<'a> {
+pub struct DenialMembers<'a> {
     reason: &'static str,
     offers: Vec<OfferAnswer<'a>>,
 }
 
-pub(crate) fn courses(catalog: &Catalog) -> CoursesAnswer<'_> {
+impl WhyAnswer<'_> {
+    /// Whether the product is open to the learner.
+    #[must_use]
+    pub fn is_granted(&self) -> bool {
+        self.access == GRANTED
+    }
+
+    /// Each fact as a sentence, source by source.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        self.sources.iter().flat_map(|source| &source.facts).map(|fact| fact.text.as_str())
+    }
+}
+
+/// All courses of the catalog.
+#[must_use]
+pub fn courses(catalog: &Catalog) -> CoursesAnswer<'_> {
     let answer = |course| course_answer(catalog, course);
     CoursesAnswer { courses: catalog.courses().iter().map(answer).collect() }
 }
@@ -166,7 +205,9 @@ fn learner_offers<'a>(access: &Access<'a>) -> Vec<OfferAnswer<'a>> {
     access.offers.iter().map(|(offer, owned)| offer_answer(*offer, Some(owned))).collect()
 }
 
-pub(crate) fn entitlements<'a>(learner: &'a LearnerId, view: &View<'a>) -> EntitlementsAnswer<'a> {
+/// All that a learner has.
+#[must_use]
+pub fn entitlements<'a>(learner: &'a LearnerId, view: &View<'a>) -> EntitlementsAnswer<'a> {
     let View { catalog, entitlements, threshold, now } = *view;
     let entitlement = |(source, grant): (&'a SourceId, &'a Grant)| EntitlementAnswer {
         product: grant.product.as_str(),
@@ -190,7 +231,9 @@ pub(crate) fn entitlements<'a>(learner: &'a LearnerId, view: &View<'a>) -> Entit
     }
 }
 
-pub(crate) fn why<'a>(learner: &'a LearnerId, explanation: &'a Explanation) -> WhyAnswer<'a> {
+/// The facts behind a learner's access to a product.
+#[must_use]
+pub fn why<'a>(learner: &'a LearnerId, explanation: &'a Explanation) -> WhyAnswer<'a> {
     let View { entitlements, threshold, now, .. } = explanation.state.view();
     let theirs = |(source, stored): (&'a SourceId, &'a StoredSource)| {
         Grant::of(&stored.facts).filter(|(of, _)| of == learner)?;
@@ -212,7 +255,7 @@ pub(crate) fn why<'a>(learner: &'a LearnerId, explanation: &'a Explanation) -> W
     WhyAnswer {
         learner: learner.as_str(),
         product: explanation.product.as_str(),
-        access: if overall(&all).is_open { "granted" } else { "denied" },
+        access: access_name(overall(&all).is_open),
         sources: histories.iter().filter_map(answer).collect(),
     }
 }
@@ -230,11 +273,13 @@ fn fact(step: &Step) -> FactAnswer {
     }
 }
 
-pub(crate) fn access<'a>(checked: &'a CourseAccess, access: &Access<'a>) -> AccessAnswer<'a> {
+/// A learner's access to a course or a chapter.
+#[must_use]
+pub fn access<'a>(checked: &'a CourseAccess, access: &Access<'a>) -> AccessAnswer<'a> {
     AccessAnswer {
         course: checked.course.id.as_str(),
         chapter: checked.chapter,
-        access: if access.granted { "granted" } else { "denied" },
+        access: access_name(access.granted),
         tier: tier_name(checked.tier()),
         reason: reason_name(access.reason),
         until: access.until.map(rfc3339),
@@ -242,11 +287,9 @@ pub(crate) fn access<'a>(checked: &'a CourseAccess, access: &Access<'a>) -> Acce
     }
 }
 
-pub(crate) fn chapter<'a>(
-    course: &'a CourseId,
-    chapter: usize,
-    link: &'a Link,
-) -> ChapterLinkAnswer<'a> {
+/// A link to a chapter, for a learner who may open it.
+#[must_use]
+pub fn chapter<'a>(course: &'a CourseId, chapter: usize, link: &'a Link) -> ChapterLinkAnswer<'a> {
     ChapterLinkAnswer {
         course: course.as_str(),
         chapter,
@@ -255,8 +298,32 @@ pub(crate) fn chapter<'a>(
     }
 }
 
-pub(crate) fn denial<'a>(access: &Access<'a>) -> DenialMembers<'a> {
+/// What a denial says beyond a problem's own members.
+#[must_use]
+pub fn denial<'a>(access: &Access<'a>) -> DenialMembers<'a> {
     DenialMembers { reason: reason_name(access.reason), offers: learner_offers(access) }
+}
+
+/// A page of Stripe's on which a learner can pay.
+#[must_use]
+pub fn checkout(session: &OpenSession) -> CheckoutAnswer<'_> {
+    CheckoutAnswer {
+        session_id: session.id.as_str(),
+        url: &session.url,
+        expires_at: rfc3339(session.expires_at),
+    }
+}
+
+/// An upgrade link.
+#[must_use]
+pub fn link(link: &CreatedLink) -> LinkAnswer<'_> {
+    LinkAnswer { url: &link.url, expires_at: rfc3339(link.expires_at) }
+}
+
+const GRANTED: &str = "granted";
+
+const fn access_name(is_granted: bool) -> &'static str {
+    if is_granted { GRANTED } else { "denied" }
 }
 
 const fn reason_name(reason: Reason) -> &'static str {
