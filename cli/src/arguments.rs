@@ -100,6 +100,14 @@ pub(crate) enum Command {
     /// Deploy the course site and the chapters to the stack's buckets
     #[command(subcommand)]
     Site(SiteCommand),
+    /// Offer the tutor's tools over standard input and output, to MCP clients that start a program
+    ///
+    /// Without `COURSEGATE_TOKEN` in the environment, it asks with a service's token, which can ask
+    /// about every learner. Set it to a learner's access token, and the tools are about that learner
+    Mcp {
+        #[command(flatten)]
+        place: PlaceArguments,
+    },
     /// Check the deployment, and explain how to fix what is wrong; exits with 1 if anything is
     Doctor {
         #[command(flatten)]

@@ -114,6 +114,7 @@ pub async fn examine(
     note("forged probe", doors::forged_probe(&patient).await);
     note("api", doors::api(&patient).await);
     note("site", doors::site(&patient).await);
+    note("tutor", doors::tutor(&patient).await);
     note("clock", doors::clock(&patient).await);
     is_well
 }

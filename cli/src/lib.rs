@@ -9,6 +9,7 @@
 //! - [`key`]: the functions' Stripe API keys, tested before they are stored.
 //! - [`doctor`]: what is wrong with a deployment, and what to do about it.
 //! - [`why`]: why a product is open or closed for a learner.
+//! - [`mcp`]: the tutor's tools over standard input and output.
 //! - [`manual`]: access that is given and taken back by hand.
 //! - [`events`]: replay, and the quarantine.
 //! - [`double_payments`]: learners who paid twice.
@@ -35,6 +36,7 @@ pub mod key;
 pub mod lambda;
 pub mod learner;
 pub mod manual;
+pub mod mcp;
 mod probe;
 pub mod s3;
 pub mod signed;

@@ -2,6 +2,7 @@
 
 pub(crate) mod events;
 pub(crate) mod learner;
+pub(crate) mod mcp;
 pub(crate) mod site;
 pub(crate) mod support;
 

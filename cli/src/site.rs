@@ -6,6 +6,7 @@
 mod chapters;
 mod config;
 mod files;
+mod resource;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -124,6 +125,7 @@ pub async fn deploy(
             content_type: content_type(CONFIG),
             cache_control: SITE_CACHE,
         });
+        site.extend(resource::metadata(deployment, cloud, SITE_CACHE));
         site.sort_by(|one, other| one.key.cmp(&other.key));
         shares.push(Share {
             name: "site",

@@ -85,6 +85,10 @@ async fn up(options: Up) -> Result<(), UpError> {
     let seconds = format!("{:.1} s", started.elapsed().as_secs_f32());
     let steps = stack.addresses().try_this(demo(&catalog).as_ref(), &stack.stripe());
     terminal.welcome(stack.addresses(), &places.describe(), &logs, &seconds, &steps);
+    if let Ok(program) = std::env::current_exe() {
+        terminal.mcp_client(&program, stack.addresses());
+    }
+    terminal::print("\nCtrl-C stops everything. Requests:\n");
     if let Some(count) = stack.held_deliveries() {
         terminal.held(count, stack.addresses());
     }

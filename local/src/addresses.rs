@@ -56,10 +56,11 @@ pub struct Step {
 impl Addresses {
     /// Each service's name and address.
     #[must_use]
-    pub fn named(&self) -> [(&'static str, String); 8] {
+    pub fn named(&self) -> [(&'static str, String); 9] {
         [
             ("Site", self.gateway.clone()),
             ("API", format!("{}/api", self.gateway)),
+            ("MCP", format!("{}/api/mcp", self.gateway)),
             ("Webhook", self.webhook.clone()),
             ("Stripe", self.stripe.clone()),
             ("Lambda", self.lambda.clone()),

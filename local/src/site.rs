@@ -22,6 +22,9 @@ use crate::{cors, files, pages, percent};
 /// The demo pages' name for the site, replaced by its actual origin.
 const SITE_IN_THE_DEMO: &str = "https://learn.example.com";
 
+/// Where clients look for what a protected resource requires: <https://www.rfc-editor.org/rfc/rfc9728>.
+const RESOURCE: &str = "/.well-known/oauth-protected-resource";
+
 /// Where the site is. Clones share everything.
 #[derive(Clone)]
 pub(crate) struct Site {
@@ -56,7 +59,13 @@ impl Site {
 
     /// Handles everything that no other route does.
     pub(crate) fn router(self) -> Router {
-        Router::new().route("/config.json", get(config)).fallback(serve).with_state(self)
+        let below = format!("{RESOURCE}/{}/mcp", self.inner.stage);
+        Router::new()
+            .route("/config.json", get(config))
+            .route(RESOURCE, get(resource))
+            .route(&below, get(resource))
+            .fallback(serve)
+            .with_state(self)
     }
 
     /// The site's configuration for this machine. In AWS it is written when the site is deployed.
@@ -77,6 +86,17 @@ impl Site {
                 "passkeys": null,
             },
             "embed_origins": [other_origin],
+        })
+    }
+
+    /// The metadata of the tutor, which is deployed as a file.
+    fn resource(&self) -> Value {
+        let Inner { origin, stage, .. } = &*self.inner;
+        json!({
+            "resource": format!("{origin}/{stage}/mcp"),
+            "authorization_servers": [format!("{origin}/local")],
+            "bearer_methods_supported": ["header"],
+            "scopes_supported": ["coursegate/learn", "coursegate/learners"],
         })
     }
 
@@ -161,9 +181,17 @@ pub(crate) async fn api_headers(
 }
 
 async fn config(State(site): State<Site>) -> Response {
-    // Elements on other sites read it too.
+    public(site.config())
+}
+
+async fn resource(State(site): State<Site>) -> Response {
+    public(site.resource())
+}
+
+/// What pages of other sites may read too.
+fn public(value: Value) -> Response {
     let headers = [(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"), (header::CACHE_CONTROL, "no-store")];
-    (headers, axum::Json(site.config())).into_response()
+    (headers, axum::Json(value)).into_response()
 }
 
 async fn serve(State(site): State<Site>, request: Request) -> Response {

@@ -168,6 +168,8 @@ impl Shop {
             respond(&entitlements::handle(&entitlements(&table), &request).await)
         };
         let unauthorized = async || StatusCode::UNAUTHORIZED;
+        let resource = format!("{}/api/mcp", deployment.site_origin);
+        let metadata = async move || Json(json!({ "resource": resource }));
         let (table, secrets_manager) = (deployment.table(), deployment.secrets_manager.clone());
         let secret_id = deployment.signing_secret_id.clone();
         let (read_key_id, stripe_url) = (deployment.read_key_id.clone(), self.stripe.url());
@@ -190,6 +192,8 @@ impl Shop {
         let router = issuer
             .route("/api/courses", get(courses))
             .route("/api/entitlements", get(unauthorized))
+            .route("/api/mcp", post(unauthorized))
+            .route("/.well-known/oauth-protected-resource", get(metadata))
             .route("/webhook", post(deliver.clone()))
             .route("/api/webhook", post(deliver));
         self.servers.spawn(async move { axum::serve(listener, router).await.unwrap() });

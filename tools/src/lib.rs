@@ -1,6 +1,6 @@
 //! The pinned tools that tests and tasks need, in `target/tools`: Python ones from
-//! `tools/requirements.txt` and `tools/ministack.txt`, npm packages for checking `web/` from
-//! `tools/web/package.json`, and those compiled from Cargo's registry, listed here.
+//! `tools/requirements.txt`, `tools/ministack.txt` and `tools/mcp.txt`, npm packages from `tools/web`
+//! and `tools/mcp`, and those compiled from Cargo's registry, listed here.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -39,6 +39,9 @@ const CHECKERS: Environment = Environment { requirements: "tools/requirements.tx
 const MINISTACK: Environment =
     Environment { requirements: "tools/ministack.txt", folder: "ministack" };
 
+/// The official Python client of the Model Context Protocol.
+const MCP_PYTHON: Environment = Environment { requirements: "tools/mcp.txt", folder: "mcp-python" };
+
 /// Why the tools are missing.
 #[derive(Debug, thiserror::Error)]
 pub enum ToolsError {
@@ -71,9 +74,9 @@ pub enum ToolsError {
     /// npm failed, and has printed why.
     #[error(
         "npm ci failed: see above. It needs a connection to npm's registry, the first time and \
-         whenever tools/web/package-lock.json has changed"
+         whenever tools/{0}/package-lock.json has changed"
     )]
-    Npm,
+    Npm(&'static str),
     /// A file or folder can't be read or written.
     #[error("{path} can't be used: {source}")]
     Io {
@@ -99,18 +102,35 @@ fn program(name: &str) -> PathBuf {
     folder().join("bin").join(name)
 }
 
-/// A file of an npm package: `package("axe-core/axe.min.js")`.
-fn package(path: &str) -> PathBuf {
-    folder().join("web/node_modules").join(path)
+/// A file of an npm package: `package(&WEB, "axe-core/axe.min.js")`.
+fn package(packages: &Packages, path: &str) -> PathBuf {
+    packages.place().join("node_modules").join(path)
+}
+
+/// The Python with the official client of the Model Context Protocol, for a test, which is skipped if
+/// it is missing.
+///
+/// # Panics
+/// As [`pass_over`] does.
+#[must_use]
+pub fn mcp_python() -> Option<PathBuf> {
+    let python = MCP_PYTHON.folder().join("bin/python");
+    if !python.is_file() {
+        pass_over("the MCP client is missing: `cargo xtask tools` installs it in target/tools");
+        return None;
+    }
+    Some(python)
 }
 
 /// A tool's path, if it is installed: `find("moto_server")`, or for an npm package `find("tsc")` or
 /// one of its files, `find("axe-core/axe.min.js")`.
 #[must_use]
 pub fn find(tool: &str) -> Option<PathBuf> {
-    let npm = package(&format!(".bin/{tool}"));
-    let places = [program(tool), MINISTACK.folder().join("bin").join(tool), npm, package(tool)];
-    places.into_iter().find(|path| path.is_file())
+    let environments = [program(tool), MINISTACK.folder().join("bin").join(tool)];
+    let npm = [WEB, MCP].into_iter().flat_map(|packages| {
+        [package(&packages, &format!(".bin/{tool}")), package(&packages, tool)]
+    });
+    environments.into_iter().chain(npm).find(|path| path.is_file())
 }
 
 /// The same for a test, which is skipped if the tool is missing. See [`pass_over`].
@@ -147,7 +167,9 @@ pub fn install() -> Result<(), ToolsError> {
     // Python's first: creating the environment empties the folder.
     install_python()?;
     MINISTACK.install()?;
-    install_web()?;
+    MCP_PYTHON.install()?;
+    WEB.install()?;
+    MCP.install()?;
     install_crate(DENY)
 }
 
@@ -224,39 +246,60 @@ impl Environment {
     }
 }
 
-fn install_web() -> Result<(), ToolsError> {
-    let wanted = root().join("tools/web");
-    let installed = folder().join("web");
-    let read = |folder: &Path, name: &str| {
-        let path = folder.join(name);
-        std::fs::read(&path).map_err(|source| ToolsError::Io { path, source })
-    };
-    let lock = read(&wanted, "package-lock.json")?;
-    // A copy of what was installed, made once complete.
-    if read(&installed, "installed.json").is_ok_and(|installed| installed == lock) {
-        return Ok(());
+/// npm packages, in a folder of their own.
+struct Packages {
+    /// Their folder in `tools/`, with `package.json` and its lock, and in `target/tools`.
+    folder: &'static str,
+}
+
+/// What checks the site.
+const WEB: Packages = Packages { folder: "web" };
+
+/// What talks to the tutor.
+const MCP: Packages = Packages { folder: "mcp" };
+
+impl Packages {
+    fn place(&self) -> PathBuf {
+        folder().join(self.folder)
     }
-    if !succeeds(Command::new("npm").arg("--version")) {
-        return Err(ToolsError::NoNpm);
+
+    fn install(&self) -> Result<(), ToolsError> {
+        let (wanted, installed) = (root().join("tools").join(self.folder), self.place());
+        let read = |folder: &Path, name: &str| {
+            let path = folder.join(name);
+            std::fs::read(&path).map_err(|source| ToolsError::Io { path, source })
+        };
+        let lock = read(&wanted, "package-lock.json")?;
+        // A copy of what was installed, made once complete.
+        if read(&installed, "installed.json").is_ok_and(|installed| installed == lock) {
+            return Ok(());
+        }
+        if !succeeds(Command::new("npm").arg("--version")) {
+            return Err(ToolsError::NoNpm);
+        }
+        let _ = writeln!(
+            std::io::stderr(),
+            "Installing the tools of tools/{0} in target/tools/{0}.",
+            self.folder
+        );
+        let write = |name: &str, bytes: &[u8]| {
+            let path = installed.join(name);
+            std::fs::write(&path, bytes).map_err(|source| ToolsError::Io { path, source })
+        };
+        std::fs::create_dir_all(&installed)
+            .map_err(|source| ToolsError::Io { path: installed.clone(), source })?;
+        write("package.json", &read(&wanted, "package.json")?)?;
+        write("package-lock.json", &lock)?;
+        let filled = Command::new("npm")
+            .current_dir(&installed)
+            // No package's scripts run here.
+            .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error"])
+            .status();
+        if !filled.is_ok_and(|status| status.success()) {
+            return Err(ToolsError::Npm(self.folder));
+        }
+        write("installed.json", &lock)
     }
-    let _ = writeln!(std::io::stderr(), "Installing the tools of tools/web in target/tools/web.");
-    let write = |name: &str, bytes: &[u8]| {
-        let path = installed.join(name);
-        std::fs::write(&path, bytes).map_err(|source| ToolsError::Io { path, source })
-    };
-    std::fs::create_dir_all(&installed)
-        .map_err(|source| ToolsError::Io { path: installed.clone(), source })?;
-    write("package.json", &read(&wanted, "package.json")?)?;
-    write("package-lock.json", &lock)?;
-    let filled = Command::new("npm")
-        .current_dir(&installed)
-        // No package's scripts run here.
-        .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error"])
-        .status();
-    if !filled.is_ok_and(|status| status.success()) {
-        return Err(ToolsError::Npm);
-    }
-    write("installed.json", &lock)
 }
 
 fn succeeds(command: &mut Command) -> bool {

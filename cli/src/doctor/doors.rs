@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::Response;
 use secrecy::SecretString;
-use serde_json::Value;
+use serde_json::{Value, json};
 use shared::domain::time::Timestamp;
 use shared::ports::{Clock as _, SystemClock};
 use time::OffsetDateTime;
@@ -157,6 +157,37 @@ pub(super) async fn site(patient: &Patient<'_>) -> Finding {
             format!("make the site forward /api/* to {api}"),
         ),
     }
+}
+
+/// The tutor refuses strangers, and clients can find out whose tokens it takes.
+pub(super) async fn tutor(patient: &Patient<'_>) -> Finding {
+    let (site, api) = (&patient.deployment.site_origin, &patient.deployment.api_url);
+    let stranger = patient.http.post(format!("{api}/mcp")).json(&json!({})).send().await;
+    match stranger.map(|answer| answer.status().as_u16()) {
+        Ok(401) => {}
+        Ok(status) => {
+            return Finding::bad(
+                format!("POST /mcp answers {status} without a token, but 401 is expected"),
+                "somebody changed the route manually: attach the authorizer again in the API \
+                 Gateway console",
+            );
+        }
+        Err(error) => return Finding::bad(why(&error), UNREACHABLE),
+    }
+    let url = format!("{site}/.well-known/oauth-protected-resource");
+    let metadata: Value = match patient.http.get(&url).send().await {
+        Ok(answer) => answer.json().await.unwrap_or_default(),
+        Err(error) => return Finding::bad(why(&error), UNREACHABLE),
+    };
+    let resource = format!("{site}/api/mcp");
+    if metadata.get("resource").and_then(Value::as_str) == Some(resource.as_str()) {
+        return Finding::good(format!("{resource} needs a token, and the site says whose"));
+    }
+    Finding::note(
+        format!("{url} isn't the metadata of {resource}, so clients can't look up its issuer"),
+        "run `coursegate site deploy`; a site of your own has to serve that file (see \
+         docs/TUTOR.md)",
+    )
 }
 
 pub(super) async fn clock(patient: &Patient<'_>) -> Finding {

@@ -1,7 +1,10 @@
 //! What the developer sees of the local stack.
 
+use std::path::Path;
+
 use local::addresses::{Addresses, Step};
 use local::observer::Served;
+use serde_json::json;
 
 use crate::terminal::{BOLD, DIM, GREEN, RED, Terminal, YELLOW, print};
 
@@ -24,7 +27,15 @@ impl Terminal {
         for step in steps {
             print(&format!("\n  {}\n  {}", self.paint(DIM, &step.says), step.command));
         }
-        print("\nCtrl-C stops everything. Requests:\n");
+    }
+
+    /// What the configuration of an MCP client needs to start `coursegate mcp`.
+    pub(super) fn mcp_client(self, program: &Path, addresses: &Addresses) {
+        let port = addresses.gateway.rsplit(':').next().unwrap_or_default();
+        let server = json!({ "command": program, "args": ["mcp", "--gateway-port", port] });
+        let servers = json!({ "mcpServers": { "coursegate": server } });
+        let says = "Give an MCP client the tutor's tools: add this to its configuration.";
+        print(&format!("\n  {}\n  {servers}", self.paint(DIM, says)));
     }
 
     /// A reminder that the simulator still holds its events back, since an earlier run.

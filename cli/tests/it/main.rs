@@ -22,4 +22,5 @@ mod sam;
 mod shop;
 mod strangers;
 mod support;
+mod tutor;
 mod up;

@@ -7,7 +7,7 @@ use tools::pass_over;
 use crate::running::{project, up};
 
 /// What the README has between a fence that begins so and the next.
-fn blocks(readme: &str, fence: &str) -> Vec<String> {
+pub(crate) fn blocks(readme: &str, fence: &str) -> Vec<String> {
     let mut blocks = Vec::new();
     let mut inside: Option<String> = None;
     for line in readme.lines() {

@@ -129,12 +129,13 @@ where
         incoming.body_is_json()?;
     }
     let conversation = Conversation::new(Arc::clone(app), identity);
-    // API Gateway answers only requests for its own names, so a page elsewhere can't reach this
-    // under a name of its own.
+    // A page elsewhere can't reach this under a name of its own: API Gateway answers only requests
+    // for its own names, and a browser says whose page it is.
     let server = StreamableHttpServerConfig::default()
         .with_legacy_session_mode(false)
         .with_json_response(true)
-        .disable_allowed_hosts();
+        .disable_allowed_hosts()
+        .with_allowed_origins([with_port(&app.sales.site_origin)]);
     let service = StreamableHttpService::new(
         move || Ok(conversation.clone()),
         Arc::new(NeverSessionManager::default()),
@@ -161,4 +162,14 @@ where
     }
     headers.insert("cache-control", HeaderValue::from_static("no-store"));
     Ok(response)
+}
+
+/// An origin with its port, without which the server would accept any.
+fn with_port(origin: &str) -> String {
+    let has_port = origin.rsplit(':').next().is_some_and(|port| port.parse::<u16>().is_ok());
+    match origin.split_once("://") {
+        Some(("https", _)) if !has_port => format!("{origin}:443"),
+        Some(("http", _)) if !has_port => format!("{origin}:80"),
+        _ => origin.to_owned(),
+    }
 }

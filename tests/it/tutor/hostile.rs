@@ -1,7 +1,7 @@
 //! Hostile input: the same list as for the routes.
 
 use serde_json::{Value, json};
-use tests::requests::{Who, learner};
+use tests::requests::{Who, learner, message_to_tutor};
 use tests::world::World;
 
 use super::{answer_of, ask, tools};
@@ -20,6 +20,30 @@ async fn the_wrong_kind_of_token_reaches_no_tool() {
             let (status, answer) = ask(&world, &who, method, json!({})).await;
             assert_eq!(status, expected, "{who:?} {method}: {answer}");
         }
+    }
+}
+
+#[tokio::test]
+async fn only_the_site_s_own_pages_reach_the_tools() {
+    let world = World::new().await;
+    let listing = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" }).to_string();
+    for (origin, expected) in [
+        (None, 200),
+        (Some("https://learn.example.com"), 200),
+        (Some("https://learn.example.com:443"), 200),
+        (Some("https://learn.example.com:8443"), 403),
+        (Some("http://learn.example.com"), 403),
+        (Some("https://evil.example.com"), 403),
+        (Some("https://learn.example.com.evil.example.com"), 403),
+        (Some("null"), 403),
+        (Some("nonsense"), 403),
+    ] {
+        let mut request = message_to_tutor(&learner("ada"), &listing);
+        if let Some(origin) = origin {
+            request.headers_mut().insert("origin", origin.parse().unwrap());
+        }
+        let response = tutor::handle(&world.tutor(), request).await;
+        assert_eq!(response.status(), expected, "{origin:?} {:?}", response.body());
     }
 }
 
