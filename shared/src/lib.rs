@@ -1,4 +1,4 @@
-//! What the three functions share.
+//! What the functions share.
 //!
 //! - [`domain`]: the pure core: what is sold, what we know, and what follows from that.
 //! - [`apply`]: read, decide, commit: the only way in which an observation changes access.

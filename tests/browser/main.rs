@@ -22,5 +22,6 @@ mod shop;
 mod signing;
 mod staying;
 mod token;
+mod tutoring;
 mod visitor;
 mod webdriver;
