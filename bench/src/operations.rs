@@ -156,6 +156,18 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         is_loaded: false,
         is_for_peers: true,
     },
+    Operation {
+        name: "tool called",
+        function: "tutor",
+        sample: "tutor/check_access_denied.json",
+        shop: Shop::Small,
+        change: about_another_learner,
+        status: 200,
+        says: r#""access":"denied""#,
+        is_started: true,
+        is_loaded: false,
+        is_for_peers: false,
+    },
 ];
 
 fn a_new_purchase(event: &mut Value, call: &Call) {
@@ -188,6 +200,13 @@ pub(crate) fn purchase(event: &mut Value, learner: &str) {
     session["payment_intent"] = format!("pi_{learner}").into();
     session["client_reference_id"] = learner.into();
     session["metadata"]["learner_id"] = learner.into();
+}
+
+/// A tool's call about a new learner: each has a limit.
+fn about_another_learner(event: &mut Value, call: &Call) {
+    let message = event["body"].as_str().unwrap_or_default();
+    let learner = format!("x-{}{}", call.by, call.number);
+    event["body"] = message.replace("\"x-7\"", &format!("\"{learner}\"")).into();
 }
 
 fn asked_by(event: &mut Value, learner: &str) {

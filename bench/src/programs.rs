@@ -29,7 +29,7 @@ pub(crate) struct Size {
     pub(crate) zip_bytes: u64,
 }
 
-const FUNCTIONS: [&str; 4] = ["floor", "webhook", "entitlements", "checkout"];
+const FUNCTIONS: [&str; 5] = ["floor", "webhook", "entitlements", "checkout", "tutor"];
 
 /// Builds our functions and the floor separately, so that none gets features that only another one
 /// enables.

@@ -66,20 +66,24 @@ const WRITTEN: Reads = |row| Some(row.write_units);
 const REFUNDED: (&str, &str) = ("webhook", "refund applied");
 const OPENED: (&str, &str) = ("checkout", "session opened");
 const ACCESS: (&str, &str) = ("entitlements", "access, 1 purchase");
+const TOOL: (&str, &str) = ("tutor", "tool called");
 const ACCESS_OF_MANY: (&str, &str) = ("entitlements", "access, 50 purchases");
 const ACCESS_AMONG_MANY: (&str, &str) = ("entitlements", "access, 100,000 learners");
 
 /// Every target.
 pub(crate) const TARGETS: &[Target] = &[
     of("webhook, start to first answer", ("webhook", APPLIED), FIRST_ANSWER, Limit::OfFloor(250)),
+    of("tutor, start to first answer", TOOL, FIRST_ANSWER, Limit::OfFloor(300)),
     of("webhook, CPU of an event applied", ("webhook", APPLIED), CPU, Limit::OfFloor(400)),
     of("webhook, CPU of an event applied", ("webhook", APPLIED), CPU, Limit::OfNode(10)),
     of("webhook, memory", ("webhook", APPLIED), MEMORY, Limit::Bytes(16 * MB)),
     of("entitlements, memory", ACCESS, MEMORY, Limit::Bytes(16 * MB)),
     of("checkout, memory", OPENED, MEMORY, Limit::Bytes(16 * MB)),
+    of("tutor, memory", TOOL, MEMORY, Limit::Bytes(24 * MB)),
     zip("webhook, zip", "webhook"),
     zip("entitlements, zip", "entitlements"),
     zip("checkout, zip", "checkout"),
+    zip("tutor, zip", "tutor"),
     of("event applied, round trips", ("webhook", APPLIED), TRIPS, Limit::Count(1)),
     of("event applied, units read", ("webhook", APPLIED), READ, Limit::Count(0)),
     of("event applied, units written", ("webhook", APPLIED), WRITTEN, Limit::Count(6)),
@@ -90,6 +94,7 @@ pub(crate) const TARGETS: &[Target] = &[
     of("session opened, round trips", OPENED, TRIPS, Limit::Count(4)),
     of("access, round trips", ACCESS, TRIPS, Limit::Count(1)),
     of("access, units read", ACCESS, READ, Limit::Count(1)),
+    of("tool called, round trips", TOOL, TRIPS, Limit::Count(3)),
     of("access of 50 purchases, units read", ACCESS_OF_MANY, READ, Limit::Count(1)),
     of("access among 100,000 learners, units read", ACCESS_AMONG_MANY, READ, Limit::Count(1)),
 ];

@@ -99,7 +99,7 @@ fn assert_link(message: &Message<'_>, response: &Response<Body>, keys_written: &
     }
 }
 
-fn checkout_app() -> (Aws, checkout::App<ManualClock>) {
+pub(crate) fn checkout_app() -> (Aws, checkout::App<ManualClock>) {
     let aws = aws();
     let key = SecretCache::api_key(aws.secrets_manager(), "stripe-api-key".to_owned());
     let app = checkout::App {
@@ -197,7 +197,7 @@ fn assert_opened_as_bought(answer: &Value, owns: bool) {
 }
 
 /// The required properties of this response about a course or chapter.
-fn opened(answer: &Value, owns: bool) -> &'static str {
+pub(crate) fn opened(answer: &Value, owns: bool) -> &'static str {
     let course = answer["course"].as_str().unwrap().parse().unwrap();
     let course = catalog().catalog.course(&course).expect("an existing course");
     let chapter = answer["chapter"].as_u64().map(|chapter| usize::try_from(chapter).unwrap());
@@ -206,7 +206,7 @@ fn opened(answer: &Value, owns: bool) -> &'static str {
 }
 
 /// The event from API Gateway; none if it would not pass the request on.
-fn request(message: &Message<'_>) -> Option<Request> {
+pub(crate) fn request(message: &Message<'_>) -> Option<Request> {
     static ENVELOPE: LazyLock<Value> = LazyLock::new(|| {
         serde_json::from_str(include_str!("../../events/checkout/checkout.json")).unwrap()
     });

@@ -69,9 +69,17 @@ pub(crate) fn catalog() -> &'static PublishedCatalog {
 
 /// Chapter links. Nobody opens them here.
 pub(crate) fn content_links() -> ContentLinks {
+    links("https://content.s3.us-east-1.amazonaws.com")
+}
+
+/// The same to a bucket that is read without a network: by clients that refuse plain HTTP.
+pub(crate) fn unreachable_content() -> ContentLinks {
+    links("http://127.0.0.1:9")
+}
+
+fn links(bucket: &str) -> ContentLinks {
     let identity = Credentials::new("test", "test", None, None, "test").into();
-    let bucket = "https://content.s3.us-east-1.amazonaws.com".to_owned();
-    ContentLinks::new(bucket, "us-east-1".to_owned(), identity)
+    ContentLinks::new(bucket.to_owned(), "us-east-1".to_owned(), identity)
 }
 
 /// The purchase of [`OWNER`].

@@ -26,6 +26,7 @@ mod ledger;
 pub mod message;
 pub mod mutation;
 mod signing;
+pub mod tutor;
 pub mod webhook;
 
 use std::path::{Path, PathBuf};
@@ -43,12 +44,13 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     Target { name: "signature", run: webhook::signature },
     Target { name: "delivery", run: webhook::delivery },
     Target { name: "signed", run: webhook::signed },
     Target { name: "checkout", run: api::checkout },
     Target { name: "entitlements", run: api::entitlements },
+    Target { name: "tutor", run: tutor::tutor },
     Target { name: "session", run: files::session },
     Target { name: "catalog", run: files::catalog },
 ];

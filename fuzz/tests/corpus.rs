@@ -14,12 +14,13 @@ use fuzz::mutation::{Numbers, varied};
 use fuzz::{TARGETS, Target, corpus, root, target};
 
 /// How many mutations to try per target; fewer for slow ones.
-const VARIATIONS: [(&str, usize); 7] = [
+const VARIATIONS: [(&str, usize); 8] = [
     ("signature", 20_000),
     ("delivery", 5_000),
     ("signed", 5_000),
     ("checkout", 500),
     ("entitlements", 5_000),
+    ("tutor", 2_000),
     ("session", 20_000),
     ("catalog", 5_000),
 ];
