@@ -8,6 +8,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use shared::telemetry::Chain;
 
+use crate::signed::segment;
+
 const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Why an issuer's configuration can't be used.
@@ -52,6 +54,24 @@ pub(crate) struct Discovery {
     scopes_supported: Option<Vec<String>>,
 }
 
+/// The site's client at the issuer, as its page names itself.
+pub(crate) struct PublicClient<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) redirect: &'a str,
+}
+
+/// What the site's page asks for: <https://www.rfc-editor.org/rfc/rfc6749#section-4.1.3>, with a
+/// code and a verifier that nobody was given.
+const TOKEN_REQUEST: &str = "grant_type=authorization_code&code=coursegate-doctor&code_verifier=\
+                             coursegate-doctor-coursegate-doctor-coursegate-doctor";
+
+/// <https://www.rfc-editor.org/rfc/rfc6749#section-5.2>
+#[derive(Deserialize, Default)]
+struct TokenRefusal {
+    #[serde(default)]
+    error: String,
+}
+
 #[derive(Deserialize)]
 struct Keys {
     keys: Vec<PublicKey>,
@@ -77,7 +97,8 @@ pub(crate) async fn discover(issuer: &str) -> Result<Discovery, IssuerError> {
     }
 }
 
-async fn read<T: DeserializeOwned>(url: &str) -> Result<T, String> {
+/// The JSON at this URL; or why there is none.
+pub(crate) async fn read<T: DeserializeOwned>(url: &str) -> Result<T, String> {
     let failed = |error: reqwest::Error| Chain(&error).to_string();
     let answer = http().map_err(failed)?.get(url).send().await.map_err(failed)?;
     if !answer.status().is_success() {
@@ -105,8 +126,14 @@ impl Discovery {
         (allowed.as_deref() != Some(token.as_str())).then_some(token)
     }
 
-    /// What keeps the site of this origin from signing learners in, with what to do about it.
-    pub(crate) async fn faults(&self, site: &str, token_origin: Option<&str>) -> Vec<String> {
+    /// What keeps the site of this origin from signing learners in as this client, with what to do
+    /// about it. Without a client, what depends on it is left out.
+    pub(crate) async fn faults(
+        &self,
+        site: &str,
+        token_origin: Option<&str>,
+        client: Option<&PublicClient<'_>>,
+    ) -> Vec<String> {
         let mut faults = Vec::new();
         if let Some(token) = self.blocked_token_origin(token_origin) {
             faults.push(format!(
@@ -120,7 +147,7 @@ impl Discovery {
             faults.push("it doesn't support PKCE with S256, which the site uses".to_owned());
         }
         faults.extend(self.key_fault().await);
-        faults.extend(self.cors_fault(site).await);
+        faults.extend(self.token_fault(site, client).await);
         faults
     }
 
@@ -148,22 +175,38 @@ impl Discovery {
         }
     }
 
-    /// The site's page exchanges the code itself, so the token endpoint has to allow its origin.
-    async fn cors_fault(&self, site: &str) -> Option<String> {
+    /// The site's page exchanges the code itself, so the token endpoint has to know its client and
+    /// allow its origin. Providers allow origins by client, some by its redirect, and some let
+    /// every origin read that a client is unknown.
+    async fn token_fault(&self, site: &str, client: Option<&PublicClient<'_>>) -> Option<String> {
         let url = &self.token_endpoint;
-        let body = "grant_type=authorization_code&code=coursegate-doctor";
+        let client_fields = client.map(|PublicClient { id, redirect }| {
+            format!("&client_id={}&redirect_uri={}", segment(id), segment(redirect))
+        });
+        let body = format!("{TOKEN_REQUEST}{}", client_fields.unwrap_or_default());
         let request = http().ok()?.post(url).header("origin", site).body(body);
         let request = request.header("content-type", "application/x-www-form-urlencoded");
         let answer = match request.send().await {
             Ok(answer) => answer,
             Err(error) => return Some(format!("{url} can't be reached: {}", Chain(&error))),
         };
-        let allowed = answer.headers().get("access-control-allow-origin");
-        let allowed = allowed.and_then(|allowed| allowed.to_str().ok());
+        let client = client?;
+        let allowed = answer.headers().get("access-control-allow-origin").cloned();
+        let TokenRefusal { error } = answer.json().await.unwrap_or_default();
+        if matches!(error.as_str(), "invalid_client" | "unauthorized_client") {
+            return Some(format!(
+                "{url} answers {error} to the site's client {}: it has to be a public client with \
+                 the authorization code grant; if another one is, upload the site with \
+                 `coursegate site deploy --client-id ID`",
+                client.id
+            ));
+        }
+        let allowed = allowed.as_ref().and_then(|allowed| allowed.to_str().ok());
         (!matches!(allowed, Some(allowed) if allowed == "*" || allowed == site)).then(|| {
             format!(
-                "{url} doesn't let pages of {site} read its answers (CORS): allow that origin at \
-                 your identity provider"
+                "{url} doesn't let pages of {site} read its answers to the client {} (CORS): \
+                 allow that origin at your identity provider",
+                client.id
             )
         })
     }

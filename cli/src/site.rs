@@ -15,6 +15,7 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use shared::ports::{CatalogReader as _, LedgerError};
 
 pub use config::ConfigError;
+pub(crate) use config::SignsIn;
 pub use files::{FileError, content_type};
 
 use crate::aws::Bucket;

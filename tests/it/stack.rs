@@ -188,8 +188,9 @@ impl Shop {
             let signature = headers.get("stripe-signature").and_then(|it| it.to_str().ok());
             respond(&webhook::handle(&app, &delivery(&body, signature)).await)
         };
-        let issuer = sign_in::issuer(&self.parameters["JwtIssuer"], &sign_in::Issuer::default());
+        let issuer = sign_in::Issuer::default();
         let router = issuer
+            .server_with_site(&self.parameters["JwtIssuer"])
             .route("/api/courses", get(courses))
             .route("/api/entitlements", get(unauthorized))
             .route("/api/mcp", post(unauthorized))

@@ -7,9 +7,15 @@ use super::{Finding, Patient, WHY_LOCAL};
 use crate::deployment::{Cloud, SignIn, UserPool};
 use crate::issuer;
 use crate::signed::{SignedError, segment};
+use crate::site::SignsIn;
 
 /// The scope of a learner's access token.
 const SCOPE: &str = "coursegate/learn";
+
+const UPLOAD: &str = "upload the site with `coursegate site deploy --client-id ID`, then run the \
+                      doctor again; if you host your own site, sign in there once";
+const TRY_IT: &str = "sign in on your site once; if that fails at the token endpoint, allow the \
+                      site's origin for its client at your identity provider";
 
 /// How learners get codes if nobody set up SES.
 /// <https://docs.aws.amazon.com/cognito/latest/developerguide/user-pool-email.html>
@@ -47,18 +53,45 @@ pub(super) async fn issuer(patient: &Patient<'_>) -> Finding {
         Ok(found) => found,
         Err(error) => return Finding::bad(error.to_string(), "check JwtIssuer"),
     };
-    let faults = found.faults(&patient.deployment.site_origin, token_origin).await;
+    let site = &patient.deployment.site_origin;
+    let uploaded = match &cloud.site.hosted {
+        Some(hosted) => SignsIn::read(&hosted.url).await.map_err(|why| (why, UPLOAD)),
+        None => Err(("the stack hosts no site that would name it".to_owned(), TRY_IT)),
+    };
+    let client = uploaded.as_ref().ok().map(SignsIn::client);
+    let mut faults = found.faults(site, token_origin, client.as_ref()).await;
+    if let Ok(SignsIn { token, .. }) = &uploaded
+        && *token != found.token_endpoint
+    {
+        faults.push(format!(
+            "the uploaded site gets its tokens from {token}, not from {}: upload it again with \
+             `coursegate site deploy --client-id ID`",
+            found.token_endpoint
+        ));
+    }
     if !faults.is_empty() {
         let remedy = "fix that at your identity provider or in the stack's parameters";
         return Finding::bad(format!("{issuer}: {}", faults.join("; ")), remedy);
     }
-    if found.hides_scope(SCOPE) {
-        return Finding::note(
-            format!("{issuer} doesn't list the scope {SCOPE}"),
-            "make sure that learners' access tokens have it; without it the API answers 403",
+    let mut notes = Vec::new();
+    if let Err((why, remedy)) = uploaded {
+        let unchecked = format!(
+            "whether pages of {site} may read its tokens (CORS) is not checked, because that \
+             depends on the site's client: {why}"
         );
+        notes.push((unchecked, remedy));
     }
-    Finding::good(format!("{issuer} can sign learners in"))
+    if found.hides_scope(SCOPE) {
+        notes.push((
+            format!("it doesn't list the scope {SCOPE}"),
+            "make sure that learners' access tokens have it; without it the API answers 403",
+        ));
+    }
+    if notes.is_empty() {
+        return Finding::good(format!("{issuer} can sign learners in"));
+    }
+    let (says, remedies): (Vec<String>, Vec<&str>) = notes.into_iter().unzip();
+    Finding::note(format!("{issuer}: {}", says.join("; ")), remedies.join("; "))
 }
 
 pub(super) async fn emails(patient: &Patient<'_>) -> Finding {

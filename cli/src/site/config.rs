@@ -1,9 +1,11 @@
 //! `config.json`: the site's configuration for its deployment.
 
+use serde::Deserialize;
 use serde_json::json;
 
+use super::CONFIG;
 use crate::deployment::{Cloud, Deployment, SignIn, UserPool};
-use crate::issuer::{Discovery, IssuerError, discover, origin};
+use crate::issuer::{Discovery, IssuerError, PublicClient, discover, origin, read};
 
 /// What a learner's token has to have, and the e-mail that the site greets with.
 const SCOPE: &str = "openid email coursegate/learn";
@@ -48,6 +50,33 @@ struct Endpoints {
     sign_up: Option<String>,
     /// The page on which a learner adds a passkey.
     passkeys: Option<String>,
+}
+
+/// The sign-in of a file that was uploaded, as far as the issuer sees it.
+#[derive(Deserialize)]
+pub(crate) struct SignsIn {
+    pub(crate) token: String,
+    client_id: String,
+    redirect: String,
+}
+
+#[derive(Deserialize)]
+struct Uploaded {
+    sign_in: SignsIn,
+}
+
+impl SignsIn {
+    /// Reads the file of the site at this URL, as its page does; or says why it can't be read.
+    pub(crate) async fn read(site: &str) -> Result<Self, String> {
+        let url = format!("{site}/{CONFIG}");
+        let uploaded = read::<Uploaded>(&url).await;
+        Ok(uploaded.map_err(|reason| format!("{url} can't be read: {reason}"))?.sign_in)
+    }
+
+    /// The site's client.
+    pub(crate) fn client(&self) -> PublicClient<'_> {
+        PublicClient { id: &self.client_id, redirect: &self.redirect }
+    }
 }
 
 /// The file. Reports what the author should know about it.

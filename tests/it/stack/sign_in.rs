@@ -18,46 +18,98 @@ use shared::domain::decide::Mode;
 
 use super::{Shop, finding, listen};
 
+/// The site's client at the identity providers.
+const CLIENT: &str = "the-site";
+
 /// An identity provider.
 pub(super) struct Issuer {
     /// What its configuration says besides the addresses, or instead of them.
     says: Value,
     /// The types of its keys.
     keys: &'static [&'static str],
-    /// The origin whose pages may fetch tokens.
+    /// The origin whose pages may fetch tokens as the site's client.
     allows: Option<&'static str>,
+    /// The origin whose pages may read that a client is unknown. Keycloak lets all of them.
+    allows_strangers: Option<&'static str>,
 }
 
 impl Default for Issuer {
     fn default() -> Self {
-        Self { says: json!({}), keys: &["RSA"], allows: Some("*") }
+        Self { says: json!({}), keys: &["RSA"], allows: Some("*"), allows_strangers: None }
     }
 }
 
-/// Its server, at this address.
-pub(super) fn issuer(url: &str, issuer: &Issuer) -> axum::Router {
-    let mut configuration = json!({
-        "issuer": url,
-        "authorization_endpoint": format!("{url}/authorize"),
-        "token_endpoint": format!("{url}/token"),
-        "jwks_uri": format!("{url}/keys"),
-        "code_challenge_methods_supported": ["plain", "S256"],
-        "scopes_supported": ["openid", "coursegate/learn"],
-    });
-    for (name, value) in issuer.says.as_object().unwrap() {
-        configuration[name] = value.clone();
+impl Issuer {
+    fn configuration(&self, url: &str) -> Value {
+        let mut configuration = json!({
+            "issuer": url,
+            "authorization_endpoint": format!("{url}/authorize"),
+            "token_endpoint": format!("{url}/token"),
+            "jwks_uri": format!("{url}/keys"),
+            "code_challenge_methods_supported": ["plain", "S256"],
+            "scopes_supported": ["openid", "coursegate/learn"],
+        });
+        for (name, value) in self.says.as_object().unwrap() {
+            configuration[name] = value.clone();
+        }
+        configuration
     }
-    let keys = issuer.keys.iter().map(|kind| json!({ "kty": kind, "kid": "1" }));
-    let keys = json!({ "keys": keys.collect::<Vec<_>>() });
-    let mut headers = HeaderMap::new();
-    if let Some(allowed) = issuer.allows {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed.parse().unwrap());
+
+    /// The server at this address.
+    fn server(&self, url: &str) -> axum::Router {
+        let configuration = self.configuration(url);
+        let keys = self.keys.iter().map(|kind| json!({ "kty": kind, "kid": "1" }));
+        let keys = json!({ "keys": keys.collect::<Vec<_>>() });
+        let (allows, allows_strangers) = (self.allows, self.allows_strangers);
+        let token = async move |body: String| {
+            let fields: Vec<&str> = body.split('&').collect();
+            let known = ["client_id=the-site", "redirect_uri=https%3A%2F%2Flearn.example.com%2F"];
+            let is_known = known.iter().all(|field| fields.contains(field));
+            let (allowed, error) = if is_known {
+                (allows, "invalid_grant")
+            } else {
+                (allows_strangers, "invalid_client")
+            };
+            let mut headers = HeaderMap::new();
+            if let Some(allowed) = allowed {
+                headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed.parse().unwrap());
+            }
+            (StatusCode::BAD_REQUEST, headers, Json(json!({ "error": error })))
+        };
+        axum::Router::new()
+            .route("/.well-known/openid-configuration", get(async || Json(configuration)))
+            .route("/keys", get(async || Json(keys)))
+            .route("/token", post(token))
     }
-    let refused = (StatusCode::BAD_REQUEST, headers, r#"{"error":"invalid_grant"}"#);
-    axum::Router::new()
-        .route("/.well-known/openid-configuration", get(async || Json(configuration)))
-        .route("/keys", get(async || Json(keys)))
-        .route("/token", post(async || refused))
+
+    /// The same, and at the same address a site that was uploaded for it.
+    pub(super) fn server_with_site(&self, url: &str) -> axum::Router {
+        let token = &self.configuration(url)["token_endpoint"];
+        self.server(url).merge(site(token.as_str().unwrap_or_default(), CLIENT))
+    }
+}
+
+/// A site whose learners get their tokens there, as this client.
+fn site(token: &str, client: &str) -> axum::Router {
+    let redirect = "https://learn.example.com/";
+    let sign_in = json!({ "token": token, "client_id": client, "redirect": redirect });
+    let config = json!({ "sign_in": sign_in });
+    axum::Router::new().route("/config.json", get(async || Json(config)))
+}
+
+/// The shop, with this server as its issuer and as its site.
+async fn signing_in_at(
+    shop: &Shop,
+    server: impl FnOnce(&str) -> axum::Router,
+) -> (Deployment, String) {
+    let (listener, url) = listen().await;
+    let router = server(&url);
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    let mut deployment = shop.deployment().await;
+    let site = &mut deployment.cloud.as_mut().unwrap().site;
+    site.sign_in = SignIn::Issuer { issuer: url.clone(), token_origin: None };
+    site.hosted.as_mut().unwrap().url.clone_from(&url);
+    (deployment, url)
 }
 
 fn complaint(finding: Finding) -> String {
@@ -92,21 +144,16 @@ async fn what_keeps_an_issuer_from_signing_in_is_reported() {
         Issuer { says: json!({ "issuer": "https://other.example.com" }), ..Issuer::default() },
         Issuer { says: json!({ "token_endpoint": null }), ..Issuer::default() },
     ] {
-        let (listener, url) = listen().await;
-        let router = issuer(&url, &provider);
-        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        let mut deployment = shop.deployment().await;
-        let sign_in = SignIn::Issuer { issuer: url.clone(), token_origin: None };
-        deployment.cloud.as_mut().unwrap().site.sign_in = sign_in;
+        let (deployment, url) = signing_in_at(&shop, |url| provider.server_with_site(url)).await;
         let complaint = complaint(finding(&deployment, "sign-in").await);
         found += &complaint.replace(&url, "ISSUER").replace(&deployment.site_origin, "SITE");
         found += "\n";
     }
     insta::assert_snapshot!(found, @r"
     good: ISSUER can sign learners in
-    bad: ISSUER: ISSUER/token doesn't let pages of SITE read its answers (CORS): allow that origin at your identity provider
+    bad: ISSUER: ISSUER/token doesn't let pages of SITE read its answers to the client the-site (CORS): allow that origin at your identity provider
       fix that at your identity provider or in the stack's parameters
-    bad: ISSUER: ISSUER/keys has no RSA key, and API Gateway verifies no other signatures: let it sign access tokens with RS256; ISSUER/token doesn't let pages of SITE read its answers (CORS): allow that origin at your identity provider
+    bad: ISSUER: ISSUER/keys has no RSA key, and API Gateway verifies no other signatures: let it sign access tokens with RS256; ISSUER/token doesn't let pages of SITE read its answers to the client the-site (CORS): allow that origin at your identity provider
       fix that at your identity provider or in the stack's parameters
     good: ISSUER can sign learners in
     bad: ISSUER: its tokens come from http://127.0.0.1:9, where the site's pages may not fetch any: deploy with JwtTokenOrigin=http://127.0.0.1:9; http://127.0.0.1:9/token can't be reached: error sending request for url (http://127.0.0.1:9/token): client error (Connect): tcp connect error: Connection refused (os error 111)
@@ -114,7 +161,7 @@ async fn what_keeps_an_issuer_from_signing_in_is_reported() {
     bad: ISSUER: it doesn't support PKCE with S256, which the site uses
       fix that at your identity provider or in the stack's parameters
     good: ISSUER can sign learners in
-    note: ISSUER doesn't list the scope coursegate/learn
+    note: ISSUER: it doesn't list the scope coursegate/learn
       make sure that learners' access tokens have it; without it the API answers 403
     bad: ISSUER: its keys at http://127.0.0.1:9/keys can't be read: error sending request for url (http://127.0.0.1:9/keys): client error (Connect): tcp connect error: Connection refused (os error 111)
       fix that at your identity provider or in the stack's parameters
@@ -128,21 +175,60 @@ async fn what_keeps_an_issuer_from_signing_in_is_reported() {
 #[tokio::test]
 async fn a_token_origin_that_is_allowed_is_no_fault() {
     let Some(shop) = Shop::deploy("own-tokens", Mode::Test).await else { return };
-    let ((listener, url), (tokens, token_url)) = (listen().await, listen().await);
+    let (tokens, token_url) = listen().await;
     let says = json!({ "token_endpoint": format!("{token_url}/token") });
     let provider = Issuer { says, ..Issuer::default() };
-    for (listener, router) in
-        [(listener, issuer(&url, &provider)), (tokens, issuer(&token_url, &provider))]
-    {
-        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-    }
-    let mut deployment = shop.deployment().await;
+    let router = provider.server(&token_url);
+    tokio::spawn(async move { axum::serve(tokens, router).await.unwrap() });
+    let (mut deployment, url) = signing_in_at(&shop, |url| provider.server_with_site(url)).await;
     for (token_origin, is_good) in [(None, false), (Some(token_url), true)] {
         let sign_in = SignIn::Issuer { issuer: url.clone(), token_origin };
         deployment.cloud.as_mut().unwrap().site.sign_in = sign_in;
         let found = finding(&deployment, "sign-in").await;
         assert_eq!(matches!(found, Finding::Good(_)), is_good, "{found:?}");
     }
+}
+
+#[tokio::test]
+async fn an_issuer_is_asked_as_the_site_s_own_client() {
+    let Some(shop) = Shop::deploy("own-client", Mode::Test).await else { return };
+    let lenient = Issuer { allows: None, allows_strangers: Some("*"), ..Issuer::default() };
+    let strict = Issuer::default();
+    let mut found = String::new();
+    for (provider, uploaded, is_hosted) in [
+        (&strict, Some(("/token", CLIENT)), true),
+        (&lenient, Some(("/token", CLIENT)), true),
+        (&lenient, Some(("/token", "somebody else & Co.")), true),
+        (&strict, Some(("/other", CLIENT)), true),
+        (&lenient, None, true),
+        (&lenient, None, false),
+    ] {
+        let server = |url: &str| {
+            let server = provider.server(url);
+            let Some((token, client)) = uploaded else { return server };
+            server.merge(site(&format!("{url}{token}"), client))
+        };
+        let (mut deployment, url) = signing_in_at(&shop, server).await;
+        if !is_hosted {
+            deployment.cloud.as_mut().unwrap().site.hosted = None;
+        }
+        let complaint = complaint(finding(&deployment, "sign-in").await);
+        found += &complaint.replace(&url, "ISSUER").replace(&deployment.site_origin, "SITE");
+        found += "\n";
+    }
+    insta::assert_snapshot!(found, @r"
+    good: ISSUER can sign learners in
+    bad: ISSUER: ISSUER/token doesn't let pages of SITE read its answers to the client the-site (CORS): allow that origin at your identity provider
+      fix that at your identity provider or in the stack's parameters
+    bad: ISSUER: ISSUER/token answers invalid_client to the site's client somebody else & Co.: it has to be a public client with the authorization code grant; if another one is, upload the site with `coursegate site deploy --client-id ID`
+      fix that at your identity provider or in the stack's parameters
+    bad: ISSUER: the uploaded site gets its tokens from ISSUER/other, not from ISSUER/token: upload it again with `coursegate site deploy --client-id ID`
+      fix that at your identity provider or in the stack's parameters
+    note: ISSUER: whether pages of SITE may read its tokens (CORS) is not checked, because that depends on the site's client: ISSUER/config.json can't be read: it answers 404 Not Found
+      upload the site with `coursegate site deploy --client-id ID`, then run the doctor again; if you host your own site, sign in there once
+    note: ISSUER: whether pages of SITE may read its tokens (CORS) is not checked, because that depends on the site's client: the stack hosts no site that would name it
+      sign in on your site once; if that fails at the token endpoint, allow the site's origin for its client at your identity provider
+    ");
 }
 
 /// A stack's own user pool.
