@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use reqwest::header::HeaderValue;
 use reqwest::{Client, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -112,9 +113,15 @@ fn http() -> reqwest::Result<Client> {
     Client::builder().timeout(TIMEOUT).build()
 }
 
-/// The scheme, host and port of a URL.
+/// The scheme, host and port of a URL as browsers write them, without a scheme's usual port.
 pub(crate) fn origin(url: &str) -> Option<String> {
     Some(Url::parse(url).ok()?.origin().ascii_serialization())
+}
+
+/// Whether the header `access-control-allow-origin` lets pages of this origin read an answer. A
+/// browser compares them byte by byte: <https://fetch.spec.whatwg.org/#cors-check>.
+fn lets_read(origin: &str, header: Option<&HeaderValue>) -> bool {
+    header.is_some_and(|allowed| allowed == "*" || allowed == origin)
 }
 
 impl Discovery {
@@ -122,7 +129,7 @@ impl Discovery {
     /// pages fetch tokens there. The policy allows `allowed`, or the issuer's own origin.
     pub(crate) fn blocked_token_origin(&self, allowed: Option<&str>) -> Option<String> {
         let token = origin(&self.token_endpoint).unwrap_or_default();
-        let allowed = allowed.map(ToOwned::to_owned).or_else(|| origin(&self.issuer));
+        let allowed = origin(allowed.unwrap_or(&self.issuer));
         (allowed.as_deref() != Some(token.as_str())).then_some(token)
     }
 
@@ -179,12 +186,12 @@ impl Discovery {
     /// allow its origin. Providers allow origins by client, some by its redirect, and some let
     /// every origin read that a client is unknown.
     async fn token_fault(&self, site: &str, client: Option<&PublicClient<'_>>) -> Option<String> {
-        let url = &self.token_endpoint;
+        let (url, site) = (&self.token_endpoint, origin(site).unwrap_or_else(|| site.to_owned()));
         let client_fields = client.map(|PublicClient { id, redirect }| {
             format!("&client_id={}&redirect_uri={}", segment(id), segment(redirect))
         });
         let body = format!("{TOKEN_REQUEST}{}", client_fields.unwrap_or_default());
-        let request = http().ok()?.post(url).header("origin", site).body(body);
+        let request = http().ok()?.post(url).header("origin", &site).body(body);
         let request = request.header("content-type", "application/x-www-form-urlencoded");
         let answer = match request.send().await {
             Ok(answer) => answer,
@@ -201,13 +208,98 @@ impl Discovery {
                 client.id
             ));
         }
-        let allowed = allowed.as_ref().and_then(|allowed| allowed.to_str().ok());
-        (!matches!(allowed, Some(allowed) if allowed == "*" || allowed == site)).then(|| {
+        (!lets_read(&site, allowed.as_ref())).then(|| {
             format!(
                 "{url} doesn't let pages of {site} read its answers to the client {} (CORS): \
                  allow that origin at your identity provider",
                 client.id
             )
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn origins_are_compared_as_browsers_write_them() {
+        for (issuer, token, allowed, blocked) in [
+            ("https://a.example.com/", "https://a.example.com/token", None, None),
+            ("https://a.example.com", "https://a.example.com:443/token", None, None),
+            ("https://a.example.com:443/x", "https://a.example.com/token", None, None),
+            ("https://A.example.com", "https://a.example.com/token", None, None),
+            (
+                "https://a.example.com",
+                "https://b.example.com/t",
+                Some("https://b.example.com"),
+                None,
+            ),
+            (
+                "https://a.example.com",
+                "https://b.example.com/t",
+                Some("https://b.example.com:443"),
+                None,
+            ),
+            (
+                "https://a.example.com",
+                "https://b.example.com:443/t",
+                Some("https://b.example.com"),
+                None,
+            ),
+            (
+                "https://a.example.com",
+                "https://b.example.com:8443/t",
+                Some("https://b.example.com"),
+                Some("https://b.example.com:8443"),
+            ),
+            (
+                "https://a.example.com",
+                "https://b.example.com:443/t",
+                None,
+                Some("https://b.example.com"),
+            ),
+            (
+                "https://a.example.com",
+                "https://a.example.com/token",
+                Some("https://b.example.com"),
+                Some("https://a.example.com"),
+            ),
+            ("http://127.0.0.1:80", "http://127.0.0.1/token", None, None),
+            ("http://127.0.0.1:443", "http://127.0.0.1/token", None, Some("http://127.0.0.1")),
+        ] {
+            let discovery: Discovery = serde_json::from_value(json!({
+                "issuer": issuer,
+                "authorization_endpoint": "https://a.example.com/authorize",
+                "token_endpoint": token,
+                "jwks_uri": "https://a.example.com/keys",
+            }))
+            .unwrap();
+            let found = discovery.blocked_token_origin(allowed);
+            assert_eq!(found.as_deref(), blocked, "{issuer} {token} {allowed:?}");
+        }
+    }
+
+    #[test]
+    fn a_page_s_origin_has_no_usual_port() {
+        for (site, header, expected) in [
+            ("https://learn.example.com", Some("*"), true),
+            ("https://learn.example.com", Some("https://learn.example.com"), true),
+            ("https://learn.example.com:443", Some("https://learn.example.com"), true),
+            ("https://learn.example.com:8443", Some("https://learn.example.com:8443"), true),
+            ("http://localhost:80", Some("http://localhost"), true),
+            // No browser takes this for its own.
+            ("https://learn.example.com:443", Some("https://learn.example.com:443"), false),
+            ("https://learn.example.com", Some("https://learn.example.com/"), false),
+            ("https://learn.example.com:8443", Some("https://learn.example.com"), false),
+            ("https://learn.example.com", Some("null"), false),
+            ("https://learn.example.com", None, false),
+        ] {
+            let header = header.map(HeaderValue::from_static);
+            let found = lets_read(&origin(site).unwrap(), header.as_ref());
+            assert_eq!(found, expected, "{site} {header:?}");
+        }
     }
 }
