@@ -52,8 +52,13 @@ pub(crate) struct Discovery {
     pub(crate) end_session_endpoint: Option<String>,
     jwks_uri: String,
     code_challenge_methods_supported: Option<Vec<String>>,
+    grant_types_supported: Option<Vec<String>>,
     scopes_supported: Option<Vec<String>>,
 }
+
+/// The scope that asks for a refresh token:
+/// <https://openid.net/specs/openid-connect-core-1_0.html#OfflineAccess>.
+pub(crate) const OFFLINE: &str = "offline_access";
 
 /// The site's client at the issuer, as its page names itself.
 pub(crate) struct PublicClient<'a> {
@@ -163,9 +168,18 @@ impl Discovery {
         self.scopes_supported.iter().flatten().any(|listed| listed == scope)
     }
 
-    /// Whether the issuer doesn't say that it knows the learners' scope. It need not list it.
+    /// Whether the issuer lists its scopes without this one. It need not list all of them.
     pub(crate) fn hides_scope(&self, scope: &str) -> bool {
         self.scopes_supported.is_some() && !self.lists_scope(scope)
+    }
+
+    /// Whether the issuer doesn't say that it gives refresh tokens. It need not list its grants or
+    /// scopes, and some give refresh tokens to who didn't ask for them.
+    pub(crate) fn hides_refresh_tokens(&self) -> bool {
+        match &self.grant_types_supported {
+            Some(grants) => !grants.iter().any(|grant| grant == "refresh_token"),
+            None => self.hides_scope(OFFLINE),
+        }
     }
 
     /// API Gateway verifies only RSA signatures:

@@ -87,6 +87,15 @@ pub(super) async fn issuer(patient: &Patient<'_>) -> Finding {
             "make sure that learners' access tokens have it; without it the API answers 403",
         ));
     }
+    if found.hides_refresh_tokens() {
+        notes.push((
+            "it doesn't say that it gives refresh tokens, without which learners have to sign in \
+             again whenever an access token expires"
+                .to_owned(),
+            "let it give refresh tokens to the site's client; the site asks for the scope \
+             offline_access if it lists that",
+        ));
+    }
     if notes.is_empty() {
         return Finding::good(format!("{issuer} can sign learners in"));
     }

@@ -5,13 +5,10 @@ use serde_json::json;
 
 use super::CONFIG;
 use crate::deployment::{Cloud, Deployment, SignIn, UserPool};
-use crate::issuer::{Discovery, IssuerError, PublicClient, discover, origin, read};
+use crate::issuer::{Discovery, IssuerError, OFFLINE, PublicClient, discover, origin, read};
 
 /// What a learner's token has to have, and the e-mail that the site greets with.
 const SCOPE: &str = "openid email coursegate/learn";
-/// Asks for a refresh token: <https://openid.net/specs/openid-connect-core-1_0.html#OfflineAccess>.
-/// Cognito sends one without it.
-const OFFLINE: &str = "offline_access";
 
 /// Why the site's sign-in configuration can't be written.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +92,7 @@ pub(super) async fn write(
             revoke: Some(format!("{url}/oauth2/revoke")),
             logout: format!("{url}/logout"),
             client_id: client_id.clone(),
+            // Cognito sends refresh tokens to who doesn't ask for them.
             scope: SCOPE.to_owned(),
             sign_up: origin(issuer).map(|api| format!("{api}/")),
             passkeys: Some(format!("{url}/passkeys/add")),

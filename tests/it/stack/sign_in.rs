@@ -47,7 +47,7 @@ impl Issuer {
             "token_endpoint": format!("{url}/token"),
             "jwks_uri": format!("{url}/keys"),
             "code_challenge_methods_supported": ["plain", "S256"],
-            "scopes_supported": ["openid", "coursegate/learn"],
+            "scopes_supported": ["openid", "coursegate/learn", "offline_access"],
         });
         for (name, value) in self.says.as_object().unwrap() {
             configuration[name] = value.clone();
@@ -140,6 +140,18 @@ async fn what_keeps_an_issuer_from_signing_in_is_reported() {
         },
         Issuer { says: json!({ "code_challenge_methods_supported": null }), ..Issuer::default() },
         Issuer { says: json!({ "scopes_supported": ["openid"] }), ..Issuer::default() },
+        Issuer { says: json!({ "scopes_supported": null }), ..Issuer::default() },
+        Issuer {
+            says: json!({ "grant_types_supported": ["authorization_code"] }),
+            ..Issuer::default()
+        },
+        Issuer {
+            says: json!({
+                "scopes_supported": ["coursegate/learn"],
+                "grant_types_supported": ["authorization_code", "refresh_token"],
+            }),
+            ..Issuer::default()
+        },
         Issuer { says: json!({ "jwks_uri": "http://127.0.0.1:9/keys" }), ..Issuer::default() },
         Issuer { says: json!({ "issuer": "https://other.example.com" }), ..Issuer::default() },
         Issuer { says: json!({ "token_endpoint": null }), ..Issuer::default() },
