@@ -174,7 +174,7 @@ impl Discovery {
     }
 
     /// Whether the issuer doesn't say that it gives refresh tokens. It need not list its grants or
-    /// scopes, and some give refresh tokens to who didn't ask for them.
+    /// scopes, and some give refresh tokens to clients that don't ask for them.
     pub(crate) fn hides_refresh_tokens(&self) -> bool {
         match &self.grant_types_supported {
             Some(grants) => !grants.iter().any(|grant| grant == "refresh_token"),

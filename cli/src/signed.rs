@@ -10,6 +10,7 @@ use aws_sigv4::http_request::{
 use aws_sigv4::sign::v4;
 use aws_smithy_runtime_api::client::identity::Identity;
 use aws_types::SdkConfig;
+use aws_types::region::Region;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;
 use reqwest::header::HeaderMap;
@@ -145,6 +146,13 @@ impl Service {
     #[must_use]
     pub fn ses(config: &SdkConfig) -> Self {
         Self::new(config, Names { title: "SES", host: "email", signing: "ses" })
+    }
+
+    /// The same service in another Region.
+    #[must_use]
+    pub fn in_region(&self, region: &str) -> Self {
+        let config = self.config.to_builder().region(Region::new(region.to_owned())).build();
+        Self { config, names: self.names }
     }
 
     fn new(config: &SdkConfig, names: Names) -> Self {

@@ -114,36 +114,56 @@ pub(super) async fn emails(patient: &Patient<'_>) -> Finding {
         Mode::Live => Finding::bad(says, remedy),
     };
     let Some(arn) = ses_identity else { return unfit(COGNITO_SENDS.to_owned(), SET_UP_SES) };
-    let name = arn.split_once("identity/").map_or(arn.as_str(), |(_, name)| name);
-    match ask(cloud, name).await {
+    let Some((region, name)) = region_and_name(arn) else {
+        return Finding::bad(format!("SesIdentityArn is {arn}, no SES identity's ARN"), SET_UP_SES);
+    };
+    match ask(cloud, region, name).await {
         Ok((SesAccount { sending_enabled: false, .. }, _)) => Finding::bad(
-            "SES has paused sending for this account, so learners get no sign-in codes",
-            "open the SES console, which says why and how to appeal",
+            format!("SES has paused sending in {region}, so learners get no sign-in codes"),
+            format!("open the SES console in {region}, which says why and how to appeal"),
         ),
         Ok((_, Identity { verified_for_sending_status: false })) => Finding::bad(
-            format!("SES hasn't verified {name}, so learners get no sign-in codes"),
-            "add the DNS records that the SES console shows for it",
+            format!("SES hasn't verified {name} in {region}, so learners get no sign-in codes"),
+            format!("add the DNS records that the SES console in {region} shows for it"),
         ),
         Ok((SesAccount { production_access_enabled: false, .. }, _)) => unfit(
-            "SES is in its sandbox in this Region: only addresses that are verified in SES get \
-             sign-in codes"
-                .to_owned(),
-            "request production access in the SES console; it takes about a day",
+            format!(
+                "SES is in its sandbox in {region}: only addresses that are verified in SES get \
+                 sign-in codes"
+            ),
+            &format!(
+                "request production access in the SES console in {region}; it takes about a day"
+            ),
         ),
-        Ok(_) => Finding::good(format!("SES sends sign-in codes from {name}")),
+        Ok(_) => Finding::good(format!("SES sends sign-in codes from {name} in {region}")),
         Err(error) if error.is_missing() => Finding::bad(
-            format!("SES doesn't know {name} in this Region, so learners get no sign-in codes"),
+            format!("SES doesn't know {name} in {region}, so learners get no sign-in codes"),
             SET_UP_SES,
         ),
         Err(error) => Finding::bad(error.to_string(), "check your permissions"),
     }
 }
 
-/// What SES says about the account, and about this identity.
-async fn ask(cloud: &Cloud, name: &str) -> Result<(SesAccount, Identity), SignedError> {
-    let account = cloud.ses.get("ses:GetAccount", "the account", "/v2/email/account").await?;
+/// `eu-west-1` and `example.com` of `arn:aws:ses:eu-west-1:123456789012:identity/example.com`. The
+/// Region need not be the user pool's:
+/// <https://docs.aws.amazon.com/cognito/latest/developerguide/user-pool-email.html>.
+fn region_and_name(arn: &str) -> Option<(&str, &str)> {
+    let mut fields = arn.splitn(6, ':').skip(3);
+    let (region, _account, resource) = (fields.next()?, fields.next()?, fields.next()?);
+    (!region.is_empty()).then_some((region, resource.strip_prefix("identity/")?))
+}
+
+/// What SES says about the account in this Region, and about this identity.
+async fn ask(
+    cloud: &Cloud,
+    region: &str,
+    name: &str,
+) -> Result<(SesAccount, Identity), SignedError> {
+    let ses = cloud.ses.in_region(region);
+    let account = format!("the account in {region}");
+    let account = ses.get("ses:GetAccount", &account, "/v2/email/account").await?;
     let path = format!("/v2/email/identities/{}", segment(name));
-    let identity =
-        cloud.ses.get("ses:GetEmailIdentity", &format!("identity {name}"), &path).await?;
+    let identity = format!("identity {name} in {region}");
+    let identity = ses.get("ses:GetEmailIdentity", &identity, &path).await?;
     Ok((account, identity))
 }

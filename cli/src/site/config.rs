@@ -92,7 +92,7 @@ pub(super) async fn write(
             revoke: Some(format!("{url}/oauth2/revoke")),
             logout: format!("{url}/logout"),
             client_id: client_id.clone(),
-            // Cognito sends refresh tokens to who doesn't ask for them.
+            // Cognito sends refresh tokens without being asked.
             scope: SCOPE.to_owned(),
             sign_up: origin(issuer).map(|api| format!("{api}/")),
             passkeys: Some(format!("{url}/passkeys/add")),

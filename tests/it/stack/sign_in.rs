@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use aws_config::SdkConfig;
 use axum::Json;
+use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{self, Next};
 use axum::response::IntoResponse as _;
 use axum::routing::{get, post};
 use coursegate::deployment::{Deployment, SignIn, UserPool};
@@ -173,13 +175,17 @@ async fn what_keeps_an_issuer_from_signing_in_is_reported() {
     bad: ISSUER: it doesn't support PKCE with S256, which the site uses
       fix that at your identity provider or in the stack's parameters
     good: ISSUER can sign learners in
-    note: ISSUER: it doesn't list the scope coursegate/learn
-      make sure that learners' access tokens have it; without it the API answers 403
+    note: ISSUER: it doesn't list the scope coursegate/learn; it doesn't say that it gives refresh tokens, without which learners have to sign in again whenever an access token expires
+      make sure that learners' access tokens have it; without it the API answers 403; let it give refresh tokens to the site's client; the site asks for the scope offline_access if it lists that
+    good: ISSUER can sign learners in
+    note: ISSUER: it doesn't say that it gives refresh tokens, without which learners have to sign in again whenever an access token expires
+      let it give refresh tokens to the site's client; the site asks for the scope offline_access if it lists that
+    good: ISSUER can sign learners in
     bad: ISSUER: its keys at http://127.0.0.1:9/keys can't be read: error sending request for url (http://127.0.0.1:9/keys): client error (Connect): tcp connect error: Connection refused (os error 111)
       fix that at your identity provider or in the stack's parameters
     bad: ISSUER/.well-known/openid-configuration names the issuer https://other.example.com, but the stack accepts only tokens of ISSUER: deploy with JwtIssuer=https://other.example.com
       check JwtIssuer
-    bad: ISSUER/.well-known/openid-configuration does not say where learners sign in: invalid type: null, expected a string at line 1 column 258; check that JwtIssuer is right, then run it again
+    bad: ISSUER/.well-known/openid-configuration does not say where learners sign in: invalid type: null, expected a string at line 1 column 275; check that JwtIssuer is right, then run it again
       check JwtIssuer
     ");
 }
@@ -261,9 +267,18 @@ async fn aws(shop: &Shop, router: axum::Router) -> SdkConfig {
     shop.aws.to_builder().endpoint_url(url).build()
 }
 
-/// An SES whose account may or may not leave the sandbox and send, and whose identity is verified,
-/// not verified, or not there.
+/// An SES of eu-west-1 whose account may or may not leave the sandbox and send, and whose identity is
+/// verified, not verified, or not there.
 fn ses(production: bool, sending: bool, verified: Option<bool>) -> axum::Router {
+    let in_its_region = async |headers: HeaderMap, request: Request, next: Next| {
+        let signature = headers[header::AUTHORIZATION].to_str().unwrap();
+        if signature.contains("/eu-west-1/ses/aws4_request") {
+            return next.run(request).await;
+        }
+        let error = json!({ "message": "Credential should be scoped to a valid region." });
+        let kind = [("x-amzn-errortype", "InvalidSignatureException")];
+        (StatusCode::FORBIDDEN, kind, Json(error)).into_response()
+    };
     let account = json!({ "ProductionAccessEnabled": production, "SendingEnabled": sending });
     let identity = async move || {
         if let Some(verified) = verified {
@@ -276,6 +291,7 @@ fn ses(production: bool, sending: bool, verified: Option<bool>) -> axum::Router 
     axum::Router::new()
         .route("/v2/email/account", get(async || Json(account)))
         .route("/v2/email/identities/learn%40example.com", get(identity))
+        .layer(middleware::from_fn(in_its_region))
 }
 
 #[tokio::test]
@@ -283,7 +299,7 @@ async fn codes_that_learners_would_not_get_are_reported() {
     let mut found = String::new();
     for (name, mode) in [("codes", Mode::Test), ("live-codes", Mode::Live)] {
         let Some(shop) = Shop::deploy(name, mode).await else { return };
-        let arn = "arn:aws:ses:eu-central-1:123456789012:identity/learn@example.com";
+        let arn = "arn:aws:ses:eu-west-1:123456789012:identity/learn@example.com";
         for (identity, ses) in [
             (None, ses(true, true, Some(true))),
             (Some(arn), ses(true, true, Some(true))),
@@ -292,6 +308,7 @@ async fn codes_that_learners_would_not_get_are_reported() {
             (Some(arn), ses(false, true, Some(false))),
             (Some(arn), ses(true, true, None)),
             (Some(arn), axum::Router::new()),
+            (Some("arn:aws:ses:eu-west-1"), ses(true, true, Some(true))),
         ] {
             let mut deployment = shop.deployment().await;
             let cloud = deployment.cloud.as_mut().unwrap();
@@ -305,31 +322,35 @@ async fn codes_that_learners_would_not_get_are_reported() {
     insta::assert_snapshot!(found, @r"
     note: Cognito's own sender is for trials: it sends at most 50 e-mails a day, and may not send sign-in codes at all
       verify your domain in Amazon SES, then deploy with SesIdentityArn and SenderEmail
-    good: SES sends sign-in codes from learn@example.com
-    note: SES is in its sandbox in this Region: only addresses that are verified in SES get sign-in codes
-      request production access in the SES console; it takes about a day
-    bad: SES has paused sending for this account, so learners get no sign-in codes
-      open the SES console, which says why and how to appeal
-    bad: SES hasn't verified learn@example.com, so learners get no sign-in codes
-      add the DNS records that the SES console shows for it
-    bad: SES doesn't know learn@example.com in this Region, so learners get no sign-in codes
+    good: SES sends sign-in codes from learn@example.com in eu-west-1
+    note: SES is in its sandbox in eu-west-1: only addresses that are verified in SES get sign-in codes
+      request production access in the SES console in eu-west-1; it takes about a day
+    bad: SES has paused sending in eu-west-1, so learners get no sign-in codes
+      open the SES console in eu-west-1, which says why and how to appeal
+    bad: SES hasn't verified learn@example.com in eu-west-1, so learners get no sign-in codes
+      add the DNS records that the SES console in eu-west-1 shows for it
+    bad: SES doesn't know learn@example.com in eu-west-1, so learners get no sign-in codes
       verify your domain in Amazon SES, then deploy with SesIdentityArn and SenderEmail
-    bad: SES answers ses:GetAccount on the account with 404: no reason given
+    bad: SES answers ses:GetAccount on the account in eu-west-1 with 404: no reason given
       check your permissions
+    bad: SesIdentityArn is arn:aws:ses:eu-west-1, no SES identity's ARN
+      verify your domain in Amazon SES, then deploy with SesIdentityArn and SenderEmail
 
     bad: Cognito's own sender is for trials: it sends at most 50 e-mails a day, and may not send sign-in codes at all
       verify your domain in Amazon SES, then deploy with SesIdentityArn and SenderEmail
-    good: SES sends sign-in codes from learn@example.com
-    bad: SES is in its sandbox in this Region: only addresses that are verified in SES get sign-in codes
-      request production access in the SES console; it takes about a day
-    bad: SES has paused sending for this account, so learners get no sign-in codes
-      open the SES console, which says why and how to appeal
-    bad: SES hasn't verified learn@example.com, so learners get no sign-in codes
-      add the DNS records that the SES console shows for it
-    bad: SES doesn't know learn@example.com in this Region, so learners get no sign-in codes
+    good: SES sends sign-in codes from learn@example.com in eu-west-1
+    bad: SES is in its sandbox in eu-west-1: only addresses that are verified in SES get sign-in codes
+      request production access in the SES console in eu-west-1; it takes about a day
+    bad: SES has paused sending in eu-west-1, so learners get no sign-in codes
+      open the SES console in eu-west-1, which says why and how to appeal
+    bad: SES hasn't verified learn@example.com in eu-west-1, so learners get no sign-in codes
+      add the DNS records that the SES console in eu-west-1 shows for it
+    bad: SES doesn't know learn@example.com in eu-west-1, so learners get no sign-in codes
       verify your domain in Amazon SES, then deploy with SesIdentityArn and SenderEmail
-    bad: SES answers ses:GetAccount on the account with 404: no reason given
+    bad: SES answers ses:GetAccount on the account in eu-west-1 with 404: no reason given
       check your permissions
+    bad: SesIdentityArn is arn:aws:ses:eu-west-1, no SES identity's ARN
+      verify your domain in Amazon SES, then deploy with SesIdentityArn and SenderEmail
     ");
 }
 
