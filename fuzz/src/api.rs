@@ -132,8 +132,14 @@ fn is_for_stripe(message: &Message<'_>) -> bool {
 
 /// The learner that a request may be about: the token's own, or a service's path.
 fn learner(message: &Message<'_>) -> Option<LearnerId> {
-    let scopes = message.field("claim.scope")?;
-    let has = |scope: &str| scopes.split(' ').any(|one| one == scope);
+    let claims = ["claim.scope", "claim.scp"].map(|name| message.field(name).unwrap_or_default());
+    // API Gateway passes a list on as `[a b]`.
+    let has = |scope: &str| {
+        claims.iter().any(|claim| {
+            let list = claim.strip_prefix('[').and_then(|claim| claim.strip_suffix(']'));
+            list.unwrap_or(claim).split(' ').any(|one| one == scope)
+        })
+    };
     if message.first.contains("/learners/{learner}/") {
         let learner = message.field("path.learner").filter(|_| has("coursegate/learners"))?;
         learner.parse().ok().filter(|learner| *learner != LearnerId::forgotten())

@@ -57,6 +57,7 @@ const WORDS: &[&str] = &[
     "claim.sub: ",
     "claim.scope: coursegate/learn",
     "claim.scope: coursegate/learners",
+    "claim.scp: [openid coursegate/learn]",
     "tutorclaw_paid",
     "base64: ",
 ];

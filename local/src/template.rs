@@ -133,7 +133,7 @@ pub enum Access {
     Open,
     /// The bearer of a valid token with one of these scopes; any valid token if there are none.
     Token {
-        /// One of these must be in the token's `scope`.
+        /// One of these must be in the token's `scope` or `scp`.
         scopes: Vec<String>,
     },
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use shared::domain::id::LearnerId;
 use tests::requests::{Who, answer, learner};
-use tests::world::World;
+use tests::world::{World, template};
 
 /// Every protected route: its key, an existing target, and whose it is.
 const ROUTES: [(&str, &str, bool); 11] = [
@@ -93,14 +93,77 @@ async fn the_learner_comes_only_from_the_token() {
     assert_eq!(answer["learner"], "ada");
 }
 
+/// Both routes about Ada's courses, with a token of these claims: her own and a service's.
+async fn ask_with(world: &World, claims: Value) -> [u16; 2] {
+    let who = Who::Claims(claims);
+    let own = ask(world, "GET /entitlements", "/entitlements", &who).await.0;
+    let route = "GET /learners/{learner}/entitlements";
+    [own, ask(world, route, "/learners/ada/entitlements", &who).await.0]
+}
+
 #[tokio::test]
-async fn a_service_can_t_act_for_erased_learners() {
+async fn either_claim_grants_scopes_as_text_or_as_a_list() {
     let world = World::new().await;
-    let (route, target) =
-        ("GET /learners/{learner}/entitlements", "/learners/forgotten/entitlements");
-    let (status, answer) = ask(&world, route, target, &Who::Service).await;
-    assert_eq!(status, 422, "{answer}");
-    assert!(answer["detail"].as_str().unwrap().contains("erased learners"), "{answer}");
+    let (learner, service, neither) = ([200, 403], [403, 200], [403, 403]);
+    for (scopes, expected) in [
+        ("coursegate/learn", learner),
+        ("openid coursegate/learn email", learner),
+        ("[coursegate/learn]", learner),
+        ("[openid coursegate/learn email]", learner),
+        ("coursegate/learners", service),
+        ("[coursegate/learners]", service),
+        ("[a coursegate/learners]", service),
+        ("", neither),
+        ("[]", neither),
+        ("openid", neither),
+        ("[openid email]", neither),
+        ("[coursegate/learn", neither),
+        ("coursegate/learn]", neither),
+        ("[coursegate/learnersx coursegate/lear]", neither),
+    ] {
+        // The second claim in each: an issuer may send both.
+        for (claim, other) in [("scope", "scp"), ("scp", "scope")] {
+            let mut claims = json!({ "sub": "ada" });
+            claims[claim] = scopes.into();
+            assert_eq!(ask_with(&world, claims.clone()).await, expected, "{claims}");
+            claims[other] = "openid".into();
+            assert_eq!(ask_with(&world, claims.clone()).await, expected, "{claims}");
+        }
+    }
+    for claims in [json!({ "sub": "ada" }), json!({ "sub": "ada", "scopes": "coursegate/learn" })] {
+        assert_eq!(ask_with(&world, claims.clone()).await, [401, 401], "{claims}");
+    }
+}
+
+#[tokio::test]
+async fn every_route_for_services_refuses_unusable_learners() {
+    let world = World::new().await;
+    let template = template();
+    let routes = template.functions.iter().flat_map(|function| &function.routes);
+    let routes: Vec<String> = routes
+        .map(local::template::Route::key)
+        .filter(|route| route.contains("{learner}"))
+        .collect();
+    assert!(routes.len() >= 6, "{routes:?}");
+    let too_long = "a".repeat(65);
+    for route in &routes {
+        let path = route.split_once(' ').unwrap().1;
+        let path = path.replace("{course}", "tutorclaw").replace("{product}", "tutorclaw");
+        let path = path.replace("{session}", "cs_test_1");
+        for (learner, why) in [
+            ("forgotten", "forgotten is the id of erased learners"),
+            ("a%20b", "a learner id is 1 to 64 of"),
+            ("a b", "a learner id is 1 to 64 of"),
+            (&too_long, "a learner id is 1 to 64 of"),
+        ] {
+            let target = path.replace("{learner}", learner);
+            assert!(!target.contains('{'), "{target}: fill in the new variable");
+            let (status, answer) = ask(&world, route, &target, &Who::Service).await;
+            assert_eq!(status, 422, "{route} {learner} {answer}");
+            let detail = answer["detail"].as_str().unwrap();
+            assert!(detail.starts_with(why), "{route} {learner} {detail}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -132,15 +195,5 @@ async fn a_purchase_opens_its_own_learner_s_courses_only() {
     for (who, tier) in [("ada", "paid"), ("bob", "free"), ("ad", "free"), ("ada2", "free")] {
         let (_, answer) = ask(&world, "GET /entitlements", "/entitlements", &learner(who)).await;
         assert_eq!(answer["tier"], tier, "{who}");
-    }
-}
-
-#[tokio::test]
-async fn a_service_must_name_the_right_learner_of_a_session() {
-    let world = World::new().await;
-    for id in ["a%20b", "a b", &"a".repeat(65)] {
-        let target = format!("/learners/{id}/entitlements");
-        let route = "GET /learners/{learner}/entitlements";
-        assert_eq!(ask(&world, route, &target, &Who::Service).await.0, 422, "{id}");
     }
 }

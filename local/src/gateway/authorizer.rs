@@ -1,10 +1,12 @@
 //! The JWT authorizer of an HTTP API: whose token is this, and what may it do?
 //!
 //! The rules are API Gateway's: the key named by `kid` and RS256; `iss`; `aud`, or `client_id` if
-//! there is no `aud`; `exp`, `nbf` and `iat`; and at least one of the route's scopes. A token
-//! without any scope (an ID token) is not an access token: 401.
+//! there is no `aud`; `exp`, `nbf` and `iat`; and at least one of the route's scopes in `scope` or
+//! `scp`. A token with neither claim (an ID token) is not an access token: 401.
+//! <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-jwt-authorizer.html>
 
 use std::collections::BTreeMap;
+use std::slice;
 
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
@@ -62,12 +64,9 @@ impl Authorizer {
         let claims = self.verify(unverified_token)?;
         self.check_claims(&claims, now)?;
         if !scopes.is_empty() {
-            let Some(granted) = claims.get("scope").or(claims.get("scp")).and_then(Value::as_str)
-            else {
-                return Err(Refusal::InvalidToken("the token has no scope"));
-            };
-            let is_granted = |scope: &String| granted.split(' ').any(|one| one == scope);
-            if !scopes.iter().any(is_granted) {
+            let granted =
+                granted(&claims).ok_or(Refusal::InvalidToken("the token has no scope"))?;
+            if !scopes.iter().any(|scope| granted.contains(&scope.as_str())) {
                 return Err(Refusal::InsufficientScope);
             }
         }
@@ -122,6 +121,17 @@ impl Authorizer {
         };
         Err(Refusal::InvalidToken(problem))
     }
+}
+
+/// The scopes of a token, which are a list or text with spaces; none if it has no claim for them.
+fn granted(claims: &Map<String, Value>) -> Option<Vec<&str>> {
+    let claimed: Vec<&Value> =
+        ["scope", "scp"].iter().filter_map(|name| claims.get(*name)).collect();
+    let values = claimed
+        .iter()
+        .flat_map(|value| value.as_array().map_or(slice::from_ref(*value), Vec::as_slice));
+    let scopes = values.filter_map(Value::as_str).flat_map(|text| text.split(' '));
+    (!claimed.is_empty()).then(|| scopes.collect())
 }
 
 /// A list becomes `[a b]`, everything else its JSON.
@@ -220,6 +230,29 @@ mod tests {
         check(without("scope"), invalid("the token has no scope"));
         check(set("scope", "learners"), Err(Refusal::InsufficientScope));
         check(set("scope", ""), Err(Refusal::InsufficientScope));
+    }
+
+    #[test]
+    fn scopes_are_text_or_a_list_in_either_claim() {
+        let scp = |value: Value| {
+            move |claims: &mut Map<String, Value>| {
+                claims.remove("scope");
+                claims.insert("scp".to_owned(), value.clone());
+            }
+        };
+        check(scp("openid learn".into()), Ok(()));
+        check(scp(json!(["openid", "learn"])), Ok(()));
+        check(set("scope", json!(["learn"])), Ok(()));
+        for other in [json!("learners"), json!(["learners"]), json!([]), json!("[learn]")] {
+            check(scp(other), Err(Refusal::InsufficientScope));
+        }
+        // Both claims: either may have it.
+        check(set("scp", "learners"), Ok(()));
+        let both = |claims: &mut Map<String, Value>| {
+            claims.insert("scope".to_owned(), "openid".into());
+            claims.insert("scp".to_owned(), json!(["learn"]));
+        };
+        check(both, Ok(()));
     }
 
     #[test]

@@ -17,6 +17,9 @@ const LEARN: &str = "coursegate/learn";
 /// The scope of a service's token.
 const LEARNERS: &str = "coursegate/learners";
 
+/// The claims with a token's scopes. Okta and Microsoft Entra write `scp`.
+const SCOPE_CLAIMS: [&str; 2] = ["scope", "scp"];
+
 /// The types that a client names in `Accept` when it wants data, and when it wants a page.
 const DATA: [&str; 2] = ["application/json", "application/problem+json"];
 const PAGE: [&str; 2] = ["text/html", "application/xhtml+xml"];
@@ -114,11 +117,10 @@ impl<'a> Incoming<'a> {
     /// The first of these scopes that the token has. API Gateway has checked this already. A route
     /// that was deployed without an authorizer's scope must not be open.
     fn require_scope(&self, scopes: &[&'static str]) -> Result<&'static str, Problem> {
-        let claimed = self.claim("scope").ok_or_else(|| {
+        let granted = self.scopes().ok_or_else(|| {
             Problem::new(ProblemKind::Unauthorized, "Send an access token as a bearer token.")
         })?;
-        let has = |scope: &&&str| claimed.split(' ').any(|claimed| claimed == **scope);
-        scopes.iter().find(has).copied().ok_or_else(|| {
+        scopes.iter().find(|scope| granted.contains(scope)).copied().ok_or_else(|| {
             let scopes = scopes.join(" or ");
             let detail = format!("This route needs a token with the scope {scopes}.");
             Problem::new(ProblemKind::Forbidden, detail)
@@ -145,6 +147,19 @@ impl<'a> Incoming<'a> {
     #[must_use]
     pub fn learner_for_logs(&self) -> Option<LearnerId> {
         self.learner(Caller::Service).or_else(|_| self.learner(Caller::Learner)).ok()
+    }
+
+    /// The scopes of the token; none if it isn't an access token. API Gateway accepts a scope in
+    /// either claim, and passes a claim that is a list on as `[a b]`.
+    /// <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-jwt-authorizer.html>
+    fn scopes(&self) -> Option<Vec<&str>> {
+        let claims: Vec<&str> =
+            SCOPE_CLAIMS.into_iter().filter_map(|name| self.claim(name)).collect();
+        let items = |text| {
+            let list = str::strip_prefix(text, '[').and_then(|text| text.strip_suffix(']'));
+            list.unwrap_or(text).split(' ')
+        };
+        (!claims.is_empty()).then(|| claims.into_iter().flat_map(items).collect())
     }
 
     fn claim(&self, name: &str) -> Option<&str> {
