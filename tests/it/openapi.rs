@@ -97,6 +97,16 @@ fn every_parameter_of_a_path_is_described() {
     }
 }
 
+#[test]
+fn every_route_for_services_documents_unusable_learners() {
+    let document = document();
+    let routes = routes(&document).into_iter().filter(|(route, _)| route.contains("{learner}"));
+    for (route, _) in routes {
+        let responses = &operation(&document, &route)["responses"];
+        assert!(responses["422"].is_object(), "{route} answers 422 if the learner is unusable");
+    }
+}
+
 /// Checks a response against the document.
 pub(crate) fn check(document: &Value, route: &str, response: &Response<Body>) {
     let (status, body) = answer(response);
