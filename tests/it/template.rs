@@ -1,6 +1,7 @@
 //! The CloudFormation template: template.yaml expanded by SAM's own translator, compared with the
 //! code and the local stack.
 
+mod rules;
 mod site;
 mod throttled;
 mod watching;
@@ -451,59 +452,6 @@ fn irreplaceable_resources_are_retained_and_protected() {
         }
     }
     assert_eq!(pool.resource("UserPool")["Properties"]["DeletionProtection"], "ACTIVE");
-}
-
-/// A condition of the template, for these parameters.
-fn holds(condition: &Value, parameters: &Value) -> bool {
-    let value = |it: &Value| match it["Ref"].as_str() {
-        Some(name) => parameters[name].clone(),
-        None => it.clone(),
-    };
-    let (function, of) = condition.as_object().unwrap().iter().next().unwrap();
-    match function.as_str() {
-        "Fn::Equals" => value(&of[0]) == value(&of[1]),
-        "Fn::Not" => !holds(&of[0], parameters),
-        "Fn::Contains" => value(&of[0]).as_array().unwrap().contains(&of[1]),
-        other => panic!("{other} is not known here"),
-    }
-}
-
-#[test]
-fn conflicting_parameters_are_refused_before_deployment() {
-    let Some([deployment, _]) = deployments() else { return };
-    let rules = deployment.expanded["Rules"].as_object().unwrap();
-    let refused = |changes: &[(&str, Value)]| -> Vec<&str> {
-        let mut parameters = json!({
-            "StripeMode": "live", "StripeApiUrl": "", "JwtIssuer": "", "JwtAudience": [""],
-            "SesIdentityArn": "", "SenderEmail": "", "SiteDomain": "", "SiteCertificateArn": "",
-            "SiteHosting": "cloudfront",
-        });
-        for (name, value) in changes {
-            parameters[name] = value.clone();
-        }
-        let applies = |rule: &Value| holds(&rule["RuleCondition"], &parameters);
-        let kept = |rule: &Value| {
-            let assertions = rule["Assertions"].as_array().unwrap();
-            assertions.iter().all(|assertion| holds(&assertion["Assert"], &parameters))
-        };
-        let broken = rules.iter().filter(|(_, rule)| applies(rule) && !kept(rule));
-        broken.map(|(name, _)| name.as_str()).collect()
-    };
-    assert_eq!(refused(&[]), [""; 0]);
-    for (parameter, rule) in [
-        (("JwtIssuer", json!("https://issuer.example.com")), "IssuerAndAudienceGoTogether"),
-        (("SesIdentityArn", json!("arn:aws:ses:…")), "SesIdentityAndSenderGoTogether"),
-        (("StripeApiUrl", json!("http://127.0.0.1:12111")), "LiveKeyGoesToStripeOnly"),
-        (("SiteDomain", json!("learn.example.com")), "DomainAndCertificateGoTogether"),
-    ] {
-        assert_eq!(refused(&[parameter]), [rule]);
-    }
-    let domain = [
-        ("SiteDomain", json!("learn.example.com")),
-        ("SiteCertificateArn", json!("arn:aws:acm:…")),
-        ("SiteHosting", json!("none")),
-    ];
-    assert_eq!(refused(&domain), ["OnlyAHostedSiteHasADomain"]);
 }
 
 #[test]
