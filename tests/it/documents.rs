@@ -1,8 +1,10 @@
 //! The guides agree with the template and the program.
 
 use std::collections::BTreeSet;
+use std::process::Command;
 
 use coursegate::key;
+use shared::domain::id::LearnerId;
 use tests::world::{root, template_yaml};
 
 fn read(path: &str) -> String {
@@ -59,6 +61,37 @@ fn the_guide_names_the_permissions_that_rotations_need() {
     let permissions = coursegate::lambda::PERMISSIONS.iter();
     for permission in permissions.chain(&coursegate::key::service::PERMISSIONS) {
         assert!(rotation.contains(&format!("`{permission}`")), "{permission}");
+    }
+}
+
+#[test]
+fn the_guide_s_command_prints_the_id_of_a_hashed_subject() {
+    if Command::new("openssl").arg("version").output().is_err() {
+        tools::pass_over("openssl is missing: the guide's command for learner ids is not tested");
+        return;
+    }
+    let guide = read("docs/DEPLOY.md");
+    let mut commands = guide.lines().filter(|line| line.contains("openssl dgst"));
+    let command = commands.next().unwrap();
+    assert_eq!(commands.next(), None);
+    // The arguments, which a reader replaces.
+    let arguments: Vec<&str> = command.split('\'').skip(3).step_by(2).take(2).collect();
+    let [issuer, subject] = arguments[..] else { panic!("{command}") };
+    let long = "ü".repeat(100);
+    for (own_issuer, own_subject) in [
+        (issuer, subject),
+        ("https://issuer.example.com", subject),
+        ("https://other.example.com/tenant/v2.0", "ada@example.com"),
+        (issuer, "x-tutor-7"),
+        (issuer, "100%"),
+        (issuer, r"a\0b"),
+        (issuer, &long),
+    ] {
+        let command = command.replace(issuer, own_issuer).replace(subject, own_subject);
+        let output = Command::new("sh").args(["-c", &command]).output().unwrap();
+        assert!(output.status.success(), "{command}: {output:?}");
+        let learner = LearnerId::of_subject(own_issuer, own_subject).unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap().trim_end(), learner.as_str());
     }
 }
 

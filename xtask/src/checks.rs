@@ -153,25 +153,28 @@ impl Check {
     }
 }
 
-/// The tests run the README's own commands. Whatever they need besides Rust is checked for here, so
+/// The tests run the guides' own commands. Whatever they need besides Rust is checked for here, so
 /// that nothing is installed on the machine without asking.
 fn tools_are_there() -> Result<(), String> {
     println!(
-        "This needs Rust with rustfmt and clippy, bash, curl, a C compiler, Python 3.10 or newer \
-         with venv, Node.js 18 or newer with npm, and Chromium with its driver."
+        "This needs Rust with rustfmt and clippy, bash, curl, openssl, a C compiler, Python 3.10 or \
+         newer with venv, Node.js 18 or newer with npm, and Chromium with its driver."
     );
     for (tool, remedy) in [
         ("rustfmt", "run `rustup component add rustfmt`"),
         ("cargo-clippy", "run `rustup component add clippy`"),
         ("bash", "install bash"),
         ("curl", "install curl"),
+        ("openssl", "install openssl"),
         ("npm", "install Node.js with npm (nodejs and npm on Debian)"),
         (
             "chromedriver",
             "install Chromium with its driver (chromium and chromium-driver on Debian)",
         ),
     ] {
-        let found = Command::new(tool).arg("--version").output();
+        // Before version 3, openssl only knew the command.
+        let argument = if tool == "openssl" { "version" } else { "--version" };
+        let found = Command::new(tool).arg(argument).output();
         if !found.is_ok_and(|output| output.status.success()) {
             return Err(format!("{tool} is missing: {remedy}, then run `cargo xtask test` again"));
         }

@@ -274,7 +274,7 @@ mod tests {
     fn a_subject_that_is_no_free_learner_id_is_hashed() {
         let of = |issuer, subject| LearnerId::of_subject(issuer, subject).unwrap();
         let issuer = "https://issuer.example.com/";
-        // As docs/DEPLOY.md computes it with openssl.
+        // What a learner has bought is stored under it, so it must never change.
         let hashed = "sub-TRrPJzuO_yIvdIqLGF71coWRwIxZkI1ToPssyB826vg";
         assert_eq!(of(issuer, "auth0|5f7c8ec7c33c6c004bbafe82").as_str(), hashed);
         let (longest, too_long) = ("a".repeat(64), "a".repeat(65));
