@@ -14,7 +14,7 @@ const PROBLEMS = {
   CodeDeliveryFailureException: "We couldn’t send an email to this address. Check it, or try again later.",
   CodeMismatchException: "That isn’t the code we sent you. Check it and try again.",
   // Also for an address without an account, so that nobody learns which ones have one.
-  ExpiredCodeException: "This code has expired. Get a new one.",
+  ExpiredCodeException: "This code has expired, or isn’t for this address. Get a new one.",
   InvalidParameterException: "Enter a valid email address.",
   LimitExceededException: TOO_MANY,
   NotAuthorizedException: "New accounts can’t be created here right now.",

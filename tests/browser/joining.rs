@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::browser::PHONE;
 use crate::chapters::pieces;
 use crate::staying::answer_changed;
 use crate::visitor::{Visitor, visit};
@@ -96,6 +97,38 @@ async fn an_unconfirmed_address_gets_another_code() {
     .await;
 }
 
+#[tokio::test]
+async fn a_code_can_be_entered_after_a_reload() {
+    visit(async |visitor| {
+        visitor.expects_in_the_console("400 (Bad Request)");
+        visitor.goes_to(&format!("/sign-up?to={CHAPTER}")).await;
+        asks_for_a_code(visitor, ADA).await;
+        visitor.sees(&["We sent a code to", ADA]).await;
+        let code = code(visitor).await;
+        visitor.goes_to(&format!("/sign-up?to={CHAPTER}")).await;
+        visitor.presses("I have a code already").await;
+        visitor.sees(&["Enter your code", "the address that you signed up with"]).await;
+        crate::looks::assert_accessible(visitor).await;
+        // Of another address.
+        visitor.fills_in("Email address", "eve@example.com").await;
+        visitor.fills_in("Code", &code).await;
+        visitor.presses("Confirm").await;
+        visitor.sees(&["This code has expired, or isn’t for this address."]).await;
+        // What has been entered is kept.
+        visitor.presses("Send me a new code").await;
+        visitor.sees(&["Create your account"]).await;
+        visitor.fills_in("Email address", ADA).await;
+        visitor.presses("I have a code already").await;
+        let typed = visitor.asks("control('Email address').value", json!([])).await;
+        assert_eq!(typed, Some(json!(ADA)));
+        visitor.fills_in("Code", &code).await;
+        visitor.presses("Confirm").await;
+        signs_in_with_that_address(visitor).await;
+        visitor.is_at(CHAPTER).await;
+    })
+    .await;
+}
+
 /// Cognito's errors for an address and for a code, and what the visitor is told.
 const ERRORS: [(&str, &str, &str); 9] = [
     ("", "CodeDeliveryFailureException", "We couldn’t send an email to this address."),
@@ -103,7 +136,7 @@ const ERRORS: [(&str, &str, &str); 9] = [
     ("", "NotAuthorizedException", "New accounts can’t be created here right now."),
     ("", "TooManyRequestsException", "Too many attempts."),
     ("", "ANewException", "We couldn’t create your account."),
-    ("Code", "ExpiredCodeException", "This code has expired."),
+    ("Code", "ExpiredCodeException", "This code has expired, or isn’t for this address."),
     ("Code", "LimitExceededException", "Too many attempts."),
     ("Code", "TooManyFailedAttemptsException", "Too many attempts."),
     ("Code", "InternalErrorException", "We couldn’t create your account."),
@@ -163,7 +196,8 @@ async fn an_issuer_with_passkeys_is_linked_once_signed_in() {
         visitor.sees(&["All courses"]).await;
         visitor.sees_no_more("Add a passkey").await;
         visitor.goes_to("/sign-in?to=/").await;
-        visitor.follows_the_link(ADA).await;
+        let long = "ada.king.countess.of.lovelace@analytical-engines.example.com";
+        visitor.follows_the_link(long).await;
         visitor.finds("Add a passkey").await;
         let address = visitor.asks("control('Add a passkey').href", json!([])).await;
         let back = visitor.shop.site("/").replace(':', "%3A").replace('/', "%2F");
@@ -172,6 +206,11 @@ async fn an_issuer_with_passkeys_is_linked_once_signed_in() {
         );
         assert_eq!(address, Some(json!(expected)));
         crate::looks::assert_accessible(visitor).await;
+        // The address is cut off rather than covering the site's name.
+        visitor.browser.show_on(PHONE).await;
+        let beside = "document.querySelector('.mark').getBoundingClientRect().right
+            < document.querySelector('.email').getBoundingClientRect().left";
+        assert_eq!(visitor.asks(beside, json!([])).await, Some(json!(true)));
     })
     .await;
 }

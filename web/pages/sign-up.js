@@ -32,15 +32,32 @@ export async function register(visit) {
  * @param {string} [value] the address that was entered before
  */
 function askForAddress(visit, to, value) {
-  const email = h("input", { id: "email", type: "email", autocomplete: "email", required: true, value });
+  const email = emailField(value);
   const send = async () => {
     const address = email.value.trim();
     if (await signUp(address)) askForCode(visit, to, address);
     else hasAccount(visit, to, address);
   };
   page(visit, "Create your account", "You don’t need a password. We’ll email you a code to confirm your address.",
-    form("Email address", email, "Send me a code", send),
-    h("p", { class: "small" }, "Already have an account? ", button("Sign in", () => leave(visit, to))));
+    form([["Email address", email]], "Send me a code", send),
+    h("p", { class: "small" }, "Already have an account? ", button("Sign in", () => leave(visit, to))),
+    h("p", { class: "small" }, button("I have a code already", () => askForBoth(visit, to, email.value))));
+}
+
+/**
+ * For somebody who comes back with a code, or has reloaded the page.
+ * @param {Visit} visit
+ * @param {string} to
+ * @param {string} value the address that was entered before
+ */
+function askForBoth(visit, to, value) {
+  const [email, code] = [emailField(value), codeField()];
+  const send = () => confirmAndLeave(visit, to, email.value.trim(), code);
+  page(visit, "Enter your code", "Enter the address that you signed up with, and the code that we sent to it.",
+    form([["Email address", email], ["Code", code]], "Confirm", send),
+    afterwards(),
+    h("p", { class: "small" }, button("Send me a new code", () => askForAddress(visit, to, email.value))));
+  (value ? code : email).focus();
 }
 
 /**
@@ -49,11 +66,8 @@ function askForAddress(visit, to, value) {
  * @param {string} address
  */
 function askForCode(visit, to, address) {
-  const code = h("input", { id: "code", inputmode: "numeric", autocomplete: "one-time-code", required: true });
-  const send = async () => {
-    await confirm(address, code.value.replace(/\s/g, ""));
-    if (!visit.signal.aborted) await leave(visit, to, address);
-  };
+  const code = codeField();
+  const send = () => confirmAndLeave(visit, to, address, code);
   const says = h("p", { class: "small quiet", role: "status" });
   const another = async () => {
     try {
@@ -64,12 +78,23 @@ function askForCode(visit, to, address) {
     }
   };
   page(visit, "Enter your code", ["We sent a code to ", h("strong", {}, address), ". Check your spam folder if it isn’t there in a minute."],
-    form("Code", code, "Confirm", send, says),
-    h("p", { class: "small quiet" }, "After that, you sign in with a second code."),
+    form([["Code", code]], "Confirm", send, says),
+    afterwards(),
     h("div", { class: "ways small" },
       button("Send another code", another),
       button("Use another address", () => askForAddress(visit, to, address))));
   code.focus();
+}
+
+/**
+ * @param {Visit} visit
+ * @param {string} to
+ * @param {string} address
+ * @param {HTMLInputElement} code
+ */
+async function confirmAndLeave(visit, to, address, code) {
+  await confirm(address, code.value.replace(/\s/g, ""));
+  if (!visit.signal.aborted) await leave(visit, to, address);
 }
 
 /**
@@ -96,15 +121,27 @@ function page({ show }, heading, summary, ...content) {
     h("h1", {}, heading), h("p", { class: "summary" }, summary), ...content));
 }
 
+function afterwards() {
+  return h("p", { class: "small quiet" }, "Once your address is confirmed, you sign in with a second code.");
+}
+
+/** @param {string} [value] */
+function emailField(value) {
+  return h("input", { id: "email", type: "email", autocomplete: "email", required: true, value });
+}
+
+function codeField() {
+  return h("input", { id: "code", inputmode: "numeric", autocomplete: "one-time-code", required: true });
+}
+
 /**
- * A form with one field. It can't be sent twice at a time, and says what went wrong.
- * @param {string} label
- * @param {HTMLInputElement} field
+ * A form that can't be sent twice at a time, and says what went wrong.
+ * @param {[label: string, field: HTMLInputElement][]} fields
  * @param {string} name the button's
  * @param {() => Promise<void>} send
  * @param {...HTMLElement} more
  */
-function form(label, field, name, send, ...more) {
+function form(fields, name, send, ...more) {
   const says = h("p", { role: "alert" });
   const press = h("button", { class: "button" }, name);
   let isBusy = false;
@@ -117,14 +154,14 @@ function form(label, field, name, send, ...more) {
     says.replaceChildren();
     await send().catch((error) => {
       says.replaceChildren(reason(error));
-      field.select();
+      fields.at(-1)?.[1].select();
     });
     isBusy = false;
     press.removeAttribute("aria-disabled");
     press.replaceChildren(name);
   };
   return h("form", { onsubmit: submit },
-    h("label", { for: field.id }, label), field, press, says, ...more);
+    fields.flatMap(([label, field]) => [h("label", { for: field.id }, label), field]), press, says, ...more);
 }
 
 /** @param {unknown} error */
