@@ -201,6 +201,9 @@ pub(crate) enum KeyCommand {
     RotateService {
         #[command(flatten)]
         place: PlaceArguments,
+        /// List the secrets without their values, and change nothing
+        #[arg(long, conflicts_with = "delete")]
+        list: bool,
         /// Delete the older secret, once every service uses the newer; or the newer, if it is lost
         #[arg(long, value_name = "WHICH")]
         delete: Option<Which>,

@@ -10,9 +10,9 @@ use std::io::{BufRead as _, IsTerminal as _};
 use std::path::{Path, PathBuf};
 
 use coursegate::catalog::{self, Closing, Plan};
-use coursegate::deployment::Deployment;
+use coursegate::deployment::{Cloud, Deployment};
 use coursegate::doctor::{self, Finding};
-use coursegate::key::service::{self, Added, Deleted, Which};
+use coursegate::key::service::{self, Added, Deleted, Status, Which};
 use coursegate::key::{self, reading};
 use coursegate::webhook::{self, Ending};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -137,32 +137,66 @@ pub(crate) fn key(command: KeyCommand) -> Ended {
             KeyCommand::Store { webhook: true, place } => {
                 store_reading_key(&find_to_change(place).await?).await
             }
-            KeyCommand::RotateService { place, delete } => {
-                rotate_service(&find_to_change(place).await?, delete).await
+            KeyCommand::RotateService { place, list: true, .. } => {
+                list_service_secrets(&find(place).await?).await
+            }
+            KeyCommand::RotateService { place, list: false, delete: None } => {
+                add_service_secret(&find_to_change(place).await?).await
+            }
+            KeyCommand::RotateService { place, list: false, delete: Some(which) } => {
+                delete_service_secret(&find_to_change(place).await?, which).await
             }
         }
     })
 }
 
-async fn rotate_service(deployment: &Deployment, delete: Option<Which>) -> Ended {
-    let Some(cloud) = &deployment.cloud else {
-        return Err("services need no secret on the local stack: POST /local/service-token \
-                    returns a token. Name a deployment in AWS with --stack."
-            .to_owned());
-    };
-    let Some(which) = delete else {
-        let Added { client, secret } = service::add(cloud).await.map_err(say)?;
-        terminal::print(&format!(
+fn cloud_of_services(deployment: &Deployment) -> Result<&Cloud, String> {
+    deployment.cloud.as_ref().ok_or_else(|| {
+        "services need no secret on the local stack: POST /local/service-token returns a token. \
+         Name a deployment in AWS with --stack."
+            .to_owned()
+    })
+}
+
+async fn list_service_secrets(deployment: &Deployment) -> Ended {
+    let Status { client, created } =
+        service::list(cloud_of_services(deployment)?).await.map_err(say)?;
+    terminal::print(&format!(
+        "The services' client {client} has {}.",
+        count(created.len(), "secret")
+    ));
+    for (index, time) in created.iter().enumerate() {
+        // As in `--delete`.
+        let age = match (index, created.len()) {
+            (0, 2) => ": older",
+            (1, 2) => ": newer",
+            _ => "",
+        };
+        terminal::print(&format!("  created at {time}{age}"));
+    }
+    Ok(())
+}
+
+async fn add_service_secret(deployment: &Deployment) -> Ended {
+    let added = service::add(cloud_of_services(deployment)?).await;
+    let Added { client, secret } =
+        added.map_err(|error| complete(deployment, &error.to_string()))?;
+    terminal::print(&complete(
+        deployment,
+        &format!(
             "The services' client {client} has a second secret, which is shown only now:\n\n    \
-             {}\n\nUse it in every service; the old one works meanwhile. Then delete that with \
-             `coursegate key rotate-service --delete older --stack {}`.",
+             {}\n\nUse it in every service; the old one works meanwhile. When every service uses \
+             it, delete the old one with `coursegate key rotate-service --delete older`.",
             secret.expose_secret(),
-            deployment.name
-        ));
-        return Ok(());
-    };
+        ),
+    ));
+    Ok(())
+}
+
+async fn delete_service_secret(deployment: &Deployment, which: Which) -> Ended {
+    let deleted = service::delete(cloud_of_services(deployment)?, which).await;
     let Deleted { client, created, remaining } =
-        service::delete(cloud, which).await.map_err(say)?;
+        deleted.map_err(|error| complete(deployment, &error.to_string()))?;
     terminal::print(&format!(
         "Deleted the secret of {created}. The services' client {client} has one secret, created at \
          {remaining}. Tokens that were issued before are valid for up to a day."

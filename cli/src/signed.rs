@@ -87,6 +87,16 @@ impl SignedError {
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::Refused { kind, .. } if kind == "NotFoundException")
     }
+
+    /// Whether the service may have done what was asked for, although no answer says so.
+    #[must_use]
+    pub fn may_be_done(&self) -> bool {
+        match self {
+            Self::NoCredentials(_) | Self::Denied { .. } => false,
+            Self::Refused { status, .. } => *status >= 500,
+            Self::Unreachable { .. } | Self::Unreadable { .. } => true,
+        }
+    }
 }
 
 /// A service's names.

@@ -2,6 +2,7 @@
 //! simulator is Stripe, and this process serves the functions' addresses.
 
 mod examined;
+mod service_secret;
 mod sign_in;
 
 use std::collections::BTreeMap;

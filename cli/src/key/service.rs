@@ -19,7 +19,7 @@ const DELETE: &str = "cognito-idp:DeleteUserPoolClientSecret";
 /// The permissions that a rotation needs.
 pub const PERMISSIONS: [&str; 3] = [LIST, ADD, DELETE];
 
-/// Why a rotation failed. It changed nothing.
+/// Why a rotation failed. It changed nothing, unless the error says that it may have.
 #[derive(Debug, thiserror::Error)]
 pub enum RotationError {
     /// Services get their tokens elsewhere.
@@ -48,13 +48,45 @@ pub enum RotationError {
          the services to it first"
     )]
     OnlyOne(String),
-    /// Cognito's answer is not as documented.
-    #[error("Cognito's answer about the secrets of client {client} can't be used: {reason}")]
-    Unusable {
+    /// Nobody could get a token.
+    #[error(
+        "the services' client {0} has no secret, so no service can get a token: compare it in \
+         Cognito's console (App clients) with ServiceClient in template.yaml, which has one"
+    )]
+    NoSecret(String),
+    /// Cognito allows two.
+    #[error(
+        "Cognito lists {count} secrets of the services' client {client}, but allows only two: \
+         delete those that no service uses in Cognito's console (App clients)"
+    )]
+    TooMany {
         /// The app client's id.
         client: String,
-        /// What is wrong with it.
-        reason: &'static str,
+        /// How many it lists.
+        count: usize,
+    },
+    /// A secret may have been added, and nobody saw it.
+    #[error(
+        "the services' client {client} may have a new secret, which can't be shown any more \
+         ({reason}): `coursegate key rotate-service --list` shows whether there are two; if so, \
+         delete the new one with `coursegate key rotate-service --delete newer`, then start again"
+    )]
+    MayBeAdded {
+        /// The app client's id.
+        client: String,
+        /// What happened to the answer.
+        reason: String,
+    },
+    /// A secret may have been deleted.
+    #[error(
+        "it is unknown whether the secret of {created} was deleted ({reason}): \
+         `coursegate key rotate-service --list` shows which secrets there are"
+    )]
+    MayBeDeleted {
+        /// When it was created.
+        created: String,
+        /// What happened to the answer.
+        reason: String,
     },
     /// A request failed.
     #[error(transparent)]
@@ -100,10 +132,12 @@ struct Input<'a> {
     secret: Option<&'a str>,
 }
 
-/// A secret, without its value.
+/// A secret, without its value. All of them are in one answer:
+/// <https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_ListUserPoolClientSecrets.html>.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Listed {
+    /// `<client-id>--<epoch>`, where the epoch is when it was created.
     client_secret_id: String,
     /// In seconds since 1970, with a fraction.
     client_secret_create_date: f64,
@@ -127,34 +161,65 @@ struct Descriptor {
     client_secret_value: Option<SecretString>,
 }
 
+/// The secrets of an app client, without their values.
+#[derive(Debug)]
+pub struct Status {
+    /// The app client's id.
+    pub client: String,
+    /// When each was created, the oldest first.
+    pub created: Vec<String>,
+}
+
+/// Lists the secrets.
+pub async fn list(cloud: &Cloud) -> Result<Status, RotationError> {
+    let client = Client::of(cloud)?;
+    let created = client.secrets().await?.iter().map(created).collect();
+    Ok(Status { client: client.id(), created })
+}
+
 /// Adds a second secret. Services can use either one from now on.
 pub async fn add(cloud: &Cloud) -> Result<Added, RotationError> {
     let client = Client::of(cloud)?;
-    match client.both().await {
-        Ok((older, newer)) => {
-            let (older, newer) = (created(&older), created(&newer));
+    match &client.secrets().await?[..] {
+        [] => return Err(RotationError::NoSecret(client.id())),
+        [_] => {}
+        [older, newer] => {
+            let (older, newer) = (created(older), created(newer));
             return Err(RotationError::TwoAlready { client: client.id(), older, newer });
         }
-        Err(RotationError::OnlyOne(_)) => {}
-        Err(error) => return Err(error),
+        more => return Err(client.too_many(more)),
     }
-    let NewSecret { client_secret_descriptor: added } = client.ask(ADD, None).await?;
+    let may_be_added = |reason| RotationError::MayBeAdded { client: client.id(), reason };
+    let answer = client.ask::<NewSecret>(ADD, None).await;
+    let NewSecret { client_secret_descriptor: added } = match answer {
+        Ok(answer) => answer,
+        Err(error) if error.may_be_done() => return Err(may_be_added(error.to_string())),
+        Err(error) => return Err(error.into()),
+    };
     let secret = added.client_secret_value;
-    let secret = secret.ok_or_else(|| client.unusable("the new secret has no value"))?;
+    let secret = secret.ok_or_else(|| may_be_added("Cognito's answer is without it".to_owned()))?;
     Ok(Added { client: client.id(), secret })
 }
 
 /// Deletes one of two secrets. Services that use it get no more tokens.
 pub async fn delete(cloud: &Cloud, which: Which) -> Result<Deleted, RotationError> {
     let client = Client::of(cloud)?;
-    let (older, newer) = client.both().await?;
-    let (gone, remaining) = match which {
-        Which::Older => (older, newer),
-        Which::Newer => (newer, older),
+    let secrets = client.secrets().await?;
+    let (gone, remaining) = match (&secrets[..], which) {
+        ([], _) => return Err(RotationError::NoSecret(client.id())),
+        ([_], _) => return Err(RotationError::OnlyOne(client.id())),
+        ([older, newer], Which::Older) => (older, newer),
+        ([older, newer], Which::Newer) => (newer, older),
+        (more, _) => return Err(client.too_many(more)),
     };
-    let _: Value = client.ask(DELETE, Some(&gone.client_secret_id)).await?;
-    let (created, remaining) = (created(&gone), created(&remaining));
-    Ok(Deleted { client: client.id(), created, remaining })
+    let (created, remaining) = (created(gone), created(remaining));
+    match client.ask::<Value>(DELETE, Some(&gone.client_secret_id)).await {
+        Ok(_) => Ok(Deleted { client: client.id(), created, remaining }),
+        Err(error) if error.may_be_done() => {
+            Err(RotationError::MayBeDeleted { created, reason: error.to_string() })
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The services' app client.
@@ -175,24 +240,19 @@ impl<'a> Client<'a> {
         self.pool.service_client_id.clone()
     }
 
-    fn unusable(&self, reason: &'static str) -> RotationError {
-        RotationError::Unusable { client: self.id(), reason }
+    fn too_many(&self, secrets: &[Listed]) -> RotationError {
+        RotationError::TooMany { client: self.id(), count: secrets.len() }
     }
 
-    /// The older and the newer secret.
-    async fn both(&self) -> Result<(Listed, Listed), RotationError> {
-        let List { client_secrets } = self.ask(LIST, None).await?;
-        let Ok([one, other]) = <[Listed; 2]>::try_from(client_secrets) else {
-            return Err(RotationError::OnlyOne(self.id()));
-        };
-        let order = one.client_secret_create_date.partial_cmp(&other.client_secret_create_date);
-        match order {
-            Some(std::cmp::Ordering::Less) => Ok((one, other)),
-            Some(std::cmp::Ordering::Greater) => Ok((other, one)),
-            Some(std::cmp::Ordering::Equal) | None => {
-                Err(self.unusable("both secrets have the same age"))
-            }
-        }
+    /// All secrets, the oldest first. Ids end with the second of their creation, so they order
+    /// secrets of equal age.
+    async fn secrets(&self) -> Result<Vec<Listed>, RotationError> {
+        let List { client_secrets: mut secrets } = self.ask(LIST, None).await?;
+        secrets.sort_by(|one, other| {
+            let by_age = one.client_secret_create_date.total_cmp(&other.client_secret_create_date);
+            by_age.then_with(|| one.client_secret_id.cmp(&other.client_secret_id))
+        });
+        Ok(secrets)
     }
 
     async fn ask<T: DeserializeOwned>(

@@ -135,6 +135,8 @@ fn without_a_deployment_every_command_says_what_to_do() {
         &["key", "store"],
         &["key", "store", "--webhook"],
         &["key", "rotate-service"],
+        &["key", "rotate-service", "--list"],
+        &["key", "rotate-service", "--delete", "older"],
         &["doctor"],
         &["why", "ada"],
         &["grant", "ada", "tutorclaw", "--reason", "a prize"],
@@ -181,6 +183,7 @@ fn every_command_in_the_operator_s_guide_exists() {
         "replay",
         "quarantine",
         "learner",
+        "key rotate-service",
     ] {
         let shows = |line: &&&str| line.starts_with(&format!("coursegate {name}"));
         assert!(commands.iter().any(|line| shows(&line)), "{name} is not in {commands:?}");

@@ -1,7 +1,5 @@
-//! Sign-in of a deployment: an issuer of the author's own, the e-mails with codes, and the services'
-//! secret. moto has neither SES's account nor a second secret, so this process answers for them.
-
-use std::sync::{Arc, Mutex};
+//! Sign-in of a deployment: an issuer of the author's own, and the e-mails with codes. moto doesn't
+//! have SES's account, so this process answers for it.
 
 use aws_config::SdkConfig;
 use axum::Json;
@@ -12,9 +10,7 @@ use axum::response::IntoResponse as _;
 use axum::routing::{get, post};
 use coursegate::deployment::{Deployment, SignIn, UserPool};
 use coursegate::doctor::Finding;
-use coursegate::key::service::{self, RotationError, Which};
 use coursegate::signed::Service;
-use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use shared::domain::decide::Mode;
 
@@ -250,7 +246,7 @@ async fn an_issuer_is_asked_as_the_site_s_own_client() {
 }
 
 /// A stack's own user pool.
-fn pool(ses_identity: Option<&str>) -> SignIn {
+pub(super) fn pool(ses_identity: Option<&str>) -> SignIn {
     SignIn::UserPool(UserPool {
         issuer: "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_a1B2".to_owned(),
         url: "https://learn.auth.eu-central-1.amazoncognito.com".to_owned(),
@@ -261,7 +257,7 @@ fn pool(ses_identity: Option<&str>) -> SignIn {
 }
 
 /// AWS at a server's address.
-async fn aws(shop: &Shop, router: axum::Router) -> SdkConfig {
+pub(super) async fn aws(shop: &Shop, router: axum::Router) -> SdkConfig {
     let (listener, url) = listen().await;
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     shop.aws.to_builder().endpoint_url(url).build()
@@ -351,109 +347,5 @@ async fn codes_that_learners_would_not_get_are_reported() {
       check your permissions
     bad: SesIdentityArn is arn:aws:ses:eu-west-1, no SES identity's ARN
       verify your domain in Amazon SES, then deploy with SesIdentityArn and SenderEmail
-    ");
-}
-
-/// An app client's secrets, oldest first: their ids and when they were created.
-type Secrets = Arc<Mutex<Vec<(String, i64)>>>;
-
-/// A Cognito with the operations on an app client's secrets:
-/// <https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_AddUserPoolClientSecret.html>.
-fn cognito(secrets: Secrets) -> axum::Router {
-    let operation = async move |headers: HeaderMap, body: String| {
-        let input: Value = serde_json::from_str(&body).unwrap();
-        assert_eq!(
-            (&input["UserPoolId"], &input["ClientId"]),
-            (&json!("eu-central-1_a1B2"), &json!("services"))
-        );
-        let mut secrets = secrets.lock().unwrap();
-        let refused = |kind: &str| {
-            let error = json!({ "__type": kind, "message": "No." });
-            (StatusCode::BAD_REQUEST, Json(error))
-        };
-        match headers["x-amz-target"].to_str().unwrap() {
-            "AWSCognitoIdentityProviderService.ListUserPoolClientSecrets" => {
-                let listed = secrets.iter().map(|(id, created)| {
-                    json!({ "ClientSecretId": id, "ClientSecretCreateDate": created })
-                });
-                (StatusCode::OK, Json(json!({ "ClientSecrets": listed.collect::<Vec<_>>() })))
-            }
-            "AWSCognitoIdentityProviderService.AddUserPoolClientSecret" => {
-                if secrets.len() == 2 {
-                    return refused("LimitExceededException");
-                }
-                let created = secrets.last().map_or(1_800_000_000, |(_, created)| created + 86_400);
-                let (id, value) = (format!("id-{created}"), format!("value-{created}"));
-                secrets.push((id.clone(), created));
-                let added = json!({ "ClientSecretId": id, "ClientSecretValue": value, "ClientSecretCreateDate": created });
-                (StatusCode::OK, Json(json!({ "ClientSecretDescriptor": added })))
-            }
-            "AWSCognitoIdentityProviderService.DeleteUserPoolClientSecret" => {
-                if secrets.len() == 1 {
-                    return refused("InvalidParameterException");
-                }
-                secrets.retain(|(id, _)| input["ClientSecretId"] != id.as_str());
-                (StatusCode::OK, Json(json!({})))
-            }
-            other => panic!("{other}"),
-        }
-    };
-    axum::Router::new().route("/", post(operation))
-}
-
-async fn with_cognito(shop: &Shop, secrets: &Secrets) -> Deployment {
-    let mut deployment = shop.deployment().await;
-    let cloud = deployment.cloud.as_mut().unwrap();
-    cloud.site.sign_in = pool(None);
-    cloud.cognito = Service::cognito(&aws(shop, cognito(Arc::clone(secrets))).await);
-    deployment
-}
-
-#[tokio::test]
-async fn the_services_secret_rotates_without_a_gap() {
-    let Some(shop) = Shop::deploy("service-secret", Mode::Test).await else { return };
-    let secrets = Secrets::new(Mutex::new(vec![("first".to_owned(), 1_800_000_000)]));
-    let ids = || secrets.lock().unwrap().iter().map(|(id, _)| id.clone()).collect::<Vec<_>>();
-    let deployment = with_cognito(&shop, &secrets).await;
-    let cloud = deployment.cloud.as_ref().unwrap();
-
-    let only = service::delete(cloud, Which::Older).await.unwrap_err();
-    assert!(matches!(only, RotationError::OnlyOne(_)), "{only}");
-    let added = service::add(cloud).await.unwrap();
-    assert_eq!(added.secret.expose_secret(), "value-1800086400");
-    assert_eq!(ids(), ["first", "id-1800086400"], "services can use either");
-    let two = service::add(cloud).await.unwrap_err();
-    insta::assert_snapshot!(two, @r"
-    the services' client services already has two secrets, created at 2027-01-15T08:00:00Z and 2027-01-16T08:00:00Z: once every service uses the newer one, delete the other with --delete older; if you have lost the newer one, with --delete newer
-    ");
-    assert_eq!(ids().len(), 2);
-
-    let deleted = service::delete(cloud, Which::Older).await.unwrap();
-    assert_eq!(deleted.created, "2027-01-15T08:00:00Z");
-    assert_eq!(ids(), ["id-1800086400"]);
-
-    // A new secret that nobody wrote down is replaced.
-    service::add(cloud).await.unwrap();
-    service::delete(cloud, Which::Newer).await.unwrap();
-    assert_eq!(ids(), ["id-1800086400"]);
-}
-
-#[tokio::test]
-async fn a_rotation_that_aws_refuses_says_why() {
-    let Some(shop) = Shop::deploy("refused-secret", Mode::Test).await else { return };
-    let denied = async || {
-        let error = json!({ "__type": "AccessDeniedException", "message": "No." });
-        (StatusCode::BAD_REQUEST, Json(error))
-    };
-    let mut deployment = shop.deployment().await;
-    let cloud = deployment.cloud.as_mut().unwrap();
-    let elsewhere = service::add(cloud).await.unwrap_err();
-    cloud.site.sign_in = pool(None);
-    cloud.cognito =
-        Service::cognito(&aws(&shop, axum::Router::new().route("/", post(denied))).await);
-    let denied = service::add(cloud).await.unwrap_err();
-    insta::assert_snapshot!(format!("{elsewhere}\n{denied}"), @r"
-    the stack has no user pool of its own: rotate the services' credentials at your identity provider
-    your AWS identity may not do cognito-idp:ListUserPoolClientSecrets on app client services: give it that permission (see docs/GO-LIVE.md); or, if it had it a moment ago, sign in again
     ");
 }
