@@ -15,6 +15,8 @@ use std::path::PathBuf;
 
 use shared::ports::{Clock as _, SystemClock};
 
+pub use sign_in::PERMISSIONS as SES_PERMISSIONS;
+
 use crate::account::Account;
 use crate::deployment::{Deployment, DeploymentError};
 

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use coursegate::key;
+use aws_config::SdkConfig;
+use coursegate::signed::Service;
+use coursegate::{doctor, key, lambda};
 use shared::domain::id::LearnerId;
 use tests::world::{root, template_yaml};
 
@@ -53,14 +55,30 @@ fn the_guide_lists_the_permissions_that_are_checked() {
     assert_eq!(asked(webhook, own), key::reading::permissions().collect::<Vec<_>>());
 }
 
+/// A heading's section, with those below it.
+fn section(document: &str, part: &str) -> String {
+    let is_it = |line: &&str| line.starts_with('#') && anchor(line.trim_start_matches('#')) == part;
+    let mut lines = document.lines().skip_while(|line| !is_it(line));
+    let heading = lines.next().unwrap();
+    let level = heading.split(' ').next().unwrap().len();
+    let ends =
+        |line: &&str| line.starts_with('#') && line.split(' ').next().unwrap().len() <= level;
+    lines.take_while(|line| !ends(line)).collect::<Vec<_>>().join("\n")
+}
+
 #[test]
-fn the_guide_names_the_permissions_that_rotations_need() {
-    let guide = read("docs/GO-LIVE.md");
-    let (_, rotation) = guide.split_once("## Rotation").unwrap();
-    let (rotation, _) = rotation.split_once("\n## ").unwrap();
-    let permissions = coursegate::lambda::PERMISSIONS.iter();
-    for permission in permissions.chain(&coursegate::key::service::PERMISSIONS) {
-        assert!(rotation.contains(&format!("`{permission}`")), "{permission}");
+fn a_denial_leads_to_the_section_that_names_the_permission() {
+    let config = SdkConfig::builder().build();
+    for (service, permissions) in [
+        (Service::lambda(&config), &lambda::PERMISSIONS[..]),
+        (Service::cognito(&config), &key::service::PERMISSIONS),
+        (Service::ses(&config), &doctor::SES_PERMISSIONS),
+    ] {
+        let (path, part) = service.guide().split_once('#').unwrap();
+        let section = section(&read(path), part);
+        for permission in permissions {
+            assert!(section.contains(&format!("`{permission}`")), "{path}#{part}: {permission}");
+        }
     }
 }
 

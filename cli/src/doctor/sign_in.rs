@@ -24,6 +24,12 @@ const COGNITO_SENDS: &str = "Cognito's own sender is for trials: it sends at mos
 const SET_UP_SES: &str = "verify your domain in Amazon SES, then deploy with SesIdentityArn and \
                           SenderEmail";
 
+const GET_ACCOUNT: &str = "ses:GetAccount";
+const GET_IDENTITY: &str = "ses:GetEmailIdentity";
+
+/// The permissions that asking SES needs.
+pub const PERMISSIONS: [&str; 2] = [GET_ACCOUNT, GET_IDENTITY];
+
 /// The answer of SES about the account:
 /// <https://docs.aws.amazon.com/ses/latest/APIReference-V2/API_GetAccount.html>.
 #[derive(Deserialize)]
@@ -140,7 +146,7 @@ pub(super) async fn emails(patient: &Patient<'_>) -> Finding {
             format!("SES doesn't know {name} in {region}, so learners get no sign-in codes"),
             SET_UP_SES,
         ),
-        Err(error) => Finding::bad(error.to_string(), "check your permissions"),
+        Err(error) => Finding::bad(error.to_string(), "fix that, then run the doctor again"),
     }
 }
 
@@ -161,9 +167,9 @@ async fn ask(
 ) -> Result<(SesAccount, Identity), SignedError> {
     let ses = cloud.ses.in_region(region);
     let account = format!("the account in {region}");
-    let account = ses.get("ses:GetAccount", &account, "/v2/email/account").await?;
+    let account = ses.get(GET_ACCOUNT, &account, "/v2/email/account").await?;
     let path = format!("/v2/email/identities/{}", segment(name));
     let identity = format!("identity {name} in {region}");
-    let identity = ses.get("ses:GetEmailIdentity", &identity, &path).await?;
+    let identity = ses.get(GET_IDENTITY, &identity, &path).await?;
     Ok((account, identity))
 }

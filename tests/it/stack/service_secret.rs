@@ -225,14 +225,14 @@ async fn a_lost_answer_is_not_called_no_change() {
         writeln!(said, "{}", without_port(&error)).unwrap();
     }
     insta::assert_snapshot!(said, @r"
-    the services' client services may have a new secret, which can't be shown any more (Cognito answers cognito-idp:AddUserPoolClientSecret on app client services with 500: no reason given): `coursegate key rotate-service --list` shows whether there are two; if so, delete the new one with `coursegate key rotate-service --delete newer`, then start again
+    the services' client services may have a new secret, which can't be shown any more (Cognito answers cognito-idp:AddUserPoolClientSecret on app client services with 500: InternalErrorException): `coursegate key rotate-service --list` shows whether there are two; if so, delete the new one with `coursegate key rotate-service --delete newer`, then start again
     the services' client services may have a new secret, which can't be shown any more (Cognito's answer is without it): `coursegate key rotate-service --list` shows whether there are two; if so, delete the new one with `coursegate key rotate-service --delete newer`, then start again
     the services' client services may have a new secret, which can't be shown any more (a request to Cognito or its answer: EOF while parsing an object at line 1 column 1: if this keeps happening, use the newest version of this program): `coursegate key rotate-service --list` shows whether there are two; if so, delete the new one with `coursegate key rotate-service --delete newer`, then start again
     the services' client services may have a new secret, which can't be shown any more (Cognito can't be reached (error sending request for url (http://127.0.0.1/): client error (SendRequest): connection closed before message completed): check your network): `coursegate key rotate-service --list` shows whether there are two; if so, delete the new one with `coursegate key rotate-service --delete newer`, then start again
-    Cognito answers cognito-idp:AddUserPoolClientSecret on app client services with 400: no reason given
-    it is unknown whether the secret of 1970-01-01T00:00:01Z was deleted (Cognito answers cognito-idp:DeleteUserPoolClientSecret on app client services with 500: no reason given): `coursegate key rotate-service --list` shows which secrets there are
+    Cognito answers cognito-idp:AddUserPoolClientSecret on app client services with 400: TooManyRequestsException
+    it is unknown whether the secret of 1970-01-01T00:00:01Z was deleted (Cognito answers cognito-idp:DeleteUserPoolClientSecret on app client services with 500: InternalErrorException): `coursegate key rotate-service --list` shows which secrets there are
     it is unknown whether the secret of 1970-01-01T00:00:01Z was deleted (Cognito can't be reached (error sending request for url (http://127.0.0.1/): client error (SendRequest): connection closed before message completed): check your network): `coursegate key rotate-service --list` shows which secrets there are
-    Cognito answers cognito-idp:DeleteUserPoolClientSecret on app client services with 400: no reason given
+    Cognito answers cognito-idp:DeleteUserPoolClientSecret on app client services with 400: TooManyRequestsException
     ");
 }
 
@@ -252,6 +252,6 @@ async fn a_rotation_that_aws_refuses_says_why() {
     let denied = service::add(cloud).await.unwrap_err();
     insta::assert_snapshot!(format!("{elsewhere}\n{denied}"), @r"
     the stack has no user pool of its own: rotate the services' credentials at your identity provider
-    your AWS identity may not do cognito-idp:ListUserPoolClientSecrets on app client services: give it that permission (see docs/GO-LIVE.md); or, if it had it a moment ago, sign in again
+    your AWS identity may not do cognito-idp:ListUserPoolClientSecrets on app client services: give it that permission (see docs/GO-LIVE.md#rotation); or, if it had it a moment ago, sign in again
     ");
 }

@@ -328,7 +328,7 @@ async fn codes_that_learners_would_not_get_are_reported() {
     bad: SES doesn't know learn@example.com in eu-west-1, so learners get no sign-in codes
       verify your domain in Amazon SES, then deploy with SesIdentityArn and SenderEmail
     bad: SES answers ses:GetAccount on the account in eu-west-1 with 404: no reason given
-      check your permissions
+      fix that, then run the doctor again
     bad: SesIdentityArn is arn:aws:ses:eu-west-1, no SES identity's ARN
       verify your domain in Amazon SES, then deploy with SesIdentityArn and SenderEmail
 
@@ -344,7 +344,7 @@ async fn codes_that_learners_would_not_get_are_reported() {
     bad: SES doesn't know learn@example.com in eu-west-1, so learners get no sign-in codes
       verify your domain in Amazon SES, then deploy with SesIdentityArn and SenderEmail
     bad: SES answers ses:GetAccount on the account in eu-west-1 with 404: no reason given
-      check your permissions
+      fix that, then run the doctor again
     bad: SesIdentityArn is arn:aws:ses:eu-west-1, no SES identity's ARN
       verify your domain in Amazon SES, then deploy with SesIdentityArn and SenderEmail
     ");
