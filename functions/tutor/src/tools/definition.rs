@@ -59,9 +59,9 @@ impl Tool {
                 "Returns an address at which the learner can buy what they are missing. Send it to \
                  them as a link. By default it is an upgrade link, which works for 30 days and can \
                  be opened on any device; with kind \"checkout\" it is Stripe's payment page itself, \
-                 which works for up to a day. Give exactly one of course, product and price. It \
-                 charges nothing: the learner pays on Stripe's page or doesn't. It is an error if \
-                 there is nothing left to pay."
+                 which works for up to a day. Give exactly one of course, product and price. Only \
+                 the learner can pay, on Stripe's page. It is an error if there is nothing left to \
+                 pay."
             }
             Self::ExplainAccess => {
                 "Explains why a learner has or doesn't have a product: its payments, refunds, \
