@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::json;
 use tests::meter::Reading;
 use tests::requests::{Who, learner};
 use tests::world::{root, template_yaml};
@@ -67,6 +68,8 @@ enum Asked {
     Confirm,
     /// It waits for the table twice.
     Event,
+    /// It waits for the table three times.
+    Tool,
 }
 
 impl Asked {
@@ -74,6 +77,7 @@ impl Asked {
     const fn milliseconds(self) -> u64 {
         match self {
             Self::Reading => 20,
+            Self::Tool => 60,
             Self::Checkout => 2_000,
             Self::Confirm => 1_000,
             Self::Event => 50,
@@ -83,6 +87,7 @@ impl Asked {
     const fn function(self) -> &'static str {
         match self {
             Self::Reading => "entitlements",
+            Self::Tool => "tutor",
             Self::Checkout | Self::Confirm => "checkout",
             Self::Event => "webhook",
         }
@@ -194,6 +199,22 @@ async fn aws_costs_under_25_cents_per_thousand_purchases() {
     let bill = for_a_thousand(used.bill());
     let sum = print("For 1,000 purchases", &bill);
     assert!((1..250_000).contains(&sum), "{}", dollars(sum));
+}
+
+#[tokio::test]
+async fn a_tutor_costs_under_5_cents_per_thousand_calls() {
+    let shop = Shop::open().await;
+    let chapter = json!({ "course": "tutorclaw", "chapter": 6 });
+    let ada = learner("ada");
+    // The first call of a window writes more than the others.
+    shop.world.call(&ada, "check_access", &chapter).await;
+    let _ = shop.meter.take();
+    let mut used = Used::default();
+    let call = shop.world.call(&ada, "check_access", &chapter);
+    used.by(&shop, Asked::Tool, call).await;
+    let bill = for_a_thousand(used.bill());
+    let sum = print("For 1,000 calls of a tutor's tools", &bill);
+    assert!((1..50_000).contains(&sum), "{}", dollars(sum));
 }
 
 /// The site's requests in all visits of one learner: each file each time, since `CloudFront` and the
