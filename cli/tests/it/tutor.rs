@@ -53,10 +53,13 @@ fn said(output: &Output) -> String {
     said
 }
 
+fn parse(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
 /// Checks each line of a client, and that it connected in so many ways.
 fn check(said: &str, ways: usize) {
-    let lines: Vec<Value> =
-        said.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let lines: Vec<Value> = said.lines().map(parse).collect();
     assert_eq!(lines.len(), ways, "{said}");
     for line in lines {
         let way = &line["way"];
@@ -115,7 +118,7 @@ async fn the_inspector_lists_and_calls_tools() {
             let mut inspect = Command::new("node");
             inspect.arg(&inspector).arg("--cli").args(&server).args(arguments);
             let said = said(&inspect.output().unwrap());
-            serde_json::from_str::<Value>(&said).expect(&said)
+            parse(&said)
         };
         let listed = inspect(&["--method", "tools/list"]);
         let mut names: Vec<&str> = listed["tools"]
@@ -211,7 +214,7 @@ fn answers(running: &Running, token: Option<&str>, lines: &str) -> (Vec<Value>, 
     child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     let stdout = String::from_utf8(output.stdout).unwrap();
-    let answers = stdout.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let answers = stdout.lines().map(parse).collect();
     (answers, String::from_utf8(output.stderr).unwrap())
 }
 
