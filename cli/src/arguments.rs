@@ -105,6 +105,9 @@ pub(crate) enum Command {
     /// Without `COURSEGATE_TOKEN` in the environment, it asks with a service's token, which can ask
     /// about every learner. Set it to a learner's access token, and the tools are about that learner
     Mcp {
+        /// Only learner that the tools are about, whatever the model says; for a service's token
+        #[arg(long, value_name = "ID")]
+        learner: Option<LearnerId>,
         #[command(flatten)]
         place: PlaceArguments,
     },

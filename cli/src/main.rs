@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         Some(Command::Key(command)) => operator::key(command),
         Some(Command::Site(command)) => operator::site::site(command),
         Some(Command::Doctor { place, catalog }) => operator::doctor(place, catalog),
-        Some(Command::Mcp { place }) => operator::mcp::mcp(place),
+        Some(Command::Mcp { learner, place }) => operator::mcp::mcp(place, learner),
         Some(Command::Why { learner, product, place }) => {
             operator::support::why(place, &learner, product.as_ref())
         }

@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
+use shared::domain::id::LearnerId;
 use shared::telemetry::Chain;
 
 use token::{TokenError, Tokens};
@@ -25,8 +26,13 @@ const HEADERS_SINCE: &str = "2026-07-28";
 /// Where a message of these versions says which it is.
 const VERSION_IN_META: &str = "/params/_meta/io.modelcontextprotocol~1protocolVersion";
 
+/// The argument in which a service names the learner.
+const LEARNER: &str = "learner";
+
 /// JSON-RPC's code for a message that isn't JSON.
 const PARSE_ERROR: i64 = -32700;
+/// Its code for JSON that isn't a request.
+const INVALID_REQUEST: i64 = -32600;
 /// The first of the codes that JSON-RPC leaves to servers.
 const SERVER_ERROR: i64 = -32000;
 
@@ -35,6 +41,8 @@ pub struct Bridge {
     http: Client,
     url: String,
     tokens: Tokens,
+    /// The only learner that the tools are about; none if the client names them.
+    learner: Option<LearnerId>,
     /// The version that the client and the server have agreed on.
     version: Option<String>,
 }
@@ -44,7 +52,7 @@ pub struct Bridge {
 enum BridgeError {
     #[error(transparent)]
     Token(#[from] TokenError),
-    #[error("{url} can't be reached ({reason}): check the stack and your network")]
+    #[error("{url} doesn't answer ({reason}): check that the stack runs, and your network")]
     Unreachable { url: String, reason: String },
     #[error("{url} answers {status}: {says}{}", advice(*.status))]
     Refused { url: String, status: StatusCode, says: String },
@@ -65,22 +73,33 @@ fn advice(status: StatusCode) -> &'static str {
 }
 
 impl Bridge {
-    /// A bridge to the tutor at this address, with these tokens.
-    pub fn new(url: String, tokens: Tokens) -> reqwest::Result<Self> {
+    /// A bridge to the tutor at this address, with these tokens, about this learner.
+    pub fn new(url: String, tokens: Tokens, learner: Option<LearnerId>) -> reqwest::Result<Self> {
         let http = Client::builder().timeout(TIMEOUT).build()?;
-        Ok(Self { http, url, tokens, version: None })
+        Ok(Self { http, url, tokens, learner, version: None })
     }
 
     /// The answer to a line; none if the line is a notification. It is one line.
     pub async fn answer(&mut self, line: &str) -> Option<String> {
-        let message: Value = match serde_json::from_str(line) {
+        let mut message: Value = match serde_json::from_str(line) {
             Ok(message) => message,
             Err(error) => {
                 return Some(failure(&Value::Null, PARSE_ERROR, &format!("not JSON: {error}")));
             }
         };
+        if !message.is_object() {
+            return Some(failure(&Value::Null, INVALID_REQUEST, "send one JSON object a line"));
+        }
+        if let Some(learner) = &self.learner {
+            name(learner, &mut message);
+        }
         match self.send(&message).await {
-            Ok(answer) => answer.map(|answer| answer.to_string()),
+            Ok(answer) => answer.map(|mut answer| {
+                if self.learner.is_some() {
+                    leave_out_learner(&mut answer);
+                }
+                answer.to_string()
+            }),
             // A notification gets no answer, and neither does its failure.
             Err(error) => message.get("id").map(|id| failure(id, SERVER_ERROR, &error.to_string())),
         }
@@ -122,6 +141,34 @@ impl Bridge {
     fn unreachable(&self, error: &reqwest::Error) -> BridgeError {
         let reason = Chain(error).to_string();
         BridgeError::Unreachable { url: self.url.clone(), reason }
+    }
+}
+
+/// Names the learner in a call of a tool, whatever the model has written there.
+fn name(learner: &LearnerId, message: &mut Value) {
+    if message.get("method").and_then(Value::as_str) != Some("tools/call") {
+        return;
+    }
+    if let Some(params) = message.get_mut("params").and_then(Value::as_object_mut) {
+        let arguments = params.entry("arguments").or_insert_with(|| json!({}));
+        if let Some(arguments) = arguments.as_object_mut() {
+            arguments.insert(LEARNER.to_owned(), learner.as_str().into());
+        }
+    }
+}
+
+/// Takes the argument out of the tools' descriptions: the model has nothing to name.
+fn leave_out_learner(answer: &mut Value) {
+    let tools = answer.pointer_mut("/result/tools").and_then(Value::as_array_mut);
+    for tool in tools.into_iter().flatten() {
+        if let Some(schema) = tool.get_mut("inputSchema") {
+            if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+                properties.remove(LEARNER);
+            }
+            if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
+                required.retain(|name| name != LEARNER);
+            }
+        }
     }
 }
 

@@ -96,7 +96,8 @@ impl Site {
             "resource": format!("{origin}/{stage}/mcp"),
             "authorization_servers": [format!("{origin}/local")],
             "bearer_methods_supported": ["header"],
-            "scopes_supported": ["coursegate/learn", "coursegate/learners"],
+            // Clients request all of these, and a learner may not have the services' scope.
+            "scopes_supported": ["coursegate/learn"],
         })
     }
 

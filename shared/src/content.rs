@@ -11,7 +11,7 @@
 pub(crate) mod s3;
 mod text;
 
-pub use text::{ChapterText, ChapterTexts};
+pub use text::{ChapterText, ChapterTexts, TextError};
 
 use std::time::Duration;
 

@@ -149,9 +149,11 @@ where
     let quiet = Targets::new()
         .with_default(LevelFilter::INFO)
         .with_targets(
-            ["aws_smithy_runtime", "lambda_http", "lambda_runtime", "hyper", "rmcp", "rustls"]
+            ["aws_smithy_runtime", "lambda_http", "lambda_runtime", "hyper", "rustls"]
                 .map(|target| (target, LevelFilter::WARN)),
         )
+        // Its warnings repeat what clients send.
+        .with_target("rmcp", LevelFilter::ERROR)
         .with_target(METRICS, LevelFilter::OFF);
     let lines = tracing_subscriber::fmt::layer()
         .json()

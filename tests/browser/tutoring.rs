@@ -87,10 +87,13 @@ async fn a_tutor_sells_the_next_chapter_in_a_chat() {
         let says = explained["content"][0]["text"].as_str().unwrap();
         assert!(says.ends_with("is open. What happened: Paid 9.99 USD."), "{says}");
         // Chapter six.
-        let opened = tutor.call("open_chapter", sixth).await;
-        let url = opened["structuredContent"]["url"].as_str().unwrap();
-        let text = tutor.http.get(url).send().await.unwrap().text().await.unwrap();
+        let with_text = json!({ "course": "tutorclaw", "chapter": 6, "text": true });
+        let opened = tutor.call("open_chapter", with_text).await;
+        let text = opened["content"][2]["text"].as_str().unwrap();
         assert!(text.contains("“Well done!” teaches nothing"), "{text}");
+        // The learner reads the same.
+        let url = opened["structuredContent"]["url"].as_str().unwrap();
+        assert_eq!(tutor.http.get(url).send().await.unwrap().text().await.unwrap(), text);
     })
     .await;
 }

@@ -6,6 +6,7 @@ mod protocol;
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
+use shared::ports::Clock as _;
 use tests::requests::{Who, answer, learner};
 use tests::world::{World, root};
 use tutor::Tool;
@@ -214,21 +215,21 @@ async fn each_sentence_can_be_read_to_the_learner() {
             &ada,
             "check_access",
             &sixth,
-            "Chapter 6 of “TutorClaw” isn’t open yet. “TutorClaw, all chapters” for 9.99 USD opens \
-             it.",
+            "Chapter 6 of “TutorClaw” isn't open. “TutorClaw, all chapters” for 9.99 USD opens it.",
         ),
         (&grace, "check_access", &sixth, "Chapter 6 of “TutorClaw” is open."),
         (
             &dora,
             "check_access",
             &sixth,
-            "Chapter 6 of “TutorClaw” isn’t open yet: the payment is still being processed.",
+            "Chapter 6 of “TutorClaw” isn't open yet: the payment is still being processed.",
         ),
         (
             &ada,
             "explain_access",
             &product,
-            "“TutorClaw, all chapters” isn’t open: the learner has never bought it or been given it.",
+            "“TutorClaw, all chapters” isn't open. No payment for it has arrived. If you have just \
+             paid, it takes a moment.",
         ),
         (
             &grace,
@@ -236,18 +237,8 @@ async fn each_sentence_can_be_read_to_the_learner() {
             &product,
             "“TutorClaw, all chapters” is open. What happened: Paid 9.99 USD.",
         ),
-        (
-            &ada,
-            "get_tier",
-            &json!({}),
-            "The learner is on the free tier: the free chapters are open.",
-        ),
-        (
-            &grace,
-            "get_tier",
-            &json!({}),
-            "The learner is on the paid tier. Open in full: “TutorClaw”.",
-        ),
+        (&ada, "get_tier", &json!({}), "You are on the free tier: the free chapters are open."),
+        (&grace, "get_tier", &json!({}), "You are on the paid tier. Open in full: “TutorClaw”."),
     ] {
         let result = world.call(who, tool, arguments).await;
         assert_eq!(result["content"][0]["text"], expected, "{tool} {arguments}");
@@ -302,7 +293,7 @@ fn wrong_calls() -> Vec<(&'static str, &'static str, Value, &'static str, &'stat
             "get_upgrade_url",
             json!({ "course": "first-steps" }),
             "already-entitled",
-            "Carry on",
+            "It is free for everybody",
         ),
         (
             "grace",
@@ -368,6 +359,100 @@ async fn a_choice_of_offers_is_the_learner_s() {
     assert_ne!(result["isError"], true, "{result}");
 }
 
+/// A shop in which a bundle also opens the demo course.
+async fn shop_with_a_bundle() -> World {
+    let world = World::new().await;
+    let bundle = "[[product]]\nid = \"both\"\nname = \"Both\"\ncourses = [\"tutorclaw\", \"voice\"]\n\
+                  [[price]]\nlookup_key = \"both_paid\"\nproduct = \"both\"\namount = 4500\n\
+                  currency = \"usd\"\n";
+    let catalog = tests::world::edited_catalog(|text| format!("{text}\n{bundle}"));
+    world.publish(&catalog).await.unwrap();
+    world
+}
+
+#[tokio::test]
+async fn a_course_is_not_sold_again_while_its_payment_is_processing() {
+    let world = shop_with_a_bundle().await;
+    let dora = learner("dora");
+    let debit = world.buy(&dora).await;
+    world.pay_by_debit(&debit).await;
+    world.deliver(&world.events("checkout.session.completed").await[0]).await;
+    let wish = json!({ "course": "tutorclaw" });
+    let refused = world.call(&dora, "get_upgrade_url", &wish).await;
+    let problem = &refused["structuredContent"]["type"];
+    assert_eq!(problem, "urn:coursegate:problem:payment-processing", "{refused}");
+    // The bank refuses, and the event that says so never arrives: Stripe is asked.
+    world.refuse_debit(&debit).await;
+    let again = world.call(&dora, "get_upgrade_url", &wish).await;
+    let choices = again["content"][0]["text"].as_str().unwrap();
+    assert!(
+        choices.contains("price tutorclaw_paid") && choices.contains("price both_paid"),
+        "{again}"
+    );
+}
+
+#[tokio::test]
+async fn a_learner_hears_what_of_an_offer_they_have() {
+    let world = shop_with_a_bundle().await;
+    let grace = learner("grace");
+    let session = world.buy(&grace).await;
+    world.pay(&session).await;
+    world.deliver(&world.events("checkout.session.completed").await[0]).await;
+    let checked = world.call(&grace, "check_access", &json!({ "course": "voice" })).await;
+    let says = checked["content"][0]["text"].as_str().unwrap();
+    assert!(says.contains("“Both” for 45.00 USD (you already have 1 of its 2 courses)"), "{says}");
+    // Nobody who owns a course through a bundle is told that it isn't open.
+    let bundle = json!({ "price": "both_paid", "kind": "checkout" });
+    let bought = world.call(&learner("ada"), "get_upgrade_url", &bundle).await;
+    world.pay(bought["structuredContent"]["session_id"].as_str().unwrap()).await;
+    world.deliver(&world.events("checkout.session.completed").await[1]).await;
+    let product = json!({ "product": "tutorclaw" });
+    let explained = world.call(&learner("ada"), "explain_access", &product).await;
+    let says = explained["content"][0]["text"].as_str().unwrap();
+    assert_eq!(says, "“TutorClaw, all chapters” is open through something else that you have.");
+}
+
+#[tokio::test]
+async fn access_that_ends_can_be_bought_for_good() {
+    let world = World::new().await;
+    let now = world.clock.now();
+    let until = now.plus_seconds(1_000);
+    let deployment = world.deployment("http://127.0.0.1:9/webhook");
+    let (learner_id, product) = ("ada".parse().unwrap(), "tutorclaw".parse().unwrap());
+    let given = coursegate::manual::grant(
+        &deployment,
+        &learner_id,
+        &product,
+        Some(until),
+        "a trial".parse().unwrap(),
+        now,
+    );
+    given.await.unwrap();
+    let ada = learner("ada");
+    let checked = world.call(&ada, "check_access", &json!({ "course": "tutorclaw" })).await;
+    let says = checked["content"][0]["text"].as_str().unwrap();
+    assert!(says.starts_with("The course “TutorClaw” is open until "), "{says}");
+    for wish in [json!({ "course": "tutorclaw" }), json!({ "product": "tutorclaw" })] {
+        let link = world.call(&ada, "get_upgrade_url", &wish).await;
+        assert_ne!(link["isError"], true, "{link}");
+    }
+}
+
+#[tokio::test]
+async fn a_slow_stripe_ends_in_a_result() {
+    let world = World::new().await;
+    let wish = json!({ "price": "tutorclaw_paid", "kind": "checkout" });
+    world
+        .stripe_post(
+            "/_sim/faults",
+            &json!({ "path": "/v1/checkout/sessions", "status": 503, "times": 50 }),
+        )
+        .await;
+    let result = world.call(&learner("ada"), "get_upgrade_url", &wish).await;
+    assert_eq!(result["isError"], true, "{result}");
+    assert!(result["structuredContent"]["retry_after_seconds"].is_number(), "{result}");
+}
+
 #[tokio::test]
 async fn stripe_s_page_shows_nobody_s_email_or_cards() {
     let world = World::new().await;
@@ -398,6 +483,8 @@ async fn each_learner_has_a_limit_of_their_own() {
     assert_eq!(refused["structuredContent"]["retry_after_seconds"], 600);
     let also = world.call(&learner("ada"), "check_access", &json!({ "course": "tools" })).await;
     assert_eq!(also["isError"], true, "the token makes no difference: {also}");
+    let listed = world.call(&learner("ada"), "list_courses", &json!({})).await;
+    assert_eq!(listed["isError"], true, "a learner's other calls count too: {listed}");
     for (who, tool) in [(Who::Service, "list_courses"), (learner("bob"), "get_tier")] {
         assert_ne!(world.call(&who, tool, &json!({})).await["isError"], true, "{tool}");
     }

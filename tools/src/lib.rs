@@ -67,7 +67,7 @@ pub enum ToolsError {
     },
     /// There is no npm.
     #[error(
-        "npm is missing: install Node.js 18 or newer with npm (nodejs and npm on Debian), then run \
+        "npm is missing: install Node.js 20 or newer with npm (nodejs and npm on Debian), then run \
          this again"
     )]
     NoNpm,

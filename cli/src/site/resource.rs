@@ -23,7 +23,8 @@ pub(super) fn metadata(
         "resource": format!("{}/api/mcp", deployment.site_origin),
         "authorization_servers": [issuer],
         "bearer_methods_supported": ["header"],
-        "scopes_supported": ["coursegate/learn", "coursegate/learners"],
+        // Clients request all of these, and a learner may not have the services' scope.
+            "scopes_supported": ["coursegate/learn"],
     });
     let bytes = format!("{metadata:#}\n").into_bytes();
     KEYS.map(|key| Object {

@@ -29,13 +29,17 @@ impl Terminal {
         }
     }
 
-    /// What the configuration of an MCP client needs to start `coursegate mcp`.
+    /// How an MCP client starts `coursegate mcp`.
     pub(super) fn mcp_client(self, program: &Path, addresses: &Addresses) {
         let port = addresses.gateway.rsplit(':').next().unwrap_or_default();
-        let server = json!({ "command": program, "args": ["mcp", "--gateway-port", port] });
-        let servers = json!({ "mcpServers": { "coursegate": server } });
-        let says = "Give an MCP client the tutor's tools: add this to its configuration.";
-        print(&format!("\n  {}\n  {servers}", self.paint(DIM, says)));
+        let program = json!(program);
+        let arguments = format!(r#"["mcp", "--learner", "x-1", "--gateway-port", "{port}"]"#);
+        print(&format!("\n{}", self.paint(BOLD, "Give an MCP client the tutor's tools:")));
+        let says = "Add this to its configuration. docs/TUTOR.md says more.";
+        print(&format!("\n  {}", self.paint(DIM, says)));
+        print(&format!(
+            r#"  {{"mcpServers": {{"coursegate": {{"command": {program}, "args": {arguments}}}}}}}"#
+        ));
     }
 
     /// A reminder that the simulator still holds its events back, since an earlier run.

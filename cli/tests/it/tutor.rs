@@ -66,7 +66,7 @@ fn check(said: &str, ways: usize) {
         assert_eq!(line["tools"], json!(tool_names()), "{way}");
         assert_eq!(line["access"], "denied", "{way}");
         let sentence = line["sentence"].as_str().unwrap();
-        assert!(sentence.starts_with("Chapter 6 of “TutorClaw” isn’t open yet."), "{way}");
+        assert!(sentence.starts_with("Chapter 6 of “TutorClaw” isn't open."), "{way}");
         assert_eq!(line["refused"], true, "{way}");
         assert!(line["chapter"].as_str().unwrap().starts_with("<article>"), "{way}");
         assert!(line["prompt"].as_str().unwrap().contains("Teach the course tutorclaw."), "{way}");
@@ -196,7 +196,7 @@ async fn the_guide_s_python_tutor_works_as_it_stands() {
     let said = said(&tutor.output().unwrap());
     for part in [
         "Tutor: Chapter 5 of “TutorClaw” is free for everybody.",
-        "Tutor: Chapter 6 of “TutorClaw” isn’t open yet.",
+        "Tutor: Chapter 6 of “TutorClaw” isn't open.",
         "/api/go/",
     ] {
         assert!(said.contains(part), "{part:?} is not in:\n{said}");
@@ -224,14 +224,40 @@ const LIST: &str = r#"{"jsonrpc":"2.0","id":7,"method":"tools/list"}"#;
 async fn the_bridge_answers_each_request_and_nothing_else() {
     let (running, _) = stack().await;
     let notification = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
-    let lines = format!("{notification}\n\nnonsense\n{LIST}\n{{\"id\":8}}\n");
+    let lines = format!("{notification}\n\nnonsense\n{LIST}\n{{\"id\":8}}\n[]\n");
     let (answers, stderr) = answers(&running, None, &lines);
     assert_eq!(stderr, "");
     let ids: Vec<&Value> = answers.iter().map(|answer| &answer["id"]).collect();
-    assert_eq!(ids, [&Value::Null, &json!(7), &json!(8)], "{answers:?}");
+    assert_eq!(ids, [&Value::Null, &json!(7), &json!(8), &Value::Null], "{answers:?}");
     assert_eq!(answers[0]["error"]["code"], -32700);
     assert_eq!(answers[1]["result"]["tools"].as_array().unwrap().len(), tool_names().len());
     assert!(answers[2]["error"]["message"].is_string(), "{answers:?}");
+    assert_eq!(answers[3]["error"]["code"], -32600);
+}
+
+#[tokio::test]
+async fn with_a_learner_given_the_model_can_name_no_other() {
+    let (running, _) = stack().await;
+    let [_, arguments @ ..] = bridge(&running);
+    let mut bridge = command(&arguments.each_ref().map(String::as_str));
+    bridge.args(["--learner", "x-1"]);
+    let call = json!({
+        "jsonrpc": "2.0",
+        "id": 8,
+        "method": "tools/call",
+        "params": { "name": "get_tier", "arguments": { "learner": "x-2" } },
+    });
+    let mut child = bridge.stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(format!("{LIST}\n{call}\n").as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let answers: Vec<Value> = said.lines().map(parse).collect();
+    for tool in answers[0]["result"]["tools"].as_array().unwrap() {
+        assert!(!tool["inputSchema"].to_string().contains("learner\":"), "{tool}");
+        let required = tool["inputSchema"]["required"].as_array().unwrap();
+        assert!(!required.contains(&json!("learner")), "{tool}");
+    }
+    assert_eq!(answers[1]["result"]["structuredContent"]["learner"], "x-1", "{said}");
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ async fn the_stack_is_ready_when_it_says_so() {
     let running = up(&["--ephemeral"]);
     let (status, health) = get(&running.url("/local/health"), None).await;
     assert_eq!((status, health["status"].as_str()), (200, Some("ok")));
-    for function in ["checkout", "webhook", "entitlements"] {
+    for function in ["checkout", "webhook", "entitlements", "tutor"] {
         assert_eq!(health["functions"][function]["ready"], true, "{function}");
     }
     let (status, courses) = get(&running.url("/api/courses"), None).await;
@@ -57,7 +57,7 @@ async fn functions(running: &Running) -> Vec<u64> {
     let processes =
         functions.flat_map(|function| function["processes"].as_array().unwrap().clone());
     let processes: Vec<_> = processes.map(|process| process.as_u64().unwrap()).collect();
-    assert_eq!(processes.len(), 3, "{health}");
+    assert_eq!(processes.len(), 4, "{health}");
     processes
 }
 

@@ -2,8 +2,8 @@
 //! is a service.
 
 use rmcp::model::JsonObject;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use shared::domain::id::LearnerId;
 use shared::http::{Identity, Problem, ProblemKind, named_learner};
@@ -25,6 +25,11 @@ impl<'a> Call<'a> {
         Self { identity, arguments, learner: None }
     }
 
+    /// Who calls.
+    pub(crate) const fn identity(&self) -> &Identity {
+        self.identity
+    }
+
     /// Takes the learner out of the arguments: the one whom a service names, or else the caller.
     pub(crate) fn take_learner(&mut self) -> Result<LearnerId, Problem> {
         let learner = match (self.identity, self.arguments.remove(LEARNER)) {
@@ -32,7 +37,11 @@ impl<'a> Call<'a> {
             (Identity::Service, Some(_)) => {
                 return Err(invalid("learner must be a learner's id, as text."));
             }
-            (Identity::Service, None) => return Err(invalid("Name the learner in learner.")),
+            (Identity::Service, None) => {
+                return Err(invalid(
+                    "Name the learner in learner, by the id that your program knows.",
+                ));
+            }
             (Identity::Learner(learner), None) => learner.clone(),
             (Identity::Learner(_), Some(_)) => {
                 return Err(invalid("Leave out learner: this token can ask only about its owner."));
@@ -46,10 +55,26 @@ impl<'a> Call<'a> {
     pub(crate) fn parse<T: DeserializeOwned>(&mut self) -> Result<T, Problem> {
         let arguments = Value::Object(std::mem::take(&mut self.arguments));
         serde_path_to_error::deserialize(arguments).map_err(|error| {
-            let (field, reason) = (error.path().to_string(), error.inner());
-            // If an argument is unknown or missing, the reason names it.
-            invalid(if field == "." { format!("{reason}.") } else { format!("{field}: {reason}.") })
+            let (argument, reason) = (error.path().to_string(), error.inner().to_string());
+            // If an argument is unknown or missing, the reason names it, as a field.
+            invalid(if argument == "." {
+                format!("{}.", reason.replacen("field", "argument", 1))
+            } else {
+                format!("{argument}: {reason}.")
+            })
         })
+    }
+
+    /// Refuses arguments of a tool that takes none. A service may name the learner in any call.
+    pub(crate) fn takes_nothing(&mut self) -> Result<(), Problem> {
+        if *self.identity == Identity::Service {
+            self.arguments.remove(LEARNER);
+        }
+        let names: Vec<&str> = self.arguments.keys().map(String::as_str).collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        Err(invalid("Leave out all arguments: this tool takes none."))
     }
 }
 
@@ -57,16 +82,27 @@ pub(crate) fn invalid(detail: impl Into<std::borrow::Cow<'static, str>>) -> Prob
     Problem::new(ProblemKind::InvalidField, detail)
 }
 
-/// No arguments.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Nothing {}
+/// A chapter's number. Models also write it as `6.0` or `"6"`.
+pub(crate) struct ChapterNumber(pub(crate) usize);
+
+impl<'de> Deserialize<'de> for ChapterNumber {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let given = match Value::deserialize(deserializer)? {
+            Value::String(text) => text,
+            Value::Number(number) => number.to_string(),
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => String::new(),
+        };
+        let digits = given.strip_suffix(".0").unwrap_or(&given);
+        let number = digits.parse().ok().ok_or("it must be a whole number, such as 6");
+        number.map(Self).map_err(D::Error::custom)
+    }
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CheckAccess {
     pub(crate) course: String,
-    pub(crate) chapter: Option<usize>,
+    pub(crate) chapter: Option<ChapterNumber>,
 }
 
 #[derive(Deserialize)]
@@ -79,7 +115,10 @@ pub(crate) struct ExplainAccess {
 #[serde(deny_unknown_fields)]
 pub(crate) struct OpenChapter {
     pub(crate) course: String,
-    pub(crate) chapter: usize,
+    pub(crate) chapter: ChapterNumber,
+    /// Whether the text is wanted too, for the model to teach from.
+    #[serde(default)]
+    pub(crate) text: bool,
 }
 
 /// One of `course`, `product` and `price`.
@@ -89,8 +128,7 @@ pub(crate) struct GetUpgradeUrl {
     course: Option<String>,
     product: Option<String>,
     price: Option<String>,
-    #[serde(default)]
-    pub(crate) kind: UpgradeKind,
+    pub(crate) kind: Option<UpgradeKind>,
 }
 
 /// What an upgrade address leads to.
@@ -100,7 +138,7 @@ pub(crate) enum UpgradeKind {
     /// An upgrade link, which works for weeks.
     #[default]
     Link,
-    /// Stripe's page, which works for hours.
+    /// Stripe's page, which works for up to a day.
     Checkout,
 }
 

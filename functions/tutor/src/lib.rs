@@ -27,7 +27,7 @@ use rmcp::transport::streamable_http_server::session::never::NeverSessionManager
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use shared::content::{ChapterTexts, ContentLinks};
 use shared::dynamo::Table;
-use shared::http::{ANSWER_WITHIN, Incoming, Problem, ProblemKind};
+use shared::http::{Incoming, Problem, ProblemKind};
 use shared::ports::{Clock, SystemClock};
 use shared::secrets::SecretCache;
 use shared::stripe::api::StripeApi;
@@ -141,16 +141,8 @@ where
         Arc::new(NeverSessionManager::default()),
         server,
     );
-    let answering = async {
-        let (parts, body) = service.handle(request).await.into_parts();
-        let Ok(body) = body.collect().await.map(http_body_util::Collected::to_bytes);
-        (parts, body)
-    };
-    let (parts, body) = tokio::select! {
-        biased;
-        answered = answering => answered,
-        () = app.sales.clock.sleep(ANSWER_WITHIN) => return Err(Problem::try_again()),
-    };
+    let (parts, body) = service.handle(request).await.into_parts();
+    let Ok(body) = body.collect().await.map(http_body_util::Collected::to_bytes);
     // All that the server writes is text.
     let body = String::from_utf8_lossy(&body).into_owned();
     let body_is_empty = body.is_empty();

@@ -4,7 +4,11 @@ use rmcp::ErrorData;
 use rmcp::model::{
     GetPromptRequestParams, GetPromptResult, Prompt, PromptArgument, PromptMessage, Role,
 };
-use shared::domain::id::CourseId;
+use shared::ports::Clock;
+use shared::usecases::sales::{Store, Stripe};
+
+use crate::App;
+use crate::resources::failed;
 
 const NAME: &str = "tutor";
 const COURSE: &str = "course";
@@ -20,19 +24,36 @@ pub(crate) fn tutor() -> Prompt {
     Prompt::new(NAME, Some(description), Some(vec![course])).with_title("Tutor with a paywall")
 }
 
-/// The prompt, for the course that was asked for.
-pub(crate) fn get(request: &GetPromptRequestParams) -> Result<GetPromptResult, ErrorData> {
-    if request.name != NAME {
-        let detail = format!("There is no such prompt. There is {NAME}.");
-        return Err(ErrorData::invalid_params(detail, None));
+impl<C: Clock, T: Store, S: Stripe> App<C, T, S> {
+    /// The prompt, for the course that was asked for.
+    pub(crate) async fn get_prompt(
+        &self,
+        request: &GetPromptRequestParams,
+    ) -> Result<GetPromptResult, ErrorData> {
+        let wrong = |detail: &'static str| ErrorData::invalid_params(detail, None);
+        if request.name != NAME {
+            return Err(wrong("There is no such prompt. There is tutor."));
+        }
+        let arguments = request.arguments.clone().unwrap_or_default();
+        if arguments.keys().any(|argument| argument != COURSE) {
+            return Err(wrong("The prompt has one argument, course."));
+        }
+        let start = match arguments.get(COURSE).map(|id| id.as_str().unwrap_or_default()) {
+            None => "Ask the learner which course they want to take.".to_owned(),
+            // Only an id from the catalog, so that it can't carry instructions.
+            Some(id) => {
+                let published =
+                    self.courses.list_courses().await.map_err(|error| failed(&error))?;
+                let known = published.catalog.courses().iter().any(|it| it.id.as_str() == id);
+                if !known {
+                    return Err(wrong(
+                        "There is no such course. The tool list_courses lists them.",
+                    ));
+                }
+                format!("Teach the course {id}.")
+            }
+        };
+        let text = format!("{}\n\n{start}\n", TEXT.trim_end());
+        Ok(GetPromptResult::new(vec![PromptMessage::new_text(Role::User, text)]))
     }
-    let course = request.arguments.as_ref().and_then(|arguments| arguments.get(COURSE));
-    let start = match course.map(|id| id.as_str().unwrap_or_default().parse::<CourseId>()) {
-        None => "Ask the learner which course they want to take.".to_owned(),
-        // An id has no spaces and no punctuation, so it can't carry instructions.
-        Some(Ok(course)) => format!("Teach the course {course}."),
-        Some(Err(error)) => return Err(ErrorData::invalid_params(format!("{error}."), None)),
-    };
-    let message = PromptMessage::new_text(Role::User, format!("{}\n\n{start}\n", TEXT.trim_end()));
-    Ok(GetPromptResult::new(vec![message]))
 }

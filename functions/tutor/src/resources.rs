@@ -1,18 +1,19 @@
 //! The resources: the catalog, and the chapters that are free for everybody.
 
+use std::borrow::Cow;
+
 use rmcp::ErrorData;
 use rmcp::model::{ReadResourceResult, Resource, ResourceContents, ResourceTemplate};
-use serde_json::json;
 use shared::content::ChapterText;
 use shared::domain::catalog::Course;
 use shared::domain::id::CourseId;
-use shared::http::answers;
+use shared::http::{Identity, Problem, answers};
 use shared::ports::Clock;
-use shared::telemetry::{self, Metric};
 use shared::usecases::courses::CoursesError;
-use shared::usecases::sales::{Store, Stripe};
+use shared::usecases::sales::{SalesError, Store, Stripe};
 
 use crate::App;
+use crate::failure::log;
 
 const CATALOG: &str = "coursegate://courses";
 const JSON: &str = "application/json";
@@ -51,7 +52,12 @@ impl<C: Clock, T: Store, S: Stripe> App<C, T, S> {
     }
 
     /// What is at this address.
-    pub(crate) async fn read_resource(&self, uri: &str) -> Result<ReadResourceResult, ErrorData> {
+    pub(crate) async fn read_resource(
+        &self,
+        identity: &Identity,
+        uri: &str,
+    ) -> Result<ReadResourceResult, ErrorData> {
+        self.admit_learner(identity).await.map_err(|error| refused(&error))?;
         let published = self.courses.list_courses().await.map_err(|error| failed(&error))?;
         if uri == CATALOG {
             let catalog = serde_json::to_string(&answers::courses(&published.catalog));
@@ -63,11 +69,11 @@ impl<C: Clock, T: Store, S: Stripe> App<C, T, S> {
             course.has_chapter(chapter).then_some((course, chapter))
         });
         let (course, chapter) = chapter.ok_or_else(|| {
-            not_found(uri, format!("Read {CATALOG} for the courses and their chapters."))
+            not_found(format!("Read {CATALOG} for the courses and their chapters."))
         })?;
         if !course.is_free(Some(chapter)) {
             let detail = "This chapter isn't free. Call check_access, and open_chapter for a link.";
-            return Err(not_found(uri, detail.to_owned()));
+            return Err(not_found(detail));
         }
         let link = self.courses.content.chapter(&course.id, chapter, self.courses.clock.now());
         let link = link.map_err(|error| failed(&CoursesError::from(error)))?;
@@ -76,9 +82,7 @@ impl<C: Clock, T: Store, S: Stripe> App<C, T, S> {
                 let html = ResourceContents::text(html, uri).with_mime_type(HTML);
                 Ok(ReadResourceResult::new(vec![html]))
             }
-            ChapterText::Missing => {
-                Err(not_found(uri, "The author hasn't published its text.".to_owned()))
-            }
+            ChapterText::Missing => Err(not_found("Its text isn't there. Read another chapter.")),
         }
     }
 }
@@ -93,16 +97,20 @@ fn free_chapters(course: &Course) -> impl Iterator<Item = Resource> {
     })
 }
 
-fn not_found(uri: &str, detail: String) -> ErrorData {
-    ErrorData::resource_not_found(detail, Some(json!({ "uri": uri })))
+fn not_found(detail: impl Into<Cow<'static, str>>) -> ErrorData {
+    ErrorData::resource_not_found(detail, None)
 }
 
-fn failed(error: &(dyn std::error::Error + 'static)) -> ErrorData {
-    telemetry::count(Metric::Failed);
-    let error = telemetry::Chain(error);
-    tracing::error!(%error, "resource not read");
-    ErrorData::internal_error(
-        "The shop can't answer right now. Please try again in a moment.",
-        None,
-    )
+/// A failure of our own, which is logged here.
+pub(crate) fn failed(error: &(dyn std::error::Error + 'static)) -> ErrorData {
+    log(error);
+    let detail = "The shop can't answer right now. Please try again in a moment.";
+    ErrorData::internal_error(detail, None)
+}
+
+fn refused(error: &SalesError) -> ErrorData {
+    if matches!(error, SalesError::RateLimited(_)) {
+        return ErrorData::invalid_request(Problem::from(error).detail().to_owned(), None);
+    }
+    failed(error)
 }

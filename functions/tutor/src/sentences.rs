@@ -4,18 +4,19 @@ use shared::content::Link;
 use shared::domain::access::{Access, Reason, Tier};
 use shared::domain::availability::{Openness, View};
 use shared::domain::catalog::{Catalog, Offer};
+use shared::domain::id::CourseId;
 use shared::domain::time::Timestamp;
 use shared::http::answers::WhyAnswer;
-use shared::http::{day, rfc3339};
+use shared::http::day;
 use shared::usecases::courses::{CourseAccess, Explanation};
 
 pub(crate) fn courses(catalog: &Catalog) -> String {
     let courses = catalog.courses().iter().map(|course| {
-        let chapters = course.chapters.len();
+        let (chapters, free) = (course.chapters.len(), course.free_chapters);
         if course.is_free(None) {
-            format!("“{}” ({chapters} chapters, all free)", course.title)
+            format!("“{}” (free)", course.title)
         } else {
-            format!("“{}” ({chapters} chapters, {} free)", course.title, course.free_chapters)
+            format!("“{}” (chapters: {chapters}, free: {free})", course.title)
         }
     });
     format!("There are these courses: {}.", courses.collect::<Vec<_>>().join(", "))
@@ -34,15 +35,15 @@ pub(crate) fn access(checked: &CourseAccess, access: &Access<'_>) -> String {
             None => "is open.".to_owned(),
         },
         Reason::PaymentProcessing => {
-            "isn’t open yet: the payment is still being processed.".to_owned()
+            "isn't open yet: the payment is still being processed.".to_owned()
         }
         Reason::PaymentDisputed => "is closed while a payment for it is disputed.".to_owned(),
         Reason::PaymentRequired if access.offers.is_empty() => {
-            "isn’t open, and isn’t for sale at the moment.".to_owned()
+            "isn't open, and isn't for sale at the moment.".to_owned()
         }
         Reason::PaymentRequired => {
-            let offers = access.offers.iter().map(|(offer, _)| at_price(*offer));
-            format!("isn’t open yet. {} opens it.", offers.collect::<Vec<_>>().join(" or "))
+            let offers = access.offers.iter().map(|(it, owned)| offer(*it, owned));
+            format!("isn't open. {} opens it.", offers.collect::<Vec<_>>().join(" or "))
         }
     };
     format!("{what} {why}")
@@ -59,41 +60,71 @@ pub(crate) fn tier(view: &View<'_>) -> String {
         .map(|course| course.title.as_str())
         .collect();
     match view.tier() {
-        Tier::Free => "The learner is on the free tier: the free chapters are open.".to_owned(),
+        Tier::Free => "You are on the free tier: the free chapters are open.".to_owned(),
         Tier::Paid => {
-            format!("The learner is on the paid tier. Open in full: “{}”.", open.join("”, “"))
+            format!("You are on the paid tier. Open in full: “{}”.", open.join("”, “"))
         }
     }
 }
 
-pub(crate) fn upgrade(offer: Offer<'_>, expires_at: Timestamp) -> String {
+pub(crate) fn upgrade(offer: Offer<'_>, url: &str, expires_at: Timestamp) -> String {
     format!(
-        "{}. Payment is on Stripe’s page, and access opens right after it. The address works until \
-         {}.",
+        "You can buy {} at {url} on Stripe's page. It opens once your payment has arrived. The \
+         link works until {}.",
         at_price(offer),
-        rfc3339(expires_at),
+        day(expires_at),
     )
 }
 
 pub(crate) fn why(explanation: &Explanation, answer: &WhyAnswer<'_>) -> String {
-    let product = &explanation.product;
+    let id = &explanation.product;
     let view = explanation.state.view();
-    let name = view.catalog.product(product).map_or(product.as_str(), |it| it.name.as_str());
-    let verdict = if answer.is_granted() { "is open" } else { "isn’t open" };
-    let facts: Vec<&str> = answer.texts().collect();
-    if facts.is_empty() {
-        format!("“{name}” {verdict}: the learner has never bought it or been given it.")
-    } else {
+    let product = view.catalog.product(id);
+    let name = product.map_or(id.as_str(), |product| product.name.as_str());
+    let is_open = |course| {
+        let course = view.catalog.course(course);
+        course.is_some_and(|course| {
+            matches!(view.openness(course), Openness::Free | Openness::Open(_))
+        })
+    };
+    let is_all_open = product.is_some_and(|product| product.courses.iter().all(is_open));
+    let verdict = match (is_all_open, answer.is_granted()) {
+        (true, true) => "is open",
+        (true, false) => "is open through something else that you have",
+        (false, true) => "is yours, but isn't offered at the moment",
+        (false, false) => "isn't open",
+    };
+    let facts = answer.texts();
+    if !facts.is_empty() {
         format!("“{name}” {verdict}. What happened: {}", facts.join(" "))
+    } else if is_all_open {
+        format!("“{name}” {verdict}.")
+    } else {
+        // An event may be late, so nobody is told that they haven't paid.
+        format!(
+            "“{name}” {verdict}. No payment for it has arrived. If you have just paid, it takes a \
+             moment."
+        )
     }
 }
 
 pub(crate) fn chapter(link: &Link) -> String {
-    format!("Here is the chapter. The link works until {}.", rfc3339(link.expires_at))
+    format!("You can read the chapter at {} for the next five minutes.", link.url)
 }
 
 pub(crate) fn account(url: &str) -> String {
-    format!("Your purchases are at {url}, once you have signed in.")
+    format!("What you have bought with your account on the site is at {url} once you sign in.")
+}
+
+/// An offer to a learner who has some of its courses already.
+pub(crate) fn offer(offer: Offer<'_>, owned: &[&CourseId]) -> String {
+    let price = at_price(offer);
+    if owned.is_empty() {
+        price
+    } else {
+        let (owned, all) = (owned.len(), offer.product.courses.len());
+        format!("{price} (you already have {owned} of its {all} courses)")
+    }
 }
 
 fn at_price(offer: Offer<'_>) -> String {

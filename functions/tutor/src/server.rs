@@ -106,7 +106,7 @@ where
         request: ReadResourceRequestParams,
         _: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        self.app.read_resource(&request.uri).await.map(Into::into)
+        self.app.read_resource(&self.identity, &request.uri).await.map(Into::into)
     }
 
     async fn list_prompts(
@@ -122,6 +122,6 @@ where
         request: GetPromptRequestParams,
         _: RequestContext<RoleServer>,
     ) -> Result<GetPromptResponse, ErrorData> {
-        prompts::get(&request).map(Into::into)
+        self.app.get_prompt(&request).await.map(Into::into)
     }
 }

@@ -6,16 +6,17 @@ mod upgrade;
 use rmcp::model::{CallToolResult, ContentBlock, JsonObject};
 use serde::Serialize;
 use serde_json::json;
+use shared::content::{ChapterText, Link};
 use shared::domain::access::Reason;
 use shared::domain::id::{CourseId, LearnerId};
-use shared::http::{Identity, Problem, ProblemKind, answers};
+use shared::http::{ANSWER_WITHIN, Identity, Problem, ProblemKind, answers};
 use shared::ports::Clock;
 use shared::usecases::courses::{Chapter, CourseAccess, CoursesError};
-use shared::usecases::sales::{Store, Stripe};
+use shared::usecases::sales::{SalesError, Store, Stripe};
 
 use crate::App;
-use crate::arguments::{Call, CheckAccess, ExplainAccess, Nothing, OpenChapter};
-use crate::failure::Failure;
+use crate::arguments::{Call, CheckAccess, ExplainAccess, OpenChapter};
+use crate::failure::{Failure, TooSlow};
 use crate::sentences;
 
 /// A tool.
@@ -27,7 +28,7 @@ pub enum Tool {
     CheckAccess,
     /// A learner's tier, and what they have.
     GetTier,
-    /// An address at which a learner can buy.
+    /// A link to buy.
     GetUpgradeUrl,
     /// The facts behind a learner's access.
     ExplainAccess,
@@ -91,7 +92,14 @@ impl<C: Clock, T: Store, S: Stripe> App<C, T, S> {
         arguments: JsonObject,
     ) -> CallToolResult {
         let mut call = Call::new(identity, arguments);
-        let (outcome, result) = match self.answer(tool, &mut call).await {
+        let answering = async {
+            tokio::select! {
+                biased;
+                answer = self.answer(tool, &mut call) => answer,
+                () = self.sales.clock.sleep(ANSWER_WITHIN) => Err(Failure::TooSlow(TooSlow)),
+            }
+        };
+        let (outcome, result) = match answering.await {
             Ok(result) => ("answered", result),
             Err(failure) => {
                 let (kind, result) = failure.result();
@@ -106,7 +114,8 @@ impl<C: Clock, T: Store, S: Stripe> App<C, T, S> {
     async fn answer(&self, tool: Tool, call: &mut Call<'_>) -> Result<CallToolResult, Failure> {
         match tool {
             Tool::ListCourses => {
-                let Nothing {} = call.parse()?;
+                self.admit_learner(call.identity()).await?;
+                call.takes_nothing()?;
                 self.list_courses().await
             }
             Tool::CheckAccess => {
@@ -115,7 +124,7 @@ impl<C: Clock, T: Store, S: Stripe> App<C, T, S> {
             }
             Tool::GetTier => {
                 let learner = self.admit(call).await?;
-                let Nothing {} = call.parse()?;
+                call.takes_nothing()?;
                 self.get_tier(&learner).await
             }
             Tool::GetUpgradeUrl => {
@@ -131,7 +140,7 @@ impl<C: Clock, T: Store, S: Stripe> App<C, T, S> {
                 self.open_chapter(&learner, &call.parse()?).await
             }
             Tool::GetAccountUrl => {
-                let Nothing {} = call.parse()?;
+                call.takes_nothing()?;
                 let url = format!("{}/purchases", self.sales.site_origin);
                 Ok(result(sentences::account(&url), &json!({ "url": url })))
             }
@@ -143,6 +152,14 @@ impl<C: Clock, T: Store, S: Stripe> App<C, T, S> {
         let learner = call.take_learner()?;
         self.sales.admit_tutor(&learner).await?;
         Ok(learner)
+    }
+
+    /// Counts what isn't about a learner, if it is a learner who asks. Services are trusted with it.
+    pub(crate) async fn admit_learner(&self, identity: &Identity) -> Result<(), SalesError> {
+        match identity {
+            Identity::Learner(learner) => self.sales.admit_tutor(learner).await,
+            Identity::Service => Ok(()),
+        }
     }
 
     async fn list_courses(&self) -> Result<CallToolResult, Failure> {
@@ -157,7 +174,8 @@ impl<C: Clock, T: Store, S: Stripe> App<C, T, S> {
         asked: &CheckAccess,
     ) -> Result<CallToolResult, Failure> {
         let course = course(&asked.course)?;
-        let checked = self.courses.check_access(learner, &course, asked.chapter).await?;
+        let chapter = asked.chapter.as_ref().map(|chapter| chapter.0);
+        let checked = self.courses.check_access(learner, &course, chapter).await?;
         let access = checked.access();
         Ok(result(sentences::access(&checked, &access), &answers::access(&checked, &access)))
     }
@@ -179,15 +197,31 @@ impl<C: Clock, T: Store, S: Stripe> App<C, T, S> {
         Ok(result(sentences::why(&explanation, &answer), &answer))
     }
 
+    /// The text behind a link.
+    async fn text(&self, link: &Link) -> Result<String, Failure> {
+        match self.texts.read(link).await.map_err(Failure::Text)? {
+            ChapterText::Html(html) => Ok(html),
+            ChapterText::Missing => {
+                let detail = "Its text isn't there. Carry on with another chapter.";
+                Err(Problem::new(ProblemKind::UnknownChapter, detail).into())
+            }
+        }
+    }
+
     async fn open_chapter(
         &self,
         learner: &LearnerId,
         asked: &OpenChapter,
     ) -> Result<CallToolResult, Failure> {
         let course = course(&asked.course)?;
-        match self.courses.open_chapter(learner, &course, asked.chapter).await? {
+        match self.courses.open_chapter(learner, &course, asked.chapter.0).await? {
             Chapter::Open { course, chapter, link } => {
-                Ok(result(sentences::chapter(&link), &answers::chapter(&course, chapter, &link)))
+                let answer = answers::chapter(&course, chapter, &link);
+                let mut opened = result(sentences::chapter(&link), &answer);
+                if asked.text {
+                    opened.content.push(ContentBlock::text(self.text(&link).await?));
+                }
+                Ok(opened)
             }
             Chapter::Denied(checked) => Err(denied(&checked)),
         }
@@ -214,17 +248,17 @@ fn denied(checked: &CourseAccess) -> Failure {
     let access = checked.access();
     let next = match access.reason {
         Reason::PaymentRequired if access.offers.is_empty() => {
-            "It isn't for sale at the moment, so there is nothing to send the learner."
+            "It isn't for sale at the moment, so there is no link to send."
         }
         Reason::PaymentProcessing => {
             "Tell the learner that it opens as soon as the bank confirms the payment, and call \
              check_access later."
         }
         Reason::PaymentDisputed => {
-            "It opens again if the shop wins the dispute. There is nothing to send the learner."
+            "It opens again if the shop wins the dispute. There is no link to send."
         }
         Reason::PaymentRequired | Reason::FreeCourse | Reason::FreeChapter | Reason::Purchased => {
-            "Call get_upgrade_url with the course and send the learner the address, or carry on \
+            "Call get_upgrade_url with the course and send the learner the link, or carry on \
              with a chapter that is open."
         }
     };

@@ -26,7 +26,7 @@ pub struct ChapterTexts(Client<Connector, Empty<Bytes>>);
 pub enum ChapterText {
     /// The chapter, in HTML.
     Html(String),
-    /// The author has not published its text.
+    /// There is none, as far as S3 says.
     Missing,
 }
 
@@ -58,8 +58,13 @@ impl ChapterTexts {
                 let text = String::from_utf8(text).map_err(|error| TextError(error.into()))?;
                 Ok(ChapterText::Html(text))
             }
-            // Without s3:ListBucket, S3 answers a missing object like a forbidden one.
-            StatusCode::NOT_FOUND | StatusCode::FORBIDDEN => Ok(ChapterText::Missing),
+            StatusCode::NOT_FOUND => Ok(ChapterText::Missing),
+            // Without s3:ListBucket, S3 answers a missing object like a forbidden one, so this may
+            // also be a role without permission.
+            StatusCode::FORBIDDEN => {
+                tracing::warn!("S3 refuses a chapter: it is missing, or the role may not read it");
+                Ok(ChapterText::Missing)
+            }
             other => Err(TextError(format!("S3 answered {other}").into())),
         }
     }

@@ -153,9 +153,14 @@ impl WhyAnswer<'_> {
         self.access == GRANTED
     }
 
-    /// Each fact as a sentence, source by source.
-    pub fn texts(&self) -> impl Iterator<Item = &str> {
-        self.sources.iter().flat_map(|source| &source.facts).map(|fact| fact.text.as_str())
+    /// Each fact as a sentence, in chronological order over all sources.
+    #[must_use]
+    pub fn texts(&self) -> Vec<&str> {
+        let mut facts: Vec<&FactAnswer> =
+            self.sources.iter().flat_map(|source| &source.facts).collect();
+        // Times are in UTC, all in the same format.
+        facts.sort_by(|one, other| one.at.cmp(&other.at));
+        facts.into_iter().map(|fact| fact.text.as_str()).collect()
     }
 }
 

@@ -106,11 +106,13 @@ impl<'a> Incoming<'a> {
         }
     }
 
-    /// Who calls a route that both learners and services may call.
+    /// Who calls a route that both learners and services may call. A token with both scopes is a
+    /// learner's: somebody signed in for it, and they may not act for others.
     pub fn identity(&self) -> Result<Identity, Problem> {
-        match self.require_scope(&[LEARNERS, LEARN])? {
-            LEARNERS => Ok(Identity::Service),
-            _ => Ok(Identity::Learner(self.subject()?)),
+        if self.require_scope(&[LEARN, LEARNERS])? == LEARN {
+            Ok(Identity::Learner(self.subject()?))
+        } else {
+            Ok(Identity::Service)
         }
     }
 

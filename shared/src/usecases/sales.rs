@@ -18,7 +18,7 @@ use super::catalog::CatalogCache;
 use crate::apply::{ApplyError, apply};
 use crate::domain::access::{Entitlements, RefundThreshold};
 use crate::domain::availability::{Availability, View};
-use crate::domain::catalog::{Offer, PublishedCatalog};
+use crate::domain::catalog::{Offer, Product, PublishedCatalog};
 use crate::domain::decide::{Needs, Observation, Outcome, StoredSource};
 use crate::domain::id::{IdError, LearnerId, SourceId};
 use crate::domain::rate::{Action, Counter, TooOften};
@@ -165,6 +165,24 @@ impl<C: Clock, T: Store, S: Stripe> Sales<C, T, S> {
             }
             answer => answer,
         }
+    }
+
+    /// Asks Stripe about the payments being processed that would open a course of this product.
+    pub async fn check_awaited_for(
+        &self,
+        learner: &LearnerId,
+        product: &Product,
+    ) -> Result<(), SalesError> {
+        let now = self.clock.now();
+        let published = self.catalog.get(now).await?;
+        let entitlements = self.table.entitlements(learner).await?;
+        let threshold = self.refund_threshold;
+        let view =
+            View { catalog: &published.catalog, entitlements: &entitlements, threshold, now };
+        for source in view.awaited(product) {
+            self.check_awaited(source, now).await?;
+        }
+        Ok(())
     }
 
     fn refuse_by(&self, wanted: Wanted<'_>, entitlements: &Entitlements) -> Result<(), SalesError> {

@@ -24,6 +24,40 @@ async fn the_wrong_kind_of_token_reaches_no_tool() {
 }
 
 #[tokio::test]
+async fn a_token_with_both_scopes_is_a_learner_s() {
+    let world = World::new().await;
+    for scope in ["coursegate/learn coursegate/learners", "coursegate/learners coursegate/learn"] {
+        let both = Who::Claims(json!({ "sub": "bob", "scope": scope }));
+        let other = world.call(&both, "get_tier", &json!({ "learner": "ada" })).await;
+        assert_eq!(other["isError"], true, "{other}");
+        let own = world.call(&both, "get_tier", &json!({})).await;
+        assert_eq!(own["structuredContent"]["learner"], "bob", "{own}");
+    }
+}
+
+#[tokio::test]
+async fn a_chapter_may_be_written_as_models_write_it() {
+    let world = World::new().await;
+    for chapter in [json!(6), json!(6.0), json!("6")] {
+        let arguments = json!({ "course": "tutorclaw", "chapter": chapter });
+        let result = world.call(&learner("ada"), "check_access", &arguments).await;
+        assert_eq!(result["structuredContent"]["chapter"], 6, "{result}");
+    }
+    for (chapter, advice) in [
+        (json!("six"), "An argument is wrong. chapter: it must be a whole number, such as 6."),
+        (json!(1.5), "it must be a whole number, such as 6."),
+    ] {
+        let arguments = json!({ "course": "tutorclaw", "chapter": chapter });
+        let result = world.call(&learner("ada"), "check_access", &arguments).await;
+        let text = result["content"][0]["text"].as_str().unwrap();
+        assert!(text.contains(advice), "{text}");
+    }
+    // A service may name the learner in every call.
+    let named = world.call(&Who::Service, "list_courses", &json!({ "learner": "x-1" })).await;
+    assert_ne!(named["isError"], true, "{named}");
+}
+
+#[tokio::test]
 async fn only_the_site_s_own_pages_reach_the_tools() {
     let world = World::new().await;
     let listing = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" }).to_string();
@@ -88,7 +122,7 @@ async fn a_service_names_a_learner_in_every_call() {
         tools.iter().filter(|(_, tool)| tool["inputSchema"]["properties"]["learner"].is_object());
     for (tool, _) in about {
         for (learner, advice) in [
-            (None, "Name the learner in learner."),
+            (None, "Name the learner in learner, by the id that your program knows."),
             (Some(json!("forgotten")), "is the id of erased learners"),
             (Some(json!("")), "a learner id is"),
             (Some(json!("a b")), "a learner id is"),
@@ -133,7 +167,8 @@ async fn odd_arguments_get_an_answer_and_change_nothing() {
         json!({ "course": "tutorclaw", "chapter": 1.5 }),
         json!({ "course": "tutorclaw", "chapter": 1e300 }),
         json!({ "course": "tutorclaw", "chapter": u64::MAX }),
-        json!({ "course": "tutorclaw", "chapter": "6" }),
+        json!({ "course": "tutorclaw", "chapter": "six" }),
+        json!({ "course": "tutorclaw", "chapter": [6] }),
         json!({ "course": "tutorclaw", "extra": true }),
         json!({ "course": null }),
         json!({ "course": ["tutorclaw"] }),

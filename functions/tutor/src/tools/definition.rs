@@ -1,6 +1,7 @@
 //! What a model reads about each tool. It knows nothing else about the shop.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
 
 use rmcp::model::{JsonObject, Tool as Definition, ToolAnnotations};
 use serde_json::{Value, json};
@@ -10,7 +11,8 @@ use super::Tool;
 use crate::arguments::LEARNER;
 
 /// The answers' shapes, by tool. A test derives them from `docs/openapi.yaml`.
-const OUTPUT_SCHEMAS: &str = include_str!("output-schemas.json");
+static OUTPUT_SCHEMAS: LazyLock<BTreeMap<String, Arc<JsonObject>>> =
+    LazyLock::new(|| serde_json::from_str(include_str!("output-schemas.json")).unwrap_or_default());
 
 impl Tool {
     /// What this caller's model reads about the tool.
@@ -21,7 +23,7 @@ impl Tool {
             Arc::new(object(self.input_schema(identity))),
         );
         definition.title = Some(self.title().to_owned());
-        definition.output_schema = output_schema(self).map(Arc::new);
+        definition.output_schema = OUTPUT_SCHEMAS.get(self.name()).cloned();
         definition.annotations = Some(self.annotations());
         definition
     }
@@ -31,7 +33,7 @@ impl Tool {
             Self::ListCourses => "List courses and prices",
             Self::CheckAccess => "Check access",
             Self::GetTier => "Get a learner's tier",
-            Self::GetUpgradeUrl => "Get an address to buy at",
+            Self::GetUpgradeUrl => "Get a link to buy",
             Self::ExplainAccess => "Explain access",
             Self::OpenChapter => "Open a chapter",
             Self::GetAccountUrl => "Get the account page",
@@ -56,10 +58,11 @@ impl Tool {
                  they have bought or been given, with its status."
             }
             Self::GetUpgradeUrl => {
-                "Returns an address at which the learner can buy what they are missing. Send it to \
-                 them as a link. By default it is an upgrade link, which works for 30 days and can \
+                "Returns a link with which the learner can buy what they are missing. Send it to \
+                 them as it is. By default it is an upgrade link, which works for 30 days and can \
                  be opened on any device; with kind \"checkout\" it is Stripe's payment page itself, \
-                 which works for up to a day. Give exactly one of course, product and price. Only \
+                 which works for up to a day and replaces any other checkout \
+                 page that the learner has open for it. Give exactly one of course, product and price. Only \
                  the learner can pay, on Stripe's page. It is an error if there is nothing left to \
                  pay."
             }
@@ -69,14 +72,15 @@ impl Tool {
                  it when the learner says that something should be open and it isn't."
             }
             Self::OpenChapter => {
-                "Returns a link to the text of a chapter that the learner may open. The link works \
-                 for five minutes, and whoever has it can read the chapter, so send it to the \
-                 learner and to nobody else. It is an error if the learner has no access."
+                "Returns a link to a chapter that the learner may open, and with text true also its \
+                 text, in HTML, for you to teach from. The link works for five minutes, and whoever \
+                 has it can read the chapter, so send it to the learner and to nobody else. It is \
+                 an error if the learner has no access."
             }
             Self::GetAccountUrl => {
-                "Returns the address of the page on which learners see their own purchases, once \
-                 they have signed in. Send it when the learner asks for receipts, refunds or what \
-                 they own."
+                "Returns the address of the page on which learners who sign in to the site see what \
+                 they have bought there. Learners with ids that start with x- have no account \
+                 there: tell them what get_tier and explain_access say. Stripe e-mails receipts."
             }
         }
     }
@@ -110,7 +114,13 @@ impl Tool {
             }
             Self::OpenChapter => {
                 let chapter = chapter("The chapter's number; 1 is the first.");
-                (json!({ "course": course(), "chapter": chapter }), vec!["course", "chapter"])
+                let text = json!({
+                    "type": "boolean",
+                    "default": false,
+                    "description": "Whether to return the text too.",
+                });
+                let properties = json!({ "course": course(), "chapter": chapter, "text": text });
+                (properties, vec!["course", "chapter"])
             }
             Self::ExplainAccess => {
                 let product = json!({ "type": "string", "description": "The product's id." });
@@ -122,6 +132,7 @@ impl Tool {
         if self.is_about_a_learner() && *identity == Identity::Service {
             let learner = json!({
                 "type": "string",
+                "pattern": "^[A-Za-z0-9_-]{1,64}$",
                 "description": "Whom it is about: the id of the learner you are talking to, which \
                                 your own program knows. Never take it from what the learner writes.",
             });
@@ -158,11 +169,6 @@ fn upgrade_properties() -> Value {
             "description": "link works for 30 days; checkout leads straight to Stripe's page.",
         },
     })
-}
-
-fn output_schema(tool: Tool) -> Option<JsonObject> {
-    let mut schemas: JsonObject = serde_json::from_str(OUTPUT_SCHEMAS).unwrap_or_default();
-    Some(object(schemas.remove(tool.name())?))
 }
 
 fn object(value: Value) -> JsonObject {
