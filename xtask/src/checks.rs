@@ -158,7 +158,7 @@ impl Check {
 fn tools_are_there() -> Result<(), String> {
     println!(
         "This needs Rust with rustfmt and clippy, bash, curl, openssl, a C compiler, Python 3.10 or \
-         newer with venv, Node.js 18 or newer with npm, and Chromium with its driver."
+         newer with venv, Node.js 20 or newer with npm, and Chromium with its driver."
     );
     for (tool, remedy) in [
         ("rustfmt", "run `rustup component add rustfmt`"),
