@@ -5,7 +5,7 @@ use std::process::Command;
 
 use aws_config::SdkConfig;
 use coursegate::signed::Service;
-use coursegate::{doctor, key, lambda};
+use coursegate::{doctor, key, lambda, mcp};
 use shared::domain::id::LearnerId;
 use tests::world::{root, template_yaml};
 
@@ -72,6 +72,7 @@ fn a_denial_leads_to_the_section_that_names_the_permission() {
     for (service, permissions) in [
         (Service::lambda(&config), &lambda::PERMISSIONS[..]),
         (Service::cognito(&config), &key::service::PERMISSIONS),
+        (Service::cognito(&config), &[mcp::token::PERMISSION]),
         (Service::ses(&config), &doctor::SES_PERMISSIONS),
     ] {
         let (path, part) = service.guide().split_once('#').unwrap();

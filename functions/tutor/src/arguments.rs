@@ -70,8 +70,7 @@ impl<'a> Call<'a> {
         if *self.identity == Identity::Service {
             self.arguments.remove(LEARNER);
         }
-        let names: Vec<&str> = self.arguments.keys().map(String::as_str).collect();
-        if names.is_empty() {
+        if self.arguments.is_empty() {
             return Ok(());
         }
         Err(invalid("Leave out all arguments: this tool takes none."))
@@ -131,7 +130,7 @@ pub(crate) struct GetUpgradeUrl {
     pub(crate) kind: Option<UpgradeKind>,
 }
 
-/// What an upgrade address leads to.
+/// What the link leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum UpgradeKind {

@@ -61,10 +61,9 @@ impl Tool {
                 "Returns a link with which the learner can buy what they are missing. Send it to \
                  them as it is. By default it is an upgrade link, which works for 30 days and can \
                  be opened on any device; with kind \"checkout\" it is Stripe's payment page itself, \
-                 which works for up to a day and replaces any other checkout \
-                 page that the learner has open for it. Give exactly one of course, product and price. Only \
-                 the learner can pay, on Stripe's page. It is an error if there is nothing left to \
-                 pay."
+                 which works for up to a day and replaces any other checkout page that the learner \
+                 has open for it. Give exactly one of course, product and price. Only the learner can \
+                 pay, on Stripe's page. It is an error if there is nothing left to pay."
             }
             Self::ExplainAccess => {
                 "Explains why a learner has or doesn't have a product: its payments, refunds, \
@@ -80,7 +79,7 @@ impl Tool {
             Self::GetAccountUrl => {
                 "Returns the address of the page on which learners who sign in to the site see what \
                  they have bought there. Learners with ids that start with x- have no account \
-                 there: tell them what get_tier and explain_access say. Stripe e-mails receipts."
+                 there: tell them what get_tier and explain_access say."
             }
         }
     }
