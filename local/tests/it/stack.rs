@@ -29,7 +29,7 @@ async fn it_is_healthy_once_it_is_open() {
     assert_eq!(response.status(), 200);
     let body: serde_json::Value = response.json().await.unwrap();
     assert_eq!(body["status"], "ok");
-    assert_eq!(body["functions"].as_object().unwrap().len(), 3);
+    assert_eq!(body["functions"].as_object().unwrap().len(), 4);
     assert_eq!(client.get(&courses).send().await.unwrap().status(), 200);
     stack.shutdown().await;
 }
