@@ -55,7 +55,7 @@ async fn a_new_deployment_is_told_what_is_missing_and_how_to_fix() {
     let findings = findings(&shop.deployment().await).await;
     let good = findings.iter().filter(|(_, finding)| matches!(finding, Finding::Good(_)));
     let good: Vec<&str> = good.map(|(name, _)| *name).collect();
-    insta::assert_snapshot!(good.join(", "), @"stack, table, alarms, sign-in, functions' key, webhook's key, your key, account, prices, catalog file, endpoint, thin events, deliveries, seller, quarantine, double payments, unknown sources, signed probe, forged probe, api, site, clock");
+    insta::assert_snapshot!(good.join(", "), @"stack, table, alarms, sign-in, functions' key, webhook's key, your key, account, prices, catalog file, endpoint, thin events, deliveries, seller, quarantine, double payments, unknown sources, signed probe, forged probe, api, site, tutor, clock");
 }
 
 #[tokio::test]
