@@ -17,6 +17,7 @@ use shared::domain::id::LearnerId;
 use shared::telemetry::Chain;
 
 use token::{TokenError, Tokens};
+use tutor::LEARNER;
 
 /// Longer than a function's answer takes.
 const TIMEOUT: Duration = Duration::from_secs(35);
@@ -25,9 +26,6 @@ const TIMEOUT: Duration = Duration::from_secs(35);
 const HEADERS_SINCE: &str = "2026-07-28";
 /// Where a message of these versions says which it is.
 const VERSION_IN_META: &str = "/params/_meta/io.modelcontextprotocol~1protocolVersion";
-
-/// The argument in which a service names the learner.
-const LEARNER: &str = "learner";
 
 /// JSON-RPC's code for a message that isn't JSON.
 const PARSE_ERROR: i64 = -32700;
@@ -62,7 +60,8 @@ enum BridgeError {
 fn advice(status: StatusCode) -> &'static str {
     match status {
         StatusCode::UNAUTHORIZED => {
-            "; if you have set COURSEGATE_TOKEN, it has expired: get another"
+            "; if you have set COURSEGATE_TOKEN, it has expired or isn't an access token of this \
+             stack's issuer: get another"
         }
         StatusCode::FORBIDDEN => {
             "; if you have set COURSEGATE_TOKEN, it needs the scope coursegate/learn or \

@@ -159,10 +159,7 @@ fn calls(learner: &str) -> Vec<Asked> {
 #[tokio::test]
 async fn tools_answer_what_the_routes_answer() {
     let world = World::new().await;
-    let session = world.buy(&learner("grace")).await;
-    world.pay(&session).await;
-    let paid = world.events("checkout.session.completed").await;
-    world.deliver(&paid[0]).await;
+    buys(&world, &learner("grace")).await;
     for (id, who) in [
         ("ada", Who::Service),
         ("ada", learner("ada")),
@@ -195,12 +192,8 @@ async fn tools_answer_what_the_routes_answer() {
 #[tokio::test]
 async fn each_sentence_can_be_read_to_the_learner() {
     let world = World::new().await;
-    let session = world.buy(&learner("grace")).await;
-    world.pay(&session).await;
-    world.deliver(&world.events("checkout.session.completed").await[0]).await;
-    let debit = world.buy(&learner("dora")).await;
-    world.pay_by_debit(&debit).await;
-    world.deliver(&world.events("checkout.session.completed").await[1]).await;
+    buys(&world, &learner("grace")).await;
+    starts_a_debit(&world, &learner("dora")).await;
     let (ada, dora, grace) = (learner("ada"), learner("dora"), learner("grace"));
     let sixth = json!({ "course": "tutorclaw", "chapter": 6 });
     let product = json!({ "product": "tutorclaw" });
@@ -322,12 +315,8 @@ fn wrong_calls() -> Vec<(&'static str, &'static str, Value, &'static str, &'stat
 #[tokio::test]
 async fn an_error_tells_the_model_what_to_do_next() {
     let world = World::new().await;
-    let session = world.buy(&learner("grace")).await;
-    world.pay(&session).await;
-    world.deliver(&world.events("checkout.session.completed").await[0]).await;
-    let debit = world.buy(&learner("dora")).await;
-    world.pay_by_debit(&debit).await;
-    world.deliver(&world.events("checkout.session.completed").await[1]).await;
+    buys(&world, &learner("grace")).await;
+    starts_a_debit(&world, &learner("dora")).await;
     for (who, tool, arguments, problem, advice) in wrong_calls() {
         let result = world.call(&learner(who), tool, &arguments).await;
         assert_eq!(result["isError"], true, "{tool} {arguments}: {result}");
@@ -374,9 +363,7 @@ async fn shop_with_a_bundle() -> World {
 async fn a_course_is_not_sold_again_while_its_payment_is_processing() {
     let world = shop_with_a_bundle().await;
     let dora = learner("dora");
-    let debit = world.buy(&dora).await;
-    world.pay_by_debit(&debit).await;
-    world.deliver(&world.events("checkout.session.completed").await[0]).await;
+    let debit = starts_a_debit(&world, &dora).await;
     let wish = json!({ "course": "tutorclaw" });
     let refused = world.call(&dora, "get_upgrade_url", &wish).await;
     let problem = &refused["structuredContent"]["type"];
@@ -395,9 +382,7 @@ async fn a_course_is_not_sold_again_while_its_payment_is_processing() {
 async fn a_learner_hears_what_of_an_offer_they_have() {
     let world = shop_with_a_bundle().await;
     let grace = learner("grace");
-    let session = world.buy(&grace).await;
-    world.pay(&session).await;
-    world.deliver(&world.events("checkout.session.completed").await[0]).await;
+    buys(&world, &grace).await;
     let checked = world.call(&grace, "check_access", &json!({ "course": "voice" })).await;
     let says = checked["content"][0]["text"].as_str().unwrap();
     assert!(says.contains("“Both” for 45.00 USD (you already have 1 of its 2 courses)"), "{says}");
@@ -405,7 +390,7 @@ async fn a_learner_hears_what_of_an_offer_they_have() {
     let bundle = json!({ "price": "both_paid", "kind": "checkout" });
     let bought = world.call(&learner("ada"), "get_upgrade_url", &bundle).await;
     world.pay(bought["structuredContent"]["session_id"].as_str().unwrap()).await;
-    world.deliver(&world.events("checkout.session.completed").await[1]).await;
+    deliver_the_last(&world).await;
     let product = json!({ "product": "tutorclaw" });
     let explained = world.call(&learner("ada"), "explain_access", &product).await;
     let says = explained["content"][0]["text"].as_str().unwrap();
@@ -509,6 +494,26 @@ async fn our_own_faults_are_no_tool_s_fault() {
     let message = json!({ "jsonrpc": "2.0", "id": 1, "method": "resources/read", "params": { "uri": "coursegate://courses" } });
     let (_, answer) = world.tell_tutor(&learner("ada"), &message).await;
     assert_eq!(answer["error"]["code"], -32603, "{answer}");
+}
+
+/// Has a learner buy the demo course, and Stripe's event arrive.
+async fn buys(world: &World, who: &Who) {
+    let session = world.buy(who).await;
+    world.pay(&session).await;
+    deliver_the_last(world).await;
+}
+
+/// The same by bank debit, which the bank hasn't confirmed. Returns the session.
+async fn starts_a_debit(world: &World, who: &Who) -> String {
+    let session = world.buy(who).await;
+    world.pay_by_debit(&session).await;
+    deliver_the_last(world).await;
+    session
+}
+
+async fn deliver_the_last(world: &World) {
+    let completed = world.events("checkout.session.completed").await;
+    assert_eq!(world.deliver(completed.last().unwrap()).await.0, 200);
 }
 
 /// The answer to a request of this method.

@@ -107,26 +107,12 @@ fn package(packages: &Packages, path: &str) -> PathBuf {
     packages.place().join("node_modules").join(path)
 }
 
-/// The Python with the official client of the Model Context Protocol, for a test, which is skipped if
-/// it is missing.
-///
-/// # Panics
-/// As [`pass_over`] does.
-#[must_use]
-pub fn mcp_python() -> Option<PathBuf> {
-    let python = MCP_PYTHON.folder().join("bin/python");
-    if !python.is_file() {
-        pass_over("the MCP client is missing: `cargo xtask tools` installs it in target/tools");
-        return None;
-    }
-    Some(python)
-}
-
 /// A tool's path, if it is installed: `find("moto_server")`, or for an npm package `find("tsc")` or
 /// one of its files, `find("axe-core/axe.min.js")`.
 #[must_use]
 pub fn find(tool: &str) -> Option<PathBuf> {
-    let environments = [program(tool), MINISTACK.folder().join("bin").join(tool)];
+    let environments =
+        [CHECKERS, MINISTACK, MCP_PYTHON].map(|it| it.folder().join("bin").join(tool));
     let npm = [WEB, MCP].into_iter().flat_map(|packages| {
         [package(&packages, &format!(".bin/{tool}")), package(&packages, tool)]
     });

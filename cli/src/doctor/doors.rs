@@ -21,6 +21,8 @@ const SECRET_REFRESH: Duration = Duration::from_secs(11);
 const FORGED: &str = "whsec_nobody_has_this_secret";
 
 const UNREACHABLE: &str = "check the stack and your network";
+const REATTACH: &str = "somebody changed the route manually: attach the authorizer again in the API \
+                        Gateway console";
 
 async fn deliver(patient: &Patient<'_>, secret: &SecretString) -> Result<Response, String> {
     let now = Timestamp::from_unix_seconds(patient.now);
@@ -138,8 +140,7 @@ pub(super) async fn api(patient: &Patient<'_>) -> Finding {
         }
         Ok(status) => Finding::bad(
             format!("GET /entitlements answers {status} without a token, but 401 is expected"),
-            "somebody changed the route manually: attach the authorizer again in the API Gateway \
-             console",
+            REATTACH,
         ),
         Err(error) => Finding::bad(why(&error), UNREACHABLE),
     }
@@ -168,8 +169,7 @@ pub(super) async fn tutor(patient: &Patient<'_>) -> Finding {
         Ok(status) => {
             return Finding::bad(
                 format!("POST /mcp answers {status} without a token, but 401 is expected"),
-                "somebody changed the route manually: attach the authorizer again in the API \
-                 Gateway console",
+                REATTACH,
             );
         }
         Err(error) => return Finding::bad(why(&error), UNREACHABLE),

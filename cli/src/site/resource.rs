@@ -24,7 +24,7 @@ pub(super) fn metadata(
         "authorization_servers": [issuer],
         "bearer_methods_supported": ["header"],
         // Clients request all of these, and a learner may not have the services' scope.
-            "scopes_supported": ["coursegate/learn"],
+        "scopes_supported": ["coursegate/learn"],
     });
     let bytes = format!("{metadata:#}\n").into_bytes();
     KEYS.map(|key| Object {

@@ -75,13 +75,18 @@ fn check(said: &str, ways: usize) {
     }
 }
 
+/// The Python that has the official client.
+fn python() -> Option<PathBuf> {
+    Some(find_or_pass_over("mcp")?.with_file_name("python"))
+}
+
 fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/tutor").join(name)
 }
 
 #[tokio::test]
 async fn the_python_client_works_over_http_and_stdio() {
-    let Some(python) = tools::mcp_python() else { return };
+    let Some(python) = python() else { return };
     let (running, token) = stack().await;
     let mut client = Command::new(python);
     client.arg(script("client.py")).args([running.url("/api/mcp"), token]).args(bridge(&running));
@@ -185,7 +190,7 @@ async fn the_official_conformance_suite_passes() {
 
 #[tokio::test]
 async fn the_guide_s_python_tutor_works_as_it_stands() {
-    let Some(python) = tools::mcp_python() else { return };
+    let Some(python) = python() else { return };
     let guide = std::fs::read_to_string(project().join("docs/TUTOR.md")).unwrap();
     let [program] = &blocks(&guide, "```python")[..] else { panic!("there is one program") };
     let lines = program.lines().count();

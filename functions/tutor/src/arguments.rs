@@ -9,7 +9,7 @@ use shared::domain::id::LearnerId;
 use shared::http::{Identity, Problem, ProblemKind, named_learner};
 
 /// The argument in which a service names the learner.
-pub(crate) const LEARNER: &str = "learner";
+pub const LEARNER: &str = "learner";
 
 /// A call of a tool.
 pub(crate) struct Call<'a> {

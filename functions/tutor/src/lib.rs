@@ -37,6 +37,7 @@ use shared::usecases::sales::{Sales, Store, Stripe};
 use shared::{aws, config, telemetry};
 use tracing::Instrument;
 
+pub use arguments::LEARNER;
 pub use tools::Tool;
 
 use server::Conversation;

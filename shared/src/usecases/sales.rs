@@ -158,9 +158,7 @@ impl<C: Clock, T: Store, S: Stripe> Sales<C, T, S> {
         match self.refuse_by(wanted, entitlements) {
             Err(SalesError::PaymentProcessing) => {
                 let view = self.view(wanted, entitlements);
-                for source in view.awaited(wanted.offer.product) {
-                    self.check_awaited(source, wanted.now).await?;
-                }
+                self.check_all_awaited(&view, wanted.offer.product).await?;
                 self.refuse_by(wanted, &self.table.entitlements(wanted.learner).await?)
             }
             answer => answer,
@@ -179,8 +177,16 @@ impl<C: Clock, T: Store, S: Stripe> Sales<C, T, S> {
         let threshold = self.refund_threshold;
         let view =
             View { catalog: &published.catalog, entitlements: &entitlements, threshold, now };
+        self.check_all_awaited(&view, product).await
+    }
+
+    async fn check_all_awaited(
+        &self,
+        view: &View<'_>,
+        product: &Product,
+    ) -> Result<(), SalesError> {
         for source in view.awaited(product) {
-            self.check_awaited(source, now).await?;
+            self.check_awaited(source, view.now).await?;
         }
         Ok(())
     }

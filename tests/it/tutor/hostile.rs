@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tests::requests::{Who, learner, message_to_tutor};
 use tests::world::World;
 
-use super::{answer_of, ask, tools};
+use super::{answer_of, ask, buys, tools};
 
 #[tokio::test]
 async fn the_wrong_kind_of_token_reaches_no_tool() {
@@ -84,9 +84,7 @@ async fn only_the_site_s_own_pages_reach_the_tools() {
 #[tokio::test]
 async fn a_learner_can_ask_only_about_themselves() {
     let world = World::new().await;
-    let session = world.buy(&learner("ada")).await;
-    world.pay(&session).await;
-    world.deliver(&world.events("checkout.session.completed").await[0]).await;
+    buys(&world, &learner("ada")).await;
     let bob = learner("bob");
     let sixth = json!({ "course": "tutorclaw", "chapter": 6 });
     for (tool, arguments) in [
@@ -217,9 +215,7 @@ async fn instructions_in_the_catalog_stay_quoted() {
 #[tokio::test]
 async fn no_tool_moves_money_grants_or_revokes() {
     let world = World::new().await;
-    let session = world.buy(&learner("ada")).await;
-    world.pay(&session).await;
-    world.deliver(&world.events("checkout.session.completed").await[0]).await;
+    buys(&world, &learner("ada")).await;
     let before = world.items_of("SOURCE#", "").await;
     let access = world.items_of("LEARNER#", "ACCESS").await;
     for (tool, arguments, _) in super::calls("ada") {
